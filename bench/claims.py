@@ -1,7 +1,7 @@
-"""How fast runs are claimed, a thousand at a time, from however many wait.
+"""Measures claims per second, in rounds of a thousand, from a queue of any length.
 
-    python bench/claims.py --key $KEY             # takes from what is there: fill it first
-    python bench/claims.py --key $KEY --refill    # puts a thousand there before each round, and takes them all
+    python bench/claims.py --key $KEY             # claims existing runs: fill the store first
+    python bench/claims.py --key $KEY --refill    # creates a thousand runs before each round, and claims them all
 
 Prints claims/s of each round and their median.
 """
@@ -67,9 +67,16 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--refill", action="store_true")
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     rates = uvloop.run(
-        rounds(told.url, told.key, told.project, told.callers, told.rounds, refill=told.refill)
+        rounds(
+            arguments.url,
+            arguments.key,
+            arguments.project,
+            arguments.callers,
+            arguments.rounds,
+            refill=arguments.refill,
+        )
     )
     print("  ".join(f"{rate:,.0f}" for rate in rates))
     print(f"median {statistics.median(rates):,.0f} claims/s")

@@ -1,10 +1,10 @@
-"""Where the microseconds of one complete go.
+"""Profiles one `complete`: how its microseconds are divided among the parts of the server.
 
     RUNSTEAD_BOOTSTRAP_KEY=vf_local_choose-a-long-random-secret runstead serve &
     python bench/complete.py --pid $! --key vf_local_choose-a-long-random-secret
 
-Creates runs, then completes them through 16 connections while py-spy samples which thread of the server holds the
-interpreter, and at which line. The table divides the time of the phase by the number of completes.
+Creates runs, then completes them over 16 connections, while py-spy samples the thread that holds the server's
+interpreter, and its stack. The table divides the time by the number of completes.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from runstead.bench.connection import Connection, Target
 CONCURRENCY = 16
 RATE = 500
 
-# A stack is named by its innermost frame that holds one of these marks.
+# A stack belongs to the part of its innermost frame that contains one of these texts.
 PARTS = {
     "_load (": "store: the run is read",
     "rewrite_run (": "store: the run is written",
@@ -35,7 +35,7 @@ PARTS = {
     "Protocol.write (": "HTTP: the answer is sent",
     "http/run_view.py": "HTTP: the answer is built and encoded",
     "_encode (": "HTTP: the answer is built and encoded",
-    "http/auth/authenticator.py": "HTTP: who calls",
+    "http/auth/authenticator.py": "HTTP: authentication",
     "http/framework/body.py": "HTTP: the body is decoded",
     "http/framework/app.py": "HTTP: routing and counting",
     "http/framework/router.py": "HTTP: routing and counting",
@@ -102,14 +102,14 @@ async def measure(arguments: argparse.Namespace) -> None:
         await asyncio.gather(*map(complete_some, connections))
         seconds = time.perf_counter() - started
         spy.send_signal(2)
-        trouble = (await spy.communicate())[1]
+        error = (await spy.communicate())[1]
         if not raw.exists():
-            sys.exit(trouble.decode())
+            sys.exit(error.decode())
         report(raw.read_text(), arguments.runs, seconds)
 
 
 def report(stacks: str, completes: int, seconds: float) -> None:
-    """One line for each part: microseconds of interpreter time for one complete, and the share of the whole."""
+    """Print a line for each part: microseconds of interpreter time of one complete, and the share of the total."""
     counts: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, samples = line.rpartition(" ")
@@ -118,14 +118,14 @@ def report(stacks: str, completes: int, seconds: float) -> None:
     each = 1e6 * seconds / completes
     sample = 1e6 / RATE / completes
     print(
-        f"{completes / seconds:,.0f} completes/s: {each:.0f} µs each, of which the interpreter is busy {total * sample:.0f} µs"
+        f"{completes / seconds:,.0f} completes/s: {each:.0f} µs each; the interpreter is busy for {total * sample:.0f} µs"
     )
     for name, samples in counts.most_common():
         print(f"{samples / total:6.1%} {samples * sample:6.0f} µs  {name}")
 
 
 def part_of(stack: str) -> str:
-    """Which part of the work a sample belongs to."""
+    """Return the part of the server to which a sample belongs."""
     for frame in reversed(stack.split(";")):
         for mark, name in PARTS.items():
             if mark in frame:

@@ -1,10 +1,10 @@
-"""What one run costs on PostgreSQL: processor time on either side, WAL, storage, transactions. Linux only.
+"""Measures the cost of one run on PostgreSQL: CPU time of both servers, WAL, storage, transactions. Linux only.
 
     python bench/postgres.py &                      # or any other server on this machine
     python bench/cost.py postgresql://… --concurrency 16 --seconds 20
 
-Starts a server of its own on the database, drives it with `runstead bench`, and reads the counters before and after.
-Prints JSON; docs/scale.md and bench/scale.py reckon with it.
+Starts a server on the database, runs `runstead bench`, and reads the counters before and after. Prints JSON;
+docs/scale.md and bench/scale.py use these values.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn AS wal_bytes, pg_database_siz
 
 
 def cpu_s(pid: int) -> float:
-    """What a process and its children that have ended took."""
+    """Return the CPU time of a process and of its ended children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(int(ticks) for ticks in fields[11:15]) / TICKS_PER_S
 
@@ -45,7 +45,7 @@ def children(parent: int) -> Iterator[int]:
         try:
             if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
                 yield int(status.parent.name)
-        except (FileNotFoundError, ProcessLookupError):  # it has ended just now
+        except (FileNotFoundError, ProcessLookupError):  # the process has ended
             continue
 
 
@@ -56,8 +56,8 @@ def database_cpu_s(backend: int) -> float:
 
 @contextmanager
 def server(database: str, key: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    told = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_DATABASE_URL": database, "RUNSTEAD_PORT": str(port)}
-    process = subprocess.Popen([RUNSTEAD, "serve"], env=os.environ | told, stdout=subprocess.DEVNULL)
+    settings = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_DATABASE_URL": database, "RUNSTEAD_PORT": str(port)}
+    process = subprocess.Popen([RUNSTEAD, "serve"], env=os.environ | settings, stdout=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 20
         while True:
@@ -75,20 +75,20 @@ def server(database: str, key: str, port: int) -> Iterator[subprocess.Popen[byte
 
 
 def bench(port: int, key: str, concurrency: int, seconds: float) -> dict[str, Any]:
-    told = ["--url", f"http://127.0.0.1:{port}", "--key", key, "--concurrency", str(concurrency)]
-    command = [RUNSTEAD, "bench", *told, "--seconds", str(seconds), "--json"]
+    options = ["--url", f"http://127.0.0.1:{port}", "--key", key, "--concurrency", str(concurrency)]
+    command = [RUNSTEAD, "bench", *options, "--seconds", str(seconds), "--json"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 async def counters(session: asyncpg.Connection) -> dict[str, float]:
-    await session.execute("CHECKPOINT")  # what is counted as stored is on the disk
+    await session.execute("CHECKPOINT")  # so that the database's size on disk is complete
     return dict(await session.fetchrow(COUNTERS))
 
 
 async def measure(database: str, concurrency: int, seconds: float, port: int) -> dict[str, Any]:
     key = new_key()
     with server(database, key, port) as process:
-        # Full tables and warm caches: the first pages of a table cost more than the later ones.
+        # Warm up: the first pages of a table cost more than the later ones.
         await asyncio.to_thread(bench, port, key, concurrency, seconds / 4)
         session = await asyncpg.connect(database)
         before = await counters(session)

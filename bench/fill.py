@@ -2,8 +2,8 @@
 
     python bench/fill.py runstead.db --runs 1000000
 
-The rows are those that a server would have written; they go in by large transactions, since this is not what is
-measured. With `--index` the index of runs is made as well, as a server's loop would make it.
+The rows are those of a server, written in large transactions because writing is not measured here. With `--index` the
+index of runs is built too, as the server's loop builds it.
 """
 
 import argparse
@@ -34,7 +34,7 @@ TEAMS = ("red", "green", "blue")
 def add(
     connection: sqlite3.Connection, project_id: str, now: int, number: int = 0, count: int = len(EVENTS)
 ) -> None:
-    """One whole life, as its final row and its log. Its number says what it is called, and how it ends."""
+    """Insert an ended run with its log. The number determines its name and its outcome."""
     run_id = f"run_{uuid.uuid4()}"
     new = Run(
         str(uuid.uuid4()),
@@ -54,13 +54,13 @@ def add(
     run = transitions.create(new, now=now, parent=None, family_cancelled=False, message=None).run
     run = transitions.claim(run, now=now, worker=project_id, lease_ms=60_000, token=uuid.uuid4().hex).run
     run = replace(run, latest_event_id=count, latest_external_event_sequence=count)
-    over = now + 20 + number * 7_919 % 60_000  # a prime: all durations come
+    end_at = now + 20 + number * 7_919 % 60_000  # a prime, so that all durations occur
     status = "failed" if number % 50 == 0 else "completed"
     end = transitions.complete(
-        run, now=over, completion=Completion(status=status, metadata=USAGE), fence=NO_FENCE
+        run, now=end_at, completion=Completion(status=status, metadata=USAGE), fence=NO_FENCE
     )
     stored = replace(end.run, seq=insert_run(connection, end.run))
-    add_events(connection, stored, (*EVENTS[:count], *end.events), over, 0)
+    add_events(connection, stored, (*EVENTS[:count], *end.events), end_at, 0)
 
 
 async def index(path: Path) -> None:
@@ -72,7 +72,7 @@ async def index(path: Path) -> None:
 
 
 async def prepare(path: Path) -> str:
-    """The id of the project that the runs belong to: the store's first, or a new one."""
+    """Return the id of the runs' project: the store's first project, or a new one."""
     store = SqliteStore(path)
     await store.open()
     found = await store.identity.projects(None)
@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("path", type=Path)
     parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--events", type=int, default=10, help="beside the terminal one, at most 10")
+    parser.add_argument("--events", type=int, default=10, help="without the terminal event, at most 10")
     parser.add_argument("--index", action="store_true")
     options = parser.parse_args()
     project_id = asyncio.run(prepare(options.path))

@@ -3,9 +3,9 @@
     python bench/fill_postgres.py postgresql://… --runs 10000000
     python bench/fill_postgres.py postgresql://… --runs 1000000 --pending
 
-One run lives its life through the store itself; its rows are then copied inside the database, with numbers, names and
-times of their own, 250 ms apart and up to now. The indexes of `runs` are dropped meanwhile and built anew, since filling
-is not what is measured: no server may use the database at that time.
+One run is created and completed through the store. Its rows are then copied inside the database, with other numbers,
+names and times, 250 ms apart, up to now. The indexes of `runs` are dropped meanwhile and rebuilt, because filling is not
+measured here. No server may use the database at that time.
 """
 
 import argparse
@@ -41,7 +41,7 @@ TIMES: Final = (
     "last_heartbeat_at",
     "available_at",
 )
-#: What a copy has of its own, by column: `n` is its number, `age` how long before the template it lived.
+#: The columns in which a copy differs: `n` is its number, `age` how much older than the template it is, in ms.
 OWN: Final = {
     "uid": "md5('uid' || n)::uuid::text",
     "run_id": "'run_' || md5(n::text)::uuid",
@@ -56,14 +56,14 @@ OWN: Final = {
 
 
 async def one_life(url: str, events: int, *, pending: bool) -> Run:
-    """A run as a server leaves it: at its end, or before its beginning."""
+    """Return a run that was written by the store: ended, or pending."""
     store = PostgresStore(url)
     await store.open()
     try:
-        there = await store.identity.projects(None)
+        projects = await store.identity.projects(None)
         project = (
-            there[0]
-            if there
+            projects[0]
+            if projects
             else await store.identity.ensure_project(new_project("default", None), None, None)
         )
         key = RunKey(project.id, f"run_{uuid.uuid4()}")
@@ -97,11 +97,11 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
                 token="bench",  # noqa: S106 - guards nothing
             ),
         )
-        said = [NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(events)]
-        place = {"expected_event_id": None, "expected_sequence": None, "tail": ()}
-        if said:
+        appended = [NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(events)]
+        position = {"expected_previous_event_id": None, "expected_sequence": None, "tail": ()}
+        if appended:
             await store.runs.apply(
-                key, lambda at: append(at.run, now=at.now, events=said, fence=NO_FENCE, **place)
+                key, lambda at: append(at.run, now=at.now, events=appended, fence=NO_FENCE, **position)
             )
         end = Completion(status="completed", metadata=USAGE)
         written = await store.runs.apply(
@@ -112,12 +112,15 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
         await store.close()
 
 
-#: Of a run that has ended. (One that waits has the target that claims ask for.)
+#: Columns of an ended run. (A pending run keeps the target that claims select.)
 ENDED: Final = {"target": "'task:bench-' || n % 20", "duration_ms": "20 + n * 7919 % 60000"}
 
 
 async def copy_sql(session: asyncpg.Connection, table: str, own: dict[str, str]) -> str:
-    """Copies of the template's rows of a table, for the numbers $2 to $3; $1 is the template, $4 the last number."""
+    """Return SQL that copies the template's rows of a table for the numbers $2 to $3.
+
+    $1 is the template's seq, $4 the last number.
+    """
     columns = [
         row[0]
         for row in await session.fetch(
@@ -127,16 +130,16 @@ async def copy_sql(session: asyncpg.Connection, table: str, own: dict[str, str])
         )
     ]
     values = ", ".join(own.get(column, f"t.{column}") for column in columns)
-    named = "seq" if table == "runs" else "run_seq"
-    return (  # our own names
+    key = "seq" if table == "runs" else "run_seq"
+    return (  # the names are constants
         f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}"  # noqa: S608
-        f" FROM generate_series($2::bigint, $3::bigint) AS n, LATERAL (SELECT ($4 - n) * {STEP_MS} AS age) AS lived,"
-        f" (SELECT * FROM {table} WHERE {named} = $1) AS t"
+        f" FROM generate_series($2::bigint, $3::bigint) AS n, LATERAL (SELECT ($4 - n) * {STEP_MS} AS age) AS ages,"
+        f" (SELECT * FROM {table} WHERE {key} = $1) AS t"
     )
 
 
 async def copy_all(url: str, template: Run, runs: int) -> None:
-    """`runs` copies, in transactions of their own, by several sessions."""
+    """Write the copies of the template, in many transactions and several sessions."""
     admin = await asyncpg.connect(url)
     first = 1 + await admin.fetchval("SELECT max(seq) FROM runs")
     last = first + runs - 1
@@ -192,9 +195,9 @@ def main() -> None:
     )
     parser.add_argument("url")
     parser.add_argument("--runs", type=int, default=1_000_000)
-    parser.add_argument("--events", type=int, default=2, help="beside the terminal one")
-    parser.add_argument("--pending", action="store_true", help="runs that wait to be claimed")
-    parser.add_argument("--index", action="store_true", help="make the index of runs as well")
+    parser.add_argument("--events", type=int, default=2, help="without the terminal event")
+    parser.add_argument("--pending", action="store_true", help="create pending runs")
+    parser.add_argument("--index", action="store_true", help="build the index of runs too")
     options = parser.parse_args()
     template = asyncio.run(one_life(options.url, options.events, pending=options.pending))
     asyncio.run(copy_all(options.url, template, options.runs))

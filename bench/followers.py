@@ -1,11 +1,11 @@
-"""How soon followers see an event, and what each of them costs the server.
+"""Measures the latency from an append to the followers, and the cost of a follower for the server.
 
     python bench/followers.py                                  # 200 followers of one run
-    python bench/followers.py --followers 1000 --runs 1000     # 1,000 followers of a run each
+    python bench/followers.py --followers 1000 --runs 1000     # 1,000 followers, each of another run
 
-Starts a server on a fresh SQLite file and the followers in a process of their own, over raw sockets. Then appends one event at
-a time, `--rate` a second, to each run in turn. An event carries the time at which its append was sent, and each follower takes
-the time at which the event arrived: both are CLOCK_MONOTONIC of one machine. `--spy FILE` has py-spy record the server.
+Starts a server on a new SQLite file, and the followers in another process, over raw sockets. Then appends one event at a
+time, `--rate` per second, to each run in turn. An event contains the time at which its append was sent. Each follower
+takes the time at which it arrived. Both are CLOCK_MONOTONIC of one machine. `--spy FILE` records the server with py-spy.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class _Created(msgspec.Struct):
 
 
 class Follower(asyncio.Protocol):
-    """One stream. Notes when each event was sent, and how long it was on its way, in ns."""
+    """One stream. It records when each event was sent, and its latency, in ns."""
 
     def __init__(self, request: bytes, delays: list[tuple[int, int]], opened: asyncio.Semaphore) -> None:
         self._request, self._delays, self._opened = request, delays, opened
@@ -59,11 +59,11 @@ class Follower(asyncio.Protocol):
         for match in _SENT.finditer(text):
             self._delays.append((int(match[1]), now - int(match[1])))
             end = match.end()
-        self._rest = text[end:][-64:]  # an event may be cut in two
+        self._rest = text[end:][-64:]  # an event may arrive in two parts
 
 
 async def follow() -> None:
-    """The followers' process: opens a stream for each line of stdin, and at its end prints the delays."""
+    """Run in the followers' process: open the streams that stdin lists, and print the latencies at the end."""
     host, port, key, *run_ids = sys.stdin.readline().split()
     delays: list[tuple[int, int]] = []
     opened = asyncio.Semaphore(0)
@@ -78,8 +78,8 @@ async def follow() -> None:
     print(json.dumps([delay for sent, delay in delays if sent > ready]), flush=True)
 
 
-def start_crowd() -> "subprocess.Popen[str]":
-    command = [sys.executable, __file__, "--crowd"]
+def start_followers() -> "subprocess.Popen[str]":
+    command = [sys.executable, __file__, "--follower-process"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -115,17 +115,17 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
         for _ in range(arguments.runs + 1)
     ]
     for run_id in run_ids + [run_ids.pop()] * 300:
-        # So that what the server keeps anyway, like pages of the database, is not counted as the followers'.
+        # Warm up, so that the server's own memory, such as database pages, is not counted for the followers.
         await append(run_id)
         await connection.request("GET", f"/runs/{run_id}/events?limit=1", b"", headers)
     before = rss_kib(server.pid)
-    crowd = start_crowd()
-    assert crowd.stdin is not None
-    assert crowd.stdout is not None
+    process = start_followers()
+    assert process.stdin is not None
+    assert process.stdout is not None
     followed = [run_ids[number % arguments.runs] for number in range(arguments.followers)]
-    print(target.host, target.port, key, *followed, file=crowd.stdin, flush=True)
+    print(target.host, target.port, key, *followed, file=process.stdin, flush=True)
     loop = asyncio.get_running_loop()
-    assert await loop.run_in_executor(None, crowd.stdout.readline) == "open\n"
+    assert await loop.run_in_executor(None, process.stdout.readline) == "open\n"
     await asyncio.sleep(1)
     grown = rss_kib(server.pid) - before
     spy = start_spy(arguments.spy, server.pid) if arguments.spy else None
@@ -136,11 +136,11 @@ async def measure(arguments: argparse.Namespace, server: "subprocess.Popen[str]"
         await append(run_ids[number % arguments.runs])
     used, took = cpu_s(server) - used, time.monotonic() - began
     await asyncio.sleep(0.5)
-    print(file=crowd.stdin, flush=True)
-    delays = json.loads(await loop.run_in_executor(None, crowd.stdout.readline))
-    crowd.wait()
+    print(file=process.stdin, flush=True)
+    delays = json.loads(await loop.run_in_executor(None, process.stdout.readline))
+    process.wait()
     if spy is not None:
-        spy.send_signal(signal.SIGINT)  # then it writes
+        spy.send_signal(signal.SIGINT)  # py-spy writes its file at SIGINT
         spy.wait()
     expected = count * arguments.followers // arguments.runs
     assert len(delays) == expected, f"{len(delays)} of {expected} events arrived"
@@ -161,11 +161,11 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=20.0)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--spy")
-    parser.add_argument("--crowd", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--follower-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if arguments.crowd:
+    if arguments.follower_process:
         uvloop.run(follow())
         return
     with (

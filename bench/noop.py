@@ -7,4 +7,4 @@ app = App()
 
 @app.task("noop")
 async def noop(ctx: Context) -> None:
-    """Nothing."""
+    """Do nothing."""

@@ -1,9 +1,9 @@
-"""How long the newest page of a list of runs takes, as a client sees it.
+"""Measures the newest page of lists of runs, over HTTP.
 
     python bench/pages.py --key $KEY
     python bench/pages.py --key $KEY --dashboard
 
-With `--dashboard` it is the dashboard's page, and what its chart asks for. Prints the median and the 99th percentile of each list in ms.
+With `--dashboard` it requests the dashboard's page and its chart. Prints the median and the 99th percentile in ms.
 """
 
 import argparse
@@ -26,18 +26,18 @@ def main() -> None:
     parser.add_argument("--project", default="default")
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--dashboard", action="store_true")
-    told = parser.parse_args()
-    headers = {} if told.dashboard else {"Authorization": f"Bearer {told.key}"}
-    with httpx2.Client(base_url=told.url, headers=headers, timeout=60) as client:
-        if not told.dashboard:
+    options = parser.parse_args()
+    headers = {} if options.dashboard else {"Authorization": f"Bearer {options.key}"}
+    with httpx2.Client(base_url=options.url, headers=headers, timeout=60) as client:
+        if not options.dashboard:
             for filters in LISTS:
-                measure(client, f"/projects/{told.project}/runs?limit=50&{filters}", told.times)
+                measure(client, f"/projects/{options.project}/runs?limit=50&{filters}", options.times)
             return
-        client.post("/ui/sign-in", data={"credential": told.key})
+        client.post("/ui/sign-in", data={"credential": options.key})
         for filters in LISTS:
-            measure(client, f"/ui/projects/{told.project}/runs?{filters}", told.times)
+            measure(client, f"/ui/projects/{options.project}/runs?{filters}", options.times)
         for filters in CHARTS:
-            measure(client, f"/ui/projects/{told.project}/list/chart.json?{filters}", told.times)
+            measure(client, f"/ui/projects/{options.project}/list/chart.json?{filters}", options.times)
 
 
 def measure(client: httpx2.Client, path: str, times: int) -> None:

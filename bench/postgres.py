@@ -1,4 +1,4 @@
-"""Start an empty PostgreSQL with its default settings, and say its URL; it is gone at Ctrl-C.
+"""Starts an empty PostgreSQL with default settings, prints its URL, and removes it at Ctrl-C.
 
 python bench/postgres.py
 """
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.postgres_server import PostgresServer
 
-#: The tests' server forgoes durability and is small. These are PostgreSQL's own values again.
+#: The tests' server is small and not durable. These are PostgreSQL's default values.
 DEFAULTS = {
     "fsync": "on",
     "synchronous_commit": "on",

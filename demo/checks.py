@@ -1,4 +1,4 @@
-"""What must be true of the demo's runs once they have ended. Nothing here reads a clock or calls a server."""
+"""The checks of the demo's runs after their end. They are pure: no clock, no server."""
 
 import hashlib
 import json
@@ -29,7 +29,7 @@ class Check:
     expected: Any
     actual: Any
     brief: bool = False
-    """Where all is well, `what` says enough."""
+    """If the check passes, only `what` is shown."""
 
     @property
     def ok(self) -> bool:
@@ -43,7 +43,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Ended:
-    """A run after its end: as it is, as its stream told it, as its log holds it, and its attempts."""
+    """A run after its end, with the events that were followed, the stored events, and the attempts."""
 
     run: Run
     followed: Sequence[Event]
@@ -56,7 +56,7 @@ class Ended:
 
 
 def lifecycle(ended: Ended, status: str, outcomes: Sequence[str]) -> list[Check]:
-    """What holds for every run. `outcomes` are those of its attempts."""
+    """Return the checks of every run. `outcomes` are those of its attempts."""
     run, followed = ended.run, ended.followed
     ids = [event.event_id for event in followed]
     terminal = [f"{event.event_type} as event {event.event_id}" for event in followed if event.terminal]
@@ -67,12 +67,12 @@ def lifecycle(ended: Ended, status: str, outcomes: Sequence[str]) -> list[Check]
         Check(f"event ids 1 to {len(ids)} without a gap", True, ids == list(range(1, len(ids) + 1))),
         Check("the run counts as many events", len(ids), run.latest_event_id),
         Check("one terminal event, the last", [f"{closing} as event {len(ids)}"], terminal),
-        Check("the stored log is what the stream told", True, _log(followed) == _log(ended.stored)),
+        Check("the stored log equals the followed stream", True, _log(followed) == _log(ended.stored)),
     ]
 
 
 def inventory(ended: Ended, files: int) -> list[Check]:
-    """`files` is how many there are."""
+    """Return the checks of the inventory. `files` is the expected number of files."""
     run = ended.run
     artifact: dict[str, Any] = next(iter(run.artifacts), {})
     path = artifact_path(run)
@@ -98,18 +98,18 @@ def inventory(ended: Ended, files: int) -> list[Check]:
 
 
 def agent(ended: Ended, snapshot: Snapshot, rows: Sequence[dict[str, Any]]) -> list[Check]:
-    """`rows` are the inventory's: what the agent found out must agree with them."""
+    """Return the checks of the agent's run. `rows` are the inventory's: the agent's answer must agree with them."""
     run = ended.run
     largest = max(rows, key=lambda row: (row["bytes"], row["path"]), default={})
     answer = {"path": largest.get("path"), "lines": largest.get("lines")}
-    said = "".join(e.payload["delta"] for e in ended.followed if e.event_type == "TEXT_MESSAGE_CONTENT")
+    text = "".join(e.payload["delta"] for e in ended.followed if e.event_type == "TEXT_MESSAGE_CONTENT")
     usage = run.metadata or {}
     tokens = [usage.get(name) for name in USAGE if name.endswith("Tokens")]
     closing = ended.followed[-1].payload if ended.followed else {}
     return [
         Check("the agent's answer agrees with the inventory", answer, run.output),
-        Check("its text tells the number of lines", True, f"in {answer['lines']} lines" in said),
-        Check("the message of the conversation is that text", [said], _assistant_texts(snapshot), brief=True),
+        Check("its text has the number of lines", True, f"in {answer['lines']} lines" in text),
+        Check("the message of the conversation is that text", [text], _assistant_texts(snapshot), brief=True),
         Check("usage metadata has all members", sorted(USAGE), sorted(usage), brief=True),
         Check("token counts are whole numbers", True, all(type(count) is int for count in tokens)),
         Check("RUN_FINISHED carries the same metadata", usage, closing.get("metadata"), brief=True),
@@ -118,23 +118,29 @@ def agent(ended: Ended, snapshot: Snapshot, rows: Sequence[dict[str, Any]]) -> l
 
 
 def cancelled(ended: Ended, reason: str, lease_seconds: int) -> list[Check]:
+    """Return the checks of the cancelled run."""
     run = ended.run
-    told = run.cancellation
-    stopped = told.stopped_at if told else None
-    took = (stopped - told.requested_at).total_seconds() if told and stopped and told.requested_at else None
-    # At the end of the lease the server notes a stop by itself. The worker must have been faster.
+    cancel = run.cancellation
+    stopped = cancel.stopped_at if cancel else None
+    took = None
+    if cancel and stopped and cancel.requested_at:
+        took = (stopped - cancel.requested_at).total_seconds()
+    # At the end of the lease the server records a stop itself. The worker must have been faster.
     in_time = took is not None and took < lease_seconds - 1
     when = "" if took is None else f" {took:.2f} s after the cancel"
     return [
         Check("error code", "CANCELLED", run.error.code if run.error else None),
-        Check("reason", reason, told.reason if told else None),
-        Check(f"the worker said that it stopped{when}", True, in_time),
+        Check("reason", reason, cancel.reason if cancel else None),
+        Check(f"the worker reported that it stopped{when}", True, in_time),
         Check("there is no output", None, run.output, brief=True),
     ]
 
 
 def takeover(ended: Ended, below: int, block: int, primes: int) -> list[Check]:
-    """Primes below `below` were counted in blocks, by one worker that was killed and by one that went on."""
+    """Return the checks of a run whose worker was killed, and which another worker finished.
+
+    It counts the primes below `below`, in blocks.
+    """
     blocks = ended.progress
     by_attempt = [value["attempt"] for value in blocks]
     resumed = max((value["upto"] for value in blocks if value["attempt"] == 1), default=None)
@@ -143,14 +149,14 @@ def takeover(ended: Ended, below: int, block: int, primes: int) -> list[Check]:
     return [
         Check("workers that had the run", 2, len({attempt.lease_owner for attempt in ended.attempts})),
         Check("every block was counted once, over both attempts", list(range(block, below + 1, block)), upto),
-        Check("attempt 2 told what came after attempt 1", sorted(by_attempt), by_attempt, brief=True),
-        Check("both attempts told something", [1, 2], sorted(set(by_attempt)), brief=True),
+        Check("events of attempt 2 follow those of attempt 1", sorted(by_attempt), by_attempt, brief=True),
+        Check("both attempts emitted events", [1, 2], sorted(set(by_attempt)), brief=True),
         Check("output", output, ended.run.output),
     ]
 
 
 def artifact_path(run: Run) -> Path | None:
-    """Where the run's artifact is, None where it has none or the file is gone."""
+    """Return the path of the run's artifact, None where it has none or the file does not exist."""
     uri = next((artifact.get("uri") for artifact in run.artifacts), None)
     path = Path(unquote(urlsplit(uri).path)) if uri else None
     return path if path is not None and path.is_file() else None
@@ -161,7 +167,7 @@ def _log(events: Sequence[Event]) -> list[tuple[int, dict[str, Any]]]:
 
 
 def _assistant_texts(snapshot: Snapshot) -> list[str]:
-    messages = [m for told in snapshot.events for m in told.event.get("messages", ())]
+    messages = [m for one in snapshot.events for m in one.event.get("messages", ())]
     parts = [part for m in messages if m.get("role") == "assistant" for part in m.get("parts", ())]
     return [part["text"] for part in parts if part.get("type") == "text"]
 

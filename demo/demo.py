@@ -1,7 +1,7 @@
-"""Runstead's main job on a fresh SQLite file: four runs, their events as they happen, and how they end.
+"""Shows the main use of Runstead on a new SQLite file: four runs, their events as they happen, and their outcomes.
 
-Starts a server and workers as processes of their own and talks to them over HTTP alone. Exits 0 only if every run
-ended as it should.
+Starts a server and workers as processes and uses them over HTTP only. Exits with 0 only if every run ended as
+expected.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).parent))  # `python -P` leaves the script's o
 
 from checks import Check
 from processes import Child, ChildDiedError, Children
-from story import CHAPTER_S, Story
+from scenarios import SCENARIO_S, Scenarios
 from terminal import Terminal
 
 HERE: Final = Path(__file__).resolve().parent
@@ -29,24 +29,24 @@ PROJECT: Final = "demo"
 
 
 async def play(terminal: Terminal, folder: Path, looking: asyncio.Event | None) -> None:
-    """The whole demo, from the first process to the last. With `looking` the server stays up until that is set."""
+    """Play the whole demo. With `looking` the server stays up until the event is set."""
     children = Children(folder)
     try:
         async with children:
             await _play(terminal, folder, children, looking)
-    except (ChildDiedError, RunsteadError) as trouble:
-        terminal.failure(str(trouble))
+    except (ChildDiedError, RunsteadError) as error:
+        terminal.failure(str(error))
     except TimeoutError:
-        terminal.failure(f"This part was not over within {CHAPTER_S:.0f} s")
-    except Exception:  # noqa: BLE001 - a run that is odd enough to break a check: that is a result, too
+        terminal.failure(f"This part did not end within {SCENARIO_S:.0f} s")
+    except Exception:  # noqa: BLE001 - an unexpected run can make a check raise: that is a failed check
         terminal.failure(traceback.format_exc())
     if terminal.failures:
-        for name, text in children.complaints():
+        for name, text in children.error_output():
             terminal.output_of(name, text)
 
 
 async def _play(terminal: Terminal, folder: Path, children: Children, looking: asyncio.Event | None) -> None:
-    # What is set for another server, or a proxy on the way to other hosts, must not change this one.
+    # Settings of another server and proxies must not affect the demo.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
     key = f"vf_{secrets.token_hex(4)}_{secrets.token_hex(32)}"
@@ -72,9 +72,9 @@ async def _play(terminal: Terminal, folder: Path, children: Children, looking: a
         return worker
 
     async with AsyncClient(url, key, project=PROJECT) as client:
-        await Story(client, children, terminal, HERE.parent, start_worker).tell()
-    terminal.title("The end: each process ends well when it is asked to (SIGTERM)")
-    for child in children.left():
+        await Scenarios(client, children, terminal, HERE.parent, start_worker).run()
+    terminal.title("The end: each process exits with 0 after SIGTERM")
+    for child in children.running():
         if child is not server:
             terminal.checks([Check(f"exit code of {child.name}", 0, await children.end(child))])
     if looking is not None and not terminal.failures:
@@ -88,7 +88,7 @@ async def _play(terminal: Terminal, folder: Path, children: Children, looking: a
 
 
 async def main() -> int:
-    """0 where all was as expected, 1 where not, 128 and the signal's number where it was interrupted."""
+    """Return 0 if all checks passed, 1 if not, 128 and the signal's number after an interrupt."""
     terminal = Terminal()
     signals: list[int] = []
     looking = asyncio.Event() if sys.stdout.isatty() or os.environ.get("RUNSTEAD_DEMO_STAYS") == "1" else None
@@ -96,11 +96,11 @@ async def main() -> int:
     assert task is not None
 
     def interrupt(number: int) -> None:
-        if terminal.waits and looking is not None and not looking.is_set():
+        if terminal.waits_for_reader and looking is not None and not looking.is_set():
             looking.set()
             return
         signals.append(number)
-        if len(signals) == 1:  # ending everything is bounded: there is no need to be told twice
+        if len(signals) == 1:  # the end of all processes is bounded in time, so later signals are ignored
             task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -109,22 +109,22 @@ async def main() -> int:
 
         def enter() -> None:
             sys.stdin.readline()
-            if terminal.waits:
+            if terminal.waits_for_reader:
                 looking.set()
 
         loop.add_reader(sys.stdin, enter)
     began = loop.time()
-    terminal.say(f"Runstead {__version__}: durable runs, shown on four of them", "bold")
+    terminal.print(f"Runstead {__version__}: durable runs, shown on four of them", "bold")
     try:
         with tempfile.TemporaryDirectory(prefix="runstead-demo-") as folder:
             await play(terminal, Path(folder), looking)
     except asyncio.CancelledError:
         if not signals:
             raise
-        terminal.say("\nInterrupted. All processes of the demo were ended.")
+        terminal.print("\nInterrupted. All processes of the demo were ended.")
         return 128 + signals[0]
     if terminal.failures:
-        terminal.say(f"\nNot as expected: {terminal.failures}. They are marked above.", "bold red")
+        terminal.print(f"\nNot as expected: {terminal.failures}. They are marked above.", "bold red")
         return 1
     terminal.summary(loop.time() - began)
     return 0

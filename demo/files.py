@@ -1,4 +1,4 @@
-"""The files of this repository: what the demo's inventory is about."""
+"""The files of this repository, which the demo's inventory lists."""
 
 import os
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def repository_files(root: Path) -> list[str]:
-    """The files that git tracks; outside a checkout, or without git, every file that is not hidden or built."""
+    """Return the files that git tracks. Without git or a checkout, return every file that is not hidden or built."""
     # Inside a git hook these variables name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:

@@ -1,4 +1,4 @@
-"""Starting the demo's processes, noticing when one dies, and ending all of them whatever happens."""
+"""Starts the demo's processes, detects when one dies, and ends all of them at the end."""
 
 import asyncio
 import re
@@ -13,13 +13,13 @@ T = TypeVar("T")
 
 _READY: Final = re.compile(r"runstead is ready on (http://\S+)")
 _READY_S: Final = 10.0
-#: Longer than the 10 s that a server may take for what is in flight.
+#: Longer than the 10 s that a server may take to finish its requests.
 _END_S: Final = 12.0
-_COMPLAINT_LINES: Final = 40
+_ERROR_LINES: Final = 40
 
 
 class ChildDiedError(Exception):
-    """A process is not there that should be."""
+    """A process of the demo has ended too early."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Child:
     name: str
     process: Process
     stderr: Path
-    leaving: bool = False
+    ending: bool = False
 
     @property
     def pid(self) -> int:
@@ -35,10 +35,10 @@ class Child:
 
 
 class Children:
-    """`async with Children(folder) as children:` — on the way out, in whatever way, all of them are ended."""
+    """The demo's processes. At the end of `async with Children(folder) as children:` all of them are ended."""
 
     def __init__(self, folder: Path) -> None:
-        """`folder` takes their stderr: in files, so that no child ever waits for a reader."""
+        """`folder` gets their stderr as files, so that no process waits for a reader."""
         self._folder = folder
         self._all: list[Child] = []
         self._watchers: list[asyncio.Task[None]] = []
@@ -49,7 +49,7 @@ class Children:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            # The server, which is the first, goes last: the workers still have to give their runs back to it.
+            # The server was started first and is ended last: the workers release their runs at the server.
             for child in reversed(self._all):
                 await self.end(child)
         finally:
@@ -59,7 +59,7 @@ class Children:
             for watcher in self._watchers:
                 watcher.cancel()
             if not self._died.cancel():
-                self._died.exception()  # looked at: a death that nobody waited for is no error of its own
+                self._died.exception()  # retrieved, so that asyncio does not log it
 
     async def start(self, name: str, *arguments: str, environment: Mapping[str, str]) -> Child:
         """Start Python with these arguments."""
@@ -72,28 +72,28 @@ class Children:
                 stdout=PIPE,
                 stderr=sink,
                 env=environment,
-                # Ctrl-C on a terminal goes to a whole group. The children are ended in order, by this program alone.
+                # Ctrl-C on a terminal goes to the whole group. Only this program ends the children, in order.
                 start_new_session=True,
             )
         child = Child(name, process, stderr)
         self._all.append(child)
-        self._watchers.append(asyncio.ensure_future(self._notice(child)))
+        self._watchers.append(asyncio.ensure_future(self._watch_child(child)))
         return child
 
     async def ready(self, child: Child) -> str:
-        """The url of a server, once it says on stdout that it accepts requests."""
+        """Wait until a server prints that it accepts requests, and return its URL."""
         assert child.process.stdout is not None
         try:
             async with asyncio.timeout(_READY_S):
                 while line := await child.process.stdout.readline():
-                    if said := _READY.match(line.decode()):
-                        return said[1]
+                    if match := _READY.match(line.decode()):
+                        return match[1]
         except TimeoutError:
             raise ChildDiedError(f"{child.name} was not ready within {_READY_S:.0f} s") from None
         raise ChildDiedError(f"{child.name} ended before it was ready")
 
     async def watch(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work, unless a child dies meanwhile: what is waited for may then never come. ChildDiedError."""
+        """Await the work. Raise ChildDiedError if a process dies meanwhile: the work might never end."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait((task, self._died), return_when=asyncio.FIRST_COMPLETED)
@@ -105,14 +105,14 @@ class Children:
             await asyncio.wait((task,))
 
     async def kill(self, child: Child) -> int:
-        """SIGKILL: the process gets no chance to do anything more. Its exit code."""
-        child.leaving = True
+        """Send SIGKILL, and return the exit code."""
+        child.ending = True
         child.process.kill()
         return await child.process.wait()
 
     async def end(self, child: Child) -> int:
-        """SIGTERM, and SIGKILL for one that does not listen. Its exit code."""
-        child.leaving = True
+        """Send SIGTERM, and SIGKILL if the process does not end. Return the exit code."""
+        child.ending = True
         if child.process.returncode is None:
             child.process.terminate()
             try:
@@ -122,17 +122,17 @@ class Children:
                 return await self.kill(child)
         return await child.process.wait()
 
-    def left(self) -> list[Child]:
-        """Those that should be running, the last one first."""
-        return [child for child in reversed(self._all) if not child.leaving]
+    def running(self) -> list[Child]:
+        """Return the processes that should be running, the last one first."""
+        return [child for child in reversed(self._all) if not child.ending]
 
-    def complaints(self) -> list[tuple[str, str]]:
-        """The last lines that each child wrote to stderr, for those that wrote any."""
-        told = [(child.name, child.stderr.read_text(errors="replace").splitlines()) for child in self._all]
-        return [(name, "\n".join(lines[-_COMPLAINT_LINES:])) for name, lines in told if lines]
+    def error_output(self) -> list[tuple[str, str]]:
+        """Return the last lines of stderr of each process that wrote any."""
+        output = [(child.name, child.stderr.read_text(errors="replace").splitlines()) for child in self._all]
+        return [(name, "\n".join(lines[-_ERROR_LINES:])) for name, lines in output if lines]
 
-    async def _notice(self, child: Child) -> None:
+    async def _watch_child(self, child: Child) -> None:
         code = await child.process.wait()
-        if not child.leaving and not self._died.done():
+        if not child.ending and not self._died.done():
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             self._died.set_exception(ChildDiedError(f"{child.name} {how} in the middle of the demo"))

@@ -1,4 +1,4 @@
-"""What the demo prints: one line per event, checks, run objects. The words say it all; colour only helps."""
+"""The output of the demo: one line per event, checks and run objects. All information is in the text, not in colours."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from rich.text import Text
 from checks import Check
 from runstead.sdk import Event
 
-#: By how a type's name begins; the first that fits.
+#: Styles by prefix of the event type. The first match counts.
 _STYLES: Final = (
     ("RUN_FINISHED", "bold green"),
     ("RUN_ERROR", "bold red"),
@@ -24,16 +24,16 @@ _STYLES: Final = (
     ("TEXT_MESSAGE", "cyan"),
     ("CUSTOM", "bright_blue"),
 )
-#: Members that only say which message, call or run an event belongs to.
+#: Members that only identify the message, call or run of an event.
 _NAMES: Final = frozenset(
     {"type", "messageId", "toolCallId", "runId", "threadId", "role", "metadata", "value", "rawEvent"}
 )
 _SHOWN: Final = (
-    "Every event was stored before its worker was told that it was.",
-    "Every stream told all events of its run, as they came and in order.",
-    "A cancel stopped a worker at its work.",
-    "A killed worker's run was finished by another, from where the log had got to.",
-    "Each run ended once, and for good.",
+    "Every event was stored before its worker got the answer.",
+    "Every stream sent all events of its run, in order, as they were stored.",
+    "A cancel stopped a handler while it was running.",
+    "Another worker finished the run of a killed worker, and continued after its last stored event.",
+    "Each run ended exactly once.",
 )
 
 
@@ -42,12 +42,12 @@ class Terminal:
         if hasattr(sys.stdout, "reconfigure"):
             sys.stdout.reconfigure(errors="replace", line_buffering=True)
         self._console = Console(highlight=False)
-        # On a narrow screen what an event says is worth more than that the longest types line up.
+        # On a narrow screen the event's text is more useful than aligned columns.
         self._type_columns = 25 if self._console.width >= 100 or not self._console.is_terminal else 20
         self.failures = 0
-        self.waits = False  # for the reader, who may look around
+        self.waits_for_reader = False
 
-    def say(self, text: str = "", style: str = "") -> None:
+    def print(self, text: str = "", style: str = "") -> None:
         self._print(Text(text, style))
 
     def title(self, text: str) -> None:
@@ -55,39 +55,39 @@ class Terminal:
         self._print(Text(f"── {text}", "bold"))
 
     def note(self, text: str) -> None:
-        """Something that the demo itself does, between the events."""
+        """Print what the demo itself does, between the events."""
         self._print(Text(text, "italic"), indent=3)
 
     def dashboard(self, url: str, key: str, then: str) -> None:
-        """Where the demo's runs can be looked at."""
-        self.waits = True
+        """Print the address of the dashboard, and how to sign in."""
+        self.waits_for_reader = True
         self.title("Look at these runs in a browser")
         self._print(Text(f"{url}/ui", "bold underline"), indent=3)
         self.note(f"Sign in with the key {key}")
         self.note(then)
 
     def event(self, event: Event, since: datetime, now: datetime) -> None:
-        """`since` is when the run was created: the first column counts the seconds from then."""
+        """Print an event. The first column is the time in seconds since the run was created."""
         style = next((style for begin, style in _STYLES if event.event_type.startswith(begin)), "")
         line = Text()
         line.append(f"{(now - since).total_seconds():6.2f}s", "bright_black")
         line.append(f"{event.event_id:>4}  ", "bold")
         line.append(event.event_type, style)
-        told = describe(event.payload)
-        if told:
+        text = describe(event.payload)
+        if text:
             line.append(" " * (self._type_columns - len(event.event_type)) + "  ")
-            line.append(told)
-        # A line is a line: cut on a screen, whole in a pipe.
+            line.append(text)
+        # An event is one line: cut on a screen, complete in a pipe.
         cut = self._console.is_terminal
         self._console.print(line, no_wrap=True, overflow="ellipsis" if cut else "ignore", crop=cut)
 
     def run(self, run: Mapping[str, Any]) -> None:
-        """The run as the server answers it, without the members that are null."""
-        told = {name: value for name, value in run.items() if value is not None}
-        self.say()
+        """Print the run as the server returns it, without the members that are null."""
+        members = {name: value for name, value in run.items() if value is not None}
+        self.print()
         self.note(f"GET /runs/{run['run_id']}, without null members")
-        self._console.print_json(json.dumps(told, ensure_ascii=False), indent=2)
-        self.say()
+        self._console.print_json(json.dumps(members, ensure_ascii=False), indent=2)
+        self.print()
 
     def checks(self, checks: Sequence[Check]) -> None:
         for check in checks:
@@ -105,15 +105,15 @@ class Terminal:
         for line in _SHOWN:
             self._print(Text(line), indent=3)
         self._console.print()
-        self.say("   Try next   make serve   a server that stays, with a key of its own")
-        self.say("   Read       README.md    one run by hand, with curl; docs/ tells the rest")
+        self.print("   Try next   make serve   a server that stays up, with its own key")
+        self.print("   Read       README.md    one run with curl; docs/ is the documentation")
 
     def output_of(self, name: str, text: str) -> None:
         self.title(f"stderr of {name}")
-        self.say(text)
+        self.print(text)
 
     def _print(self, text: Text, indent: int = 0) -> None:
-        """On a screen long lines are folded with their indent, in a pipe they stay whole."""
+        """Print a line. On a screen a long line is folded with its indent; in a pipe it stays one line."""
         if self._console.is_terminal:
             self._console.print(Padding(text, (0, 0, 0, indent)))
         else:
@@ -121,13 +121,13 @@ class Terminal:
 
 
 def describe(payload: Mapping[str, Any]) -> str:
-    """What an event says, in as few words as it takes."""
+    """Describe an event in a few words."""
     value = payload.get("value")
     members = value if isinstance(value, dict) else {}
-    said = [str(payload[name]) for name in payload if name not in _NAMES]
+    words = [str(payload[name]) for name in payload if name not in _NAMES]
     if "delta" in payload and not payload["type"].startswith("TOOL_CALL"):
-        said = [json.dumps(payload["delta"], ensure_ascii=False)]
+        words = [json.dumps(payload["delta"], ensure_ascii=False)]
     usage = payload.get("metadata")
     if isinstance(usage, dict):
         members = {name: usage.get(name) for name in ("model", "inputTokens", "outputTokens")}
-    return " ".join([*said, *(f"{name}={told}" for name, told in members.items())])
+    return " ".join([*words, *(f"{name}={value}" for name, value in members.items())])

@@ -1,4 +1,4 @@
-"""The demo's worker: claims runs over HTTP and does what they ask for. It needs nothing of Runstead but the SDK."""
+"""The demo's worker: it claims runs over HTTP and handles them. It uses only Runstead's SDK."""
 
 import argparse
 import hashlib
@@ -15,17 +15,17 @@ from runstead.sdk import AsyncClient, ClaimedRun, Client, RunFailed, ThreadConte
 
 sys.path.append(str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 
+from agent_messages import AgentMessages
 from files import lines_in, repository_files
-from speech import Speech
 
 IMPLEMENTATION_KIND = "demo-agent"
-#: The shortest lease there is: the sooner the run of a dead worker is claimed again, the shorter the demo.
+#: The shortest possible lease: the run of the killed worker is claimed again after it.
 LEASE_SECONDS = 5
 QUESTION = "Which is the largest file of this repository, and how many lines does it have?"
 
 
 class Tasks:
-    """The handlers, and what they share. Plain functions: the worker runs each in a thread, so that they may block."""
+    """The handlers. They are plain functions that may block: the worker runs each in a thread."""
 
     def __init__(self, client: Client, root: Path, artifacts: Path) -> None:
         self._client = client
@@ -45,7 +45,7 @@ class Tasks:
         return handler(run, ctx)
 
     def inventory(self, run: ClaimedRun, ctx: ThreadContext) -> dict[str, Any]:
-        """Hash, size and line count of every file: in full as an artifact, summed up as the output."""
+        """List hash, size and lines of every file. The list is an artifact, the sums are the output."""
         names = repository_files(self._root)
         ctx.log(f"{len(names)} files to look at")
         ctx.emit({"type": "STEP_STARTED", "stepName": "hash files"})
@@ -80,10 +80,10 @@ class Tasks:
         return totals | {"by_extension": dict(sorted(by_extension.items()))}
 
     def primes(self, run: ClaimedRun, ctx: ThreadContext) -> dict[str, Any]:
-        """Count the primes below `config.below`, block by block, by dividing: slow enough to be watched.
+        """Count the primes below `config.below`, block by block, slowly enough to be watched.
 
-        Every block ends with a progress event. An event is durable once it is told, so an attempt that follows a
-        lost one reads the log and goes on after the last block in it. Once the run is cancelled, telling raises.
+        Every block ends with a progress event. Events are durable, so a second attempt reads the log and continues
+        after the last block. After a cancel, `emit` raises.
         """
         below, block = run.config["below"], run.config["block"]
         start, found = 0, 0
@@ -97,30 +97,32 @@ class Tasks:
         return {"below": below, "primes": found, "resumed_from": start}
 
     def answer(self, run: ClaimedRun, ctx: ThreadContext) -> dict[str, Any]:
-        """Answer the question as an agent does: think, call tools, speak. No model is asked; the tools are real."""
+        """Answer the question as an agent does: reasoning, tool calls, text. No model is used; the tools are real."""
         question = run.request_snapshot["messages"][-1]["parts"][0]["text"]
-        spoken = Speech(ctx, run.run_id)
-        spoken.think("I need the sizes of all files first, and then the lines of the largest one.")
+        messages = AgentMessages(ctx, run.run_id)
+        messages.reason("I need the sizes of all files first, and then the lines of the largest one.")
 
         def largest_file() -> dict[str, Any]:
             sizes = {name: (self._root / name).stat().st_size for name in repository_files(self._root)}
             path = max(sizes, key=lambda name: (sizes[name], name))
             return {"path": path, "bytes": sizes[path]}
 
-        largest = spoken.call("largest_file", {}, largest_file)
+        largest = messages.tool_call("largest_file", {}, largest_file)
         path = largest["path"]
-        lines = spoken.call("count_lines", {"path": path}, lambda: lines_in((self._root / path).read_bytes()))
-        spoken.say(f"The largest file is {path}: {largest['bytes']} bytes in {lines} lines.")
-        # Words stand in for tokens: without a model there is no tokenizer either.
+        lines = messages.tool_call(
+            "count_lines", {"path": path}, lambda: lines_in((self._root / path).read_bytes())
+        )
+        messages.text(f"The largest file is {path}: {largest['bytes']} bytes in {lines} lines.")
+        # Words are counted in place of tokens: without a model there is no tokenizer.
         ctx.metadata = {
             "provider": "demo",
             "model": "scripted-agent-1",
             "finishReason": "stop",
             "providerRequestId": f"req_{run.run_id}",
             "inputTokens": len(question.split()),
-            "outputTokens": spoken.words + spoken.thought_words,
+            "outputTokens": messages.words + messages.reasoning_words,
             "cachedInputTokens": 0,
-            "reasoningTokens": spoken.thought_words,
+            "reasoningTokens": messages.reasoning_words,
             "usageCaptureStatus": "complete",
         }
         return {"path": path, "lines": lines}
@@ -149,19 +151,19 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     for name in ("root", "artifacts"):
         parser.add_argument(f"--{name}", required=True, type=Path)
-    told = parser.parse_args()
+    arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
-    key = os.environ["RUNSTEAD_KEY"]  # not an argument: those are there for everybody to read
-    with Client(told.url, key, project=told.project) as client:
+    key = os.environ["RUNSTEAD_KEY"]  # not an argument: other users of the machine can read arguments
+    with Client(arguments.url, key, project=arguments.project) as client:
         Worker(
-            AsyncClient(told.url, key, project=told.project),
-            Tasks(client, told.root, told.artifacts).handle,
+            AsyncClient(arguments.url, key, project=arguments.project),
+            Tasks(client, arguments.root, arguments.artifacts).handle,
             kinds=["agent", "task"],
             implementation_kind=IMPLEMENTATION_KIND,
-            worker_key=told.name,
+            worker_key=arguments.name,
             lease_seconds=LEASE_SECONDS,
-            concurrency=1,  # so that a handler which went on after a cancel would be seen: no other run would start
+            concurrency=1,  # a handler that ignored the cancel would keep the next run from starting
             grace_seconds=1.0,
         ).run()
 

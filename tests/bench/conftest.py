@@ -154,9 +154,9 @@ class FakeDeployment:
                 return 200, {member: True, "run": run | {"status": status}}
             if self.fault == "a loser is shown a stale run":
                 return 200, {member: same and verb == "complete", "run": run | {"status": "running"}}
-            if self.fault == "every cancel says true" and verb == "cancel":
+            if self.fault == "every cancel is true" and verb == "cancel":
                 return 200, {member: True, "run": run}
-            if self.fault == "the winner's repeat says false" and same:
+            if self.fault == "the winner's repeat is false" and same:
                 return 200, {member: False, "run": run}
             if self.fault == "two terminal events" and not same:
                 self.add_event(run_id, "RUN_FINISHED")
@@ -174,8 +174,8 @@ class FakeDeployment:
             run |= {"metadata": None, "error": {"message": message, "code": body["terminal_error_code"]}}
         else:
             run |= {"metadata": body["metadata"], "error": None}
-        if self.fault == "nobody wrote it" and status != "cancelled":
-            run |= {"metadata": {"providerRequestId": "nobody"}, "error": {"message": "nobody"}}
+        if self.fault == "no caller wrote it" and status != "cancelled":
+            run |= {"metadata": {"providerRequestId": "unknown"}, "error": {"message": "unknown"}}
         if self.fault == "no terminal event":
             return
         right = "RUN_FINISHED" if status == "completed" else "RUN_ERROR"

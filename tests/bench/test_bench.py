@@ -93,7 +93,7 @@ async def test_a_claim_without_a_lease_token_fences_by_attempt(deployment, plan,
     assert json.loads(body)["attempt"] == 1
 
 
-async def test_callers_finish_what_they_began_and_leave_no_run_open(deployment, plan, connections):
+async def test_callers_finish_their_lifecycles_and_leave_no_run_open(deployment, plan, connections):
     measured = await run_phase(
         [(each, plan) for each in connections], Phase(health_checks=False, warm_up_s=0.0, seconds=0.2)
     )
@@ -145,7 +145,7 @@ async def test_a_whole_bench_in_processes_of_their_own(deployment, key, tmp_path
     assert {"create", "claim", "append", "complete", "lifecycles"} <= set(render_bench(report).split())
 
 
-async def test_the_engines_floor_is_measured_in_the_database_that_is_named(deployment, key):
+async def test_the_engines_baseline_is_measured_in_the_given_database(deployment, key):
     asked = []
 
     def measure_updates(url, concurrency, seconds):
@@ -158,7 +158,7 @@ async def test_the_engines_floor_is_measured_in_the_database_that_is_named(deplo
     assert report.floors.engine_updates_per_s == 7.0
 
 
-async def test_without_an_engine_its_floor_is_null_and_errors_are_shown(deployment, key):
+async def test_without_an_engine_its_baseline_is_null_and_errors_are_shown(deployment, key):
     deployment.fault = "nothing claimable"
     report = await asyncio.to_thread(run_bench, options(deployment, key))
     assert report.floors.engine_updates_per_s is None
@@ -170,7 +170,7 @@ async def test_without_an_engine_its_floor_is_null_and_errors_are_shown(deployme
     assert "no run" in text
 
 
-async def test_a_bench_that_cannot_start_says_why(deployment, key):
+async def test_a_bench_that_cannot_start_reports_the_reason(deployment, key):
     with pytest.raises(BenchError, match="answered 401"):
         await asyncio.to_thread(run_bench, options(deployment, "vf_other_key"))
     with pytest.raises(BenchError, match="not an http or https URL"):
@@ -181,7 +181,7 @@ async def test_a_bench_that_cannot_start_says_why(deployment, key):
         run_bench(options(deployment, key, seconds=0))
 
 
-def test_processes_leave_a_core_to_the_server(monkeypatch):
+def test_processes_leave_a_core_for_the_server(monkeypatch):
     monkeypatch.setattr("runstead.bench.load.usable_cores", lambda: 4)
     assert [default_processes(callers) for callers in (1, 32, 33, 96, 500)] == [1, 1, 2, 3, 3]
     monkeypatch.setattr("runstead.bench.load.usable_cores", lambda: 1)

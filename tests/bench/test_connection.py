@@ -109,7 +109,7 @@ async def test_a_chunked_answer_in_pieces_is_one_body(connect):
     assert await get(connection) == (200, b"ok")
 
 
-async def test_an_interim_answer_is_passed_over(connect):
+async def test_an_interim_answer_is_ignored(connect):
     connection = await connect(scripted(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK))
     assert await get(connection) == (200, b"ok")
 
@@ -149,7 +149,7 @@ async def test_a_drop_before_the_answer_is_counted_and_the_next_request_reconnec
         b"HTTP/1.1 200 OK\r\nconte",
     ],
 )
-async def test_half_an_answer_is_a_drop(connect, half):
+async def test_an_incomplete_answer_is_a_drop(connect, half):
     connection = await connect(scripted(half))
     with pytest.raises(DroppedError, match="within the answer"):
         await get(connection)
@@ -191,7 +191,7 @@ async def test_a_cancelled_request_leaves_no_answer_to_the_next_one(connect):
     assert await get(connection) == (200, b"mine")
 
 
-async def test_a_server_that_is_not_there_is_a_drop():
+async def test_an_unreachable_server_is_a_drop():
     server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     server.close()

@@ -44,7 +44,7 @@ async def test_callers_are_spread_over_the_replicas_and_the_last_one_is_read_lat
         await race(options(deployment, key, urls=()))
 
 
-async def test_half_of_the_runs_are_under_way_with_events_before_the_race(deployment, key):
+async def test_half_of_the_runs_are_running_with_events_before_the_race(deployment, key):
     await race(options(deployment, key))
     lengths = sorted(len(events) for events in deployment.events.values())
     assert lengths == [1, 1, 1, 4, 4, 4]
@@ -55,8 +55,8 @@ async def test_half_of_the_runs_are_under_way_with_events_before_the_race(deploy
     [
         ("two winners", "was answered completed: true, but the run is"),
         ("the last one wins", "was shown completed_at"),
-        ("every cancel says true", "answered cancelled: true"),
-        ("the winner's repeat says false", "was answered completed: false, but the run is"),
+        ("every cancel is true", "answered cancelled: true"),
+        ("the winner's repeat is false", "was answered completed: false, but the run is"),
         ("a loser is shown a stale run", 'was shown status "running"'),
         ("a loser gets a 500", "was answered 500: Internal error"),
         ("a loser drops the connection", "got no answer: connection dropped"),
@@ -64,12 +64,12 @@ async def test_half_of_the_runs_are_under_way_with_events_before_the_race(deploy
         ("no terminal event", "0 terminal events instead of one"),
         ("the wrong terminal event", "but its terminal event is"),
         ("an event after the terminal one", "is not the last one"),
-        ("nobody wrote it", "was written by no such call"),
+        ("no caller wrote it", "was written by no such call"),
         ("a later read differs", "read again later, metadata is"),
         ("an event comes later", "events that differ from"),
     ],
 )
-async def test_a_broken_deployment_is_found_out(deployment, key, fault, disagreement):
+async def test_a_broken_deployment_is_detected(deployment, key, fault, disagreement):
     deployment.fault = fault
     report = await race(options(deployment, key))
     assert not report.exactly_once
@@ -89,7 +89,7 @@ async def test_the_json_report_names_each_run_and_what_disagreed(deployment, key
     assert all(each["disagreements"] for each in decoded["violations"])
 
 
-async def test_a_refused_key_or_an_unknown_project_is_told(deployment, key):
+async def test_a_refused_key_or_an_unknown_project_is_reported(deployment, key):
     with pytest.raises(BenchError, match=r"answered 401: Unknown credential \(UNAUTHENTICATED\)"):
         await race(options(deployment, "vf_other_key"))
     with pytest.raises(BenchError, match="/projects/nowhere answered 404"):

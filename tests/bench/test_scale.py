@@ -43,13 +43,13 @@ def test_one_caller_takes_the_sum_of_what_each_step_costs(scale, costs):
     assert found.runs_per_s == pytest.approx(1000 / lone_command_ms / 4, rel=0.01)
 
 
-def test_many_callers_share_transactions_and_are_held_up_by_the_busiest_part_alone(scale, costs):
+def test_many_callers_share_transactions_and_are_limited_by_the_busiest_part(scale, costs):
     found = scale.Deployment(costs, shards=1, replicas=1, cores=4).callers(64, 2.0)
     assert found.loop > 0.99
     assert found.runs_per_s == pytest.approx(1000 / costs.loop_ms, rel=0.02)
 
 
-def test_where_all_share_two_cores_the_whole_work_is_the_bound(scale, costs):
+def test_on_two_shared_cores_the_total_work_is_the_limit(scale, costs):
     found = scale.Deployment(costs, shards=1, replicas=1, cores=2, shared=2).callers(64, 2.0)
     at_most = 2_000 / (costs.loop_ms + 4 * costs.command_ms)
     assert 0.5 * at_most < found.runs_per_s <= min(at_most, 1000 / costs.loop_ms) * 1.01
@@ -61,7 +61,7 @@ def test_replicas_decide_whether_a_shard_keeps_up(scale, costs, replicas, keeps_
     assert deployment.arrivals(400, 2.0, projects=10).keeps_up is keeps_up
 
 
-def test_the_script_tells_its_figures():
+def test_the_script_prints_its_results():
     told = subprocess.run(
         [
             sys.executable,

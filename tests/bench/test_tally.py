@@ -32,7 +32,7 @@ def test_a_summary_is_in_milliseconds():
     assert summarise([1_234_567]) == Latency(count=1, p50_ms=1.235, p99_ms=1.235, max_ms=1.235)
 
 
-def test_a_summary_of_nothing_has_no_figures():
+def test_a_summary_without_samples_has_no_values():
     assert summarise([]) == Latency(count=0)
 
 

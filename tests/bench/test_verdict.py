@@ -23,14 +23,14 @@ def answer(caller, call, won, run):
     return Answer(caller=caller, call=call, status=200, won=won, run=run)
 
 
-def test_a_run_that_nobody_finished_is_a_violation():
+def test_a_run_without_an_outcome_is_a_violation():
     run = {**COMPLETED, "status": "running"}
     assert judge(observe(run, [], [])) == [
         "no outcome won: the run is 'running' after every call was answered"
     ]
 
 
-def test_a_cancelled_run_needs_one_cancel_that_was_told_so():
+def test_a_cancelled_run_needs_one_cancel_that_was_answered_true():
     answers = [answer(0, "cancel", False, CANCELLED), answer(1, "cancel", False, CANCELLED)]
     found = judge(observe(CANCELLED, answers, [event(1, "RUN_ERROR")]))
     assert found == ["the run is cancelled, and 0 cancels were answered cancelled: true (callers [])"]
@@ -42,13 +42,13 @@ def test_a_cancel_without_an_answer_may_have_been_the_winner():
     assert found == ["cancel of caller 0 got no answer: closed"]
 
 
-def test_two_cancels_that_were_told_so_are_a_violation():
+def test_two_cancels_that_were_answered_true_are_a_violation():
     answers = [answer(0, "cancel", True, CANCELLED), answer(1, "cancel", True, CANCELLED)]
     (found,) = judge(observe(CANCELLED, answers, [event(1, "RUN_ERROR")]))
     assert "2 cancels were answered cancelled: true (callers [0, 1])" in found
 
 
-def test_a_record_mixed_from_two_outcomes_is_a_violation():
+def test_a_run_with_values_of_two_outcomes_is_a_violation():
     run = {**COMPLETED, "error": {"message": "Run failed"}}
     found = judge(observe(run, [answer(0, "complete(completed)", True, run)], [event(1, "RUN_FINISHED")]))
     assert found == ['the run is completed, but carries what another outcome wrote: {"message":"Run failed"}']
@@ -61,7 +61,7 @@ def test_event_ids_with_a_gap_or_a_repeat_are_a_violation(numbers):
     assert found == f"event ids are not 1 to 2 in order: {list(numbers)}"
 
 
-def test_one_winner_that_all_agree_on_is_no_violation():
+def test_one_winner_in_all_answers_is_no_violation():
     answers = [
         answer(0, "complete(completed)", True, COMPLETED),
         answer(1, "complete(failed)", False, COMPLETED),

@@ -1,4 +1,4 @@
-"""`cli`: the command line in this process, against a real server over the memory engine, started once."""
+"""`cli`: runs commands in this process, against a server over the memory engine that starts once."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ class Screen(io.StringIO):
         return self.terminal
 
 
-class Done(NamedTuple):
+class Result(NamedTuple):
     code: int
     out: str
     err: str
@@ -45,7 +45,7 @@ class Done(NamedTuple):
 
 
 class Cli:
-    """cli("runs", "list", …, columns=80): with `columns` it is a terminal so wide, else a pipe."""
+    """cli("runs", "list", …, columns=80): runs a command. Without `columns`, its output is a pipe."""
 
     def __init__(self, monkeypatch, home):
         self.env, self.home = monkeypatch, home
@@ -77,13 +77,13 @@ class Cli:
         self.env.setattr("sys.stdin", io.StringIO(stdin))
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main([str(token) for token in tokens])
-        return Done(ended.value.code or 0, out.getvalue(), err.getvalue())
+        return Result(ended.value.code or 0, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     settings = {"RUNSTEAD_BOOTSTRAP_KEY": KEY, "RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
-    log_to_stderr()  # bound to the real one: what commands print to in tests is not the log's
+    log_to_stderr()  # bound to the real stderr, before tests redirect it
     running = Main(
         load(settings, port=0, database=f"sqlite:///{tmp_path_factory.mktemp('cli')}/runs.db"), io.StringIO()
     )
@@ -132,7 +132,7 @@ def _numbers():
 
 @pytest.fixture
 def fresh(client, _numbers):
-    """A project of its own: its slug. The admin's key of the session reaches it by its own key."""
+    """fresh(): creates a project and returns its slug, id and admin key."""
 
     def make():
         slug = f"p{next(_numbers)}"
@@ -144,14 +144,14 @@ def fresh(client, _numbers):
 
 @pytest.fixture
 def project(fresh, cli):
-    """A fresh project that the command line speaks about."""
+    """A new project, whose key the command line uses."""
     made = fresh()
     cli.env.setenv("RUNSTEAD_KEY", made.key)
     return made
 
 
 @pytest.fixture
-def shop(project, server):
-    """A client of that project."""
+def project_client(project, server):
+    """An SDK client of that project."""
     with Client(server.url, project.key, project=project.slug) as one:
         yield one

@@ -1,4 +1,4 @@
-"""`runstead batches …` against a server, and how far a batch is in one line."""
+"""`runstead batches …` against a server, and the progress line."""
 
 import json
 import threading
@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from runstead.cli.shared.eta import Pace, ended, progress_line
+from runstead.cli.shared.batch_progress import ended, progress_line
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.sdk import BatchProgress, StatusCounts
 
@@ -43,17 +43,8 @@ def test_in_a_pipe_the_line_has_no_bar():
     assert line == "43% 43/100  ~2m left  41 completed  2 failed  57 running"
 
 
-def test_the_estimate_uses_the_rate_since_the_watch_started():
-    pace = Pace()
-    assert pace.left_s(progress(completed=50, running=50), 100.0) is None
-    assert pace.left_s(progress(completed=50, running=50), 101.0) is None
-    assert pace.left_s(progress(completed=55, running=45), 110.0) == 90.0
-    assert pace.left_s(progress(completed=100), 120.0) == 0.0
-    assert Pace().left_s(progress(0), 1.0) == 0.0
-
-
 @pytest.fixture
-def batch(cli, shop):
+def batch(cli, project_client):
     done = cli(
         "batches", "create", "task:row", "--inputs", "1\n2\n3", "--name", "Rows", "--then", "task:after"
     )
@@ -61,8 +52,8 @@ def batch(cli, shop):
     return done.out.strip()
 
 
-def test_a_batch_is_created_from_a_list_of_inputs(cli, shop, batch, tmp_path):
-    assert sorted(run.input for run in shop.iter_runs(batch_id=batch)) == [1, 2, 3]
+def test_a_batch_is_created_from_a_list_of_inputs(cli, project_client, batch, tmp_path):
+    assert sorted(run.input for run in project_client.iter_runs(batch_id=batch)) == [1, 2, 3]
     shown = cli("batches", "get", batch).out
     for word in (batch, "Rows", "running", "task:after"):
         assert word in shown
@@ -70,7 +61,7 @@ def test_a_batch_is_created_from_a_list_of_inputs(cli, shop, batch, tmp_path):
     made = cli("batches", "create", "--runs", f"@{tmp_path}/runs.json", "--json").json
     assert len(made["run_ids"]) == 2
     flow = cli("batches", "create", "workflow:w", "--inputs", "-", "--config-json", '{"a": 1}', stdin="[7]")
-    (run,) = shop.iter_runs(batch_id=flow.out.strip())
+    (run,) = project_client.iter_runs(batch_id=flow.out.strip())
     assert (run.workflow_id, run.input, run.config) == ("w", 7, {"a": 1})
     assert [one["id"] for one in cli("batches", "list", "--json").json][-1] == batch
 
@@ -91,10 +82,10 @@ def test_the_list_shows_progress(cli, batch, columns):
     assert ("Rows" in shown) == (columns != 60)
 
 
-def test_a_batch_is_watched_to_its_end(cli, shop, batch):
+def test_a_batch_is_watched_to_its_end(cli, project_client, batch):
     def work():
-        for run in list(shop.iter_runs(batch_id=batch)):
-            shop.complete(run.run_id, "failed" if run.input == 2 else "completed")
+        for run in list(project_client.iter_runs(batch_id=batch)):
+            project_client.complete(run.run_id, "failed" if run.input == 2 else "completed")
             time.sleep(0.15)
 
     working = threading.Thread(target=work)
@@ -107,19 +98,19 @@ def test_a_batch_is_watched_to_its_end(cli, shop, batch):
     bar = cli("batches", "watch", batch, columns=80)
     assert bar.out.startswith("\r\x1b[K[█")
     assert bar.out.endswith("100% 3/3  2 completed  1 failed\n")
-    told = cli("batches", "watch", batch, "--json")
-    assert [json.loads(line)["total"] for line in told.lines] == [3]
+    printed = cli("batches", "watch", batch, "--json")
+    assert [json.loads(line)["total"] for line in printed.lines] == [3]
 
 
-def test_failed_runs_are_retried_as_a_new_batch(cli, shop, batch):
+def test_failed_runs_are_retried_as_a_new_batch(cli, project_client, batch):
     early = cli("batches", "retry", batch)
     assert (early.code, "BATCH_NOT_RETRIABLE" in early.err) == (1, True)
-    for run in list(shop.iter_runs(batch_id=batch)):
-        shop.complete(run.run_id, "failed" if run.input == 2 else "completed")
+    for run in list(project_client.iter_runs(batch_id=batch)):
+        project_client.complete(run.run_id, "failed" if run.input == 2 else "completed")
     second = cli("batches", "retry", batch).out.strip()
-    (run,) = shop.iter_runs(batch_id=second)
+    (run,) = project_client.iter_runs(batch_id=second)
     assert run.input == 2
-    shop.cancel(run.run_id)
+    project_client.cancel(run.run_id)
     assert cli("batches", "retry", second).code == 1
     third = cli("batches", "retry", second, "--cancelled", "--name", "Third", "--json").json
     assert (third["batch"]["name"], len(third["run_ids"])) == ("Third", 1)

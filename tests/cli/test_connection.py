@@ -1,11 +1,11 @@
-"""Which server commands ask, and what they say where that does not work."""
+"""How commands choose their server, and how they report connection errors."""
 
 import socket
 
 import pytest
 
 from runstead.cli import hoisted
-from runstead.cli.shared.connection import Reach, resolve, shown_url
+from runstead.cli.shared.connection import ServerOptions, resolve, shown_url
 
 PROFILES = """
 default = "local"
@@ -26,7 +26,7 @@ def place(bare):
     bare.profile(PROFILES)
 
     def find(environment=None, **options):
-        found = resolve(Reach(**options), {"HOME": str(bare.home), **(environment or {})})
+        found = resolve(ServerOptions(**options), {"HOME": str(bare.home), **(environment or {})})
         return found.url.value, found.key.value, found.project.value
 
     return find
@@ -47,7 +47,7 @@ def test_a_profile_named_by_an_option_comes_before_variables(place):
 
 
 def test_the_default_server_is_on_this_machine(bare):
-    found = resolve(Reach(), {"HOME": str(bare.home)})
+    found = resolve(ServerOptions(), {"HOME": str(bare.home)})
     assert (found.url, found.key.value) == (("http://127.0.0.1:8720", "default"), None)
 
 
@@ -66,9 +66,9 @@ def test_the_effective_connection_is_shown_without_a_key(bare):
     shown = bare("config", "show")
     assert "http://local:1 (profile local)" in shown.out
     assert "set (profile local)" in shown.out
-    told = bare("--profile", "prod", "config", "show", "--json").json
-    assert told["key"] == {"set": True, "source": "profile prod"}
-    assert told["profile"] == {"value": "prod", "source": "--profile"}
+    printed = bare("--profile", "prod", "config", "show", "--json").json
+    assert printed["key"] == {"set": True, "source": "profile prod"}
+    assert printed["profile"] == {"value": "prod", "source": "--profile"}
     bare.env.setenv("RUNSTEAD_KEY", "vf_env_secretsecret")
     bare.env.setenv("RUNSTEAD_URL", "http://me:hunter2@host/x")
     everything = [
@@ -133,7 +133,7 @@ def test_connection_options_may_precede_the_command(given, meant):
 
 def test_an_unreachable_server_is_named_with_advice(bare):
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # nobody listens there
+        taken.bind(("127.0.0.1", 0))  # bound, but not listening
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         done = bare("runs", "get", "r", "--url", url, "--key", "vf_secret_k")
     assert (done.code, done.out) == (3, "")

@@ -1,4 +1,4 @@
-"""`runstead doctor` says what is wrong, and what to do."""
+"""`runstead doctor` reports problems and how to fix them."""
 
 import os
 import resource
@@ -15,8 +15,8 @@ from runstead.cli.shared.diagnostics import skew
 
 
 def levels(done):
-    told = [line for line in done.lines if not line.startswith(" ")]
-    return {line[6:].split(": ")[0]: line.split()[0] for line in told}
+    lines = [line for line in done.lines if not line.startswith(" ")]
+    return {line[6:].split(": ")[0]: line.split()[0] for line in lines}
 
 
 @pytest.fixture
@@ -27,7 +27,9 @@ def store(cli):
 
 
 def test_every_check_is_ok_on_a_healthy_installation(store):
-    store.env.setattr(local_checks, "_optimized", lambda: True)  # or not, as the tests' Python was built
+    store.env.setattr(
+        local_checks, "_optimized", lambda: True
+    )  # independent of the Python that runs the tests
     done = store("doctor")
     assert (done.code, done.err) == (0, ""), done
     assert set(levels(done).values()) == {"ok"}, done.out
@@ -163,7 +165,7 @@ def test_a_low_limit_of_open_files_is_reported(bare, hard, level):
 
 
 def test_a_directory_that_cannot_be_written_is_a_failure(bare):
-    if os.geteuid() == 0:  # who may write anywhere
+    if os.geteuid() == 0:  # root may write anywhere
         bare.env.setattr(os, "access", lambda _path, mode: mode != os.W_OK)
     locked = bare.home / "locked"
     locked.mkdir(mode=0o500)
@@ -173,4 +175,4 @@ def test_a_directory_that_cannot_be_written_is_a_failure(bare):
 def test_another_kind_of_server_is_recognized(bare):
     answer = types.SimpleNamespace(status_code=200, content=b"<html>", headers={})
     (found,) = server_checks._answer("http://x", answer, 0.0, 0.0)
-    assert (found.level, "no Runstead server" in found.detail) == ("fail", True)
+    assert (found.level, "not a Runstead server" in found.detail) == ("fail", True)

@@ -11,21 +11,21 @@ FIELDS = [
 ]
 
 
-def ask(shop, title="Where to?", fields=FIELDS):
-    """A run that waits for a form."""
-    run = shop.create_agent_run(shop.create_conversation().id, "guide").run
-    shop.create_input_request(run.conversation_id, run.run_id, "call", title, fields)
+def ask(project_client, title="Where to?", fields=FIELDS):
+    """Create a run that waits for a form."""
+    run = project_client.create_agent_run(project_client.create_conversation().id, "guide").run
+    project_client.create_input_request(run.conversation_id, run.run_id, "call", title, fields)
     return run
 
 
 @pytest.fixture
-def asked(project, shop):
-    return ask(shop)
+def asked(project, project_client):
+    return ask(project_client)
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])
-def test_the_list_shows_what_runs_wait_for(cli, shop, asked, columns):
-    shop.wait(shop.create_task_run("task:t").run.run_id, "event")
+def test_the_list_shows_what_runs_wait_for(cli, project_client, asked, columns):
+    project_client.wait(project_client.create_task_run("task:t").run.run_id, "event")
     shown = cli("inputs", "list", columns=columns)
     assert (shown.code, shown.err) == (0, "")
     assert len(shown.lines) == 2
@@ -35,8 +35,8 @@ def test_the_list_shows_what_runs_wait_for(cli, shop, asked, columns):
     assert [one["run_id"] for one in cli("inputs", "list", "--json").json] == [asked.run_id]
 
 
-def test_the_list_respects_its_limit(cli, shop, asked):
-    second = ask(shop)
+def test_the_list_respects_its_limit(cli, project_client, asked):
+    second = ask(project_client)
     assert [one["run_id"] for one in cli("inputs", "list", "--limit", "1", "--json").json] == [second.run_id]
 
 
@@ -48,12 +48,12 @@ def test_a_form_is_shown_with_its_fields(cli, asked, columns):
     assert cli("inputs", "get", asked.run_id, "--json").json["fields"][0]["label"] == "City"
 
 
-def test_an_answer_resumes_the_run(cli, shop, asked):
+def test_an_answer_resumes_the_run(cli, project_client, asked):
     done = cli("inputs", "answer", asked.run_id, "city=Oslo", "size=s", "count=-2", "sure=true")
     assert (done.code, done.out) == (0, f"{asked.run_id}  submitted\n")
     (one,) = cli("inputs", "list", "--conversation", asked.conversation_id, "--json").json
     assert one["latest_response"]["values"] == {"city": "Oslo", "size": "s", "count": "-2", "sure": True}
-    assert shop.get_run(asked.run_id).status != "waiting"
+    assert project_client.get_run(asked.run_id).status != "waiting"
     assert cli("inputs", "list").err == "no forms\n"
     over = cli("inputs", "answer", asked.run_id, "city=Oslo")
     assert (over.code, over.out) == (1, "")
@@ -70,31 +70,31 @@ def test_secret_values_come_from_stdin(cli, asked):
     assert "1234" not in str(one)
 
 
-def test_invalid_values_are_refused_and_the_run_keeps_waiting(cli, shop, asked):
+def test_invalid_values_are_refused_and_the_run_keeps_waiting(cli, project_client, asked):
     wrong = cli("inputs", "answer", asked.run_id, "city=", "size=xl")
     assert (wrong.code, wrong.out) == (1, "")
     assert "$.values.city: is required" in wrong.err
     assert "$.values.size" in wrong.err
     for values in ((), ("city",), ("city=Oslo", "sure=perhaps"), ("--values-json", "[]")):
         assert cli("inputs", "answer", asked.run_id, *values).code == 2
-    assert shop.get_run(asked.run_id).waiting_reason == "input"
+    assert project_client.get_run(asked.run_id).waiting_reason == "input"
 
 
-def test_a_form_is_cancelled(cli, shop, asked):
+def test_a_form_is_cancelled(cli, project_client, asked):
     assert cli("inputs", "cancel", asked.run_id).out == f"{asked.run_id}  cancelled\n"
-    assert shop.get_run(asked.run_id).status != "waiting"
-    unknown = cli("inputs", "cancel", "nobody")
+    assert project_client.get_run(asked.run_id).status != "waiting"
+    unknown = cli("inputs", "cancel", "unknown")
     assert (unknown.code, "NOT_FOUND" in unknown.err) == (1, True)
 
 
-def test_a_run_that_waits_for_no_form_is_reported(cli, shop):
-    run_id = shop.create_task_run("task:t").run.run_id
+def test_a_run_that_waits_for_no_form_is_reported(cli, project_client):
+    run_id = project_client.create_task_run("task:t").run.run_id
     assert "the run waits for no form: it is pending" in cli("inputs", "get", run_id).err
-    shop.wait(run_id, "event")
+    project_client.wait(run_id, "event")
     assert "it waits for event" in cli("inputs", "get", run_id).err
     assert cli("inputs", "list", "--status", "open").code == 2
 
 
 def test_resuming_a_run_that_waits_for_a_form_names_the_right_command(cli, asked):
-    told = cli("runs", "resume", asked.run_id)
-    assert (told.code, "runstead inputs answer" in told.err) == (1, True)
+    printed = cli("runs", "resume", asked.run_id)
+    assert (printed.code, "runstead inputs answer" in printed.err) == (1, True)

@@ -32,7 +32,7 @@ def test_without_json_only_the_key_is_printed(cli, project):
 
 @pytest.fixture
 def store(bare):
-    """The command line beside a store, and no server."""
+    """The command line with a store and without a server."""
     bare.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{bare.home}/alone.db")
     assert bare("projects", "create", "alone", "--name", "Alone").code == 0
     return bare
@@ -53,7 +53,7 @@ def test_on_the_store_keys_are_made_listed_and_revoked_without_a_server(store):
 
 
 def test_an_option_chooses_between_store_and_server(cli, server, project):
-    # The environment names a server, and then a store as well; --url and --database decide.
+    # The environment names a server, later also a store; --url and --database take precedence.
     assert project.slug in cli("projects", "list").out
     cli.env.setenv("RUNSTEAD_DATABASE_URL", f"sqlite:///{cli.home}/alone.db")
     assert cli("projects", "list").err == "no projects\n"

@@ -4,21 +4,21 @@ import pytest
 
 
 @pytest.fixture
-def limited(cli, shop):
+def limited(cli, project_client):
     assert cli("limits", "set", "task:render", "2").out == "task:render  2 at most, 0 running\n"
     assert cli("limits", "set", "project", "10").out == "project  10 at most, 0 running\n"
 
 
-def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, shop, limited):
-    shop.create_task_run("task:render")
-    worker = shop.register_worker("python", "w")
-    assert shop.with_key(worker.token).claim(worker.worker.id, 60, kinds=["task"]).run is not None
+def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, project_client, limited):
+    project_client.create_task_run("task:render")
+    worker = project_client.register_worker("python", "w")
+    assert project_client.with_key(worker.token).claim(worker.worker.id, 60, kinds=["task"]).run is not None
     assert cli("limits", "set", "task:render", "0", "--json").json == {
         "target": "task:render",
         "max_running": 0,
         "running": 1,
     }
-    known = {one.target: one.max_running for one in shop.get_concurrency_limits().limits}
+    known = {one.target: one.max_running for one in project_client.get_concurrency_limits().limits}
     assert known == {"task:render": 0, None: 10}
     assert cli("limits", "delete", "project").out == "project  deleted\n"
     assert cli("limits", "delete", "task:render", "--json").json == {"deleted": True, "target": "task:render"}

@@ -1,4 +1,4 @@
-"""The program itself: pipes, terminals, signals, and how quick it begins."""
+"""The program itself: pipes, terminals, signals and imports."""
 
 import fcntl
 import os
@@ -27,7 +27,7 @@ def environment(server, project, tmp_path):
 
 
 def loaded_by(commands, heavy):
-    """Those of the modules `heavy` that commands load in a process of their own, and what they print."""
+    """Run commands in a new process. Return the modules of `heavy` that they imported, and their output."""
     program = (
         "import sys\nfrom runstead.cli import main\n"
         f"for tokens in {commands!r}:\n"
@@ -61,24 +61,24 @@ CLIENT = {"runstead.sdk", "httpx2"}
 
 def test_help_loads_no_more_than_it_needs():
     heavy = SERVER | CLIENT | {"cyclopts", "rich", "asyncio", "msgspec", "runstead.cli.runs"}
-    loaded, said = loaded_by([["--help"]], heavy)
+    loaded, output = loaded_by([["--help"]], heavy)
     assert loaded == set()
-    assert all(f"  {name}: " in said for name in COMMANDS)
+    assert all(f"  {name}: " in output for name in COMMANDS)
 
 
 def test_the_help_of_a_command_loads_neither_server_nor_client():
-    loaded, said = loaded_by([[name, "--help"] for name in COMMANDS], SERVER | CLIENT)
+    loaded, output = loaded_by([[name, "--help"] for name in COMMANDS], SERVER | CLIENT)
     assert loaded == set()
-    assert all(f"Usage: runstead {name}" in said for name in COMMANDS)
+    assert all(f"Usage: runstead {name}" in output for name in COMMANDS)
 
 
 def test_commands_on_a_store_load_neither_server_nor_client(tmp_path):
     store = ["--database", f"sqlite:///{tmp_path / 'runstead.db'}"]
     commands = [["db", "migrate"], ["projects", "create", "shop"], ["projects", "list"], ["db", "check"]]
     commands += [["keys", done, "--project", "shop"] for done in ("create", "list")]
-    loaded, said = loaded_by([[*tokens, *store] for tokens in commands], SERVER | CLIENT)
+    loaded, output = loaded_by([[*tokens, *store] for tokens in commands], SERVER | CLIENT)
     assert loaded == set()
-    assert "vf_" in said
+    assert "vf_" in output
 
 
 def test_the_fast_help_equals_the_full_help(capsys):
@@ -90,8 +90,10 @@ def test_the_fast_help_equals_the_full_help(capsys):
     assert " ".join(overview().split()) == " ".join(full.split())
 
 
-def test_a_closed_pipe_ends_without_an_error(environment, shop):
-    shop.complete(shop.create_task_run("task:t", public_id="long").run.run_id, logs="line\n" * 100_000)
+def test_a_closed_pipe_ends_without_an_error(environment, project_client):
+    project_client.complete(
+        project_client.create_task_run("task:t", public_id="long").run.run_id, logs="line\n" * 100_000
+    )
     line = f"{' '.join(PROGRAM)} runs logs long | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=30, check=False
@@ -100,10 +102,10 @@ def test_a_closed_pipe_ends_without_an_error(environment, shop):
     assert done.stderr == ""
 
 
-def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, shop):
-    batch = shop.create_batch([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
-    for run in list(shop.iter_runs(batch_id=batch))[:2]:
-        shop.complete(run.run_id)
+def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, project_client):
+    batch = project_client.create_batch([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
+    for run in list(project_client.iter_runs(batch_id=batch))[:2]:
+        project_client.complete(run.run_id)
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     environment.pop("COLUMNS", None)
@@ -113,7 +115,7 @@ def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, shop):
         stdout=other,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        # Whoever runs the tests in the background has it ignored, and a terminal has not.
+        # A background process inherits an ignored SIGINT; a terminal does not.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     os.close(other)
@@ -128,11 +130,11 @@ def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, shop):
     assert watching.stderr.read() == b""
     watching.stderr.close()
     os.close(main)
-    assert shop.get_batch(batch).status == "running"
+    assert project_client.get_batch(batch).status == "running"
 
 
-def test_unsupported_characters_are_escaped(environment, shop):
-    shop.create_task_run("task:t", title="Grüße 日本")
+def test_unsupported_characters_are_escaped(environment, project_client):
+    project_client.create_task_run("task:t", title="Grüße 日本")
     done = subprocess.run(
         [*PROGRAM, "runs", "list"],
         env=environment | {"PYTHONIOENCODING": "ascii"},

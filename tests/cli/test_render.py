@@ -1,4 +1,4 @@
-"""What is shown fits, is whole in a pipe, and can do no harm."""
+"""Output fits the terminal, is complete in a pipe, and is harmless."""
 
 import json
 import unicodedata
@@ -11,13 +11,13 @@ from runstead.cli.shared.render import (
     PIPE,
     Column,
     Screen,
-    age,
     cut,
+    details,
     document,
-    members,
+    format_age,
+    format_duration,
     safe,
     size,
-    span,
     table,
 )
 
@@ -63,9 +63,9 @@ def test_a_document_is_the_same_json_on_one_line_without_harm(found):
 
 rows = st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=5)
 COLUMNS = [
-    Column("ID", lambda row: row[0], whole=True),
-    Column("TEXT", lambda row: row[1], leaves=1),
-    Column("COUNT", lambda row: row[2], leaves=2, number=True),
+    Column("ID", lambda row: row[0], keep_whole=True),
+    Column("TEXT", lambda row: row[1], drop_rank=1),
+    Column("COUNT", lambda row: row[2], drop_rank=2, number=True),
 ]
 
 
@@ -80,29 +80,29 @@ def test_a_table_fits_the_terminal_whatever_is_in_it(found, width):
 @settings(max_examples=60)
 @given(rows)
 def test_in_a_pipe_every_cell_is_whole(found):
-    told = table(COLUMNS, found, PIPE).split("\n")
-    assert len(told) == len(found) + 1
-    for row, line in zip(found, told[1:], strict=True):
+    text = table(COLUMNS, found, PIPE).split("\n")
+    assert len(text) == len(found) + 1
+    for row, line in zip(found, text[1:], strict=True):
         assert all(safe(cell).strip(" ") in line for cell in row)
 
 
 def test_a_megabyte_without_a_blank_is_cut_in_a_terminal_and_whole_in_a_pipe():
     found = [("a", "x" * 1_000_000, "1"), ("b", "short", "2")]
     assert max(map(len, table(COLUMNS, found, Screen(60, colour=False)).split("\n"))) <= 60
-    told = table(COLUMNS, found, PIPE)
-    assert "x" * 1_000_000 in told
-    assert len(told) < 1_001_000  # and it pads no other row
-    shown = members([("output", "x" * 1_000_000)], Screen(60, colour=False))
+    text = table(COLUMNS, found, PIPE)
+    assert "x" * 1_000_000 in text
+    assert len(text) < 1_001_000  # other rows are not padded to its width
+    shown = details([("output", "x" * 1_000_000)], Screen(60, colour=False))
     assert len(shown) < 5_000
     assert "--json prints all" in shown
-    assert "x" * 1_000_000 in members([("output", "x" * 1_000_000)], PIPE)
+    assert "x" * 1_000_000 in details([("output", "x" * 1_000_000)], PIPE)
 
 
 def test_columns_are_dropped_before_an_id_is_cut():
     long = "run_" + "d" * 36
-    told = table(COLUMNS, [(long, "some text", "7")], Screen(50, colour=False))
-    assert long in told
-    assert "COUNT" not in told
+    text = table(COLUMNS, [(long, "some text", "7")], Screen(50, colour=False))
+    assert long in text
+    assert "COUNT" not in text
     assert "COUNT" in table(COLUMNS, [(long, "some text", "7")], Screen(80, colour=False))
     assert "…" in table(COLUMNS, [(long, "some text", "7")], Screen(30, colour=False))
 
@@ -123,17 +123,17 @@ def test_colour_depends_on_the_terminal(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [(0.04, "0s"), (0.4, "0.4s"), (42, "42s"), (150, "2m"), (7_300, "2h"), (86_400 * 12.5, "12d")],
 )
-def test_a_span_has_one_unit(seconds, told):
-    assert span(seconds) == told
+def test_a_span_has_one_unit(seconds, text):
+    assert format_duration(seconds) == text
 
 
 def test_times_are_ages_in_a_terminal_and_times_in_a_pipe():
     now = datetime(2026, 3, 20, 12, tzinfo=UTC)
     terminal = Screen(80, colour=False)
-    assert age(now - timedelta(minutes=5), terminal, now) == "5m ago"
-    assert age(now + timedelta(hours=3), terminal, now) == "in 3h"
-    assert age(now, PIPE, now) == "2026-03-20T12:00:00Z"
-    assert age(None, terminal, now) == ""
+    assert format_age(now - timedelta(minutes=5), terminal, now) == "5m ago"
+    assert format_age(now + timedelta(hours=3), terminal, now) == "in 3h"
+    assert format_age(now, PIPE, now) == "2026-03-20T12:00:00Z"
+    assert format_age(None, terminal, now) == ""

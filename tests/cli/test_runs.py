@@ -17,7 +17,7 @@ def create(cli, *options, target="task:sum"):
     return done.out.strip()
 
 
-def test_a_run_is_created_with_its_options(cli, shop):
+def test_a_run_is_created_with_its_options(cli, project_client):
     run_id = create(
         cli,
         *("--config", "count=3", "--config", "name=Ada", "--config", 'text="3"', "--config", 'all={"a":[1]}'),
@@ -34,7 +34,7 @@ def test_a_run_is_created_with_its_options(cli, shop):
         *("--label", "team=data", "--label", "a=b=c", "--priority", "-5", "--timeout-seconds", "60"),
         *("--backoff-limit", "2", "--delay", "2h"),
     )
-    run = shop.get_run(run_id)
+    run = project_client.get_run(run_id)
     assert run.run_id == "sum-1"
     assert run.config == {"base": True, "count": 3, "name": "Ada", "text": "3", "all": {"a": [1]}}
     assert (run.input, run.title, run.labels) == ([1, 2], "Sum", {"team": "data", "a": "b=c"})
@@ -42,24 +42,24 @@ def test_a_run_is_created_with_its_options(cli, shop):
     assert run.available_at is not None
     again = cli("runs", "create", "task:sum", "--id", "sum-1")
     assert (again.code, again.out) == (0, "sum-1\n")
-    assert "there already" in again.err
+    assert "already existed" in again.err
 
 
-def test_input_comes_from_a_file_from_stdin_or_as_text(cli, shop, tmp_path):
+def test_input_comes_from_a_file_from_stdin_or_as_text(cli, project_client, tmp_path):
     (tmp_path / "in.json").write_text('{"from": "file"}')
-    assert shop.get_run(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}
+    assert project_client.get_run(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}
     piped = cli("runs", "create", "task:sum", "--input", "-", stdin='{"from": "stdin"}')
-    assert shop.get_run(piped.out.strip()).input == {"from": "stdin"}
-    assert shop.get_run(create(cli, "--input", "just text")).input == "just text"
+    assert project_client.get_run(piped.out.strip()).input == {"from": "stdin"}
+    assert project_client.get_run(create(cli, "--input", "just text")).input == "just text"
     missing = cli("runs", "create", "task:sum", "--input", "@nowhere")
     assert (missing.code, missing.err) == (1, "runstead: cannot read nowhere: No such file or directory\n")
 
 
-def test_each_kind_of_run_can_be_created(cli, shop):
-    conversation = shop.create_conversation().id
+def test_each_kind_of_run_can_be_created(cli, project_client):
+    conversation = project_client.create_conversation().id
     made = [create(cli, target=target) for target in ("task:t", "workflow:w", "eval:e")]
     made.append(create(cli, "--conversation", conversation, target="agent:a"))
-    assert [shop.get_run(one).kind for one in made] == ["task", "workflow", "eval", "agent"]
+    assert [project_client.get_run(one).kind for one in made] == ["task", "workflow", "eval", "agent"]
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_wrong_usage_is_one_sentence_and_exit_2(cli, project, tokens):
     assert len(done.err.splitlines()) == 1
 
 
-def test_a_list_is_filtered_as_asked(cli, shop):
+def test_a_list_is_filtered_as_asked(cli, project_client):
     first = create(cli, "--label", "team=data", "--title", "needle")
     child = create(cli, "--parent", first, target="task:child")
-    shop.complete(child, "failed", error_code="BOOM")
+    project_client.complete(child, "failed", error_code="BOOM")
 
     def listed(*options):
         return {run["run_id"] for run in cli("runs", "list", *options, "--json").json}
@@ -105,12 +105,12 @@ def test_a_list_is_filtered_as_asked(cli, shop):
     assert listed("--search", "needle") == {first}
     assert listed("--kind", "eval") == listed("--until", "1h") == set()
     assert listed("--since", "1h") == {first, child}
-    assert listed("--slowest") == {child}  # the other has not begun
+    assert listed("--slowest") == {child}  # the other has not started
     assert len(listed("--limit", "1")) == 1
 
 
 @pytest.mark.parametrize("columns", WIDTHS)
-def test_the_list_fits_the_terminal_and_shows_ids_whole(cli, shop, columns):
+def test_the_list_fits_the_terminal_and_shows_ids_whole(cli, project_client, columns):
     run_id = create(cli, "--title", "A title that is rather long, so that it is cut somewhere", target=LONG)
     shown = cli("runs", "list", columns=columns)
     lines = [line.replace("\x1b[1m", "").replace("\x1b[0m", "") for line in shown.lines]
@@ -122,9 +122,9 @@ def test_the_list_fits_the_terminal_and_shows_ids_whole(cli, shop, columns):
         assert "…" in shown.out
 
 
-def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, shop):
+def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, project_client):
     run_id = create(cli, "--title", "The title", target=LONG)
-    shop.cancel(create(cli, target="task:x"))
+    project_client.cancel(create(cli, target="task:x"))
     shown = cli("runs", "list")
     head, *rows = shown.lines
     assert "\x1b" not in shown.out
@@ -137,74 +137,76 @@ def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, shop):
     }
 
 
-def test_statuses_have_colour_in_a_terminal_alone(cli, shop):
-    shop.complete(create(cli))
+def test_statuses_have_colour_in_a_terminal_alone(cli, project_client):
+    project_client.complete(create(cli))
     assert "\x1b[32mcompleted\x1b[0m" in cli("runs", "list", columns=120).out
     cli.env.setenv("NO_COLOR", "1")
     assert "\x1b" not in cli("runs", "list", columns=120).out
 
 
 @pytest.mark.parametrize("columns", [*WIDTHS, None])
-def test_a_run_is_shown_with_its_details(cli, shop, columns):
+def test_a_run_is_shown_with_its_details(cli, project_client, columns):
     run_id = create(cli, "--input", '{"a": 1}', "--label", "team=data")
-    shop.complete(run_id, "failed", error_message="It broke", error_code="BOOM", output=[1], exit_code=3)
+    project_client.complete(
+        run_id, "failed", error_message="It broke", error_code="BOOM", output=[1], exit_code=3
+    )
     shown = cli("runs", "get", run_id, columns=columns).out
     for word in (run_id, "failed", "task:sum", "It broke (BOOM)", '{"a":1}', "team=data", "3"):
         assert word in shown
     assert cli("runs", "get", run_id, "--json").json["error"]["code"] == "BOOM"
 
 
-def test_attempts_are_listed_below_the_run(cli, shop):
+def test_attempts_are_listed_below_the_run(cli, project_client):
     run_id = create(cli)
-    worker = shop.register_worker("python", "w").worker.id
-    shop.claim(worker, 30, targets=["task:sum"])
+    worker = project_client.register_worker("python", "w").worker.id
+    project_client.claim(worker, 30, targets=["task:sum"])
     assert "ATTEMPT  OUTCOME" in cli("runs", "get", run_id).out
 
 
-def test_hostile_text_is_escaped_in_every_output(cli, shop):
+def test_hostile_text_is_escaped_in_every_output(cli, project_client):
     run_id = create(cli, "--title", EVIL, "--label", f"a={EVIL}", "--input", json.dumps({EVIL: EVIL}))
-    shop.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
-    shop.complete(run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL)
+    project_client.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
+    project_client.complete(run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL)
     for columns in (80, None):
         for words in (("list",), *((verb, run_id) for verb in ("get", "watch", "logs", "events", "tree"))):
             shown = cli("runs", *words, columns=columns).out
             own = shown.replace("\x1b[1m", "").replace("\x1b[0m", "").replace("\x1b[31m", "")
             assert not set("\x1b\u202e\x07") & set(own), words
-    told = cli("runs", "get", run_id, "--json")
-    assert not set("\x1b\u202e\x07") & set(told.out)
-    assert told.json["title"] == EVIL
+    printed = cli("runs", "get", run_id, "--json")
+    assert not set("\x1b\u202e\x07") & set(printed.out)
+    assert printed.json["title"] == EVIL
 
 
-def test_a_megabyte_without_a_space_is_cut_in_a_terminal(cli, shop):
+def test_a_megabyte_without_a_space_is_cut_in_a_terminal(cli, project_client):
     run_id = create(cli)
-    shop.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
+    project_client.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
     assert len(cli("runs", "get", run_id, columns=80).out) < 10_000
     assert "x" * 900_000 in cli("runs", "get", run_id).out
     assert cli("runs", "logs", run_id).out == "y" * 900_000 + "\n"
 
 
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 4), ("cancelled", 5)])
-def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, shop, status, code):
+def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, project_client, status, code):
     run_id = create(cli)
-    shop.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hi"}])
-    shop.complete(run_id, status)
+    project_client.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hi"}])
+    project_client.complete(run_id, status)
     shown = cli("runs", "watch", run_id)
     assert (shown.code, shown.err) == (code, "")
     assert shown.lines[0] == "Hi"
     assert [line for line in shown.lines if line.startswith(status)]
-    told = cli("runs", "watch", run_id, "--json")
-    assert told.code == code
-    assert [json.loads(line)["event_id"] for line in told.lines] == [1, 2]
+    printed = cli("runs", "watch", run_id, "--json")
+    assert printed.code == code
+    assert [json.loads(line)["event_id"] for line in printed.lines] == [1, 2]
 
 
-def test_a_run_is_watched_through_a_wait_without_an_event(cli, shop):
+def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
     run_id = create(cli)
-    shop.wait(run_id, "approval", tool_call_id="call-1")
+    project_client.wait(run_id, "approval", tool_call_id="call-1")
 
     def answer():
-        time.sleep(1.6)  # the watcher looks once a second
-        shop.resume(run_id, True, type="approval", tool_call_id="call-1")
-        shop.complete(run_id)
+        time.sleep(1.6)  # the watcher polls once a second
+        project_client.resume(run_id, True, type="approval", tool_call_id="call-1")
+        project_client.complete(run_id)
 
     answering = threading.Thread(target=answer)
     answering.start()
@@ -216,11 +218,11 @@ def test_a_run_is_watched_through_a_wait_without_an_event(cli, shop):
     assert "resumed by approval: true" in shown.lines
 
 
-def test_creating_with_wait_follows_the_run_to_its_end(cli, shop):
+def test_creating_with_wait_follows_the_run_to_its_end(cli, project_client):
     def work():
-        while not (runs := shop.list_runs(target="task:waited").data):
+        while not (runs := project_client.list_runs(target="task:waited").data):
             time.sleep(0.02)
-        shop.complete(runs[0].run_id, "failed", error_message="no")
+        project_client.complete(runs[0].run_id, "failed", error_message="no")
 
     working = threading.Thread(target=work)
     working.start()
@@ -231,14 +233,14 @@ def test_creating_with_wait_follows_the_run_to_its_end(cli, shop):
     assert "failed" in done.out
 
 
-def test_a_waiting_run_is_resumed_by_its_reason(cli, shop):
+def test_a_waiting_run_is_resumed_by_its_reason(cli, project_client):
     def waiting(reason, **call):
         run_id = create(cli)
-        shop.wait(run_id, reason, **call)
+        project_client.wait(run_id, reason, **call)
         return run_id
 
     def resumed(run_id):
-        (event,) = shop.list_events(run_id).data
+        (event,) = project_client.list_events(run_id).data
         return event.payload.get("value", event.payload)
 
     asked = waiting("approval", tool_call_id="c")
@@ -255,47 +257,49 @@ def test_a_waiting_run_is_resumed_by_its_reason(cli, shop):
     assert cli("runs", "resume", event, "--result", "text", "--json").json["accepted"]
     assert resumed(event)["result"] == "text"
     paused = create(cli)
-    shop.pause(paused)
+    project_client.pause(paused)
     assert "paused" in cli("runs", "list").out
     assert cli("runs", "resume", paused).code == 0
-    assert not shop.get_run(paused).paused
+    assert not project_client.get_run(paused).paused
     idle = cli("runs", "resume", paused)
     assert (idle.code, idle.err) == (1, "runstead: the run does not wait: it is running\n")
 
 
-def test_several_runs_are_cancelled_and_failures_are_named(cli, shop):
+def test_several_runs_are_cancelled_and_failures_are_named(cli, project_client):
     first, second, over = (create(cli) for _ in range(3))
-    shop.complete(over)
+    project_client.complete(over)
     done = cli("runs", "cancel", first, "nowhere", second, over, "--reason", "enough")
     assert done.code == 1
-    assert done.lines == [f"{first}  cancelled", f"{second}  cancelled", f"{over}  had ended: completed"]
+    assert done.lines == [f"{first}  cancelled", f"{second}  cancelled", f"{over}  already ended: completed"]
     assert done.err == "runstead: nowhere: Run not found (NOT_FOUND, HTTP 404)\n"
-    assert shop.get_run(first).cancellation.reason == "enough"
+    assert project_client.get_run(first).cancellation.reason == "enough"
 
 
-def test_a_retry_is_a_new_run(cli, shop):
+def test_a_retry_is_a_new_run(cli, project_client):
     run_id = create(cli, "--input", "7")
-    shop.complete(run_id, "failed")
+    project_client.complete(run_id, "failed")
     again = cli("runs", "retry", run_id).out.strip()
-    assert (shop.get_run(again).retry_of, shop.get_run(again).input) == (run_id, 7)
+    assert (project_client.get_run(again).retry_of, project_client.get_run(again).input) == (run_id, 7)
 
 
-def test_logs_are_printed_and_followed(cli, shop):
+def test_logs_are_printed_and_followed(cli, project_client):
     run_id = create(cli)
     empty = cli("runs", "logs", run_id)
     assert (empty.code, empty.out) == (0, "")
     assert "-f waits" in empty.err
     log = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo"}}
-    shop.append_events(run_id, [log, {"type": "CUSTOM", "name": "other", "value": 1}])
+    project_client.append_events(run_id, [log, {"type": "CUSTOM", "name": "other", "value": 1}])
     assert cli("runs", "logs", run_id).out == "one\ntwo\n"
-    shop.complete(run_id, logs="one\ntwo\nthree")
+    project_client.complete(run_id, logs="one\ntwo\nthree")
     assert cli("runs", "logs", run_id).out == "one\ntwo\nthree\n"
     assert cli("runs", "logs", run_id, "-f", "--json").json == {"run_id": run_id, "lines": "one\ntwo\nthree"}
 
 
-def test_events_are_listed_and_chosen(cli, shop):
+def test_events_are_listed_and_chosen(cli, project_client):
     run_id = create(cli)
-    shop.append_events(run_id, [{"type": "STEP_STARTED", "stepName": "a"}, {"type": "CUSTOM", "name": "n"}])
+    project_client.append_events(
+        run_id, [{"type": "STEP_STARTED", "stepName": "a"}, {"type": "CUSTOM", "name": "n"}]
+    )
     shown = cli("runs", "events", run_id)
     assert [line.split()[0] for line in shown.lines] == ["1", "2"]
     assert '{"stepName":"a"}' in shown.lines[0]
@@ -303,12 +307,12 @@ def test_events_are_listed_and_chosen(cli, shop):
     chosen = cli("runs", "events", run_id, "--type", "CUSTOM", "--json")
     assert [json.loads(line)["event_id"] for line in chosen.lines] == [2]
     assert max(map(len, cli("runs", "events", run_id, columns=60).lines)) <= 60
-    shop.complete(run_id)
+    project_client.complete(run_id)
     assert len(cli("runs", "events", run_id, "-f").lines) == 3
 
 
 @pytest.mark.parametrize("columns", [*WIDTHS, None])
-def test_a_family_is_shown_as_a_tree(cli, shop, columns):
+def test_a_family_is_shown_as_a_tree(cli, project_client, columns):
     root = create(cli, "--id", "root")
     for number in (1, 2):
         create(cli, "--id", f"child-{number}", "--parent", root)

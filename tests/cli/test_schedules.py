@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def nightly(cli, shop):
+def nightly(cli, project_client):
     done = cli(
         *("schedules", "create", "task:report", "--name", "Nightly", "--cron", "0 6 * * 1", "--timezone"),
         *("Europe/Berlin", "--config", "rows=10", "--max-runs", "3", "--concurrency", "Forbid"),
@@ -15,8 +15,8 @@ def nightly(cli, shop):
     return done.out.strip()
 
 
-def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, shop, nightly):
-    made = shop.get_schedule(nightly)
+def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, project_client, nightly):
+    made = project_client.get_schedule(nightly)
     assert (made.schedule, made.timezone, made.config, made.max_runs) == (
         *("0 6 * * 1", "Europe/Berlin", {"rows": 10}, 3),
     )
@@ -31,11 +31,11 @@ def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, shop, n
     assert cli("schedules", "resume", nightly).out.startswith(f"{nightly}  active, next 20")
     assert len(cli("schedules", "upcoming", nightly, "--count", "3").lines) == 3
     run_id = cli("schedules", "run", nightly).out.strip()
-    assert shop.get_run(run_id).schedule_id == nightly
+    assert project_client.get_run(run_id).schedule_id == nightly
     assert cli("schedules", "delete", nightly, "--json").json["id"] == nightly
 
 
-def test_a_schedule_can_run_once(cli, shop):
+def test_a_schedule_can_run_once(cli, project_client):
     made = cli("schedules", "create", "workflow:w", "--name", "Once", "--at", "2h", "--json").json
     assert made["run_at"] is not None
     assert "once at 20" in cli("schedules", "list").out
@@ -62,12 +62,12 @@ def test_exactly_one_of_cron_and_at_is_required(cli, project):
     assert "schedule" in refused.err
 
 
-def test_a_schedule_is_changed_only_where_named(cli, shop, nightly):
+def test_a_schedule_is_changed_only_where_named(cli, project_client, nightly):
     done = cli(
         "schedules", "update", nightly, "--cron", "30 7 * * *", "--config", "more=[1]", "--max-runs", 0
     )
     assert done.out.startswith(f"{nightly}  active, next 20")
-    one = shop.get_schedule(nightly)
+    one = project_client.get_schedule(nightly)
     assert (one.schedule, one.timezone, one.max_runs) == ("30 7 * * *", "Europe/Berlin", None)
     assert (one.name, one.config, one.concurrency_policy) == ("Nightly", {"rows": 10, "more": [1]}, "Forbid")
     options = ("--at", "2h", "--target", "workflow:w", "--config-json", "{}", "--name", "Once")
@@ -90,7 +90,7 @@ def source(key, cron="0 6 * * *"):
     return {"source_trigger_id": key, "name": key.title(), "target": target, "schedule": cron}
 
 
-def test_a_file_of_schedules_is_synced(cli, shop, tmp_path):
+def test_a_file_of_schedules_is_synced(cli, project_client, tmp_path):
     file = tmp_path / "schedules.json"
 
     def sync(*wanted):
@@ -101,8 +101,8 @@ def test_a_file_of_schedules_is_synced(cli, shop, tmp_path):
     assert [line.split()[::2] for line in first.lines] == [["created", "daily"], ["created", "weekly"]]
     assert (first.code, first.err) == (0, "runstead: 0 unchanged\n")
     second = sync(source("daily", "0 7 * * *"), source("hourly"))
-    told = {tuple(line.split()[::2]) for line in second.lines}
-    assert told == {("updated", "daily"), ("created", "hourly"), ("removed", "weekly")}
+    changes = {tuple(line.split()[::2]) for line in second.lines}
+    assert changes == {("updated", "daily"), ("created", "hourly"), ("removed", "weekly")}
     nothing = sync(source("daily", "0 7 * * *"), source("hourly"))
     assert (nothing.out, nothing.err) == ("", "runstead: 2 unchanged\n")
     request = json.dumps({"schedules": [source("daily", "0 7 * * *")]})
@@ -113,10 +113,10 @@ def test_a_file_of_schedules_is_synced(cli, shop, tmp_path):
     assert (refused.code, "SCHEDULE_FROM_SOURCE" in refused.err) == (1, True)
 
 
-def test_a_file_that_holds_no_schedules_changes_nothing(cli, shop, tmp_path):
+def test_a_file_that_holds_no_schedules_changes_nothing(cli, project_client, tmp_path):
     (tmp_path / "wrong.json").write_text("{")
     assert cli("schedules", "sync", tmp_path / "wrong.json").code == 2
     assert cli("schedules", "sync", tmp_path / "nowhere").code == 1
     refused = cli("schedules", "sync", "-", stdin=json.dumps([source("a"), source("b", "nonsense")]))
     assert (refused.code, "schedule" in refused.err) == (1, True)
-    assert shop.list_schedules().schedules == []
+    assert project_client.list_schedules().schedules == []

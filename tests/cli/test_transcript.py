@@ -1,4 +1,4 @@
-"""The events of a run as a person follows them."""
+"""The transcript of a run's events."""
 
 import pytest
 
@@ -8,16 +8,16 @@ from runstead.sdk import Event
 
 
 @pytest.fixture
-def told():
-    def tell(*payloads, screen=PIPE):
+def transcript_of():
+    def render(*payloads, screen=PIPE):
         out = []
         transcript = Transcript("r1", out.append, screen)
         for number, payload in enumerate(payloads, 1):
             transcript.event(Event(event_id=number, event_type=payload["type"], payload=payload))
-        transcript.leave()
+        transcript.close()
         return "".join(out)
 
-    return tell
+    return render
 
 
 def text(delta):
@@ -34,30 +34,34 @@ def result(number, content):
     return {"type": "TOOL_CALL_RESULT", "toolCallId": number, "content": content}
 
 
-def test_text_deltas_are_joined(told):
-    assert told(text("Hel"), text("lo, "), text("Ada\n"), text("!")) == "Hello, Ada\n!\n"
+def test_text_deltas_are_joined(transcript_of):
+    assert transcript_of(text("Hel"), text("lo, "), text("Ada\n"), text("!")) == "Hello, Ada\n!\n"
 
 
-def test_a_tool_call_and_its_result_take_one_line(told):
-    shown = told(
+def test_a_tool_call_and_its_result_take_one_line(transcript_of):
+    shown = transcript_of(
         text("Let me see"), *call("c", "search", '{"q":', '"x"}'), result("c", "found\nit"), text("Yes")
     )
     assert shown == 'Let me see\ntool search({"q":"x"}) -> found\\nit\nYes\n'
 
 
-def test_results_that_come_later_name_their_tool(told):
-    shown = told(*call("a", "one"), *call("b", "two"), result("a", "1"), result("b", "2"), result("z", "?"))
+def test_results_that_come_later_name_their_tool(transcript_of):
+    shown = transcript_of(
+        *call("a", "one"), *call("b", "two"), result("a", "1"), result("b", "2"), result("z", "?")
+    )
     assert shown == "tool one()\ntool two()\ntool one -> 1\ntool two -> 2\ntool z -> ?\n"
 
 
-def test_a_tool_call_fits_the_terminal(told):
-    shown = told(*call("c", "search", "x" * 500), result("c", "y" * 500), screen=Screen(60, colour=False))
+def test_a_tool_call_fits_the_terminal(transcript_of):
+    shown = transcript_of(
+        *call("c", "search", "x" * 500), result("c", "y" * 500), screen=Screen(60, colour=False)
+    )
     assert len(shown.splitlines()) == 1
     assert len(shown.rstrip("\n")) <= 60
 
 
-def test_steps_progress_and_log_lines_are_shown(told):
-    shown = told(
+def test_steps_progress_and_log_lines_are_shown(transcript_of):
+    shown = transcript_of(
         {"type": "RUN_STARTED"},
         {"type": "STEP_STARTED", "stepName": "fetch"},
         {"type": "STEP_FINISHED", "stepName": "fetch", "result": 1},
@@ -81,16 +85,18 @@ def test_steps_progress_and_log_lines_are_shown(told):
     ]
 
 
-def test_a_question_is_highlighted_with_its_resume_command(told):
+def test_a_question_is_highlighted_with_its_resume_command(transcript_of):
     asked = {"tool_call_id": "approval:1", "question": "Write 10 rows?"}
-    shown = told({"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True))
+    shown = transcript_of(
+        {"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True)
+    )
     assert "\x1b[33masks: Write 10 rows?\x1b[0m\n" in shown
     assert "runstead runs resume r1 --approve --tool-call-id approval:1" in shown
 
 
-def test_an_event_is_waited_for_by_name(told):
+def test_an_event_is_waited_for_by_name(transcript_of):
     asked = {"tool_call_id": "event:paid:2", "event": "paid"}
-    shown = told({"type": "CUSTOM", "name": "run.asked", "value": asked})
+    shown = transcript_of({"type": "CUSTOM", "name": "run.asked", "value": asked})
     assert shown.splitlines() == [
         "waits for the event paid",
         "  runstead runs resume r1 --result null --tool-call-id event:paid:2",
@@ -104,9 +110,9 @@ def test_a_command_to_resume_is_quoted_for_the_shell():
     assert resume_command("r", "pause", "") == "runstead runs resume r"
 
 
-def test_hostile_text_is_escaped_in_a_transcript(told):
+def test_hostile_text_is_escaped_in_a_transcript(transcript_of):
     evil = "\x1b[2J\x9b1m\u202e\x07"
-    shown = told(
+    shown = transcript_of(
         text(evil),
         *call(evil, evil, evil),
         result(evil, evil),
@@ -123,13 +129,13 @@ def test_hostile_text_is_escaped_in_a_transcript(told):
 @pytest.mark.parametrize(
     "payload", [{"type": "CUSTOM"}, {"type": "TOOL_CALL_RESULT"}, {"type": "TOOL_CALL_END"}]
 )
-def test_events_with_missing_members_are_accepted(told, payload):
-    assert told(payload).endswith("\n")
+def test_events_with_missing_members_are_accepted(transcript_of, payload):
+    assert transcript_of(payload).endswith("\n")
 
 
 @pytest.mark.parametrize("delta", [None, 1, {}, ""])
-def test_a_delta_that_is_not_text_is_ignored(told, delta):
-    assert told(text(delta)) == ""
+def test_a_delta_that_is_not_text_is_ignored(transcript_of, delta):
+    assert transcript_of(text(delta)) == ""
 
 
 def test_events_of_a_family_are_grouped_by_run():
@@ -139,5 +145,5 @@ def test_events_of_a_family_are_grouped_by_run():
         transcript.event(
             Event(event_id=number, event_type="TEXT_MESSAGE_CONTENT", payload=text(delta), run_id=run_id)
         )
-    transcript.leave()
+    transcript.close()
     assert "".join(out) == "Hi\n[r2]\nHo!\n[r1]\nHu\n"

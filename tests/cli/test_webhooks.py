@@ -5,7 +5,7 @@ import time
 import pytest
 
 
-def test_a_webhook_is_created_listed_and_deleted_and_its_secret_shown_once(cli, shop):
+def test_a_webhook_is_created_listed_and_deleted_and_its_secret_shown_once(cli, project_client):
     done = cli("webhooks", "create", "http://127.0.0.1:9/hook", "--event", "run.completed")
     webhook_id, secret = done.lines
     assert secret.startswith("whsec_")
@@ -20,11 +20,11 @@ def test_a_webhook_is_created_listed_and_deleted_and_its_secret_shown_once(cli, 
     assert cli("webhooks", "delete", webhook_id).code == 1
 
 
-def test_a_delivery_is_listed_and_sent_again(cli, shop):
+def test_a_delivery_is_listed_and_sent_again(cli, project_client):
     webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
-    delivery = shop.test_webhook(webhook_id).delivery.id
+    delivery = project_client.test_webhook(webhook_id).delivery.id
     until = time.monotonic() + 10
-    while shop.list_deliveries(webhook_id).data[0].attempts == 0 and time.monotonic() < until:
+    while project_client.list_deliveries(webhook_id).data[0].attempts == 0 and time.monotonic() < until:
         time.sleep(0.02)
     for columns in (60, 80, 200, None):
         shown = cli("webhooks", "deliveries", webhook_id, columns=columns)
@@ -34,13 +34,13 @@ def test_a_delivery_is_listed_and_sent_again(cli, shop):
     assert cli("webhooks", "redeliver", webhook_id, delivery).out.startswith(delivery)
 
 
-def test_a_webhook_is_changed_and_tested(cli, shop):
+def test_a_webhook_is_changed_and_tested(cli, project_client):
     webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
     options = ("--to", "http://127.0.0.1:9/other", "--event", "run.failed", "--event", "run.waiting")
-    told = f"{webhook_id}  active  http://127.0.0.1:9/other  run.failed,run.waiting\n"
-    assert cli("webhooks", "update", webhook_id, *options).out == told
+    expected = f"{webhook_id}  active  http://127.0.0.1:9/other  run.failed,run.waiting\n"
+    assert cli("webhooks", "update", webhook_id, *options).out == expected
     delivery = cli("webhooks", "test", webhook_id)
-    assert delivery.out == f"{shop.list_deliveries(webhook_id).data[0].id}  pending\n"
+    assert delivery.out == f"{project_client.list_deliveries(webhook_id).data[0].id}  pending\n"
     assert not cli("webhooks", "update", webhook_id, "--disable", "--json").json["enabled"]
     refused = cli("webhooks", "test", webhook_id)
     assert (refused.code, "WEBHOOK_DISABLED" in refused.err) == (1, True)
@@ -48,7 +48,7 @@ def test_a_webhook_is_changed_and_tested(cli, shop):
     assert cli("webhooks", "update", webhook_id).code == 2
 
 
-def test_a_webhooks_new_secret_is_shown_once(cli, shop, tmp_path):
+def test_a_webhooks_new_secret_is_shown_once(cli, project_client, tmp_path):
     webhook_id, secret = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines
     done = cli("webhooks", "rotate", webhook_id)
     assert done.lines[0] == webhook_id
@@ -76,8 +76,8 @@ def test_members_are_added_listed_and_removed(cli, project):
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])
-def test_workers_are_listed(cli, shop, columns):
-    worker = shop.register_worker("python", "host-7", display_name="Seven").worker.id
+def test_workers_are_listed(cli, project_client, columns):
+    worker = project_client.register_worker("python", "host-7", display_name="Seven").worker.id
     shown = cli("workers", "list", columns=columns).out
     for word in (worker, "active", "host-7"):
         assert word in shown

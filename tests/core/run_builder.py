@@ -1,4 +1,4 @@
-"""One run and all that happens to it: the rules applied in order, with the guards that every engine keeps."""
+"""Applies rules to one run in order, with the same guards as an engine."""
 
 import msgspec
 from msgspec.structs import replace
@@ -11,6 +11,7 @@ from runstead.core.runs.event import PRIVATE_TYPES, Event, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Receipt
 from runstead.core.runs.transitions import MOVES, NO_FENCE, Completion, Fence
+from runstead.core.runs.write_set import write_set
 
 NOON = 1_774_008_000_000
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -33,14 +34,14 @@ SERVICE = PushService(
 
 
 def new_run(run_id="run_1", **fields):
-    given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
-    given |= {"uid": run_id, "root_run_id": "", "created_at": 0, "updated_at": 0, "target": "task:sums"}
-    return Run(project_id=PROJECT, run_id=run_id, **(given | fields))
+    defaults = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
+    defaults |= {"uid": run_id, "root_run_id": "", "created_at": 0, "updated_at": 0, "target": "task:sums"}
+    return Run(project_id=PROJECT, run_id=run_id, **(defaults | fields))
 
 
 def event(event_type="CUSTOM", *, key=None, **members):
-    told = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
-    payload = msgspec.json.encode(told)
+    body = {"type": event_type, **members} | ({} if key is None else {"idempotency_key": key})
+    payload = msgspec.json.encode(body)
     digest = None if key is None else rules.digest(payload)
     private = event_type in PRIVATE_TYPES
     return NewEvent(event_type, payload, external=True, private=private, key=key, digest=digest)
@@ -51,21 +52,24 @@ def stored(number, new, sequence=0):
 
 
 class RunBuilder:
-    """`run` is the row as it stands, `log` its stored events, `ended` the attempts that came to nothing."""
+    """`run` is the current row, `log` its stored events, `ended` the attempts that ended without a completion."""
 
-    def __init__(self, *, parent=None, family_cancelled=False, **fields):
+    def __init__(self, *, seq=1, parent=None, family_cancelled=False, **fields):
         self.now = NOON
         self.log = []
         self.ended = []
         self.receipts = {}
-        self.inputs = {}  # id → input request, as it stands
+        self.inputs = {}  # id → current input request
         self.keys = {}
         self.states = []
         self.fences = []
-        self.last = transitions.create(
+        self.writes = []  # the write set of every transition
+        created = transitions.create(
             new_run(**fields), now=NOON, parent=parent, family_cancelled=family_cancelled, message=None
         )
-        self.run = replace(self.last.run, seq=1)
+        self.last = created
+        self.writes.append(write_set(None, created, NOON, seq))
+        self.run = self.writes[0].run
         self.states.append(self.run.status)
 
     def later(self, ms):
@@ -84,45 +88,42 @@ class RunBuilder:
         return msgspec.json.decode(self.log[index].payload)
 
     def take(self, transition):
-        """Write what was decided, as an engine would."""
+        """Write the transition, as an engine would."""
         self.last = transition
-        old, new = self.run, transition.run
-        if new is old:
+        old, write = self.run, write_set(self.run, transition, self.now)
+        self.writes.append(write)
+        if write.unchanged:
             assert not transition.events
             return transition
+        new = write.run
         assert new.version == old.version + 1
-        assert new.latest_event_id == old.latest_event_id + len(transition.events)
         if new.status is not old.status:
             assert new.status in MOVES[old.status], f"{old.status} became {new.status}"
             self.states.append(new.status)
-        sequence = old.latest_external_event_sequence
-        for one in transition.events:
-            sequence += one.counted
-            self.log.append(stored(len(self.log) + 1, one, sequence))
-            if one.key is not None:
-                assert one.key not in self.keys
-                self.keys[one.key] = one.digest
-        assert new.latest_external_event_sequence == sequence
-        if transition.ended is not None:
-            self.ended.append(transition.ended)
-        if transition.receipt is not None:
-            self.receipts[transition.receipt.key] = transition.receipt
-        if (asked := transition.input_request) is not None and asked.seq == 0:
-            self.inputs[asked.id] = replace(asked, seq=len(self.inputs) + 1)
-        if (closed := transition.closed_input) is not None:
+        self.log += write.events
+        for name in write.event_keys:
+            assert name.key not in self.keys
+            self.keys[name.key] = name.digest
+        if write.ended_attempt is not None:
+            self.ended.append(write.ended_attempt)
+        if write.receipt is not None:
+            self.receipts[write.receipt.key] = write.receipt
+        if (request := write.opened_input) is not None:
+            self.inputs[request.id] = replace(request, seq=len(self.inputs) + 1)
+        if (closed := write.closed_input) is not None:
             self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
         self.run = new
         return transition
 
     def claim(self, worker="ann", lease_ms=MINUTE):
-        """The fence of the attempt that begins."""
+        """Claim the run. Returns the fence of the attempt."""
         token = f"token-{self.run.attempt + 1}"
         self.take(transitions.claim(self.run, now=self.now, worker=worker, lease_ms=lease_ms, token=token))
         self.fences.append(Fence(self.run.attempt, token))
         return self.fences[-1]
 
     def dispatch(self, *, reached=True, dice=0.5):
-        """The fence of the attempt to hand the run over; None where no service was there."""
+        """Dispatch the run. Returns the fence of the attempt, None without a service."""
         token = f"token-{self.run.attempt + 1}"
         service = SERVICE if reached else None
         self.take(transitions.dispatch(self.run, now=self.now, service=service, token=token, dice=dice))
@@ -212,7 +213,7 @@ class RunBuilder:
         )
 
     def ask(self, call="call_1", *, title="Who?", expires_at=None, fence=NO_FENCE):
-        """Ask for a form; the id of the request."""
+        """Request input with a form."""
         known = next((one for one in self.inputs.values() if one.tool_call_id == call), None)
         request = InputRequest(
             id=f"input_{len(self.inputs) + 1}",

@@ -1,4 +1,4 @@
-"""Runs over time: every run counts once, in the bucket of its time."""
+"""Activity charts: every run counts once, in the bucket of its time."""
 
 from collections import Counter
 
@@ -21,13 +21,13 @@ SHARES = strategies.lists(
 )
 
 
-def told(shares, count=7):
+def chart(shares, count=7):
     return summarize(shares, since=SINCE, until=UNTIL, where=grid(SINCE, UNTIL, count))
 
 
 @given(SHARES, strategies.integers(1, 100))
-def test_every_run_of_the_stretch_counts_in_the_one_bucket_that_holds_its_time(shares, count):
-    activity = told(shares, count)
+def test_every_run_counts_in_exactly_the_bucket_of_its_time(shares, count):
+    activity = chart(shares, count)
     begins = [bucket.begins_at for bucket in activity.buckets]
     assert begins == list(range(SINCE, UNTIL, activity.width_ms))
     assert len(begins) <= count
@@ -44,8 +44,8 @@ def test_every_run_of_the_stretch_counts_in_the_one_bucket_that_holds_its_time(s
 
 
 @given(SHARES)
-def test_quantiles_are_of_the_runs_that_completed(shares):
-    activity = told(shares, 1)
+def test_quantiles_cover_completed_runs_only(shares):
+    activity = chart(shares, 1)
     took = Counter()
     for one in shares:
         took.update(one.durations)
@@ -54,7 +54,7 @@ def test_quantiles_are_of_the_runs_that_completed(shares):
 
 
 @given(strategies.lists(strategies.integers(0), min_size=1), strategies.integers(1, 100))
-def test_a_quantile_is_the_smallest_value_that_so_many_do_not_exceed(values, percent):
+def test_a_quantile_is_the_smallest_value_that_enough_runs_do_not_exceed(values, percent):
     found = quantile(Counter(values), percent)
     assert sum(value <= found for value in values) * 100 >= percent * len(values)
     assert sum(value < found for value in values) * 100 < percent * len(values)
@@ -66,13 +66,13 @@ def test_known_quantiles():
     assert quantile(Counter(range(1, 101)), 95) == 95
 
 
-def test_a_run_that_was_counted_and_is_gone_is_taken_off_again():
+def test_a_deleted_run_is_subtracted_again():
     shares = [
         share(1_500, "completed", 40, 3),
         share(1_500, "completed", 40, -3),
         share(1_600, "failed", None, 1),
     ]
-    activity = told(shares, 1)
+    activity = chart(shares, 1)
     assert (activity.total.counts, activity.total.p50_ms) == ({RunStatus.FAILED: 1}, None)
 
 
@@ -83,14 +83,14 @@ def test_a_duration_is_rounded_by_two_and_a_half_percent_at_most(ms):
 
 
 @given(strategies.integers(0, 10**12), strategies.integers(1, 10**11), strategies.integers(1, 500))
-def test_wide_buckets_are_made_of_sums_and_begin_no_later_than_the_stretch(since, length, count):
+def test_wide_buckets_are_read_from_sums_and_start_no_later_than_the_period(since, length, count):
     where = grid(since, since + length, count)
     assert where.origin <= since < where.origin + max(DAY, where.width)
     assert -(-(since + length - where.origin) // where.width) <= count + 1
     assert bool(where.widths) == (where.width >= QUARTER)
 
 
-def test_buckets_are_made_of_the_widest_sums_that_fit_into_them():
+def test_buckets_are_read_from_the_widest_sums_that_fit():
     assert Grid(0, 2 * HOUR).widths == [QUARTER, HOUR]
     assert Grid(0, 3 * DAY).widths == [QUARTER, HOUR, DAY]
     assert Grid(0, 2 * WEEK).widths == [QUARTER, HOUR, DAY, WEEK]

@@ -56,33 +56,33 @@ def test_a_cursor_past_the_end_is_a_mismatch(builder):
     assert mismatch(builder.append, C, after=3)
 
 
-def test_a_batch_that_is_repeated_whole_is_stored_once(builder):
+def test_a_repeated_append_is_stored_once(builder):
     builder.append(C, D, after=2)
     again = builder.append(C, D, after=2)
     assert (again.duplicate, again.events) == (True, ())
     assert builder.append(A, B, after=0).duplicate, "other events may have followed"
 
 
-def test_a_batch_whose_beginning_was_stored_adds_the_rest(builder):
+def test_an_append_whose_first_events_are_stored_adds_the_others(builder):
     builder.append(C, after=2)
     assert builder.append(C, D, after=2).events == (D,)
     assert builder.types == ["CUSTOM"] * 4
 
 
-def test_a_batch_whose_beginning_was_stored_and_followed_is_a_mismatch(builder):
+def test_an_append_whose_first_events_are_followed_by_other_events_is_a_mismatch(builder):
     builder.append(C, after=2)
     builder.append(A)
     assert mismatch(builder.append, C, D, after=2)
 
 
-def test_another_batch_at_an_old_cursor_is_a_mismatch(builder):
+def test_other_events_at_an_old_cursor_are_a_mismatch(builder):
     assert mismatch(builder.append, C, after=0)
     assert mismatch(builder.append, A, C, after=0)
     assert mismatch(builder.append, B, after=0)
     assert mismatch(builder.append, C, D, A, after=1)
 
 
-def test_a_replay_is_known_by_its_value_and_not_by_its_spelling(builder):
+def test_a_replay_is_recognised_by_its_value_and_not_by_its_encoding(builder):
     spelled = NewEvent("CUSTOM", b'{ "name" : "\\u0041", "type":"CUSTOM" }', external=True)
     assert builder.append(spelled, after=0).duplicate
 
@@ -95,13 +95,13 @@ def test_true_is_not_one(one, other):
     assert mismatch(builder.append, changed, after=0)
 
 
-def test_the_sequence_must_be_the_run_s_own(builder):
+def test_the_expected_sequence_must_match_the_run(builder):
     assert builder.append(C, sequence=2).events == (C,)
     assert mismatch(builder.append, D, sequence=2)
     assert mismatch(builder.append, D, sequence=4)
 
 
-def test_both_cursors_must_hold(builder):
+def test_both_cursors_must_match(builder):
     assert mismatch(builder.append, C, after=2, sequence=1)
     assert mismatch(builder.append, C, after=1, sequence=2)
     assert builder.append(C, after=2, sequence=2).events == (C,)
@@ -128,7 +128,7 @@ def test_private_events_are_replayed_like_others(builder):
     assert (builder.run.latest_event_id, builder.run.latest_external_event_sequence) == (4, 3)
 
 
-def test_an_event_of_the_server_is_no_part_of_a_replay(builder):
+def test_an_event_of_the_server_is_not_part_of_a_replay(builder):
     builder.wait(call="call_1")
     builder.resume("x", call="call_1")
     forged = NewEvent("TOOL_CALL_RESULT", builder.log[-1].payload, external=True)
@@ -137,7 +137,7 @@ def test_an_event_of_the_server_is_no_part_of_a_replay(builder):
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-def test_a_run_that_has_ended_takes_no_events(builder, status):
+def test_an_ended_run_accepts_no_events(builder, status):
     builder.complete(status)
     for cursors in ({}, {"after": 3}, {"sequence": 2}, {"after": 99}):
         error = refusal(builder.append, C, **cursors)
@@ -157,7 +157,7 @@ def test_a_partial_replay_after_the_end_is_refused(builder):
     assert refusal(builder.append, B, C, after=1).code == "EVENT_RUN_TERMINAL"
 
 
-def test_a_waiting_run_takes_no_events_but_knows_a_replay(builder):
+def test_a_waiting_run_accepts_no_new_events_but_recognises_a_replay(builder):
     builder.wait()
     error = refusal(builder.append, C)
     assert error.message == "Cannot append external events while the run is waiting for a tool result"
@@ -197,7 +197,7 @@ def test_a_log_keeps_its_last_place_for_the_terminal_event(builder):
     assert builder.run.latest_event_id == limits.events_per_run_max
 
 
-def test_a_full_batch_is_recognised_behind_a_longer_log():
+def test_a_full_append_is_recognised_in_a_longer_log():
     builder = RunBuilder()
     batch = [event("CUSTOM", n=n) for n in range(limits.events_per_append_max)]
     builder.append(*batch, after=0)
@@ -210,7 +210,7 @@ names = st.lists(st.sampled_from("xy"), min_size=1, max_size=5)
 
 
 @given(log=st.lists(st.sampled_from("xy"), max_size=6), batch=names, after=st.integers(0, 8))
-def test_a_cursor_appends_replays_or_mismatches_as_the_log_says(log, batch, after):
+def test_an_append_at_any_cursor_appends_replays_or_mismatches(log, batch, after):
     def events(letters):
         return [event("CUSTOM", name=letter) for letter in letters]
 

@@ -24,13 +24,13 @@ def test_a_claim_is_an_attempt_with_a_lease_and_a_token(builder):
     assert (run.started_at, run.attempt_started_at, run.last_heartbeat_at) == (NOON, NOON, NOON)
 
 
-def test_a_run_that_is_held_is_claimed_by_nobody_else(builder):
+def test_a_leased_run_cannot_be_claimed_by_another_worker(builder):
     builder.claim()
     assert not builder.claimable
     assert not builder.later(FOREVER).claimable, "not before its lease was taken away"
 
 
-def test_a_run_that_ended_or_waits_is_not_claimable():
+def test_an_ended_or_waiting_run_is_not_claimable():
     for end in ("completed", "failed", "cancelled"):
         builder = RunBuilder()
         builder.complete(end)
@@ -65,7 +65,7 @@ def test_the_next_attempt_keeps_when_the_run_started(builder):
     assert (builder.run.started_at, builder.run.attempt_started_at) == (NOON, builder.now)
 
 
-def test_a_run_gets_three_more_attempts_where_no_limit_is_given(builder):
+def test_a_run_without_a_limit_gets_three_retries(builder):
     for _ in range(3):
         lose(builder)
         assert builder.run.status is RunStatus.PENDING
@@ -76,14 +76,14 @@ def test_a_run_gets_three_more_attempts_where_no_limit_is_given(builder):
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 5])
-def test_a_run_gets_as_many_more_attempts_as_its_limit_says(limit):
+def test_a_run_gets_as_many_retries_as_its_limit(limit):
     builder = RunBuilder(backoff_limit=limit)
     while not builder.run.terminal:
         lose(builder)
     assert builder.run.attempt == limit + 1
 
 
-def test_a_run_that_the_server_ends_says_why():
+def test_a_run_that_the_server_fails_has_a_reason():
     builder = RunBuilder(backoff_limit=0)
     builder.claim()
     lost_at = builder.later(MINUTE).enforce_deadlines().run
@@ -108,7 +108,7 @@ def test_a_timeout_ends_a_run_that_has_no_limit():
     assert builder.error["code"] == "TIMEOUT"
 
 
-def test_a_timeout_is_an_attempt_like_any_other_where_a_limit_is_given():
+def test_with_a_limit_a_timeout_counts_like_any_lost_attempt():
     builder = RunBuilder(timeout_seconds=10, backoff_limit=1)
     builder.claim()
     builder.later(10_000).enforce_deadlines()
@@ -119,26 +119,26 @@ def test_a_timeout_is_an_attempt_like_any_other_where_a_limit_is_given():
     assert [ended.outcome for ended in builder.ended] == ["timeout", "timeout"]
 
 
-def test_renewing_does_not_put_off_a_timeout():
+def test_a_renewal_does_not_postpone_a_timeout():
     builder = RunBuilder(timeout_seconds=90)
     fence = builder.claim()
     builder.later(50_000).renew(fence=fence)
     assert builder.run.due_at == NOON + 90_000
 
 
-def test_a_run_that_nobody_holds_has_no_timeout():
+def test_a_run_without_a_lease_has_no_timeout():
     builder = RunBuilder(kind="agent", status=RunStatus.RUNNING, timeout_seconds=1)
     assert builder.run.due_at is None
 
 
-def test_a_timeout_that_came_first_is_told_even_where_the_referee_comes_late():
+def test_the_earliest_deadline_counts_even_if_it_is_enforced_late():
     builder = RunBuilder(timeout_seconds=10)
     builder.claim()
     builder.later(FOREVER).enforce_deadlines()
     assert builder.error["code"] == "TIMEOUT"
 
 
-def test_a_released_run_goes_back_at_once_where_the_worker_says_so(builder):
+def test_a_run_can_be_released_without_a_backoff(builder):
     fence = builder.claim()
     builder.later(5).release(worker="ann", fence=fence, error=b'"no disk"', retry_after_ms=0)
     assert builder.claimable
@@ -165,13 +165,13 @@ def test_a_release_by_another_worker_is_refused(builder):
     assert refused.value.code == "ATTEMPT_SUPERSEDED"
 
 
-def test_a_release_of_a_run_that_nobody_holds_is_refused(builder):
+def test_a_release_of_a_run_without_a_lease_is_refused(builder):
     with pytest.raises(Error) as refused:
         builder.release()
     assert refused.value.code == "ATTEMPT_SUPERSEDED"
 
 
-def test_a_renewal_lasts_as_long_as_the_lease_unless_told_otherwise(builder):
+def test_a_renewal_without_a_length_uses_the_length_of_the_lease(builder):
     fence = builder.claim(lease_ms=30_000)
     builder.later(20_000).renew(fence=fence)
     assert (builder.run.lease_expires_at, builder.run.last_heartbeat_at) == (NOON + 50_000, NOON + 20_000)
@@ -181,10 +181,10 @@ def test_a_renewal_lasts_as_long_as_the_lease_unless_told_otherwise(builder):
     assert builder.run.lease_expires_at == NOON + 25_000, "the last length counts"
 
 
-def test_a_lease_that_nobody_has_taken_away_can_be_renewed_after_its_end(builder):
+def test_an_expired_lease_that_was_not_enforced_yet_can_be_renewed(builder):
     fence = builder.claim(lease_ms=10_000)
     assert builder.later(11_000).renew(fence=fence).accepted
-    assert not builder.enforce_deadlines().accepted, "the referee comes too late"
+    assert not builder.enforce_deadlines().accepted, "the deadline is enforced late"
     assert builder.run.status is RunStatus.RUNNING
 
 
@@ -199,7 +199,7 @@ def test_a_lost_lease_is_not_renewed_without_a_fence_and_refused_with_one(builde
     assert refused.value.code == "ATTEMPT_SUPERSEDED"
 
 
-def test_the_referee_leaves_a_run_alone_whose_time_has_not_come(builder):
+def test_a_deadline_in_the_future_is_not_enforced(builder):
     assert not builder.enforce_deadlines().accepted
     builder.claim()
     held = builder.run
@@ -207,7 +207,7 @@ def test_the_referee_leaves_a_run_alone_whose_time_has_not_come(builder):
     assert builder.run is held
 
 
-def test_a_client_that_drives_a_run_without_a_lease_is_left_alone():
+def test_a_run_that_a_client_drives_without_a_lease_has_no_deadline():
     builder = RunBuilder(kind="agent", status=RunStatus.RUNNING)
     assert not builder.later(FOREVER).enforce_deadlines().accepted
 
@@ -219,7 +219,7 @@ def test_a_lease_that_expires_during_complete_still_completes(builder):
     assert not builder.enforce_deadlines().accepted
 
 
-def test_a_complete_that_comes_after_the_lease_was_taken_away_is_refused(builder):
+def test_a_complete_after_the_lease_was_lost_is_refused(builder):
     fence = builder.claim()
     builder.later(MINUTE).enforce_deadlines()
     with pytest.raises(Error) as refused:

@@ -1,4 +1,4 @@
-"""The counters of a batch, as transactions move them."""
+"""The counters of a batch, which transactions change."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -38,7 +38,7 @@ def apply(batch, tally):
 
 
 @given(steps, st.lists(st.booleans(), min_size=40, max_size=40))
-def test_counters_are_what_the_runs_are_however_moves_are_put_into_transactions(moves, cuts):
+def test_counters_match_the_runs_however_changes_are_grouped_into_transactions(moves, cuts):
     batch, runs = with_runs(5)
     tally, ends = Tally(), []
     for at, ((seq, status), cut) in enumerate(zip(moves, cuts, strict=False), 1):
@@ -57,7 +57,7 @@ def test_counters_are_what_the_runs_are_however_moves_are_put_into_transactions(
 
 
 @given(steps, st.integers(1, 5))
-def test_counters_that_are_spread_sum_up_to_the_same(moves, slots):
+def test_counters_that_are_spread_over_slots_add_up_to_the_same(moves, slots):
     _, runs = with_runs(5)
     spread, whole = Tally(slots), Tally()
     for seq, status in moves:
@@ -69,7 +69,7 @@ def test_counters_that_are_spread_sum_up_to_the_same(moves, slots):
     assert {slot for _, _, slot in spread.moved} <= set(range(slots))
 
 
-def test_what_does_not_change_a_status_and_what_has_no_batch_moves_nothing():
+def test_a_change_without_a_new_status_or_without_a_batch_changes_no_counter():
     tally = Tally()
     tally.note(run(1, RunStatus.RUNNING, 0), run(1, RunStatus.RUNNING, 1))
     tally.note(None, run(2, RunStatus.PENDING, 0, batch_id=None))
@@ -84,7 +84,7 @@ def test_a_batch_started_with_the_earliest_start_of_its_runs():
     assert apply(batch, tally).started_at == 5
 
 
-def test_a_batch_is_called_off_once_and_takes_no_more_runs():
+def test_a_batch_is_cancelled_once_and_accepts_no_more_runs():
     batch, _ = with_runs(1)
     admit(batch)
     off = cancel(batch, now=3, reason="enough")
@@ -94,7 +94,7 @@ def test_a_batch_is_called_off_once_and_takes_no_more_runs():
         admit(off.batch)
 
 
-def test_only_a_batch_that_was_completed_is_followed_up_and_only_once():
+def test_only_a_completed_batch_gets_a_follow_up_run_and_only_once():
     batch, _ = with_runs(1)
     waiting = replace(batch, on_complete=b"{}")
     assert not followed_up(waiting, now=1).accepted

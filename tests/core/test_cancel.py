@@ -14,7 +14,7 @@ def test_a_cancel_ends_the_run_and_its_family(builder):
     assert builder.error == {"message": "Run cancelled", "code": "CANCELLED"}
     assert builder.payload() == {"type": "RUN_ERROR", "message": "Run cancelled", "code": "CANCELLED"}
     assert (builder.run.cancel_requested_at, builder.run.cancel_reason) == (NOON, "not needed")
-    assert builder.run.cancel_stopped_at == NOON, "nobody worked on it"
+    assert builder.run.cancel_stopped_at == NOON, "no worker held it"
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
@@ -25,13 +25,13 @@ def test_a_cancel_of_a_run_that_has_ended_changes_nothing(builder, status):
     assert builder.run is ended
 
 
-def test_a_worker_learns_of_a_cancel_when_it_renews(builder):
+def test_a_cancel_is_reported_to_the_worker_at_its_next_renewal(builder):
     fence = builder.claim()
     builder.cancel()
     assert not builder.renew(fence=fence).accepted
 
 
-def test_a_worker_learns_of_a_cancel_when_it_appends(builder):
+def test_a_cancel_is_reported_to_the_worker_at_its_next_append(builder):
     fence = builder.claim()
     builder.cancel()
     with pytest.raises(Error) as refused:
@@ -48,7 +48,7 @@ def test_a_cancelled_run_is_stopped_when_its_worker_releases_it(builder):
     assert builder.run.status is RunStatus.CANCELLED
 
 
-def test_a_cancelled_run_is_stopped_when_its_worker_completes_it_in_vain(builder):
+def test_a_cancelled_run_is_stopped_when_its_worker_tries_to_complete_it(builder):
     fence = builder.claim()
     builder.cancel()
     assert not builder.later(2_000).complete(fence=fence).accepted
@@ -64,7 +64,7 @@ def test_a_cancelled_run_is_stopped_when_its_lease_ends(builder):
     assert (builder.run.cancel_stopped_at, builder.run.due_at) == (NOON + 10_000, None)
 
 
-def test_a_stop_that_is_told_twice_keeps_its_time(builder):
+def test_a_repeated_stop_keeps_the_time_of_the_first(builder):
     fence = builder.claim()
     builder.cancel()
     builder.later(1_000).release(fence=fence)
@@ -82,7 +82,7 @@ def test_a_release_of_a_completed_run_writes_nothing(builder):
     assert builder.run is ended
 
 
-def test_a_waiting_run_that_is_cancelled_waits_no_more():
+def test_a_cancelled_waiting_run_waits_no_more():
     builder = RunBuilder()
     builder.wait(expires_at=NOON + 50)
     builder.cancel()

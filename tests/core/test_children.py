@@ -1,4 +1,4 @@
-"""A run that waits for the end of one right below it: marked first, then waited for, and told by the referee."""
+"""A parent that waits for a child: the child is marked, the parent waits, and the deadlines loop resumes it."""
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -19,34 +19,34 @@ def end(child, how):
 
 
 class Pair:
-    """A run, one below it, and what a server does with the two, step by step."""
+    """A parent and its child, with the steps of a server."""
 
     def __init__(self):
-        self.parent, self.child = RunBuilder(run_id="above"), RunBuilder(run_id="below")
+        self.parent, self.child = RunBuilder(run_id="parent"), RunBuilder(run_id="child")
         self.fence = self.parent.claim()
 
     def mark(self):
         self.child.take(transitions.mark_awaited(self.child.run, now=self.child.now))
 
     def wait(self, **more):
-        return self.parent.wait("event", call="run:below", child="below", fence=self.fence, **more)
+        return self.parent.wait("event", call="run:child", child="child", fence=self.fence, **more)
 
-    def tell(self):
-        """The second half of what the referee does."""
-        told = self.parent.take(
+    def resume_parent(self):
+        """The second step of the deadlines loop."""
+        resumed = self.parent.take(
             transitions.resume_parent(self.parent.run, now=self.parent.now, child=self.child.run)
         )
-        if told.accepted:
+        if resumed.accepted:
             self.child.take(transitions.clear_awaited(self.child.run))
-        return told
+        return resumed
 
     def enforce_deadlines(self):
-        """The whole of it, where the child is due."""
+        """All steps of the deadlines loop, if the child is due."""
         due = self.child.run.due_at
         if due is not None and due <= self.child.now:
             self.child.enforce_deadlines()
             if self.child.run.terminal and self.child.run.awaited_at is not None:
-                self.tell()
+                self.resume_parent()
 
     def later(self, ms):
         self.parent.later(ms)
@@ -54,7 +54,7 @@ class Pair:
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how):
+def test_the_end_of_an_awaited_child_is_due_at_once_and_resumes_the_parent(how):
     pair = Pair()
     pair.mark()
     assert pair.child.run.due_at is None
@@ -66,12 +66,12 @@ def test_the_end_of_a_marked_run_is_due_at_once_and_lets_the_one_above_go_on(how
     assert (run.status, run.waiting_run_id, run.attempts_lost) == (RunStatus.RUNNING, None, 0)
     assert pair.parent.claimable
     value = pair.parent.payload()["value"]
-    assert (value["type"], value["tool_call_id"]) == ("run", "run:below")
-    assert value["result"] == {"run_id": "below", "status": how}
+    assert (value["type"], value["tool_call_id"]) == ("run", "run:child")
+    assert value["result"] == {"run_id": "child", "status": how}
     assert (pair.child.run.awaited_at, pair.child.run.due_at) == (None, None)
 
 
-def test_a_run_that_nobody_waits_for_is_never_due_after_its_end(builder):
+def test_a_run_that_is_not_awaited_is_never_due_after_its_end(builder):
     builder.complete()
     assert builder.run.due_at is None
 
@@ -88,7 +88,7 @@ def test_marking_twice_or_after_the_end_changes_nothing():
     assert pair.child.run is before
 
 
-def test_a_mark_is_no_change_that_anybody_sees():
+def test_marking_a_run_as_awaited_changes_nothing_visible():
     pair = Pair()
     before = pair.child.run
     pair.later(MINUTE)
@@ -96,7 +96,7 @@ def test_a_mark_is_no_change_that_anybody_sees():
     assert (pair.child.run.updated_at, pair.child.run.status) == (before.updated_at, before.status)
 
 
-def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
+def test_a_parent_that_waits_for_another_run_or_for_none_is_not_resumed():
     pair = Pair()
     pair.mark()
     pair.parent.wait("event", call="run:other", child="other")
@@ -107,7 +107,7 @@ def test_who_waits_for_another_run_or_for_none_is_not_disturbed():
     assert pair.child.run.awaited_at > pair.child.now
 
 
-def test_a_parent_that_has_ended_needs_no_telling():
+def test_an_ended_parent_is_not_resumed():
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -117,31 +117,31 @@ def test_a_parent_that_has_ended_needs_no_telling():
     assert pair.child.run.due_at is None
 
 
-def test_telling_that_came_to_nothing_is_repeated_ever_more_seldom():
+def test_a_failed_resume_of_the_parent_is_retried_with_growing_pauses():
     pair = Pair()
     pair.mark()
     pair.child.complete()
-    looks = 0
+    retries = 0
     for _ in range(24 * 60 * 6):
         pair.later(10_000)
         before = pair.child.run
         pair.enforce_deadlines()
-        looks += pair.child.run is not before
-    assert 5 < looks < 20
+        retries += pair.child.run is not before
+    assert 5 < retries < 20
     pair.wait()
     pair.later(2 * 24 * 60 * MINUTE)
     pair.enforce_deadlines()
     assert pair.parent.run.status is RunStatus.RUNNING
 
 
-def test_nobody_else_answers_for_a_child():
+def test_a_wait_for_a_child_is_not_answered_by_a_resume():
     pair = Pair()
     pair.mark()
     pair.wait()
     with pytest.raises(
-        Error, match="waits for the end of the run below: complete or cancel that run"
+        Error, match="waits for the end of the run child: complete or cancel that run"
     ) as refused:
-        pair.parent.resume(kind="event", call="run:below")
+        pair.parent.resume(kind="event", call="run:child")
     assert refused.value.code == "TOOL_RESULT_CONFLICT"
 
 
@@ -158,7 +158,7 @@ def test_a_timer_of_the_same_wait_ends_it_first():
     assert pair.parent.run is before
 
 
-def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_and_stops_later():
+def test_a_cancelled_child_with_a_lease_resumes_its_parent_at_once_and_stops_later():
     pair = Pair()
     pair.child.claim(lease_ms=MINUTE)
     pair.mark()
@@ -172,15 +172,15 @@ def test_a_cancelled_child_whose_worker_still_has_its_lease_is_told_of_at_once_a
     assert (pair.child.run.cancel_stopped_at, pair.child.run.due_at) == (pair.child.now, None)
 
 
-def test_a_child_that_was_deleted_lets_the_one_above_go_on():
+def test_a_deleted_child_resumes_its_parent():
     pair = Pair()
     pair.mark()
     pair.wait()
-    pair.tell()  # as it was last seen: not ended
-    assert pair.parent.payload()["value"]["result"] == {"run_id": "below", "status": "deleted"}
+    pair.resume_parent()  # the deleted child, as it was loaded before: not ended
+    assert pair.parent.payload()["value"]["result"] == {"run_id": "child", "status": "deleted"}
 
 
-def test_a_log_without_a_place_for_the_event_fails_the_run(monkeypatch):
+def test_a_parent_without_room_in_its_log_fails(monkeypatch):
     pair = Pair()
     pair.mark()
     pair.wait()
@@ -191,15 +191,15 @@ def test_a_log_without_a_place_for_the_event_fails_the_run(monkeypatch):
 
 
 STEP = st.sampled_from(
-    ("mark", "wait", "wait and die", "end", "enforce_deadlines", "tell", "second", "minute")
+    ("mark", "wait", "wait and die", "end", "enforce_deadlines", "resume_parent", "second", "minute")
 )
 
 
 @settings(max_examples=200)
 @given(st.lists(STEP, max_size=14), st.sampled_from(ENDS), st.booleans())
-def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_ended(steps, how, release):
-    """The one below is marked before the one above waits, and looked at after that, unless the server dies first. All
-    else comes at any time or not at all.
+def test_no_parent_waits_for_an_ended_child_whatever_happens_between_two_steps(steps, how, release):
+    """The child is marked before the parent waits and is read again after that, unless the server crashes in
+    between. Everything else happens at any time or not at all.
     """
     pair = Pair()
     marked = False
@@ -209,17 +209,17 @@ def test_whatever_happens_between_any_two_steps_no_run_waits_for_one_that_has_en
             pair.mark()
             marked = marked or not child.terminal
         elif step.startswith("wait") and marked and parent.status is RunStatus.RUNNING:
-            told = child.terminal and child.awaited_at is None
+            resumed = child.terminal and child.awaited_at is None
             pair.fence = pair.fence if parent.lease_token else NO_FENCE
             pair.wait(release=release)
-            if child.terminal and (told or step == "wait"):
-                pair.tell()
+            if child.terminal and (resumed or step == "wait"):
+                pair.resume_parent()
         elif step == "end" and not child.terminal:
             end(pair.child, how)
         elif step == "enforce_deadlines":
             pair.enforce_deadlines()
-        elif step == "tell" and child.terminal:
-            pair.tell()
+        elif step == "resume_parent" and child.terminal:
+            pair.resume_parent()
         elif step in ("second", "minute"):
             pair.later(1_000 if step == "second" else MINUTE)
     if not pair.child.run.terminal:

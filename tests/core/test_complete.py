@@ -10,7 +10,7 @@ from .run_builder import NOON, RunBuilder
 USAGE = b'{"model":"opus","inputTokens":3}'
 
 
-def test_the_first_completion_decides_all_at_once(builder):
+def test_the_first_completion_sets_all_values(builder):
     builder.claim()
     builder.later(1_500)
     done = builder.complete(metadata=USAGE, output=b"[1]", logs="ok", artifacts=b"[]", exit_code=0)
@@ -47,7 +47,7 @@ def test_a_repeat_with_another_status_disagrees_and_changes_nothing(builder, oth
     assert builder.types == ["RUN_FINISHED"]
 
 
-def test_a_failed_run_without_a_reason_says_so(builder):
+def test_a_failed_run_without_a_reason_has_a_default_message(builder):
     builder.complete("failed")
     assert builder.error == {"message": "Run failed"}
     assert builder.payload() == {"type": "RUN_ERROR", "message": "Run failed"}
@@ -64,7 +64,7 @@ def test_a_message_alone_has_no_code(builder):
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
-def test_an_error_that_is_given_is_kept_whatever_the_status(builder, status):
+def test_a_given_error_is_stored_with_any_status(builder, status):
     builder.complete(status, error_code="C", error_message="m", error_detail=b'{"why":[1]}')
     assert builder.error == {"message": "m", "code": "C", "detail": {"why": [1]}}
 
@@ -77,7 +77,7 @@ def test_a_completion_as_cancelled_needs_no_error(builder):
     assert done.cancels_family
 
 
-def test_a_completion_with_null_values_leaves_what_is_there():
+def test_a_completion_with_null_values_changes_no_values():
     builder = RunBuilder(metadata=b'{"a":1}')
     builder.complete()
     assert builder.run.metadata == b'{"a":1}'
@@ -89,7 +89,7 @@ def test_a_waiting_run_can_be_completed(builder):
     assert (builder.run.waiting_reason, builder.run.waiting_tool_call_id) == (None, None)
 
 
-def test_an_output_of_exactly_the_limit_is_kept(builder):
+def test_an_output_of_exactly_the_limit_is_stored(builder):
     builder.complete(output=b"1" * limits.output_bytes_max)
     assert builder.run.status is RunStatus.COMPLETED
 
@@ -103,12 +103,12 @@ def test_an_output_over_the_limit_fails_the_run(builder):
     assert builder.complete(output=too_large).accepted, "the same call again"
 
 
-def test_a_repeat_agrees_even_where_its_output_is_too_large(builder):
+def test_a_repeat_with_an_output_that_is_too_large_agrees(builder):
     builder.complete(output=b"1")
     assert builder.complete(output=b"1" * (limits.output_bytes_max + 1)).accepted
 
 
-def test_a_completion_by_the_current_attempt_is_taken(builder):
+def test_a_completion_by_the_current_attempt_is_accepted(builder):
     fence = builder.claim()
     assert builder.complete(fence=fence).accepted
     assert builder.complete(fence=fence).accepted, "and may be repeated"
@@ -124,7 +124,7 @@ def test_a_completion_by_a_superseded_attempt_is_refused(builder):
     assert not builder.run.terminal
 
 
-def test_a_completion_without_a_fence_is_taken_even_after_the_lease_was_lost(builder):
+def test_a_completion_without_a_fence_is_accepted_even_after_the_lease_was_lost(builder):
     builder.claim()
     builder.later(60_000).enforce_deadlines()
     assert builder.complete().accepted

@@ -1,4 +1,4 @@
-"""Priority and delay of a run, what counts as running, the room that limits leave, and taking turns."""
+"""Priority and delay of runs, concurrency limits and their free slots, and round robin."""
 
 import pytest
 from hypothesis import given, strategies as st
@@ -18,7 +18,7 @@ def test_a_delayed_run_is_claimable_once_it_is_due():
     assert builder.later(1).claimable
 
 
-def test_a_moment_that_has_passed_means_now():
+def test_a_delay_in_the_past_means_now():
     assert RunBuilder(available_at=NOON - 1_000).run.available_at == NOON
 
 
@@ -36,20 +36,20 @@ def test_a_run_that_its_caller_drives_is_not_delayed(fields):
     assert refused.value.code == "INVALID_REQUEST"
 
 
-def test_a_pause_keeps_the_delay():
+def test_a_pause_does_not_change_the_delay():
     builder = RunBuilder(available_at=NOON + 60_000)
     builder.pause()
     builder.later(1_000).unpause()
     assert builder.run.available_at == NOON + 60_000
 
 
-def test_the_higher_priority_stands_first_and_the_older_one_among_equals():
+def test_the_queue_is_ordered_by_priority_and_then_by_age():
     given_ = [(0, 5, 1), (7, 9, 2), (7, 3, 4), (7, 3, 3), (-100, 1, 5)]
     runs = [new_run(str(seq), priority=p, available_at=at, seq=seq) for p, at, seq in given_]
     assert [run.seq for run in sorted(runs, key=in_queue)] == [3, 4, 2, 1, 5]
 
 
-def test_only_a_run_that_somebody_works_on_counts_as_running():
+def test_only_a_run_in_progress_counts_as_running():
     builder = RunBuilder()
     assert not builder.run.occupies
     builder.claim()
@@ -62,7 +62,7 @@ def test_only_a_run_that_somebody_works_on_counts_as_running():
     assert not builder.run.occupies
 
 
-def test_a_resumed_run_that_nobody_holds_counts_once_it_is_claimed():
+def test_a_resumed_run_without_a_lease_counts_once_it_is_claimed():
     builder = RunBuilder()
     builder.claim()
     builder.wait()
@@ -81,13 +81,13 @@ def occupancy(target, most, running):
     return Occupancy(ConcurrencyLimit(target, most), running)
 
 
-def test_what_is_not_limited_has_any_room():
+def test_without_a_limit_the_slots_are_unlimited():
     slots = ConcurrencySlots.from_occupancies("p", [])
     assert slots.remaining("p", "task:a") is None
     assert all(slots.take_slot("p", "task:a") for _ in range(100))
 
 
-def test_a_target_has_the_smaller_room_of_its_own_and_of_its_project():
+def test_a_target_has_the_smaller_of_its_own_and_its_project_s_free_slots():
     slots = ConcurrencySlots.from_occupancies("p", [occupancy(None, 5, 2), occupancy("task:a", 2, 1)])
     assert (slots.remaining("p", "task:a"), slots.remaining("p", "task:b"), slots.remaining("p", None)) == (
         1,
@@ -100,7 +100,7 @@ def test_a_target_has_the_smaller_room_of_its_own_and_of_its_project():
     assert slots.remaining("q", "task:a") is None
 
 
-def test_more_running_than_allowed_is_no_room_rather_than_less():
+def test_more_running_runs_than_the_limit_leave_zero_slots_and_not_fewer():
     slots = ConcurrencySlots.from_occupancies("p", [occupancy(None, 1, 4)])
     assert slots.remaining("p", "task:a") == 0
     assert not slots.take_slot("p", "task:a")
@@ -113,7 +113,7 @@ targets = st.sampled_from((None, "a", "b", "c"))
     st.dictionaries(targets, st.tuples(st.integers(0, 5), st.integers(0, 5))),
     st.lists(targets, max_size=30),
 )
-def test_no_limit_is_exceeded_and_nobody_is_held_back_for_nothing(limits, wanted):
+def test_no_limit_is_exceeded_and_no_run_is_held_back_without_need(limits, wanted):
     slots = ConcurrencySlots.from_occupancies(
         "p", [occupancy(name, most, running) for name, (most, running) in limits.items()]
     )
@@ -127,7 +127,7 @@ def test_no_limit_is_exceeded_and_nobody_is_held_back_for_nothing(limits, wanted
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=6), max_size=6))
-def test_in_turns_everybody_is_served_once_and_nobody_twice_before_the_others(lines):
+def test_every_queue_is_served_once_before_any_is_served_twice(lines):
     named = [
         [(number, value, place) for place, value in enumerate(line)] for number, line in enumerate(lines)
     ]

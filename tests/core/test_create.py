@@ -14,7 +14,7 @@ def test_a_new_run_is_its_own_root(builder):
     assert (builder.run.root_run_id, builder.run.parent_run_id, builder.run.path) == ("run_1", None, "/")
 
 
-def test_a_new_run_waits_for_a_worker_from_the_start(builder):
+def test_a_new_run_is_queued_at_once(builder):
     assert builder.run.status is RunStatus.PENDING
     assert (builder.run.created_at, builder.run.started_at, builder.run.available_at) == (NOON, None, NOON)
     assert builder.claimable
@@ -25,16 +25,16 @@ def test_a_new_run_counts_once_in_its_ancestors(builder):
     assert (builder.last.family_total, builder.last.family_active) == (1, 1)
 
 
-def test_an_agent_run_without_an_implementation_kind_is_for_no_worker():
+def test_an_agent_run_without_an_implementation_kind_is_not_queued():
     assert not RunBuilder(kind="agent").later(10_000_000).claimable
 
 
-def test_an_agent_run_with_an_implementation_kind_is_for_a_worker():
+def test_an_agent_run_with_an_implementation_kind_is_queued():
     assert RunBuilder(kind="agent", implementation_kind="claude").claimable
 
 
 @pytest.mark.parametrize("kind", ["task", "workflow", "eval"])
-def test_every_run_that_is_no_agent_run_is_for_a_worker(kind):
+def test_every_run_of_another_kind_is_queued(kind):
     assert RunBuilder(kind=kind).claimable
 
 
@@ -43,8 +43,8 @@ def test_a_run_created_running_has_started():
     assert (run.status, run.started_at) == (RunStatus.RUNNING, NOON)
 
 
-def test_a_child_takes_its_place_below_its_parent():
-    root = replace(RunBuilder().run, seq=7)
+def test_a_child_gets_the_path_of_its_parent():
+    root = RunBuilder(seq=7).run
     child = RunBuilder(run_id="run_2", parent=root).run
     grandchild = RunBuilder(run_id="run_3", parent=replace(child, seq=9)).run
     assert (child.parent_seq, child.parent_run_id, child.root_seq, child.path) == (7, "run_1", 7, "/7/")
@@ -52,14 +52,14 @@ def test_a_child_takes_its_place_below_its_parent():
     assert (grandchild.root_seq, grandchild.path) == (7, "/7/9/")
 
 
-def test_a_cancelled_family_gets_no_more_children(builder):
+def test_a_cancelled_family_accepts_no_more_children(builder):
     builder.cancel()
     with pytest.raises(Error) as refused:
         RunBuilder(run_id="run_2", parent=builder.run, family_cancelled=True)
     assert refused.value.code == "PARENT_CANCELLED"
 
 
-def test_a_family_has_a_limit_to_its_depth():
+def test_the_depth_of_a_family_is_limited():
     parent = RunBuilder().run
     for depth in range(2, limits.family_depth_max + 1):
         parent = replace(RunBuilder(run_id=f"run_{depth}", parent=parent).run, seq=depth)
@@ -89,7 +89,7 @@ def test_a_start_that_is_repeated_changes_nothing():
     assert builder.run.version == 2
 
 
-def test_a_start_leaves_a_run_for_workers_to_its_worker():
+def test_a_start_does_not_change_a_run_that_is_queued_for_workers():
     builder = RunBuilder(kind="agent", implementation_kind="claude")
     builder.start()
     assert builder.run.status is RunStatus.PENDING

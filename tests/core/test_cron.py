@@ -1,4 +1,4 @@
-"""When an expression is due: held against a second reading of cron that only looks at clocks, minute by minute."""
+"""When an expression is due, compared with a second implementation of cron that reads clocks minute by minute."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -20,11 +20,11 @@ def at(text, zone="UTC", fold=0):
 
 
 def refusal(expression):
-    """With what it is refused, None where it is taken."""
+    """Return the error for an expression, None if it is accepted."""
     try:
         cron.check(expression)
-    except Error as told:
-        return told
+    except Error as refused:
+        return refused
     return None
 
 
@@ -62,7 +62,7 @@ def test_an_expression_is_next_due(expression, after, expected):
     assert cron.next_time(expression, "UTC", at(after)) == at(expected)
 
 
-def test_the_minute_it_is_asked_in_is_over():
+def test_the_current_minute_never_matches():
     noon = at("2026-03-20T12:00")
     assert cron.next_time("0 12 * * *", "UTC", noon - 1) == noon
     assert cron.next_time("0 12 * * *", "UTC", noon) == noon + 24 * 60 * MINUTE
@@ -79,7 +79,7 @@ def test_times_that_do_not_exist_fire_once_at_the_next_minute_that_does(expressi
     assert berlin(expression, SPRING, 23) == ["03:00"]
 
 
-def test_a_skipped_time_and_one_that_is_due_at_the_next_minute_are_one():
+def test_a_skipped_time_and_a_match_at_the_next_minute_fire_once():
     assert berlin("30 2,3 * * *", SPRING, 23) == ["03:00", "03:30"]
     assert berlin("0 2,3 * * *", SPRING, 23) == ["03:00"]
 
@@ -90,24 +90,24 @@ def test_times_that_exist_twice_fire_once():
     assert berlin("30 */2 * * *", AUTUMN, 25)[:3] == ["00:30", "02:30", "04:30"]
 
 
-def test_one_that_is_asked_between_the_two_fires_the_next_day():
+def test_after_the_first_of_two_equal_times_the_next_match_is_a_day_later():
     second = at("2026-10-25T02:10", "Europe/Berlin", fold=1)
     assert cron.next_time("30 2 * * *", "Europe/Berlin", second) == at("2026-10-26T02:30", "Europe/Berlin")
 
 
-def test_where_every_hour_is_named_each_hour_that_passes_counts():
+def test_an_expression_for_every_hour_fires_in_each_hour_that_passes():
     assert berlin("30 * * * *", SPRING, 4) == ["00:30", "01:30", "03:30", "04:30"]
     assert berlin("30 * * * *", AUTUMN, 5) == ["00:30", "01:30", "02:30", "02:30'", "03:30"]
     assert berlin("30 0-23 * * *", AUTUMN, 5) == ["00:30", "01:30", "02:30", "02:30'", "03:30"]
 
 
-def test_clocks_that_are_set_back_by_half_an_hour_are_no_trouble():
+def test_clocks_can_be_set_back_by_half_an_hour():
     start = at("2026-04-05T00:45", "Australia/Lord_Howe")  # 02:00 is followed by 01:30
     found = fires("30 * * * *", "Australia/Lord_Howe", start, start + 150 * MINUTE)
     assert [(ms - start) // MINUTE for ms in found] == [45, 75, 135]  # 01:30, 01:30 again, 02:30
 
 
-def test_a_far_hour_that_does_not_exist_is_left_out_where_every_hour_is_named():
+def test_an_expression_for_every_hour_skips_an_hour_that_does_not_exist():
     before = at("2026-03-01T12:00", "Asia/Beirut")
     found = cron.next_time("30 * 29 3 *", "Asia/Beirut", before)
     assert found == at("2026-03-29T01:30", "Asia/Beirut")
@@ -154,7 +154,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("expression", BAD, ids=range(len(BAD)))
-def test_what_is_no_expression_is_refused_with_a_sentence(expression):
+def test_an_invalid_expression_is_refused_with_a_sentence(expression):
     with pytest.raises(Error) as caught:
         cron.check(expression)
     assert caught.value.code == "INVALID_REQUEST"
@@ -163,24 +163,24 @@ def test_what_is_no_expression_is_refused_with_a_sentence(expression):
 
 
 @given(st.text("*/,-0123456789 @LW#?MONJAFEB\t\n", max_size=30))
-def test_any_text_is_taken_or_refused(text):
-    told = refusal(text)
-    if told is None:
+def test_any_text_is_accepted_or_refused(text):
+    refused = refusal(text)
+    if refused is None:
         assert cron.next_time(text, "Europe/Berlin", at("2026-03-20T12:00")) is not None
     else:
-        assert told.code == "INVALID_REQUEST"
+        assert refused.code == "INVALID_REQUEST"
 
 
 @pytest.mark.parametrize(
     "name", ["Mars/Olympus", "europe/berlin", "", "Europe", "../etc/passwd", "/UTC", "UTC\n"]
 )
-def test_what_is_no_time_zone_is_refused(name):
+def test_an_unknown_time_zone_is_refused(name):
     with pytest.raises(Error, match="not an IANA time zone") as caught:
         cron.zone(name)
     assert caught.value.errors[0][0] == "$.timezone"
 
 
-# A second reading of cron
+# The second implementation of cron
 
 FIELDS = {"minute": (0, 59), "hour": (0, 23), "day": (1, 31), "month": (1, 12), "weekday": (0, 6)}
 
@@ -213,7 +213,7 @@ def named(wall, found):
 
 
 def shown(wall, zone):
-    """The first moment at which clocks show this time, None where they never do."""
+    """Return the first moment at which clocks show this time, None if they never do."""
     moment = to_ms(wall.replace(tzinfo=zone))
     real = datetime.fromtimestamp(moment / 1000, UTC).astimezone(zone).replace(tzinfo=None)
     return moment if real == wall else None
@@ -261,13 +261,13 @@ ZONES = {
     turn=st.integers(0, 1),
     found=st.tuples(*(fields(*bounds) for bounds in FIELDS.values())),
 )
-def test_it_is_due_exactly_when_clocks_say_so_around_their_changes(place, turn, found):
+def test_an_expression_is_due_exactly_when_clocks_show_its_times_around_clock_changes(place, turn, found):
     day = ZONES[place][turn % len(ZONES[place])]
     start = to_ms(day) - 2 * 60 * MINUTE
     end = start + 30 * 60 * MINUTE
     expression = " ".join(text for text, _ in found)
-    if (told := refusal(expression)) is not None:
-        assert "none of its months" in told.message
+    if (refused := refusal(expression)) is not None:
+        assert "none of its months" in refused.message
         return
     assert fires(expression, place, start - 1, end) == expected(found, ZoneInfo(place), start, end)
 
@@ -295,19 +295,19 @@ def test_the_next_time_is_later_and_on_a_full_minute(found, after):
         (" 0  12 * * 7 ", "At 12:00 on Sunday"),
     ],
 )
-def test_an_expression_is_told_in_words(expression, words):
+def test_an_expression_is_described_in_words(expression, words):
     assert cron.describe(expression) == words
 
 
 @settings(max_examples=100, deadline=None)
 @given(found=st.tuples(*(fields(*bounds) for bounds in FIELDS.values())))
-def test_whatever_is_taken_has_words(found):
+def test_every_accepted_expression_has_a_description(found):
     expression = " ".join(text for text, _ in found)
     if refusal(expression) is None:
         assert cron.describe(expression)[0].isupper()
 
 
-def test_zones_are_offered_that_schedules_take():
+def test_every_offered_zone_is_accepted_by_schedules():
     zones = cron.zones()
     assert zones[0] == "UTC"
     assert "Europe/Berlin" in zones

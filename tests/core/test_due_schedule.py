@@ -1,4 +1,4 @@
-"""What a schedule does when its time has come: planned, fired, skipped, replaced, made up for, given up."""
+"""Firings of due schedules: planned, fired, skipped, replaced, missed, failed."""
 
 import itertools
 import uuid
@@ -31,37 +31,49 @@ MINE = "22222222-2222-4222-8222-222222222222"
 
 
 def schedule(expression="0 * * * *", now=NOON, **fields):
-    given = {"id": MINE, "project_id": PROJECT, "name": "hourly", "target_kind": "task", "target_id": "count"}
-    given |= {"schedule": expression, "created_at": 0, "updated_at": 0}
-    return begun(Schedule(**(given | fields)), now)
+    defaults = {
+        "id": MINE,
+        "project_id": PROJECT,
+        "name": "hourly",
+        "target_kind": "task",
+        "target_id": "count",
+    }
+    defaults |= {"schedule": expression, "created_at": 0, "updated_at": 0}
+    return begun(Schedule(**(defaults | fields)), now)
 
 
 def running(run_id="run_old", **fields):
-    given = {"uid": run_id, "project_id": PROJECT, "run_id": run_id, "kind": "task", "owner_kind": "project"}
-    given |= {"status": RunStatus.PENDING}
-    given |= {
+    defaults = {
+        "uid": run_id,
+        "project_id": PROJECT,
+        "run_id": run_id,
+        "kind": "task",
+        "owner_kind": "project",
+    }
+    defaults |= {"status": RunStatus.PENDING}
+    defaults |= {
         "owner_id": PROJECT,
         "root_run_id": run_id,
         "created_at": 0,
         "updated_at": 0,
         "schedule_id": MINE,
     }
-    return Run(**(given | fields))
+    return Run(**(defaults | fields))
 
 
-def look(mine, now=None, **around):
-    return fire_due(Due(mine.next_fire_at if now is None else now, mine, **around))
+def decide(mine, now=None, **facts):
+    return fire_due(Due(mine.next_fire_at if now is None else now, mine, **facts))
 
 
-def test_a_new_one_is_planned_from_now_on():
+def test_a_new_schedule_is_planned_from_now_on():
     assert schedule().next_fire_at == NOON + HOUR
     assert schedule(now=NOON - 1).next_fire_at == NOON
     assert schedule("30 2 * * *", timezone="Europe/Berlin").next_fire_at == NOON + 13 * HOUR + 30 * MINUTE
 
 
-def test_its_time_makes_a_run_that_tells_which_time_it_stands_for():
+def test_a_due_time_creates_a_run_with_its_planned_time():
     mine = schedule(created_by="ada")
-    fired = look(mine, mine.next_fire_at + 400)
+    fired = decide(mine, mine.next_fire_at + 400)
     run = fired.transition.run
     assert (fired.outcome, run.schedule_id, run.trigger_kind, run.trigger_id) == (
         "fired",
@@ -80,54 +92,54 @@ def test_its_time_makes_a_run_that_tells_which_time_it_stands_for():
     assert after.version > mine.version
 
 
-def test_a_firing_has_one_id_whoever_decides_it():
+def test_a_firing_has_the_same_run_id_on_every_replica():
     mine = schedule()
-    one, other = look(mine, NOON + HOUR + 1), look(mine, NOON + HOUR + 900)
+    one, other = decide(mine, NOON + HOUR + 1), decide(mine, NOON + HOUR + 900)
     assert one.transition.run.run_id == other.transition.run.run_id
     assert one.transition.run.run_id != firing_id(mine, NOON + 2 * HOUR)
     assert one.transition.run.run_id != firing_id(replace(mine, id=PROJECT), NOON + HOUR)
 
 
-def test_a_time_whose_run_is_there_is_over():
+def test_a_time_whose_run_exists_does_not_fire_again():
     mine = schedule()
-    fired = look(mine, run=running(firing_id(mine, NOON + HOUR)))
+    fired = decide(mine, run=running(firing_id(mine, NOON + HOUR)))
     assert (fired.outcome, fired.transition) == ("repeated", None)
     assert (fired.schedule.next_fire_at, fired.schedule.run_count) == (NOON + 2 * HOUR, 0)
 
 
-def test_an_id_that_something_else_has_taken_is_told_and_does_not_hold_it_up():
+def test_a_run_id_of_another_run_is_recorded_as_a_failure_and_the_schedule_goes_on():
     mine = schedule()
-    fired = look(mine, run=running(firing_id(mine, NOON + HOUR), schedule_id=None))
+    fired = decide(mine, run=running(firing_id(mine, NOON + HOUR), schedule_id=None))
     assert (fired.outcome, fired.schedule.last_failure_code) == ("failed", "RUN_ID_CONFLICT")
     assert (fired.schedule.next_fire_at, fired.schedule.run_count) == (NOON + 2 * HOUR, 0)
 
 
-def test_one_that_nobody_planned_yet_fires_nothing_and_is_planned():
+def test_an_unplanned_schedule_is_planned_and_fires_nothing():
     mine = replace(schedule(), next_fire_at=UNPLANNED)
-    fired = look(mine, NOON + 10)
+    fired = decide(mine, NOON + 10)
     assert (fired.outcome, fired.transition, fired.schedule.next_fire_at) == ("planned", None, NOON + HOUR)
 
 
 # Policies
 
 
-def test_forbid_skips_a_time_while_a_run_has_not_ended_and_says_so():
+def test_forbid_skips_a_time_while_a_run_is_active_and_records_it():
     mine = schedule(concurrency_policy="Forbid")
-    fired = look(mine, running=(running(),))
+    fired = decide(mine, running=(running(),))
     after = fired.schedule
     assert (fired.outcome, fired.transition, fired.cancels) == ("skipped", None, ())
     assert (after.last_skipped_at, after.skipped_count, after.run_count) == (NOON + HOUR, 1, 0)
     assert after.last_skipped_reason == "The run run_old had not ended"
-    assert look(after).outcome == "fired"
+    assert decide(after).outcome == "fired"
 
 
-def test_allow_looks_at_nobody():
-    assert look(schedule(concurrency_policy="Allow"), running=(running(),)).outcome == "fired"
+def test_allow_ignores_active_runs():
+    assert decide(schedule(concurrency_policy="Allow"), running=(running(),)).outcome == "fired"
 
 
-def test_replace_calls_off_what_runs_and_says_by_what():
+def test_replace_cancels_active_runs_and_names_the_new_run():
     mine = schedule(concurrency_policy="Replace")
-    fired = look(mine, running=(running("run_a"), running("run_b", status=RunStatus.RUNNING)))
+    fired = decide(mine, running=(running("run_a"), running("run_b", status=RunStatus.RUNNING)))
     assert fired.outcome == "fired"
     assert [cancel.run.run_id for cancel in fired.cancels] == ["run_a", "run_b"]
     for cancel in fired.cancels:
@@ -139,27 +151,27 @@ def test_replace_calls_off_what_runs_and_says_by_what():
         )
 
 
-def test_replace_with_too_much_to_call_off_goes_on_at_the_next_look():
+def test_replace_with_too_many_active_runs_continues_at_the_next_tick():
     mine = schedule(concurrency_policy="Replace")
     many = tuple(running(f"run_{n}") for n in range(limits.schedule_replaced_runs_max))
-    fired = look(mine, running=many)
+    fired = decide(mine, running=many)
     assert (fired.outcome, fired.schedule, fired.transition) == ("replacing", mine, None)
     assert len(fired.cancels) == len(many)
-    assert look(mine, mine.next_fire_at + SECOND).outcome == "fired"
+    assert decide(mine, mine.next_fire_at + SECOND).outcome == "fired"
 
 
-def test_replace_calls_nothing_off_for_a_run_that_cannot_be():
+def test_replace_cancels_nothing_if_the_new_run_is_refused():
     mine = schedule(concurrency_policy="Replace", target_kind="agent", conversation_id=PROJECT)
-    fired = look(mine, running=(running(),), conversation_live=False)
+    fired = decide(mine, running=(running(),), conversation_live=False)
     assert (fired.outcome, fired.cancels) == ("failed", ())
 
 
-# What can go wrong
+# Failures
 
 
-def test_a_conversation_that_is_gone_is_told_and_the_next_time_tries_again():
+def test_a_missing_conversation_is_recorded_and_the_next_time_retries():
     mine = schedule(target_kind="agent", conversation_mode="existing", conversation_id=PROJECT)
-    fired = look(mine, conversation_live=False)
+    fired = decide(mine, conversation_live=False)
     after = fired.schedule
     assert (fired.outcome, after.last_failure_code, after.last_failure_run_id) == (
         "failed",
@@ -170,58 +182,58 @@ def test_a_conversation_that_is_gone_is_told_and_the_next_time_tries_again():
     assert after.next_fire_at == NOON + 2 * HOUR
 
 
-def test_a_time_zone_that_is_gone_pauses_it_for_all_to_see():
+def test_a_time_zone_that_was_removed_pauses_the_schedule_with_a_reason():
     mine = replace(schedule(), timezone="Mars/Olympus")
     for late, outcome in (
         (0, "fired"),
         (HOUR, "failed"),
-    ):  # after an outage, not even the latest time can be told
-        fired = look(mine, mine.next_fire_at + late)
+    ):  # after an outage, even the latest time cannot be computed
+        fired = decide(mine, mine.next_fire_at + late)
         after = fired.schedule
         assert (fired.outcome, after.status, after.next_fire_at) == (outcome, "paused", None)
         assert "Mars/Olympus" in after.paused_reason
 
 
-def test_what_cannot_be_decided_at_all_is_halted():
+def test_a_schedule_whose_decision_fails_is_paused():
     after = pause_broken(Due(NOON + HOUR, schedule()), "Something went wrong").schedule
     assert (after.status, after.next_fire_at, after.last_failure_code) == ("paused", None, "INTERNAL")
 
 
-# Once, and so many times
+# One-time schedules and max_runs
 
 
-def test_one_that_runs_once_fires_once_and_is_completed():
+def test_a_one_time_schedule_fires_once_and_is_completed():
     mine = schedule("", run_at=NOON + 90 * SECOND)
     assert (mine.next_fire_at, upcoming(mine, 5, NOON)) == (NOON + 90 * SECOND, [NOON + 90 * SECOND])
-    fired = look(mine, mine.next_fire_at + 100)
+    fired = decide(mine, mine.next_fire_at + 100)
     assert (fired.outcome, fired.transition.run.scheduled_at) == ("fired", NOON + 90 * SECOND)
     after = fired.schedule
     assert (after.completed_at, after.next_fire_at, after.fires) == (NOON + 90 * SECOND + 100, None, False)
     assert upcoming(after, 5, NOON) == []
 
 
-@pytest.mark.parametrize("around", [{"running": (running(),)}, {"conversation_live": False}])
-def test_one_that_runs_once_is_completed_also_where_nothing_came_of_it(around):
-    after = look(schedule("", run_at=NOON + HOUR), **around).schedule
+@pytest.mark.parametrize("facts", [{"running": (running(),)}, {"conversation_live": False}])
+def test_a_one_time_schedule_is_completed_even_without_a_run(facts):
+    after = decide(schedule("", run_at=NOON + HOUR), **facts).schedule
     assert (after.run_count, after.completed_at, after.next_fire_at) == (0, NOON + HOUR, None)
 
 
-def test_a_moment_that_has_passed_is_refused():
+def test_a_run_at_in_the_past_is_refused():
     with pytest.raises(Error, match="has passed") as caught:
         schedule("", run_at=NOON)
     assert caught.value.errors[0][0] == "$.run_at"
 
 
-def test_the_last_of_its_runs_completes_it():
+def test_the_last_run_completes_the_schedule():
     mine = schedule(max_runs=2)
     assert upcoming(mine, 5, NOON) == [NOON + HOUR, NOON + 2 * HOUR]
-    once = look(mine).schedule
+    once = decide(mine).schedule
     assert upcoming(once, 5, NOON) == [NOON + 2 * HOUR]
-    twice = look(once).schedule
+    twice = decide(once).schedule
     assert (twice.run_count, twice.completed_at, twice.next_fire_at) == (2, NOON + 2 * HOUR, None)
 
 
-def test_a_run_by_hand_that_is_the_last_one_leaves_no_time():
+def test_a_manual_run_that_is_the_last_one_completes_the_schedule():
     by_hand = Firing(run_id="r", uid="u", message_id="m", conversation_id="c", trigger_kind="manual")
     after = fire(Loaded(NOON, schedule=schedule(max_runs=1)), by_hand).schedule
     assert (after.completed_at, after.next_fire_at) == (NOON, None)
@@ -240,16 +252,16 @@ def test_a_run_by_hand_that_is_the_last_one_leaves_no_time():
         (400 * DAY, NOON + HOUR + 400 * DAY, NOON + HOUR),
     ],
 )
-def test_after_an_outage_one_run_stands_for_the_latest_time(late, at, missed_since):
+def test_after_an_outage_one_run_is_created_for_the_latest_time(late, at, missed_since):
     mine = schedule()
-    fired = look(mine, mine.next_fire_at + late)
+    fired = decide(mine, mine.next_fire_at + late)
     run, after = fired.transition.run, fired.schedule
     assert (run.scheduled_at, run.missed_since) == (at, missed_since)
     assert (after.last_missed_at, after.missed_count) == (missed_since, int(missed_since is not None))
     assert after.next_fire_at > mine.next_fire_at + late
 
 
-def test_what_a_pause_or_other_times_left_out_is_not_made_up_for():
+def test_times_that_passed_during_a_pause_or_an_edit_do_not_fire_later():
     mine = edit(schedule(), Edit(status="paused"), NOON + 1)
     assert mine.next_fire_at is None
     back = edit(mine, Edit(status="active"), NOON + 5 * HOUR + 1)
@@ -261,19 +273,19 @@ def test_what_a_pause_or_other_times_left_out_is_not_made_up_for():
 # Being deleted
 
 
-def test_one_that_is_deleted_stays_until_its_runs_have_ended():
+def test_a_deleted_schedule_stays_until_its_runs_have_ended():
     mine = delete(schedule(), NOON)
     assert (mine.status, mine.next_fire_at, mine.fires) == ("deleting", NOON, False)
-    waits = look(mine, running=(running(),))
+    waits = decide(mine, running=(running(),))
     assert (waits.outcome, waits.transition) == ("deleting", None)
     assert waits.schedule.next_fire_at == NOON + limits.schedule_deleting_ms
-    assert look(waits.schedule).schedule is None
+    assert decide(waits.schedule).schedule is None
 
 
 # Health
 
 
-def test_one_is_stale_where_its_last_success_is_too_long_ago():
+def test_a_schedule_is_stale_if_its_last_success_is_too_old():
     mine = schedule(max_staleness_seconds=60)
     assert (mine.health(NOON + MINUTE), mine.health(NOON + MINUTE + 1)) == (None, "stale")
     run = running(status=RunStatus.COMPLETED, completed_at=NOON + MINUTE)
@@ -283,10 +295,10 @@ def test_one_is_stale_where_its_last_success_is_too_long_ago():
     assert bad.health(NOON + 9 * MINUTE) == "failed"
 
 
-def test_one_that_is_not_meant_to_fire_is_not_stale():
+def test_a_schedule_that_does_not_fire_is_not_stale():
     mine = schedule(max_staleness_seconds=60, max_runs=1)
     assert edit(mine, Edit(status="paused"), NOON).health(NOON + DAY) is None
-    assert look(mine).schedule.health(NOON + 9 * DAY) is None
+    assert decide(mine).schedule.health(NOON + 9 * DAY) is None
 
 
 # Laws
@@ -320,10 +332,10 @@ def test_planning_never_goes_backwards_and_each_time_fires_once_at_most(expressi
         if mine.next_fire_at > now:
             continue
         planned_at = mine.next_fire_at
-        fired = look(mine, now)
+        fired = decide(mine, now)
         run = fired.transition.run
         assert planned_at <= run.scheduled_at <= now < fired.schedule.next_fire_at
-        # It is a time of the expression, and the latest that has come.
+        # It is a time of the expression, and the latest one up to now.
         assert next_fire(mine, run.scheduled_at - 1) == run.scheduled_at
         assert next_fire(mine, run.scheduled_at) == fired.schedule.next_fire_at
         mine = fired.schedule
@@ -340,7 +352,7 @@ def test_planning_never_goes_backwards_and_each_time_fires_once_at_most(expressi
     start=st.sampled_from(STARTS),
     late=st.integers(0, 3 * DAY),
 )
-def test_the_latest_time_is_the_one_that_a_walk_would_find(expression, zone, start, late):
+def test_the_latest_time_equals_that_of_a_linear_search(expression, zone, start, late):
     mine = schedule(expression, start, timezone=zone)
     now = mine.next_fire_at + late % (2 * HOUR if expression == "* * * * *" else 3 * DAY)
     walked = at = mine.next_fire_at
@@ -350,14 +362,14 @@ def test_the_latest_time_is_the_one_that_a_walk_would_find(expression, zone, sta
 
 
 @given(uuid=st.uuids(), times=st.sets(st.integers(0, limits.timestamp_ms_max), max_size=5))
-def test_times_have_ids_of_their_own(uuid, times):
+def test_different_times_have_different_run_ids(uuid, times):
     mine = replace(schedule(), id=str(uuid))
     assert len({firing_id(mine, at) for at in times}) == len(times)
 
 
 def test_ids_of_a_firing_are_uuids():
     mine = schedule(target_kind="agent", conversation_mode="create_new")
-    transition = look(mine).transition
+    transition = decide(mine).transition
     for name in (transition.run.uid, transition.message.id, transition.conversation.id):
         uuid.UUID(name)
     assert transition.run.conversation_id == transition.message.conversation_id == transition.conversation.id

@@ -1,4 +1,4 @@
-"""What is encrypted opens with its own secret and for its own purpose alone."""
+"""An encrypted value is decrypted only with its own secret and purpose."""
 
 from hypothesis import given, strategies
 
@@ -8,12 +8,12 @@ SECRETS = strategies.binary(min_size=SECRET_BYTES, max_size=SECRET_BYTES)
 
 
 @given(SECRETS, strategies.binary(max_size=200))
-def test_a_value_comes_back_as_it_was(secret, value):
+def test_a_decrypted_value_equals_the_original(secret, value):
     assert decrypt(secret, "test", encrypt(secret, "test", value)) == value
 
 
 @given(SECRETS, SECRETS, strategies.binary(max_size=50))
-def test_another_secret_or_purpose_opens_nothing(secret, other, value):
+def test_another_secret_or_purpose_decrypts_nothing(secret, other, value):
     encrypted = encrypt(secret, "test", value)
     assert decrypt(secret, "other", encrypted) is None
     if other != secret:
@@ -21,7 +21,7 @@ def test_another_secret_or_purpose_opens_nothing(secret, other, value):
 
 
 @given(strategies.binary(max_size=50), strategies.data())
-def test_a_value_that_was_changed_opens_no_more(value, data):
+def test_a_changed_value_is_not_decrypted(value, data):
     secret = new_secret()
     encrypted = bytearray(encrypt(secret, "test", value))
     place = data.draw(strategies.integers(0, len(encrypted) - 1))
@@ -30,7 +30,7 @@ def test_a_value_that_was_changed_opens_no_more(value, data):
 
 
 @given(strategies.binary(max_size=40))
-def test_bytes_that_nobody_sealed_open_nothing(noise):
+def test_random_bytes_are_not_decrypted(noise):
     assert decrypt(bytes(SECRET_BYTES), "test", noise) is None
 
 

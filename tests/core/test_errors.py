@@ -32,7 +32,7 @@ def test_every_code_has_a_sentence(code):
     assert sentence[0].isupper()
 
 
-def test_the_codes_that_clients_tell_apart_are_in_the_table():
+def test_the_codes_that_clients_rely_on_are_in_the_table():
     assert {
         "RUN_ID_CONFLICT",
         "RUN_ID_AMBIGUOUS",
@@ -57,6 +57,6 @@ def test_an_error_without_a_known_code_cannot_be_made():
         Error("NO_SUCH_CODE", "?")
 
 
-def test_what_is_unknown_and_what_is_not_visible_read_the_same():
+def test_unknown_and_invisible_records_get_the_same_answer():
     error = not_found("Run")
     assert (error.code, error.message, str(error)) == ("NOT_FOUND", "Run not found", "Run not found")

@@ -47,5 +47,5 @@ def test_the_external_sequence_counts_what_clients_append_in_public():
         ("anything", "fact"),
     ],
 )
-def test_an_event_is_a_delta_or_states_a_fact(event_type, wanted):
+def test_every_type_is_a_delta_or_a_fact(event_type, wanted):
     assert event(event_type).event_class == wanted

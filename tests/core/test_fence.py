@@ -35,7 +35,7 @@ def test_a_superseded_attempt_writes_nothing(builder, stale, by):
     assert builder.run is before
 
 
-def test_a_fence_of_a_run_that_nobody_holds_is_refused(builder):
+def test_a_fence_for_a_run_without_a_lease_is_refused(builder):
     assert superseded(builder.append, event(), fence=Fence(attempt=1))
     assert superseded(builder.append, event(), fence=Fence(attempt=0))
     assert superseded(builder.append, event(), fence=Fence(token=""))
@@ -49,8 +49,8 @@ def test_a_token_and_an_attempt_must_both_be_current(builder):
 
 def test_the_current_attempt_writes_by_number_by_token_or_without(builder):
     fence = builder.claim()
-    for given in (fence, Fence(attempt=1), Fence(token=fence.token), NO_FENCE):
-        builder.append(event(), fence=given)
+    for fence_ in (fence, Fence(attempt=1), Fence(token=fence.token), NO_FENCE):
+        builder.append(event(), fence=fence_)
     assert len(builder.log) == 4
 
 
@@ -61,7 +61,7 @@ def test_a_refusal_names_the_state_and_no_token(builder, stale):
     assert stale.token not in caught.value.message
 
 
-def test_the_last_worker_may_repeat_its_last_append_after_the_end():
+def test_the_last_worker_can_repeat_its_last_append_after_the_end():
     builder = RunBuilder()
     fence = builder.claim()
     builder.append(event(n=1), after=0, fence=fence)

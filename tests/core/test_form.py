@@ -1,4 +1,4 @@
-"""Fields, and values checked against them."""
+"""Forms: their fields, and the check of values."""
 
 import msgspec
 import pytest
@@ -31,7 +31,7 @@ def faults(act, *args):
     return dict(caught.value.errors)
 
 
-def test_defaults_are_filled_in_and_what_was_left_out_is_not_there():
+def test_defaults_are_filled_in_and_optional_members_stay_absent():
     assert shown(field()) == [{"name": "f", "label": "F", "type": "text", "required": False, "secret": False}]
     assert shown(field("textarea"))[0]["rows"] == 3
     assert shown(field("checkbox"))[0]["defaultValue"] is False
@@ -40,20 +40,20 @@ def test_defaults_are_filled_in_and_what_was_left_out_is_not_there():
 
 
 def test_members_of_other_types_are_dropped():
-    told = shown(field("checkbox", placeholder="p", minLength=3, rows=2, confirmLabel="ok"))[0]
-    assert set(told) == {"name", "label", "type", "required", "secret", "defaultValue"}
+    kept = shown(field("checkbox", placeholder="p", minLength=3, rows=2, confirmLabel="ok"))[0]
+    assert set(kept) == {"name", "label", "type", "required", "secret", "defaultValue"}
 
 
 def test_a_password_is_always_secret_and_no_secret_has_a_default():
-    told = shown(
+    kept = shown(
         field("password", secret=False, defaultValue=SECRET),
         field(name="g", secret=True, defaultValue=SECRET),
     )
-    assert [one["secret"] for one in told] == [True, True]
-    assert SECRET not in str(told)
+    assert [one["secret"] for one in kept] == [True, True]
+    assert SECRET not in str(kept)
 
 
-def test_a_form_that_does_not_hold_together_names_every_fault():
+def test_an_inconsistent_form_is_refused_with_every_error():
     fields = [
         field(name="a"),
         field(name="a"),
@@ -95,7 +95,7 @@ GOOD = [
 
 
 @pytest.mark.parametrize(("one", "value"), GOOD, ids=range(len(GOOD)))
-def test_a_value_that_fits_is_kept_as_it_came(one, value):
+def test_a_valid_value_is_stored_unchanged(one, value):
     result = filled({"f": value}, one)
     assert (result.values, result.withheld) == ({"f": value}, [])
     assert type(result.values["f"]) is type(value)
@@ -123,12 +123,12 @@ BAD = [
 
 
 @pytest.mark.parametrize(("one", "value", "why"), BAD, ids=range(len(BAD)))
-def test_a_value_that_does_not_fit_is_told_why(one, value, why):
+def test_an_invalid_value_is_refused_with_the_reason(one, value, why):
     assert faults(filled, {"f": value}, one) == {"$.values.f": why}
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_what_is_required_must_be_there(nothing):
+def test_a_required_value_must_be_given(nothing):
     one = field(required=True, minLength=3)
     assert faults(filled, {"f": nothing}, one) == {"$.values.f": "is required"}
     assert faults(filled, {}, one) == {"$.values.f": "is required"}
@@ -158,14 +158,14 @@ def test_values_of_secret_fields_are_withheld():
     assert result.withheld == ["p", "n"]
 
 
-def test_no_error_holds_a_value():
+def test_no_error_contains_a_value():
     fields = [field("password", "p", maxLength=3), field("select", "s", secret=True), field("email", "e")]
     with pytest.raises(Error) as caught:
         filled(dict.fromkeys("pse", SECRET), *fields)
     assert SECRET not in str(caught.value.message) + str(caught.value.errors)
 
 
-def test_a_digest_recognises_the_same_values_under_the_same_salt_alone():
+def test_a_digest_identifies_the_same_values_with_the_same_salt_only():
     fields = (field("password", "p"), field())
     one = filled({"p": SECRET, "f": "x"}, *fields)
     assert one.digest(b"salt") == filled({"f": "x", "p": SECRET}, *fields).digest(b"salt")
@@ -176,7 +176,7 @@ def test_a_digest_recognises_the_same_values_under_the_same_salt_alone():
 @given(
     st.dictionaries(st.text(max_size=3), st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5))
 )
-def test_any_values_fit_or_are_refused_and_no_secret_comes_through(values):
+def test_any_values_are_accepted_or_refused_and_no_secret_is_returned(values):
     fields = (field("password", "p"), field(name="t", required=True), field("confirm", "c"))
     try:
         result = filled(values, *fields)

@@ -1,4 +1,4 @@
-"""Imports run one way, and the folders say which: core ← ports ← (security, engines), commands ← (http, loops) ← web."""
+"""Imports run one way between folders: core ← ports ← (security, engines), commands ← (http, loops) ← web."""
 
 import ast
 import sys
@@ -55,7 +55,7 @@ def test_every_folder_has_its_place_in_the_order():
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_imports_only_from_its_folder_and_those_below(path):
+def test_a_file_imports_only_from_its_folder_and_lower_layers(path):
     here = folder(path)
     known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")} - {"__version__"}
     allowed = {"sdk"} if path == ROOT / "__init__.py" else BELOW[here] | {here}
@@ -75,14 +75,14 @@ def test_engines_do_not_know_each_other(path):
 @pytest.mark.parametrize(
     "path", sorted(ROOT.glob("core/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
 )
-def test_the_core_needs_the_standard_library_and_msgspec_alone(path):
+def test_the_core_needs_only_the_standard_library_and_msgspec(path):
     foreign = {name.split(".")[0] for name in imported(path)} - {"msgspec", "runstead"}
     if path.name == "cron.py":  # a library knows which times an expression names
         foreign -= {"cronsim"}
     assert foreign <= sys.stdlib_module_names
 
 
-def test_files_are_short_and_have_names_of_their_own():
+def test_files_are_short_and_have_unique_names():
     tests = Path(__file__).parents[1]
     files = [*SOURCES, *ROOT.rglob("*.sql"), *tests.rglob("*.py"), *tests.rglob("*.sql")]
     lines = {str(path): path.read_text().count("\n") for path in files}

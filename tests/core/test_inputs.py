@@ -1,4 +1,4 @@
-"""A run that waits for a form, and every way in which that wait may end."""
+"""A run that waits for input, and all ways in which this wait can end."""
 
 import pytest
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ def status(builder, request_id="input_1"):
     return builder.inputs[request_id].status
 
 
-def test_asking_holds_the_run_and_says_what_for(builder):
+def test_an_input_request_lets_the_run_wait_and_names_its_call(builder):
     builder.claim()
     builder.ask(expires_at=NOON + MINUTE)
     run = builder.run
@@ -30,7 +30,7 @@ def test_asking_holds_the_run_and_says_what_for(builder):
     assert builder.log == []
 
 
-def test_a_run_that_nobody_has_claimed_can_ask(builder):
+def test_a_run_without_a_worker_can_request_input(builder):
     builder.ask()
     assert builder.states == ["pending", "waiting"]
 
@@ -41,12 +41,12 @@ def test_a_response_resumes_the_run_with_the_values(builder):
     assert (builder.run.status, builder.run.waiting_input_id) == (RunStatus.RUNNING, None)
     assert (status(builder), builder.inputs["input_1"].ended_at) == ("submitted", NOON + 5)
     assert builder.types == ["TOOL_CALL_RESULT"]
-    told = {"submitted": True, "inputRequestId": "input_1", "values": {"name": "Ada"}, "withheld": []}
-    assert (builder.payload()["toolCallId"], builder.payload()["result"]) == ("call_1", told)
+    result = {"submitted": True, "inputRequestId": "input_1", "values": {"name": "Ada"}, "withheld": []}
+    assert (builder.payload()["toolCallId"], builder.payload()["result"]) == ("call_1", result)
     assert not builder.log[-1].is_error
 
 
-def test_the_same_response_again_is_a_repeat_and_another_is_refused(builder):
+def test_the_same_response_again_is_a_duplicate_and_another_is_refused(builder):
     builder.ask()
     builder.respond(values=b"1")
     again = builder.respond(values=b"1")
@@ -93,7 +93,7 @@ def test_the_cancel_of_the_run_closes_its_request(builder):
     assert status(builder) == "cancelled"
 
 
-def test_a_worker_that_lets_go_leaves_the_request_open(builder):
+def test_a_release_leaves_the_request_open(builder):
     builder.claim()
     builder.ask()
     builder.later(2 * MINUTE).enforce_deadlines()
@@ -101,7 +101,7 @@ def test_a_worker_that_lets_go_leaves_the_request_open(builder):
     assert (status(builder), builder.run.waiting_input_id) == ("open", "input_1")
 
 
-def test_a_run_holds_one_request_at_a_time(builder):
+def test_a_run_has_one_open_request_at_a_time(builder):
     builder.ask("call_1")
     assert refused(builder.ask, "call_2").code == "RUN_ALREADY_WAITING"
     builder.respond()
@@ -109,12 +109,12 @@ def test_a_run_holds_one_request_at_a_time(builder):
     assert builder.run.waiting_input_id == "input_2"
 
 
-def test_a_run_that_waits_for_something_else_does_not_ask(builder):
+def test_a_run_that_waits_for_something_else_cannot_request_input(builder):
     builder.wait("input", call="call_1")
     assert refused(builder.ask, "call_1").code == "RUN_ALREADY_WAITING"
 
 
-def test_the_same_request_again_finds_the_first_whatever_became_of_it(builder):
+def test_the_same_request_again_returns_the_first_even_if_it_is_closed(builder):
     builder.ask()
     assert builder.ask().input_request.id == "input_1"
     builder.respond()
@@ -132,13 +132,13 @@ def test_another_request_for_the_same_call_is_refused(builder):
     assert refused(builder.ask, title="What?").code == "TOOL_RESULT_CONFLICT"
 
 
-def test_a_call_that_a_plain_resume_answered_is_not_asked_for(builder):
+def test_a_tool_call_that_a_resume_answered_gets_no_request(builder):
     builder.wait("input", call="input:call_1")
     builder.resume(kind="input", call="input:call_1")
     assert refused(builder.ask, "call_1").code == "TOOL_RESULT_CONFLICT"
 
 
-def test_a_run_that_has_ended_asks_nothing(builder):
+def test_an_ended_run_cannot_request_input(builder):
     builder.complete()
     assert refused(builder.ask).code == "RUN_NOT_ACTIVE"
 
@@ -147,7 +147,7 @@ def test_a_request_that_has_expired_already_is_refused(builder):
     assert refused(builder.ask, expires_at=NOON).errors == (("$.expires_at", "has passed"),)
 
 
-def test_a_superseded_worker_asks_nothing(builder):
+def test_a_superseded_worker_cannot_request_input(builder):
     fence = builder.claim()
     builder.later(2 * MINUTE).enforce_deadlines()
     assert refused(builder.ask, fence=fence).code == "ATTEMPT_SUPERSEDED"
@@ -163,7 +163,7 @@ def test_a_plain_resume_is_sent_to_the_responses_route():
     assert status(builder) == "open"
 
 
-def test_a_full_log_takes_no_response(builder):
+def test_a_run_with_a_full_log_accepts_no_response(builder):
     builder.ask()
     builder.run = replace(builder.run, latest_event_id=limits.events_per_run_max - 1)
     assert refused(builder.respond).code == "EVENT_LOG_FULL"

@@ -1,4 +1,4 @@
-"""Who leads: the rule, and what a replica may believe of itself."""
+"""Leader election: the rule of the lease, and what a replica knows about its lead."""
 
 from hypothesis import given, strategies as st
 
@@ -22,18 +22,18 @@ def test_a_term_has_one_owner_and_terms_only_grow(steps):
 
 
 @given(STEPS, st.integers(0, 10_000))
-def test_whoever_is_told_of_the_lead_hears_of_nobody_once_it_has_run_out(steps, later):
+def test_an_expired_lead_is_reported_without_an_owner(steps, later):
     held, now = Lead(), 0
     for owner, what, passed in steps:
         now += passed
         held = resign(held, owner) if what == "resign" else elect(held, owner, 3_000, now)
-    told = unexpired(held, now + later)
-    assert told.term == held.term
-    assert told.owner == (held.owner if held.expires_at > now + later else None)
+    reported = unexpired(held, now + later)
+    assert reported.term == held.term
+    assert reported.owner == (held.owner if held.expires_at > now + later else None)
 
 
 @given(STEPS)
-def test_nobody_takes_the_lead_of_another_before_it_has_run_out_or_was_given_up(steps):
+def test_a_lead_changes_its_owner_only_after_it_expired_or_was_resigned(steps):
     held, now = Lead(), 0
     for owner, what, passed in steps:
         now += passed
@@ -44,7 +44,7 @@ def test_nobody_takes_the_lead_of_another_before_it_has_run_out_or_was_given_up(
 
 
 @given(st.lists(st.tuples(OWNERS, st.integers(-10_000, 10_000)), max_size=40))
-def test_wherever_the_clock_is_set_nobody_leads_for_longer_than_a_lease_unasked(steps):
+def test_no_lead_lasts_longer_than_a_lease_without_renewal_wherever_the_clock_is_set(steps):
     held, now = Lead(), 50_000
     for owner, moved in steps:
         now += moved
@@ -57,8 +57,11 @@ def test_wherever_the_clock_is_set_nobody_leads_for_longer_than_a_lease_unasked(
         st.tuples(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(0, 5_000), OWNERS), max_size=40
     )
 )
-def test_two_never_believe_in_their_lead_at_once_however_slow_the_answers_are(steps):
-    """Each waits, asks the store, which needs its time to read the clock, and to answer. All clocks go at one speed."""
+def test_two_replicas_never_believe_to_lead_at_once_however_slow_the_answers_are(steps):
+    """Each waits, asks the store, which needs its time to read the clock, and to answer.
+
+    All clocks go at one speed.
+    """
     now, held = 0, Lead()
     standings = {owner: LeaderState(lambda: now / 1_000) for owner in ("ann", "bob", "cyd")}
     for waited, asking, answering, owner in steps:
@@ -74,7 +77,7 @@ def test_two_never_believe_in_their_lead_at_once_however_slow_the_answers_are(st
         assert sum(leader_state.leads for leader_state in standings.values()) <= 1
 
 
-def test_a_replica_that_stood_still_does_not_lead_when_it_goes_on():
+def test_a_replica_that_was_stopped_does_not_lead_when_it_continues():
     now = [100.0]
     leader_state = LeaderState(lambda: now[0])
     assert not leader_state.leads

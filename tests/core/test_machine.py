@@ -1,4 +1,4 @@
-"""Any sequence of commands, at any times: what must hold for every run, whatever happens to it."""
+"""Invariants of a run under any sequence of commands at any times."""
 
 import msgspec
 from hypothesis import settings, strategies as st
@@ -38,7 +38,7 @@ class Machine(RuleBasedStateMachine):
         self.version = self.builder.run.version
 
     def attempt(self, act, *args, fence=None, **named):
-        """Do it or be refused; either way a superseded fence has written nothing."""
+        """Apply a rule, which may be refused. A superseded fence must not write."""
         before, stale = self.builder.run, fence is not None and not self.current(fence)
         try:
             act(*args, **(named if fence is None else {**named, "fence": fence}))
@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.pushed and self.builder.fences)
     @rule(data=st.data(), final=st.booleans(), delivered=st.booleans(), dice=DICE)
     def answer(self, data, final, delivered, dice):
-        """What became of a dispatch, however late it comes."""
+        """The outcome of a dispatch, which may be late."""
         fence = data.draw(st.sampled_from(self.builder.fences[-3:]))
         before = self.builder.run
         if delivered:
@@ -181,13 +181,13 @@ class Machine(RuleBasedStateMachine):
         assert self.builder.run.title in (run.title, title)
         assert version == 0 or self.builder.run is run
 
-    @rule(below=st.integers(0, 1))
-    def delete(self, below):
-        run = replace(self.builder.run, descendants_total=below)
+    @rule(descendants=st.integers(0, 1))
+    def delete(self, descendants):
+        run = replace(self.builder.run, descendants_total=descendants)
         try:
             transition = transitions.delete(run)
         except Error:
-            assert below or not run.terminal
+            assert descendants or not run.terminal
         else:
             assert transition.deletes
             assert run.terminal
@@ -245,15 +245,15 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def an_end_is_for_ever(self):
         run = self.builder.run
-        told = (run.status, run.completed_at, run.duration_ms, run.error, run.output, run.latest_event_id)
+        outcome = (run.status, run.completed_at, run.duration_ms, run.error, run.output, run.latest_event_id)
         if self.outcome is not None:
-            assert told == self.outcome
+            assert outcome == self.outcome
         elif run.terminal:
-            self.outcome = told
+            self.outcome = outcome
         assert sum(status.value in ENDS for status in self.builder.states) <= 1
 
     @invariant()
-    def the_row_is_the_fold_of_its_events(self):
+    def the_row_matches_its_events(self):
         run, log = self.builder.run, self.builder.log
         assert [one.event_id for one in log] == list(range(1, run.latest_event_id + 1))
         assert run.latest_external_event_sequence == sum(one.external and not one.private for one in log)
@@ -267,7 +267,7 @@ class Machine(RuleBasedStateMachine):
                 assert (error["message"], error.get("code")) == (payload["message"], payload.get("code"))
 
     @invariant()
-    def one_worker_at_most_holds_it(self):
+    def at_most_one_worker_holds_the_run(self):
         run = self.builder.run
         if run.lease_expires_at is not None and not run.terminal:
             assert run.status in (RunStatus.RUNNING, RunStatus.WAITING)
@@ -302,7 +302,7 @@ class Machine(RuleBasedStateMachine):
             assert run.paused_available_at is None
 
     @invariant()
-    def a_request_is_open_exactly_while_it_holds_the_run(self):
+    def a_request_is_open_exactly_while_the_run_waits_for_it(self):
         run, inputs = self.builder.run, self.builder.inputs
         held = [] if run.waiting_input_id is None else [run.waiting_input_id]
         assert [one.id for one in inputs.values() if one.status == "open"] == held
@@ -313,7 +313,7 @@ class Machine(RuleBasedStateMachine):
         assert len({one.tool_call_id for one in inputs.values()}) == len(inputs)
 
     @invariant()
-    def every_write_moves_the_version_and_no_time_goes_back(self):
+    def every_write_increases_the_version_and_no_time_decreases(self):
         run = self.builder.run
         assert run.version >= self.version
         self.version = run.version
@@ -322,7 +322,7 @@ class Machine(RuleBasedStateMachine):
         assert run.completed_at is None or run.terminal
 
     @invariant()
-    def a_run_for_workers_is_always_somebody_s_or_on_offer(self):
+    def a_queued_run_is_always_leased_or_available(self):
         run = self.builder.run
         if not run.queued:
             assert run.available_at is None

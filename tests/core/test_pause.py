@@ -1,4 +1,4 @@
-"""A paused run is held back from everybody until an unpause, and nothing is lost by that."""
+"""A paused run cannot be claimed until an unpause, and loses nothing."""
 
 import pytest
 
@@ -61,7 +61,7 @@ def test_pausing_a_running_run_ends_the_attempt_without_counting_it():
     assert (builder.run.attempt, builder.run.attempts_lost) == (2, 0)
 
 
-def test_a_run_that_nobody_claims_goes_on_running():
+def test_an_unpaused_run_that_its_client_drives_is_running():
     builder = RunBuilder(kind="agent", status=RunStatus.RUNNING)
     builder.pause()
     builder.unpause()
@@ -96,7 +96,7 @@ def test_an_unpause_ends_nothing_but_a_pause():
     assert {refused(act).code for act in (builder.pause, builder.unpause)} == {"RUN_NOT_ACTIVE"}
 
 
-def test_an_unpause_is_told_in_the_log_as_any_resume_is():
+def test_an_unpause_appends_an_event_like_any_resume():
     builder = RunBuilder()
     builder.pause()
     assert builder.types == []
@@ -113,7 +113,7 @@ def test_a_paused_run_may_be_completed_and_cancelled():
         assert (builder.run.paused, builder.run.paused_available_at) == (False, None)
 
 
-def test_a_start_payload_comes_during_a_pause_and_stays():
+def test_a_start_payload_is_stored_during_a_pause():
     builder = RunBuilder(kind="agent")
     builder.pause()
     builder.start(b'{"messages":[]}')

@@ -1,4 +1,4 @@
-"""Costs are exact, and no token is paid twice."""
+"""Costs are exact, and every token is charged once."""
 
 from hypothesis import given, strategies
 
@@ -31,13 +31,13 @@ def test_a_million_tokens_cost_their_price():
 
 
 @given(TOKENS)
-def test_what_has_no_price_of_its_own_costs_what_it_is_a_part_of(tokens):
+def test_cached_input_and_reasoning_without_a_price_cost_as_much_as_input_and_output(tokens):
     plain = Tokens(tokens.input_tokens, tokens.output_tokens)
     assert cost(price(), tokens) == cost(price(), plain)
 
 
 @given(PRICES, TOKENS)
-def test_every_token_is_paid_once(price, tokens):
+def test_every_token_is_charged_once(price, tokens):
     rates = [rate for rate in (price.input, price.cached) if rate is not None]
     ends = [rate for rate in (price.output, price.reasoning) if rate is not None]
     least = tokens.input_tokens * min(rates) + tokens.output_tokens * min(ends)
@@ -50,7 +50,7 @@ def test_costs_are_rounded_to_the_nearest(exact):
     assert abs(micros(exact) * 1_000_000 - exact) <= 500_000
 
 
-def test_a_model_without_a_price_has_that_of_its_providers_others():
+def test_a_model_without_a_price_has_the_default_price_of_its_provider():
     own, others = price("m"), price("*", input=1)
     prices = PriceList([own, others])
     assert prices.of("acme", "m") == own

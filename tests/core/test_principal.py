@@ -28,11 +28,11 @@ def test_reading_runs_includes_nothing_else():
     assert expand(frozenset({Scope.RUNS_READ})) == {Scope.RUNS_READ}
 
 
-def test_working_includes_nothing_else():
+def test_the_scope_workers_includes_nothing_else():
     assert expand(frozenset({Scope.WORKERS})) == {Scope.WORKERS}
 
 
-def test_an_admin_may_do_all():
+def test_the_scope_admin_includes_all_others():
     assert expand(frozenset({Scope.ADMIN})) == ALL_SCOPES == set(Scope)
 
 
@@ -40,7 +40,7 @@ def test_no_scopes_allow_nothing():
     assert expand(frozenset()) == frozenset()
 
 
-def test_a_new_key_may_not_administer():
+def test_a_new_key_does_not_have_the_scope_admin():
     assert Scope.ADMIN not in expand(DEFAULT_SCOPES)
 
 
@@ -55,14 +55,14 @@ def test_another_project_is_not_found_and_not_forbidden():
     assert (refused.value.code, refused.value.message) == ("NOT_FOUND", "Run not found")
 
 
-def test_a_missing_scope_in_one_s_own_project_is_forbidden():
+def test_a_missing_scope_in_the_caller_s_project_is_forbidden():
     with pytest.raises(Error) as refused:
         require(caller(p=[Scope.RUNS_READ]), Scope.RUNS_WRITE, "p", "Run")
     assert refused.value.code == "FORBIDDEN"
     assert "runs:write" in refused.value.message
 
 
-def test_a_scope_of_one_project_is_none_in_another():
+def test_a_scope_in_one_project_does_not_apply_to_another():
     both = caller(p=[Scope.ADMIN], q=[Scope.RUNS_READ])
     assert not can(both, Scope.RUNS_WRITE, "q")
     assert projects_with(both, Scope.RUNS_WRITE) == ("p",)
@@ -75,5 +75,5 @@ def test_a_scope_in_no_project_is_forbidden():
     assert refused.value.code == "FORBIDDEN"
 
 
-def test_callers_of_different_kinds_are_told_apart():
+def test_callers_of_different_kinds_have_different_identities():
     assert Principal("user", "7", {}).identity != Principal("worker", "7", {}).identity

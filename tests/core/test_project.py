@@ -18,31 +18,31 @@ def test_a_key_has_a_prefix_to_show_and_256_random_bits():
 @pytest.mark.parametrize(
     "key", ["", "vf_", "vf__secret", "vf_prefix_", "vf_prefix", "sk_a_b", "VF_a_b", " vf_a_b"]
 )
-def test_what_is_no_key_has_no_prefix(key):
+def test_an_invalid_key_has_no_prefix(key):
     assert key_prefix(key) is None
 
 
-def test_a_secret_may_hold_underscores():
+def test_a_secret_may_contain_underscores():
     assert key_prefix("vf_local_a_b_c") == "local"
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_any_text_can_be_asked_for_a_prefix(text):
+def test_the_prefix_of_any_text_can_be_read(text):
     prefix = key_prefix(text)
     assert prefix is None or text.startswith(f"vf_{prefix}_")
 
 
-def test_a_key_is_kept_as_its_sha_256():
+def test_a_key_is_stored_as_its_sha_256():
     assert token_hash("vf_a_b") == hashlib.sha256(b"vf_a_b").digest()
 
 
-def test_a_user_whose_id_is_a_uuid_is_that_uuid():
+def test_a_user_id_that_is_a_uuid_is_used_unchanged():
     user = str(uuid.uuid4())
     assert user_uuid(user) == user
     assert user_uuid(user.upper()) == user
 
 
-def test_any_other_user_has_a_uuid_that_stays():
+def test_any_other_user_id_has_a_stable_uuid():
     assert user_uuid("auth0|7") == user_uuid("auth0|7") != user_uuid("auth0|8")
     assert uuid.UUID(user_uuid("auth0|7"))
 

@@ -1,4 +1,4 @@
-"""Pushed runs: handed over, not delivered, silent, cancelled."""
+"""Pushed runs: dispatched, not delivered, silent, cancelled."""
 
 import pytest
 from msgspec.structs import replace
@@ -21,8 +21,8 @@ def pushed():
 
 
 def test_a_started_run_of_an_agent_with_a_service_waits_for_it():
-    given = {"kind": "agent", "request_snapshot": b"{}"}
-    run = RunBuilder(**given).run
+    defaults = {"kind": "agent", "request_snapshot": b"{}"}
+    run = RunBuilder(**defaults).run
     for fields, pushed in (
         ({}, True),
         ({"request_snapshot": None}, False),
@@ -48,7 +48,7 @@ def test_the_second_step_of_a_start_leaves_the_run_pending_for_its_service():
     assert (builder.run.request_snapshot, builder.run.push_service_id) == (b"{}", "service-1")
 
 
-def test_a_hand_over_is_an_attempt_under_a_short_lease(pushed):
+def test_a_dispatch_is_an_attempt_with_a_short_lease(pushed):
     pushed.dispatch()
     run = pushed.run
     assert (run.status, run.attempt, run.lease_owner) == (RunStatus.RUNNING, 1, "service-1")
@@ -56,7 +56,7 @@ def test_a_hand_over_is_an_attempt_under_a_short_lease(pushed):
     assert limits.dispatch_lease_ms > limits.dispatch_s_max * 1000
 
 
-def test_a_taken_run_may_be_silent_for_long(pushed):
+def test_an_accepted_run_has_a_long_lease(pushed):
     fence = pushed.dispatch()
     pushed.later(1_000).dispatched(fence.token)
     assert pushed.run.lease_expires_at == NOON + 1_000 + SILENCE
@@ -65,7 +65,7 @@ def test_a_taken_run_may_be_silent_for_long(pushed):
     assert pushed.ended[-1].outcome == "lease_expired"
 
 
-def test_appends_renew_but_not_each_of_them(pushed):
+def test_appends_renew_the_lease_but_not_each_append(pushed):
     fence = pushed.dispatch()
     pushed.dispatched(fence.token)
     pushed.later(limits.push_renewal_ms - 1).append(event())
@@ -82,7 +82,7 @@ def test_an_append_renews_no_other_lease():
     assert builder.run.lease_expires_at == until
 
 
-def test_failed_tries_cost_no_attempts_that_a_silence_would(pushed):
+def test_failed_dispatches_do_not_count_as_lost_attempts_but_a_silence_does(pushed):
     for number in range(1, limits.dispatch_tries_max):
         fence = pushed.dispatch()
         pushed.undelivered(fence.token)
@@ -94,7 +94,7 @@ def test_failed_tries_cost_no_attempts_that_a_silence_would(pushed):
     assert pushed.run.push_failures == 0
 
 
-def test_the_last_failed_try_ends_the_run(pushed):
+def test_the_last_failed_dispatch_fails_the_run(pushed):
     for _ in range(limits.dispatch_tries_max):
         assert not pushed.run.terminal
         fence = pushed.dispatch()
@@ -105,7 +105,7 @@ def test_the_last_failed_try_ends_the_run(pushed):
     assert len(pushed.ended) == limits.dispatch_tries_max
 
 
-def test_what_cannot_be_mended_ends_at_once(pushed):
+def test_a_final_failure_fails_the_run_at_once(pushed):
     fence = pushed.dispatch()
     pushed.undelivered(fence.token, final=True)
     assert pushed.error["code"] == "DISPATCH_FAILED"
@@ -121,7 +121,7 @@ def test_retry_after_only_lengthens_the_pause(pushed):
     assert pushed.run.available_at >= pushed.now + 1_000
 
 
-def test_an_answer_that_comes_too_late_changes_nothing(pushed):
+def test_a_late_answer_changes_nothing(pushed):
     first = pushed.dispatch()
     pushed.later(limits.dispatch_lease_ms).enforce_deadlines()
     pushed.later(limits.backoff_ms_max)
@@ -132,7 +132,7 @@ def test_an_answer_that_comes_too_late_changes_nothing(pushed):
     assert pushed.run is before
 
 
-def test_without_a_service_a_try_is_lost_and_no_attempt_begins(pushed):
+def test_without_a_service_the_dispatch_fails_and_no_attempt_begins(pushed):
     pushed.dispatch(reached=False)
     assert (pushed.run.push_failures, pushed.run.attempt, pushed.ended) == (1, 0, [])
     assert pushed.run.status is RunStatus.PENDING
@@ -144,7 +144,7 @@ def test_another_service_takes_the_run_over(pushed):
     assert (pushed.run.push_service_id, pushed.run.lease_owner) == ("service-2", "service-2")
 
 
-def test_a_cancelled_run_has_stopped_once_its_service_was_told(pushed):
+def test_a_cancelled_run_has_stopped_once_its_service_confirmed_it(pushed):
     fence = pushed.dispatch()
     pushed.dispatched(fence.token)
     pushed.cancel()
@@ -154,20 +154,20 @@ def test_a_cancelled_run_has_stopped_once_its_service_was_told(pushed):
     assert not pushed.later(5).stopped_by_service().accepted
 
 
-def test_a_run_that_no_service_ever_got_stops_with_its_cancel(pushed):
+def test_a_run_that_no_service_received_stops_with_its_cancel(pushed):
     pushed.cancel()
     assert pushed.run.cancel_stopped_at == NOON
 
 
-def test_a_cancel_between_two_tries_is_told_too(pushed):
-    """The answer may have been lost, and the service be at work."""
+def test_a_cancel_between_two_dispatches_is_sent_to_the_service_too(pushed):
+    """The answer may have been lost while the service works on the run."""
     fence = pushed.dispatch()
     pushed.undelivered(fence.token)
     pushed.cancel()
     assert pushed.run.cancel_stopped_at is None
 
 
-def test_silence_and_a_disabling_end_a_service():
+def test_a_silent_or_disabled_service_is_not_active():
     last = limits.push_service_silence_s * 1000
     assert is_active(None, NOON, NOON + last)
     assert not is_active(None, NOON, NOON + last + 1)
@@ -175,7 +175,7 @@ def test_silence_and_a_disabling_end_a_service():
     assert limits.push_service_silence_s > 2 * 30, "one lost heartbeat is no end"
 
 
-def test_the_most_specific_service_wins_then_the_one_heard_of_last():
+def test_the_most_specific_service_wins_then_the_latest_heartbeat():
     whole = replace(SERVICE, id="whole")
     agent = replace(SERVICE, id="agent", agent_id="scribe")
     everywhere = replace(SERVICE, id="everywhere", project_id=None, scope_kind="global", agent_id="scribe")

@@ -1,4 +1,4 @@
-"""Naming a run, and deleting it once it is over."""
+"""Rename and delete runs."""
 
 import pytest
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ def refused(act, *args, **named):
     return caught.value.code
 
 
-def test_names_are_set_at_the_version_that_was_seen():
+def test_names_are_set_if_the_version_matches():
     builder = RunBuilder()
     if_match = IfMatch(frozenset({builder.run.version}))
     builder.rename(if_match, title="Inventory", labels=b'{"a":"b"}')
@@ -35,7 +35,7 @@ def test_the_same_names_again_write_nothing():
     assert builder.run is run
 
 
-def test_an_ended_run_may_be_named_and_its_deadline_stays():
+def test_an_ended_run_can_be_renamed_and_its_deadline_stays():
     builder = RunBuilder()
     builder.claim()
     builder.cancel()
@@ -45,7 +45,7 @@ def test_an_ended_run_may_be_named_and_its_deadline_stays():
     assert due is not None
 
 
-def test_only_an_ended_run_without_runs_below_it_is_deleted():
+def test_only_an_ended_run_without_descendants_is_deleted():
     builder = RunBuilder()
     assert refused(transitions.delete, builder.run) == "RUN_NOT_TERMINAL"
     builder.complete()

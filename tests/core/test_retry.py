@@ -20,7 +20,7 @@ def test_a_backoff_lies_in_the_upper_half_of_its_step(lost, dice):
 
 
 @given(lost, dice, dice)
-def test_a_backoff_never_shrinks_with_attempts_or_dice(lost, one, other):
+def test_a_backoff_never_decreases_with_attempts_or_dice(lost, one, other):
     low, high = sorted((one, other))
     assert backoff_ms(lost, low) <= backoff_ms(lost, high) <= backoff_ms(lost + 1, high)
 

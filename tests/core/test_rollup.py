@@ -1,4 +1,4 @@
-"""Buckets cover a stretch of time once, in every time zone."""
+"""Buckets cover a period exactly once, in every time zone."""
 
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -17,7 +17,7 @@ TIMES = strategies.integers(0, 400 * DAY)
     strategies.integers(1, 400 * DAY),
     strategies.sampled_from([*USAGE_WIDTHS.values(), ACTIVITY_WIDTHS]),
 )
-def test_spans_and_edges_cover_a_stretch_once(since, length, widths):
+def test_spans_and_edges_cover_a_period_once(since, length, widths):
     found = cover(since, since + length, widths)
     parts = sorted([(span.since, span.until) for span in found.spans] + list(found.edges))
     assert parts[0][0] == since
@@ -30,7 +30,7 @@ def test_spans_and_edges_cover_a_stretch_once(since, length, widths):
 
 
 @given(TIMES, strategies.integers(1, 400 * DAY))
-def test_a_long_stretch_is_mostly_days(since, length):
+def test_a_long_period_consists_mostly_of_days(since, length):
     found = cover(since, since + length, ACTIVITY_WIDTHS)
     assert sum((span.until - span.since) // span.width for span in found.spans if span.width < HOUR) <= 2 * 4
     assert (

@@ -1,4 +1,4 @@
-"""Schedules: what is refused, what a firing makes, and what the end of a run tells."""
+"""Schedules: their checks, the runs of firings, and the health after a run has ended."""
 
 import msgspec
 import pytest
@@ -19,26 +19,38 @@ PLACE = "22222222-2222-4222-8222-222222222222"
 
 
 def schedule(kind="task", **fields):
-    given = {"id": "s", "project_id": PROJECT, "name": "nightly", "target_kind": kind, "target_id": "count"}
-    given |= {"schedule": "0 3 * * *", "created_at": NOON, "updated_at": NOON}
-    return Schedule(**(given | fields))
+    defaults = {
+        "id": "s",
+        "project_id": PROJECT,
+        "name": "nightly",
+        "target_kind": kind,
+        "target_id": "count",
+    }
+    defaults |= {"schedule": "0 3 * * *", "created_at": NOON, "updated_at": NOON}
+    return Schedule(**(defaults | fields))
 
 
 def firing(**fields):
-    given = {
+    defaults = {
         "run_id": "run_1",
         "uid": "u",
         "message_id": "m",
         "conversation_id": "c",
         "trigger_kind": "manual",
     }
-    return Firing(**(given | fields))
+    return Firing(**(defaults | fields))
 
 
 def end_of(status, **fields):
-    given = {"uid": "u", "project_id": PROJECT, "run_id": "r", "kind": "task", "owner_kind": "project"}
-    given |= {"owner_id": PROJECT, "root_run_id": "r", "created_at": 0, "updated_at": 0, "completed_at": NOON}
-    return Run(status=RunStatus(status), schedule_id="s", **(given | fields))
+    defaults = {"uid": "u", "project_id": PROJECT, "run_id": "r", "kind": "task", "owner_kind": "project"}
+    defaults |= {
+        "owner_id": PROJECT,
+        "root_run_id": "r",
+        "created_at": 0,
+        "updated_at": 0,
+        "completed_at": NOON,
+    }
+    return Run(status=RunStatus(status), schedule_id="s", **(defaults | fields))
 
 
 def code(act, *args):
@@ -52,7 +64,7 @@ def test_it_is_due_by_its_expression_in_its_zone():
     assert next_fire(schedule(timezone="Europe/Berlin"), NOON) == NOON + 14 * HOUR
 
 
-def test_a_good_schedule_is_taken():
+def test_a_valid_schedule_is_accepted():
     check(schedule(), NOON)
     check(schedule("workflow", config=b'{"a":1}'), NOON)
     check(schedule("agent", conversation_mode="none"), NOON)
@@ -79,7 +91,7 @@ def test_a_good_schedule_is_taken():
         ({"config": b'"' + b"x" * limits.schedule_config_bytes_max + b'"'}, "$.config"),
     ],
 )
-def test_what_cannot_be_is_refused(fields, path):
+def test_an_invalid_schedule_is_refused(fields, path):
     with pytest.raises(Error) as caught:
         check(schedule(**fields), NOON)
     assert caught.value.code == "INVALID_REQUEST"
@@ -108,7 +120,7 @@ def test_a_workflow_is_fired_with_its_id():
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("create_new", "project_agent"), ("none", "agent_task")])
-def test_an_agent_speaks_in_a_conversation_of_its_own(mode, kind):
+def test_an_agent_run_gets_a_new_conversation(mode, kind):
     mine = schedule("agent", target_id="scribe", conversation_mode=mode)
     transition = fire(Loaded(NOON, schedule=mine), firing(created_by="ada"))
     made, run = transition.conversation, transition.run
@@ -118,28 +130,28 @@ def test_an_agent_speaks_in_a_conversation_of_its_own(mode, kind):
     assert (transition.message.id, transition.message.conversation_id) == ("m", "c")
 
 
-def test_an_agent_of_an_existing_conversation_speaks_there():
+def test_an_agent_run_uses_an_existing_conversation():
     mine = schedule("agent", conversation_mode="existing", conversation_id=PLACE)
     transition = fire(Loaded(NOON, schedule=mine), firing())
     assert transition.conversation is None
     assert transition.run.owner_id == transition.message.conversation_id == PLACE
 
 
-def test_an_agent_is_told_the_prompt_as_a_start_payload():
+def test_an_agent_run_gets_the_prompt_in_its_start_payload():
     mine = schedule("agent", target_id="scribe", config=b'{"prompt":"Write."}')
     run = fire(Loaded(NOON, schedule=mine), firing(requested_by_user_id="ada")).run
-    told = msgspec.json.decode(run.request_snapshot)
-    assert [(m["role"], m["parts"]) for m in told["messages"]] == [
+    payload = msgspec.json.decode(run.request_snapshot)
+    assert [(m["role"], m["parts"]) for m in payload["messages"]] == [
         ("user", [{"type": "text", "text": "Write."}])
     ]
-    assert told["context"] == {"conversation_id": "c", "project_id": PROJECT, "branch_id": None}
-    assert told["durable_root_run"] == {"run_id": "run_1", "message_id": "m"}
+    assert payload["context"] == {"conversation_id": "c", "project_id": PROJECT, "branch_id": None}
+    assert payload["durable_root_run"] == {"run_id": "run_1", "message_id": "m"}
     details = msgspec.json.decode(run.agent, type=AgentDetails)
     assert (details.agent_id, details.message_id, details.requested_by_user_id) == ("scribe", "m", "ada")
 
 
 @pytest.mark.parametrize("config", [b"{}", b'{"prompt":""}', b'{"prompt":7}'])
-def test_without_a_prompt_the_agent_is_told_nothing(config):
+def test_without_a_prompt_the_start_payload_has_no_message(config):
     run = fire(Loaded(NOON, schedule=schedule("agent", config=config)), firing()).run
     assert msgspec.json.decode(run.request_snapshot)["messages"] == []
 
@@ -153,12 +165,12 @@ def test_the_same_run_id_is_not_fired_twice():
     assert again.schedule is None
 
 
-def test_a_run_id_of_something_else_is_a_conflict():
+def test_a_run_id_of_another_run_is_a_conflict():
     foreign = replace(end_of("completed"), schedule_id=None)
     assert code(fire, Loaded(NOON, foreign, schedule=schedule()), firing()) == "RUN_ID_CONFLICT"
 
 
-def test_a_schedule_that_is_not_there_is_not_found():
+def test_a_missing_schedule_is_not_found():
     assert code(fire, Loaded(NOON), firing()) == "NOT_FOUND"
 
 
@@ -171,7 +183,7 @@ def test_the_last_run_completes_the_schedule_and_no_other_follows():
 
 
 @given(st.integers(1, 20), st.integers(0, 30))
-def test_no_schedule_has_more_runs_than_it_may(most, tries):
+def test_no_schedule_has_more_runs_than_its_limit(most, tries):
     mine = schedule(max_runs=most)
     for _ in range(tries):
         if mine.completed_at is not None:
@@ -182,12 +194,12 @@ def test_no_schedule_has_more_runs_than_it_may(most, tries):
     assert (mine.completed_at is not None) == (mine.run_count == most)
 
 
-def test_a_success_is_told():
+def test_a_success_is_recorded():
     after = ended(schedule(), end_of("completed"))
     assert (after.last_successful_at, after.last_failure_at, after.health(NOON)) == (NOON, None, "healthy")
 
 
-def test_a_failure_is_told_with_its_reason():
+def test_a_failure_is_recorded_with_its_reason():
     error = msgspec.json.encode(RunError("x" * 5_000, "TIMEOUT", msgspec.Raw(b'{"a":1}')))
     after = ended(schedule(), end_of("failed", error=error))
     assert (after.last_failure_at, after.last_failure_code, after.last_failure_run_id) == (
@@ -199,12 +211,12 @@ def test_a_failure_is_told_with_its_reason():
     assert after.health(NOON) == "failed"
 
 
-def test_a_cancelled_run_tells_nothing():
+def test_a_cancelled_run_changes_no_health():
     mine = schedule()
     assert ended(mine, end_of("cancelled")) is mine
 
 
-def test_health_is_how_the_last_run_went():
+def test_health_is_that_of_the_last_run():
     assert schedule().health(NOON) is None
     failed = ended(schedule(), end_of("failed"))
     mended = ended(failed, end_of("completed", completed_at=NOON + 1))

@@ -1,4 +1,4 @@
-"""Changing schedules by hand, and to what a project's source says."""
+"""Edits of schedules, and syncs with a project's source."""
 
 import pytest
 from msgspec.structs import replace
@@ -14,14 +14,24 @@ PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
 def schedule(expression="0 * * * *", **fields):
-    given = {"id": "s", "project_id": PROJECT, "name": "hourly", "target_kind": "task", "target_id": "count"}
-    given |= {"schedule": expression, "created_at": 0, "updated_at": 0}
-    return begun(Schedule(**(given | fields)), NOON)
+    defaults = {
+        "id": "s",
+        "project_id": PROJECT,
+        "name": "hourly",
+        "target_kind": "task",
+        "target_id": "count",
+    }
+    defaults |= {"schedule": expression, "created_at": 0, "updated_at": 0}
+    return begun(Schedule(**(defaults | fields)), NOON)
 
 
-def source(trigger, told="h1", **fields):
-    given = {"id": f"id-{trigger}-{told}", "definition_source": "source", "source_trigger_id": trigger}
-    return replace(schedule(), **(given | {"source_hash": told, "next_fire_at": None} | fields))
+def source(trigger, source_hash="h1", **fields):
+    defaults = {
+        "id": f"id-{trigger}-{source_hash}",
+        "definition_source": "source",
+        "source_trigger_id": trigger,
+    }
+    return replace(schedule(), **(defaults | {"source_hash": source_hash, "next_fire_at": None} | fields))
 
 
 def refusal(act, *args):
@@ -30,7 +40,7 @@ def refusal(act, *args):
     return caught.value
 
 
-def test_what_is_given_changes_and_the_rest_stays():
+def test_only_the_given_members_change():
     mine = schedule()
     after = edit(mine, Edit(members={"name": "new", "max_runs": 3}), NOON + 5)
     assert after == replace(mine, name="new", max_runs=3, updated_at=NOON + 5, version=mine.version + 1)
@@ -61,7 +71,7 @@ def test_other_times_are_planned_from_now_on():
         ({"config": b'"' + b"x" * limits.schedule_config_bytes_max + b'"'}, "$.config"),
     ],
 )
-def test_what_cannot_be_is_refused(members, path):
+def test_an_invalid_edit_is_refused(members, path):
     refused = refusal(edit, schedule(), Edit(members=members), NOON)
     assert (refused.code, refused.errors[0][0]) == ("INVALID_REQUEST", path)
 
@@ -82,13 +92,13 @@ def test_a_reason_without_a_pause_is_refused(wanted):
     assert edit(schedule(), Edit(paused_reason=None), NOON) == schedule()
 
 
-def test_a_paused_one_that_gets_other_times_stays_paused():
+def test_a_paused_schedule_with_new_times_stays_paused():
     held = edit(schedule(), Edit(status="paused"), NOON)
     after = edit(held, Edit(members={"schedule": "5 * * * *"}), NOON)
     assert (after.status, after.next_fire_at) == ("paused", None)
 
 
-def test_more_runs_open_a_completed_one_again_and_fewer_complete_it():
+def test_more_runs_reopen_a_completed_schedule_and_fewer_complete_it():
     full = replace(schedule(max_runs=2), run_count=2, completed_at=NOON, next_fire_at=None)
     more = edit(full, Edit(members={"max_runs": 3}), NOON + 1)
     assert (more.completed_at, more.next_fire_at) == (None, NOON + HOUR)
@@ -98,7 +108,7 @@ def test_more_runs_open_a_completed_one_again_and_fewer_complete_it():
     assert edit(full, Edit(members={"name": "n"}), NOON + 1).completed_at == NOON
 
 
-def test_another_moment_opens_one_that_ran_once_again():
+def test_another_time_reopens_a_one_time_schedule():
     spent = replace(schedule("", run_at=NOON + 1), completed_at=NOON + 1, next_fire_at=None)
     assert edit(spent, Edit(members={"name": "n"}), NOON + 2).completed_at == NOON + 1
     again = edit(spent, Edit(members={"run_at": NOON + HOUR}), NOON + 2)
@@ -107,13 +117,13 @@ def test_another_moment_opens_one_that_ran_once_again():
     assert (cron.completed_at, cron.next_fire_at) == (None, NOON + HOUR)
 
 
-def test_one_that_is_being_deleted_changes_no_more():
+def test_a_schedule_that_is_being_deleted_cannot_be_changed():
     going = delete(schedule(), NOON)
     assert delete(going, NOON + 1) is going
     assert refusal(edit, going, Edit(status="active"), NOON).code == "SCHEDULE_DELETING"
 
 
-def test_what_the_source_defines_is_paused_here_and_changed_there():
+def test_a_source_schedule_can_only_be_paused_and_resumed():
     mine = source("a")
     assert edit(mine, Edit(status="paused", paused_reason="x"), NOON).status == "paused"
     assert refusal(edit, mine, Edit(members={"name": "other"}), NOON).code == "SCHEDULE_FROM_SOURCE"
@@ -123,7 +133,7 @@ def test_what_the_source_defines_is_paused_here_and_changed_there():
 # Sync
 
 
-def test_a_sync_creates_updates_deletes_and_leaves_alone():
+def test_a_sync_creates_updates_deletes_and_keeps_schedules():
     by_hand = replace(schedule(), source_trigger_id="d")
     same, other, gone = source("a"), replace(source("b"), run_count=4), source("c")
     wanted = [source("a"), source("b", "h2", name="renamed"), source("d")]
@@ -154,24 +164,24 @@ def test_a_sync_with_nothing_new_writes_nothing():
     assert set(synced.unchanged) == set(known)
 
 
-def test_the_hash_alone_says_whether_a_definition_changed():
+def test_the_hash_decides_whether_a_definition_changed():
     mine = source("a")
     assert sync([mine], [source("a", name="other")], NOON).unchanged == (mine,)
 
 
-def test_a_paused_one_stays_paused_through_a_sync():
+def test_a_sync_does_not_resume_a_paused_schedule():
     held = edit(source("a"), Edit(status="paused", paused_reason="x"), NOON)
     [updated] = sync([held], [source("a", "h2", schedule="5 * * * *")], NOON + 1).updated
     assert (updated.status, updated.paused_reason, updated.next_fire_at) == ("paused", "x", None)
 
 
-def test_one_that_comes_back_while_it_is_being_deleted_is_a_new_one():
+def test_a_schedule_that_returns_while_it_is_being_deleted_is_created_anew():
     going = sync([source("a")], [], NOON).removed[0]
     [created] = sync([going], [source("a")], NOON).created
     assert created.status == "active"
 
 
-def test_what_is_wrong_in_a_sync_is_told_with_its_place():
+def test_an_error_in_a_sync_names_the_index_of_the_schedule():
     refused = refusal(check_synced, [source("a"), source("b", schedule="@daily")], NOON)
     assert refused.errors[0][0] == "$.schedules[1].schedule"
     assert refused.message.startswith("schedules[1]: ")
@@ -181,6 +191,6 @@ def test_what_is_wrong_in_a_sync_is_told_with_its_place():
     assert late.errors[0][0] == "$.schedules[0].run_at"
 
 
-def test_a_project_has_no_more_schedules_by_a_sync_either(monkeypatch):
+def test_a_sync_cannot_exceed_the_number_of_schedules(monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
     assert refusal(sync, [schedule()], [source("a"), source("b")], NOON).code == "SCHEDULE_LIMIT_REACHED"

@@ -1,8 +1,8 @@
 """Schedules over simulated years, through the rule that fires them, against croniter as a second opinion.
 
-croniter reads a time that the clock shows twice as two times, and fires at both: `30 2 * * *` in Berlin runs twice in the
-night when summer time ends. Here a time of the day is one time, and fires at the first. That is the one difference, and
-it is held to be exactly that.
+croniter reads a time that the clock shows twice as two times, and fires at both: `30 2 * * *` in Berlin runs
+twice in the night when summer time ends. Here a time of the day is one time, and fires at the first. That is
+the one difference, and it is held to be exactly that.
 """
 
 from datetime import UTC, datetime
@@ -21,7 +21,7 @@ YEAR = 365 * 86_400_000
 
 
 def simulated(expression, zone, until):
-    """The times that runs stand for, where the scheduler looks within a second after each."""
+    """Return the planned times of the runs, if the scheduler fires within a second after each time."""
     made = Schedule(
         "11111111-1111-4111-8111-111111111111", "p", "n", "task", "t", expression, 0, 0, timezone=zone
     )
@@ -50,7 +50,8 @@ def shown(ms, zone):
     return moment.strftime("%Y-%m-%d %H:%M"), moment.fold
 
 
-#: Zone, expression, years, and the times that croniter alone fires at: each is shown for the second time.
+#: Zone, expression, years, and the times at which only croniter fires: the clock shows each for the second
+#: time.
 OPINIONS = [
     ("UTC", "0 9 * * MON-FRI", 2, []),
     ("UTC", "0 0 29 2 *", 20, []),
@@ -73,18 +74,18 @@ OPINIONS = [
 
 
 @pytest.mark.parametrize(("zone", "expression", "years", "twice"), OPINIONS, ids=lambda part: str(part)[:25])
-def test_it_fires_when_croniter_does_but_for_times_that_come_twice(zone, expression, years, twice):
+def test_it_fires_when_croniter_does_except_for_times_that_occur_twice(zone, expression, years, twice):
     until = START + years * YEAR
     ours, theirs = simulated(expression, zone, until), second_opinion(expression, zone, until)
     assert ours == sorted(set(ours))
     assert set(ours) - set(theirs) == set()
-    assert [shown(at, zone) for at in sorted(set(theirs) - set(ours))] == [(told, 1) for told in twice]
-    # Of each of these, the first was fired: nothing is lost.
-    assert {shown(at, zone) for at in ours} >= {(told, 0) for told in twice}
+    assert [shown(at, zone) for at in sorted(set(theirs) - set(ours))] == [(time, 1) for time in twice]
+    # The first occurrence of each of these times fired, so nothing is lost.
+    assert {shown(at, zone) for at in ours} >= {(time, 0) for time in twice}
 
 
-def test_every_hour_is_a_distance_and_croniter_agrees():
-    """`*/30 * * * *` names every hour: what the clock shows twice passes twice."""
+def test_an_expression_for_every_hour_is_an_interval_as_in_croniter():
+    """`*/30 * * * *` matches every hour: a time that the clock shows twice fires twice."""
     day = 86_400_000
     for zone in ("Europe/Berlin", "America/New_York"):
         until = START + 20 * day

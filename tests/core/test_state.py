@@ -30,7 +30,7 @@ def op(name, path, **members):
 
 def test_a_state_begins_with_the_members_that_clients_patch():
     assert state([]) == EMPTY
-    told = state(
+    shown = state(
         [
             stored(
                 1,
@@ -40,7 +40,7 @@ def test_a_state_begins_with_the_members_that_clients_patch():
             )
         ]
     )
-    assert told["invokeAgentChildRuns"] == {"c1": {"status": "pending"}}
+    assert shown["invokeAgentChildRuns"] == {"c1": {"status": "pending"}}
 
 
 def test_a_snapshot_replaces_the_state():
@@ -50,7 +50,7 @@ def test_a_snapshot_replaces_the_state():
 
 
 @pytest.mark.parametrize("snapshot", [None, 7, [], "x", True])
-def test_a_snapshot_that_is_no_object_is_passed_over(snapshot):
+def test_a_snapshot_that_is_not_an_object_is_ignored(snapshot):
     events = [event("STATE_SNAPSHOT", snapshot={"a": 1}), event("STATE_SNAPSHOT", snapshot=snapshot)]
     assert state(map(stored, (1, 2), events)) == {"a": 1, **EMPTY}
 
@@ -82,7 +82,7 @@ def test_a_member_that_clients_patch_is_always_an_object():
         ({"a": 1}, op("test", "/a", value=1.0), {"a": 1}),
     ],
 )
-def test_an_operation_does_what_rfc_6902_says(start, operation, wanted):
+def test_an_operation_follows_rfc_6902(start, operation, wanted):
     assert after(start, [operation]) == wanted
 
 
@@ -120,7 +120,7 @@ def test_an_operation_does_what_rfc_6902_says(start, operation, wanted):
         [],
     ],
 )
-def test_a_patch_that_does_not_apply_leaves_no_trace(bad):
+def test_a_patch_that_does_not_apply_changes_nothing(bad):
     start = {"a": 1, "list": [1, 2, 3], "deep": {"er": {}}}
     before = [
         op("add", "/new", value={"x": []}),
@@ -139,7 +139,7 @@ def test_a_patch_that_does_not_apply_leaves_no_trace(bad):
 
 
 @pytest.mark.parametrize("delta", [None, 7, {}, "x", {"op": "add", "path": "/a", "value": 1}])
-def test_a_delta_that_is_no_patch_is_passed_over(delta):
+def test_a_delta_that_is_not_a_patch_is_ignored(delta):
     assert after({"a": 1}, delta) == {"a": 1}
 
 
@@ -150,7 +150,7 @@ def test_a_copy_shares_nothing_with_its_source():
     }
 
 
-def test_the_state_that_is_shown_is_a_copy():
+def test_the_returned_state_is_a_copy():
     folded = Projection([stored(1, event("STATE_SNAPSHOT", snapshot={"a": [1]}))])
     folded.state()["a"].append(2)
     assert folded.state()["a"] == [1]
@@ -188,7 +188,7 @@ operations = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(keys, values, max_size=4), st.lists(operations, max_size=6))
-def test_a_patch_applies_whole_or_not_at_all(start, patch):
+def test_a_patch_applies_completely_or_not_at_all(start, patch):
     steps = start
     for operation in patch:
         alone = after(steps, [operation])

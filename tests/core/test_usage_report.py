@@ -1,4 +1,4 @@
-"""Whatever the groups are, every run and token stands in one of them, and all of them in the total."""
+"""In every grouping, each run and token is in exactly one group, and the total covers all groups."""
 
 import msgspec
 import pytest
@@ -31,7 +31,7 @@ FACTS = strategies.lists(
 PRICES = PriceList([Price("p", "a", "a", 7, 11), Price("p", "b", "*", 1_000_000, 3)])
 
 
-def told(by, found):
+def report(by, found):
     """The groups, and the total."""
     summed = lines(by, [("ended", one) for one in found])
     if by == "model":
@@ -41,7 +41,7 @@ def told(by, found):
 
 @given(strategies.sampled_from(WAYS), FACTS)
 def test_groups_and_lines_add_up_to_the_total(by, found):
-    groups, total = told(by, found)
+    groups, total = report(by, found)
     assert total.runs == len(found)
     for place, count in enumerate(
         ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
@@ -52,17 +52,17 @@ def test_groups_and_lines_add_up_to_the_total(by, found):
             assert sum(getattr(line.tokens, count) for line in group.lines) == getattr(group.tokens, count)
     assert sum(group.runs for group in groups) == len(found)
     assert sum(group.unpriced_runs for group in groups) == total.unpriced_runs
-    # Rounded once each: the groups may differ from the total by half a millionth apiece.
+    # Each cost is rounded once, so each group may differ by half a millionth.
     assert abs(sum(group.cost_micros for group in groups) - total.cost_micros) <= len(groups)
     assert len({group.key for group in groups}) == len(groups)
 
 
 @given(FACTS)
-def test_what_has_no_price_is_counted_and_costs_nothing(found):
-    _, total = told("model", found)
+def test_runs_without_a_price_are_counted_and_cost_nothing(found):
+    _, total = report("model", found)
     unpriced = [one for one in found if PRICES.of(one.provider, one.model) is None]
     assert total.unpriced_runs == len(unpriced)
-    assert told("model", unpriced)[1].cost_micros == 0
+    assert report("model", unpriced)[1].cost_micros == 0
     assert all(
         (line.cost_micros is None) == (PRICES.of(line.provider, line.model) is None) for line in total.lines
     )
@@ -88,15 +88,15 @@ def used(created_at=0, target="task:a", tokens=(10, 1, 0, 0), **metadata):
     ],
 )
 def test_what_a_group_is_named_after(by, key):
-    ((group,), _) = told(by, [used(), used()])
+    ((group,), _) = report(by, [used(), used()])
     assert (group.key, group.runs) == (key, 2)
 
 
-def test_days_come_newest_first_and_all_else_by_tokens():
+def test_days_are_newest_first_and_other_groups_by_tokens():
     day = 86_400_000
     found = [used(at, f"t-{at // day}", (10 + at // day, 0, 0, 0)) for at in (0, day, 2 * day)]
-    assert [group.key for group in told("day", found)[0]] == ["1970-01-03", "1970-01-02", "1970-01-01"]
-    assert [group.key for group in told("target", found)[0]] == ["t-2", "t-1", "t-0"]
+    assert [group.key for group in report("day", found)[0]] == ["1970-01-03", "1970-01-02", "1970-01-01"]
+    assert [group.key for group in report("target", found)[0]] == ["t-2", "t-1", "t-0"]
 
 
 def test_a_run_that_reported_nothing_only_counts_as_ended():
@@ -113,5 +113,5 @@ def test_names_are_cut_and_hold_no_nul_and_absurd_counts_end_at_a_bound():
     assert found.tokens == (limits.tokens_per_run_max, 1, 0, 0)
 
 
-def test_a_name_that_is_missing_is_not_an_empty_one():
+def test_a_missing_name_differs_from_an_empty_name():
     assert [uncoded(key) for key in ("", ":", "::a")] == [None, "", ":a"]

@@ -16,7 +16,7 @@ def refused(act, *args, **named):
     return caught.value.code
 
 
-def test_a_wait_says_what_for(builder):
+def test_a_wait_records_its_reason(builder):
     builder.claim()
     builder.wait("tool", call="call_1")
     run = builder.run
@@ -25,7 +25,7 @@ def test_a_wait_says_what_for(builder):
     assert builder.log == []
 
 
-def test_a_run_that_nobody_has_claimed_can_wait(builder):
+def test_a_run_without_a_worker_can_wait(builder):
     builder.wait("event", call=None)
     assert builder.states == ["pending", "waiting"]
 
@@ -37,12 +37,12 @@ def test_the_same_wait_again_is_a_duplicate_and_another_is_refused(builder):
     assert refused(builder.wait, "input") == "RUN_ALREADY_WAITING"
 
 
-def test_a_run_that_has_ended_does_not_wait(builder):
+def test_an_ended_run_cannot_wait(builder):
     builder.complete()
     assert refused(builder.wait) == "RUN_NOT_ACTIVE"
 
 
-def test_the_result_is_stored_and_the_run_goes_on(builder):
+def test_the_result_is_stored_and_the_run_resumes(builder):
     builder.claim()
     builder.wait()
     builder.later(10).resume({"found": 2}, is_error=True)
@@ -56,7 +56,7 @@ def test_the_result_is_stored_and_the_run_goes_on(builder):
 
 
 @pytest.mark.parametrize("result", [{"found": 2}, [1, "é"], 2.5, True, None])
-def test_a_result_that_is_no_text_is_told_as_text_too_as_ag_ui_asks_for(builder, result):
+def test_a_result_that_is_not_text_also_has_a_text_form_as_ag_ui_requires(builder, result):
     builder.wait()
     builder.resume(result)
     payload = builder.payload()
@@ -64,7 +64,7 @@ def test_a_result_that_is_no_text_is_told_as_text_too_as_ag_ui_asks_for(builder,
     assert json.loads(payload["content"]) == result
 
 
-def test_a_result_that_is_text_is_told_once(builder):
+def test_a_text_result_is_stored_once(builder):
     builder.wait()
     builder.resume("found")
     assert builder.payload()["content"] == "found"
@@ -118,7 +118,7 @@ def test_a_result_for_a_run_that_has_ended_is_refused(builder, status):
         ("event", "timer"),
     ],
 )
-def test_each_reason_is_answered_in_its_own_way(reason, kind):
+def test_each_waiting_reason_has_its_type_of_resume(reason, kind):
     builder = RunBuilder()
     builder.wait(reason, call=None)
     builder.resume(7, kind=kind, call=None if kind != "tool_result" else "call_1")
@@ -127,7 +127,7 @@ def test_each_reason_is_answered_in_its_own_way(reason, kind):
 
 
 @pytest.mark.parametrize("kind", ["approval", "event", "input", "timer"])
-def test_what_is_no_tool_result_does_not_answer_a_tool_call(builder, kind):
+def test_another_type_of_resume_does_not_answer_a_tool_call(builder, kind):
     builder.wait("tool")
     assert refused(builder.resume, kind=kind) == "TOOL_RESULT_CONFLICT"
 
@@ -163,7 +163,7 @@ def test_a_release_while_the_run_waits_costs_no_attempt(builder):
     assert refused(builder.append, fence=fence) == "ATTEMPT_SUPERSEDED"
 
 
-def test_waiting_is_no_working_time():
+def test_waiting_does_not_count_for_the_timeout():
     builder = RunBuilder(timeout_seconds=10)
     builder.claim(lease_ms=300_000)
     builder.wait()
@@ -172,7 +172,7 @@ def test_waiting_is_no_working_time():
     assert builder.run.due_at == builder.now + 10_000
 
 
-def test_a_wait_that_is_over_fails_the_run(builder):
+def test_an_expired_wait_fails_the_run(builder):
     builder.claim()
     builder.wait(expires_at=NOON + 100)
     builder.later(100).enforce_deadlines()
@@ -190,7 +190,7 @@ def test_a_timer_resumes_the_run(builder):
     assert builder.claimable
 
 
-def test_a_timer_that_came_first_resumes_the_run_even_where_the_referee_comes_late(builder):
+def test_an_earlier_timer_resumes_the_run_even_if_it_is_enforced_late(builder):
     builder.wait("event", call=None, resume_at=NOON + 100, expires_at=NOON + 200)
     builder.later(MINUTE).enforce_deadlines()
     assert builder.run.status is RunStatus.RUNNING

@@ -1,4 +1,4 @@
-"""What is sent when, and when it is given up: the rules of webhooks, with no store and no network."""
+"""The rules of webhooks, without a store and a network: events, retries, failures and signatures."""
 
 import base64
 import hmac
@@ -72,7 +72,7 @@ def test_an_event_is_a_change_of_status(before, after, event):
     assert event_of(None if before is None else run(before), run(after)) == event
 
 
-def test_for_a_day_both_secrets_sign_and_the_new_one_alone_after_that():
+def test_both_secrets_sign_for_a_day_and_then_only_the_new_one():
     old, new = webhook(), secret_of(b"n" * 32)
     hook = rotated(old, new, NOON)
     both = [signature(secret, "msg_1", 5, b"{}") for secret in (new, SECRET)]
@@ -92,7 +92,7 @@ def test_rotating_again_ends_the_oldest_secret_and_the_same_secret_changes_nothi
     assert again_.old_secret_until == NOON + 5 + limits.webhook_old_secret_ms
 
 
-def test_only_who_asked_is_told_and_the_same_change_is_told_once():
+def test_only_subscribed_webhooks_get_an_event_and_each_change_once():
     hooks = [webhook(events=("run.failed",)), webhook(id=HOOK.replace("1", "2"))]
     hooks.append(webhook(id=HOOK.replace("1", "3"), disabled_at=NOON))
     first, again_ = (deliveries(run("completed", version=7), "run.completed", hooks, NOON) for _ in range(2))
@@ -102,13 +102,13 @@ def test_only_who_asked_is_told_and_the_same_change_is_told_once():
     assert other.id != first[0].id
 
 
-def test_an_event_shows_the_run_as_it_was_and_leaves_out_what_is_large():
+def test_an_event_has_the_run_after_the_change_without_large_values():
     large = json.dumps("x" * limits.webhook_value_bytes_max).encode()
     ended = run("completed", output=large, metadata=b'{"inputTokens":1}', completed_at=NOON)
     (made,) = deliveries(ended, "run.completed", [webhook()], NOON)
-    told = json.loads(made.payload)
-    assert (told["type"], told["timestamp"]) == ("run.completed", "2026-03-20T12:00:00.000Z")
-    data = told["data"]
+    body = json.loads(made.payload)
+    assert (body["type"], body["timestamp"]) == ("run.completed", "2026-03-20T12:00:00.000Z")
+    data = body["data"]
     assert (data["run_id"], data["status"], data["metadata"]) == ("run_1", "completed", {"inputTokens": 1})
     assert (data["output"], data["omitted"]) == (None, ["output"])
 
@@ -145,7 +145,7 @@ def test_a_day_holds_as_many_attempts_as_the_guide_says():
     assert counts == {15, 23}
 
 
-def test_one_that_arrived_forgets_the_failures():
+def test_a_successful_delivery_clears_the_failures():
     hook, one = record_attempt(webhook(), delivery(webhook()), failure(), NOON, 0)
     assert (hook.failing_since, one.last_error, one.last_status) == (NOON, "it answered 500", 500)
     hook, one = record_attempt(hook, one, Attempt(1, status=204, duration_ms=12), NOON + 9, 0)
@@ -154,13 +154,13 @@ def test_one_that_arrived_forgets_the_failures():
     assert hook == webhook()
 
 
-def test_gone_disables_at_once():
+def test_the_answer_gone_disables_the_webhook_at_once():
     hook, one = record_attempt(webhook(), delivery(webhook()), failure(status=410, gone=True), NOON, 0)
     assert (one.status, hook.disabled_at) == ("failed", NOON)
     assert "410" in hook.disabled_reason
 
 
-def test_three_days_of_failures_disable_with_the_delivery_that_is_given_up():
+def test_after_three_days_of_failures_the_next_failed_delivery_disables_the_webhook():
     late = NOON + limits.webhook_failing_ms_max
     hook = webhook(failing_since=NOON)
     lost = replace(delivery(hook), expires_at=late)
@@ -176,14 +176,14 @@ def test_three_days_of_failures_disable_with_the_delivery_that_is_given_up():
     assert (one.status, shown.disabled_at) == ("failed", None)
 
 
-def test_an_attempt_that_was_overtaken_says_nothing():
+def test_an_outdated_attempt_changes_nothing():
     hook, one = webhook(), delivery(webhook(), attempts=2)
     assert record_attempt(hook, one, failure(1), NOON, 0) == (hook, one)
     done = replace(one, status="delivered")
     assert record_attempt(hook, done, failure(2), NOON, 0) == (hook, done)
 
 
-def test_a_retry_after_is_waited_for_as_long_as_it_is_no_longer_than_a_step():
+def test_a_retry_after_is_respected_up_to_the_longest_backoff():
     _, one = record_attempt(webhook(), delivery(webhook()), failure(retry_after_ms=60_000), NOON, 0)
     assert one.next_attempt_at == NOON + 60_000
     _, one = record_attempt(webhook(), delivery(webhook()), failure(retry_after_ms=10**9), NOON, 0)
@@ -192,7 +192,7 @@ def test_a_retry_after_is_waited_for_as_long_as_it_is_no_longer_than_a_step():
     assert one.next_attempt_at == NOON + limits.delivery_backoff_ms_first / 2
 
 
-def test_redelivery_begins_the_day_anew_but_not_while_disabled():
+def test_a_redelivery_is_tried_for_another_day_but_not_while_disabled():
     hook, one = record_attempt(webhook(), delivery(webhook()), Attempt(1, status=200), NOON, 0)
     _, one = redeliver(hook, one, NOON + 5)
     assert (one.status, one.next_attempt_at) == ("pending", NOON + 5)
@@ -202,7 +202,7 @@ def test_redelivery_begins_the_day_anew_but_not_while_disabled():
     assert caught.value.code == "WEBHOOK_DISABLED"
 
 
-def test_a_webhook_is_changed_member_by_member_and_enabling_forgets_the_failures():
+def test_members_of_a_webhook_change_separately_and_enabling_clears_the_failures():
     hook = webhook(disabled_at=NOON, disabled_reason="why", failing_since=NOON)
     assert changed(hook, url=None, events=None, enabled=None, now=NOON + 1) is hook
     on = changed(hook, url=None, events=None, enabled=True, now=NOON + 1)
@@ -229,7 +229,7 @@ def test_a_webhook_is_changed_member_by_member_and_enabling_forgets_the_failures
         secret_of(bytes(32))[6:],
     ],
 )
-def test_a_secret_that_is_none_is_refused_and_not_repeated(secret):
+def test_an_invalid_secret_is_refused_and_not_repeated_in_the_error(secret):
     with pytest.raises(Error) as caught:
         check_secret(secret)
     assert caught.value.code == "INVALID_REQUEST"
@@ -237,8 +237,8 @@ def test_a_secret_that_is_none_is_refused_and_not_repeated(secret):
 
 
 @given(key=st.binary(min_size=24, max_size=64), body=st.binary(max_size=200), at=st.integers(0, 10**10))
-def test_a_signature_is_what_the_specification_says(key, body, at):
-    """Written anew from standardwebhooks.com: HMAC-SHA256 over `msg_id.timestamp.payload`, base64, behind `v1,`."""
+def test_a_signature_follows_the_specification(key, body, at):
+    """A second implementation from standardwebhooks.com: HMAC-SHA256 over `msg_id.timestamp.payload`, base64 after `v1,`."""
     secret = secret_of(key)
     check_secret(secret)
     signed = b"msg_1." + str(at).encode("ascii") + b"." + body
@@ -246,11 +246,11 @@ def test_a_signature_is_what_the_specification_says(key, body, at):
     assert signature(secret, "msg_1", at, body) == "v1," + expected.decode()
 
 
-def test_a_signature_is_the_one_of_the_specifications_example():
-    """The vector that its reference libraries are tested with."""
+def test_the_signature_of_the_specification_s_example_matches():
+    """The test vector of the reference libraries."""
     secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    told = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
-    assert told == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+    body = signature(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, b'{"test": 2432232314}')
+    assert body == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
 def test_every_type_has_a_name_of_two_words():

@@ -1,1 +1,1 @@
-"""The real program, started as a process and used over HTTP, in the ways in which things go wrong."""
+"""The real program as a process, used over HTTP: failures, restarts and wrong input."""

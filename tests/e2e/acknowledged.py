@@ -1,4 +1,4 @@
-"""Writers that note what was acknowledged, and the comparison of their notes with what is stored."""
+"""Writers that record acknowledged calls, and compare them with the store."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ BATCHES = 3
 
 @dataclass
 class Entry:
-    """One run as its writer knows it. `doubtful` is the call that was sent and not answered, if any."""
+    """One run as its writer knows it. `doubtful` is a call that was sent and not answered."""
 
     run_id: str
     target: str
@@ -27,8 +27,8 @@ class Entry:
     doubtful_events: list[dict] = field(default_factory=list)
 
 
-class Ledger:
-    """Writers that drive runs through their lives, one after another, until the server is gone or they are stopped."""
+class WriteRecorder:
+    """Writers that create, claim and complete runs until the server ends or they are stopped."""
 
     def __init__(self, server, project_id, name, *, writers=4):
         self._server, self._project_id, self._name = server, project_id, name
@@ -44,15 +44,15 @@ class Ledger:
 
     @property
     def acknowledged(self) -> int:
-        """How many completions were acknowledged so far."""
+        """The number of acknowledged completions."""
         return sum(entry.status is not None for entry in self.entries)
 
-    def stop(self) -> "Ledger":
-        """Stop after the run at hand."""
+    def stop(self) -> "WriteRecorder":
+        """Stop after the current runs."""
         self._stop.set()
         return self.ended()
 
-    def ended(self) -> "Ledger":
+    def ended(self) -> "WriteRecorder":
         for thread in self._threads:
             thread.join(timeout=30)
             assert not thread.is_alive(), "a writer hangs"
@@ -69,16 +69,16 @@ class Ledger:
                     name = f"{self._name}-{writer}-{number}"
                     entry = Entry(name, f"task:{name}", parent if number % 3 == 1 else None)
                     self.entries.append(entry)
-                    self._live(api, worker_id, entry, number)
+                    self._write_run(api, worker_id, entry, number)
                     parent, number = name, number + 1
         except httpx2.HTTPStatusError as refusal:
             self.refusals.append(refusal.response)
         except httpx2.TransportError:
-            pass  # killed: what this call did is in doubt, and noted as that
+            pass  # the server was killed: the effect of this call is unknown, and recorded as `doubtful`
         except Exception as failure:  # noqa: BLE001 - shown by ended()
             self.failures.append(failure)
 
-    def _live(self, api: Api, worker_id, entry, number):
+    def _write_run(self, api: Api, worker_id, entry, number):
         entry.doubtful = "create"
         api.create(self._project_id, entry.target, public_id=entry.run_id, parent=entry.parent)
         entry.created, entry.doubtful = True, "claim"
@@ -98,7 +98,7 @@ class Ledger:
         entry.status, entry.doubtful = entry.doubtful, None
 
     def check(self, stored: dict[str, dict]) -> None:
-        """Everything that was acknowledged is there, and nothing but that and what was in doubt."""
+        """Check that every acknowledged write is stored, and nothing else except doubtful ones."""
         for entry in self.entries:
             run = stored.get(entry.run_id)
             if run is None:
@@ -108,9 +108,9 @@ class Ledger:
 
 
 def _check(entry: Entry, run: dict) -> None:
-    told = [json.loads(event["payload"]) for event in run["events"] if event["flags"] & 1]
+    stored = [json.loads(event["payload"]) for event in run["events"] if event["flags"] & 1]
     wanted = [entry.events, entry.events + entry.doubtful_events]
-    assert told in wanted, f"{entry.run_id}: the events are not those that were appended"
+    assert stored in wanted, f"{entry.run_id}: the events are not those that were appended"
     assert run["parent_run_id"] == entry.parent
     if entry.status is not None:
         assert run["status"] == entry.status, f"{entry.run_id}: its completion is lost"

@@ -1,4 +1,4 @@
-"""Servers that never outlive their test."""
+"""Servers that end with their test."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.support.server import Server
 
 @pytest.fixture
 def new_server(tmp_path):
-    """Makes servers that are not started yet; whatever they are at the end of the test, they are gone after it."""
+    """Creates servers that are not started. They are killed at the end of the test."""
     made = []
 
     def make(name="runstead.db", *, directory=None, **options):
@@ -33,7 +33,7 @@ def api(server):
 
 @pytest.fixture
 def url(databases):
-    """Of an empty database of PostgreSQL."""
+    """The URL of an empty PostgreSQL database."""
     name = databases.lease()
     yield databases.server.url(name)
     databases.give_back(name)
@@ -41,7 +41,7 @@ def url(databases):
 
 @pytest.fixture
 def two_servers(url, tmp_path):
-    """Two servers over one PostgreSQL that are up, and an API of each."""
+    """Two running servers over one PostgreSQL, and a client of each."""
     servers = []
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""Disks that are full, or that cannot be written to, without harm to the machine's own."""
+"""Full or read-only disks, without effect on the machine's own disk."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ _PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
 
 class Tmpfs:
-    """A file system of its own, of a few MiB, most of them taken by a filler file. Mounting takes root."""
+    """A file system of a few MiB that is mostly filled by one file. Mounting needs root."""
 
     def __init__(self, directory: Path, size: int, free: int):
         self.directory = directory / "tmpfs"
@@ -35,14 +35,14 @@ class Tmpfs:
 
 
 class Quota:
-    """No file of the server may grow past a size. Works for everybody."""
+    """A bound of the size of the server's files. It does not need root."""
 
     def __init__(self, directory: Path, free: int):
         self.directory, self._free = directory, free
         self.mounted = True
 
     def preexec(self) -> None:
-        """In the child: the soft limit alone, so that it can be lifted from outside."""
+        """Set the soft limit in the child, so that the test can raise it later."""
         resource.setrlimit(resource.RLIMIT_FSIZE, (self._free, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
     def make_room(self, server: Server) -> None:
@@ -54,6 +54,6 @@ class Quota:
 
 
 def heed_permissions() -> None:
-    """In a child that root starts: files that may not be written to cannot be written to, as for everybody else."""
+    """Make file permissions apply to a child that root starts, as to any other user."""
     if os.geteuid() == 0:
         _LIBC.prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A worker that claims what it is told to, works half-way, says what it holds, and then hangs until it is killed.
+"""A worker that claims runs, appends some events, prints its leases, and hangs until it is killed.
 
 Arguments: the server's URL, the key, the project, a worker key, a lease in seconds, the targets.
 """

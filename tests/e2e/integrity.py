@@ -1,4 +1,4 @@
-"""Looks into a store's file: is every run whole? Nothing is written, also beside a server that has it open."""
+"""Checks the runs in a store's file without writing, also while a server has it open."""
 
 import asyncio
 import sqlite3
@@ -22,7 +22,7 @@ def intact(path: Path) -> bool:
 
 
 def stored_events(path: Path) -> dict[int, list[dict]]:
-    """Every run's events by the run's seq, in order, with their `event_id`."""
+    """Return the events of every run by the run's seq, in order, with their `event_id`."""
     found: dict[int, list[dict]] = {}
     mask = (1 << EVENT_BITS) - 1
     for row in _rows(path, "SELECT * FROM run_events ORDER BY id"):
@@ -31,7 +31,7 @@ def stored_events(path: Path) -> dict[int, list[dict]]:
 
 
 def check_whole(path: Path) -> dict[str, dict]:
-    """Every run by its id, with its `events`; fails where `runstead db check` would find something."""
+    """Return every run by its id, with its `events`. Fail where `runstead db check` would report a violation."""
     assert asyncio.run(_violations(path)) == []
     events = stored_events(path)
     runs = _rows(path, "SELECT * FROM runs")

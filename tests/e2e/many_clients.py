@@ -1,7 +1,7 @@
-"""Many followers in one process, each with a connection of its own, as raw as it gets.
+"""Many followers in one process, each over its own raw connection.
 
-Arguments: the server's host and port, the key. stdin: a JSON list of [run id, Last-Event-ID]. Says `open` once every
-stream is open, and at the end prints a JSON list of [[event ids], how the stream ended].
+Arguments: the server's host and port, the key. stdin: a JSON list of [run id, Last-Event-ID]. Prints `open` when every
+stream is open, and at the end a JSON list of [[event ids], how the stream ended].
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`runstead worker` and `runstead dev` as processes of their own, and an app for them."""
+"""`runstead worker` and `runstead dev` as processes, and an app for them."""
 
 import queue
 import signal
@@ -51,7 +51,7 @@ async def support(ctx, run) -> str:
 
 
 class Program:
-    """A command that stays up. `lines` is what it has told so far, on both streams."""
+    """A command that runs until it is ended. `lines` is its output so far, of both streams."""
 
     def __init__(self, directory: Path, *arguments: str, **settings: str) -> None:
         self.process = subprocess.Popen(
@@ -70,8 +70,8 @@ class Program:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def told(self, words, seconds=20.0):
-        """The first line with these words, once it is there."""
+    def wait_for_line(self, words, seconds=20.0):
+        """Wait for a line with these words, and return the first one."""
 
         def found():
             return next((line for line in self.lines if words in line), None)
@@ -91,7 +91,7 @@ class Program:
 
 
 def children(pid):
-    """The processes that it has started, and those that they have."""
+    """Return the ids of a process's descendants."""
     found = []
     for one in Path("/proc").iterdir():
         if one.name.isdigit():

@@ -1,8 +1,8 @@
-"""A nursery of workers: for each line of its input it forks one, and says its process id.
+"""Forks a worker for each line of its input, and prints the worker's process id.
 
-Each serves `task:twenty`, twenty steps that leave a row each in a database of their own. Everything is imported before
-the first fork, so that a worker is at work within moments. Arguments: the server's URL, the key, the project, the
-database for the rows, how many runs at once, the lease in seconds.
+Each worker serves `task:twenty`: twenty steps that each write a row to another database. Everything is imported before
+the first fork, so that a worker starts fast. Arguments: the server's URL, the key, the project, the database for the
+rows, the concurrency, the lease in seconds.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ app = App()
 
 
 def note(run_id: str, step: int, attempt: int) -> str:
-    """What the step does: a row that only a later try of the same step replaces. It answers what the row says."""
+    """Write the row of a step, which only a later call of the same step replaces, and return its token."""
     token = str(uuid.uuid4())
     with sqlite3.connect(rows, timeout=60) as database:
         database.execute("INSERT INTO tries VALUES (?, ?, ?, ?)", (run_id, step, attempt, token))
@@ -32,7 +32,7 @@ def note(run_id: str, step: int, attempt: int) -> str:
 
 @app.task("twenty")
 async def twenty(ctx: Context) -> list[str]:
-    Path(f"{rows}.{os.getpid()}").touch()  # noqa: ASYNC240 - it says: at work
+    Path(f"{rows}.{os.getpid()}").touch()  # noqa: ASYNC240 - reports that the worker is working
 
     async def step(number: int) -> str:
         async def work() -> str:
@@ -61,7 +61,7 @@ async def serve() -> None:
         ).serve()
 
 
-signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for the workers
 for _ in sys.stdin:
     pid = os.fork()
     if pid == 0:

@@ -1,4 +1,4 @@
-"""Artifacts through the real program: streamed, bounded, and nothing left of what breaks off."""
+"""Artifacts with the real program: streaming, the size limit, and incomplete uploads."""
 
 import hashlib
 import socket
@@ -32,7 +32,7 @@ def memory_kib(server, what="VmHWM"):
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(what))
 
 
-def test_a_large_file_goes_through_without_standing_in_memory(kept, client, tmp_path):
+def test_a_large_file_is_streamed_without_being_held_in_memory(kept, client, tmp_path):
     path = tmp_path / "large.bin"
     with path.open("wb") as file:
         for number in range(24):
@@ -47,7 +47,7 @@ def test_a_large_file_goes_through_without_standing_in_memory(kept, client, tmp_
     assert memory_kib(kept) - before < 12 * 1024
 
 
-def test_what_is_too_large_is_told_so_and_the_connection_lives_on(client):
+def test_an_artifact_that_is_too_large_is_refused_and_the_connection_stays_open(client):
     run = client.create_task_run("task:t").run
     with pytest.raises(RunsteadError) as caught:
         client.store_artifact(run.run_id, "large", b"x" * (24 * MIB + 1))
@@ -55,7 +55,7 @@ def test_what_is_too_large_is_told_so_and_the_connection_lives_on(client):
     assert client.get_run(run.run_id).artifacts == []
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(kept, client, tmp_path):
+def test_an_incomplete_upload_leaves_nothing(kept, client, tmp_path):
     run = client.create_task_run("task:t").run
     host, port = kept.url.removeprefix("http://").split(":")
     head = (
@@ -66,11 +66,11 @@ def test_an_upload_that_breaks_off_leaves_nothing(kept, client, tmp_path):
     with socket.create_connection((host, int(port))) as sock:
         sock.sendall(head.encode() + b"x" * MIB)
         until(lambda: any(incoming.iterdir()), "the upload to begin")
-    until(lambda: not any(incoming.iterdir()), "what was half there to go")
+    until(lambda: not any(incoming.iterdir()), "the incomplete upload to be removed")
     assert client.get_run(run.run_id).artifacts == []
 
 
-def test_they_go_with_their_run_also_where_the_server_died_in_between(kept, client, tmp_path):
+def test_artifacts_are_deleted_with_their_run_also_after_a_crash(kept, client, tmp_path):
     run = client.create_task_run("task:t").run
     client.store_artifact(run.run_id, "a", b"abc")
     client.complete(run.run_id)
@@ -82,7 +82,7 @@ def test_they_go_with_their_run_also_where_the_server_died_in_between(kept, clie
     until(lambda: not any(folder.iterdir()), "the artifacts to be removed", seconds=20)
 
 
-def test_they_are_beside_the_sqlite_file_unless_told_otherwise(server):
+def test_artifacts_are_stored_beside_the_sqlite_file_by_default(server):
     with Client(server.url, KEY, project="default") as client:
         run = client.create_task_run("task:t").run
         client.store_artifact(run.run_id, "a", b"abc")

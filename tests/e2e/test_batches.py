@@ -1,4 +1,4 @@
-"""A server that dies in the middle of calling a batch off, or at the end of one that something follows."""
+"""A server that dies while it cancels a batch, or at the end of a batch with a follow-up run."""
 
 import sqlite3
 import threading
@@ -10,8 +10,8 @@ from tests.support.until import until
 RUN = {"kind": "task", "request": {"target": "task:count"}}
 
 
-def half_cancelled(server, batch_id):
-    """Kill the server once it has begun to call the batch off; how many runs were still alive."""
+def kill_during_cancel(server, batch_id):
+    """Kill the server when it has started to cancel the batch. Return how many runs were not cancelled yet."""
     with closing(sqlite3.connect(f"file:{server.database}?mode=ro", uri=True)) as file:
         marked = "SELECT 1 FROM batches WHERE id = ? AND cancel_requested_at IS NOT NULL"
         until(lambda: file.execute(marked, (batch_id,)).fetchone(), "the mark")
@@ -25,14 +25,14 @@ def cancel(server, batch_id):
         client.cancel_batch(batch_id, "enough")
 
 
-def test_a_cancel_that_a_kill_interrupts_is_brought_to_its_end(new_server):
+def test_a_cancel_that_a_kill_interrupts_is_completed(new_server):
     server = new_server().start()
-    for _ in range(10):  # until one was caught in the middle
+    for _ in range(10):  # until one kill happens during the cancel
         with Client(server.url, server.key, project="default") as client:
             batch_id = client.create_batch([RUN] * 1_000).batch.id
         asking = threading.Thread(target=cancel, args=(server, batch_id))
         asking.start()
-        alive = half_cancelled(server, batch_id)
+        alive = kill_during_cancel(server, batch_id)
         asking.join()
         server.start()
         with Client(server.url, server.key, project="default") as client:
@@ -45,7 +45,7 @@ def test_a_cancel_that_a_kill_interrupts_is_brought_to_its_end(new_server):
     raise AssertionError("every cancel was done before the server was killed")
 
 
-def test_what_follows_a_batch_is_created_once_though_the_server_dies_at_its_end(new_server):
+def test_the_follow_up_run_of_a_batch_is_created_once_although_the_server_dies(new_server):
     server = new_server().start()
     with Client(server.url, server.key, project="default") as client:
         made = client.create_batch([RUN] * 2, on_complete={"target": "task:report"})

@@ -1,4 +1,4 @@
-"""The command line: what it answers, on a store of its own and on one that a server has open."""
+"""The command line, on its own store and on one that a server has open."""
 
 import json
 
@@ -19,7 +19,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def command(server, tmp_path):
-    """Runs a command on the store that the server has open."""
+    """Runs a command on the store of the running server."""
 
     def run(*arguments, **settings):
         settings = {"RUNSTEAD_DATABASE_URL": f"sqlite:///{server.database}"} | settings
@@ -77,7 +77,7 @@ def test_a_project_and_its_key_are_created_beside_the_server_and_work_at_once(co
         assert api.http.get("/projects/default").status_code == 404
 
 
-def test_a_key_has_the_scopes_it_was_given_and_no_more(command, server):
+def test_a_key_has_only_the_given_scopes(command, server):
     scopes = ("--scope", "runs:read", "--scope", "workers")
     key = answer(command("keys", "create", "--project", "default", *scopes, "--json"))
     assert key["scopes"] == ["runs:read", "workers"]
@@ -89,7 +89,7 @@ def test_a_key_has_the_scopes_it_was_given_and_no_more(command, server):
     assert "admin" not in answer(command("keys", "create", "--project", "default", "--json"))["scopes"]
 
 
-def test_without_json_a_key_is_all_that_is_printed(command):
+def test_without_json_only_the_key_is_printed(command):
     code, stdout, _ = command("keys", "create", "--project", "default")
     assert code == 0
     assert stdout.startswith("vf_")
@@ -103,7 +103,7 @@ def test_commands_need_no_server(tmp_path):
     assert answer(runstead("projects", "list", *store, cwd=tmp_path)) == [project]
 
 
-def test_mistakes_are_told_in_one_sentence(command, tmp_path):
+def test_errors_are_reported_in_one_sentence(command, tmp_path):
     command("projects", "create", "twice")
     assert "twice" in refusal(command("projects", "create", "twice"))
     assert "slug" in refusal(command("projects", "create", "Not A Slug"))
@@ -111,9 +111,9 @@ def test_mistakes_are_told_in_one_sentence(command, tmp_path):
     assert "everything" in refusal(command("keys", "create", "--project", "default", "--scope", "everything"))
     elsewhere = ("--database", "sqlite:///no/such/place.db")
     assert "no/such/place.db" in refusal(command("projects", "list", *elsewhere))
-    nobody = ("--url", "http://127.0.0.1:9", "--key", KEY)
-    assert "127.0.0.1" in refusal(command("race", *nobody))
-    assert "127.0.0.1" in refusal(command("bench", *nobody))
+    unreachable = ("--url", "http://127.0.0.1:9", "--key", KEY)
+    assert "127.0.0.1" in refusal(command("race", *unreachable))
+    assert "127.0.0.1" in refusal(command("bench", *unreachable))
 
 
 def test_race_proves_that_every_run_is_completed_exactly_once(command, server):
@@ -127,7 +127,7 @@ def test_race_proves_that_every_run_is_completed_exactly_once(command, server):
         assert word in stdout
 
 
-def test_bench_measures_whole_lifecycles_and_two_floors(command, server):
+def test_bench_measures_lifecycles_and_two_baselines(command, server):
     here = ("--url", server.url, "--key", KEY, "--project", "default", "--concurrency", "4", "--seconds", "1")
     report = answer(command("bench", *here, "--json"))
     assert report["errors"] == {"count": 0, "kinds": []}
@@ -142,7 +142,7 @@ def test_bench_measures_whole_lifecycles_and_two_floors(command, server):
     assert (report["concurrency"], report["url"]) == (4, server.url)
 
 
-def test_a_revoked_key_stops_working_within_moments(command, server):
+def test_a_revoked_key_stops_working_within_3_s(command, server):
     key = answer(command("keys", "create", "--project", "default", "--json"))
     with server.api() as admin, Api(server.url, key["key"]) as api:
         api.project_id()

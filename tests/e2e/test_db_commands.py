@@ -1,4 +1,4 @@
-"""`runstead db …`: on stores of its own, and on one that a server has open."""
+"""`runstead db …`, on its own stores and on one that a server has open."""
 
 import json
 import sqlite3
@@ -19,7 +19,7 @@ def answer(done):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """With a few runs, of which some have ended."""
+    """A server with a few runs, some of them ended."""
     directory = tmp_path_factory.mktemp("db")
     server = Server(directory, directory / "runstead.db").start()
     with server.api() as api:
@@ -42,13 +42,13 @@ def command(tmp_path):
 
 
 def copied(server, path):
-    """The server's store as it stands, as a file of its own."""
+    """Copy the server's store to another file."""
     with closing(sqlite3.connect(server.database)) as source, closing(sqlite3.connect(path)) as target:
         source.backup(target)
     return path
 
 
-def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(command, tmp_path):
+def test_migrate_reports_what_it_applied_and_then_up_to_date(command, tmp_path):
     code, stdout, _ = command("migrate", database=tmp_path / "new.db")
     assert code == 0
     assert stdout.startswith("applied 0001_the_spine\n")
@@ -56,12 +56,12 @@ def test_migrate_says_what_it_applied_and_then_that_nothing_is_left(command, tmp
     assert answer(command("migrate", "--json", database=tmp_path / "new.db")) == {"applied": []}
 
 
-def test_check_finds_a_store_sound_that_a_server_has_open(command, server):
+def test_check_finds_no_violation_in_a_store_that_a_server_has_open(command, server):
     assert command("check", database=server.database) == (0, "5 runs, no violation\n", "")
     assert answer(command("check", "--json", database=server.database)) == {"runs": 5, "violations": []}
 
 
-def test_check_tells_of_damage_in_a_sentence_and_exits_with_1(command, server, tmp_path):
+def test_check_reports_damage_in_a_sentence_and_exits_with_1(command, server, tmp_path):
     path = copied(server, tmp_path / "damaged.db")
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -71,15 +71,15 @@ def test_check_tells_of_damage_in_a_sentence_and_exits_with_1(command, server, t
     assert (code, stderr) == (1, "")
     assert "Run run-3 should have the events 1 to 3, but has 2 event(s)" in stdout
     code, stdout, _ = command("check", "--json", database=path)
-    told = json.loads(stdout)["violations"]
+    violations = json.loads(stdout)["violations"]
     assert code == 1
-    assert {(one["rule"], one["run_id"]) for one in told} == {
+    assert {(one["rule"], one["run_id"]) for one in violations} == {
         ("events_are_gapless", "run-3"),
         ("external_sequence_counts_external_events", "run-3"),
     }
 
 
-def test_check_makes_and_migrates_nothing(command, tmp_path):
+def test_check_creates_and_migrates_nothing(command, tmp_path):
     code, _, stderr = command("check", database=tmp_path / "none.db")
     assert (code, "there is no database" in stderr) == (1, True)
     assert not (tmp_path / "none.db").exists()
@@ -91,7 +91,7 @@ def test_check_makes_and_migrates_nothing(command, tmp_path):
     assert (code, "run `runstead db migrate`" in stderr) == (1, True)
 
 
-def test_copy_moves_a_store_and_proves_it(server, tmp_path, databases):
+def test_copy_moves_a_store_and_compares_it(server, tmp_path, databases):
     source = copied(server, tmp_path / "source.db")
     name = databases.lease()
     target = databases.server.url(name)
@@ -112,7 +112,7 @@ def test_copy_moves_a_store_and_proves_it(server, tmp_path, databases):
     databases.give_back(name)
 
 
-def test_copy_goes_on_where_it_was_killed(server, tmp_path):
+def test_a_killed_copy_is_resumed(server, tmp_path):
     source, target = copied(server, tmp_path / "source.db"), tmp_path / "target.db"
     with closing(sqlite3.connect(source)) as connection, connection:  # a log that takes a while
         connection.execute(
@@ -152,10 +152,10 @@ def test_copy_refuses_a_source_that_is_written_to(server, tmp_path):
     assert (code, "stop the server first" in stderr) == (1, True)
 
 
-def test_stats_tell_how_large_a_store_is(command, server):
-    told = answer(command("stats", "--json", database=server.database))
-    assert (told["engine"], told["runs"]) == ("sqlite", {"completed": 2, "pending": 3})
-    [runs] = [table for table in told["tables"] if table["name"] == "runs"]
+def test_stats_show_the_size_of_a_store(command, server):
+    stats = answer(command("stats", "--json", database=server.database))
+    assert (stats["engine"], stats["runs"]) == ("sqlite", {"completed": 2, "pending": 3})
+    [runs] = [table for table in stats["tables"] if table["name"] == "runs"]
     assert (runs["rows"], runs["part_of"]) == (5, None)
     code, stdout, _ = command("stats", database=server.database)
     assert code == 0

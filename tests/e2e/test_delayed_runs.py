@@ -1,4 +1,4 @@
-"""A run that may not be claimed yet: a claim that waits gets it when its time has come, not at some later look."""
+"""Delayed runs: a claim that waits gets a run when its time has come, and not at a later poll."""
 
 import statistics
 from datetime import UTC, datetime, timedelta

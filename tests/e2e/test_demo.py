@@ -1,4 +1,4 @@
-"""The demo as a process: what it shows, that it would notice what is wrong, and that it leaves nothing behind."""
+"""The demo as a process: its output, its checks, and that it ends all its processes."""
 
 import importlib
 import json
@@ -24,7 +24,7 @@ NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
 
 @pytest.fixture
 def demo(monkeypatch):
-    """The demo's modules, by name, for this test alone."""
+    """Imports a module of the demo by name, for this test only."""
     monkeypatch.syspath_prepend(DEMO)
     yield importlib.import_module
     for path in DEMO.glob("*.py"):
@@ -38,7 +38,7 @@ def checks(demo):
 
 @contextmanager
 def playing():
-    """The demo, and its output as far as it was asked for."""
+    """The running demo. A test reads its output."""
     with subprocess.Popen(COMMAND, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             yield process
@@ -49,7 +49,7 @@ def playing():
 
 
 def until(process, text):
-    """What it prints up to a line with this text."""
+    """Return the output up to a line with this text."""
     lines = []
     for line in process.stdout:
         lines.append(line)
@@ -108,7 +108,7 @@ def test_the_demo_shows_four_runs_and_exits_0():
 
 
 @pytest.mark.timeout(60)
-def test_the_demo_stays_up_for_who_wants_to_look_at_its_runs(monkeypatch):
+def test_the_demo_stays_up_to_look_at_its_runs(monkeypatch):
     monkeypatch.setenv("RUNSTEAD_DEMO_STAYS", "1")
     with playing() as process:
         shown = until(process, "Ctrl-C ends the server")
@@ -138,7 +138,7 @@ def test_an_interrupted_demo_ends_its_processes(number):
     assert not any(map(alive, children.values()))
 
 
-def test_a_process_that_dies_too_early_is_told_with_what_it_said_and_exits_1():
+def test_a_process_that_dies_too_early_is_reported_with_its_stderr_and_exits_1():
     with playing() as process:
         output = until(process, "3 of 4")
         children = pids(output)
@@ -174,45 +174,45 @@ def wrong(found):
     return [check.what for check in found if not check.ok]
 
 
-STORY = [event(1, "RUN_STARTED"), event(2), event(3, "RUN_FINISHED")]
+EVENTS = [event(1, "RUN_STARTED"), event(2), event(3, "RUN_FINISHED")]
 GOOD = run(latest_event_id=3)
 
 
 def test_a_run_that_ended_well_is_as_expected(checks):
     assert (
-        wrong(checks.lifecycle(ended(checks, GOOD, STORY, ["completed"]), "completed", ["completed"])) == []
+        wrong(checks.lifecycle(ended(checks, GOOD, EVENTS, ["completed"]), "completed", ["completed"])) == []
     )
 
 
 @pytest.mark.parametrize(
     ("final", "events", "outcomes", "noticed"),
     [
-        (run("failed", latest_event_id=3), STORY, ["completed"], ["status"]),
-        (GOOD, STORY, ["lease_expired", "completed"], ["attempts"]),
+        (run("failed", latest_event_id=3), EVENTS, ["completed"], ["status"]),
+        (GOOD, EVENTS, ["lease_expired", "completed"], ["attempts"]),
         (
             GOOD,
-            [STORY[0], STORY[2]],
+            [EVENTS[0], EVENTS[2]],
             ["completed"],
-            ["without a gap", "counts", "one terminal", "stored log"],
+            ["without a gap", "counts", "one terminal", "the stored log"],
         ),
-        (run(latest_event_id=4), STORY, ["completed"], ["counts"]),
-        (GOOD, STORY[:2], ["completed"], ["counts", "one terminal", "stored log"]),
+        (run(latest_event_id=4), EVENTS, ["completed"], ["counts"]),
+        (GOOD, EVENTS[:2], ["completed"], ["counts", "one terminal", "the stored log"]),
         (
             run(latest_event_id=4),
-            [*STORY, event(4, "RUN_ERROR")],
+            [*EVENTS, event(4, "RUN_ERROR")],
             ["completed"],
-            ["one terminal", "stored log"],
+            ["one terminal", "the stored log"],
         ),
-        (GOOD, [], ["completed"], ["counts", "one terminal", "stored log"]),
+        (GOOD, [], ["completed"], ["counts", "one terminal", "the stored log"]),
     ],
 )
 def test_what_is_wrong_with_a_final_run_is_noticed(checks, final, events, outcomes, noticed):
-    found = checks.lifecycle(ended(checks, final, events, outcomes, STORY), "completed", ["completed"])
+    found = checks.lifecycle(ended(checks, final, events, outcomes, EVENTS), "completed", ["completed"])
     assert len(wrong(found)) == len(noticed)
     assert all(part in what for part, what in zip(noticed, wrong(found), strict=True))
 
 
-def test_a_failed_check_says_what_was_expected_and_what_was(checks):
+def test_a_failed_check_shows_the_expected_and_the_actual_value(checks):
     assert str(checks.Check("status", "completed", "failed")) == (
         "status: expected completed, but it was failed"
     )
@@ -221,7 +221,7 @@ def test_a_failed_check_says_what_was_expected_and_what_was(checks):
 async def test_one_failed_check_is_shown_and_makes_the_demo_exit_1(demo, checks, monkeypatch, capsys):
     async def play(terminal, folder, _):
         final = run("failed", latest_event_id=3)
-        found = ended(checks, final, STORY, ["completed"])
+        found = ended(checks, final, EVENTS, ["completed"])
         terminal.checks(checks.lifecycle(found, "completed", ["completed"]))
 
     program = demo("demo")
@@ -242,7 +242,7 @@ def test_a_worker_that_did_not_stop_by_itself_is_noticed(checks, stopped_s, noti
         error=RunError(message="Run cancelled", code="CANCELLED"),
         cancellation=Cancellation(requested_at=NOW, reason="why", stopped_at=at),
     )
-    found = checks.cancelled(ended(checks, final, STORY, ["cancelled"]), "why", 5)
+    found = checks.cancelled(ended(checks, final, EVENTS, ["cancelled"]), "why", 5)
     assert len(wrong(found)) == noticed
 
 
@@ -252,7 +252,7 @@ def test_a_worker_that_did_not_stop_by_itself_is_noticed(checks, stopped_s, noti
         ([(1, 1), (2, 1), (3, 2), (4, 2)], 2, []),
         ([(1, 1), (2, 1), (2, 2), (3, 2), (4, 2)], 2, ["every block was counted once"]),
         ([(1, 1), (2, 1), (3, 2), (4, 2)], 0, ["output"]),
-        ([(1, 2), (2, 2), (3, 2), (4, 2)], None, ["both attempts told something"]),
+        ([(1, 2), (2, 2), (3, 2), (4, 2)], None, ["both attempts emitted events"]),
     ],
 )
 def test_a_takeover_that_repeats_or_skips_work_is_noticed(checks, blocks, resumed_from, noticed):

@@ -1,4 +1,4 @@
-"""`runstead dev`, the real one."""
+"""`runstead dev` as a process."""
 
 import signal
 import socket
@@ -19,13 +19,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def dev(folder):
-    """dev(): `runstead dev jobs:app`, once its worker serves."""
+    """dev() starts `runstead dev jobs:app`, and returns when its worker serves."""
     made = []
 
     def start():
         program = Program(folder, "dev", "jobs:app", "--port", "0")
         made.append(program)
-        program.told("serves task:count")
+        program.wait_for_line("serves task:count")
         return program
 
     yield start
@@ -34,11 +34,11 @@ def dev(folder):
 
 
 def connection(program):
-    words = program.told("export RUNSTEAD_URL=").replace("=", " ").split()
+    words = program.wait_for_line("export RUNSTEAD_URL=").replace("=", " ").split()
     return words[2], words[4]
 
 
-def test_dev_serves_and_starts_its_worker_anew_and_ctrl_c_ends_all_of_it(dev, folder):
+def test_dev_serves_and_restarts_its_worker_and_ctrl_c_ends_both(dev, folder):
     program = dev()
     url, key = connection(program)
     with Client(url, key, project="default") as client:
@@ -53,20 +53,20 @@ def test_dev_serves_and_starts_its_worker_anew_and_ctrl_c_ends_all_of_it(dev, fo
     below = children(program.process.pid)
     assert len(below) == 2
     program.signal(signal.SIGINT)
-    program.told("Stopping")
+    program.wait_for_line("Stopping")
     program.signal(signal.SIGINT)
     assert program.ended() == 0
     assert not any(map(lives, below))
     assert (folder / ".runstead" / "key").stat().st_mode & 0o077 == 0
 
-    again = dev()  # the same key, and what was given back goes on at once
+    again = dev()  # the same key, and the released run continues at once
     url, same = connection(again)
     assert same == key
     with Client(url, key, project="default") as client:
         until(lambda: client.get_run(long.run_id).attempt == 2, "the next attempt")
 
 
-def test_no_process_is_left_behind_by_a_dev_that_was_killed(dev):
+def test_a_killed_dev_leaves_no_process(dev):
     program = dev()
     below = children(program.process.pid)
     assert len(below) == 2
@@ -74,9 +74,9 @@ def test_no_process_is_left_behind_by_a_dev_that_was_killed(dev):
     until(lambda: not any(map(lives, below)), "the end of the server and the worker")
 
 
-def test_a_port_that_is_taken_ends_it_with_a_sentence(folder):
+def test_a_port_in_use_ends_dev_with_a_sentence(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         program = Program(folder, "dev", "jobs:app", "--port", str(taken.getsockname()[1]))
         assert program.ended() == 1
-        program.told("cannot listen on 127.0.0.1 port")
-        program.told("the server has ended by itself")
+        program.wait_for_line("cannot listen on 127.0.0.1 port")
+        program.wait_for_line("the server ended: see its output above")

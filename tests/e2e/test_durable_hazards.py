@@ -1,4 +1,4 @@
-"""What befalls a durable run between a real server and its workers, one hazard each: every step once, the output right."""
+"""Hazards of a durable run with a real server and workers. In each, every step runs once and the output is right."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ KEY = "vf_hazards_" + "0123456789abcdef" * 3
 
 
 class Cut(httpx2.AsyncBaseTransport):
-    """A network that loses requests and answers: of each six, the third never arrives, the fifth is never answered."""
+    """A network that loses requests and answers: of each six, the third is not sent, and the fifth gets no answer."""
 
     def __init__(self):
         self.inner, self.count, self.lost = httpx2.AsyncHTTPTransport(), 0, 0
@@ -40,8 +40,8 @@ class Cut(httpx2.AsyncBaseTransport):
         await self.inner.aclose()
 
 
-class Place:
-    """A server on SQLite that can be stopped and started again at its address, and workers for its runs."""
+class Deployment:
+    """A server on SQLite that can be restarted at the same address, and workers."""
 
     def __init__(self, directory):
         with socket.socket() as probe:
@@ -86,8 +86,8 @@ class Place:
 
 
 @pytest.fixture
-async def place(tmp_path):
-    made = Place(tmp_path)
+async def deployment(tmp_path):
+    made = Deployment(tmp_path)
     await made.start()
     yield made
     await made.stop()
@@ -95,13 +95,13 @@ async def place(tmp_path):
 
 async def ended(client, run_id):
     async with asyncio.timeout(30):
-        while not (run := await client.get_run(run_id)).terminal:  # noqa: ASYNC110 - the store's to know
+        while not (run := await client.get_run(run_id)).terminal:  # noqa: ASYNC110 - the state is in the store
             await asyncio.sleep(0.05)
     return run
 
 
 def walk(steps, pause_s=0.01):
-    """An app, what its steps did, and an event for each step that is at work."""
+    """Return an app, the counts of its steps' effects, an event for each running step, and the right output."""
     app, done, at_work = App(), Counter(), [asyncio.Event() for _ in range(steps)]
 
     @app.task("index")
@@ -128,10 +128,10 @@ def walk(steps, pause_s=0.01):
     return app, done, at_work, right
 
 
-async def test_the_connection_is_cut_again_and_again(place):
+async def test_the_connection_is_cut_repeatedly(deployment):
     app, done, _, right = walk(8)
     cut = Cut()
-    async with place.client() as client, place.worker(app, transport=cut):
+    async with deployment.client() as client, deployment.worker(app, transport=cut):
         run = (await client.create_task_run("task:walk")).run
         run = await ended(client, run.run_id)
         assert (run.status, run.output) == ("completed", right), run.error
@@ -140,23 +140,23 @@ async def test_the_connection_is_cut_again_and_again(place):
     assert set(done.values()) == {1}
 
 
-async def test_the_server_is_restarted_in_the_midst_of_a_step_and_of_a_wait(place):
+async def test_the_server_is_restarted_during_a_step_and_during_a_wait(deployment):
     app, done, at_work, right = walk(6, pause_s=0.1)
-    async with place.client() as client, place.worker(app):
+    async with deployment.client() as client, deployment.worker(app):
         run = (await client.create_task_run("task:walk")).run
         await at_work[1].wait()
-        await place.stop()
-        await place.start()
-        while (await client.get_run(run.run_id)).status != "waiting":  # noqa: ASYNC110 - the store's to know
+        await deployment.stop()
+        await deployment.start()
+        while (await client.get_run(run.run_id)).status != "waiting":  # noqa: ASYNC110 - the state is in the store
             await asyncio.sleep(0.02)
-        await place.stop()
-        await place.start()
+        await deployment.stop()
+        await deployment.start()
         run = await ended(client, run.run_id)
     assert (run.status, run.output) == ("completed", right), run.error
     assert set(done.values()) == {1}
 
 
-async def test_two_workers_race_for_many_runs(place):
+async def test_two_workers_race_for_many_runs(deployment):
     app, calls = App(), Counter()
 
     @app.task("race", retries=1)
@@ -169,14 +169,19 @@ async def test_two_workers_race_for_many_runs(place):
         await ctx.step("first", work)
         return await ctx.step("second", work)
 
-    async with place.client() as client, place.worker(app), place.worker(app), place.worker(app):
+    async with (
+        deployment.client() as client,
+        deployment.worker(app),
+        deployment.worker(app),
+        deployment.worker(app),
+    ):
         runs = [(await client.create_task_run("task:race", config={"n": n})).run for n in range(12)]
         assert [(await ended(client, run.run_id)).output for run in runs] == list(range(12))
     assert calls == dict.fromkeys(range(12), 2)
 
 
-async def test_a_worker_that_lost_its_lease_stops_and_what_it_does_late_counts_for_nothing(place):
-    """Its handler even swallows the cancellation: it can neither keep a step nor end the run."""
+async def test_a_worker_that_lost_its_lease_stops_and_its_late_writes_are_refused(deployment):
+    """Its handler ignores the cancellation. It can neither finish a step nor end the run."""
     app, calls, late = App(), [], asyncio.Event()
 
     @app.task("stubborn")
@@ -197,9 +202,9 @@ async def test_a_worker_that_lost_its_lease_stops_and_what_it_does_late_counts_f
         await ctx.step("kept", kept)
         return await ctx.step("slow", slow)
 
-    async with place.client() as client, place.worker(app):
+    async with deployment.client() as client, deployment.worker(app):
         run = (await client.create_task_run("task:stubborn")).run
-        while ("slow", 1) not in calls:  # noqa: ASYNC110 - a list tells of nothing
+        while ("slow", 1) not in calls:  # noqa: ASYNC110 - a list has no event
             await asyncio.sleep(0.01)
         held = await client.get_run(run.run_id)
         await client.release(held.lease_owner, run.run_id, retry_after_seconds=0, attempt=1)
@@ -212,12 +217,12 @@ async def test_a_worker_that_lost_its_lease_stops_and_what_it_does_late_counts_f
     assert [event.payload["result"] for event in log] == ["kept", "of attempt 2"]
 
 
-async def test_a_parent_goes_on_when_its_child_has_ended_and_not_at_the_referees_next_tick(
-    place, monkeypatch
+async def test_a_parent_continues_when_its_child_has_ended_and_not_at_the_next_tick_of_the_deadlines(
+    deployment, monkeypatch
 ):
-    await place.stop()
+    await deployment.stop()
     monkeypatch.setattr(limits, "deadlines_tick_s", 3_600.0)
-    await place.start()
+    await deployment.start()
     app = App()
 
     @app.task("child")
@@ -229,7 +234,7 @@ async def test_a_parent_goes_on_when_its_child_has_ended_and_not_at_the_referees
     async def parent(ctx: Context) -> int:
         return sum([(await (await ctx.spawn("task:child")).result()).output for _ in range(10)])
 
-    async with place.client() as client, place.worker(app):
+    async with deployment.client() as client, deployment.worker(app):
         run = (await client.create_task_run("task:parent")).run
         run = await ended(client, run.run_id)
         attempts = (await client.attempts(run.run_id)).data

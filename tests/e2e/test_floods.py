@@ -1,4 +1,4 @@
-"""Clients that would bring the whole program to a halt, from processes of their own."""
+"""Clients that try to block the whole server, in other processes."""
 
 import http.client
 import resource
@@ -26,7 +26,7 @@ while left > 0:
 """
 
 
-def test_sixty_mebibytes_of_header_delay_nobody(server):
+def test_sixty_mebibytes_of_headers_delay_no_other_caller(server):
     url = httpx2.URL(server.url)
     caller = http.client.HTTPConnection(url.host, url.port, timeout=60)
 
@@ -37,7 +37,7 @@ def test_sixty_mebibytes_of_header_delay_nobody(server):
         return time.perf_counter() - began
 
     def longest():
-        """The longest answer while four such headers are sent at once."""
+        """Return the longest time of an answer while four such headers are sent at once."""
         attack = [sys.executable, "-c", HEADER, url.host, str(url.port)]
         attackers = [subprocess.Popen(attack) for _ in range(4)]
         worst = 0.0
@@ -46,11 +46,11 @@ def test_sixty_mebibytes_of_header_delay_nobody(server):
         return worst
 
     quiet = statistics.median(took() for _ in range(300))
-    # Seconds, when every such header was parsed to its end. The best of three: the machine has other things to do.
+    # It would take seconds if such headers were parsed to their end. The best of three, because the machine is busy.
     assert min(longest() for _ in range(3)) < 500 * quiet
 
 
-def test_silent_connections_that_take_every_file_lock_nobody_out(new_server):
+def test_silent_connections_that_use_every_file_lock_no_client_out(new_server):
     def few_files():
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 

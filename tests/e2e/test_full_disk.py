@@ -1,4 +1,4 @@
-"""The disk is full: writes are refused, reads go on, nothing is lost, and all is well once there is room again."""
+"""A full disk: writes are refused, reads are answered, nothing is lost, and writes succeed when there is space again."""
 
 import subprocess
 import time
@@ -9,7 +9,7 @@ import pytest
 from tests.support.server import PROGRAM, environment, note
 from tests.support.until import until
 
-from .acknowledged import Ledger
+from .acknowledged import WriteRecorder
 from .disk import Quota, Tmpfs, heed_permissions
 from .integrity import check_whole, intact
 
@@ -28,7 +28,7 @@ def disk(request, tmp_path):
 
 
 def fill(api, project_id):
-    """Append until it is refused: the runs with the number of acknowledged events of each, and the refusal."""
+    """Append until a write is refused. Return the runs with their numbers of acknowledged events, and the refusal."""
     runs = {}
     for run in range(100):
         run_id = f"filling-{run}"
@@ -58,7 +58,7 @@ def unavailable(answer):
     return True
 
 
-def test_a_full_disk_refuses_writes_loses_nothing_and_recovers_by_itself(disk, new_server):
+def test_a_full_disk_refuses_writes_loses_nothing_and_recovers(disk, new_server):
     if not disk.mounted:
         pytest.skip("mounting takes root; the quota stands in for it")
     server = new_server(directory=disk.directory, preexec=disk.preexec).start()
@@ -69,7 +69,7 @@ def test_a_full_disk_refuses_writes_loses_nothing_and_recovers_by_itself(disk, n
         assert sum(runs.values()) > 20
         big = [note(0, text="x" * 200_000) for _ in range(10)]
         first = next(iter(runs))
-        for _ in range(20):  # and it goes on being refused, each time at once
+        for _ in range(20):  # later writes are refused too, each at once
             began = time.perf_counter()
             assert unavailable(api.http.post(f"/runs/{first}/events", json={"events": big}))
             assert time.perf_counter() - began < 2
@@ -90,7 +90,7 @@ def test_a_full_disk_refuses_writes_loses_nothing_and_recovers_by_itself(disk, n
         until(lambda: api.http.get("/readyz").status_code == 200, "the store to be ready again")
         api.append(first, big)
         assert api.complete(first)["completed"] is True
-        Ledger(server, project_id, "after").stop().check(check_whole(server.database))
+        WriteRecorder(server, project_id, "after").stop().check(check_whole(server.database))
 
     stored = check_whole(server.database)
     assert {run_id: len(stored[run_id]["events"]) for run_id in runs} == runs | {first: runs[first] + 11}
@@ -102,12 +102,12 @@ def test_a_full_disk_refuses_writes_loses_nothing_and_recovers_by_itself(disk, n
 
 
 def use_up_the_rest(api):
-    """Small writes may still find a place behind the last commit: until not even the smallest one does."""
+    """Write until the disk is full to the last page: small writes may still find space after the last commit."""
     until(lambda: api.http.get("/readyz").status_code == 503, "the disk to be full to the last page")
 
 
 @pytest.mark.parametrize("name", ["runstead.db", "new.db"])
-def test_a_place_that_cannot_be_written_to_is_refused_clearly(tmp_path, new_server, name):
+def test_a_directory_that_is_not_writable_is_refused_with_a_sentence(tmp_path, new_server, name):
     folder = tmp_path / "archive"
     folder.mkdir()
     server = new_server(directory=folder).start()

@@ -1,4 +1,4 @@
-"""SIGKILL under load: nothing that was acknowledged is lost, and nothing is stored half."""
+"""SIGKILL under load: no acknowledged write is lost, and no write is stored partly."""
 
 import random
 
@@ -6,39 +6,39 @@ import pytest
 
 from tests.support.until import until
 
-from .acknowledged import Ledger
+from .acknowledged import WriteRecorder
 from .integrity import check_whole, intact
 
 KILLS = 10
 
 
 @pytest.mark.timeout(100)
-def test_the_server_is_killed_under_load_again_and_again_and_loses_nothing(new_server):
+def test_a_server_that_is_killed_under_load_ten_times_loses_nothing(new_server):
     server = new_server().start()
     with server.api() as api:
         project_id = api.project_id()
     dice = random.Random(8720)
-    ledgers = []
+    recorders = []
     for kill in range(KILLS):
-        ledger = Ledger(server, project_id, f"kill-{kill}", writers=6)
-        ledgers.append(ledger)
+        recorder = WriteRecorder(server, project_id, f"kill-{kill}", writers=6)
+        recorders.append(recorder)
         enough = dice.randint(10, 120)
-        until(lambda: ledger.acknowledged >= enough, "runs completed under load")  # noqa: B023
+        until(lambda: recorder.acknowledged >= enough, "runs completed under load")  # noqa: B023
         server.kill()
-        ledger.ended()
+        recorder.ended()
         server.start()
         stored = check_whole(server.database)
-        for each in ledgers:
+        for each in recorders:
             each.check(stored)
         with server.api() as api:
-            doubtful = [entry for entry in ledger.entries if entry.doubtful]
-            for entry in (*doubtful, *dice.sample(ledger.entries, 5)):
+            doubtful = [entry for entry in recorder.entries if entry.doubtful]
+            for entry in (*doubtful, *dice.sample(recorder.entries, 5)):
                 agrees_over_http(api, entry, stored.get(entry.run_id))
             api.complete(api.create(project_id)["run_id"])
     assert intact(server.database)
-    assert sum(ledger.acknowledged for ledger in ledgers) > KILLS * 5
-    assert not any(ledger.refusals for ledger in ledgers)
-    doubts = {entry.doubtful for ledger in ledgers for entry in ledger.entries}
+    assert sum(recorder.acknowledged for recorder in recorders) > KILLS * 5
+    assert not any(recorder.refusals for recorder in recorders)
+    doubts = {entry.doubtful for recorder in recorders for entry in recorder.entries}
     print(f"{len(stored)} runs; killed during: {sorted(filter(None, doubts))}")  # noqa: T201 - shown by -rP
 
 

@@ -1,4 +1,4 @@
-"""Two servers over one PostgreSQL: one of them leads, and when it goes, in whatever way, the other one does."""
+"""Two servers over one PostgreSQL: one of them leads, and when it ends, in any way, the other one does."""
 
 import signal
 import time
@@ -12,7 +12,7 @@ REPLACED_S = 10
 
 @pytest.fixture
 def replicas(two_servers):
-    """(the leader, the other), each a server and an API of it."""
+    """(the leader, the other server), each with a client."""
     servers, apis = two_servers
     until(lambda: any(leads(api) for api in apis), "a leader")
     return sorted(zip(servers, apis, strict=True), key=lambda pair: not leads(pair[1]))
@@ -29,11 +29,11 @@ def metric(api, name):
 
 def claimed(api, *, lease_s=5):
     run_id = api.create(api.project_id())["run_id"]
-    assert api.claim(api.register("doomed"), lease_s=lease_s)["run_id"] == run_id
+    assert api.claim(api.register("dying"), lease_s=lease_s)["run_id"] == run_id
     return run_id
 
 
-def test_a_leader_that_is_killed_is_replaced_and_its_loops_go_on(replicas):
+def test_a_killed_leader_is_replaced_and_its_loops_continue(replicas):
     (leader, _), (_, api) = replicas
     term = api.get("/readyz")["term"]
     assert not leads(api)
@@ -55,7 +55,7 @@ def test_a_leader_that_stops_hands_over_at_once(replicas):
     assert leader.ended() == 0
 
 
-def test_a_leader_that_stood_still_leads_no_more_when_it_goes_on(replicas):
+def test_a_leader_that_was_stopped_no_longer_leads_when_it_continues(replicas):
     (leader, stopped), (_, api) = replicas
     term = api.get("/readyz")["term"]
     leader.signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A worker process is killed half-way through its runs: another finishes them, and the dead one cannot disturb it."""
+"""A worker process is killed during its runs: another worker finishes them, and late writes of the dead one are refused."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def moment(text):
 
 @pytest.fixture(scope="module")
 def loss(tmp_path_factory):
-    """A server, and two runs whose worker was killed: `retried` has an attempt left, `last` has none."""
+    """A server, and two runs whose worker was killed: `retried` has an attempt left, `last` has no attempt left."""
     directory = tmp_path_factory.mktemp("lost-worker")
     server = Server(directory, directory / "runstead.db").start()
     worker = None
@@ -42,7 +42,7 @@ def loss(tmp_path_factory):
                     server.url,
                     server.key,
                     PROJECT,
-                    "doomed",
+                    "dying",
                     str(LEASE_S),
                     *TARGETS,
                 ],
@@ -62,7 +62,7 @@ def loss(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def second_attempt(loss):
-    """The second worker's claim, as soon as it gets one."""
+    """The second worker's claim, as soon as the run can be claimed."""
     api, run_id = loss.api, loss.retried.run_id
     assert api.run(run_id)["status"] == "running"
     successor = api.register("successor")
@@ -80,7 +80,7 @@ def test_another_worker_gets_the_run_after_the_lease_and_a_backoff(loss, second_
     assert LEASE_S <= moment(first["ended_at"]) - moment(first["started_at"]) < LEASE_S + 3
     assert (second["attempt"], second["outcome"]) == (2, "running")
     assert second["lease_owner"] == second_attempt["worker_id"]
-    # One second with jitter over its upper half; a long poll finds what became due within another second.
+    # The backoff is 0.5 to 1 s. A long poll finds the due run within another second.
     assert 0.5 <= moment(second["started_at"]) - moment(first["ended_at"]) < 3
 
 
@@ -100,7 +100,7 @@ def late_writes(api, held):
     yield api.http.post(f"{run}/heartbeats", json=heartbeat)
 
 
-def test_the_dead_workers_late_writes_are_refused_and_the_second_attempt_completes(loss, second_attempt):
+def test_late_writes_of_the_dead_worker_are_refused_and_the_second_attempt_completes(loss, second_attempt):
     api, run_id = loss.api, loss.retried.run_id
     answers = list(late_writes(api, loss.retried))
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
@@ -124,7 +124,7 @@ def test_the_dead_workers_late_writes_are_refused_and_the_second_attempt_complet
     assert api.run(run_id) == run
 
 
-def test_a_run_without_another_attempt_fails_and_says_why(loss):
+def test_a_run_without_attempts_left_fails_with_a_reason(loss):
     api, held = loss.api, loss.last
     run = until(
         lambda: (found := api.run(held.run_id))["status"] != "running" and found,

@@ -1,5 +1,6 @@
-"""Two and four servers over one PostgreSQL, under `runstead race` and `runstead bench` spread over all of them: one winner
-each, no run claimed twice, and whoever follows at any of them sees every event once.
+"""Two and four servers over one PostgreSQL, with `runstead race` and `runstead bench` over all of them.
+
+Each run has one winner, no run is claimed twice, and each follower of any server sees every event once.
 """
 
 import json
@@ -16,7 +17,7 @@ EVENTS = 60
 
 @pytest.fixture(scope="module")
 def servers(databases, tmp_path_factory):
-    """Four of them."""
+    """Four servers."""
     name = databases.lease()
     made = []
     try:
@@ -50,7 +51,7 @@ def test_a_race_over_all_has_one_winner_for_each_run(replicas, tmp_path):
 
 
 def test_under_a_bench_over_all_no_run_is_claimed_twice_and_none_is_left(replicas, tmp_path):
-    """A run that two callers held would refuse one of them: bench counts that as an error."""
+    """If two callers claimed the same run, the server would refuse one of them, and bench would count an error."""
     options = BenchOptions(
         urls=tuple(each.url for each in replicas),
         key=KEY,
@@ -72,8 +73,8 @@ def test_under_a_bench_over_all_no_run_is_claimed_twice_and_none_is_left(replica
         assert left == []
 
 
-def test_claims_at_all_of_them_at_once_give_every_run_to_one_worker(replicas):
-    """Each replica claims until nothing is left; the runs were created at another one."""
+def test_concurrent_claims_at_all_replicas_give_every_run_to_one_worker(replicas):
+    """Each replica claims until no run is left. The runs were created at one replica."""
     target = f"task:shared-{len(replicas)}"
     with replicas[0].api() as api:
         project_id = api.project_id()
@@ -98,8 +99,8 @@ def test_claims_at_all_of_them_at_once_give_every_run_to_one_worker(replicas):
     assert sorted(claimed) == sorted(made)
 
 
-def test_followers_at_all_of_them_see_every_event_once(replicas):
-    """What is appended, at one replica after the other, is seen at each: every event, once, in its order, to the end."""
+def test_followers_at_all_replicas_see_every_event_once(replicas):
+    """Events are appended at all replicas in turn. Followers of each replica see every event once, in order, to the end."""
     with replicas[0].api() as api:
         run_id = api.create(api.project_id())["run_id"]
     seen = [[] for _ in range(2 * len(replicas))]

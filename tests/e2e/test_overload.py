@@ -1,4 +1,4 @@
-"""More writes than the store can take: some are refused at once, none waits without end, none is lost."""
+"""More writes than the store can accept: some are refused at once, none waits without end, and none is lost."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from .integrity import check_whole
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """How many seconds the store waits for a lock: fewer than usual."""
+    """Shorten the time that the store waits for a lock. Return it in seconds."""
     seconds = 0.5
     connect = sqlite_store.connect
 
@@ -36,7 +36,7 @@ def impatient(monkeypatch):
 
 @pytest.fixture
 async def served(tmp_path):
-    """The program as an object in this process, so that its limits can be made small."""
+    """The program as an object in this process, so that tests can lower its limits."""
     path = tmp_path / "runstead.db"
     main = Main(Settings(port=0, database_url=f"sqlite:///{path}", bootstrap_key=KEY), out=io.StringIO())
     serving = asyncio.ensure_future(main.run())
@@ -69,14 +69,14 @@ class Calls:
 
 @asynccontextmanager
 async def store_locked(path):
-    """Somebody else writes to the file, for as long as the block takes: an operator's shell, a backup."""
+    """Lock the file during the block, as another process does: an operator's shell, a backup."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
         other.execute("ROLLBACK")
 
 
-async def test_past_the_queues_limit_a_write_is_refused_at_once_and_the_others_are_stored(
+async def test_above_the_queues_limit_a_write_is_refused_at_once_and_the_others_are_stored(
     served, monkeypatch
 ):
     monkeypatch.setattr(limits, "writer_queue_max", 8)
@@ -102,8 +102,8 @@ def refused(answer, code):
     assert int(answer.headers["retry-after"]) >= 1
 
 
-async def test_while_somebody_else_locks_the_file_nobody_waits_longer_than_for_one_lock(impatient, served):
-    """Several groups of writes stand in the queue: they must not wait for the lock one after another."""
+async def test_while_another_process_locks_the_file_each_write_waits_for_one_lock_at_most(impatient, served):
+    """Several groups of writes are queued. They must not wait for the lock one after another."""
     async with store_locked(served.path):
         began = time.perf_counter()
         answers = await asyncio.gather(*(served.create(f"run-{number}") for number in range(150)))
@@ -116,7 +116,7 @@ async def test_while_somebody_else_locks_the_file_nobody_waits_longer_than_for_o
     assert after.status_code == 202
 
 
-#: A program that holds the only place for a writer: an operator's shell, a backup.
+#: A program that holds the write lock, as an operator's shell or a backup does.
 HOLDER = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)

@@ -1,4 +1,4 @@
-"""`runstead serve --processes N`: one port, several processes, kept up and replaced without a refused request."""
+"""`runstead serve --processes N`: several processes behind one port, restarted and replaced without a refused request."""
 
 import os
 import re
@@ -23,7 +23,7 @@ def server(url, tmp_path):
 
 
 def workers(server):
-    """The ids of the processes that serve."""
+    """Return the ids of the serving processes."""
     return sorted(children(server.process.pid))
 
 
@@ -36,7 +36,7 @@ def all_new(server, old):
 
 
 class Callers:
-    """Clients that create runs and end them on connections of their own until `stop()`; `refused` is what failed."""
+    """Clients that create and complete runs until `stop()`, each run over its own connection. `refused` are failures."""
 
     def __init__(self, server, many=8):
         self.created, self.refused, self._over = [], [], threading.Event()
@@ -52,7 +52,7 @@ class Callers:
             run_id = f"caller-{caller}-{number}"
             number += 1
             try:
-                with server.api() as api:  # a connection for each run: no kept one crosses with its closing
+                with server.api() as api:  # one connection per run: a kept one could be closed by the server
                     api.create(self._project_id, public_id=run_id)
                     api.complete(run_id)
             except httpx2.HTTPError as trouble:
@@ -85,7 +85,7 @@ def test_every_process_serves_and_each_run_is_completed_once(server):
         assert {api.run(run_id)["status"] for run_id in callers.created[:20]} == {"completed"}
 
 
-def test_a_process_that_is_killed_is_replaced_and_the_other_goes_on(server):
+def test_a_killed_process_is_replaced_and_the_other_continues(server):
     callers = Callers(server)
     killed = workers(server)[0]
     os.kill(killed, signal.SIGKILL)
@@ -93,11 +93,11 @@ def test_a_process_that_is_killed_is_replaced_and_the_other_goes_on(server):
     before = len(callers.created)
     until(lambda: len(callers.created) > before + 40, "runs after it")
     callers.stop()
-    # What the killed process was working on is lost to its callers, and nothing else is.
+    # Only the callers of the killed process get errors.
     assert len(callers.refused) <= 8
     with server.api() as api:
         assert {api.run(run_id)["status"] for run_id in callers.created[-20:]} == {"completed"}
-    assert "a process ended; another one takes its place" in server.log
+    assert "a process ended and is replaced" in server.log
 
 
 def test_at_a_hangup_every_process_is_replaced_and_no_request_is_refused(server):
@@ -137,21 +137,21 @@ def test_a_follower_at_one_process_sees_what_is_appended_at_any(server):
         assert len(seen) == 4 * 7
 
 
-def test_at_a_signal_all_of_them_end_well(server):
+def test_at_a_signal_all_processes_exit_with_0(server):
     pids = workers(server)
     assert server.terminate() == 0
     assert not any(map(lives, pids))
     assert "Traceback" not in server.log
 
 
-def test_the_processes_end_where_the_supervisor_is_killed(server):
+def test_the_processes_end_when_the_supervisor_is_killed(server):
     pids = workers(server)
     server.signal(signal.SIGKILL)
     server.ended()
     until(lambda: not any(map(lives, pids)), "their end", 15)
 
 
-def test_a_server_that_cannot_start_says_so_once(tmp_path):
+def test_a_server_that_cannot_start_reports_it_once(tmp_path):
     settings = {"RUNSTEAD_DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/runstead"}
     code, stdout, stderr = runstead("serve", "--port", "0", "--processes", "3", cwd=tmp_path, **settings)
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
@@ -161,14 +161,12 @@ def test_a_server_that_cannot_start_says_so_once(tmp_path):
 @pytest.mark.parametrize(
     ("database", "processes", "sentence"),
     [
-        ("sqlite:///./runstead.db", "2", "SQLite lets one process write at a time"),
+        ("sqlite:///./runstead.db", "2", "in SQLite only one process"),
         ("postgresql://localhost/runstead", "0", "must be from 1 to 64, not '0'"),
         ("postgresql://localhost/runstead", "65", "must be from 1 to 64, not '65'"),
     ],
 )
-def test_a_number_of_processes_that_cannot_be_is_refused_with_a_sentence(
-    tmp_path, database, processes, sentence
-):
+def test_an_invalid_number_of_processes_is_refused_with_a_sentence(tmp_path, database, processes, sentence):
     code, stdout, stderr = runstead("serve", "--database", database, "--processes", processes, cwd=tmp_path)
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
     assert sentence in stderr

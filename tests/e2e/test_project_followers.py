@@ -1,4 +1,4 @@
-"""A server that dies under those who follow a project, and under the schedules that they start runs of."""
+"""A server that dies while a client follows a project and starts runs of schedules."""
 
 from contextlib import closing
 
@@ -7,20 +7,20 @@ from runstead.sdk import Client
 TARGET = {"kind": "agent", "id": "scribe"}
 
 
-def test_after_a_kill_a_follower_is_told_to_read_again_and_a_key_still_gives_its_run(new_server):
+def test_after_a_kill_a_follower_gets_a_resync_and_a_key_still_returns_its_run(new_server):
     server = new_server().start()
     with Client(server.url, server.key, project="default") as client:
         schedule = client.create_schedule("nightly", TARGET, "30 2 * * *", timezone="Europe/Berlin").schedule
         with closing(client.notifications(after="none")) as following:
             assert next(following).type == "resync"  # it is connected
             first = client.run_schedule(schedule.id, idempotency_key="k")
-            told = [next(following) for _ in range(2)]
-        assert [one.type for one in told] == ["conversation.updated", "run.created"]
-        assert told[1].run_id == first.run_id
+            received = [next(following) for _ in range(2)]
+        assert [one.type for one in received] == ["conversation.updated", "run.created"]
+        assert received[1].run_id == first.run_id
     server.kill()
     server.start()
     with Client(server.url, server.key, project="default") as client:
-        with closing(client.notifications(after=told[1].cursor)) as following:
+        with closing(client.notifications(after=received[1].cursor)) as following:
             assert next(following).type == "resync"
             client.cancel(first.run_id)
             ended = next(following)

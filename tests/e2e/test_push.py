@@ -1,4 +1,4 @@
-"""Push services end to end: the real program, a service on a port, and a server that is killed in between."""
+"""Push services with the real program and a service on a port, also with a server that is killed."""
 
 import json
 import sqlite3
@@ -15,7 +15,7 @@ ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
 
 
 class Service:
-    """Notes every call; holds its answers back while `held` is set. A run that it has is a duplicate."""
+    """A push service that records every call. While `free` is not set, it does not answer. It reports known runs."""
 
     def __init__(self):
         self.calls, self.runs = [], set()
@@ -44,7 +44,7 @@ class Service:
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)
-                except OSError:  # whoever asked is gone
+                except OSError:  # the caller has closed the connection
                     self.close_connection = True
 
             def log_message(self, *_):
@@ -60,7 +60,7 @@ class Service:
         self._server.shutdown()
         self._server.server_close()
 
-    def made(self, method="POST"):
+    def called(self, method="POST"):
         return [call[1:3] for call in self.calls if call[0] == method]
 
 
@@ -79,7 +79,7 @@ def register(api, service):
 
 
 def start(api, run_id):
-    """The two steps of published clients; the conversation's id."""
+    """Start a run in the two steps of published clients. Return the conversation's id."""
     conversation = api.post("/conversations", {})["id"]
     owner = {"kind": "conversation", "id": conversation}
     body = {"kind": "agent", "owner": owner, "public_id": run_id}
@@ -113,24 +113,24 @@ def test_a_server_killed_between_claim_and_answer_sends_the_run_again(new_server
     with server.api() as api:
         register(api, service)
         start(api, "run_1")
-        until(lambda: service.made() == [("run_1", False)], "the first call")
+        until(lambda: service.called() == [("run_1", False)], "the first call")
     server.kill()
     service.free.set()
     with closing(sqlite3.connect(server.database)) as store, store:
-        # As if the lease of that dispatch had run out meanwhile.
+        # As if the lease of that dispatch had expired meanwhile.
         ended = (
             "UPDATE runs SET lease_expires_at = created_at, due_at = created_at WHERE lease_token IS NOT NULL"
         )
         assert store.execute(ended).rowcount == 1
     server.start()
     with server.api() as api:
-        until(lambda: service.made() == [("run_1", False), ("run_1", True)], "the second call", 20)
+        until(lambda: service.called() == [("run_1", False), ("run_1", True)], "the second call", 20)
         until(lambda: api.run("run_1")["status"] == "running", "the run to be taken")
         outcomes = [one["outcome"] for one in api.attempts("run_1")]
         assert outcomes == ["lease_expired", "running"]
 
 
-def test_a_cancel_that_was_not_told_before_a_kill_is_told_after_it(new_server, service):
+def test_a_cancel_that_was_not_sent_before_a_kill_is_sent_after_it(new_server, service):
     server = new_server(**ALLOW).start()
     with server.api() as api:
         register(api, service)
@@ -145,9 +145,9 @@ def test_a_cancel_that_was_not_told_before_a_kill_is_told_after_it(new_server, s
         store.execute(cancel)
     server.start()
     with server.api() as api:
-        until(lambda: service.made("DELETE") == [("run_1", False)], "the stop")
+        until(lambda: service.called("DELETE") == [("run_1", False)], "the stop")
         until(lambda: api.run("run_1")["cancellation"]["stopped_at"], "stopped_at")
-        assert service.made("DELETE") == [("run_1", False)]  # told once, and never sent again
+        assert service.called("DELETE") == [("run_1", False)]  # sent once, and not again
 
 
 def test_a_server_stops_at_once_while_a_service_hangs(new_server, service):
@@ -156,7 +156,7 @@ def test_a_server_stops_at_once_while_a_service_hangs(new_server, service):
     with server.api() as api:
         register(api, service)
         start(api, "run_1")
-        until(service.made, "the call")
+        until(service.called, "the call")
     assert server.terminate() == 0
 
 
@@ -179,8 +179,8 @@ def test_the_keys_of_a_store_and_of_a_file(new_server, tmp_path):
     _, stdout, _ = runstead(
         "keys", "signing", "--json", cwd=tmp_path, RUNSTEAD_SIGNING_KEY_FILE=str(file), **settings
     )
-    told = json.loads(stdout)
-    assert told["jwks"] == served
+    keys = json.loads(stdout)
+    assert keys["jwks"] == served
     assert "PRIVATE" not in stdout
     code, _, stderr = runstead(
         "keys", "signing", "--rotate", cwd=tmp_path, RUNSTEAD_SIGNING_KEY_FILE=str(file), **settings
@@ -196,7 +196,7 @@ def test_the_keys_of_a_store_and_of_a_file(new_server, tmp_path):
     assert second["control_plane"] in plain
 
 
-def test_a_key_file_that_cannot_be_used_stops_the_start(tmp_path):
+def test_an_invalid_key_file_prevents_the_start(tmp_path):
     database = f"sqlite:///{tmp_path / 'x.db'}"
     settings = {"RUNSTEAD_SIGNING_KEY_FILE": "missing.pem", "RUNSTEAD_BOOTSTRAP_KEY": KEY}
     code, _, stderr = runstead("serve", "--port", "0", "--database", database, cwd=tmp_path, **settings)

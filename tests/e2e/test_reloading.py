@@ -3,7 +3,7 @@ import os
 from runstead.cli.reloader import Sources
 
 
-def test_a_source_that_was_changed_made_or_removed_is_noticed_once(tmp_path):
+def test_a_changed_created_or_removed_source_is_detected_once(tmp_path):
     (tmp_path / "jobs").mkdir()
     one = tmp_path / "jobs" / "one.py"
     one.write_text("")
@@ -18,7 +18,7 @@ def test_a_source_that_was_changed_made_or_removed_is_noticed_once(tmp_path):
     assert sources.changed() == str(one)
 
 
-def test_what_is_no_source_of_the_app_is_left_alone(tmp_path):
+def test_files_that_are_not_sources_of_the_app_are_ignored(tmp_path):
     sources = Sources(tmp_path)
     for folder in (".venv", "node_modules", "__pycache__", ".runstead"):
         (tmp_path / folder).mkdir()

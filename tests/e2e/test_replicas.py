@@ -1,4 +1,4 @@
-"""Two servers over one PostgreSQL: what one writes, the other shows, hands out and tells; and one can die."""
+"""Two servers over one PostgreSQL: each sees the other's writes, claims and events, and one can die."""
 
 import json
 import threading
@@ -32,7 +32,7 @@ def test_commands_work_on_postgres(url, tmp_path):
 
 
 @pytest.mark.parametrize("command", [("projects", "list"), ("serve", "--port", "0")])
-def test_a_database_that_is_not_there_is_one_sentence(tmp_path, command):
+def test_an_unreachable_database_is_reported_in_one_sentence(tmp_path, command):
     settings = {"RUNSTEAD_DATABASE_URL": "postgresql://ada:secret@127.0.0.1:1/runstead"}
     code, stdout, stderr = runstead(*command, cwd=tmp_path, **settings)
     assert (code, stdout, stderr.count("\n")) == (1, "", 1)
@@ -40,14 +40,14 @@ def test_a_database_that_is_not_there_is_one_sentence(tmp_path, command):
     assert "secret" not in stderr
 
 
-def test_a_notifier_that_cannot_be_is_one_sentence(tmp_path):
+def test_an_invalid_notifier_is_reported_in_one_sentence(tmp_path):
     code, _, stderr = runstead("serve", cwd=tmp_path, RUNSTEAD_NOTIFIER="redis://user:secret@host")
     assert (code, stderr.count("\n")) == (1, 1)
     assert "RUNSTEAD_NOTIFIER must be nats://" in stderr
     assert "secret" not in stderr
 
 
-def test_a_waiting_worker_of_one_gets_at_once_what_is_created_at_the_other(replicas):
+def test_a_worker_that_waits_at_one_replica_gets_a_run_that_is_created_at_the_other(replicas):
     _, (here, there) = replicas
     worker = there.register("waiting")
     got = []
@@ -57,13 +57,13 @@ def test_a_waiting_worker_of_one_gets_at_once_what_is_created_at_the_other(repli
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    time.sleep(0.3)  # so that it waits: it would get the run in any case
+    time.sleep(0.3)  # so that the claim waits; it would get the run in any case
     began = time.monotonic()
     run = here.create(here.project_id())
     waiting.join(20)
     [(claimed, at)] = got
     assert claimed["run_id"] == run["run_id"]
-    assert at - began < 1.0  # the next look without a hint
+    assert at - began < 1.0  # the next poll without a notification
 
 
 def test_a_follower_of_one_sees_what_is_appended_at_the_other(replicas):
@@ -88,18 +88,18 @@ def test_a_follower_of_one_sees_what_is_appended_at_the_other(replicas):
     assert len(seen) == 6
 
 
-def test_whoever_follows_the_project_at_one_hears_what_is_done_at_the_other(replicas):
+def test_a_follower_of_the_project_at_one_replica_gets_changes_made_at_the_other(replicas):
     (first, second), _ = replicas
     here, there = (Client(server.url, KEY, project="default") for server in (first, second))
     with here, there, closing(there.notifications(after="none")) as following:
         assert next(following).type == "resync"  # it is connected
         schedule = here.create_schedule("nightly", TARGET, "30 2 * * *").schedule
         run = here.run_schedule(schedule.id, idempotency_key="k")
-        told = [next(following) for _ in range(2)]
-        assert [one.type for one in told] == ["conversation.updated", "run.created"]
+        received = [next(following) for _ in range(2)]
+        assert [one.type for one in received] == ["conversation.updated", "run.created"]
         assert there.run_schedule(schedule.id, idempotency_key="k") == run
         there.cancel(run.run_id)
-        assert (next(following).run_id, told[1].run_id) == (run.run_id, run.run_id)
+        assert (next(following).run_id, received[1].run_id) == (run.run_id, run.run_id)
         assert here.get_schedule(schedule.id).run_count == 1
 
 
@@ -121,14 +121,14 @@ def test_two_servers_fire_each_schedule_once(replicas):
         assert all(here.get_schedule(one.id).completed_at is not None for one in made)
 
 
-def test_when_one_replica_is_killed_the_other_goes_on(replicas):
+def test_when_one_replica_is_killed_the_other_continues(replicas):
     (first, _), (here, there) = replicas
     project = here.project_id()
-    worker = here.register("doomed")
+    worker = here.register("dying")
     run_id = here.create(project)["run_id"]
     assert here.claim(worker, lease_s=5)["run_id"] == run_id
     first.kill()
     there.append(run_id, [note(1)])
     until(lambda: there.run(run_id)["status"] == "pending", "the lease to be taken away", 15)
-    until(lambda: there.claim(there.register("heir")), "another attempt", 15)
+    until(lambda: there.claim(there.register("successor")), "another attempt", 15)
     assert there.complete(run_id)["run"]["status"] == "completed"

@@ -1,4 +1,4 @@
-"""Starting the server: what it prints, what it takes, what it refuses."""
+"""Starting the server: its output, its settings, and its refusals."""
 
 import re
 import socket
@@ -10,7 +10,7 @@ from tests.support.server import KEY, Api, runstead
 
 
 def refused(code, stdout, stderr):
-    """The one sentence of a refusal."""
+    """Return the sentence of a refusal."""
     assert code == 1, (code, stdout, stderr)
     assert "Traceback" not in stderr
     lines = stderr.splitlines()
@@ -34,7 +34,7 @@ def test_the_ready_line_comes_alone_and_only_once_requests_are_accepted(server):
         assert api.get("/readyz")["status"] == "ready"
 
 
-def test_the_environment_says_the_same_as_flags_and_flags_win(tmp_path, new_server):
+def test_flags_take_precedence_over_the_environment(tmp_path, new_server):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         server = new_server(
             arguments=("--host", "::1"),
@@ -50,7 +50,7 @@ def test_the_environment_says_the_same_as_flags_and_flags_win(tmp_path, new_serv
 def test_the_environment_alone_is_enough(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        told = refused(
+        sentence = refused(
             *runstead(
                 "serve",
                 cwd=tmp_path,
@@ -59,7 +59,7 @@ def test_the_environment_alone_is_enough(tmp_path):
                 RUNSTEAD_DATABASE_URL="sqlite:///named.db",
             )
         )
-    assert port in told
+    assert port in sentence
 
 
 def test_an_empty_store_gets_a_project_and_a_key_that_works_and_is_shown_once(new_server):
@@ -75,7 +75,7 @@ def test_an_empty_store_gets_a_project_and_a_key_that_works_and_is_shown_once(ne
         api.project_id()
 
 
-def test_the_bootstrap_project_and_key_are_made_once_and_asking_again_does_no_harm(new_server):
+def test_the_bootstrap_project_and_key_are_created_once_across_restarts(new_server):
     server = new_server(RUNSTEAD_BOOTSTRAP_PROJECT="shop")
     ids = []
     for _ in range(3):
@@ -96,7 +96,7 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "settings", "says"),
+    ("arguments", "settings", "expected"),
     [
         (["--port", "65536"], {}, "65536"),
         (["--port", "-1"], {}, "-1"),
@@ -112,14 +112,14 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
         (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_in_one_sentence(tmp_path, arguments, settings, says):
-    told = refused(*serve(tmp_path, *arguments, **settings))
-    assert says in told
-    assert "hunter2" not in told
+def test_an_invalid_setting_is_refused_in_one_sentence(tmp_path, arguments, settings, expected):
+    sentence = refused(*serve(tmp_path, *arguments, **settings))
+    assert expected in sentence
+    assert "hunter2" not in sentence
     assert list(tmp_path.glob("*.db*")) == []
 
 
-def test_a_port_that_is_no_number_is_refused_without_a_traceback(tmp_path):
+def test_a_port_that_is_not_a_number_is_refused_without_a_traceback(tmp_path):
     code, _, stderr = runstead("serve", "--port", "http", cwd=tmp_path)
     assert code != 0
     assert "--port" in stderr
@@ -131,14 +131,14 @@ def test_a_port_in_use_is_refused_and_the_first_key_is_not_lost_by_that(tmp_path
         port = taken.getsockname()[1]
         code, stdout, stderr = runstead("serve", "--port", str(port), cwd=tmp_path)
     assert f"port {port}" in refused(code, stdout, stderr)
-    # A key is shown once: it must not be made before it is clear that the server can start.
+    # A key is shown once: it must not be created before the server can start.
     assert stdout == ""
     assert not (tmp_path / "runstead.db").exists()
 
 
 def test_a_directory_that_does_not_exist_is_refused(tmp_path):
-    told = refused(*serve(tmp_path, "--database", "sqlite:///no/such/directory/runstead.db"))
-    assert "no/such/directory" in told
+    sentence = refused(*serve(tmp_path, "--database", "sqlite:///no/such/directory/runstead.db"))
+    assert "no/such/directory" in sentence
 
 
 def test_a_database_that_is_newer_than_the_program_is_refused(tmp_path, new_server):
@@ -147,20 +147,22 @@ def test_a_database_that_is_newer_than_the_program_is_refused(tmp_path, new_serv
     with sqlite3.connect(server.database) as store:
         store.execute("INSERT INTO schema_migrations VALUES ('9999_the_future', 0)")
     store.close()
-    told = refused(*serve(tmp_path, "--database", f"sqlite:///{server.database}"))
-    assert "newer" in told
-    assert "9999_the_future" in told
-    told = refused(*runstead("projects", "list", "--database", f"sqlite:///{server.database}", cwd=tmp_path))
-    assert "newer" in told
+    sentence = refused(*serve(tmp_path, "--database", f"sqlite:///{server.database}"))
+    assert "newer" in sentence
+    assert "9999_the_future" in sentence
+    sentence = refused(
+        *runstead("projects", "list", "--database", f"sqlite:///{server.database}", cwd=tmp_path)
+    )
+    assert "newer" in sentence
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(tmp_path):
     file = tmp_path / "letter.db"
     file.write_bytes(b"Dear reader, this is a letter and not a database.\n" * 100)
     before = file.read_bytes()
-    told = refused(*serve(tmp_path, "--database", f"sqlite:///{file}"))
-    assert "letter.db" in told
-    assert "not a database" in told
+    sentence = refused(*serve(tmp_path, "--database", f"sqlite:///{file}"))
+    assert "letter.db" in sentence
+    assert "not a database" in sentence
     assert file.read_bytes() == before
 
 
@@ -170,5 +172,5 @@ def test_a_damaged_database_is_refused(tmp_path, new_server):
     content = bytearray(server.database.read_bytes())
     content[100:4096] = b"\xff" * 3996  # the schema's page; the header is whole
     server.database.write_bytes(content)
-    told = refused(*serve(tmp_path, "--database", f"sqlite:///{server.database}"))
-    assert "malformed" in told
+    sentence = refused(*serve(tmp_path, "--database", f"sqlite:///{server.database}"))
+    assert "malformed" in sentence

@@ -1,4 +1,4 @@
-"""Ending the server: what is in flight is answered, streams end cleanly, and nobody can hold it up for ever."""
+"""Ending the server: open requests are answered, streams end cleanly, and no client can delay the end without bound."""
 
 import asyncio
 import fcntl
@@ -23,7 +23,7 @@ from tests.support.until import until
 
 
 def follow(api, run_id, opened):
-    """The ids that a stream brought. httpx2 raises where a chunked body does not end with its terminator."""
+    """Return the ids of a stream's events. httpx2 raises where a chunked body does not end with its terminator."""
     ids = []
     with api.http.stream("GET", f"/runs/{run_id}/stream", timeout=30) as answer:
         assert answer.headers["transfer-encoding"] == "chunked"
@@ -36,7 +36,7 @@ def follow(api, run_id, opened):
 
 
 class Writing:
-    """Callers that create runs until the server is gone, and note what was answered."""
+    """Callers that create runs until the server ends, and record the answers."""
 
     def __init__(self, api, project_id, callers=4):
         self.acknowledged, self.unanswered, self.troubles = [], [], []
@@ -63,7 +63,7 @@ class Writing:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_at_a_signal_streams_end_cleanly_and_everything_in_flight_is_answered(server, number):
+def test_at_a_signal_streams_end_cleanly_and_open_requests_are_answered(server, number):
     with server.api() as api, server.api() as writers, ThreadPoolExecutor(20) as pool:
         project_id, worker_id = api.project_id(), api.register("w")
         run_id = api.create(project_id)["run_id"]
@@ -87,7 +87,7 @@ def test_at_a_signal_streams_end_cleanly_and_everything_in_flight_is_answered(se
         assert [stream.result(5) for stream in streams] == [[1, 2]] * 10
         assert [poll.result(5) for poll in polls] == [None] * 3
         writing.ended()
-    # A call on a kept connection may cross with its closing: it is not read, so it is not carried out either.
+    # The server may close a kept connection while a call is sent. The call is not read, so it has no effect.
     kinds = (httpx2.ConnectError, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
     assert all(isinstance(trouble, kinds) for trouble in writing.troubles), writing.troubles
     assert took < 3
@@ -98,14 +98,14 @@ def test_at_a_signal_streams_end_cleanly_and_everything_in_flight_is_answered(se
     assert "Traceback" not in server.log
 
 
-def test_a_signal_at_the_very_moment_of_readiness_ends_the_server(new_server):
+def test_a_signal_at_the_moment_of_readiness_ends_the_server(new_server):
     servers = [new_server(f"{number}.db") for number in range(3)]
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(lambda server: server.start().terminate(5), servers)) == [0, 0, 0]
 
 
-async def test_a_signal_just_before_a_loop_falls_asleep_wakes_it(tmp_path, monkeypatch):
-    """Signals come between any two steps: also after a loop has looked for the end and before it can be woken."""
+async def test_a_signal_just_before_a_loop_sleeps_wakes_it(tmp_path, monkeypatch):
+    """A signal may come at any time, also after a loop has checked for the stop and before it can be woken."""
 
     class Late(deque):
         arrived = False
@@ -130,7 +130,7 @@ async def test_a_signal_just_before_a_loop_falls_asleep_wakes_it(tmp_path, monke
     assert time.perf_counter() - began < 5
 
 
-def test_after_the_signal_connections_are_refused_while_the_rest_is_finished(server):
+def test_after_the_signal_connections_are_refused_while_open_requests_are_finished(server):
     with server.api() as api:
         port = int(server.url.rpartition(":")[2])
         half = socket.create_connection(("127.0.0.1", port))
@@ -157,7 +157,7 @@ def refuses(port):
 
 
 def stalled_follower(server, run_id):
-    """A follower that stopped reading: the server cannot send it even the end."""
+    """Return a follower that stopped reading, so that the server cannot send the end of the stream."""
     follower = socket.socket()
     follower.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     follower.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
@@ -171,7 +171,7 @@ def stalled_follower(server, run_id):
 
 
 class Steady:
-    """True once a reading has not changed for a while."""
+    """Returns true when a value has not changed for a while."""
 
     def __init__(self, read, seconds=0.5):
         self._read, self._seconds = read, seconds
@@ -191,17 +191,17 @@ def long_run(api, megabytes=8):
     return run_id
 
 
-def test_callers_that_hang_hold_the_end_up_for_the_grace_period_and_no_longer(server):
+def test_callers_that_hang_delay_the_end_for_the_grace_period_at_most(server):
     with server.api() as api:
         run_id = long_run(api)
         with stalled_follower(server, run_id):
             began = time.perf_counter()
             assert server.terminate(15) == 0
-            # Whoever stops a server kills it after ten seconds, as a rule: it has to be gone by then.
+            # A supervisor usually kills a server ten seconds after SIGTERM. It must have ended by then.
             assert 7 < time.perf_counter() - began < 10
 
 
-def test_a_second_signal_waits_for_nobody(server):
+def test_a_second_signal_ends_the_server_at_once(server):
     with server.api() as api:
         run_id = long_run(api)
         with stalled_follower(server, run_id):

@@ -1,4 +1,4 @@
-"""Several processes use one file at a time: nobody is told that the database is locked."""
+"""Several processes use one file at the same time: none of them gets "database is locked"."""
 
 import json
 import sqlite3
@@ -10,11 +10,11 @@ from pathlib import Path
 from tests.support.server import PROGRAM, Api, environment, runstead
 from tests.support.until import until
 
-from .acknowledged import Ledger
+from .acknowledged import WriteRecorder
 from .integrity import check_whole, intact
 
 
-def test_commands_beside_a_busy_server_disturb_it_in_nothing_and_are_carried_out(server, tmp_path):
+def test_commands_beside_a_busy_server_succeed_and_do_not_disturb_it(server, tmp_path):
     store = f"sqlite:///{server.database}"
     load = subprocess.Popen(
         [*PROGRAM, "bench", "--url", server.url, "--key", server.key, "--seconds", "5", "--json"],
@@ -69,7 +69,7 @@ def test_a_new_file_may_be_opened_by_several_programs_at_once(tmp_path):
     assert sorted(project["slug"] for project in json.loads(listed)) == slugs
 
 
-def test_a_program_waits_while_another_sets_the_file_up(tmp_path):
+def test_a_program_waits_while_another_creates_the_file(tmp_path):
     file = tmp_path / "new.db"
     with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -108,12 +108,12 @@ def test_servers_on_one_file_neither_lock_each_other_out_nor_lose_a_write(new_se
     old, new = new_server().start(), new_server().start()
     with old.api() as api:
         project_id = api.project_id()
-    ledgers = [Ledger(old, project_id, "old"), Ledger(new, project_id, "new")]
-    for ledger in ledgers:
-        while ledger.acknowledged < 50:
-            assert not ledger.refusals, ledger.refusals[0].text
-    stored_by = [ledger.stop() for ledger in ledgers]
-    assert not any(ledger.refusals for ledger in stored_by)
+    recorders = [WriteRecorder(old, project_id, "old"), WriteRecorder(new, project_id, "new")]
+    for recorder in recorders:
+        while recorder.acknowledged < 50:
+            assert not recorder.refusals, recorder.refusals[0].text
+    stored_by = [recorder.stop() for recorder in recorders]
+    assert not any(recorder.refusals for recorder in stored_by)
     stored = check_whole(new.database)
-    for ledger in stored_by:
-        ledger.check(stored)
+    for recorder in stored_by:
+        recorder.check(stored)

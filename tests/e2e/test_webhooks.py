@@ -1,4 +1,4 @@
-"""Webhooks and triggers end to end: the real program, a receiver on a port, and a server that is killed in between."""
+"""Webhooks and triggers with the real program and a receiver on a port, also with a server that is killed."""
 
 import base64
 import hmac
@@ -16,7 +16,7 @@ ALLOW = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
 
 
 class Receiver:
-    """Notes every call whose signature fits; holds its answers back while `held` is set."""
+    """A receiver that records every call with a valid signature. While `free` is not set, it does not answer."""
 
     def __init__(self):
         self.secret, self.calls, self.forged = "", [], 0
@@ -30,15 +30,15 @@ class Receiver:
                 signed = f"{self.headers['webhook-id']}.{self.headers['webhook-timestamp']}.".encode() + body
                 mac = hmac.digest(base64.b64decode(mine.secret.removeprefix("whsec_")), signed, "sha256")
                 if self.headers["webhook-signature"] == f"v1,{base64.b64encode(mac).decode()}":
-                    told = json.loads(body)
-                    mine.calls.append((told["type"], told["data"].get("run_id"), self.headers["webhook-id"]))
+                    payload = json.loads(body)
+                    mine.calls.append((payload["type"], payload["data"].get("run_id"), self.headers["webhook-id"]))
                 else:
                     mine.forged += 1
                 mine.free.wait(30)
                 try:
                     self.send_response(204)
                     self.end_headers()
-                except OSError:  # whoever asked is gone
+                except OSError:  # the caller has closed the connection
                     self.close_connection = True
 
             def log_message(self, *_):
@@ -68,12 +68,12 @@ def receiver():
 
 
 def end_leases(server):
-    """As if the minute had passed that an attempt may take."""
+    """End the minute that an attempt of a delivery may take."""
     with closing(sqlite3.connect(server.database)) as store, store:
         store.execute("UPDATE webhook_deliveries SET next_attempt_at = 0 WHERE status = 'pending'")
 
 
-def test_every_end_that_was_answered_is_told_though_the_server_is_killed(new_server, receiver):
+def test_every_acknowledged_completion_is_delivered_although_the_server_is_killed(new_server, receiver):
     server = new_server(**ALLOW).start()
     with server.api() as api:
         receiver.hook(api, "run.completed")
@@ -90,7 +90,7 @@ def test_every_end_that_was_answered_is_told_though_the_server_is_killed(new_ser
     assert len(names) == 30, "a repeat has the id of the first call"
 
 
-def test_a_server_killed_between_call_and_answer_calls_again_under_the_same_id(new_server, receiver):
+def test_a_server_killed_between_call_and_answer_calls_again_with_the_same_id(new_server, receiver):
     server = new_server(**ALLOW).start()
     receiver.free.clear()
     with server.api() as api:
@@ -105,7 +105,7 @@ def test_a_server_killed_between_call_and_answer_calls_again_under_the_same_id(n
     with server.api() as api:
         (shown,) = until(
             lambda: [one for one in api.get(f"{path}/deliveries")["data"] if one["status"] == "delivered"],
-            "the delivery to be noted",
+            "the delivery to be recorded",
         )
     assert (shown["attempts"], shown["last_status_code"]) == (2, 204)
     assert [call[2] for call in receiver.calls] == [shown["id"]] * 2
@@ -121,7 +121,7 @@ def test_a_server_stops_at_once_while_a_receiver_hangs(new_server, receiver):
     assert server.terminate() == 0
 
 
-def test_a_trigger_starts_a_run_whose_end_a_webhook_tells(new_server, receiver):
+def test_a_trigger_starts_a_run_whose_completion_a_webhook_delivers(new_server, receiver):
     server = new_server(**ALLOW).start()
     with server.api() as api:
         receiver.hook(api, "run.completed")

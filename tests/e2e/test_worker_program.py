@@ -1,4 +1,4 @@
-"""`runstead worker`, the real one."""
+"""`runstead worker` as a process."""
 
 import signal
 import time
@@ -28,13 +28,13 @@ def folder(tmp_path):
 
 @pytest.fixture
 def serve(folder, new_server):
-    """serve(url, …): the worker program, serving."""
+    """serve(url, …) starts the worker program, and returns when it serves."""
     made = []
 
     def start(url, *arguments, reference="jobs:app"):
         program = Program(folder, "worker", reference, "--url", url, *arguments, RUNSTEAD_KEY=KEY)
         made.append(program)
-        program.told("serves task:count" if reference == "jobs:app" else "serves")
+        program.wait_for_line("serves task:count" if reference == "jobs:app" else "serves")
         return program
 
     yield start
@@ -46,14 +46,14 @@ def ended(client, run_id, seconds=20):
     return until(lambda: (run := client.get_run(run_id)).terminal and run, f"the end of {run_id}", seconds)
 
 
-def test_an_app_is_served_and_the_worker_says_what_it_serves(server, serve):
+def test_an_app_is_served_and_the_worker_logs_its_targets(server, serve):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--concurrency", "3")
-        line = program.told("of project default serves")
+        line = program.wait_for_line("of project default serves")
         assert all(target in line for target in TARGETS)
         runs = [client.create_task_run("task:count", config={"number": n}).run for n in range(8)]
         assert [ended(client, run.run_id).output for run in runs] == [n + 1 for n in range(8)]
-        # An agent's run goes to whoever serves the agent's name, of the implementation it was created for.
+        # An agent's run is claimed by a worker that serves the agent's name, with the run's implementation kind.
         conversation = client.create_conversation()
         run = client.create_agent_run(
             conversation.id, "support", implementation_kind="python", input={"messages": []}
@@ -90,7 +90,7 @@ def test_one_worker_serves_two_projects_of_a_user(new_server, folder):
                 "the first project's run to run",
                 20,
             )
-            # The first project would fill the worker: the other one's runs pass by what waits there.
+            # The first project has more runs than the worker has slots. The other project's runs are claimed anyway.
             waiting = [clients[0].create_task_run("task:slow", config={"seconds": 60}).run for _ in range(3)]
             runs = [clients[1].create_task_run("task:count", config={"number": n}).run for n in range(4)]
             assert [ended(clients[1], run.run_id).output for run in runs] == [1, 2, 3, 4]
@@ -113,7 +113,7 @@ def test_an_app_is_served_on_a_cluster(server, serve):
         assert program.ended() == 0
 
 
-def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, serve, folder):
+def test_a_stop_lets_runs_finish_and_a_second_stop_releases_them(server, serve, folder):
     with Client(server.url, KEY, project="default") as client:
         first = serve(server.url)
         short = client.create_task_run("task:slow", config={"seconds": 0.7}).run
@@ -127,13 +127,13 @@ def test_a_stop_lets_what_runs_finish_and_a_second_one_gives_it_back(server, ser
         long = client.create_task_run("task:slow", config={"seconds": 60}).run
         until((folder / "done.txt").exists, "the run's start")
         second.signal(signal.SIGINT)
-        second.signal(signal.SIGINT) if second.told("have 30.0 s to finish") else None
+        second.signal(signal.SIGINT) if second.wait_for_line("have 30.0 s to finish") else None
         assert second.ended(8) == 0
         given_back = client.get_run(long.run_id)
         assert (given_back.status, given_back.attempt) == ("pending", 1)
 
 
-def test_a_server_that_is_killed_again_and_again_loses_and_repeats_no_completion(new_server, serve, folder):
+def test_a_server_that_is_killed_twice_loses_and_repeats_no_completion(new_server, serve, folder):
     server = new_server().start()
     server.port = int(server.url.rpartition(":")[2])
     with Client(server.url, KEY, project="default") as client:
@@ -149,13 +149,13 @@ def test_a_server_that_is_killed_again_and_again_loses_and_repeats_no_completion
     assert sorted(lines) == sorted(f"count {n}" for n in range(60))
 
 
-def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
+def test_with_reload_a_changed_file_is_served(server, serve, folder):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--reload")
         run = client.create_task_run("task:version").run
         assert ended(client, run.run_id).output == "one"
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"') + "\nraise ValueError('half-way')\n")
-        program.told("Importing jobs failed: ValueError: half-way")
+        program.wait_for_line("Importing jobs failed: ValueError: half-way")
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"'))
         until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
         run = client.create_task_run("task:version").run
@@ -167,16 +167,19 @@ def test_with_reload_a_changed_file_is_served_anew(server, serve, folder):
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("jobs", "Name what to serve as module:app, as in jobs:app for the app in jobs.py, not 'jobs'"),
-        ("nowhere:app", "There is no module 'nowhere', neither in "),
+        ("jobs", "Write the app as module:app, such as jobs:app for the app in jobs.py, not 'jobs'"),
+        ("nowhere:app", "There is no module 'nowhere' in "),
         ("jobs:apq", "The module jobs has no 'apq'; it has app"),
-        ("jobs:not_an_app", "jobs:not_an_app is int, and neither an App nor a function that makes a Worker"),
+        (
+            "jobs:not_an_app",
+            "jobs:not_an_app has the type int, not App, and is not a function that returns a Worker",
+        ),
         ("broken:app", "Importing broken failed: ModuleNotFoundError: No module named 'no_such_thing'"),
         ("wrong:app", "Importing wrong failed: invalid syntax (wrong.py, line 1)"),
-        ("empty:app", "empty:app serves nothing: register a function with @app.task or another decorator"),
+        ("empty:app", "empty:app has no handlers: register a function with @app.task or another decorator"),
     ],
 )
-def test_what_cannot_be_served_is_told_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
+def test_a_reference_that_cannot_be_served_is_reported_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
     from runstead.cli.shared.app_loader import LoadError, load
 
     (folder / "broken.py").write_text("import no_such_thing")
@@ -188,8 +191,8 @@ def test_what_cannot_be_served_is_told_in_one_sentence(folder, capsys, monkeypat
         monkeypatch.delitem(__import__("sys").modules, name, raising=False)
     with pytest.raises(LoadError) as refused:
         load(reference)
-    told = str(refused.value).replace(str(folder) + "/", "")
-    assert told.startswith(sentence)
+    message = str(refused.value).replace(str(folder) + "/", "")
+    assert message.startswith(sentence)
 
 
 def test_the_command_refuses_with_that_sentence(folder):
@@ -204,10 +207,10 @@ def test_the_command_refuses_with_that_sentence(folder):
     [
         ("jobs:app", "spark://head:1", "An executor's address begins with ray:// or dask://"),
         ("jobs:app", "dask://nowhere", "A Dask scheduler's address is like"),
-        ("jobs:note", "dask://local", "--executor is for apps, and jobs:note makes a worker by itself"),
+        ("jobs:note", "dask://local", "--executor needs an App, but jobs:note creates the worker itself"),
     ],
 )
-def test_an_executor_that_cannot_be_is_refused_in_one_sentence(folder, reference, executor, sentence):
+def test_an_invalid_executor_is_refused_in_one_sentence(folder, reference, executor, sentence):
     code, out, err = runstead("worker", reference, "--executor", executor, cwd=folder, RUNSTEAD_KEY=KEY)
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert err.startswith(f"runstead: {sentence}")
@@ -218,5 +221,5 @@ def test_a_key_that_the_server_does_not_know_is_refused_in_one_sentence(server, 
         "worker", "jobs:app", "--url", server.url, cwd=folder, RUNSTEAD_KEY="vf_x_" + "0" * 64
     )
     assert code == 1
-    assert f"the server at {server.url} does not take this worker" in err
+    assert f"the server at {server.url} refused this worker" in err
     assert "Traceback" not in err

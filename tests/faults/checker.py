@@ -1,9 +1,9 @@
-"""Is there an order of a run's operations, each at one instant between request and answer, in which one client at a time
-would have got the same answers?
+"""Checks whether the history of a run is linearizable: whether its operations have an order, each at one
+instant between request and answer, in which a sequential run would have given the same answers.
 
-Wing and Gong's search as Lowe made it bearable: what was linearized, together with the state it led to, is never tried
-twice. Runs are objects of their own, so each is checked alone. An operation whose outcome nobody knows may take effect at
-any time after its request, or never.
+It is the search of Wing and Gong with the improvement of Lowe: a set of linearized operations with the same
+state is never tried twice. Runs are independent, so each is checked separately. An operation without an
+answer may take effect at any time after its request, or never.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -12,14 +12,14 @@ from typing import Any
 from . import model
 from .history import Operation
 
-#: A run's search that takes more is given up, and told as that.
+#: A search that needs more nodes is aborted with UndecidedError.
 NODES_MAX = 2_000_000
 
 Steps = Callable[[Any, Operation], Iterable[Any]]
 
 
 class UndecidedError(Exception):
-    """The search was given up: this history says nothing."""
+    """The search was aborted, so the history is neither confirmed nor refuted."""
 
 
 def linearizable(
@@ -28,7 +28,7 @@ def linearizable(
     steps: Steps = model.steps,
     effectless: Callable[[Operation], bool] = model.effectless,
 ) -> bool:
-    """Whether such an order is there. UndecidedError after NODES_MAX steps."""
+    """Whether the history is linearizable. UndecidedError after NODES_MAX steps."""
     order = sorted(operations, key=lambda each: (each.completed, each.invoked))
     wanted = sum(1 << place for place, each in enumerate(order) if each.known)
     pure = [each.known and effectless(each) for each in order]
@@ -52,19 +52,21 @@ def linearizable(
 def _next(
     order: list[Operation], pure: list[bool], done: int, state: Hashable, steps: Steps
 ) -> list[tuple[int, Hashable]]:
-    """What may come next, the most promising last: whatever was asked before the first missing answer came."""
+    """Return the possible next operations, the most promising last: those invoked before the first missing answer."""
     found: list[tuple[int, Hashable]] = []
     deadline: float | None = None
     for place, each in enumerate(order):
         if done >> place & 1:
             continue
         if deadline is None:
-            deadline = each.completed  # in the order of answers, the first one left is the earliest
+            deadline = (
+                each.completed
+            )  # `order` is sorted by answers, so the first open operation is the earliest
         if each.invoked > deadline:
             continue
         for after in steps(state, each):
             if pure[place] and after == state:
-                # It fits here and changes nothing: no order that has it later can be better.
+                # It matches here and changes nothing, so a later position cannot be better.
                 return [(done | 1 << place, after)]
             found.append((done | 1 << place, after))
     found.reverse()
@@ -72,8 +74,8 @@ def _next(
 
 
 def minimal(operations: list[Operation]) -> list[Operation]:
-    """Of a history that is not linearizable, the part that shows it: it ends with the answer that cannot be, and every
-    read and refusal that is not needed is left out.
+    """Return the part of a history that shows why it is not linearizable. It ends with the impossible answer,
+    without reads and refusals that are not needed.
     """
     answers = sorted({each.completed for each in operations if each.known})
     low, high = 0, len(answers) - 1
@@ -93,7 +95,9 @@ def minimal(operations: list[Operation]) -> list[Operation]:
 
 
 def _until(operations: list[Operation], moment: float) -> list[Operation]:
-    """What was asked by then; what was not answered by then is in doubt."""
+    """Return the operations that were invoked up to `moment`; later answers are removed."""
     return [
-        each if each.completed <= moment else each.doubted() for each in operations if each.invoked <= moment
+        each if each.completed <= moment else each.without_answer()
+        for each in operations
+        if each.invoked <= moment
     ]

@@ -1,4 +1,4 @@
-"""Replicas over one PostgreSQL with its default durability, and the ways in which they are hurt."""
+"""Replicas on one PostgreSQL with its default durability, and the means to inject faults."""
 
 import asyncio
 import signal
@@ -25,8 +25,8 @@ SESSIONS = (
 
 
 class Deployment:
-    """`replicas[0]` is an ordinary one, `[1]` reaches the database through `proxy`, `[2]` has a clock ten minutes fast; all
-    above are ordinary. Every one can be the leader.
+    """`replicas[1]` reaches the database through `proxy`, and the clock of `replicas[2]` is ten minutes fast.
+    All others are normal. Every replica can be the leader.
     """
 
     def __init__(self, directory: Path, replicas: int = 3):
@@ -65,12 +65,12 @@ class Deployment:
         return asyncio.run(ask())
 
     def break_sessions(self) -> int:
-        """The server ends every session of every replica."""
+        """Let PostgreSQL end every session of every replica. Returns their number."""
         return len(self.sql(SESSIONS))
 
     def kill_database(self) -> None:
-        """SIGKILL to PostgreSQL's every process, and a start. What was committed is in its log: fsync is on, and the
-        machine stays up in any case.
+        """Kill all processes of PostgreSQL (SIGKILL) and start it. Committed transactions are in its log,
+        because fsync is on and the machine keeps running.
         """
         self.postgres.kill()
         self.postgres.start()
@@ -82,7 +82,7 @@ class Deployment:
         replica.signal(signal.SIGCONT)
 
     def leading(self, besides: Server | None = None) -> Server | None:
-        """Who leads, as the replicas themselves believe; None where none of those that are up does."""
+        """Return the replica that believes to lead, None if no running replica does."""
         for replica in self.replicas:
             if replica is not besides and replica.process.poll() is None:
                 with suppress(httpx2.HTTPError), replica.api(timeout_s=2) as api:
@@ -95,7 +95,7 @@ class Deployment:
         return until(self.leading, "a leader", 20)
 
     def violations(self) -> str:
-        """What `runstead db check` finds; nothing where the store is whole."""
+        """Return what `runstead db check` finds, "" if the store has no violations."""
         code, stdout, stderr = runstead("db", "check", "--database", self.url, cwd=self.directory)
         return "" if code == 0 else stdout + stderr
 

@@ -1,7 +1,7 @@
-"""What goes wrong under load: each fault is over, and mended, when it returns.
+"""The faults that are injected under load. When a fault returns, it is over and the deployment works again.
 
-A fault takes the deployment, the load, and how long it lasts where it has a length. What must hold in any case is left to
-the checker; what only this fault puts at risk is asserted here.
+A fault gets the deployment, the load, and its duration in seconds, if it has one. The checker verifies the
+general guarantees; a fault asserts only what it puts at risk itself.
 """
 
 import threading
@@ -18,43 +18,43 @@ from .load import LEASE_S, Load
 
 Fault = Callable[[Deployment, Load, float], None]
 
-#: Operations that clients get through before a fault, and after it.
+#: The number of answered operations before and after a fault.
 SPELL = 150
 REPLACED_S = 10
 
 
 def kill_replica(deployment: Deployment, load: Load, seconds: float) -> None:
-    """SIGKILL of one that does not lead."""
-    doomed = next(each for each in deployment.replicas if each is not deployment.leader())
-    doomed.kill()
+    """Kill a replica that does not lead (SIGKILL)."""
+    killed = next(each for each in deployment.replicas if each is not deployment.leader())
+    killed.kill()
     load.pass_by(SPELL)
-    doomed.start()
+    killed.start()
 
 
 def kill_leader(deployment: Deployment, load: Load, seconds: float) -> None:
-    """SIGKILL of the one that leads. Another does within ten seconds."""
-    doomed = deployment.leader()
-    doomed.kill()
-    until(lambda: deployment.leading() not in (None, doomed), "another leader", REPLACED_S)
+    """Kill the leader (SIGKILL). Another replica leads within ten seconds."""
+    killed = deployment.leader()
+    killed.kill()
+    until(lambda: deployment.leading() not in (None, killed), "another leader", REPLACED_S)
     load.pass_by(SPELL)
-    doomed.start()
+    killed.start()
 
 
 def kill_database(deployment: Deployment, load: Load, seconds: float) -> None:
-    """SIGKILL of PostgreSQL, and a start. No replica is restarted."""
+    """Kill PostgreSQL (SIGKILL) and start it. No replica is restarted."""
     deployment.kill_database()
     deployment.ready()
 
 
 def break_sessions(deployment: Deployment, load: Load, seconds: float) -> None:
-    """The database ends every session, again and again."""
+    """Let the database end every session, three times."""
     for _ in range(3):
         assert deployment.break_sessions() > 0
         load.pass_by(SPELL // 3)
 
 
 def sever_connections(deployment: Deployment, load: Load, seconds: float) -> None:
-    """The network between one replica and the database: connections are reset, and once nothing passes for a while."""
+    """Break the network between a replica and the database: reset connections, and then block all traffic for a while."""
     proxy = deployment.proxy
     for _ in range(4):
         proxy.sever()
@@ -66,8 +66,8 @@ def sever_connections(deployment: Deployment, load: Load, seconds: float) -> Non
 
 
 def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
-    """SIGSTOP of the one that leads, with a request on its way, for so long that another leads and the lease is another's.
-    When it wakes up, it leads no more, and the late request is refused.
+    """Stop the leader (SIGSTOP) with requests under way, until another replica leads and another worker has
+    the lease. When it continues, it no longer leads, and the late requests are refused.
     """
     stopped = deployment.leader()
     other = next(each for each in deployment.replicas if each is not stopped)
@@ -80,7 +80,7 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
         began = time.monotonic()
         deployment.pause(stopped)
         try:
-            # Two connections that it has accepted, or will: the requests wait in them until it wakes up.
+            # The requests wait in two connections until the replica continues.
             late = [
                 threading.Thread(
                     target=lambda path=path, body=body: answers.append(asleep.http.post(path, json=body))
@@ -93,8 +93,8 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
             for each in late:
                 each.start()
             until(lambda: deployment.leading(besides=stopped) is not None, "another leader", REPLACED_S)
-            heir = awake.register("awake")
-            until(lambda: awake.claim(heir, target, lease_s=60), "another attempt", LEASE_S + 15)
+            second = awake.register("awake")
+            until(lambda: awake.claim(second, target, lease_s=60), "another attempt", LEASE_S + 15)
             load.pass_by(SPELL)
             while time.monotonic() - began < seconds:
                 load.pass_by(10)
@@ -105,7 +105,7 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
         assert [(each.status_code, each.json()["code"]) for each in answers] == [
             (409, "ATTEMPT_SUPERSEDED")
         ] * 2
-        until(lambda: asleep.get("/readyz")["term"] > term, "it to hear of the other")
+        until(lambda: asleep.get("/readyz")["term"] > term, "it to learn of the other leader")
         assert deployment.leading() is not stopped
         assert "this replica has lost the lead" in stopped.log
         assert awake.complete(run_id, attempt=2)["run"]["latest_event_id"] == 1
@@ -113,7 +113,7 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
 
 
 def lead_with_a_wrong_clock(deployment: Deployment, load: Load, seconds: float) -> None:
-    """The replica whose clock is ten minutes fast takes the lead, and with it the word on leases."""
+    """Let the replica whose clock is ten minutes fast lead, so that it enforces leases."""
     fast = deployment.replicas[2]
     others = [each for each in deployment.replicas if each is not fast]
     while (leader := deployment.leader()) is not fast:
@@ -127,16 +127,16 @@ def lead_with_a_wrong_clock(deployment: Deployment, load: Load, seconds: float) 
 
 
 def _leases_last(here: Server, fast: Server, name: str) -> None:
-    """A lease is as long as it was asked for, whichever replica gave it, though the fast one takes it away."""
+    """Assert that leases last as long as requested, on each replica, although the fast replica enforces them."""
     with here.api() as api, fast.api() as other:
-        given = []
-        for number, giver in enumerate((api, other)):
+        leased = []
+        for number, replica in enumerate((api, other)):
             target = f"task:{name}-lasting-{number}"
-            run_id = giver.create(giver.project_id(), target)["run_id"]
-            worker, began = giver.register("lasting"), time.monotonic()
-            assert giver.claim(worker, target, lease_s=LEASE_S)["run_id"] == run_id
-            given.append((run_id, began))
-        for run_id, began in given:
+            run_id = replica.create(replica.project_id(), target)["run_id"]
+            worker, began = replica.register("lasting"), time.monotonic()
+            assert replica.claim(worker, target, lease_s=LEASE_S)["run_id"] == run_id
+            leased.append((run_id, began))
+        for run_id, began in leased:
             until(lambda run_id=run_id: api.run(run_id)["status"] == "pending", "its end", LEASE_S + 5)
             assert time.monotonic() - began >= LEASE_S
 

@@ -1,4 +1,4 @@
-"""What a client sent and what it was told: the history of a run, as its clients know it.
+"""The history of a run as its clients know it: their requests and the answers.
 
 Times are seconds of this machine's monotonic clock.
 """
@@ -10,9 +10,9 @@ import msgspec
 
 
 class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an operation asked for; each kind uses some of it.
+    """The parameters of an operation; each kind uses some of them.
 
-    `attempt` and `token` are the fence. `labels` are the appended events, each of them unique; `after` is the
+    `attempt` and `token` are the fence. `labels` are the appended events, all of them unique; `after` is the
     expected_previous_event_id. `label` is the output of a completion.
     """
 
@@ -27,8 +27,8 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_s: float | None = None
 
 
-class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The run as an answer showed it. `brief`: as a worker gets it, without what ended it and who holds it."""
+class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The run in an answer. `brief`: the form that workers get, without the outcome and the lease owner."""
 
     status: str
     attempt: int
@@ -40,10 +40,13 @@ class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
     brief: bool = False
 
 
-class Told(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A 2xx answer. `accepted` is what create calls duplicate, complete completed, and cancel cancelled."""
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A 2xx answer.
 
-    seen: Seen | None = None
+    `accepted` is the member `duplicate` of create, `completed` of complete, `cancelled` of cancel.
+    """
+
+    run: RunSnapshot | None = None
     accepted: bool | None = None
     appended: int | None = None
     token: str | None = None
@@ -51,25 +54,25 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One request. Neither `told` nor `refused` (a code): nobody knows whether it took effect, or will."""
+    """One request. Without `answer` and `refused` (an error code), it is unknown whether it takes effect."""
 
     run_id: str
     kind: str
     invoked: float
     completed: float = math.inf
     sent: Sent = Sent()
-    told: Told | None = None
+    answer: Answer | None = None
     refused: str | None = None
     client: int = 0
     replica: str = ""
 
     @property
     def known(self) -> bool:
-        return self.told is not None or self.refused is not None
+        return self.answer is not None or self.refused is not None
 
-    def doubted(self) -> "Operation":
-        """The same, as it stands before its answer has come."""
-        return msgspec.structs.replace(self, completed=math.inf, told=None, refused=None)
+    def without_answer(self) -> "Operation":
+        """Return the operation as it was before its answer arrived."""
+        return msgspec.structs.replace(self, completed=math.inf, answer=None, refused=None)
 
 
 def by_run(operations: list[Operation]) -> dict[str, list[Operation]]:
@@ -80,7 +83,7 @@ def by_run(operations: list[Operation]) -> dict[str, list[Operation]]:
 
 
 def render(operations: list[Operation]) -> str:
-    """One line for each operation, in the order of their invocations, with times since the first one."""
+    """Return one line for each operation, in the order of invocation, with times since the first one."""
     first = min((each.invoked for each in operations), default=0.0)
     return "\n".join(_line(each, first) for each in sorted(operations, key=lambda each: each.invoked))
 
@@ -88,15 +91,15 @@ def render(operations: list[Operation]) -> str:
 def _line(operation: Operation, first: float) -> str:
     ended = f"{operation.completed - first:9.3f}" if operation.known else "        ?"
     sent = msgspec.json.encode(operation.sent).decode()
-    told = operation.refused or (
-        "unknown" if operation.told is None else msgspec.json.encode(operation.told).decode()
+    answer = operation.refused or (
+        "unknown" if operation.answer is None else msgspec.json.encode(operation.answer).decode()
     )
     who = f"client {operation.client} at {operation.replica}"
-    return f"{operation.invoked - first:9.3f} to {ended}  {who}  {operation.kind} {sent} -> {told}"
+    return f"{operation.invoked - first:9.3f} to {ended}  {who}  {operation.kind} {sent} -> {answer}"
 
 
 def save(path: Path, operations: list[Operation]) -> None:
-    """One JSON object a line. A completion that is not known is left out."""
+    """Write one JSON object per line. An unknown completion time is left out."""
     lines = [msgspec.to_builtins(each) for each in operations]
     for line in lines:
         if line.get("completed") == math.inf:

@@ -1,6 +1,7 @@
-"""Concurrent clients that ask replicas at random for operations on the same few runs, and record all of it.
+"""Concurrent clients that send random operations on a few runs to random replicas, and record their history.
 
-A request is sent once and never repeated by itself. Where it gets no answer, or a 5xx, its outcome is unknown.
+A request is sent once and never retried automatically. Without an answer, or with a 5xx answer, its outcome
+is unknown.
 """
 
 import asyncio
@@ -17,14 +18,14 @@ import msgspec
 from runstead.bench.connection import Connection, DroppedError, Target
 
 from .history import Operation, Sent
-from .requests import OK, REFUSED, request, told
+from .requests import OK, REFUSED, parse_answer, request
 
 LEASE_S = 5
 ANSWER_S = 3.0
-SHUN_S = 0.5  # how long a client leaves a replica alone that gave it no answer
+SHUN_S = 0.5  # how long a client avoids a replica that did not answer
 FAST, SLOW = 12, 48
-OPERATIONS = (20, 40)  # of one run, at least and at most
-ENDING = 14  # so many operations before the last one, clients begin to end it
+OPERATIONS = (20, 40)  # minimum and maximum for one run
+ENDING = 14  # clients may end a run in its last operations, this many
 SLOW_PAUSE_S = (0.2, 2.5)
 SLOTS_PER_TARGET = 3
 RUNS_PER_TARGET = 6
@@ -43,7 +44,7 @@ ENDS = {"complete", "cancel"}
 
 
 class Subject:
-    """One run as all its clients together treat it."""
+    """The state of one run that its clients share."""
 
     def __init__(self, run_id: str, target: str, dice: random.Random, *, slow: bool):
         self.run_id, self.target, self.slow = run_id, target, slow
@@ -51,16 +52,17 @@ class Subject:
         self.created = False
         self.ready_at = 0.0
         self.labels = 0
-        self.latest: dict[int, int] = {}  # what each client believes the log's end to be
-        self.proofs: dict[int, tuple[int, str]] = {}  # attempt and token of each client's last claim
-        self.doubted: dict[int, Sent] = {}  # each client's last append with a cursor that got no answer
+        self.latest: dict[int, int] = {}  # client → the latest event id that it knows
+        self.fences: dict[int, tuple[int, str]] = {}  # client → attempt and token of its last claim
+        self.unanswered: dict[int, Sent] = {}  # client → its last append with a cursor that got no answer
 
 
 class Load:
-    """Clients that work until `finish()`. `replicas` are e2e servers: their `url` may change, as they are restarted.
+    """Clients that work until `finish()`. `replicas` are e2e servers, whose `url` may change when they are
+    restarted.
 
-    `operations` are what was recorded so far, but for claims without an answer; `unexpected` are the answers that no operation
-    may ever get.
+    `operations` is the recorded history without claims that got no answer. `unexpected` are answers that no
+    operation may get.
     """
 
     def __init__(self, replicas, name, *, clients=12, seed=0):
@@ -84,13 +86,13 @@ class Load:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    # For whoever injects faults meanwhile
+    # Called by the faults, while the clients work
 
     def acknowledged(self, replica=None) -> int:
-        return sum(each.told is not None and replica in (None, each.replica) for each in self.operations)
+        return sum(each.answer is not None and replica in (None, each.replica) for each in self.operations)
 
     def pass_by(self, operations: int, seconds: float = 60.0) -> None:
-        """Wait until so many more operations were answered."""
+        """Wait until this many more operations were answered."""
         wanted = len(self.operations) + operations
         self.wait_for(lambda: len(self.operations) >= wanted, f"{operations} more operations", seconds)
 
@@ -103,7 +105,7 @@ class Load:
             time.sleep(0.02)
 
     def finish(self) -> None:
-        """Stop, and read every run once more, until each answered. The replicas must be up."""
+        """Stop the clients, and read every run until it is answered. The replicas must be up."""
         self._stop = True
         self._thread.join(120)
         assert not self._thread.is_alive(), "a client hangs"
@@ -116,7 +118,10 @@ class Load:
 
     @property
     def history(self) -> list[Operation]:
-        """All of it; a claim without an answer stands in the history of every run that it may have got."""
+        """The complete history.
+
+        A claim without an answer is in the history of every run that it may have got.
+        """
         return self.operations + [
             msgspec.structs.replace(claim, run_id=subject.run_id)
             for target, claim in self._claims
@@ -129,7 +134,7 @@ class Load:
     def _run(self) -> None:
         try:
             asyncio.run(self._main())
-        except BaseException as failure:  # noqa: BLE001 - shown by whoever waits
+        except BaseException as failure:  # noqa: BLE001 - raised again in `wait_for` and `finish`
             self.failures.append(failure)
 
     async def _main(self) -> None:
@@ -149,13 +154,13 @@ class Load:
         return self._stop
 
     def pick(self, client: int) -> tuple[int, Subject] | None:
-        """Any slot whose run is due for an operation; often one that the client believes to hold."""
+        """Pick a random slot whose run is due for an operation, often one that the client has claimed."""
         now = time.monotonic()
         slot = self._dice.randrange(FAST + SLOW)
         if self._dice.random() < 0.8:
             slot %= FAST
         if self._dice.random() < 0.4:
-            held = [place for place, each in enumerate(self._slots) if client in each.proofs]
+            held = [place for place, each in enumerate(self._slots) if client in each.fences]
             slot = self._dice.choice(held or [slot])
         subject = self._slots[slot]
         if subject.ready_at > now:
@@ -179,7 +184,7 @@ class Load:
         return subject
 
     def doubt(self, target: str, claim: Operation) -> None:
-        """A claim without an answer may have got any run of its target, now or later."""
+        """Record a claim without an answer, which may have got any run of its target, now or later."""
         self._claims.append((target, claim))
 
 
@@ -204,7 +209,7 @@ class _Client:
             if subject.left > 0:
                 await self._ask(subject, *self._choose(subject))
             elif subject.left == 0:
-                # Called off, so that it stands in no later claim's way; and looked at once more.
+                # Cancel the run, so that no later claim gets it, and read it a last time.
                 await self._ask(subject, "cancel", Sent())
                 await self._ask(subject, "events", Sent())
                 self._load.retire(slot, subject)
@@ -218,20 +223,20 @@ class _Client:
         [kind] = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))
         if kind in ENDS and subject.left > ENDING:
             kind = "append"
-        proof = subject.proofs.get(me)
-        if proof is None and kind in {"heartbeat", "release"}:
+        claimed = subject.fences.get(me)
+        if claimed is None and kind in {"heartbeat", "release"}:
             kind = "claim"
         fence = Sent()
-        if proof is not None and dice.random() < 0.85:
-            fence = Sent(attempt=proof[0]) if dice.random() < 0.5 else Sent(token=proof[1])
+        if claimed is not None and dice.random() < 0.85:
+            fence = Sent(attempt=claimed[0]) if dice.random() < 0.5 else Sent(token=claimed[1])
         match kind:
             case "claim":
                 return kind, Sent(worker=self._worker, lease_s=LEASE_S)
             case "heartbeat":
-                return kind, Sent(attempt=proof[0], lease_s=LEASE_S)
+                return kind, Sent(attempt=claimed[0], lease_s=LEASE_S)
             case "release":
                 pause = dice.choice([None, 0, 0])
-                return kind, Sent(worker=self._worker, attempt=proof[0], retry_after_s=pause)
+                return kind, Sent(worker=self._worker, attempt=claimed[0], retry_after_s=pause)
             case "append":
                 return kind, self._append(subject, fence)
             case "complete":
@@ -242,7 +247,7 @@ class _Client:
         return kind, Sent()
 
     def _append(self, subject: Subject, fence: Sent) -> Sent:
-        again = subject.doubted.pop(self._number, None)
+        again = subject.unanswered.pop(self._number, None)
         if again is not None and self._dice.random() < 0.7:
             return again
         labels = []
@@ -253,7 +258,7 @@ class _Client:
         return Sent(attempt=fence.attempt, token=fence.token, labels=tuple(labels), after=after)
 
     async def read_all(self, subjects: list[Subject]) -> None:
-        """Each run and its log, at a replica of its own choice, however often it takes."""
+        """Read each run and its log at random replicas, until both are answered."""
         deadline = time.monotonic() + 60
         for subject in subjects:
             for kind in ("get", "events"):
@@ -262,7 +267,7 @@ class _Client:
                     await asyncio.sleep(0.05)
 
     async def _ask(self, subject: Subject, kind: str, sent: Sent) -> bool:
-        """Whether an answer came that tells something."""
+        """Send an operation and record it. Returns whether its outcome is known."""
         load = self._load
         place, (name, connection, headers) = await self._connection()
         if name == "":
@@ -279,12 +284,12 @@ class _Client:
         known["completed"] = time.monotonic()
         answer = json.loads(content) if content else {}
         if status in OK:
-            heard = told(kind, answer)
-            if heard is None:
+            parsed = parse_answer(kind, answer)
+            if parsed is None:
                 return False
             run_id = answer["run"]["run_id"] if kind == "claim" else subject.run_id
-            self._learn(load.subjects[run_id], kind, heard)
-            load.operations.append(Operation(run_id, kind, told=heard, **known))
+            self._learn(load.subjects[run_id], kind, parsed)
+            load.operations.append(Operation(run_id, kind, answer=parsed, **known))
             return True
         if status in REFUSED:
             load.operations.append(Operation(subject.run_id, kind, refused=answer["code"], **known))
@@ -293,29 +298,32 @@ class _Client:
             load.unexpected.append(f"{kind} of {subject.run_id} at {name}: {status} {content[:300]!r}")
         del known["completed"]
         self._in_doubt(subject, kind, known)
-        await asyncio.sleep(0.2)  # less than it is asked to: many more such answers would tell nothing new
+        await asyncio.sleep(0.2)  # shorter than Retry-After, but long enough to avoid very many such answers
         return False
 
     def _in_doubt(self, subject: Subject, kind: str, known: dict) -> None:
         if kind in {"get", "events"}:
             return
         if kind == "append" and known["sent"].after is not None:
-            subject.doubted[self._number] = known["sent"]
+            subject.unanswered[self._number] = known["sent"]
         operation = Operation(subject.run_id, kind, **known)
         if kind == "claim":
             self._load.doubt(subject.target, operation)
         else:
             self._load.operations.append(operation)
 
-    def _learn(self, subject: Subject, kind: str, heard) -> None:
+    def _learn(self, subject: Subject, kind: str, parsed) -> None:
         subject.created = True
-        if heard.seen is not None:
-            subject.latest[self._number] = heard.seen.latest_event_id
+        if parsed.run is not None:
+            subject.latest[self._number] = parsed.run.latest_event_id
         if kind == "claim":
-            subject.proofs[self._number] = (heard.seen.attempt, heard.token)
+            subject.fences[self._number] = (parsed.run.attempt, parsed.token)
 
     async def _connection(self) -> tuple[int, tuple[str, Connection | None, bytes]]:
-        """An open connection to some replica; without a name where there was none, and nothing was sent."""
+        """Return an open connection to a random replica.
+
+        Its name is "" if there is none and nothing was sent.
+        """
         load, now = self._load, time.monotonic()
         place = self._dice.randrange(len(load.replicas))
         if self._shunned.get(place, 0.0) > now:

@@ -1,12 +1,12 @@
-"""The long form of tests/faults: one fault after the other under load, until so many operations are recorded and checked.
+"""The long form of tests/faults: injects faults under load until enough operations are recorded and checked.
 
     PYTHONPATH=. .venv/bin/python -P -m tests.faults.long --operations 100000
 
-Prints what it did. Exit status 1 where a run's history cannot be explained, with the part of it that shows why; where an
-answer came that no operation may get; or where `runstead db check` finds something.
+It prints a report. Exit status 1 if the history of a run cannot be explained (the report shows the relevant
+part), if an answer is unexpected, or if `runstead db check` finds a violation.
 """
 
-# ruff: noqa: T201 - a program that people start
+# ruff: noqa: T201 - a program for the terminal
 
 import argparse
 import signal
@@ -21,8 +21,8 @@ from .history import by_run, save
 from .load import Load
 from .verdict import Verdict, judge
 
-ROUNDS = 2  # every fault has so many loads of its own, at least
-# Faults that are over within seconds come several times in one load.
+ROUNDS = 2  # loads for each fault, at least
+# Short faults are injected several times in one load.
 TIMES = {
     faults.kill_replica: 4,
     faults.break_sessions: 6,
@@ -34,7 +34,7 @@ TIMES = {
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no server is left running
     wanted = [each for each in faults.FAULTS if not options.fault or each.__name__ in options.fault]
     per_fault = max(options.operations // (ROUNDS * len(wanted)), 2 * faults.SPELL)
     operations = runs = unknown = loads = injected = broken = 0
@@ -51,7 +51,7 @@ def main() -> int:
                 operations, runs = operations + verdict.operations, runs + verdict.runs
                 unknown += verdict.unknown
                 found = deployment.violations()
-                broken += _tell(verdict, fault.__name__, time.monotonic() - started, found)
+                broken += _report(verdict, fault.__name__, time.monotonic() - started, found)
                 if options.keep is not None and not verdict.clean:
                     _keep(options.keep, load, verdict)
         finally:
@@ -68,27 +68,25 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--operations", type=int, default=100_000, help="at least so many")
+    parser.add_argument("--operations", type=int, default=100_000, help="minimum number of operations")
     parser.add_argument(
         "--replicas", type=int, default=3, help="three or more; one of them has a wrong clock"
     )
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--pause", type=float, default=60.0, help="seconds for which the leader is stopped")
-    parser.add_argument(
-        "--seed", type=int, default=0, help="of what clients choose; replicas add their own chance"
-    )
-    parser.add_argument("--fault", action="append", help="only this one; may repeat")
-    parser.add_argument("--keep", type=Path, help="a directory for the histories of violating runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the clients; replicas are still random")
+    parser.add_argument("--fault", action="append", help="only this fault; can be repeated")
+    parser.add_argument("--keep", type=Path, help="directory for the histories of runs with violations")
     options = parser.parse_args()
     if options.replicas < 3:
-        parser.error("it takes three replicas")
+        parser.error("at least three replicas are needed")
     return options
 
 
 def _spell(
     deployment: Deployment, fault: faults.Fault, name: str, operations: int, options: argparse.Namespace
 ) -> tuple[Load, Verdict]:
-    """One load, and the fault in it, one time or several."""
+    """Run one load and inject the fault in it, once or several times."""
     times = TIMES.get(fault, 1)
     deployment.ready()
     load = Load(deployment.replicas, name, clients=options.clients, seed=options.seed)
@@ -101,8 +99,8 @@ def _spell(
     return load, judge(load)
 
 
-def _tell(verdict: Verdict, fault: str, seconds: float, found: str) -> int:
-    """How much is wrong."""
+def _report(verdict: Verdict, fault: str, seconds: float, found: str) -> int:
+    """Print the verdict. Returns the number of violations."""
     print(
         f"{fault}: {verdict.operations:,} operations on {verdict.runs:,} runs in {seconds:.0f} s,"
         f" {verdict.unknown:,} unknown"
@@ -112,7 +110,7 @@ def _tell(verdict: Verdict, fault: str, seconds: float, found: str) -> int:
     for run_id, shown in verdict.violations.items():
         print(f"VIOLATION: no order explains what the clients of {run_id} saw:\n{shown}")
     for run_id in verdict.undecided:
-        print(f"UNDECIDED: the search for an order of {run_id} was given up")
+        print(f"UNDECIDED: the search for an order of {run_id} was aborted")
     for answer in verdict.unexpected:
         print(f"UNEXPECTED: {answer}")
     if found:

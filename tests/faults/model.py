@@ -1,24 +1,26 @@
-"""A run as one client at a time would see it, written from the documentation alone: the checker's second opinion.
+"""A sequential model of a run, written from the documentation only, against which the checker compares
+histories.
 
-It knows nothing of the program's state machine. What it leaves open, because the documentation does: which of several
-good reasons a refusal names, and when exactly a lease that is over is taken away.
+It shares no code with the program's state machine. It leaves open what the documentation leaves open: which
+of several valid reasons a refusal names, and when exactly an expired lease is enforced.
 """
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .history import Operation, Seen, Sent, Told
+from .history import Answer, Operation, RunSnapshot, Sent
 
-#: For clocks that are not read at the same instant, and cut to milliseconds.
+#: Tolerance for clocks that are read at different moments and cut to milliseconds.
 SLACK_S = 0.1
 ATTEMPTS_LOST_MAX = 3
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
 class State(NamedTuple):
-    """`held`: the current attempt's proof is still good. `lease_until` is the earliest time at which its lease may be
-    over, `ready_at` that at which the run may be claimed, `floor` that of the last lost lease: nothing after it in the
-    order can have been answered before it. `completed_at` is bound by the first answer that shows it.
+    """The state of a run. `held`: the fence of the current attempt is valid. `lease_until` is the earliest
+    time at which the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of
+    the last lost lease: later operations in the order cannot have been answered before it. `completed_at` is
+    set by the first answer that shows it.
     """
 
     status: str = "absent"
@@ -44,22 +46,22 @@ ABSENT = State()
 
 
 class Refused(NamedTuple):
-    """No effect; the codes that may be the reason."""
+    """A refusal without effect, with the possible error codes."""
 
     codes: frozenset[str]
 
 
 class Done(NamedTuple):
-    """The state afterwards, and what the answer must say."""
+    """The state after the operation, and the expected answer."""
 
     state: State
-    told: Told
+    answer: Answer
 
 
 def steps(state: State, operation: Operation) -> Iterator[State]:
-    """The states in which the run may be once the operation has taken effect here with the answer that it got.
+    """Yield the possible states after the operation took effect at this point with its recorded answer.
 
-    Before it the lease may have been lost: whoever tells the difference comes after that.
+    The lease may also have been lost just before the operation.
     """
     for before in (state, _expired(state)):
         if before is not None and operation.completed + SLACK_S >= before.floor:
@@ -69,7 +71,7 @@ def steps(state: State, operation: Operation) -> Iterator[State]:
 
 
 def effectless(operation: Operation) -> bool:
-    """Whether it changes nothing whenever it takes effect: a read, or a refusal."""
+    """Whether the operation never changes the state: a read or a refusal."""
     return operation.kind in {"get", "events"} or operation.refused is not None
 
 
@@ -81,17 +83,22 @@ def _step(state: State, operation: Operation) -> State | None:
         return state if operation.refused in verdict.codes else None
     if operation.refused is not None:
         return None
-    after, told = verdict
-    if operation.told is None:
-        return after if after != state else None  # without an effect it need not have happened
-    return _agreeing(after, told, operation.told)
+    after, answer = verdict
+    if operation.answer is None:
+        return (
+            after if after != state else None
+        )  # an operation without an effect and an answer can be ignored
+    return _agreeing(after, answer, operation.answer)
 
 
-def _agreeing(state: State, expected: Told, told: Told) -> State | None:
-    """The state, where the answer tells what it should. The first answer with the time of the end binds it."""
-    if (expected.accepted, expected.appended, expected.log) != (told.accepted, told.appended, told.log):
+def _agreeing(state: State, expected: Answer, answer: Answer) -> State | None:
+    """Return the state if the answer matches the expected one.
+
+    The first answer with `completed_at` sets it.
+    """
+    if (expected.accepted, expected.appended, expected.log) != (answer.accepted, answer.appended, answer.log):
         return None
-    seen = told.seen
+    seen = answer.run
     if seen is None:
         return state
     if (seen.status, seen.attempt, seen.latest_event_id) != (state.status, state.attempt, len(state.log)):
@@ -109,14 +116,14 @@ def _agreeing(state: State, expected: Told, told: Told) -> State | None:
 
 
 def _expired(state: State) -> State | None:
-    """The server takes the lease away."""
+    """The server enforces the expired lease."""
     if state.status != "running" or not state.held:
         return None
     return _lose(state._replace(floor=state.lease_until), state.lease_until, "LEASE_EXPIRED", None)
 
 
 def _lose(state: State, at: float, code: str, retry_after_s: float | None) -> State:
-    """1 s, doubling; jitter takes at most half of it."""
+    """The attempt is lost. The backoff is 1 s and doubles; jitter shortens it by at most half."""
     lost = state.lost + 1
     let_go = state._replace(lost=lost, held=False, token=None)
     if lost > ATTEMPTS_LOST_MAX:
@@ -134,7 +141,7 @@ _MISSING = Refused(frozenset({"NOT_FOUND"}))
 
 
 def _fenced_off(state: State, sent: Sent) -> bool:
-    """Whether it carries the proof of an attempt that is not the current one any more."""
+    """Whether the request has the fence of an attempt that is no longer current."""
     if sent.attempt is None and sent.token is None:
         return False
     return (
@@ -146,8 +153,8 @@ def _fenced_off(state: State, sent: Sent) -> bool:
 
 def _create(state: State, operation: Operation, sent: Sent) -> Done:
     if state.status == "absent":
-        return Done(state._replace(status="pending"), Told(accepted=False))
-    return Done(state, Told(accepted=True))
+        return Done(state._replace(status="pending"), Answer(accepted=False))
+    return Done(state, Answer(accepted=True))
 
 
 def _claim(state: State, operation: Operation, sent: Sent) -> Done | None:
@@ -157,11 +164,11 @@ def _claim(state: State, operation: Operation, sent: Sent) -> Done | None:
         status="running",
         attempt=state.attempt + 1,
         held=True,
-        token=None if operation.told is None else operation.told.token,
+        token=None if operation.answer is None else operation.answer.token,
         owner=sent.worker,
         lease_until=max(operation.invoked, state.floor) + sent.lease_s - SLACK_S,
     )
-    return Done(taken, Told())
+    return Done(taken, Answer())
 
 
 def _heartbeat(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -170,7 +177,7 @@ def _heartbeat(state: State, operation: Operation, sent: Sent) -> Done | Refused
     if state.terminal or _fenced_off(state, sent):
         return Refused(frozenset({"ATTEMPT_SUPERSEDED"}))
     until = max(operation.invoked, state.floor) + sent.lease_s - SLACK_S
-    return Done(state._replace(lease_until=until), Told())
+    return Done(state._replace(lease_until=until), Answer())
 
 
 def _release(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -179,9 +186,9 @@ def _release(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     if _fenced_off(state, sent) or not state.held or sent.worker != state.owner:
         return Refused(frozenset({"ATTEMPT_SUPERSEDED"}))
     if state.terminal:
-        return Done(state, Told())
+        return Done(state, Answer())
     at = max(operation.invoked, state.floor)
-    return Done(_lose(state, at, "ATTEMPTS_EXHAUSTED", sent.retry_after_s), Told())
+    return Done(_lose(state, at, "ATTEMPTS_EXHAUSTED", sent.retry_after_s), Answer())
 
 
 def _append(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -195,7 +202,7 @@ def _append(state: State, operation: Operation, sent: Sent) -> Done | Refused:
         while common < min(len(new), len(stored)) and new[common] == stored[common]:
             common += 1
         if sent.after <= len(state.log) and common == len(new):
-            return Refused(frozenset(codes)) if codes else Done(state, Told(appended=0))
+            return Refused(frozenset(codes)) if codes else Done(state, Answer(appended=0))
         if sent.after > len(state.log) or common < len(stored):
             codes.add("EVENT_CURSOR_MISMATCH")
         new = new[common:]
@@ -203,7 +210,7 @@ def _append(state: State, operation: Operation, sent: Sent) -> Done | Refused:
         codes.add("EVENT_RUN_TERMINAL")
     if codes:
         return Refused(frozenset(codes))
-    return Done(state._replace(log=state.log + new), Told(appended=len(new)))
+    return Done(state._replace(log=state.log + new), Answer(appended=len(new)))
 
 
 def _complete(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -212,26 +219,26 @@ def _complete(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     if _fenced_off(state, sent):
         return Refused(frozenset({"ATTEMPT_SUPERSEDED"}))
     if state.terminal:
-        return Done(state, Told(accepted=state.status == sent.status))
+        return Done(state, Answer(accepted=state.status == sent.status))
     assert sent.status is not None
     error = "PLANNED" if sent.status == "failed" else None
-    return Done(_end(state, sent.status, error, sent.label), Told(accepted=True))
+    return Done(_end(state, sent.status, error, sent.label), Answer(accepted=True))
 
 
 def _cancel(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     if state.status == "absent":
         return _MISSING
     if state.terminal:
-        return Done(state, Told(accepted=False))
-    return Done(_end(state, "cancelled", "CANCELLED"), Told(accepted=True))
+        return Done(state, Answer(accepted=False))
+    return Done(_end(state, "cancelled", "CANCELLED"), Answer(accepted=True))
 
 
 def _get(state: State, operation: Operation, sent: Sent) -> Done | Refused:
-    return _MISSING if state.status == "absent" else Done(state, Told())
+    return _MISSING if state.status == "absent" else Done(state, Answer())
 
 
 def _events(state: State, operation: Operation, sent: Sent) -> Done | Refused:
-    return _MISSING if state.status == "absent" else Done(state, Told(log=state.log))
+    return _MISSING if state.status == "absent" else Done(state, Answer(log=state.log))
 
 
 _RULES = {
@@ -246,4 +253,4 @@ _RULES = {
     "events": _events,
 }
 
-__all__ = ["ABSENT", "SLACK_S", "Seen", "State", "effectless", "steps"]
+__all__ = ["ABSENT", "SLACK_S", "RunSnapshot", "State", "effectless", "steps"]

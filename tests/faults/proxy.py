@@ -1,4 +1,4 @@
-"""A way to the database that can be cut: TCP on one side, the server's socket on the other."""
+"""A TCP proxy to the Unix socket of the database, whose connections can be broken."""
 
 import asyncio
 import socket
@@ -8,7 +8,10 @@ from contextlib import suppress
 
 
 class Proxy:
-    """Forwards to a Unix socket from `port` on. `sever()` resets every connection, `hold()` lets nothing pass."""
+    """Forwards connections of the TCP port `port` to a Unix socket.
+
+    `sever()` resets all, `hold()` blocks all traffic.
+    """
 
     def __init__(self, path):
         self._path = str(path)
@@ -56,7 +59,7 @@ class Proxy:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     def sever(self):
-        """Reset (RST) every connection on both sides: a commit that was sent may be on its way, or not."""
+        """Reset (RST) every connection on both sides. A sent commit may or may not arrive."""
 
         async def cut():
             self._open.set()
@@ -71,7 +74,7 @@ class Proxy:
         self._call(cut())
 
     def hold(self):
-        """Nothing passes, in either direction, and nobody is told, until `sever()`."""
+        """Block all traffic in both directions without closing connections, until `sever()`."""
 
         async def close():
             self._open.clear()

@@ -1,16 +1,19 @@
-"""Operations as requests, and answers as what was told. It tells apart refusals, which changed nothing, from silence."""
+"""Builds the request of an operation and parses its answer.
+
+A refusal changed nothing; a missing answer is unknown.
+"""
 
 import json
 from urllib.parse import quote
 
-from .history import Seen, Sent, Told
+from .history import Answer, RunSnapshot, Sent
 
 OK = {200, 202}
 REFUSED = {400, 404, 409}
 
 
 def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) -> tuple[str, str, bytes, str]:
-    """(method, path, body, the lease token's header line or nothing)"""
+    """Return (method, path, body, the header line of the lease token or "")."""
     run = f"/runs/{quote(run_id, safe='')}"
     worker = f"/agent-workers/workers/{sent.worker}"
     body: dict = {} if sent.attempt is None else {"attempt": sent.attempt}
@@ -50,34 +53,34 @@ def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) ->
     return method, path, json.dumps(body).encode(), token
 
 
-def told(kind: str, answer: dict) -> Told | None:
-    """What a 2xx answer tells. None: a claim that got nothing, which says nothing of any one run."""
+def parse_answer(kind: str, answer: dict) -> Answer | None:
+    """Parse a 2xx answer. None for a claim that got no run."""
     match kind:
         case "create":
-            return Told(_seen(answer["run"]), accepted=answer.get("duplicate", False))
+            return Answer(_seen(answer["run"]), accepted=answer.get("duplicate", False))
         case "claim":
             run = answer["run"]
-            return None if run is None else Told(_brief(run), token=run["lease_token"])
+            return None if run is None else Answer(_brief(run), token=run["lease_token"])
         case "heartbeat":
-            return Told(_seen(answer["run"]))
+            return Answer(_seen(answer["run"]))
         case "release":
-            return Told(_brief(answer["run"]))
+            return Answer(_brief(answer["run"]))
         case "append":
             assert answer["latest_event_id"] == answer["run"]["latest_event_id"]
-            return Told(_seen(answer["run"]), appended=answer["appended_count"])
+            return Answer(_seen(answer["run"]), appended=answer["appended_count"])
         case "complete":
-            return Told(_seen(answer["run"]), accepted=answer["completed"])
+            return Answer(_seen(answer["run"]), accepted=answer["completed"])
         case "cancel":
-            return Told(_seen(answer["run"]), accepted=answer["cancelled"])
+            return Answer(_seen(answer["run"]), accepted=answer["cancelled"])
         case "get":
-            return Told(_seen(answer))
+            return Answer(_seen(answer))
         case "events":
-            return Told(log=_log(answer))
+            return Answer(log=_log(answer))
     raise AssertionError(kind)
 
 
-def _seen(run: dict) -> Seen:
-    return Seen(
+def _seen(run: dict) -> RunSnapshot:
+    return RunSnapshot(
         run["status"],
         run["attempt"],
         run["latest_event_id"],
@@ -88,12 +91,14 @@ def _seen(run: dict) -> Seen:
     )
 
 
-def _brief(run: dict) -> Seen:
-    return Seen(run["status"], run["attempt"], run["latest_event_id"], brief=True)
+def _brief(run: dict) -> RunSnapshot:
+    return RunSnapshot(run["status"], run["attempt"], run["latest_event_id"], brief=True)
 
 
 def _log(page: dict) -> tuple[str, ...]:
-    """Labels of what clients appended, types of what the server wrote; a number that is out of step spoils its place."""
+    """Return the labels of clients' events and the types of the server's events. A wrong event number is
+    shown in the label, so that it never matches.
+    """
     assert page["page_info"]["next"] is None, "a run of a history has one page of events"
     found = []
     for place, event in enumerate(page["data"], 1):

@@ -1,5 +1,5 @@
-"""Three replicas under load, one of them ten minutes fast, and one fault after the other: the history of every run can be
-explained, `runstead db check` finds nothing, and so no write that was acknowledged is lost.
+"""Faults in three replicas under load, one with a clock that is ten minutes fast. The history of every run
+can be explained, and `runstead db check` finds nothing, so no acknowledged write is lost.
 """
 
 import pytest
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from . import faults
 from .checker import linearizable
 from .deployment import Deployment
-from .history import Operation, Sent, Told, by_run
+from .history import Answer, Operation, Sent, by_run
 from .load import Load
 from .verdict import judge
 
@@ -26,7 +26,7 @@ def deployment(tmp_path_factory):
     180
 )  # a leader is replaced within ten seconds, and a lease is five long, however fast the machine
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
-def test_under_load(deployment, fault):
+def test_a_fault_under_load_violates_no_guarantee(deployment, fault):
     deployment.ready()
     load = Load(deployment.replicas, fault.__name__.replace("_", "-"))
     load.pass_by(faults.SPELL)
@@ -42,7 +42,7 @@ def test_under_load(deployment, fault):
 
 @pytest.fixture(scope="module")
 def recorded(deployment):
-    """Real histories, each with every answer, whose runs came to an end."""
+    """Real histories of ended runs in which every operation was answered."""
     load = Load(deployment.replicas, "recorded")
     for _ in range(20):
         load.pass_by(faults.SPELL)
@@ -58,55 +58,58 @@ def _whole(history):
 
 
 def _won(history):
-    return [each for each in history if each.kind == "complete" and each.told and each.told.accepted]
+    return [each for each in history if each.kind == "complete" and each.answer and each.answer.accepted]
 
 
 def _order(history):
-    """The reads that show two events of clients in their order."""
-    reads = [each for each in history if each.kind == "events" and each.told]
-    return [each for each in reads if len(set(each.told.log[:2]) - {"RUN_ERROR", "RUN_FINISHED"}) == 2]
+    """Return the reads that show two events of clients in order."""
+    reads = [each for each in history if each.kind == "events" and each.answer]
+    return [each for each in reads if len(set(each.answer.log[:2]) - {"RUN_ERROR", "RUN_FINISHED"}) == 2]
 
 
-def _answered(kind, after, told, **sent):
+def _answered(kind, after, answer, **sent):
     run_id, at = after.run_id, after.completed + 0.001
-    return Operation(run_id, kind, at, at + 0.001, Sent(**sent), told)
+    return Operation(run_id, kind, at, at + 0.001, Sent(**sent), answer)
 
 
 def lose_an_append(history):
-    first = next(each for each in history if each.kind == "append" and each.told)
-    return [*history, _answered("append", first, Told(appended=1), labels=("planted",))]
+    first = next(each for each in history if each.kind == "append" and each.answer)
+    return [*history, _answered("append", first, Answer(appended=1), labels=("planted",))]
 
 
 def win_twice(history):
     [winner, *_] = _won(history)
     other = {"completed": "failed", "failed": "completed"}[winner.sent.status]
-    return [*history, _answered("complete", winner, Told(accepted=True), status=other, label="planted")]
+    return [*history, _answered("complete", winner, Answer(accepted=True), status=other, label="planted")]
 
 
 def claim_twice(history):
     claim = next((each for each in history if each.kind == "claim"), None)
     if claim is None:
-        late = _answered("claim", _won(history)[0], Told(token="planted"), worker="planted", lease_s=5)
+        late = _answered("claim", _won(history)[0], Answer(token="planted"), worker="planted", lease_s=5)
         return [*history, late]
-    return [*history, replace(claim, told=Told(token="planted"), sent=replace(claim.sent, worker="planted"))]
+    return [
+        *history,
+        replace(claim, answer=Answer(token="planted"), sent=replace(claim.sent, worker="planted")),
+    ]
 
 
 def swap_two_events(history):
     read = _order(history)[-1]
-    first, second, *rest = read.told.log
-    swapped = replace(read, told=Told(log=(second, first, *rest)))
+    first, second, *rest = read.answer.log
+    swapped = replace(read, answer=Answer(log=(second, first, *rest)))
     return [swapped if each is read else each for each in history]
 
 
 def append_after_the_end(history):
     read = _order(history)[-1]
     last = max(history, key=lambda each: each.completed)
-    return [*history, _answered("events", last, Told(log=(*read.told.log, "planted")))]
+    return [*history, _answered("events", last, Answer(log=(*read.answer.log, "planted")))]
 
 
-def read_what_is_stale(history):
+def read_stale_events(history):
     last = max(history, key=lambda each: each.completed)
-    return [*history, _answered("events", last, Told(log=()))]
+    return [*history, _answered("events", last, Answer(log=()))]
 
 
 PLANTS = [
@@ -115,12 +118,12 @@ PLANTS = [
     claim_twice,
     swap_two_events,
     append_after_the_end,
-    read_what_is_stale,
+    read_stale_events,
 ]
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_what_is_planted_into_a_real_history_is_found(recorded, plant):
+def test_a_violation_planted_into_a_real_history_is_found(recorded, plant):
     assert len(recorded) > 3
     for history in recorded:
         assert linearizable(history)

@@ -1,4 +1,4 @@
-"""What a history comes to: figures, and what is wrong with it."""
+"""The verdict on a history: its figures and its violations."""
 
 from collections import Counter
 
@@ -10,7 +10,10 @@ from .load import Load
 
 
 class Verdict(msgspec.Struct):
-    """`violations` are the runs that no order explains, each with the part of its history that shows it."""
+    """The result of a check.
+
+    `violations`: runs without a valid order, each with the part of its history that shows it.
+    """
 
     operations: int
     runs: int
@@ -26,7 +29,10 @@ class Verdict(msgspec.Struct):
 
 
 def judge(load: Load) -> Verdict:
-    """Of a load that has finished. An operation counts once, also where it may have concerned several runs."""
+    """Check the history of a finished load.
+
+    An operation counts once, even if it may have affected several runs.
+    """
     history = load.history
     verdict = Verdict(len(load.operations) + load.claims_in_doubt, 0, 0, {}, {}, [], list(load.unexpected))
     verdict.kinds = dict(Counter(_outcome(each) for each in load.operations))
@@ -53,9 +59,9 @@ def check(history: list[Operation], verdict: Verdict) -> None:
 def _shortest(operations: list[Operation]) -> list[Operation]:
     try:
         return minimal(operations)
-    except UndecidedError:  # of a part: the whole was decided
+    except UndecidedError:  # only a part was undecided: the whole history was decided
         return operations
 
 
 def _outcome(operation: Operation) -> str:
-    return f"{operation.kind}: {'ok' if operation.told else operation.refused or 'unknown'}"
+    return f"{operation.kind}: {'ok' if operation.answer else operation.refused or 'unknown'}"

@@ -1,7 +1,7 @@
-"""`runstead` whose clock is off by WRONG_CLOCK_S seconds: every reading of the process's own wall clock is moved before the
-program is imported. What it then gets wrong about leases, it would get wrong on a machine with a wrong clock.
+"""Runs `runstead` with a wall clock that is off by WRONG_CLOCK_S seconds, like a machine with a wrong clock.
 
-Only `time.time` and `time.time_ns` are moved: the program reads no other wall clock (tests/faults/test_wrong_clock.py).
+Only `time.time` and `time.time_ns` are changed, before the program is imported. The program reads no other
+wall clock (tests/faults/test_wrong_clock.py).
 """
 
 import os

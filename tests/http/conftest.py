@@ -1,4 +1,4 @@
-"""`api`: the HTTP application over an open store, with projects, keys and users. No test here knows a handler."""
+"""Fixtures of the HTTP tests. `api` is the application over an open store, with projects, keys and users."""
 
 import asyncio
 import io
@@ -41,8 +41,10 @@ KEYS = {
 
 
 class Api:
-    """Requests to the application, as one of its callers: "read", "write", "workers", "default", "admin" (keys of the
-    project), "other" (an admin key of another project), or any credential in full.
+    """Sends requests to the application as a caller (`by`).
+
+    `by` is "read", "write", "workers", "default" or "admin" (keys of the project), "other" (an admin key of
+    another project), or any credential.
     """
 
     def __init__(self, store, clock):
@@ -69,7 +71,7 @@ class Api:
         return project
 
     def token(self, user="ada", **claims):
-        """A user's JWT."""
+        """Return a user's JWT."""
         body = {"userId": user, "exp": self.clock() // 1000 + 600, **claims}
         return jwt.encode(body, SIGNING, "EdDSA")
 
@@ -79,7 +81,7 @@ class Api:
         return self.token(user)
 
     async def send(self, method, path, body=..., *, by="default", headers=None, **options):
-        """The response as it is. A body that is bytes is sent as it is, any other as JSON."""
+        """Send a request and return the response. A body of bytes is sent unchanged, any other as JSON."""
         sent = {"Content-Type": "application/json"}
         if by is not None:
             sent["Authorization"] = f"Bearer {self.keys.get(by, by)}"
@@ -103,25 +105,25 @@ class Api:
         return response.json()
 
     async def refused(self, status, code, method, path, body=..., **options):
-        """The problem with which the request is refused."""
+        """Send a request that must be refused, and return the problem."""
         response = await self.send(method, path, body, **options)
         return self.problem(response, status, code)
 
     def problem(self, response, status, code):
         assert response.status_code == status, response.text
         assert response.headers["content-type"] == "application/problem+json"
-        told = response.json()
-        assert (told["status"], told["code"]) == (status, code), told
-        assert told["type"] == f"/docs#{code}"
-        assert isinstance(told["detail"], str)
-        assert told["detail"] == told["error"] != ""
-        assert told["instance"] == response.request.url.path
-        return told
+        answer = response.json()
+        assert (answer["status"], answer["code"]) == (status, code), answer
+        assert answer["type"] == f"/docs#{code}"
+        assert isinstance(answer["detail"], str)
+        assert answer["detail"] == answer["error"] != ""
+        assert answer["instance"] == response.request.url.path
+        return answer
 
     # Runs of each kind
 
     def task(self, target="task:count", *, request=None, **members):
-        """The body that creates a task run."""
+        """Return a body that creates a task run."""
         owner = {"kind": "project", "id": self.project.id}
         return {"kind": "task", "owner": owner, "request": {"target": target, **(request or {})}, **members}
 
@@ -137,7 +139,7 @@ class Api:
         return (await self.post("/conversations", body, 201))["id"]
 
     async def agent_run(self, **options):
-        """An agent run, and the path under which its conversation shows it."""
+        """Create an agent run. Returns it and its path in its conversation."""
         conversation_id = await self.conversation()
         run = await self.create(self.agent(conversation_id, **options))
         return run, f"/conversations/{conversation_id}/runs/{run['run_id']}"
@@ -158,7 +160,7 @@ class Api:
     # Workers
 
     async def worker(self, implementation_kind="claude", worker_key=None):
-        """A registered worker's path, and its token."""
+        """Register a worker. Returns its path and its token."""
         body = {"implementation_kind": implementation_kind}
         body["worker_key"] = worker_key or f"worker-{next(self._names)}"
         made = await self.post(f"/agent-workers/projects/{self.project.slug}/workers", body, 201)
@@ -168,7 +170,7 @@ class Api:
         return await self.post(f"{worker}/claim", {"lease_duration_seconds": 60, "kinds": ["task"], **body})
 
     async def claimed(self, **request):
-        """A task run under a fresh worker's lease: its worker run, and the worker's path."""
+        """Claim a new task run with a new worker. Returns the worker run and the worker's path."""
         run = await self.create(self.task(f"task:{uuid.uuid4()}", request=request))
         worker, _ = await self.worker()
         taken = (await self.claim(worker, targets=[run["target"]]))["run"]
@@ -183,12 +185,12 @@ class Api:
         await eventually(lambda: len(self.app.notifier))
 
     async def pass_time(self, seconds):
-        """Let the clock go on, and the referee look."""
+        """Advance the clock, and enforce deadlines."""
         self.clock.advance(seconds)
         await enforce_deadlines(self.app)
 
     async def nothing_stored(self):
-        """Whether the project is as empty as it was made."""
+        """Return whether the project has no objects."""
         runs = await self.get("/runs", by="admin")
         keys = await self.get(f"/projects/{self.project.id}/api-keys", by="admin")
         members = await self.get(f"/projects/{self.project.id}/members", by="admin")
@@ -203,8 +205,10 @@ async def _open(store, clock):
 
 
 def pytest_generate_tests(metafunc):
-    """tests/store proves that engines do the same: over each of them is the long form. A file in which the engine may
-    matter nevertheless (locks, races, orders, lists), and one of every noun, is marked `postgres`.
+    """tests/store proves that engines do the same: over each of them is the long form.
+
+    A file in which the engine may matter nevertheless (locks, races, orders, lists), and one of every noun,
+    is marked `postgres`.
     """
     if "new_store" in metafunc.fixturenames:
         on_postgres = metafunc.definition.get_closest_marker("postgres")
@@ -217,7 +221,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture
 def new_store(request, tmp_path):
-    """new_store(clock): an empty store of the engine, not open yet."""
+    """new_store(clock): create an empty store of the engine, not open yet."""
     if request.param == "postgres":
         return request.getfixturevalue("postgres_store")
     sqlite_store = request.getfixturevalue("sqlite_store")
@@ -237,7 +241,7 @@ async def api(new_store):
 
 @pytest.fixture
 async def pushing(api):
-    """A push service on a real port, and a dispatcher that looks when told."""
+    """A push service on a real port, and a dispatcher that runs when the test calls `tick`."""
     from .pushed import PAIR, Pushing, Service
 
     await api.store.signing_keys.add(PAIR, only_first=True)
@@ -248,8 +252,8 @@ async def pushing(api):
 
 
 @pytest.fixture
-async def new_desk():
-    """new_desk(clock): one more `driver`."""
+async def new_driver():
+    """new_driver(clock): create another `driver`."""
     made = []
 
     async def make(clock):
@@ -264,18 +268,18 @@ async def new_desk():
 
 @pytest.fixture
 def new_clock():
-    """new_clock(): one that stands still at noon."""
+    """new_clock(): create a clock that stands at noon."""
     return Clock
 
 
 @pytest.fixture
-async def driver(new_desk):
+async def driver(new_driver):
     """Over SQLite alone, where no other engine can differ."""
-    return await new_desk(Clock())
+    return await new_driver(Clock())
 
 
 class Live:
-    """The real server on SQLite, in this loop, and a client of it."""
+    """A real server on SQLite in this event loop, with a client."""
 
     def __init__(self, main, client, key, database):
         self.main, self.client, self.url = main, client, main.url
@@ -307,7 +311,7 @@ class Live:
         return url.host, url.port
 
     async def open_stream(self, path, after=None):
-        """The reader and writer of a socket that has asked for a stream."""
+        """Open a socket and request a stream. Returns its reader and writer."""
         reader, writer = await asyncio.open_connection(*self.address(), limit=1 << 22)
         lines = [f"GET {path} HTTP/1.1", "Host: runstead", f"Authorization: {self.headers['Authorization']}"]
         lines += ["Connection: close"] + ([f"Last-Event-ID: {after}"] if after is not None else [])

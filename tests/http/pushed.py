@@ -1,4 +1,4 @@
-"""A little push service on a real port, and what a test does with it."""
+"""A push service on a real port, for tests."""
 
 import asyncio
 import contextlib
@@ -32,8 +32,9 @@ class Request:
 
 @dataclass
 class Service:
-    """Answers what `answers` holds, in order, then `ACCEPTED` to a POST and 202 to a DELETE. An answer is (status,
-    JSON, headers), raw bytes, or a function of the request that may be awaited.
+    """Answers what `answers` holds, in order, then `ACCEPTED` to a POST and 202 to a DELETE.
+
+    An answer is (status, JSON, headers), raw bytes, or a function of the request that may be awaited.
     """
 
     answers: list = field(default_factory=list)
@@ -93,7 +94,7 @@ def _rendered(status, body, headers=()):
 
 
 class Pushing:
-    """The application, a dispatcher that looks when told, and one registered service."""
+    """The application with a registered service, and a dispatcher that runs on `tick`."""
 
     def __init__(self, api, service):
         self.api, self.service = api, service
@@ -108,19 +109,19 @@ class Pushing:
         return (await self.api.post("/agent-runtimes/push-services", body, 201, by=by))["service"]
 
     async def start(self, by="default", request=None, **members):
-        """A run that is created with its start payload at once."""
+        """Create a run with its start payload."""
         given = {"input": {"messages": [{"id": "m1", "role": "user", "parts": []}]}, **(request or {})}
         conversation_id = await self.api.conversation(project_id=self.api.project.id)
         return await self.api.create(self.api.agent(conversation_id, request=given, **members), by=by)
 
-    async def look(self):
-        """One look of the dispatcher, and all that it began."""
+    async def tick(self):
+        """Run one tick of the dispatcher, and wait for all calls that it began."""
         await self.dispatcher.tick()
         await self.dispatcher.idle()
 
     async def tries(self, count, pause_s=301):
         for _ in range(count):
-            await self.look()
+            await self.tick()
             self.api.clock.advance(pause_s)
             await self.register()
 

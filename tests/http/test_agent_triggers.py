@@ -1,4 +1,4 @@
-"""Triggers whose target is an agent: where its runs speak, what it is told, and who gets them."""
+"""Triggers with an agent as target: conversations, messages and dispatch of their runs."""
 
 import json
 
@@ -12,7 +12,7 @@ NOWHERE = "77777777-7777-4777-8777-777777777777"
 
 
 class Calls:
-    """A trigger of an agent, and the runs that calls of it start."""
+    """Calls of an agent's trigger, and the runs that they start."""
 
     def __init__(self, api):
         self.api = api
@@ -58,7 +58,7 @@ async def test_each_call_starts_a_run_in_a_new_conversation(calls, api):
     assert (projection["agent_id"], projection["message_id"]) == ("scribe", message["id"])
 
 
-async def test_runs_speak_in_the_conversation_that_the_trigger_names(calls, api):
+async def test_runs_join_the_conversation_of_the_trigger(calls, api):
     place = await api.conversation(project_id="inventory")
     trigger = await calls.make(conversation_id=place.upper())
     assert trigger["conversation_id"] == place
@@ -71,7 +71,7 @@ async def test_runs_speak_in_the_conversation_that_the_trigger_names(calls, api)
     assert (await api.get("/runs"))["data"] == before
 
 
-async def test_a_conversation_that_is_not_the_projects_is_not_found(calls, api):
+async def test_a_conversation_of_another_project_is_not_found_for_a_trigger(calls, api):
     foreign = (await api.post("/conversations", {}, 201, by="other"))["id"]
     for place in (foreign, NOWHERE):
         body = {"target": "agent:scribe", "conversation_id": place}
@@ -79,7 +79,7 @@ async def test_a_conversation_that_is_not_the_projects_is_not_found(calls, api):
     assert (await api.get(calls.path, by="admin"))["data"] == []
 
 
-async def test_a_repeat_makes_no_second_run_and_no_second_conversation(calls, api):
+async def test_a_repeat_creates_no_second_run_or_conversation(calls, api):
     await calls.make()
     key = {"Idempotency-Key": "k"}
     first = await calls.fire({"n": 1}, headers=key)
@@ -98,26 +98,26 @@ async def test_a_repeat_makes_no_second_run_and_no_second_conversation(calls, ap
         (None, b"false", ["false"]),
     ],
 )
-async def test_the_agents_service_is_sent_the_prompt_and_the_payload(pushing, config, body, texts):
+async def test_the_agents_service_receives_the_prompt_and_the_payload(pushing, config, body, texts):
     api = pushing.api
     calls = Calls(api)
     await pushing.register(agent_id="scribe")
     await calls.make(**({} if config is None else {"config": config}))
     run = await calls.started(body)
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.asked()
-    told = [[part["text"] for part in message["parts"]] for message in request.body["messages"]]
-    assert told == ([] if texts is None else [texts])
+    found = [[part["text"] for part in message["parts"]] for message in request.body["messages"]]
+    assert found == ([] if texts is None else [texts])
     assert request.body["agentId"] == "scribe"
     assert request.body["durableRootRun"]["runId"] == run["run_id"]
     assert (await api.run(run["run_id"]))["status"] == "running"
 
 
-async def test_a_payload_too_large_for_a_start_payload_starts_nothing(calls, api):
+async def test_a_payload_over_the_bound_of_start_payloads_is_refused(calls, api):
     await calls.make(config={"prompt": "x" * 60_000})
     quotes = '"' * (limits.trigger_body_bytes_max // 2 - 2)
-    told = await calls.fire(json.dumps(quotes).encode())
-    assert (await api.run(told["run_id"]))["input"] == quotes
+    answer = await calls.fire(json.dumps(quotes).encode())
+    assert (await api.run(answer["run_id"]))["input"] == quotes
     escaped = b'["' + b'\\"' * (limits.trigger_body_bytes_max // 2 - 2) + b'"]'
     assert (await calls.fire(escaped, 400))["code"] == "REQUEST_SNAPSHOT_TOO_LARGE"
     assert len((await api.get("/conversations"))["data"]) == 1

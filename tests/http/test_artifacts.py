@@ -1,4 +1,4 @@
-"""`/runs/{run_id}/artifacts/{name}`: stored by whoever holds the run, read by whoever sees it, gone with it."""
+"""`/runs/{run_id}/artifacts/{name}`: store and read artifacts, and delete them with their run."""
 
 import hashlib
 import uuid
@@ -39,23 +39,23 @@ async def put(api, run, data=CSV, name="report.csv", *, media_type="text/csv", h
     return await api.send("PUT", at(run, name, **query), data, headers=given)
 
 
-async def test_an_artifact_is_stored_listed_told_and_read(api, kept):
+async def test_an_artifact_is_stored_listed_and_read(api, kept):
     run = await api.create()
     stored = (await put(api, run)).json()
     uri = f"/runs/{run['run_id']}/artifacts/report.csv"
-    told = {"name": "report.csv", "media_type": "text/csv", "size": 8, "sha256": SHA, "uri": uri}
-    assert stored == {"stored": True, "artifact": told}
+    found = {"name": "report.csv", "media_type": "text/csv", "size": 8, "sha256": SHA, "uri": uri}
+    assert stored == {"stored": True, "artifact": found}
     (listed,) = (await api.run(run["run_id"]))["artifacts"]
-    assert told.items() <= listed.items()
+    assert found.items() <= listed.items()
     (event,) = (await api.get(f"/runs/{run['run_id']}/events"))["data"]
-    assert (event["payload"]["name"], event["payload"]["value"]) == ("run.artifact", told)
+    assert (event["payload"]["name"], event["payload"]["value"]) == ("run.artifact", found)
     read = await api.send("GET", uri, by="read")
     assert (read.status_code, read.content, read.headers["content-type"]) == (200, CSV, "text/csv")
     assert read.headers["etag"] == f'"{SHA}"'
     assert read.headers["content-length"] == "8"
 
 
-async def test_the_same_bytes_change_nothing_and_others_take_their_place(api, kept):
+async def test_the_same_bytes_change_nothing_and_other_bytes_replace_them(api, kept):
     run = await api.create()
     await put(api, run, b"first")
     await put(api, run, CSV, "other.csv")
@@ -69,7 +69,7 @@ async def test_the_same_bytes_change_nothing_and_others_take_their_place(api, ke
     assert len(files(kept / "runs")) == 2, "what was replaced is gone"
 
 
-async def test_what_a_completion_notes_stands_beside_what_is_stored(api, kept):
+async def test_artifacts_of_a_completion_are_listed_beside_stored_ones(api, kept):
     run = await api.create()
     await put(api, run)
     (stored,) = (await api.run(run["run_id"]))["artifacts"]
@@ -81,14 +81,14 @@ async def test_what_a_completion_notes_stands_beside_what_is_stored(api, kept):
         await api.refused(404, "NOT_FOUND", "GET", at(run, name))
 
 
-async def test_a_completion_without_notes_keeps_what_is_stored(api, kept):
+async def test_a_completion_without_artifacts_keeps_stored_ones(api, kept):
     run = await api.create()
     await put(api, run)
     assert len((await api.complete(run["run_id"]))["run"]["artifacts"]) == 1
     await api.refused(410, "RUN_NOT_ACTIVE", "PUT", at(run), b"late")
 
 
-async def test_a_worker_that_lost_the_run_stores_nothing(api, kept):
+async def test_a_worker_that_lost_the_run_cannot_store_artifacts(api, kept):
     taken, _ = await api.claimed()
     token = {"X-Lease-Token": taken["lease_token"]}
     assert (await put(api, taken, headers=token, attempt=1)).status_code == 200
@@ -98,7 +98,7 @@ async def test_a_worker_that_lost_the_run_stores_nothing(api, kept):
     assert len(files(kept / "runs")) == 1
 
 
-async def test_what_is_refused_leaves_nothing(api, kept, monkeypatch):
+async def test_a_refused_upload_leaves_no_bytes(api, kept, monkeypatch):
     run = await api.create()
     api.problem(await put(api, run, sha256="0" * 64), 400, "ARTIFACT_MISMATCH")
     api.problem(await put(api, run, b"x" * ((1 << 20) + 1)), 413, "ARTIFACT_TOO_LARGE")
@@ -120,7 +120,7 @@ async def test_what_is_refused_leaves_nothing(api, kept, monkeypatch):
     api.problem(await put(api, run, name="x\n"), 400, "INVALID_REQUEST")
     await api.refused(403, "FORBIDDEN", "PUT", at(run), b"x", by="read")
     await api.refused(404, "NOT_FOUND", "PUT", at(run), b"x", by="other")
-    await api.refused(404, "NOT_FOUND", "PUT", at({"run_id": "nobody"}), b"x")
+    await api.refused(404, "NOT_FOUND", "PUT", at({"run_id": "unknown"}), b"x")
     monkeypatch.setattr(limits, "artifacts_max", 1)
     await put(api, run, name="one")
     api.problem(await put(api, run, name="two"), 409, "ARTIFACT_LIMIT_REACHED")
@@ -143,14 +143,14 @@ RANGES = [
 ]
 
 
-async def test_ranges_and_etags_are_understood(api, kept):
+async def test_ranges_and_etags_are_supported(api, kept):
     run = await api.create()
     await put(api, run)
-    for asked, status, content, told in RANGES:
+    for asked, status, content, found in RANGES:
         got = await api.send("GET", at(run), headers={"Range": asked})
         assert got.status_code == status, asked
         if content is not None:
-            assert (got.content, got.headers.get("content-range")) == (content, told), asked
+            assert (got.content, got.headers.get("content-range")) == (content, found), asked
     tag = f'"{SHA}"'
     assert (await api.send("GET", at(run), headers={"If-None-Match": f'"x", W/{tag}'})).status_code == 304
     stale = await api.send("GET", at(run), headers={"Range": "bytes=0-1", "If-Range": '"other"'})
@@ -164,7 +164,7 @@ async def test_ranges_and_etags_are_understood(api, kept):
 HOSTILE = ["..", ".htaccess", 'a".html', "a;b=c", "Zoë ☃.txt", "C:\\x\\y.exe", "a%2e%2e", "  ", "con"]
 
 
-async def test_hostile_names_and_types_are_only_names(api, kept):
+async def test_hostile_names_and_types_are_harmless(api, kept):
     run = await api.create()
     for name in HOSTILE:
         path = at(run, name).replace("/..?", "/%2E%2E?")
@@ -185,7 +185,7 @@ async def test_hostile_names_and_types_are_only_names(api, kept):
     assert {path.parent.parent.name for path in files(kept)} == {"runs", "contents"}
 
 
-async def test_artifacts_go_with_their_run_and_nobody_elses(api, kept):
+async def test_artifacts_are_deleted_with_their_run_only(api, kept):
     one, two = [await api.create() for _ in range(2)]
     for run in (one, two):
         await put(api, run)
@@ -200,7 +200,7 @@ async def test_artifacts_go_with_their_run_and_nobody_elses(api, kept):
     assert files(kept) == []
 
 
-async def test_a_content_that_is_gone_is_not_found(api, kept):
+async def test_removed_content_is_not_found(api, kept):
     run = await api.create()
     await put(api, run)
     for path in files(kept):
@@ -208,7 +208,7 @@ async def test_a_content_that_is_gone_is_not_found(api, kept):
     await api.refused(404, "NOT_FOUND", "GET", at(run))
 
 
-async def test_without_a_place_nothing_is_kept(api):
+async def test_without_a_storage_artifacts_are_refused(api):
     run = await api.create()
     api.problem(await put(api, run), 409, "ARTIFACTS_NOT_KEPT")
     assert await collect_artifacts(api.app) == 0

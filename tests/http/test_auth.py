@@ -1,4 +1,4 @@
-"""Who a request comes from: API keys, worker tokens, users' tokens, and headers that are none of these."""
+"""Authentication by API keys, worker tokens and users' tokens, and malformed credentials."""
 
 import asyncio
 import secrets
@@ -24,10 +24,10 @@ PERSONAL = personal_project("ada", NOW).id
 
 
 def anything(_members, _keys):
-    """A guard that lets every change be."""
+    """A guard that allows every change."""
 
 
-class House:
+class AuthSetup:
     """A store with projects p1 and p2, a clock, and the authenticator in front of both."""
 
     def __init__(self):
@@ -71,8 +71,8 @@ class House:
 
 
 @pytest.fixture
-async def house():
-    made = House()
+async def setup():
+    made = AuthSetup()
     await made.open()
     for name in ("p1", "p2"):
         await made.store.identity.create_project(Project(name, f"slug-{name}", name, NOW), None, None)
@@ -80,9 +80,9 @@ async def house():
     await made.store.close()
 
 
-async def test_an_api_key_opens_its_project_through_either_header(house):
-    key, key_id = await house.key(scopes={Scope.RUNS_WRITE})
-    by_bearer = await house.bearer(key)
+async def test_an_api_key_is_accepted_in_either_header(setup):
+    key, key_id = await setup.key(scopes={Scope.RUNS_WRITE})
+    by_bearer = await setup.bearer(key)
     assert (by_bearer.kind, by_bearer.id, by_bearer.run_id, by_bearer.worker_id) == (
         "api_key",
         key_id,
@@ -90,60 +90,60 @@ async def test_an_api_key_opens_its_project_through_either_header(house):
         None,
     )
     assert by_bearer.grants == {"p1": {Scope.RUNS_WRITE, Scope.RUNS_READ}}
-    assert await house.auth.authenticate(None, key) == by_bearer
-    assert await house.auth.authenticate(f"bearer  {key} ", key) == by_bearer
+    assert await setup.auth.authenticate(None, key) == by_bearer
+    assert await setup.auth.authenticate(f"bearer  {key} ", key) == by_bearer
 
 
-async def test_an_admin_key_may_do_everything_in_its_project_and_nothing_elsewhere(house):
-    key, _ = await house.key(scopes={Scope.ADMIN})
-    principal = await house.bearer(key)
+async def test_an_admin_key_has_all_scopes_in_its_project_only(setup):
+    key, _ = await setup.key(scopes={Scope.ADMIN})
+    principal = await setup.bearer(key)
     assert principal.grants == {"p1": ALL_SCOPES}
     assert not can(principal, Scope.RUNS_READ, "p2")
 
 
-async def test_a_key_that_is_unknown_and_one_that_is_revoked_are_told_the_same(house):
-    revoked, _ = await house.key(revoked_at=NOW - 1)
-    known, _ = await house.key()
+async def test_unknown_and_revoked_keys_get_the_same_error(setup):
+    revoked, _ = await setup.key(revoked_at=NOW - 1)
+    known, _ = await setup.key()
     bad = (revoked, new_key(), known[:-1], known + "0", "vf_", "vf_a_")
-    told = {await house.refusal(f"Bearer {key}") for key in bad}
-    assert told == {"The API key is unknown or revoked"}
+    found = {await setup.refusal(f"Bearer {key}") for key in bad}
+    assert found == {"The API key is unknown or revoked"}
 
 
-async def test_a_key_is_good_until_it_expires_also_when_it_is_remembered(house):
-    key, _ = await house.key(expires_at=NOW + 1_000)
-    house.now += 999
-    assert await house.bearer(key)
-    house.now += 1
-    assert await house.refusal(f"Bearer {key}") == "The API key has expired"
+async def test_a_cached_key_is_valid_until_it_expires(setup):
+    key, _ = await setup.key(expires_at=NOW + 1_000)
+    setup.now += 999
+    assert await setup.bearer(key)
+    setup.now += 1
+    assert await setup.refusal(f"Bearer {key}") == "The API key has expired"
 
 
-async def test_a_revocation_elsewhere_is_seen_after_two_seconds_and_one_here_at_once(house):
-    key, key_id = await house.key()
-    first = await house.bearer(key)
-    await house.store.identity.revoke_key("p1", key_id, NOW)
-    house.now += 1_999
-    assert await house.bearer(key) is first
-    house.now += 1
-    await house.refusal(f"Bearer {key}")
-    key, key_id = await house.key()
-    await house.bearer(key)
-    await house.store.identity.revoke_key("p1", key_id, house.now)
-    house.auth.forget()
-    await house.refusal(f"Bearer {key}")
+async def test_a_revocation_takes_effect_at_once_here_and_after_two_seconds_elsewhere(setup):
+    key, key_id = await setup.key()
+    first = await setup.bearer(key)
+    await setup.store.identity.revoke_key("p1", key_id, NOW)
+    setup.now += 1_999
+    assert await setup.bearer(key) is first
+    setup.now += 1
+    await setup.refusal(f"Bearer {key}")
+    key, key_id = await setup.key()
+    await setup.bearer(key)
+    await setup.store.identity.revoke_key("p1", key_id, setup.now)
+    setup.auth.forget()
+    await setup.refusal(f"Bearer {key}")
 
 
-async def test_a_clock_that_is_set_back_does_not_prolong_what_is_remembered(house):
-    key, key_id = await house.key()
-    await house.bearer(key)
-    await house.store.identity.revoke_key("p1", key_id, NOW)
-    house.now -= 1
-    await house.refusal(f"Bearer {key}")
+async def test_a_clock_that_is_set_back_does_not_prolong_cache_entries(setup):
+    key, key_id = await setup.key()
+    await setup.bearer(key)
+    await setup.store.identity.revoke_key("p1", key_id, NOW)
+    setup.now -= 1
+    await setup.refusal(f"Bearer {key}")
 
 
-async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house):
-    key, key_id = await house.key()
+async def test_a_credential_that_is_revoked_during_its_read_is_not_cached(setup):
+    key, key_id = await setup.key()
     read, revoked = asyncio.Event(), asyncio.Event()
-    key_by_hash = house.store.identity.key_by_hash
+    key_by_hash = setup.store.identity.key_by_hash
 
     async def slow(digest):
         found = await key_by_hash(digest)
@@ -151,105 +151,105 @@ async def test_what_was_being_read_while_it_was_revoked_is_not_remembered(house)
         await revoked.wait()
         return found
 
-    house.store.identity.key_by_hash = slow
-    caller = asyncio.create_task(house.bearer(key))
+    setup.store.identity.key_by_hash = slow
+    caller = asyncio.create_task(setup.bearer(key))
     await read.wait()
-    await house.store.identity.revoke_key("p1", key_id, NOW)
-    house.auth.forget()
+    await setup.store.identity.revoke_key("p1", key_id, NOW)
+    setup.auth.forget()
     revoked.set()
     assert await caller
-    await house.refusal(f"Bearer {key}")
+    await setup.refusal(f"Bearer {key}")
 
 
-async def test_what_is_remembered_is_bounded_and_costs_microseconds(house):
-    key, _ = await house.key()
-    await house.bearer(key)
+async def test_the_cache_is_bounded_and_costs_microseconds(setup):
+    key, _ = await setup.key()
+    await setup.bearer(key)
     started, rounds = time.perf_counter(), 2_000
     for _ in range(rounds):
-        await house.auth.authenticate(f"Bearer {key}", None)
+        await setup.auth.authenticate(f"Bearer {key}", None)
     assert (time.perf_counter() - started) / rounds < 50e-6  # about 2 µs; the rest is for busy machines
     for _ in range(seen_credentials_max + 10):
-        await house.bearer((await house.key())[0])
-    assert len(house.auth._seen) == seen_credentials_max
+        await setup.bearer((await setup.key())[0])
+    assert len(setup.auth._seen) == seen_credentials_max
 
 
-async def test_the_last_use_of_keys_is_stored_at_most_once_a_minute(house):
-    key, _ = await house.key()
+async def test_the_last_use_of_keys_is_stored_at_most_once_a_minute(setup):
+    key, _ = await setup.key()
 
     async def last_used():
-        [stored] = await house.store.identity.keys("p1")
+        [stored] = await setup.store.identity.keys("p1")
         return stored.last_used_at
 
-    await house.auth.flush()
-    await house.bearer(key)
-    await house.auth.flush()
+    await setup.auth.flush()
+    await setup.bearer(key)
+    await setup.auth.flush()
     assert await last_used() == NOW
-    house.now += 59_999
-    await house.bearer(key)
-    await house.auth.flush()
+    setup.now += 59_999
+    await setup.bearer(key)
+    await setup.auth.flush()
     assert await last_used() == NOW
-    house.now += 1
-    await house.auth.flush()
+    setup.now += 1
+    await setup.auth.flush()
     assert await last_used() == NOW + 59_999
-    await house.bearer(key)
-    await house.auth.flush(force=True)
+    await setup.bearer(key)
+    await setup.auth.flush(force=True)
     assert await last_used() == NOW + 60_000
 
 
-async def test_a_last_use_that_could_not_be_stored_is_stored_later(house):
-    key, _ = await house.key()
-    await house.bearer(key)
-    touch_keys = house.store.identity.touch_keys
+async def test_a_last_use_is_stored_later_if_the_store_failed(setup):
+    key, _ = await setup.key()
+    await setup.bearer(key)
+    touch_keys = setup.store.identity.touch_keys
 
     async def full_disk(used):
         raise Error("STORE_UNAVAILABLE", "The disk is full")
 
-    house.store.identity.touch_keys = full_disk
+    setup.store.identity.touch_keys = full_disk
     with pytest.raises(Error, match="full"):
-        await house.auth.flush()
-    house.store.identity.touch_keys = touch_keys
-    await house.auth.flush()
-    [stored] = await house.store.identity.keys("p1")
+        await setup.auth.flush()
+    setup.store.identity.touch_keys = touch_keys
+    await setup.auth.flush()
+    [stored] = await setup.store.identity.keys("p1")
     assert stored.last_used_at == NOW
 
 
-async def test_a_worker_token_acts_for_its_worker_alone(house):
-    text = await house.worker()
+async def test_a_worker_token_acts_for_its_worker_only(setup):
+    text = await setup.worker()
     for _ in range(2):
-        principal = await house.bearer(text)
+        principal = await setup.bearer(text)
         assert (principal.kind, principal.id, principal.worker_id) == ("worker", "w1", "w1")
         assert principal.grants == {"p1": {Scope.WORKERS}}
-        assert "as Bearer" in await house.refusal(None, text)
-    assert "register the worker again" in await house.refusal("Bearer vfw_unknown")
+        assert "as Bearer" in await setup.refusal(None, text)
+    assert "register the worker again" in await setup.refusal("Bearer vfw_unknown")
 
 
-async def test_a_user_reaches_projects_by_role_and_the_personal_one(house):
+async def test_a_user_has_access_to_projects_by_role_and_to_the_personal_one(setup):
     for role, scopes in (("viewer", {Scope.RUNS_READ}), ("member", DEFAULT_SCOPES), ("admin", ALL_SCOPES)):
-        await house.join("p1", role)
-        house.auth.forget()
-        principal = await house.user()
+        await setup.join("p1", role)
+        setup.auth.forget()
+        principal = await setup.user()
         assert (principal.kind, principal.id, principal.run_id) == ("user", "ada", None)
         assert principal.grants == {"p1": scopes, PERSONAL: DEFAULT_SCOPES}
 
 
-async def test_a_change_of_role_is_seen_after_two_seconds(house):
-    await house.join("p1", "admin")
-    assert can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
-    await house.store.identity.remove_member("p1", "ada", anything)
-    assert can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
-    house.now += 2_000
-    assert not can(await house.user(jti="1", exp=NOW // 1000 + 60), Scope.RUNS_READ, "p1")
+async def test_a_change_of_role_takes_effect_after_two_seconds(setup):
+    await setup.join("p1", "admin")
+    assert can(await setup.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
+    await setup.store.identity.remove_member("p1", "ada", anything)
+    assert can(await setup.user(jti="1", exp=NOW // 1000 + 60), Scope.ADMIN, "p1")
+    setup.now += 2_000
+    assert not can(await setup.user(jti="1", exp=NOW // 1000 + 60), Scope.RUNS_READ, "p1")
 
 
-async def test_a_token_that_names_a_project_or_a_run_reaches_that_one_only(house):
-    assert (await house.user(runId="r1")).run_id == "r1"
-    await house.join("p1", "admin")
-    assert (await house.user(projectId="p2")).grants == {"p2": DEFAULT_SCOPES}
-    assert (await house.user(projectId="p1")).grants == {"p1": ALL_SCOPES}
-    assert (await house.user(projectId="nowhere")).grants == {}
-    assert (await house.user(projectId="slug-p2")).grants == {}
-    assert (await house.user(projectId=PERSONAL)).grants == {PERSONAL: DEFAULT_SCOPES}
-    assert (await house.user(userId="eve", projectId=PERSONAL)).grants == {}
+async def test_a_token_of_a_project_or_a_run_is_valid_there_only(setup):
+    assert (await setup.user(runId="r1")).run_id == "r1"
+    await setup.join("p1", "admin")
+    assert (await setup.user(projectId="p2")).grants == {"p2": DEFAULT_SCOPES}
+    assert (await setup.user(projectId="p1")).grants == {"p1": ALL_SCOPES}
+    assert (await setup.user(projectId="nowhere")).grants == {}
+    assert (await setup.user(projectId="slug-p2")).grants == {}
+    assert (await setup.user(projectId=PERSONAL)).grants == {PERSONAL: DEFAULT_SCOPES}
+    assert (await setup.user(userId="eve", projectId=PERSONAL)).grants == {}
 
 
 NARROWED = [
@@ -262,39 +262,39 @@ NARROWED = [
 
 
 @pytest.mark.parametrize(("named", "left"), NARROWED)
-async def test_scopes_of_a_token_narrow_what_the_user_may_do_everywhere(house, named, left):
-    await house.join("p1", "member")
-    assert (await house.user(scopes=named)).grants == {"p1": left, PERSONAL: left}
-    assert (await house.user(scopes=named, projectId="p2")).grants == {"p2": left}
+async def test_scopes_of_a_token_restrict_the_user_in_every_project(setup, named, left):
+    await setup.join("p1", "member")
+    assert (await setup.user(scopes=named)).grants == {"p1": left, PERSONAL: left}
+    assert (await setup.user(scopes=named, projectId="p2")).grants == {"p2": left}
 
 
-async def test_a_token_for_writing_events_is_no_token_of_a_user(house):
+async def test_a_token_for_appending_events_is_not_a_user_token(setup):
     with pytest.raises(Error, match="events of one run") as caught:
-        await house.user(
+        await setup.user(
             tokenUse="run_event_writer", runId="r1", projectId="p1", scopes=["agent-runs:events:append"]
         )
     assert caught.value.code == "UNAUTHENTICATED"
 
 
-async def test_a_token_is_not_remembered_past_its_expiry(house):
+async def test_a_token_is_not_cached_past_its_expiry(setup):
     text = jwt.encode({"sub": "ada", "exp": NOW // 1000 + 1}, SIGNING, "EdDSA")
-    assert await house.bearer(text)
-    house.now += 1_000
-    assert await house.refusal(f"Bearer {text}") == "The token has expired"
+    assert await setup.bearer(text)
+    setup.now += 1_000
+    assert await setup.refusal(f"Bearer {text}") == "The token has expired"
 
 
-async def test_without_a_verifier_every_token_is_refused(house):
-    house.auth = Authenticator(house.store, None, house.clock)
-    assert "not set up for JWTs" in await house.refusal("Bearer a.b.c")
-    assert await house.bearer((await house.key())[0])
+async def test_without_a_verifier_every_token_is_refused(setup):
+    setup.auth = Authenticator(setup.store, None, setup.clock)
+    assert "does not accept JWTs" in await setup.refusal("Bearer a.b.c")
+    assert await setup.bearer((await setup.key())[0])
 
 
-async def test_no_credential_and_two_different_ones_are_refused(house):
-    key, _ = await house.key()
-    other, _ = await house.key()
-    told = 'Send a credential: "Authorization: Bearer <token or key>" or "X-API-Key: <key>"'
-    assert await house.refusal(None) == told
-    assert "different credentials" in await house.refusal(f"Bearer {key}", other)
+async def test_a_missing_credential_and_two_different_ones_are_refused(setup):
+    key, _ = await setup.key()
+    other, _ = await setup.key()
+    message = 'Send a credential: "Authorization: Bearer <token or key>" or "X-API-Key: <key>"'
+    assert await setup.refusal(None) == message
+    assert "different credentials" in await setup.refusal(f"Bearer {key}", other)
 
 
 HEADERS = ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer\tx", "Token x", "\x00", "é"]
@@ -303,29 +303,29 @@ HEADERS += [f"Bearer {value}" for value in VALUES]
 
 
 @pytest.mark.parametrize("header", HEADERS, ids=range(len(HEADERS)))
-async def test_a_header_that_is_no_credential_is_refused_in_one_sentence(house, header):
+async def test_a_malformed_credential_is_refused_with_one_sentence(setup, header):
     for sent in ((header, None), (None, header), (None, header.removeprefix("Bearer "))):
-        assert "x" * 100 not in await house.refusal(*sent)
+        assert "x" * 100 not in await setup.refusal(*sent)
 
 
-async def test_whoever_keeps_a_credential_learns_when_it_ends(house):
-    lasting, _ = await house.key()
-    ending, key_id = await house.key(expires_at=NOW + 1_000)
-    assert (await house.auth.examine(lasting))[1] is None
-    principal, expires_at = await house.auth.examine(ending)
+async def test_examining_a_credential_returns_its_expiry(setup):
+    lasting, _ = await setup.key()
+    ending, key_id = await setup.key(expires_at=NOW + 1_000)
+    assert (await setup.auth.examine(lasting))[1] is None
+    principal, expires_at = await setup.auth.examine(ending)
     assert (principal.identity, expires_at) == (f"api_key:{key_id}", NOW + 1_000)
     token = jwt.encode({"sub": "ada", "exp": NOW // 1000 + 60}, SIGNING, "EdDSA")
-    principal, expires_at = await house.auth.examine(token)
+    principal, expires_at = await setup.auth.examine(token)
     assert (principal.identity, expires_at) == ("user:ada", NOW + 60_000)
-    assert (await house.auth.examine(await house.worker()))[0].kind == "worker"
+    assert (await setup.auth.examine(await setup.worker()))[0].kind == "worker"
 
 
-async def test_a_credential_that_is_kept_is_looked_up_anew(house):
-    key, key_id = await house.key()
-    await house.bearer(key)
-    await house.store.identity.revoke_key("p1", key_id, NOW)
-    assert await house.bearer(key)  # for two seconds more
+async def test_examining_a_credential_bypasses_the_cache(setup):
+    key, key_id = await setup.key()
+    await setup.bearer(key)
+    await setup.store.identity.revoke_key("p1", key_id, NOW)
+    assert await setup.bearer(key)  # for two seconds more
     for bad in (key, "", "no token", "vf_"):
         with pytest.raises(Error) as caught:
-            await house.auth.examine(bad)
+            await setup.auth.examine(bad)
         assert caught.value.code == "UNAUTHENTICATED"

@@ -1,4 +1,4 @@
-"""Input that is wrong gets one clear refusal, and nothing of it is stored."""
+"""Invalid input is refused with one clear error, and nothing of it is stored."""
 
 import json
 
@@ -43,13 +43,13 @@ MALFORMED = {
 
 
 def with_request(driver, text):
-    """A creation whose input holds the text, which is no JSON that could be made of values."""
+    """Return the body of a creation whose input is this text, which is not valid JSON."""
     body = json.dumps(driver.task(request={"input": "HERE"})).encode()
     return body.replace(b'"HERE"', text)
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_a_body_that_is_no_json_object_is_refused_by_every_route_that_reads_one(api, name):
+async def test_every_route_refuses_a_body_that_is_not_a_json_object(api, name):
     text = MALFORMED[name]
     taken, worker = await api.claimed()
     run = f"/runs/{taken['run_id']}"
@@ -62,15 +62,15 @@ async def test_a_body_that_is_no_json_object_is_refused_by_every_route_that_read
         f"{worker}/runs/{taken['run_id']}/lease",
     ]
     for path in paths:
-        told = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
-        assert told["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
-        assert told["errors"]
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
+        assert problem["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
+        assert problem["errors"]
     assert await api.get(run) == before
     assert [one["run_id"] for one in (await api.get("/runs"))["data"]] == [taken["run_id"]]
 
 
 @pytest.mark.parametrize("name", [name for name, text in MALFORMED.items() if text.startswith(b'{"n"')])
-async def test_values_that_are_passed_through_are_checked_all_the_same(api, name):
+async def test_raw_values_are_checked_too(api, name):
     text = MALFORMED[name]
     run_id = (await api.create())["run_id"]
     created = with_request(api, text)
@@ -83,7 +83,7 @@ async def test_values_that_are_passed_through_are_checked_all_the_same(api, name
 
 
 @pytest.mark.parametrize("value", ["\ud800", "a\ud800b"], ids=["alone", "within"])
-async def test_a_lone_surrogate_is_no_character_anywhere(api, value):
+async def test_an_unpaired_surrogate_is_refused_everywhere(api, value):
     bodies = [
         api.task(f"task:{value}"),
         api.task(public_id=value),
@@ -93,8 +93,8 @@ async def test_a_lone_surrogate_is_no_character_anywhere(api, value):
         api.task(request={"name": value}),
     ]
     for body in bodies:
-        told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", json.dumps(body).encode())
-        assert "surrogate" in told["detail"]
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", json.dumps(body).encode())
+        assert "surrogate" in problem["detail"]
     assert await api.nothing_stored()
     path = f"/runs/{(await api.create())['run_id']}/events"
     for event in ({"type": value}, {"type": "A", "x": value}, {"type": "A", value: 1}):
@@ -102,12 +102,12 @@ async def test_a_lone_surrogate_is_no_character_anywhere(api, value):
     assert (await api.get(path))["data"] == []
 
 
-async def test_a_pair_of_surrogates_is_a_character(api):
+async def test_a_pair_of_surrogates_is_accepted(api):
     run = await api.create(json.dumps(api.task(title="\U0001f600", request={"input": "\U0001f600"})).encode())
     assert (run["title"], run["input"]) == ("\U0001f600", "\U0001f600")
 
 
-async def test_nesting_within_reason_is_stored_unchanged(api):
+async def test_nesting_within_the_bound_is_stored_unchanged(api):
     for depth in (20, 190):
         value = "x"
         for level in range(depth):
@@ -123,7 +123,7 @@ CONTROLS = ["\0", "a\0", "a\0b", "a\n", "\ta", "a\x1bb", "a\x7f"]
 
 
 @pytest.mark.parametrize("text", CONTROLS, ids=range(len(CONTROLS)))
-async def test_names_ids_and_targets_hold_no_control_characters(api, text):
+async def test_control_characters_in_names_ids_and_targets_are_refused(api, text):
     conversation_id = await api.conversation()
     bodies = [
         api.task(f"task:{text}"),
@@ -149,7 +149,7 @@ async def test_names_ids_and_targets_hold_no_control_characters(api, text):
     assert (await api.run(run_id))["latest_event_id"] == 0
 
 
-async def test_texts_for_people_hold_anything_but_nul(api):
+async def test_texts_for_people_may_have_any_character_but_nul(api):
     assert (await api.create(api.task(title="two\nlines")))["title"] == "two\nlines"
     for body in (api.task(title="a\0b"), api.task(labels={"team": "a\0"}), api.task(labels={"a\0": "team"})):
         await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
@@ -171,22 +171,22 @@ async def test_control_characters_in_a_path_are_refused(driver, text):
     "path", ["/runs/a%2Fb", "/runs/a%2fcancel", "/conversations/a%2Fruns/b", "/projects/%2f"]
 )
 async def test_an_encoded_slash_in_a_path_is_not_found(driver, path):
-    told = await driver.refused(404, "NOT_FOUND", "GET", path)
-    assert told["detail"] == "No name here holds a slash"
+    problem = await driver.refused(404, "NOT_FOUND", "GET", path)
+    assert problem["detail"] == "No name in a path contains a slash"
 
 
-async def test_ids_have_an_end(api):
+async def test_long_ids_are_refused(api):
     long = "x" * 128
     assert (await api.create(api.task(public_id=long)))["run_id"] == long
     for body in (api.task(public_id=long + "x"), api.task(parent_run_id=long + "x"), api.task(public_id="")):
         await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     assert len((await api.get("/runs"))["data"]) == 1
-    told = await api.refused(400, "INVALID_REQUEST", "GET", f"/runs/{long}x")
-    assert told["detail"] == "A run id has 1 to 128 characters"
+    problem = await api.refused(400, "INVALID_REQUEST", "GET", f"/runs/{long}x")
+    assert problem["detail"] == "A run id has 1 to 128 characters"
 
 
 @pytest.mark.parametrize("run_id", ["a/b", ".", "..", "event-types", "/"])
-async def test_an_id_that_no_path_could_hold_is_refused(driver, run_id):
+async def test_an_id_that_is_impossible_in_a_path_is_refused(driver, run_id):
     await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(public_id=run_id))
     assert await driver.nothing_stored()
 
@@ -240,17 +240,17 @@ WRONG = [
 
 @pytest.mark.parametrize("change", WRONG, ids=range(len(WRONG)))
 async def test_a_creation_with_a_wrong_value_creates_nothing(driver, change):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), **change})
-    assert told["errors"][0]["path"].startswith("$")
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), **change})
+    assert problem["errors"][0]["path"].startswith("$")
     assert await driver.nothing_stored()
 
 
 @pytest.mark.parametrize("member", ["kind", "owner", "request"])
-async def test_a_creation_without_what_it_needs_creates_nothing(driver, member):
+async def test_a_creation_without_a_required_member_creates_nothing(driver, member):
     body = driver.task()
     del body[member]
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert member in told["detail"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert member in problem["detail"]
     assert await driver.nothing_stored()
 
 
@@ -302,12 +302,12 @@ WRONG_APPENDS = [
 async def test_an_append_with_a_wrong_value_appends_nothing(api, body):
     run, path = await api.agent_run()
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
-        assert told["errors"][0]["path"].startswith("$")
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
+        assert problem["errors"][0]["path"].startswith("$")
     assert (await api.run(run["run_id"]))["latest_event_id"] == 0
 
 
-async def test_of_a_member_given_twice_the_last_counts(api):
+async def test_the_last_value_of_a_repeated_member_counts(api):
     run = await api.create(
         json.dumps(api.task("task:b")).encode().replace(b'"target"', b'"target": "task:a", "target"')
     )
@@ -321,7 +321,7 @@ async def test_of_a_member_given_twice_the_last_counts(api):
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "nonsense;"])
-async def test_a_body_is_read_as_json_whatever_it_is_called(driver, content_type):
+async def test_a_body_is_read_as_json_whatever_its_content_type(driver, content_type):
     headers = {"Content-Type": content_type}
     assert await driver.create(headers=headers)
     await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", b"kind=task", headers=headers)
@@ -330,7 +330,7 @@ async def test_a_body_is_read_as_json_whatever_it_is_called(driver, content_type
 INTEGRAL = b'{"kind": "task", "owner": OWNER, "request": {"target": "task:t", "timeout_seconds": 5.0, "input": 1.50}}'
 
 
-async def test_an_integer_may_be_written_with_a_fraction_of_nothing(api):
+async def test_an_integer_may_be_written_with_a_zero_fraction(api):
     owner = json.dumps({"kind": "project", "id": api.project.id}).encode()
     run = (await api.post("/runs", INTEGRAL.replace(b"OWNER", owner), 202))["run"]
     assert run["timeout_seconds"] == 5
@@ -343,31 +343,31 @@ async def test_an_integer_may_be_written_with_a_fraction_of_nothing(api):
 
 
 @pytest.mark.parametrize("text", [b"5.5", b'"5"', b"1e300", b"9007199254740993.0", b"0.0", b"true"])
-async def test_what_is_no_integer_in_range_stays_refused(api, text):
+async def test_values_that_are_not_integers_in_range_are_refused(api, text):
     owner = json.dumps({"kind": "project", "id": api.project.id}).encode()
     body = INTEGRAL.replace(b"OWNER", owner).replace(b"5.0", text)
     await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     mixed = b'{"status": "completed", "exit_code": 1.0, "attempt": ' + text + b"}"
-    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/nobody/complete", mixed)
+    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/unknown/complete", mixed)
 
 
 @pytest.mark.parametrize("members", [{"size": 1.5}, {"size": -1.0}])
-async def test_an_artifact_has_a_whole_size(api, members):
+async def test_the_size_of_an_artifact_is_an_integer(api, members):
     run = await api.create()
     body = {"status": "completed", "artifacts": [{"name": "a", **members}]}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
-    assert told["errors"][0]["path"] == "$.artifacts[0].size"
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
+    assert problem["errors"][0]["path"] == "$.artifacts[0].size"
 
 
-async def test_a_body_over_ten_mib_is_refused_whether_it_says_so_or_not(api):
+async def test_a_body_over_ten_mib_is_refused_with_and_without_its_length(api):
     frame = len(with_request(api, b'""'))
     fits = with_request(api, b'"' + b"x" * (limits.body_bytes_max - frame) + b'"')
     assert len(fits) == limits.body_bytes_max
     for body in (fits + b" ", chunks(fits + b" ")):
         headers = {"Authorization": f"Bearer {api.keys['default']}"}
         response = await api.client.post("/runs", content=body, headers=headers)
-        told = api.problem(response, 413, "BODY_TOO_LARGE")
-        assert told["detail"] == "The body is larger than 10 MiB"
+        problem = api.problem(response, 413, "BODY_TOO_LARGE")
+        assert problem["detail"] == "The body is larger than 10 MiB"
     assert await api.nothing_stored()
     assert (await api.send("POST", "/runs", fits)).status_code == 202
 

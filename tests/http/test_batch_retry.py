@@ -1,4 +1,4 @@
-"""`POST /projects/{project}/batches/{batch_id}/retry`: which runs are tried again, as what, and what is refused."""
+"""`POST /projects/{project}/batches/{batch_id}/retry`: which runs are retried, and what is refused."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def task(name, **request):
 
 
 async def ended(api, **ends):
-    """A batch whose runs of these names have ended so."""
+    """Create a batch whose runs have ended with these statuses."""
     runs = [task(name, input={"name": name}) for name in ends]
     body = {"runs": runs, "name": "first", "on_complete": {"target": "task:report"}}
     batch = (await api.post(PLACE, body, 202))["batch"]
@@ -30,7 +30,7 @@ async def runs_of(api, answer):
     return [await api.run(run_id) for run_id in answer["run_ids"]]
 
 
-async def test_failed_runs_are_run_again_in_a_batch_of_their_own(api):
+async def test_failed_runs_are_retried_in_a_new_batch(api):
     batch = await ended(api, a="failed", b="completed", c="failed", d="cancelled")
     response = await api.send("POST", f"{batch}/retry")
     answer = response.json()
@@ -46,7 +46,7 @@ async def test_failed_runs_are_run_again_in_a_batch_of_their_own(api):
     assert (await api.get(batch))["status_counts"]["failed"] == 2
 
 
-async def test_cancelled_ones_are_run_again_where_that_is_asked_for_and_a_cancelled_batch_too(api):
+async def test_cancelled_runs_and_batches_are_retried_on_request(api):
     runs = [task(name) for name in "abc"]
     batch = f"{PLACE}/{(await api.post(PLACE, {'runs': runs}, 202))['batch']['id']}"
     await api.complete("a", "failed")
@@ -59,7 +59,7 @@ async def test_cancelled_ones_are_run_again_where_that_is_asked_for_and_a_cancel
     assert (await api.get(f"{PLACE}/{answer['batch']['id']}"))["status"] == "completed"
 
 
-async def test_a_repeat_under_the_same_key_makes_no_second_batch(api):
+async def test_a_repeat_with_the_same_key_creates_no_second_batch(api):
     batch = await ended(api, a="failed")
     key = {"Idempotency-Key": "k"}
     first = await api.post(f"{batch}/retry", {}, 202, headers=key)
@@ -68,23 +68,23 @@ async def test_a_repeat_under_the_same_key_makes_no_second_batch(api):
     assert (await api.post(f"{batch}/retry", {}, 202))["run_ids"] != first["run_ids"]
 
 
-async def test_what_cannot_be_tried_again_is_told_and_nothing_is_stored(api):
+async def test_a_batch_that_cannot_be_retried_is_refused_and_nothing_is_stored(api):
     runs = [task("a"), task("b")]
     batch = f"{PLACE}/{(await api.post(PLACE, {'runs': runs}, 202))['batch']['id']}"
     await api.complete("a", "failed")
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
-    assert told["detail"].endswith("it is running")
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
+    assert problem["detail"].endswith("it is running")
     await api.complete("b")
     gone = await api.send("DELETE", "/runs/a", by="admin", headers={"If-Match": "*"})
     assert gone.status_code == 200, gone.text
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {"cancelled": True})
-    assert "nothing to try again" in told["detail"]
-    await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/nobody/retry", {})
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {"cancelled": True})
+    assert "nothing to retry" in problem["detail"]
+    await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/unknown/retry", {})
     await api.refused(403, "FORBIDDEN", "POST", f"{batch}/retry", {}, by="read")
     assert len((await api.get(PLACE))["data"]) == 1
 
 
-async def test_a_run_below_a_cancelled_one_refuses_the_whole(api):
+async def test_a_run_with_a_cancelled_parent_refuses_the_whole_retry(api):
     await api.create(api.task(public_id="top"))
     runs = [task("a"), task("b") | {"parent_run_id": "top"}]
     batch = f"{PLACE}/{(await api.post(PLACE, {'runs': runs}, 202))['batch']['id']}"
@@ -93,29 +93,29 @@ async def test_a_run_below_a_cancelled_one_refuses_the_whole(api):
     again = await api.post(f"{batch}/retry", {}, 202)
     assert [run["parent_run_id"] for run in await runs_of(api, again)] == [None, "top"]
     await api.post("/runs/top/cancel")
-    told = await api.refused(409, "PARENT_CANCELLED", "POST", f"{batch}/retry", {})
-    assert told["detail"].startswith("b: ")
+    problem = await api.refused(409, "PARENT_CANCELLED", "POST", f"{batch}/retry", {})
+    assert problem["detail"].startswith("b: ")
     assert len((await api.get(PLACE))["data"]) == 2
 
 
-async def test_a_thousand_runs_are_tried_again_at_once_and_not_one_more(api, monkeypatch):
+async def test_at_most_a_thousand_runs_are_retried_together(api, monkeypatch):
     monkeypatch.setattr(limits, "runs_per_batch_max", 7)
     monkeypatch.setattr(limits, "batch_retry_page_rows", 3)
     batch = await ended(api, **{f"run-{n}": "failed" for n in range(7)})
     again = await api.post(f"{batch}/retry", {}, 202)
     assert [run["retry_of"] for run in await runs_of(api, again)] == [f"run-{n}" for n in range(7)]
     monkeypatch.setattr(limits, "runs_per_batch_max", 6)
-    told = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
-    assert "6 runs" in told["detail"]
+    problem = await api.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
+    assert "6 runs" in problem["detail"]
 
 
-async def test_requests_that_are_large_together_are_not_read_into_memory(driver, monkeypatch):
+async def test_large_requests_are_not_read_into_memory_together(driver, monkeypatch):
     batch = await ended(driver, a="failed", b="failed")
     monkeypatch.setattr(limits, "batch_retry_bytes_max", 20)
     await driver.refused(409, "BATCH_NOT_RETRIABLE", "POST", f"{batch}/retry", {})
 
 
 @pytest.mark.parametrize("body", [{"cancelled": 1}, {"name": ""}, []])
-async def test_a_body_that_is_none_is_refused(driver, body):
+async def test_a_malformed_body_is_refused(driver, body):
     batch = await ended(driver, a="failed")
     await driver.refused(400, "INVALID_REQUEST", "POST", f"{batch}/retry", body)

@@ -1,4 +1,4 @@
-"""`/projects/{project}/batches…`: what is taken, what is answered, how it is followed, and what comes after it."""
+"""`/projects/{project}/batches…`: create, follow and cancel batches, and their follow-up runs."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ def task(target="task:count", *, request=None, **members):
 
 
 async def made(api, *runs, status=202, **members):
-    """The answer to a batch of these runs, or of so many."""
+    """Create a batch of these runs, or of this number of runs. Returns the answer."""
     if len(runs) == 1 and isinstance(runs[0], int):
         runs = tuple(task(public_id=f"run-{n}") for n in range(runs[0]))
     return await api.post(PLACE, {"runs": list(runs), **members}, status)
@@ -61,22 +61,22 @@ async def test_a_batch_is_answered_with_its_runs_in_order(api):
     assert [run["run_id"] for run in page["data"]] == answer["run_ids"][::-1]
 
 
-async def test_a_creation_tells_where_it_can_be_read(driver):
+async def test_a_created_batch_has_a_location(driver):
     response = await driver.send("POST", PLACE, {"runs": [task()]})
     assert await driver.get(response.headers["location"]) == response.json()["batch"]
 
 
-async def test_what_is_wrong_with_a_run_names_its_place(driver):
+async def test_an_error_of_a_run_names_its_index(driver):
     runs = [task(), task("count"), task(), {"kind": "agent", "request": {}}]
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
-    assert [one["path"] for one in told["errors"]] == ["$.runs[3].kind"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    assert [one["path"] for one in problem["errors"]] == ["$.runs[3].kind"]
     runs[3] = task(request={"timeout_seconds": 0})
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
-    assert [one["path"] for one in told["errors"]] == [
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, {"runs": runs})
+    assert [one["path"] for one in problem["errors"]] == [
         "$.runs[1].request.target",
         "$.runs[3].request.timeout_seconds",
     ]
-    assert told["detail"].startswith("runs[1]: ")
+    assert problem["detail"].startswith("runs[1]: ")
     assert await driver.nothing_stored()
 
 
@@ -88,21 +88,21 @@ async def test_what_is_wrong_with_a_run_names_its_place(driver):
         (task(owner={"kind": "conversation", "id": NOWHERE}), "$.runs[1].owner.kind"),
         (task(public_id="first"), "$.runs[1].public_id"),
         (task(public_id="a/b"), "$.runs[1].public_id"),
-        (task(parent_run_id="nobody"), "$.runs[1]"),
+        (task(parent_run_id="unknown"), "$.runs[1]"),
     ],
 )
-async def test_a_run_that_does_not_fit_refuses_the_batch(driver, run, path):
+async def test_an_invalid_run_refuses_the_batch(driver, run, path):
     response = await driver.send("POST", PLACE, {"runs": [task(public_id="first"), run]})
     assert response.status_code in {400, 404}, response.text
     assert [one["path"] for one in response.json()["errors"]] == [path]
     assert await driver.nothing_stored()
 
 
-async def test_a_run_id_that_is_taken_refuses_the_batch(api):
+async def test_a_used_run_id_refuses_the_batch(api):
     await api.create(api.task(public_id="taken"))
     runs = [task(public_id="free"), task(public_id="taken")]
-    told = await api.refused(409, "RUN_ID_CONFLICT", "POST", PLACE, {"runs": runs})
-    assert told["errors"][0]["path"] == "$.runs[1]"
+    problem = await api.refused(409, "RUN_ID_CONFLICT", "POST", PLACE, {"runs": runs})
+    assert problem["errors"][0]["path"] == "$.runs[1]"
     await api.refused(404, "NOT_FOUND", "GET", "/runs/free")
     assert (await api.get(PLACE))["data"] == []
 
@@ -118,11 +118,11 @@ async def test_a_run_id_that_is_taken_refuses_the_batch(api):
     ],
     ids=["nothing", "none", "too many", "agent", "large"],
 )
-async def test_a_body_that_is_no_batch_is_refused(driver, body):
+async def test_a_malformed_batch_is_refused(driver, body):
     await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body)
 
 
-async def test_the_owner_may_be_said(driver):
+async def test_the_owner_may_be_set(driver):
     owner = {"kind": "project", "id": driver.project.id.upper()}
     assert (await made(driver, task(owner=owner)))["batch"]["total"] == 1
 
@@ -133,7 +133,7 @@ async def test_a_thousand_runs_take_one_request(api):
     assert answer["batch"]["status_counts"]["pending"] == limits.runs_per_batch_max
 
 
-async def test_a_repeat_under_the_same_key_creates_nothing(api):
+async def test_a_repeat_with_the_same_key_creates_nothing(api):
     given = {"headers": {"Idempotency-Key": "k"}}
     body = {"runs": [task()], "name": "once"}
     first = await api.send("POST", PLACE, body, **given)
@@ -164,7 +164,7 @@ async def test_a_batch_of_another_project_is_not_found(driver):
     await driver.refused(403, "FORBIDDEN", "POST", f"{PLACE}/{batch['id']}/cancel", by="read")
 
 
-async def test_a_batch_tells_how_its_runs_stand_and_ends_with_the_last(api):
+async def test_a_batch_counts_its_runs_by_status_and_ends_with_the_last(api):
     batch = (await made(api, 3))["batch"]
     worker, _ = await api.worker()
     await api.claim(worker)
@@ -179,7 +179,7 @@ async def test_a_batch_tells_how_its_runs_stand_and_ends_with_the_last(api):
     assert found["completed_at"] is not None
 
 
-async def test_a_run_joins_the_batch_that_it_names_until_it_is_over(api):
+async def test_a_run_joins_its_batch_until_the_batch_is_closed(api):
     batch = (await made(api, task(public_id="a")))["batch"]
     joining = api.task(request={"batch_id": batch["id"].upper()}, public_id="b")
     assert (await api.create(joining))["batch_id"] == batch["id"]
@@ -192,12 +192,12 @@ async def test_a_run_joins_the_batch_that_it_names_until_it_is_over(api):
     assert (await api.post("/runs", joining, 202))["duplicate"] is True
 
 
-async def test_a_batch_id_that_names_none_stays_as_it_was_sent(driver):
+async def test_an_unknown_batch_id_is_stored_as_a_label(driver):
     label = NOWHERE.upper()
     assert (await driver.create(driver.task(request={"batch_id": label})))["batch_id"] == label
 
 
-async def test_a_retry_joins_the_batch_while_it_goes_on_and_none_afterwards(api):
+async def test_a_retry_joins_the_batch_while_it_is_open(api):
     batch = (await made(api, task(public_id="a"), task(public_id="b")))["batch"]
     await api.complete("a", "failed")
     again = (await api.post("/runs/a/retry", status=202))["run"]
@@ -208,16 +208,16 @@ async def test_a_retry_joins_the_batch_while_it_goes_on_and_none_afterwards(api)
     assert (later["batch_id"], (await read(api, batch))["total"]) == (None, 3)
 
 
-async def test_cancelling_a_batch_cancels_all_that_has_not_ended(api, monkeypatch):
+async def test_cancelling_a_batch_cancels_its_active_runs(api, monkeypatch):
     monkeypatch.setattr(limits, "batch_cancel_rows_max", 2)
     batch = (await made(api, 5))["batch"]
     await api.complete("run-0")
-    await api.create(api.task(parent_run_id="run-1", public_id="below"))
+    await api.create(api.task(parent_run_id="run-1", public_id="child"))
     answer = await api.post(f"{PLACE}/{batch['id']}/cancel", {"reason": "enough"})
     assert (answer["cancelled"], answer["batch"]["status"]) == (True, "cancelled")
     assert shown(answer["batch"]) == {"completed": 1, "cancelled": 4}
     assert answer["batch"]["cancel_reason"] == "enough"
-    assert (await api.run("below"))["status"] == "cancelled"
+    assert (await api.run("child"))["status"] == "cancelled"
     again = await api.post(f"{PLACE}/{batch['id']}/cancel")
     assert (again["cancelled"], again["batch"]) == (False, answer["batch"])
 
@@ -229,8 +229,8 @@ async def test_a_batch_that_is_complete_is_not_cancelled(driver):
     assert (answer["cancelled"], answer["batch"]["status"]) == (False, "completed")
 
 
-async def test_what_a_cancel_left_undone_is_done_by_the_loop(api, monkeypatch):
-    """The store fails after the first transaction, as it does for a server that dies there."""
+async def test_the_loop_finishes_an_interrupted_cancellation(api, monkeypatch):
+    """The store fails after the first transaction, as if the server crashed."""
     batch = (await made(api, 5))["batch"]
 
     async def fails(*_):
@@ -249,7 +249,7 @@ async def test_what_a_cancel_left_undone_is_done_by_the_loop(api, monkeypatch):
     assert (await read(api, batch))["status"] == "cancelled"
 
 
-async def test_a_request_cancels_a_bounded_part_and_leaves_the_rest_to_the_loop(driver, monkeypatch):
+async def test_a_request_cancels_a_bounded_part_and_the_loop_the_rest(driver, monkeypatch):
     monkeypatch.setattr(limits, "batch_cancel_rows_max", 2)
     monkeypatch.setattr(limits, "batch_cancel_rounds_max", 2)
     batch = (await made(driver, 6))["batch"]
@@ -261,7 +261,7 @@ async def test_a_request_cancels_a_bounded_part_and_leaves_the_rest_to_the_loop(
     assert await finish(driver.app) == 2
 
 
-async def test_the_run_of_on_complete_is_created_once_and_told_how_it_went(api):
+async def test_the_run_of_on_complete_is_created_once_with_the_outcome(api):
     after = {"target": "workflow:report", "config": {"to": "ada"}}
     batch = (await made(api, 2, on_complete=after, name="both"))["batch"]
     assert batch["on_complete"] == {**after, "run_id": None}
@@ -275,9 +275,14 @@ async def test_the_run_of_on_complete_is_created_once_and_told_how_it_went(api):
     assert (run["kind"], run["target"], run["workflow_id"]) == ("workflow", "workflow:report", "report")
     assert (run["status"], run["batch_id"], run["trigger_id"]) == ("pending", None, batch["id"])
     assert run["config"]["to"] == "ada"
-    told = run["config"]["batch"]
-    assert (told["id"], told["name"], told["status"], told["total"]) == (batch["id"], "both", "completed", 2)
-    assert (told["status_counts"]["completed"], told["status_counts"]["failed"]) == (1, 1)
+    received = run["config"]["batch"]
+    assert (received["id"], received["name"], received["status"], received["total"]) == (
+        batch["id"],
+        "both",
+        "completed",
+        2,
+    )
+    assert (received["status_counts"]["completed"], received["status_counts"]["failed"]) == (1, 1)
     assert found["total"] == 2
 
 
@@ -286,12 +291,12 @@ async def test_a_run_of_on_complete_that_was_created_before_a_crash_is_not_creat
     await api.complete("run-0")
     [due] = await api.store.batches.unfinished(10)
     await asyncio.gather(*(commands.follow_up(api.app, due) for _ in range(3)))
-    await commands.follow_up(api.app, due)  # as a server that knew nothing of the others
+    await commands.follow_up(api.app, due)  # as another server would
     assert [run["target"] for run in (await api.get("/runs"))["data"]] == ["task:report", "task:count"]
     assert (await read(api, batch))["on_complete"]["run_id"] == due.follow_up_id
 
 
-async def test_nothing_follows_a_batch_that_was_cancelled(driver):
+async def test_a_cancelled_batch_has_no_follow_up(driver):
     batch = (await made(driver, 2, on_complete={"target": "task:report"}))["batch"]
     await driver.post(f"{PLACE}/{batch['id']}/cancel")
     assert await finish(driver.app) == 0
@@ -305,9 +310,11 @@ def frames(text):
     """[(event, id, data)]"""
     found = []
     for block in text.split("\n\n"):
-        told = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
-        if told:
-            found.append((told["event"], told["id"], json.loads(told["data"])))
+        received = dict(
+            line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":")
+        )
+        if received:
+            found.append((received["event"], received["id"], json.loads(received["data"])))
     return found
 
 
@@ -317,7 +324,7 @@ async def followed(api, batch, **options):
     return frames(response.text)
 
 
-async def test_a_follower_is_told_of_progress_and_of_the_end(api):
+async def test_a_follower_receives_progress_and_the_end(api):
     batch = (await made(api, 3))["batch"]
     following = asyncio.ensure_future(followed(api, batch))
     await api.subscribed()
@@ -333,7 +340,7 @@ async def test_a_follower_is_told_of_progress_and_of_the_end(api):
     assert last["completed_at"] is not None
 
 
-async def test_changes_that_come_quickly_are_told_together(driver, monkeypatch):
+async def test_quick_changes_are_sent_together(driver, monkeypatch):
     monkeypatch.setattr(limits, "batch_progress_interval_s", 0.5)
     batch = (await made(driver, 50))["batch"]
     following = asyncio.ensure_future(followed(driver, batch))
@@ -343,7 +350,7 @@ async def test_changes_that_come_quickly_are_told_together(driver, monkeypatch):
     assert len(await following) < 10
 
 
-async def test_whoever_comes_back_is_not_told_the_same_again_but_never_misses_the_end(driver):
+async def test_a_reconnected_follower_gets_no_repeat_but_always_the_end(driver):
     batch = (await made(driver, 2))["batch"]
     following = asyncio.ensure_future(followed(driver, batch))
     await driver.subscribed()
@@ -361,7 +368,7 @@ async def test_whoever_comes_back_is_not_told_the_same_again_but_never_misses_th
     assert [kind for kind, *_ in await following] == ["completed"]
 
 
-async def test_a_quiet_batch_gives_a_sign_of_life_and_a_lost_hint_only_delays(driver, monkeypatch):
+async def test_a_quiet_batch_sends_heartbeats_and_a_lost_notification_only_delays(driver, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     monkeypatch.setattr(limits, "stream_poll_s", 0.02)
     batch = (await made(driver, 1))["batch"]

@@ -1,4 +1,4 @@
-"""Every route is served by the short way and over ASGI alike: the same bytes, whatever is asked."""
+"""The fast path and ASGI answer every request of every route with the same bytes."""
 
 import os
 import random
@@ -25,14 +25,14 @@ def example(shape, name=None):
     return next(iter(found.values())) if name is None else found[name]
 
 
-class World:
-    """A server whose ids, secrets and times are the same each time, and all that was sent over its wire."""
+class Recorder:
+    """A server with deterministic ids, secrets and times, and a record of all that it sent."""
 
     def __init__(self, api, plain):
         self.api = api
         self.wires = Wires(api.http_app, plain=plain)
         self.transcript = []
-        self.answered = {}  # route → the statuses that it was seen to answer with
+        self.answered = {}  # route → the statuses of its answers
 
     async def send(self, method, path, body=None, by="admin", **headers):
         if by is not None:
@@ -48,18 +48,18 @@ class World:
         return answer
 
     async def do(self, method, path, body=None, **options):
-        """What a good request is answered."""
+        """Send a request that must succeed. Returns its answer."""
         answer = await self.send(method, path, body, **options)
         assert status_of(answer) < 300, answer
         return msgspec.json.decode(body_of(answer))
 
 
 @pytest.fixture
-def played_both_ways(monkeypatch, new_desk, new_clock):
-    """played_both_ways(story): the worlds in which it ran, without the short way and with it."""
+def recorded_on_both_paths(monkeypatch, new_driver, new_clock):
+    """recorded_on_both_paths(scenario): run it over ASGI and with the fast path. Returns both recorders."""
 
-    async def play(story):
-        worlds = []
+    async def record(scenario):
+        recorders = []
         for plain in (False, True):
             chance = random.Random(11)
             monkeypatch.setattr(uuid, "uuid4", lambda c=chance: uuid.UUID(int=c.getrandbits(128), version=4))
@@ -76,19 +76,19 @@ def played_both_ways(monkeypatch, new_desk, new_clock):
             ]:
                 if hasattr(module, "now_ms"):
                     monkeypatch.setattr(module, "now_ms", clock)
-            api = await new_desk(clock)
+            api = await new_driver(clock)
             await api.store.signing_keys.add(PAIR, only_first=True)
-            world = World(api, plain)
-            await story(world)
-            worlds.append(world)
-        return worlds
+            recorder = Recorder(api, plain)
+            await scenario(recorder)
+            recorders.append(recorder)
+        return recorders
 
-    return play
+    return record
 
 
-async def runs(world):
-    do = world.do
-    owner = {"kind": "project", "id": world.api.project.id}
+async def runs(recorder):
+    do = recorder.do
+    owner = {"kind": "project", "id": recorder.api.project.id}
     task = {**example("CreateRun"), "owner": owner}
     made = await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k")
     assert await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k") == made
@@ -117,7 +117,7 @@ async def runs(world):
     ):
         await do("GET", path)
     run = await do("GET", "/runs/first")
-    assert status_of(await world.send("GET", "/runs/first", if_none_match=run["etag"])) == 304
+    assert status_of(await recorder.send("GET", "/runs/first", if_none_match=run["etag"])) == 304
     await do("PATCH", "/runs/first", example("UpdateRun"), if_match=run["etag"])
     await do("POST", f"/runs/first/children/{child}/event-writer-token")
     await do("POST", "/runs/first/pause")
@@ -141,8 +141,8 @@ async def runs(world):
     await do("DELETE", f"/runs/{again}")
 
 
-async def conversations(world):
-    do = world.do
+async def conversations(recorder):
+    do = recorder.do
     talk = (await do("POST", "/conversations", example("CreateConversation")))["id"]
     place = f"/conversations/{talk}"
     agent = {**example("CreateRun", "agent"), "owner": {"kind": "conversation", "id": talk}}
@@ -164,9 +164,9 @@ async def conversations(world):
     await do("DELETE", place)
 
 
-async def administration(world):
-    do = world.do
-    await do("POST", "/projects", {"slug": "third", "name": "Third"}, by=world.api.token())
+async def administration(recorder):
+    do = recorder.do
+    await do("POST", "/projects", {"slug": "third", "name": "Third"}, by=recorder.api.token())
     await do("GET", "/projects")
     await do("GET", P)
     key = await do("POST", f"{P}/api-keys", example("CreateKey"))
@@ -191,8 +191,8 @@ async def administration(world):
         await do("GET", path, by=None)
 
 
-async def automation(world):
-    do = world.do
+async def automation(recorder):
+    do = recorder.do
     made = (await do("POST", f"{P}/schedules", example("CreateSchedule")))["schedule"]
     place = f"{P}/schedules/{made['id']}"
     for path in (f"{P}/schedules", place, f"{place}/upcoming"):
@@ -226,56 +226,56 @@ async def automation(world):
     await do("POST", f"{place}/retry", example("RetryBatch"))
 
 
-async def refusals(world):
-    """Of every route, what goes wrong before its handler and at its first look."""
+async def refusals(recorder):
+    """The errors of every route before its handler, and of unknown objects."""
     for one in operations():
-        if one.path == "/metrics":  # which counts what was asked before
+        if one.path == "/metrics":  # its answer counts earlier requests
             continue
         parts = [part if part[:1] != "{" else "nothing-here" for part in one.path.split("/")]
         path = "/".join(parts)
         body = b"" if one.body is Nothing else msgspec.json.encode(example(one.body.__name__))
         if not one.open:
-            await world.send(one.method, path, body, by=None)
-            await world.send(one.method, path, body, by="vf_none_at_all")
-            await world.send(one.method, path, body, by="read")
+            await recorder.send(one.method, path, body, by=None)
+            await recorder.send(one.method, path, body, by="vf_none_at_all")
+            await recorder.send(one.method, path, body, by="read")
         if one.media_type != "text/event-stream":
-            await world.send(one.method, path, body)
-        await world.send("TRACE", path)
-        await world.send("HEAD", path)
-        await world.send("OPTIONS", path, origin="https://app.example")
-        await world.send(one.method, path + "/", body)
-        await world.send(one.method, path.replace("nothing-here", "%6eothing%20here"), body)
-        await world.send(one.method, path.replace("nothing-here", "a%2fb"), body)
-        await world.send(one.method, path.replace("nothing-here", "n" * 300), body)
+            await recorder.send(one.method, path, body)
+        await recorder.send("TRACE", path)
+        await recorder.send("HEAD", path)
+        await recorder.send("OPTIONS", path, origin="https://app.example")
+        await recorder.send(one.method, path + "/", body)
+        await recorder.send(one.method, path.replace("nothing-here", "%6eothing%20here"), body)
+        await recorder.send(one.method, path.replace("nothing-here", "a%2fb"), body)
+        await recorder.send(one.method, path.replace("nothing-here", "n" * 300), body)
         if one.method != "GET":
-            await world.send(one.method, path, b'{"half": ')
-            await world.send(one.method, path, b"[]", content_type="text/plain")
-            await world.send(one.method, path, body, idempotency_key="k" * 256)
+            await recorder.send(one.method, path, b'{"half": ')
+            await recorder.send(one.method, path, b"[]", content_type="text/plain")
+            await recorder.send(one.method, path, body, idempotency_key="k" * 256)
         if one.query is not Nothing and one.media_type != "text/event-stream":
-            await world.send(one.method, f"{path}?limit=x&attempt=x&sort=x&project=none&model=%ff", body)
+            await recorder.send(one.method, f"{path}?limit=x&attempt=x&sort=x&project=none&model=%ff", body)
     for path in ("/", "//runs", "/runs?#part", "/nowhere", "/runs/a/b/c"):
-        await world.send("GET", path)
+        await recorder.send("GET", path)
 
 
-@pytest.mark.parametrize("story", [runs, conversations, administration, automation, refusals])
-async def test_a_story_is_answered_with_the_same_bytes_both_ways(played_both_ways, story):
-    asgi, plain = await played_both_ways(story)
+@pytest.mark.parametrize("scenario", [runs, conversations, administration, automation, refusals])
+async def test_a_scenario_is_answered_with_the_same_bytes_on_both_paths(recorded_on_both_paths, scenario):
+    asgi, plain = await recorded_on_both_paths(scenario)
     assert len(asgi.transcript) == len(plain.transcript) > 10
     for (sent, theirs), (sent_too, ours) in zip(asgi.transcript, plain.transcript, strict=True):
-        assert sent == sent_too, "the worlds have not the same ids"
+        assert sent == sent_too, "both servers have the same ids"
         assert ours == theirs, sent
 
 
-async def test_the_stories_get_a_good_answer_from_every_plain_route(played_both_ways):
-    async def all_of_them(world):
-        for story in (runs, conversations, administration, automation):
-            await story(world)
+async def test_the_scenarios_get_a_success_from_every_plain_route(recorded_on_both_paths):
+    async def all_of_them(recorder):
+        for scenario in (runs, conversations, administration, automation):
+            await scenario(recorder)
 
-    _, plain = await played_both_ways(all_of_them)
+    _, plain = await recorded_on_both_paths(all_of_them)
     statuses = {f"{one.method} {one.path}": one.status for one in operations() if one.plain}
     assert {route for route in PLAIN if statuses[route] not in plain.answered.get(route, ())} == set()
 
 
-async def test_refusals_are_of_every_kind(played_both_ways):
-    asgi, _ = await played_both_ways(refusals)
+async def test_the_scenarios_get_every_kind_of_error(recorded_on_both_paths):
+    asgi, _ = await recorded_on_both_paths(refusals)
     assert {200, 201, 400, 401, 403, 404, 405} <= {status_of(answer) for _, answer in asgi.transcript}

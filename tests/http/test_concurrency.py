@@ -1,4 +1,4 @@
-"""Priority, delay, limits on running runs, and projects that take turns, as callers see them."""
+"""Priority, delay, concurrency limits and fairness between projects, over HTTP."""
 
 import asyncio
 
@@ -27,13 +27,13 @@ async def ids(api, worker, **body):
 # Priority and delay
 
 
-async def test_a_run_shows_its_priority_which_is_0_unless_given(api):
+async def test_a_run_shows_its_priority_which_is_0_by_default(api):
     assert (await api.create())["priority"] == 0
     run = await api.create(api.task(priority=-100))
     assert run["priority"] == (await api.run(run["run_id"]))["priority"] == -100
 
 
-async def test_the_highest_priority_is_claimed_first_and_a_retry_has_it_too(api):
+async def test_the_highest_priority_is_claimed_first_and_a_retry_keeps_it(api):
     worker, _ = await api.worker()
     for name, priority in [("a", 0), ("b", 100), ("c", -1)]:
         await api.create(api.task(public_id=name, priority=priority))
@@ -42,15 +42,15 @@ async def test_the_highest_priority_is_claimed_first_and_a_retry_has_it_too(api)
     assert (await api.post("/runs/b/retry", {}, 202))["run"]["priority"] == 100
 
 
-async def test_a_child_does_not_take_its_parents_priority(api):
+async def test_a_child_does_not_inherit_its_parents_priority(api):
     await api.create(api.task(public_id="root", priority=50))
     assert (await api.create(api.task(parent_run_id="root")))["priority"] == 0
 
 
 @pytest.mark.parametrize("value", [-101, 101, 1.5, "1", None])
 async def test_a_priority_is_a_whole_number_from_minus_100_to_100(driver, value):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(priority=value))
-    assert told["errors"][0]["path"] == "$.priority"
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(priority=value))
+    assert problem["errors"][0]["path"] == "$.priority"
     assert await driver.nothing_stored()
 
 
@@ -64,18 +64,18 @@ async def test_a_delayed_run_is_claimed_when_it_is_due(api):
     assert await ids(api, worker) == [run["run_id"]]
 
 
-async def test_a_moment_that_has_passed_means_now(api):
+async def test_a_time_in_the_past_means_now(api):
     run = await api.create(api.task(available_at="2020-01-01T00:00:00Z"))
     assert run["available_at"] == "2026-03-20T12:00:00.000Z"
 
 
 @pytest.mark.parametrize("value", ["tomorrow", "2026-03-20T12:00:00", "1969-01-01T00:00:00Z", 5])
-async def test_a_delay_is_a_moment_with_a_time_zone(driver, value):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
-    assert told["errors"][0]["path"] == "$.available_at"
+async def test_a_delay_is_a_time_with_a_time_zone(driver, value):
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(available_at=value))
+    assert problem["errors"][0]["path"] == "$.available_at"
 
 
-async def test_the_same_id_again_finds_the_delayed_run_as_it_is(api):
+async def test_a_repeat_with_the_same_id_returns_the_delayed_run(api):
     body = api.task(public_id="once", available_at="2026-03-20T12:01:00Z", priority=3)
     await api.create(body)
     again = await api.post("/runs", api.task(public_id="once", priority=9), 202)
@@ -83,15 +83,15 @@ async def test_the_same_id_again_finds_the_delayed_run_as_it_is(api):
     assert again["run"]["available_at"] == "2026-03-20T12:01:00.000Z"
 
 
-async def test_a_run_that_its_caller_drives_cannot_be_delayed(api):
+async def test_a_run_that_its_caller_executes_cannot_be_delayed(api):
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
-    told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert told["errors"] == [{"path": "$.available_at", "message": "the caller drives this run"}]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert problem["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
     await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
 
 
-async def test_the_second_step_of_a_start_says_when_the_run_is_pushed(pushing):
+async def test_the_second_step_of_a_start_can_delay_the_dispatch(pushing):
     api = pushing.api
     await pushing.register()
     conversation_id = await api.conversation(project_id=api.project.id)
@@ -99,29 +99,29 @@ async def test_the_second_step_of_a_start_says_when_the_run_is_pushed(pushing):
     body = api.agent(conversation_id, public_id="two-steps", request=PAYLOAD)
     run = await api.create({**body, "available_at": "2026-03-20T12:00:30Z"})
     assert (run["status"], run["available_at"]) == ("pending", "2026-03-20T12:00:30.000Z")
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     api.clock.advance(30)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 1
 
 
 # Limits
 
 
-async def test_limits_are_put_and_read_with_what_runs(api):
+async def test_limits_are_set_and_read_with_running_counts(api):
     assert await api.get(PLACE) == {"limits": []}
     await api.claimed()
-    told = await put(api, ("task:count", 3), (None, 10))
-    assert told["limits"] == [
+    found = await put(api, ("task:count", 3), (None, 10))
+    assert found["limits"] == [
         {"target": None, "max_running": 10, "running": 1},
         {"target": "task:count", "max_running": 3, "running": 0},
     ]
-    assert await api.get(PLACE, by="read") == told
+    assert await api.get(PLACE, by="read") == found
     assert await put(api) == {"limits": []}
 
 
-async def test_claims_keep_to_limits(api):
+async def test_claims_respect_limits(api):
     worker, _ = await api.worker()
     await put(api, ("task:count", 1))
     for name, target in [("a", "task:count"), ("b", "task:count"), ("c", "task:other")]:
@@ -132,7 +132,7 @@ async def test_claims_keep_to_limits(api):
     assert await ids(api, worker) == ["b"]
 
 
-async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(driver):
+async def test_only_admins_set_limits_and_only_readers_of_runs_see_them(driver):
     await driver.refused(403, "FORBIDDEN", "PUT", PLACE, {"limits": []})
     await driver.refused(404, "NOT_FOUND", "PUT", PLACE, {"limits": []}, by="other")
     await driver.refused(404, "NOT_FOUND", "GET", PLACE, by="other")
@@ -151,15 +151,15 @@ async def test_only_an_admin_sets_limits_and_only_who_reads_runs_sees_them(drive
         ([{"target": f"task:{n}", "max_running": 1} for n in range(101)], "$.limits"),
     ],
 )
-async def test_limits_that_make_no_sense_are_refused_whole(driver, found, path):
+async def test_invalid_limits_are_refused_as_a_whole(driver, found, path):
     await put(driver, (None, 7))
-    told = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
-    assert told["errors"][0]["path"] == path
+    problem = await driver.refused(400, "INVALID_REQUEST", "PUT", PLACE, {"limits": found}, by="admin")
+    assert problem["errors"][0]["path"] == path
     assert [one["max_running"] for one in (await driver.get(PLACE))["limits"]] == [7]
 
 
 async def poll(api, worker):
-    """A long poll that has looked once, found nothing, and waits."""
+    """Start a long poll, and wait until its first claim found nothing."""
     polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
     async with asyncio.timeout(10):
         while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
@@ -169,7 +169,7 @@ async def poll(api, worker):
     return polling
 
 
-async def test_the_end_of_a_run_wakes_a_worker_that_a_limit_held_back(driver, monkeypatch):
+async def test_the_end_of_a_run_wakes_a_worker_that_waits_for_a_limit(driver, monkeypatch):
     monkeypatch.setattr(limits, "claim_poll_s", 20)
     worker, _ = await driver.worker()
     await put(driver, (None, 1))
@@ -197,7 +197,7 @@ async def test_a_higher_limit_wakes_a_worker_too(driver, monkeypatch):
 
 
 async def register_other(pushing):
-    """The same service for another project."""
+    """Register the same service for another project."""
     body = {"service_name": "other", "service_key": "other-1", "scope_kind": "project"}
     body |= {"base_url": pushing.service.url, "invoke_url": f"{pushing.service.url}/other"}
     body["project_id"] = pushing.api.other.id
@@ -210,7 +210,7 @@ async def start_other(pushing):
     return await api.create(api.agent(conversation["id"], request=PAYLOAD), by="other")
 
 
-async def test_the_next_look_pushes_for_a_project_beside_one_with_many(pushing, monkeypatch):
+async def test_dispatch_is_fair_to_a_project_beside_one_with_many_runs(pushing, monkeypatch):
     monkeypatch.setattr(limits, "dispatches_max", 2)
     await pushing.register()
     await register_other(pushing)
@@ -218,11 +218,11 @@ async def test_the_next_look_pushes_for_a_project_beside_one_with_many(pushing, 
         await pushing.start(priority=100)
     pushing.api.clock.advance(1)
     await start_other(pushing)
-    await pushing.look()
+    await pushing.tick()
     assert sorted(request.path for request in pushing.service.requests) == ["/api/runs", "/other"]
 
 
-async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
+async def test_notifications_of_dispatched_runs_go_to_their_own_project(pushing):
     api, heard = pushing.api, {}
     for project in (api.project, api.other):
         listener = heard.setdefault(project.id, []).extend
@@ -231,13 +231,13 @@ async def test_hints_of_pushed_runs_go_to_their_own_project(pushing):
     await register_other(pushing)
     mine = await pushing.start()
     theirs = await start_other(pushing)
-    await pushing.look()
+    await pushing.tick()
     names = {
         project_id: {hint.run_id for hint in hints if hint.run_id} for project_id, hints in heard.items()
     }
     assert names == {api.project.id: {mine["run_id"]}, api.other.id: {theirs["run_id"]}}
 
 
-async def test_a_delay_that_is_far_away_is_kept_to_the_millisecond(driver):
+async def test_a_long_delay_is_stored_to_the_millisecond(driver):
     run = await driver.create(driver.task(available_at="9999-12-31T23:59:59.999Z"))
     assert run["available_at"] == iso(limits.timestamp_ms_max) == "9999-12-31T23:59:59.999Z"

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one address, and whom a full server lets go."""
+"""Limits on connections, in total and per address, and which ones a full server closes."""
 
 import asyncio
 
@@ -11,11 +11,11 @@ from runstead.ports import metrics
 from .wire import HEALTH, Wires, answers, sent, status_of
 
 
-async def test_an_address_has_so_many_connections_and_others_are_still_let_in(driver):
+async def test_an_address_has_a_connection_limit_and_others_are_admitted(driver):
     wires = Wires(driver.http_app, given=Bounds(100, 2, 16))
     busy = [wires.open("192.0.2.7") for _ in range(2)]
     for protocol in busy:
-        protocol.flow.pause_writing()  # their answers cannot go out: they stay
+        protocol.flow.pause_writing()  # their answers cannot be sent, so they stay open
         protocol.data_received(HEALTH)
     refused = wires.open("192.0.2.7")
     assert answers(refused) == [429]
@@ -29,7 +29,7 @@ async def test_an_address_has_so_many_connections_and_others_are_still_let_in(dr
     await wires.settle()
 
 
-async def test_a_full_server_refuses_and_says_so(driver):
+async def test_a_full_server_refuses_with_an_error(driver):
     wires = Wires(driver.http_app, given=Bounds(2, 2, 16))
     busy = [wires.open(f"192.0.2.{n}") for n in range(2)]
     for protocol in busy:
@@ -38,7 +38,7 @@ async def test_a_full_server_refuses_and_says_so(driver):
     refused = wires.open("192.0.2.9")
     assert answers(refused) == [503]
     assert b"CONNECTION_LIMIT_REACHED" in sent(refused)
-    refused.data_received(HEALTH)  # which it may have sent before it read the refusal
+    refused.data_received(HEALTH)  # sent before it read the error
     assert answers(refused) == [503]
     for protocol in busy:
         protocol.flow.resume_writing()
@@ -46,7 +46,7 @@ async def test_a_full_server_refuses_and_says_so(driver):
     assert [answers(protocol) for protocol in busy] == [[200], [200]]
 
 
-async def test_a_full_server_lets_those_go_that_ask_nothing(driver):
+async def test_a_full_server_closes_idle_connections(driver):
     wires = Wires(driver.http_app, given=Bounds(3, 3, 16))
     idle = wires.open()
     await wires.ask(HEALTH, idle)
@@ -57,7 +57,7 @@ async def test_a_full_server_lets_those_go_that_ask_nothing(driver):
         assert status_of(await wires.ask(HEALTH)) == 200
 
 
-async def test_closed_connections_are_counted_no_more(driver):
+async def test_closed_connections_are_not_counted(driver):
     wires = Wires(driver.http_app, given=Bounds(2, 2, 16))
     before = metrics.connections._value.get()
     for _ in range(5):
@@ -97,7 +97,7 @@ async def test_addresses_of_one_network_count_together(driver, first, second, sa
         (1_000_000, limits.connections_max, limits.backlog_max),
     ],
 )
-def test_open_files_bound_the_connections(monkeypatch, files, total, backlog):
+def test_the_limit_on_open_files_bounds_connections(monkeypatch, files, total, backlog):
     monkeypatch.setattr("resource.getrlimit", lambda _: (files, files))
     assert bounds() == (total, total // 2, backlog)
     assert bounds(10, 4)[:2] == (10, 4)

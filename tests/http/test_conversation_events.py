@@ -14,7 +14,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 async def events(api):
-    """The path of an agent run's events in its conversation."""
+    """Return the path of an agent run's events in its conversation."""
     _, path = await api.agent_run(request={"initial_status": "running"})
     return f"{path}/events"
 
@@ -29,11 +29,11 @@ def batch(*events, after=None, sequence=None):
 
 
 async def mismatch(api, path, body):
-    told = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
-    assert told["detail"] == MISMATCH
+    problem = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
+    assert problem["detail"] == MISMATCH
 
 
-async def test_a_batch_is_replayed_whole_and_in_part_and_nothing_else_is(api, events):
+async def test_a_repeated_append_is_recognized_whole_and_in_part(api, events):
     first = batch(A, B, after=0, sequence=0)
     answers = [await api.post(events, first) for _ in range(2)]
     assert [answer["appended_count"] for answer in answers] == [2, 0]
@@ -48,7 +48,7 @@ async def test_a_batch_is_replayed_whole_and_in_part_and_nothing_else_is(api, ev
     assert [one["event"]["delta"] for one in (await api.get(events))["data"]] == list("abcd")
 
 
-async def test_a_batch_with_private_events_in_it_is_replayed_too(api, events):
+async def test_a_repeated_append_with_private_events_is_recognized(api, events):
     mixed = batch(A, PRIVATE, B, after=0, sequence=0)
     for count in (3, 0):
         answer = await api.post(events, mixed)
@@ -58,7 +58,7 @@ async def test_a_batch_with_private_events_in_it_is_replayed_too(api, events):
     assert (await api.post(events, longer))["appended_count"] == 2
 
 
-async def test_pages_of_a_conversations_run_go_on_by_event_id(api, events):
+async def test_pages_of_a_conversations_run_continue_by_event_id(api, events):
     await api.post(events, batch(A, PRIVATE, B, C, after=0))
     page = await api.get(f"{events}?limit=1")
     assert page["page_info"] == {"self": "0", "first": None, "next": "1", "prev": None}
@@ -76,7 +76,7 @@ async def test_a_whole_request_may_have_ten_mib(api, events):
     assert (await api.post(events, whole))["appended_count"] == 40
 
 
-async def test_a_pending_run_begins_with_run_started(api):
+async def test_the_first_append_to_a_pending_run_adds_run_started(api):
     _, path = await api.agent_run()
     begun = {"type": "RUN_STARTED", "runId": "r", "threadId": "t"}
     assert (await api.post(f"{path}/events", batch(begun, after=0)))["run"]["status"] == "running"

@@ -1,4 +1,4 @@
-"""Conversations, and how they show agent runs."""
+"""Conversations and their view of agent runs."""
 
 import uuid
 
@@ -32,7 +32,7 @@ async def test_a_conversation_is_created_with_all_its_members(api):
     assert await api.get(response.headers["location"]) == made
 
 
-async def test_a_conversation_needs_nothing_at_all(api):
+async def test_a_conversation_has_no_required_members(api):
     made = await api.post("/conversations", status=201)
     assert (made["type"], made["title"], made["project_id"]) == ("chat", None, api.project.id)
 
@@ -42,7 +42,7 @@ async def test_a_conversation_has_one_of_five_types(driver, kind):
     assert (await driver.post("/conversations", {"type": kind}, 201))["type"] == kind
 
 
-async def test_a_user_names_a_project_or_speaks_in_the_personal_scope(api):
+async def test_a_user_chooses_a_project_or_the_personal_one(api):
     ada = await api.member("ada")
     named = await api.post("/conversations", {"project_id": api.project.id}, 201, by=ada)
     assert named["project_id"] == api.project.id
@@ -53,13 +53,13 @@ async def test_a_user_names_a_project_or_speaks_in_the_personal_scope(api):
     await api.refused(404, "NOT_FOUND", "GET", f"/conversations/{own['id']}", by=api.token("eve"))
 
 
-async def test_a_project_that_is_not_the_callers_is_not_found(api):
+async def test_a_project_of_others_is_not_found(api):
     for ref in ("elsewhere", api.other.id, "nowhere"):
-        told = await api.refused(404, "NOT_FOUND", "POST", "/conversations", {"project_id": ref})
-        assert told["detail"] == "Project not found"
+        problem = await api.refused(404, "NOT_FOUND", "POST", "/conversations", {"project_id": ref})
+        assert problem["detail"] == "Project not found"
 
 
-async def test_who_may_only_read_creates_none(api):
+async def test_a_reader_cannot_create_conversations(api):
     await api.refused(403, "FORBIDDEN", "POST", "/conversations", {}, by="read")
     viewer = await api.member("ada", role="viewer")
     await api.refused(403, "FORBIDDEN", "POST", "/conversations", {"project_id": api.project.id}, by=viewer)
@@ -77,7 +77,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_a_conversation_that_is_none_is_refused(driver, body):
+async def test_a_malformed_conversation_is_refused(driver, body):
     await driver.refused(400, "INVALID_REQUEST", "POST", "/conversations", body)
 
 
@@ -91,7 +91,7 @@ async def test_the_projection_has_all_its_members(api):
     uuid.UUID(shown["message_id"])
 
 
-async def test_the_projection_tells_which_user_asked(api):
+async def test_the_projection_shows_the_requesting_user(api):
     ada = await api.member("ada")
     conversation = await api.post("/conversations", {"project_id": api.project.id}, 201, by=ada)
     run = await api.create(api.agent(conversation["id"]), by=ada)
@@ -111,7 +111,7 @@ async def test_a_wait_is_shown_as_waiting_for_tool(api):
     assert [shown[name] for name in waits] == ["running", None, None]
 
 
-async def test_the_projection_says_how_the_run_ended(api):
+async def test_the_projection_shows_the_outcome(api):
     run, path = await api.agent_run()
     end = {"terminal_error_code": "E1", "terminal_error_message": "It broke", "metadata": {"model": "large"}}
     await api.complete(run["run_id"], "failed", **end)
@@ -169,14 +169,14 @@ BAD_CHANGES = [
 
 
 @pytest.mark.parametrize("body", BAD_CHANGES, ids=range(len(BAD_CHANGES)))
-async def test_a_change_that_is_none_is_refused(driver, body):
+async def test_a_malformed_change_is_refused(driver, body):
     path = f"/conversations/{await driver.conversation()}"
     before = await driver.get(path)
     await driver.refused(400, "INVALID_REQUEST", "PATCH", path, body)
     assert await driver.get(path) == before
 
 
-async def test_a_change_under_a_key_is_made_once(api):
+async def test_a_change_with_an_idempotency_key_is_applied_once(api):
     path = f"/conversations/{await api.conversation()}"
     headers = {"Idempotency-Key": "k"}
     first = await change(api, path, {"title": "One"}, headers=headers)
@@ -186,7 +186,7 @@ async def test_a_change_under_a_key_is_made_once(api):
     await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "PATCH", path, {"title": "Three"}, headers=headers)
 
 
-async def test_a_deleted_conversation_is_not_found_and_takes_nothing(api):
+async def test_a_deleted_conversation_is_not_found_and_refuses_writes(api):
     run, path = await api.agent_run()
     conversation = path.rpartition("/runs/")[0]
     response = await api.send("DELETE", conversation)
@@ -205,12 +205,12 @@ async def test_a_deleted_conversation_is_not_found_and_takes_nothing(api):
         ("POST", "/runs", api.agent(conversation.rpartition("/")[2])),
     ]
     for method, where, body in tries:
-        told = await api.refused(404, "NOT_FOUND", method, where, body)
-        assert told["detail"] == "Conversation not found"
+        problem = await api.refused(404, "NOT_FOUND", method, where, body)
+        assert problem["detail"] == "Conversation not found"
     assert (await api.get("/conversations"))["data"] == []
 
 
-async def test_a_run_in_a_deleted_conversation_goes_on_to_its_end(api):
+async def test_a_run_in_a_deleted_conversation_continues(api):
     run, path = await api.agent_run()
     await api.send("DELETE", path.rpartition("/runs/")[0])
     await api.post(f"{path}/events", {"events": [{"type": "RUN_STARTED"}]})
@@ -236,7 +236,7 @@ async def test_conversations_are_listed_newest_first_page_by_page(api):
         await api.refused(400, "INVALID_REQUEST", "GET", f"/conversations?{bad}")
 
 
-async def test_a_list_of_conversations_is_narrowed_by_project_and_status(api):
+async def test_a_list_of_conversations_is_filtered_by_project_and_status(api):
     ada = await api.member("ada")
     own = (await api.post("/conversations", {}, 201, by=ada))["id"]
     named = (await api.post("/conversations", {"project_id": "inventory"}, 201, by=ada))["id"]
@@ -253,7 +253,7 @@ async def test_a_list_of_conversations_is_narrowed_by_project_and_status(api):
     await api.refused(404, "NOT_FOUND", "GET", "/conversations?project_id=elsewhere", by=ada)
 
 
-async def test_everything_works_in_the_personal_scope(api):
+async def test_everything_works_in_the_personal_project(api):
     ada, eve = api.token("ada"), api.token("eve")
     path = f"/conversations/{(await api.post('/conversations', {}, 201, by=ada))['id']}"
     run = await api.create(api.agent(path.rpartition("/")[2], public_id="mine"), by=ada)
@@ -267,7 +267,7 @@ async def test_everything_works_in_the_personal_scope(api):
     await api.refused(404, "NOT_FOUND", "GET", f"{path}/messages")
 
 
-async def test_an_unlinked_conversation_is_linked_once_with_its_runs(api):
+async def test_a_personal_conversation_moves_once_with_its_runs(api):
     ada = await api.member("ada")
     path = f"/conversations/{(await api.post('/conversations', {}, 201, by=ada))['id']}"
     await api.create(api.agent(path.rpartition("/")[2], public_id="mine"), by=ada)
@@ -283,11 +283,11 @@ async def test_an_unlinked_conversation_is_linked_once_with_its_runs(api):
     third = (await api.store.identity.project("third")).id
     await api.member("ada", await api.store.identity.project("third"))
     api.authenticator.forget()
-    told = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
-    assert "another project" in told["detail"]
+    problem = await api.refused(409, "CONVERSATION_LINKED", "PATCH", path, {"project_id": third}, by=ada)
+    assert "another project" in problem["detail"]
 
 
-async def test_a_conversation_sees_no_run_of_another(api):
+async def test_a_run_of_another_conversation_is_not_found(api):
     run, _ = await api.agent_run()
     other = f"/conversations/{await api.conversation()}/runs/{run['run_id']}"
     for path in (other, f"{other}/children", f"{other}/events", f"{other}/snapshot"):

@@ -1,9 +1,9 @@
-"""Pages of other origins reach the API where, and only where, the operator says so."""
+"""Pages of other origins can call the API only if the operator allows them."""
 
 import httpx2
 import pytest
 
-from runstead.http.framework.cors import open_to
+from runstead.http.framework.cors import with_cors
 from runstead.server import settings
 
 PAGE = "https://app.example.com"
@@ -12,7 +12,7 @@ PAGE = "https://app.example.com"
 @pytest.fixture
 def browser(api):
     def open_page(*origins):
-        transport = httpx2.ASGITransport(open_to(origins, api.http_app))
+        transport = httpx2.ASGITransport(with_cors(origins, api.http_app))
         return httpx2.AsyncClient(transport=transport, base_url="http://runstead.test")
 
     return open_page
@@ -23,14 +23,14 @@ def asks(method, *headers, origin=PAGE):
     return {**asked, "Access-Control-Request-Headers": ", ".join(headers)} if headers else asked
 
 
-async def test_without_the_setting_no_page_is_let_in(browser):
+async def test_without_the_setting_no_origin_is_allowed(browser):
     async with browser() as page:
         answer = await page.get("/healthz", headers={"Origin": PAGE})
         assert "access-control-allow-origin" not in answer.headers
         assert (await page.options("/runs", headers=asks("POST"))).status_code == 405
 
 
-async def test_a_page_that_is_named_may_send_credentials_and_resume_a_stream(browser):
+async def test_an_allowed_origin_may_send_credentials_and_resume_a_stream(browser):
     async with browser(PAGE) as page:
         answer = await page.options(
             "/runs/r/stream",
@@ -40,14 +40,14 @@ async def test_a_page_that_is_named_may_send_credentials_and_resume_a_stream(bro
         assert answer.headers["access-control-allow-origin"] == PAGE
 
 
-async def test_a_page_that_is_not_named_is_refused(browser):
+async def test_other_origins_are_refused(browser):
     async with browser(PAGE) as page:
         answer = await page.options("/runs", headers=asks("POST", origin="https://evil.example"))
         assert answer.status_code == 400
         assert "access-control-allow-origin" not in answer.headers
 
 
-async def test_a_page_reads_refusals_and_the_headers_it_needs(browser):
+async def test_an_allowed_origin_reads_errors_and_the_headers_it_needs(browser):
     async with browser("*") as page:
         answer = await page.get("/runs/nothing", headers={"Origin": PAGE})
         assert answer.status_code == 401
@@ -57,11 +57,11 @@ async def test_a_page_reads_refusals_and_the_headers_it_needs(browser):
 
 
 @pytest.mark.parametrize(
-    "told", ["app.example.com", "https://a.example/path", "https://a.example https://b.example"]
+    "message", ["app.example.com", "https://a.example/path", "https://a.example https://b.example"]
 )
-def test_what_is_no_origin_is_refused_at_start(told):
+def test_malformed_origins_are_refused_at_start(message):
     with pytest.raises(settings.SettingError, match="RUNSTEAD_CORS_ORIGINS must list origins"):
-        settings.load({"RUNSTEAD_CORS_ORIGINS": told})
+        settings.load({"RUNSTEAD_CORS_ORIGINS": message})
 
 
 def test_several_origins_are_separated_by_commas():

@@ -1,4 +1,4 @@
-"""`POST /runs`: every kind, what it takes, and what the same id again means."""
+"""`POST /runs`: every kind of run, its members, and repeats with the same id."""
 
 import asyncio
 import uuid
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.postgres
 UUID = "9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e"
 
 
-async def test_a_created_run_is_accepted_and_has_an_address(api):
+async def test_a_created_run_is_accepted_and_has_a_location(api):
     response = await api.send("POST", "/runs", api.task("task:count"))
     assert response.status_code == 202
     answer = response.json()
@@ -28,7 +28,7 @@ async def test_a_created_run_is_accepted_and_has_an_address(api):
     assert run["started_at"] is run["completed_at"] is run["parent_run_id"] is run["error"] is None
 
 
-async def test_a_task_keeps_its_whole_request(api):
+async def test_a_task_stores_its_whole_request(api):
     request = {
         "name": "Nightly count",
         "batch_id": UUID,
@@ -50,7 +50,7 @@ async def test_a_task_keeps_its_whole_request(api):
     assert {name: run[name] for name in same} == {name: request[name] for name in same}
 
 
-async def test_a_title_at_create_wins_over_the_requests_name(api):
+async def test_a_title_takes_precedence_over_the_requests_name(api):
     run = await api.create(api.task(request={"name": "n"}, title="Counting ☕"))
     assert run["title"] == "Counting ☕"
 
@@ -63,7 +63,7 @@ async def test_a_title_at_create_wins_over_the_requests_name(api):
         ({"target": "workflow:w1"}, "workflow:w1", "w1"),
     ],
 )
-async def test_a_workflow_is_named_by_id_or_target(driver, request_, target, workflow_id):
+async def test_a_workflow_is_given_by_id_or_target(driver, request_, target, workflow_id):
     run = await driver.create(
         driver.task() | {"kind": "workflow", "request": {**request_, "input": {"a": 1}}}
     )
@@ -71,7 +71,7 @@ async def test_a_workflow_is_named_by_id_or_target(driver, request_, target, wor
     assert run["input"] == {"a": 1}
 
 
-async def test_an_eval_comes_as_a_kind_or_as_a_task(driver):
+async def test_an_eval_is_created_by_kind_or_as_a_task(driver):
     run = await driver.create(
         driver.task("eval:smoke", request={"input": 1, "config": {}}) | {"kind": "eval"}
     )
@@ -102,17 +102,17 @@ async def test_input_is_any_json_value(api, value):
         (None, UUID, None, False),
     ],
 )
-async def test_a_runtime_target_takes_its_own_id_and_no_other(driver, kind, environment, branch, good):
+async def test_a_runtime_target_needs_its_own_id_and_no_other(driver, kind, environment, branch, good):
     request = {"runtime_target_kind": kind}
     request |= {"runtime_target_environment_id": environment, "runtime_target_branch_id": branch}
     if good:
         assert (await driver.create(driver.task(request=request)))["runtime_target_kind"] == kind
     else:
-        told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(request=request))
-        assert told["errors"][0]["path"] == "$.request.runtime_target_kind"
+        problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", driver.task(request=request))
+        assert problem["errors"][0]["path"] == "$.request.runtime_target_kind"
 
 
-async def test_an_agent_run_belongs_to_a_conversation_and_speaks_in_a_message(api):
+async def test_an_agent_run_belongs_to_a_conversation_and_has_a_message(api):
     request = {
         "mode": "default_chat",
         "implementation_kind": "claude",
@@ -177,17 +177,17 @@ async def test_a_start_payload_for_a_workers_run_waits_with_it(api):
     assert (taken["run_id"], taken["request_snapshot"]) == ("r", {"messages": [], "tools": [], "context": []})
 
 
-async def test_a_start_payload_under_two_mib_is_kept_and_one_over_is_refused(api):
+async def test_a_start_payload_under_two_mib_is_stored_and_a_larger_one_refused(api):
     conversation_id = await api.conversation()
     mib = 1 << 20
     body = api.agent(conversation_id, request={"input": {"messages": "x" * (2 * mib)}})
-    told = await api.refused(400, "REQUEST_SNAPSHOT_TOO_LARGE", "POST", "/runs", body)
-    assert told["detail"] == "Agent run request snapshot payload must be less than 2 MB"
+    problem = await api.refused(400, "REQUEST_SNAPSHOT_TOO_LARGE", "POST", "/runs", body)
+    assert problem["detail"] == "Agent run request snapshot payload must be less than 2 MB"
     assert (await api.get("/runs"))["data"] == []
     await api.create(api.agent(conversation_id, request={"input": {"messages": "x" * (2 * mib - 20)}}))
 
 
-async def test_the_same_id_again_finds_the_run(api):
+async def test_a_repeat_with_the_same_id_returns_the_run(api):
     body = api.task("task:count", public_id="mine", request={"input": 1})
     first = await api.create(body)
     await api.complete("mine")
@@ -220,13 +220,13 @@ async def test_an_id_of_another_project_is_free_here(api):
     assert (await api.run("mine"))["target"] == "task:count"
 
 
-async def test_of_many_creations_under_one_id_one_is_no_duplicate(api):
+async def test_one_of_many_creations_with_the_same_id_is_not_a_duplicate(api):
     body = api.task(public_id="mine")
     answers = await asyncio.gather(*(api.post("/runs", body, 202) for _ in range(20)))
     assert sum("duplicate" not in answer for answer in answers) == 1
 
 
-async def test_a_user_reaching_two_projects_with_one_id_must_say_which(api):
+async def test_a_user_must_choose_between_two_projects_with_the_same_run_id(api):
     ada = await api.member("ada")
     await api.member("ada", api.other)
     for project in (api.project, api.other):
@@ -240,7 +240,7 @@ async def test_a_user_reaching_two_projects_with_one_id_must_say_which(api):
     await api.refused(404, "NOT_FOUND", "GET", "/runs/twin?project=nowhere", by=ada)
 
 
-async def test_who_created_a_run_is_told_as_a_uuid(api):
+async def test_the_creator_of_a_run_is_shown_as_a_uuid(api):
     ada = await api.member("ada")
     made = await api.create(by=ada)
     uuid.UUID(made["created_by"])
@@ -251,13 +251,13 @@ async def test_who_created_a_run_is_told_as_a_uuid(api):
 async def test_a_parent_must_be_in_the_same_project(api):
     owner = {"kind": "project", "id": api.other.id}
     await api.create({**api.task(public_id="theirs"), "owner": owner}, by="other")
-    for parent in ("theirs", "nobody"):
-        told = await api.refused(404, "NOT_FOUND", "POST", "/runs", api.task(parent_run_id=parent))
-        assert told["detail"] == "Parent run not found"
+    for parent in ("theirs", "unknown"):
+        problem = await api.refused(404, "NOT_FOUND", "POST", "/runs", api.task(parent_run_id=parent))
+        assert problem["detail"] == "Parent run not found"
     assert await api.nothing_stored()
 
 
-async def test_an_owner_that_is_not_the_callers_is_not_found(api):
+async def test_an_owner_of_others_is_not_found(api):
     conversation_id = await api.conversation()
     for owner in (api.project.id, str(uuid.uuid4())):
         body = {**api.task(), "owner": {"kind": "project", "id": owner}}
@@ -267,7 +267,7 @@ async def test_an_owner_that_is_not_the_callers_is_not_found(api):
     assert (await api.get("/runs", by="other"))["data"] == []
 
 
-async def test_a_user_may_run_tasks_in_the_personal_scope(api):
+async def test_a_user_may_run_tasks_in_the_personal_project(api):
     ada = api.token("ada")
     conversation = await api.post("/conversations", {}, 201, by=ada)
     assert conversation["project_id"] is None
@@ -277,13 +277,13 @@ async def test_a_user_may_run_tasks_in_the_personal_scope(api):
     await api.refused(404, "NOT_FOUND", "GET", f"/runs/{run['run_id']}", by=api.token("eve"))
 
 
-async def test_ids_in_any_letter_case_name_the_same_owner(driver):
+async def test_owner_ids_ignore_letter_case(driver):
     owner = {"kind": "project", "id": driver.project.id.upper()}
     assert (await driver.create({**driver.task(), "owner": owner}))["owner"]["id"] == driver.project.id
 
 
 @pytest.mark.parametrize("run_id", ["日本 語", "a?b#c", "100%", "é", "a" * 128, ".hidden", "..."])
-async def test_an_id_of_any_characters_has_an_address_that_leads_to_it(api, run_id):
+async def test_the_location_of_a_run_id_with_any_characters_works(api, run_id):
     response = await api.send("POST", "/runs", api.task(public_id=run_id))
     assert response.status_code == 202
     assert (await api.get(response.headers["location"]))["run_id"] == run_id

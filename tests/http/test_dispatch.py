@@ -1,4 +1,4 @@
-"""Started agent runs reach their push service, over a real connection."""
+"""Dispatch of started agent runs to their push service, over a real connection."""
 
 import asyncio
 import hashlib
@@ -14,11 +14,11 @@ from runstead.security.signing import unpadded
 from .pushed import Service
 
 
-async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agent(pushing):
+async def test_a_run_created_with_its_payload_is_dispatched_to_its_agents_service(pushing):
     service = await pushing.register(agent_id="scribe")
     run = await pushing.start()
     assert run["status"] == "pending"
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.requests
     assert (request.method, request.path) == ("POST", "/api/runs")
     body = request.body
@@ -43,7 +43,7 @@ async def test_a_run_created_with_its_payload_is_sent_to_the_service_of_its_agen
     assert [one["lease_owner"] for one in attempts["data"]] == [service["id"]]
 
 
-async def test_a_schedules_agent_run_is_sent_too(pushing):
+async def test_an_agent_run_of_a_schedule_is_dispatched(pushing):
     api = pushing.api
     await pushing.register(agent_id="scribe")
     target = {"kind": "agent", "id": "scribe"}
@@ -51,7 +51,7 @@ async def test_a_schedules_agent_run_is_sent_too(pushing):
     path = f"/projects/{api.project.slug}/schedules"
     schedule = (await api.post(path, body, 201))["schedule"]
     made = await api.post(f"{path}/{schedule['id']}/runs", {"idempotency_key": "k"}, 201)
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.requests
     assert request.body["durableRootRun"]["runId"] == made["run_id"]
     assert request.body["messages"][0]["parts"] == [{"type": "text", "text": "Write"}]
@@ -63,7 +63,7 @@ async def test_the_second_step_of_a_two_step_start_stores_the_payload_and_dispat
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, public_id="run_two", request={"initial_status": "pending"})
     await api.create(body)
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     shown = await api.get(f"/conversations/{conversation_id}/runs/run_two")
     assert (shown["status"], bool(shown["message_id"])) == ("pending", True)
@@ -77,7 +77,7 @@ async def test_the_second_step_of_a_two_step_start_stores_the_payload_and_dispat
         "/runs", api.agent(conversation_id, public_id="run_two", request={"input": given}), 202
     )
     assert second["duplicate"] is True
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.requests
     assert request.body["messages"] == given["messages"]
     assert request.body["forwardedProps"] == {"tone": "kind"}
@@ -85,15 +85,15 @@ async def test_the_second_step_of_a_two_step_start_stores_the_payload_and_dispat
         "/runs", api.agent(conversation_id, public_id="run_two", request={"input": given}), 202
     )
     assert third["run"]["status"] == "running"
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 1
 
 
-async def test_a_run_that_its_caller_drives_is_not_sent(pushing):
+async def test_a_run_that_its_caller_executes_is_not_dispatched(pushing):
     await pushing.register()
     run = await pushing.start(request={"initial_status": "running"})
     worked = await pushing.start(request={"implementation_kind": "claude"})
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     assert (await pushing.run(run))["status"] == "running"
     assert (await pushing.run(worked))["status"] == "pending"
@@ -102,7 +102,7 @@ async def test_a_run_that_its_caller_drives_is_not_sent(pushing):
 async def test_a_run_without_a_service_behaves_as_before(pushing):
     api = pushing.api
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "pending"
     body = api.agent(run["owner"]["id"], public_id=run["run_id"], request={"input": {"messages": []}})
     assert (await api.post("/runs", body, 202))["run"]["status"] == "running"
@@ -123,13 +123,13 @@ async def test_the_most_specific_scope_wins(pushing):
         await pushing.register(everywhere, scope_kind="global", project_id=None, service_key="g")
         await pushing.register(foreign, service_key="f", agent_id="another")
         await pushing.start()
-        await pushing.look()
+        await pushing.tick()
         await pushing.register(whole, service_key="p")
         await pushing.start()
-        await pushing.look()
+        await pushing.tick()
         await pushing.register(agent_id="scribe")
         await pushing.start()
-        await pushing.look()
+        await pushing.tick()
         counts = [len(one.requests) for one in (everywhere, whole, pushing.service, foreign)]
         assert counts == [1, 1, 1, 0]
 
@@ -138,20 +138,20 @@ async def test_a_global_service_reaches_only_the_projects_of_its_credential(push
     api = pushing.api
     await pushing.register(scope_kind="global", project_id=None, by="other")
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     assert (await pushing.run(run))["status"] == "pending"
     seen = await api.get("/agent-runtimes/push-services")
     assert seen["data"] == []
 
 
-# What a call carries
+# Headers and body of a call
 
 
 async def test_a_call_is_signed_as_published_services_check_it(pushing):
     await pushing.register()
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.requests
     pem = (await pushing.api.app.keyring.public_pems())["EdDSA"].encode()
     token = request.headers["x-veryfront-control-plane-jws"]
@@ -177,7 +177,7 @@ async def test_a_call_is_signed_as_published_services_check_it(pushing):
 async def test_the_event_token_has_exactly_the_claims_that_services_read(pushing):
     service = await pushing.register()
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     token = pushing.service.requests[0].headers["x-veryfront-run-event-token"]
     assert jwt.get_unverified_header(token)["alg"] == "RS256"
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -193,12 +193,12 @@ async def test_the_event_token_has_exactly_the_claims_that_services_read(pushing
     }
 
 
-async def test_the_service_works_on_the_run_with_what_it_got(pushing):
-    """As the published service does: read the project and the run, append, append again, complete."""
+async def test_the_service_executes_the_run_with_its_tokens(pushing):
+    """Act as a published service: read the project and the run, append twice, complete."""
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     (request,) = pushing.service.requests
     bearer, writer = request.bearer, request.headers["x-veryfront-run-event-token"]
     path = f"/conversations/{run['owner']['id']}/runs/{run['run_id']}"
@@ -217,20 +217,20 @@ async def test_the_service_works_on_the_run_with_what_it_got(pushing):
     assert done["completed"] is True
 
 
-# What goes wrong
+# Failures
 
 
 @pytest.mark.parametrize("status", [500, 503, 429, 408, 302, 200])
-async def test_a_failed_hand_over_is_tried_again_after_a_backoff(pushing, status):
+async def test_a_failed_dispatch_is_retried_after_a_backoff(pushing, status):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(status, {}, {"Location": "http://127.0.0.1:1/"})]
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "pending"
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 1
     pushing.api.clock.advance(1)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 2
     assert (await pushing.run(run))["status"] == "running"
     assert await pushing.outcomes(run) == ["dispatch_failed", "running"]
@@ -240,20 +240,20 @@ async def test_retry_after_is_waited_for(pushing):
     await pushing.register()
     await pushing.start()
     pushing.service.answers = [(429, {}, {"Retry-After": "60"})]
-    await pushing.look()
+    await pushing.tick()
     pushing.api.clock.advance(59)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 1
     pushing.api.clock.advance(1)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 2
 
 
-async def test_a_refusal_is_not_tried_again(pushing):
+async def test_a_refused_dispatch_is_not_retried(pushing):
     service = await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(400, {"errorCode": "VALIDATION_ERROR"})]
-    await pushing.look()
+    await pushing.tick()
     ended = await pushing.run(run)
     assert ended["status"] == "failed"
     assert ended["error"]["code"] == "DISPATCH_FAILED"
@@ -267,7 +267,7 @@ async def test_a_refusal_is_not_tried_again(pushing):
     assert {"last_heartbeat_at", "last_event_id"} < detail.keys()
 
 
-async def test_a_run_fails_once_no_try_is_left(pushing):
+async def test_a_run_fails_when_no_attempts_are_left(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(500, {})] * limits.dispatch_tries_max
@@ -280,11 +280,11 @@ async def test_a_run_fails_once_no_try_is_left(pushing):
     assert await pushing.api.event_types(run["run_id"]) == ["RUN_ERROR"]
 
 
-async def test_a_duplicate_counts_as_taken(pushing):
+async def test_a_duplicate_counts_as_accepted(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [(202, {"accepted": True, "duplicate": True})]
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "running"
 
 
@@ -299,16 +299,16 @@ async def test_a_duplicate_counts_as_taken(pushing):
         (202, {"accepted": False, "duplicate": False}),
     ],
 )
-async def test_an_answer_that_says_nothing_is_a_failed_try(pushing, answer):
+async def test_a_malformed_answer_is_a_failed_attempt(pushing, answer):
     await pushing.register()
     run = await pushing.start()
     pushing.service.answers = [answer]
-    await pushing.look()
+    await pushing.tick()
     assert await pushing.outcomes(run) == ["dispatch_failed"]
     assert (await pushing.run(run))["status"] == "pending"
 
 
-async def test_a_hung_service_costs_a_try(pushing, monkeypatch):
+async def test_a_hanging_service_costs_an_attempt(pushing, monkeypatch):
     monkeypatch.setattr(limits, "dispatch_s_max", 0.2)
     await pushing.register()
     run = await pushing.start()
@@ -317,19 +317,19 @@ async def test_a_hung_service_costs_a_try(pushing, monkeypatch):
         await asyncio.Event().wait()
 
     pushing.service.answers = [forever]
-    await pushing.look()
+    await pushing.tick()
     assert await pushing.outcomes(run) == ["dispatch_failed"]
 
 
-async def test_a_service_that_is_gone_costs_a_try(pushing):
+async def test_an_unreachable_service_costs_an_attempt(pushing):
     await pushing.register()
     run = await pushing.start()
     pushing.service._server.close()
-    await pushing.look()
+    await pushing.tick()
     assert await pushing.outcomes(run) == ["dispatch_failed"]
 
 
-async def test_one_slow_service_holds_up_no_other(pushing):
+async def test_a_slow_service_delays_no_other(pushing):
     api = pushing.api
     waiting, reached, all_came = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -361,19 +361,19 @@ async def test_one_slow_service_holds_up_no_other(pushing):
         await loop
 
 
-async def test_a_run_whose_dispatch_was_cut_off_is_sent_again(pushing):
-    """The server died between the claim and the answer: the lease ends, and the service says duplicate."""
+async def test_a_run_whose_dispatch_was_interrupted_is_dispatched_again(pushing):
+    """The server crashed between claim and answer: the lease expires, and the service answers duplicate."""
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
     (taken,) = await dispatch.take(api.app, 1, [])
     assert taken.run_id == run["run_id"]
-    await pushing.look()
+    await pushing.tick()
     assert pushing.service.requests == []
     await api.pass_time(limits.dispatch_lease_ms / 1000)
     api.clock.advance(1)
     pushing.service.answers = [(202, {"accepted": True, "duplicate": True})]
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "running"
     assert await pushing.outcomes(run) == ["lease_expired", "running"]
 
@@ -388,11 +388,11 @@ async def test_a_service_that_completes_before_it_answers_has_completed(pushing)
         return 500, {}
 
     pushing.service.answers = [quick]
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "completed"
 
 
-async def test_a_service_that_lets_the_run_wait_before_it_answers_has_taken_it(pushing):
+async def test_a_service_that_starts_a_wait_before_it_answers_has_accepted_the_run(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
@@ -403,21 +403,21 @@ async def test_a_service_that_lets_the_run_wait_before_it_answers_has_taken_it(p
         return 500, {}
 
     pushing.service.answers = [quick]
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "waiting"
     await api.post(
         f"/runs/{run['run_id']}/resume", {"type": "tool_result", "tool_call_id": "call", "result": 1}
     )
-    await pushing.look()
+    await pushing.tick()
     assert (await pushing.run(run))["status"] == "running"
     assert len(pushing.service.requests) == 1
 
 
-async def test_a_run_that_waited_past_the_silence_is_sent_again_once_it_is_resumed(pushing):
+async def test_a_run_that_waited_longer_than_its_lease_is_dispatched_again_after_its_resume(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     await api.post(f"/runs/{run['run_id']}/wait", {"reason": "tool", "tool_call_id": "call"})
     await api.pass_time(limits.push_silence_ms / 1000)
     assert (await pushing.run(run))["status"] == "waiting"
@@ -425,16 +425,16 @@ async def test_a_run_that_waited_past_the_silence_is_sent_again_once_it_is_resum
     await api.post(
         f"/runs/{run['run_id']}/resume", {"type": "tool_result", "tool_call_id": "call", "result": 1}
     )
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 2
     assert pushing.service.requests[1].body["durableRootRun"]["latestEventId"] == 1
 
 
-async def test_silence_ends_the_attempt_and_any_append_is_a_word(pushing):
+async def test_silence_ends_the_attempt_and_any_append_renews_it(pushing):
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
-    await pushing.look()
+    await pushing.tick()
     almost = limits.push_silence_ms / 1000 - 1
     await api.pass_time(almost)
     await api.append(run["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
@@ -444,5 +444,5 @@ async def test_silence_ends_the_attempt_and_any_append_is_a_word(pushing):
     assert (await pushing.run(run))["status"] == "pending"
     await pushing.register()
     api.clock.advance(1)
-    await pushing.look()
+    await pushing.tick()
     assert len(pushing.service.requests) == 2

@@ -1,4 +1,4 @@
-"""`/docs`: the whole of `/openapi.json` on one page, which needs nothing else."""
+"""`/docs`: all of `/openapi.json` on one page without external resources."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ VOID = {"meta", "link", "br", "wbr", "img", "input", "hr"}
 
 
 class Page(HTMLParser):
-    """What a page is made of; fails where tags do not close in order."""
+    """The elements of a page. Fails if tags are not closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -58,7 +58,7 @@ def page(response):
     return Page(response.text)
 
 
-async def test_the_page_runs_nothing_and_asks_nobody(response, page):
+async def test_the_page_has_no_scripts_and_no_external_resources(response, page):
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     policy = response.headers["content-security-policy"]
     [style] = re.findall(r"<style>(.*?)</style>", response.text, re.DOTALL)
@@ -74,53 +74,53 @@ async def test_the_page_runs_nothing_and_asks_nobody(response, page):
     assert "@import" not in style
 
 
-async def test_every_link_leads_somewhere_and_every_place_has_one_name(page):
+async def test_every_link_has_a_target_and_every_anchor_is_unique(page):
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links if link.startswith("#")} <= set(page.ids)
 
 
-async def test_every_error_code_has_a_row_that_a_problem_leads_to(driver, page):
+async def test_every_error_code_has_a_row_that_its_problem_links_to(driver, page):
     assert set(page.rows) == {*CODES, *RUN_CODES}
     assert "409" in page.rows["RUN_ID_CONFLICT"]
     assert "lease" in page.rows["LEASE_EXPIRED"]
-    told = await driver.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
-    path, _, anchor = told["type"].partition("#")
+    problem = await driver.refused(404, "NOT_FOUND", "GET", "/runs/unknown")
+    path, _, anchor = problem["type"].partition("#")
     assert path == "/docs"
     assert anchor in page.rows
 
 
-async def test_every_operation_is_there_with_what_it_takes(response, page):
+async def test_every_operation_is_listed_with_its_parameters(response, page):
     shown = re.findall(r'<h3 id="(\w+)">', response.text)
     assert len(shown) >= len(operations())
     for operation in operations():
         assert operation_id(operation.tag, operation.handler.__name__) in page.ids
         assert operation.path in response.text.replace("<wbr>", "")
-    for told in (
+    for found in (
         "expected_previous_event_id",
         "5 to 300",
         "1 to 128 characters",
         "1 to 100 items",
         "Last-Event-ID",
     ):
-        assert told in response.text
+        assert found in response.text
 
 
-async def test_each_kind_of_run_leads_to_its_request(response):
+async def test_each_kind_of_run_links_to_its_request(response):
     for kind in ("agent", "task", "eval", "workflow"):
         body = f'<a href="#object-Create{kind.title()}Run">'
         assert re.search(rf"<code>kind: {kind}</code>: {body}", response.text)
         assert f'<a href="#object-{kind.title()}Request">' in response.text
 
 
-async def test_the_page_has_a_structure_to_move_in(page):
+async def test_the_page_has_landmarks_and_headings(page):
     tags = [tag for tag, _ in page.tags]
     assert [tags.count(tag) for tag in ("nav", "main", "header", "h1")] == [1, 1, 1, 1]
     assert all(after - before <= 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert ("html", {"lang": "en"}) in page.tags
-    assert page.links[0] == "#main"  # to skip the contents by keyboard
+    assert page.links[0] == "#main"  # the skip link for keyboard users
 
 
-async def test_the_page_fits_light_dark_and_a_phone(response):
+async def test_the_page_supports_dark_mode_and_narrow_screens(response):
     assert 'content="width=device-width, initial-scale=1"' in response.text
     assert "prefers-color-scheme: dark" in response.text
     assert "max-width: 40rem" in response.text

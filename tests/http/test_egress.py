@@ -1,4 +1,4 @@
-"""Calls to addresses that callers chose: what is refused, and what bounds the rest."""
+"""Calls to addresses that callers chose: which are refused, and the bounds of the others."""
 
 import asyncio
 import ipaddress
@@ -37,7 +37,7 @@ PRIVATE = [
 
 
 def leads_to(*addresses):
-    """A resolver, and the names that it was asked for."""
+    """A resolver that records the names that it resolved."""
     asked = []
 
     async def resolve(host, port):
@@ -49,14 +49,14 @@ def leads_to(*addresses):
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_an_address_that_is_not_public_is_told_as_such(address):
+def test_a_private_address_is_recognized(address):
     assert not is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize(
     "address", ["1.1.1.1", "93.184.216.34", "2606:4700::1111", "::ffff:1.1.1.1", "2002:101:101::"]
 )
-def test_a_public_address_is_told_as_such(address):
+def test_a_public_address_is_recognized(address):
     assert is_public(ipaddress.ip_address(address))
 
 
@@ -70,7 +70,7 @@ async def test_a_literal_is_refused_before_any_connection(address):
 @pytest.mark.parametrize(
     "host", ["2130706433", "0x7f000001", "0x7f.1", "127.1", "017700000001", "localhost", "a.localhost"]
 )
-def test_other_spellings_of_the_own_machine_are_refused(host):
+def test_other_spellings_of_localhost_are_refused(host):
     with pytest.raises(RefusedAddressError):
         check_url(f"http://{host}/", allow_private=False)
     assert check_url(f"http://{host}/", allow_private=True)
@@ -88,19 +88,19 @@ def test_other_spellings_of_the_own_machine_are_refused(host):
         "http://u@a.test",
     ],
 )
-def test_what_is_no_plain_web_address_is_refused_even_where_private_ones_are_not(url):
+def test_malformed_urls_are_refused_even_if_private_addresses_are_allowed(url):
     with pytest.raises(RefusedAddressError) as refused:
         check_url(url, allow_private=True)
     assert "u:p" not in str(refused.value)
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-async def test_a_name_that_leads_inside_is_refused(address):
+async def test_a_name_that_resolves_to_a_private_address_is_refused(address):
     with pytest.raises(RefusedAddressError):
         await Egress(resolve=leads_to(address)).send("GET", "http://nice.test/", **HOW)
 
 
-async def test_one_bad_address_spoils_the_name():
+async def test_one_private_address_among_several_refuses_the_name():
     with pytest.raises(RefusedAddressError):
         await Egress(resolve=leads_to("1.1.1.1", "127.0.0.1")).send("GET", "http://nice.test/", **HOW)
 
@@ -138,7 +138,7 @@ async def test_proxies_of_the_environment_are_not_used(monkeypatch):
         assert (len(proxy.requests), len(service.requests)) == (0, 1)
 
 
-async def test_an_answer_that_is_too_large_is_cut_off():
+async def test_a_large_answer_is_cut_off():
     async def endless(_):
         return b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n" + b"x" * 5_000
 
@@ -149,7 +149,7 @@ async def test_an_answer_that_is_too_large_is_cut_off():
         await egress.close()
 
 
-async def test_a_dripping_answer_is_cut_off_after_the_whole_time():
+async def test_a_slow_answer_is_cut_off_after_the_total_timeout():
     async def hung(_):
         await asyncio.Event().wait()
 
@@ -160,15 +160,15 @@ async def test_a_dripping_answer_is_cut_off_after_the_whole_time():
         await egress.close()
 
 
-async def test_a_hung_look_up_is_cut_off_too():
+async def test_a_hanging_name_resolution_is_cut_off():
     async def forever(_host, _port):
         await asyncio.Event().wait()
 
-    with pytest.raises(EgressError, match="no whole answer"):
+    with pytest.raises(EgressError, match="no complete answer"):
         await Egress(resolve=forever).send("GET", "http://slow.test/", **{**HOW, "total_s": 0.1})
 
 
-async def test_a_name_without_an_address_and_a_closed_port_are_told():
+async def test_an_unknown_name_and_a_closed_port_are_reported():
     async def nothing(_host, _port):
         raise OSError
 
@@ -180,10 +180,10 @@ async def test_a_name_without_an_address_and_a_closed_port_are_told():
         await Egress(allow_private=True).send("GET", f"http://127.0.0.1:{port}/", **HOW)
 
 
-async def test_what_is_no_http_is_told_without_showing_it():
+async def test_an_answer_that_is_not_http_is_reported_without_its_content():
     async with Service([b"220 secret.internal ESMTP\r\n\r\n"]) as service:
         egress = Egress(allow_private=True)
-        with pytest.raises(EgressError, match="was no HTTP") as told:
+        with pytest.raises(EgressError, match="was no HTTP") as found:
             await egress.send("GET", service.url, **HOW)
         await egress.close()
-        assert "secret" not in str(told.value)
+        assert "secret" not in str(found.value)

@@ -1,4 +1,4 @@
-"""One event, counts of events, and the types there are. Lists page by page are in test_events.py."""
+"""Single events, counts of events and the known types. Pages of events are in test_events.py."""
 
 import pytest
 
@@ -19,7 +19,7 @@ async def test_one_event_is_read_by_its_number(api):
     assert [await api.get(f"{events}/{n}") for n in (1, 3)] == listed
     for nothing in ("0", "2", "4", "-1", "x", "1.0", "9" * 30, "٣", "01x"):
         await api.refused(404, "NOT_FOUND", "GET", f"{events}/{nothing}")
-    await api.refused(404, "NOT_FOUND", "GET", "/runs/nobody/events/1")
+    await api.refused(404, "NOT_FOUND", "GET", "/runs/unknown/events/1")
 
 
 async def test_events_are_counted_by_type(api):
@@ -36,16 +36,16 @@ async def test_events_are_counted_by_type(api):
     await api.append(run["run_id"], {"type": "A"}, PRIVATE, {"type": "B"}, expected_previous_event_id=0)
     api.clock.advance(5)
     await api.append(run["run_id"], {"type": "B"})
-    told = await api.get(summary)
-    assert told["total"] == 3
-    assert [(one["event_type"], one["count"]) for one in told["types"]] == [("B", 2), ("A", 1)]
+    answer = await api.get(summary)
+    assert answer["total"] == 3
+    assert [(one["event_type"], one["count"]) for one in answer["types"]] == [("B", 2), ("A", 1)]
     first, last = (one["created_at"] for one in (await api.get(f"/runs/{run['run_id']}/events"))["data"][::2])
-    assert (told["first_event_at"], told["last_event_at"]) == (first, last)
-    assert (told["types"][0]["first_event_at"], told["types"][0]["last_event_at"]) == (first, last)
-    assert told["types"][1]["last_event_at"] == first
+    assert (answer["first_event_at"], answer["last_event_at"]) == (first, last)
+    assert (answer["types"][0]["first_event_at"], answer["types"][0]["last_event_at"]) == (first, last)
+    assert answer["types"][1]["last_event_at"] == first
 
 
-async def test_the_event_types_are_told_with_their_members(api):
+async def test_the_event_types_are_listed_with_their_members(api):
     types = {one["type"]: one for one in (await api.get("/runs/event-types"))["data"]}
     assert len(types) == 24
     assert {name for name, one in types.items() if one["class"] == "delta"} == DELTA_TYPES
@@ -58,9 +58,9 @@ async def test_the_event_types_are_told_with_their_members(api):
     assert code == {"name": "code", "type": "string", "required": False}
 
 
-async def test_no_run_is_named_as_the_event_types_are(api):
-    told = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", api.task(public_id="event-types"))
-    assert told["errors"][0]["path"] == "$.public_id"
+async def test_a_run_cannot_have_the_id_event_types(api):
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", api.task(public_id="event-types"))
+    assert problem["errors"][0]["path"] == "$.public_id"
     await api.refused(404, "NOT_FOUND", "GET", "/runs/event-types/events")
 
 
@@ -80,13 +80,13 @@ async def test_an_event_with_a_key_is_stored_once(api):
     assert (await api.post(f"{path}/events", again))["appended_count"] == 0
 
 
-async def test_a_key_is_of_one_event_and_of_one_run(api):
+async def test_an_event_key_identifies_one_event_of_one_run(api):
     one, two = await api.create(), await api.create()
     await api.append(one["run_id"], keyed("a"))
     await api.append(two["run_id"], keyed("a", 2))
     body = {"events": [{"type": "A"}, keyed("a", 2)]}
-    told = await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "POST", f"/runs/{one['run_id']}/events", body)
-    assert "idempotency_key" in told["detail"]
+    problem = await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "POST", f"/runs/{one['run_id']}/events", body)
+    assert "idempotency_key" in problem["detail"]
     assert len(await api.event_types(one["run_id"])) == 1
 
 
@@ -94,15 +94,15 @@ async def test_an_events_key_has_bounds(api):
     run = await api.create()
     path = f"/runs/{run['run_id']}/events"
     for key in ("", "k" * 256, 7, {}, "a\u0000b"):
-        told = await api.refused(
+        problem = await api.refused(
             400, "INVALID_REQUEST", "POST", path, {"events": [{"type": "A"}, keyed(key)]}
         )
-        assert told["errors"][0]["path"] == "$.events[1].idempotency_key"
+        assert problem["errors"][0]["path"] == "$.events[1].idempotency_key"
     answer = await api.post(path, {"events": [keyed("k" * 255), keyed(None), keyed(None)]})
     assert answer["appended_count"] == 3
 
 
-async def test_a_replay_by_key_is_answered_even_after_the_end(api):
+async def test_a_repeat_with_a_key_is_answered_even_after_the_end(api):
     run, path = await api.agent_run()
     await api.append(run["run_id"], keyed("a"))
     await api.complete(run["run_id"])

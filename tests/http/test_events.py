@@ -1,4 +1,4 @@
-"""`…/events`: appending and reading, for every kind of run and under its conversation."""
+"""`…/events`: append and read events, for every kind of run and in its conversation."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ PRIVATE = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
 
 
 async def start(api, *events):
-    """A task run with these events; its path."""
+    """Create a task run with these events. Returns its path."""
     path = f"/runs/{(await api.create())['run_id']}/events"
     if events:
         await api.post(path, {"events": list(events)})
@@ -73,12 +73,12 @@ async def test_the_servers_events_are_numbered_but_not_counted_as_external(api):
     assert (answer["latest_event_id"], answer["latest_external_event_sequence"]) == (3, 2)
 
 
-async def test_the_event_id_cursor_must_stand_at_the_end(api):
+async def test_the_event_id_cursor_must_be_the_end_of_the_log(api):
     path = await start(api, A, B)
     for wrong in (3, 2**53 - 1):
         body = {"events": [C], "expected_previous_event_id": wrong}
-        told = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
-        assert told["detail"] == MISMATCH
+        problem = await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", path, body)
+        assert problem["detail"] == MISMATCH
     assert (await api.post(path, {"events": [C], "expected_previous_event_id": 2}))["appended_count"] == 1
     assert await letters(api, path) == "abc"
 
@@ -92,7 +92,7 @@ async def test_the_sequence_cursor_must_be_the_runs(api):
     assert (await api.post(path, body))["appended_count"] == 1
 
 
-async def test_a_replay_adds_nothing_and_a_partial_one_the_rest(api):
+async def test_a_repeat_adds_nothing_and_a_partial_repeat_adds_the_rest(api):
     path = await start(api, A, B)
     whole = {"events": [A, B], "expected_previous_event_id": 0}
     answer = await api.post(path, {**whole, "expected_previous_external_event_sequence": 0})
@@ -108,7 +108,7 @@ async def test_a_replay_adds_nothing_and_a_partial_one_the_rest(api):
     assert await letters(api, path) == "abc"
 
 
-async def test_both_cursors_must_hold(api):
+async def test_both_cursors_must_match(api):
     path = await start(api, A)
     for event_id, sequence, fits in ((1, 0, False), (2, 1, False), (1, 1, True)):
         cursors = {"expected_previous_event_id": event_id}
@@ -117,37 +117,37 @@ async def test_both_cursors_must_hold(api):
         assert response.status_code == (200 if fits else 400)
 
 
-async def test_of_many_appends_at_one_cursor_one_wins(api):
+async def test_one_of_many_appends_at_the_same_cursor_succeeds(api):
     path = await start(api)
     bodies = [{"events": [{"type": "A", "n": n}], "expected_previous_event_id": 0} for n in range(20)]
     answers = await asyncio.gather(*(api.send("POST", path, body) for body in bodies))
     assert sorted(answer.status_code for answer in answers) == [200] + [400] * 19
 
 
-async def test_a_run_that_has_ended_takes_no_events(api):
+async def test_an_ended_run_refuses_events(api):
     run, path = await api.agent_run()
     await api.complete(run["run_id"], "failed")
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "EVENT_RUN_TERMINAL", "POST", events, {"events": [A]})
-        assert told["detail"] == "Cannot append external events to a terminal run"
+        problem = await api.refused(400, "EVENT_RUN_TERMINAL", "POST", events, {"events": [A]})
+        assert problem["detail"] == "Cannot append external events to a terminal run"
 
 
-async def test_a_run_that_waits_takes_no_events(api):
+async def test_a_waiting_run_refuses_events(api):
     run, path = await api.agent_run()
     await api.post(f"/runs/{run['run_id']}/wait", {"reason": "tool"})
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        told = await api.refused(400, "EVENT_RUN_WAITING", "POST", events, {"events": [A]})
-        assert told["detail"] == WAITING
+        problem = await api.refused(400, "EVENT_RUN_WAITING", "POST", events, {"events": [A]})
+        assert problem["detail"] == WAITING
 
 
 @pytest.mark.parametrize("name", ["RUN_FINISHED", "RUN_ERROR"])
-async def test_terminal_events_come_from_completing_alone(api, name):
+async def test_terminal_events_cannot_be_appended(api, name):
     _, path = await api.agent_run()
     await api.refused(400, "EVENT_TYPE_REFUSED", "POST", f"{path}/events", {"events": [A, {"type": name}]})
     assert (await api.get(f"{path}/events"))["data"] == []
 
 
-async def test_any_other_type_is_taken_as_it_is(api):
+async def test_any_other_type_is_stored_unchanged(api):
     events = [
         {"type": "RUN_STARTED"},
         {"type": "made.up type", "x": {"y": [None, 1.5, "é"]}},
@@ -158,7 +158,7 @@ async def test_any_other_type_is_taken_as_it_is(api):
     assert (await api.get(path.removesuffix("/events")))["status"] == "running"
 
 
-async def test_an_event_is_kept_to_the_letter_on_one_line(api):
+async def test_an_event_is_stored_unchanged_on_one_line(api):
     path = await start(api)
     await api.post(path, b'{"events":[{"type":"A",\n "n":1.0,\t"big":100000000000000000000,"e":"\\u00e9"}]}')
     text = (await api.send("GET", path)).text
@@ -189,7 +189,7 @@ async def test_private_events_are_stored_and_never_shown(api):
     assert [e["event_id"] for e in (await api.get(f"{path}/events?after_event_id=1&limit=1"))["data"]] == [5]
 
 
-async def test_a_batch_of_private_events_leaves_the_sequence_out_of_a_run_too(api):
+async def test_an_append_of_private_events_leaves_the_sequence_out(api):
     run = await api.create()
     answer = await api.append(run["run_id"], PRIVATE, expected_previous_event_id=0)
     assert "latest_external_event_sequence" not in {**answer, **answer["run"]}
@@ -197,8 +197,8 @@ async def test_a_batch_of_private_events_leaves_the_sequence_out_of_a_run_too(ap
 
 async def test_private_events_need_the_event_id_cursor(api):
     path = await start(api)
-    told = await api.refused(400, "INVALID_REQUEST", "POST", path, {"events": [PRIVATE]})
-    assert told["errors"] == [{"path": "$.expected_previous_event_id", "message": "missing"}]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {"events": [PRIVATE]})
+    assert problem["errors"] == [{"path": "$.expected_previous_event_id", "message": "missing"}]
 
 
 async def test_a_private_event_of_four_mib_is_stored_whole(api):
@@ -206,25 +206,25 @@ async def test_a_private_event_of_four_mib_is_stored_whole(api):
     big = {**PRIVATE, "prompt": "x" * (4 << 20)}
     body = {"events": [big], "expected_previous_event_id": 0}
     assert (await api.post(f"{path}/events", body))["appended_count"] == 1
-    assert (await api.post(f"{path}/events", body))["appended_count"] == 0  # whole: it is recognised
+    assert (await api.post(f"{path}/events", body))["appended_count"] == 0  # whole: it is recognized
     different = {**big, "prompt": big["prompt"][:-1] + "y"}
     body = {"events": [different], "expected_previous_event_id": 0}
     await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", f"{path}/events", body)
 
 
-async def test_an_event_of_256_kib_is_refused_and_one_of_a_byte_less_is_not(api):
+async def test_an_event_of_256_kib_is_refused_and_a_smaller_one_accepted(api):
     frame = len('{"type":"A","x":""}')
     path = await start(api)
     for size in (256 << 10, (256 << 10) + 1):
         body = {"events": [A, {"type": "A", "x": "x" * (size - frame)}]}
-        told = await api.refused(400, "EVENT_TOO_LARGE", "POST", path, body)
-        assert told["detail"] == "Agent run event payload must be less than 256 KB"
-        assert told["errors"][0]["path"] == "$.events[1]"
+        problem = await api.refused(400, "EVENT_TOO_LARGE", "POST", path, body)
+        assert problem["detail"] == "Agent run event payload must be less than 256 KB"
+        assert problem["errors"][0]["path"] == "$.events[1]"
     assert (await api.get(path))["data"] == []
     await api.post(path, {"events": [{"type": "A", "x": "x" * ((256 << 10) - 1 - frame)}]})
 
 
-async def test_a_hundred_events_are_taken_at_once(api):
+async def test_a_hundred_events_are_accepted_together(api):
     path = await start(api)
     assert (await api.post(path, {"events": [A] * 100}))["appended_count"] == 100
     for count in (0, 101):
@@ -232,7 +232,7 @@ async def test_a_hundred_events_are_taken_at_once(api):
     assert len((await api.get(f"{path}?limit=500"))["data"]) == 100
 
 
-async def test_a_full_log_keeps_a_place_for_the_end(driver, monkeypatch):
+async def test_a_full_log_has_room_for_the_terminal_event(driver, monkeypatch):
     path = await start(driver, A)
     monkeypatch.setattr(limits, "events_per_run_max", 3)
     await driver.post(path, {"events": [B]})
@@ -257,7 +257,7 @@ async def test_pages_of_events_continue_by_event_id(api):
     assert (beyond["data"], beyond["page_info"]["next"]) == ([], None)
 
 
-async def test_a_page_has_a_hundred_events_unless_told_otherwise(driver):
+async def test_a_page_has_a_hundred_events_by_default(driver):
     path = await start(driver)
     for _ in range(6):
         await driver.post(path, {"events": [A] * 100})
@@ -280,7 +280,7 @@ async def test_a_page_of_large_events_is_shorter_and_still_continues(api):
     assert len(page["data"]) + len(rest["data"]) == 6
 
 
-async def test_events_are_chosen_by_type(api):
+async def test_events_are_filtered_by_type(api):
     run, path = await api.agent_run()
     await api.post(f"{path}/events", {"events": [{"type": name} for name in "ABCAB"]})
     for place in (f"{path}/events", f"/runs/{run['run_id']}/events"):

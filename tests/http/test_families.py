@@ -1,4 +1,4 @@
-"""`/runs/{run_id}/children`, `/tree`, `/attempts`: what belongs to a run."""
+"""`/runs/{run_id}/children`, `/tree` and `/attempts`."""
 
 import pytest
 
@@ -41,7 +41,7 @@ async def test_every_run_counts_its_descendants(api):
     assert (await api.run("b"))["descendants"] == {"total": 1, "active": 0}
 
 
-async def test_a_cancel_takes_the_descendants_along_and_no_one_else(api):
+async def test_a_cancellation_includes_the_descendants_only(api):
     await family(api)
     await api.complete("d")
     answer = await api.post("/runs/b/cancel", {"reason": "stop"})
@@ -49,8 +49,8 @@ async def test_a_cancel_takes_the_descendants_along_and_no_one_else(api):
     statuses = {run["run_id"]: run["status"] for run in (await api.get("/runs/a/tree"))["data"]}
     assert statuses == {"a": "pending", "b": "cancelled", "c": "pending", "d": "completed"}
     await api.post("/runs/a/cancel")
-    below = await api.run("c")
-    assert (below["status"], below["error"]["code"]) == ("cancelled", "CANCELLED")
+    descendant = await api.run("c")
+    assert (descendant["status"], descendant["error"]["code"]) == ("cancelled", "CANCELLED")
     assert await api.event_types("c") == ["RUN_ERROR"]
     assert (await api.run("a"))["descendants"] == {"total": 3, "active": 0}
 
@@ -72,7 +72,7 @@ async def test_no_descendant_of_a_cancelled_run_is_claimed(api):
     assert (await api.claim(worker, max_runs=10))["runs"] == []
 
 
-async def test_a_chain_of_parents_has_an_end(driver):
+async def test_the_depth_of_a_family_is_bounded(driver):
     await driver.create(driver.task(public_id="r0"))
     for depth in range(1, 64):
         await driver.create(driver.task(public_id=f"r{depth}", parent_run_id=f"r{depth - 1}"))
@@ -81,7 +81,7 @@ async def test_a_chain_of_parents_has_an_end(driver):
     assert (await driver.run("r0"))["descendants"]["total"] == 63
 
 
-async def test_attempts_tell_how_each_claim_ended(api):
+async def test_attempts_show_the_outcome_of_each_claim(api):
     run = await api.create(api.task(public_id="r"))
     assert await api.get("/runs/r/attempts") == {"data": []}
     worker, _ = await api.worker()

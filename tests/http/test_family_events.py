@@ -1,4 +1,4 @@
-"""Lists and streams with include_descendants: a whole family's events in one order."""
+"""Lists and streams with include_descendants: the events of a family in one order."""
 
 import json
 
@@ -8,7 +8,9 @@ pytestmark = pytest.mark.postgres
 
 
 async def family(api):
-    """A root agent run with a child and a grandchild, all of them tasks but the root: their ids, the root's path."""
+    """A root agent run with a child and a grandchild, all of them tasks but the root: their ids, the root's
+    path.
+    """
     root, path = await api.agent_run()
     child = await api.create(api.task(parent_run_id=root["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -32,7 +34,7 @@ async def end(api, *run_ids):
         await api.complete(run_id)
 
 
-async def test_a_familys_list_tells_whose_each_event_is(api):
+async def test_a_familys_list_shows_the_run_of_each_event(api):
     root, child, grandchild, path = await family(api)
     await api.append(grandchild, {"type": "A"})
     await api.append(root, {"type": "B"})
@@ -43,8 +45,8 @@ async def test_a_familys_list_tells_whose_each_event_is(api):
     assert page["page_info"] == {"self": None, "first": None, "next": None, "prev": None}
     page = await api.get(f"{path}/events?include_descendants=true")
     assert [(e["run_id"], e["event_id"], e["event"]["type"]) for e in page["data"]] == expected
-    below = await api.get(f"/runs/{child}/events?include_descendants=true&event_type=A&event_type=D")
-    assert [(e["run_id"], e["event_type"]) for e in below["data"]] == [(grandchild, "A"), (child, "D")]
+    descendants = await api.get(f"/runs/{child}/events?include_descendants=true&event_type=A&event_type=D")
+    assert [(e["run_id"], e["event_type"]) for e in descendants["data"]] == [(grandchild, "A"), (child, "D")]
     alone = await api.get(f"/runs/{root}/events?include_descendants=false")
     assert [set(e) for e in alone["data"]] == [{"event_id", "event_type", "payload", "created_at"}]
 
@@ -110,7 +112,7 @@ async def test_a_stream_of_a_family_resumes_exactly_after_any_of_its_ids(api):
     ]
 
 
-async def test_private_events_of_a_family_are_never_told(api):
+async def test_private_events_of_a_family_are_never_shown(api):
     root, child, grandchild, _ = await family(api)
     private = {"type": "AGENT_RUN_MODEL_CALL_CONTEXT", "prompt": "secret"}
     await api.append(child, private, {"type": "A"}, expected_previous_event_id=0)
@@ -156,7 +158,7 @@ async def test_a_token_bound_to_a_run_reads_no_other_runs_events(api):
 
 
 @pytest.mark.parametrize("asked", ["A", "RUN_FINISHED", "nothing"])
-async def test_a_filtered_stream_tells_its_types_and_still_ends(api, asked):
+async def test_a_filtered_stream_has_its_types_only_and_still_ends(api, asked):
     run, path = await api.agent_run()
     await api.append(run["run_id"], {"type": "A"}, {"type": "B"}, {"type": "A"})
     await api.complete(run["run_id"])

@@ -1,4 +1,4 @@
-"""Many followers of the real server, over sockets: what each gets, and what one costs that does not read."""
+"""Many followers of a real server over sockets: what each receives, and the cost of one that does not read."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
 
 async def whole(live, path, after=None):
-    """All bytes of a stream's body, until it ends."""
+    """Read all bytes of a stream's body, until it ends."""
     reader, writer = await live.open_stream(path, after)
     try:
         return await reader.read()
@@ -28,7 +28,7 @@ def connections(live):
 
 
 async def deaf(live, path):
-    """A socket that has asked for a stream and has read no more than its first bytes."""
+    """Open a socket that requested a stream and read only its first bytes."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
     sock.setblocking(False)
@@ -105,7 +105,9 @@ async def test_followers_with_different_filters_get_exactly_their_own_events(liv
 
 
 async def test_views_of_one_family_never_share_a_frame(driver):
-    """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at once."""
+    """Under a conversation an item has `event`, under /runs it has `payload`: both follow the same run at
+    once.
+    """
     run, path = await driver.agent_run()
     run_id = run["run_id"]
     followed = metrics.streams._value.get() + 2
@@ -123,7 +125,7 @@ async def test_views_of_one_family_never_share_a_frame(driver):
     assert ('"payload":' in spoken, '"event":' in spoken) == (False, True)
 
 
-async def test_one_who_reconnects_in_the_middle_gets_the_rest_beside_those_who_never_left(live):
+async def test_a_reconnected_follower_gets_the_rest_beside_the_others(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
     steady = asyncio.create_task(whole(live, path))
@@ -143,7 +145,7 @@ async def test_one_who_reconnects_in_the_middle_gets_the_rest_beside_those_who_n
     assert ids == [list(range(1, 202)), list(range(38, 202))]
 
 
-async def test_a_follower_that_never_reads_is_closed_and_costs_bounded_memory(live, monkeypatch):
+async def test_a_follower_that_never_reads_is_closed_within_bounded_memory(live, monkeypatch):
     monkeypatch.setattr(limits, "write_silence_s", 0.5)
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
@@ -154,7 +156,7 @@ async def test_a_follower_that_never_reads_is_closed_and_costs_bounded_memory(li
     for _ in range(100):  # 20 MB: no socket buffer holds that
         await live.append(run_id, {"type": "A", "x": "x" * 200_000})
         most = max(most, followed.transport.get_write_buffer_size())
-    assert most < 64 * 1024 + 2 * 200_100  # what holds it up, and an event
+    assert most < 64 * 1024 + 2 * 200_100  # the buffers, and an event
     await live.until(lambda: followed not in connections(live))
     await live.complete(run_id)
     assert without_chunks(await quick).count(b"\nevent: ") == 101
@@ -184,7 +186,7 @@ def loop_time():
     return asyncio.get_running_loop().time()
 
 
-async def test_the_headers_of_a_pages_stream_are_no_other_streams():
+async def test_headers_of_one_stream_do_not_leak_into_another():
     async def frames():
         yield b"data: 1\n\n"
 
@@ -206,7 +208,7 @@ async def test_the_headers_of_a_pages_stream_are_no_other_streams():
 
 
 @pytest.mark.parametrize("hang_up", ["close", "reset"])
-async def test_a_follower_that_hangs_up_is_let_go_at_once(live, hang_up):
+async def test_a_follower_that_disconnects_is_removed_at_once(live, hang_up):
     run_id = await live.create()
     _, writer = await live.open_stream(f"/runs/{run_id}/stream")
     await live.until(lambda: metrics.streams._value.get() == 1)

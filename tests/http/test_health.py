@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: open to all, and true."""
+"""`/healthz`, `/readyz` and `/metrics`, which need no credential."""
 
 import re
 
@@ -51,21 +51,21 @@ async def test_metrics_count_requests_by_route_and_not_by_path(api):
     before = await count(), await count(status=404)
     for _ in range(3):
         await api.run((await api.create())["run_id"])
-    await api.refused(404, "NOT_FOUND", "GET", "/runs/nobody")
+    await api.refused(404, "NOT_FOUND", "GET", "/runs/unknown")
     assert (await count(), await count(status=404)) == (before[0] + 3, before[1] + 1)
     unknown = await count(status=404, route="unknown")
     await api.refused(404, "NOT_FOUND", "GET", "/nowhere")
     assert await count(status=404, route="unknown") == unknown + 1
 
 
-async def test_metrics_tell_of_the_store(api):
+async def test_metrics_include_the_store(api):
     text = (await api.send("GET", "/metrics", by=None)).text
     for name in ("runstead_streams", "runstead_store_queue_depth", "runstead_store_commits_total"):
         assert f"\n{name} " in text
 
 
-async def test_a_replica_tells_whether_it_leads(driver):
-    async def told():
+async def test_readiness_shows_whether_the_replica_leads(driver):
+    async def leadership():
         ready = await driver.get("/readyz", by=None)
         lines = (await driver.send("GET", "/metrics", by=None)).text.splitlines()
         metrics = [
@@ -75,10 +75,10 @@ async def test_a_replica_tells_whether_it_leads(driver):
         ]
         return ready["leader"], ready["term"], metrics
 
-    assert await told() == (False, 0, [0, 0])
+    assert await leadership() == (False, 0, [0, 0])
     now = 0.0
     driver.app.leader_state = LeaderState(lambda: now)
     driver.app.leader_state.hold(7, until=5.5)
-    assert await told() == (True, 7, [1, 7])
+    assert await leadership() == (True, 7, [1, 7])
     now = 5.5
-    assert await told() == (False, 7, [0, 7])
+    assert await leadership() == (False, 7, [0, 7])

@@ -1,4 +1,4 @@
-"""Clients over real sockets that are slow, silent, or gone: they get no run, and keep nobody waiting."""
+"""Slow, silent and disconnected clients over real sockets: they get no run, and delay no other client."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from runstead.core import limits
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Deadlines that a test can wait for. Ask for it before `live`."""
+    """Short deadlines. Request this fixture before `live`."""
     monkeypatch.setattr(limits, "header_s_max", 0.5)
     monkeypatch.setattr(limits, "body_s_max", 0.5)
 
@@ -39,7 +39,7 @@ async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
     slow = [await connect(live) for _ in range(60)]
 
     async def drip(reader, writer):
-        """What it is answered at last."""
+        """Read the final answer."""
         writer.write(b"GET /healthz HTTP/1.1\r\nx: ")
         answer = asyncio.ensure_future(reader.read())
         while not answer.done():
@@ -54,7 +54,7 @@ async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in await dripping)
 
 
-async def test_a_body_that_stops_holds_its_connection_no_longer_than_allowed(hasty, live):
+async def test_a_body_that_stops_arriving_is_cut_off_at_its_deadline(hasty, live):
     reader, writer = await connect(live)
     writer.write(b"POST /triggers/none HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{")
     async with asyncio.timeout(10):
@@ -62,17 +62,17 @@ async def test_a_body_that_stops_holds_its_connection_no_longer_than_allowed(has
     writer.close()
 
 
-async def test_a_sign_in_takes_no_more_than_its_form_needs(live):
+async def test_a_sign_in_refuses_a_large_body(live):
     reader, writer = await connect(live)
     head = "POST /ui/sign-in HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no end
+    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no last chunk
     async with asyncio.timeout(10):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
     writer.close()
 
 
 @pytest.mark.parametrize("phase", ["header", "body", "command"])
-async def test_a_claim_whose_caller_hung_up_takes_no_run(live, phase):
+async def test_a_claim_whose_caller_disconnected_leases_no_run(live, phase):
     worker = await worker_of(live)
     request = claim(live, worker)
     _, writer = await connect(live)
@@ -91,7 +91,7 @@ async def test_a_claim_whose_caller_hung_up_takes_no_run(live, phase):
     assert taken["run"]["run_id"] == run_id
 
 
-async def test_a_caller_that_hangs_up_while_it_is_answered_leaves_nothing_behind(live):
+async def test_a_caller_that_disconnects_during_its_answer_leaves_nothing_behind(live):
     run_id = await live.create()
     for _ in range(30):
         await live.append(run_id, *({"type": "A", "text": "x" * 100_000} for _ in range(2)))
@@ -100,14 +100,14 @@ async def test_a_caller_that_hangs_up_while_it_is_answered_leaves_nothing_behind
     reader, writer = await connect(live)
     path = f"/runs/{run_id}/events?limit=500"
     one = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {live.headers['Authorization']}\r\n\r\n".encode()
-    writer.write(one * 50)  # far more than the sockets hold: its answers stand still half-way
+    writer.write(one * 50)  # more than the sockets buffer: its answers are stuck half-way
     await reader.readexactly(100)
     writer.transport.abort()
     await live.until(lambda: len(state.connections) <= before and not state.tasks)
     assert (await live.client.get(f"{live.url}/healthz")).status_code == 200
 
 
-async def test_refused_connections_are_gone_soon(live):
+async def test_refused_connections_are_closed_soon(live):
     refused = []
     for _ in range(20):
         reader, writer = await connect(live)
@@ -115,6 +115,6 @@ async def test_refused_connections_are_gone_soon(live):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 414 ")
         refused.append(writer)
     state = live.main._server.server_state
-    await live.until(lambda: len(state.connections) <= 1)  # though no client closes
+    await live.until(lambda: len(state.connections) <= 1)  # although no client closes
     for writer in refused:
         writer.close()

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: the same request twice is done once."""
+"""`Idempotency-Key`: a repeated request is applied once."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ pytestmark = pytest.mark.postgres
 KEY = {"Idempotency-Key": "k1"}
 
 
-async def test_the_same_request_again_gets_the_stored_answer(api):
+async def test_a_repeated_request_gets_the_stored_answer(api):
     first = await api.send("POST", "/runs", api.task(), headers=KEY)
     run_id = first.json()["run"]["run_id"]
     await api.complete(run_id)
@@ -20,7 +20,7 @@ async def test_the_same_request_again_gets_the_stored_answer(api):
     assert len((await api.get("/runs"))["data"]) == 1
 
 
-async def test_another_payload_or_path_under_the_same_key_is_refused(api):
+async def test_another_payload_or_path_with_the_same_key_is_refused(api):
     await api.send("POST", "/runs", api.task(), headers=KEY)
     for path, body in (
         ("/runs", api.task("task:other")),
@@ -37,7 +37,7 @@ async def test_a_key_belongs_to_its_caller(api):
     assert first.json()["run"]["run_id"] != second.json()["run"]["run_id"]
 
 
-async def test_a_request_still_in_flight_is_told_apart(api):
+async def test_a_key_whose_request_is_in_progress_is_refused(api):
     worker, _ = await api.worker()
     claim = {"kinds": ["task"], "wait_seconds": 30}
     waiting = asyncio.create_task(api.send("POST", f"{worker}/claim", claim, headers=KEY))
@@ -50,7 +50,7 @@ async def test_a_request_still_in_flight_is_told_apart(api):
     assert again.content == first.content
 
 
-async def test_a_refusal_is_not_kept(api):
+async def test_an_error_is_not_stored(api):
     body = {"events": [{"type": "A"}], "expected_previous_event_id": 1}
     run_id = (await api.create())["run_id"]
     await api.refused(400, "EVENT_CURSOR_MISMATCH", "POST", f"/runs/{run_id}/events", body, headers=KEY)
@@ -60,7 +60,7 @@ async def test_a_refusal_is_not_kept(api):
     assert await api.post(f"/runs/{run_id}/events", body, headers=KEY) == answer
 
 
-async def test_every_write_of_a_run_is_done_once(api):
+async def test_every_write_of_a_run_is_applied_once(api):
     taken, worker = await api.claimed()
     run = f"/runs/{taken['run_id']}"
     writes = [
@@ -106,7 +106,7 @@ async def test_a_secret_is_shown_once_and_not_in_a_replay(api):
         assert again == {**first, secret: None}
 
 
-async def test_an_answer_is_kept_for_a_day(api):
+async def test_an_answer_is_stored_for_a_day(api):
     first = await api.send("POST", "/runs", api.task(), headers=KEY)
     api.clock.advance(86_000)
     await api.store.forget(86_400_000, 100)

@@ -1,4 +1,4 @@
-"""`…/input-requests`: a run asks, somebody answers, the run goes on."""
+"""`…/input-requests`: a run opens a request, a response resumes the run."""
 
 import asyncio
 import uuid
@@ -20,20 +20,20 @@ FORM = {"kind": "form", "requested_responder_type": "human", "title": "Where to?
 VALUES = {"city": "Oslo", "size": "s", "count": 2, "sure": True}
 
 
-class Asked:
-    """An agent run, its conversation, and the request that it made."""
+class InputForm:
+    """An agent run, its conversation, and its input request."""
 
     def __init__(self, api, run, conversation):
         self.api, self.run_id, self.conversation = api, run["run_id"], conversation
-        self.where = f"{conversation}/input-requests"
+        self.collection = f"{conversation}/input-requests"
 
-    async def ask(self, call="t1", status=201, **members):
+    async def open(self, call="t1", status=201, **members):
         body = {**FORM, "run_id": self.run_id, "tool_call_id": call, **members}
-        made = await self.api.post(self.where, body, status)
-        self.path = f"{self.where}/{made['id']}"
+        made = await self.api.post(self.collection, body, status)
+        self.path = f"{self.collection}/{made['id']}"
         return made
 
-    async def answer(self, values=None, **options):
+    async def respond(self, values=None, **options):
         body = {"values": VALUES if values is None else values}
         return await self.api.post(f"{self.path}/responses", body, 201, **options)
 
@@ -46,27 +46,27 @@ class Asked:
 
 
 @pytest.fixture
-async def asked(api):
+async def form_of_run(api):
     run, path = await api.agent_run()
-    return Asked(api, run, path.rpartition("/runs/")[0])
+    return InputForm(api, run, path.rpartition("/runs/")[0])
 
 
 @pytest.fixture
-async def alone(driver):
+async def form_in_memory(driver):
     run, path = await driver.agent_run()
-    return Asked(driver, run, path.rpartition("/runs/")[0])
+    return InputForm(driver, run, path.rpartition("/runs/")[0])
 
 
-async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, asked):
+async def test_a_request_is_stored_with_all_its_members_and_its_run_waits(api, form_of_run):
     members = {
         "description": "D",
         "expires_at": "2026-03-20T13:30:00+01:00",
         "metadata": {"submitLabel": "Go"},
     }
-    made = await asked.ask(**members)
+    made = await form_of_run.open(**members)
     assert set(made) == set(MEMBERS.split())
     uuid.UUID(made["id"])
-    assert (made["run_id"], made["tool_call_id"], made["status"]) == (asked.run_id, "t1", "open")
+    assert (made["run_id"], made["tool_call_id"], made["status"]) == (form_of_run.run_id, "t1", "open")
     assert (made["title"], made["description"], made["metadata"]) == ("Where to?", "D", {"submitLabel": "Go"})
     assert (made["created_at"], made["expires_at"]) == (
         "2026-03-20T12:00:00.000Z",
@@ -74,116 +74,122 @@ async def test_a_request_is_stored_with_all_its_members_and_holds_its_run(api, a
     )
     assert made["fields"][0] == {**FIELDS[0], "secret": False}
     assert made["fields"][3]["confirmLabel"] == "Yes"
-    assert await api.get(asked.path) == made
-    run = await asked.run()
+    assert await api.get(form_of_run.path) == made
+    run = await form_of_run.run()
     assert (run["status"], run["waiting_reason"], run["waiting_tool_call_id"]) == ("waiting", "input", "t1")
-    projection = await api.get(f"{asked.conversation}/runs/{asked.run_id}")
+    projection = await api.get(f"{form_of_run.conversation}/runs/{form_of_run.run_id}")
     assert (projection["status"], projection["waiting_tool_call_id"]) == ("waiting_for_tool", "t1")
 
 
-async def test_an_integer_of_a_field_may_be_written_with_a_fraction_of_nothing(asked):
+async def test_an_integer_of_a_field_may_be_written_with_a_zero_fraction(form_of_run):
     fields = [{"name": "a", "label": "A", "type": "textarea", "rows": 5.0, "defaultValue": "5"}]
-    [field] = (await asked.ask(fields=fields))["fields"]
+    [field] = (await form_of_run.open(fields=fields))["fields"]
     assert (field["rows"], field["defaultValue"]) == (5, "5")
 
 
-async def test_a_new_request_says_where_it_is(api, asked):
-    body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
-    response = await api.send("POST", asked.where, body)
+async def test_a_new_request_has_a_location(api, form_of_run):
+    body = {**FORM, "run_id": form_of_run.run_id, "tool_call_id": "t"}
+    response = await api.send("POST", form_of_run.collection, body)
     assert (await api.get(response.headers["location"]))["id"] == response.json()["id"]
 
 
-async def test_a_response_resumes_the_run(api, asked):
-    made = await asked.ask()
+async def test_a_response_resumes_the_run(api, form_of_run):
+    made = await form_of_run.open()
     api.clock.advance(3)
-    told = await asked.answer()
-    assert (told["id"], told["status"], told["submitted_at"]) == (
+    answer = await form_of_run.respond()
+    assert (answer["id"], answer["status"], answer["submitted_at"]) == (
         made["id"],
         "submitted",
         "2026-03-20T12:00:03.000Z",
     )
-    response = told["latest_response"]
+    response = answer["latest_response"]
     assert set(response) == set(RESPONSE.split())
-    assert (response["input_request_id"], response["run_id"]) == (made["id"], asked.run_id)
+    assert (response["input_request_id"], response["run_id"]) == (made["id"], form_of_run.run_id)
     assert (response["values"], response["withheld"], response["actor_type"]) == (VALUES, [], "api_key")
-    assert await api.get(asked.path) == told
-    assert (await asked.run())["status"] == "running"
-    [event] = await asked.events()
+    assert await api.get(form_of_run.path) == answer
+    assert (await form_of_run.run())["status"] == "running"
+    [event] = await form_of_run.events()
     assert (event["type"], event["toolCallId"], event["isError"]) == ("TOOL_CALL_RESULT", "t1", False)
     assert (event["result"]["values"], event["result"]["inputRequestId"]) == (VALUES, made["id"])
 
 
-async def test_a_users_response_names_the_user(api, asked):
-    await asked.ask()
-    told = await asked.answer(by=await api.member("ada"))
-    assert (told["latest_response"]["actor_type"], told["latest_response"]["actor_id"]) == ("user", "ada")
+async def test_a_users_response_names_the_user(api, form_of_run):
+    await form_of_run.open()
+    answer = await form_of_run.respond(by=await api.member("ada"))
+    assert (answer["latest_response"]["actor_type"], answer["latest_response"]["actor_id"]) == ("user", "ada")
 
 
-async def test_the_same_response_again_is_the_same_and_another_is_refused(api, asked):
-    await asked.ask()
-    first = await asked.answer()
-    assert await asked.answer(dict(reversed(VALUES.items()))) == first
+async def test_a_repeated_response_is_accepted_and_another_is_refused(api, form_of_run):
+    await form_of_run.open()
+    first = await form_of_run.respond()
+    assert await form_of_run.respond(dict(reversed(VALUES.items()))) == first
     other = {"values": {**VALUES, "city": "Rome"}}
-    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/responses", other)
-    assert len(await asked.events()) == 1
+    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{form_of_run.path}/responses", other)
+    assert len(await form_of_run.events()) == 1
 
 
-async def test_of_many_responses_one_resumes_the_run(api, asked):
-    await asked.ask()
+async def test_one_of_many_responses_resumes_the_run(api, form_of_run):
+    await form_of_run.open()
     tries = (
-        api.send("POST", f"{asked.path}/responses", {"values": {"city": f"C{number}"}})
+        api.send("POST", f"{form_of_run.path}/responses", {"values": {"city": f"C{number}"}})
         for number in range(10)
     )
     answers = await asyncio.gather(*tries)
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 9
-    assert len(await asked.events()) == 1
+    assert len(await form_of_run.events()) == 1
 
 
-async def test_values_that_do_not_fit_are_named_one_by_one_and_change_nothing(api, asked):
-    made = await asked.ask()
+async def test_each_invalid_value_is_listed_and_nothing_changes(api, form_of_run):
+    made = await form_of_run.open()
     values = {"size": "xl", "count": "many", "sure": "yes", "what": 1}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", f"{asked.path}/responses", {"values": values})
-    assert {one["path"]: one["message"] for one in told["errors"]} == {
+    problem = await api.refused(
+        400, "INVALID_REQUEST", "POST", f"{form_of_run.path}/responses", {"values": values}
+    )
+    assert {one["path"]: one["message"] for one in problem["errors"]} == {
         "$.values.city": "is required",
         "$.values.size": "must be the value of one of the options",
         "$.values.count": "must be a number",
         "$.values.sure": "must be a boolean",
         "$.values.what": "the form has no such field",
     }
-    assert await api.get(asked.path) == made
+    assert await api.get(form_of_run.path) == made
 
 
-async def test_a_cancelled_request_resumes_the_run_with_an_error(api, asked):
-    await asked.ask()
-    told = await api.post(f"{asked.path}/cancel")
-    assert (told["status"], told["cancelled_at"], told["latest_response"]) == (
+async def test_a_cancelled_request_resumes_the_run_with_an_error(api, form_of_run):
+    await form_of_run.open()
+    answer = await api.post(f"{form_of_run.path}/cancel")
+    assert (answer["status"], answer["cancelled_at"], answer["latest_response"]) == (
         "cancelled",
         "2026-03-20T12:00:00.000Z",
         None,
     )
-    assert await api.post(f"{asked.path}/cancel") == told
-    assert (await asked.run())["status"] == "running"
-    [event] = await asked.events()
+    assert await api.post(f"{form_of_run.path}/cancel") == answer
+    assert (await form_of_run.run())["status"] == "running"
+    [event] = await form_of_run.events()
     assert (event["content"], event["isError"]) == ("The input request was cancelled", True)
-    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/responses", {"values": VALUES})
+    await api.refused(
+        409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{form_of_run.path}/responses", {"values": VALUES}
+    )
 
 
-async def test_a_submitted_request_is_not_cancelled(api, asked):
-    await asked.ask()
-    await asked.answer()
-    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/cancel")
+async def test_a_submitted_request_is_not_cancelled(api, form_of_run):
+    await form_of_run.open()
+    await form_of_run.respond()
+    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{form_of_run.path}/cancel")
 
 
-async def test_an_expired_request_fails_its_run(api, asked):
-    await asked.ask(expires_at="2026-03-20T12:00:30Z")
+async def test_an_expired_request_fails_its_run(api, form_of_run):
+    await form_of_run.open(expires_at="2026-03-20T12:00:30Z")
     await api.pass_time(29)
-    assert (await api.get(asked.path))["status"] == "open"
+    assert (await api.get(form_of_run.path))["status"] == "open"
     await api.pass_time(1)
-    told = await api.get(asked.path)
-    assert (told["status"], told["expired_at"]) == ("expired", "2026-03-20T12:00:30.000Z")
-    run = await asked.run()
+    answer = await api.get(form_of_run.path)
+    assert (answer["status"], answer["expired_at"]) == ("expired", "2026-03-20T12:00:30.000Z")
+    run = await form_of_run.run()
     assert (run["status"], run["error"]["code"]) == ("failed", "WAIT_EXPIRED")
-    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/responses", {"values": VALUES})
+    await api.refused(
+        409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{form_of_run.path}/responses", {"values": VALUES}
+    )
 
 
 @pytest.mark.parametrize("end", ["complete", "cancel", "ancestor"])
@@ -191,151 +197,153 @@ async def test_a_request_ends_with_its_run(api, end):
     parent = await api.create()
     conversation = await api.conversation()
     body = api.agent(conversation, parent_run_id=parent["run_id"])
-    asked = Asked(api, await api.create(body), f"/conversations/{conversation}")
-    await asked.ask()
+    form_of_run = InputForm(api, await api.create(body), f"/conversations/{conversation}")
+    await form_of_run.open()
     if end == "complete":
-        await api.complete(asked.run_id)
+        await api.complete(form_of_run.run_id)
     else:
-        await api.post(f"/runs/{parent['run_id'] if end == 'ancestor' else asked.run_id}/cancel")
-    assert (await api.get(asked.path))["status"] == "cancelled"
-    await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{asked.path}/responses", {"values": VALUES})
+        await api.post(f"/runs/{parent['run_id'] if end == 'ancestor' else form_of_run.run_id}/cancel")
+    assert (await api.get(form_of_run.path))["status"] == "cancelled"
+    await api.refused(
+        409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{form_of_run.path}/responses", {"values": VALUES}
+    )
 
 
-async def test_a_run_asks_one_thing_at_a_time_and_each_call_once(api, asked):
-    first = await asked.ask("t1")
-    assert await asked.ask("t1") == first
-    body = {**FORM, "run_id": asked.run_id}
+async def test_a_run_has_one_open_request_and_one_per_tool_call(api, form_of_run):
+    first = await form_of_run.open("t1")
+    assert await form_of_run.open("t1") == first
+    body = {**FORM, "run_id": form_of_run.run_id}
     for other in ({"tool_call_id": "t2"}, {"tool_call_id": "t1", "title": "Other"}):
-        await api.refused(409, "RUN_ALREADY_WAITING", "POST", asked.where, {**body, **other})
-    told = await asked.answer()
-    assert await asked.ask("t1") == told
+        await api.refused(409, "RUN_ALREADY_WAITING", "POST", form_of_run.collection, {**body, **other})
+    answer = await form_of_run.respond()
+    assert await form_of_run.open("t1") == answer
     other = {**body, "tool_call_id": "t1", "title": "Other"}
-    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", asked.where, other)
-    assert (await asked.ask("t2"))["status"] == "open"
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", form_of_run.collection, other)
+    assert (await form_of_run.open("t2"))["status"] == "open"
 
 
-async def test_a_run_that_has_ended_asks_nothing(api, asked):
-    await api.complete(asked.run_id)
-    body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
-    await api.refused(410, "RUN_NOT_ACTIVE", "POST", asked.where, body)
+async def test_an_ended_run_cannot_open_a_request(api, form_of_run):
+    await api.complete(form_of_run.run_id)
+    body = {**FORM, "run_id": form_of_run.run_id, "tool_call_id": "t"}
+    await api.refused(410, "RUN_NOT_ACTIVE", "POST", form_of_run.collection, body)
 
 
-async def test_a_run_asks_in_its_own_conversation_alone(api, asked):
+async def test_a_run_opens_requests_in_its_own_conversation_only(api, form_of_run):
     elsewhere = f"/conversations/{await api.conversation()}/input-requests"
-    body = {**FORM, "run_id": asked.run_id, "tool_call_id": "t"}
-    told = await api.refused(404, "NOT_FOUND", "POST", elsewhere, body)
-    assert told["detail"] == "Run not found"
-    made = await asked.ask()
+    body = {**FORM, "run_id": form_of_run.run_id, "tool_call_id": "t"}
+    problem = await api.refused(404, "NOT_FOUND", "POST", elsewhere, body)
+    assert problem["detail"] == "Run not found"
+    made = await form_of_run.open()
     for method, path in (("GET", ""), ("POST", "/cancel")):
         await api.refused(404, "NOT_FOUND", method, f"{elsewhere}/{made['id']}{path}")
 
 
-async def test_a_plain_resume_cannot_answer_an_input_request(api, asked):
-    await asked.ask()
+async def test_a_plain_resume_cannot_answer_an_input_request(api, form_of_run):
+    await form_of_run.open()
     for kind in ("input", "tool_result"):
-        told = await api.refused(
+        problem = await api.refused(
             409,
             "TOOL_RESULT_CONFLICT",
             "POST",
-            f"/runs/{asked.run_id}/resume",
+            f"/runs/{form_of_run.run_id}/resume",
             {"type": kind, "tool_call_id": "t1"},
         )
-        assert f"{asked.path}/responses" in told["detail"]
-    assert (await api.get(asked.path))["status"] == "open"
+        assert f"{form_of_run.path}/responses" in problem["detail"]
+    assert (await api.get(form_of_run.path))["status"] == "open"
 
 
-async def test_a_plain_wait_for_a_call_that_was_answered_goes_on(api, asked):
-    await asked.ask()
-    await asked.answer()
+async def test_a_plain_wait_for_an_answered_call_does_not_wait(api, form_of_run):
+    await form_of_run.open()
+    await form_of_run.respond()
     wait = {"reason": "input", "tool_call_id": "t1"}
-    assert (await api.post(f"/runs/{asked.run_id}/wait", wait))["run"]["status"] == "running"
+    assert (await api.post(f"/runs/{form_of_run.run_id}/wait", wait))["run"]["status"] == "running"
 
 
-async def test_a_run_without_an_input_request_resumes_by_plain_input_as_before(api, asked):
-    await api.post(f"/runs/{asked.run_id}/wait", {"reason": "input", "tool_call_id": "t1"})
+async def test_a_run_without_an_input_request_resumes_by_plain_input_as_before(api, form_of_run):
+    await api.post(f"/runs/{form_of_run.run_id}/wait", {"reason": "input", "tool_call_id": "t1"})
     body = {"type": "input", "tool_call_id": "t1", "result": {"city": "Oslo"}}
-    assert await api.post(f"/runs/{asked.run_id}/resume", body) == {"accepted": True}
+    assert await api.post(f"/runs/{form_of_run.run_id}/resume", body) == {"accepted": True}
 
 
-async def test_a_waiting_run_takes_no_events_until_it_is_answered(api, asked):
-    await asked.ask()
-    path = f"{asked.conversation}/runs/{asked.run_id}/events"
-    told = await api.refused(400, "EVENT_RUN_WAITING", "POST", path, {"events": [{"type": "A"}]})
-    assert told["detail"] == "Cannot append external events while the run is waiting for a tool result"
-    await asked.answer()
+async def test_a_waiting_run_refuses_events_until_a_response(api, form_of_run):
+    await form_of_run.open()
+    path = f"{form_of_run.conversation}/runs/{form_of_run.run_id}/events"
+    problem = await api.refused(400, "EVENT_RUN_WAITING", "POST", path, {"events": [{"type": "A"}]})
+    assert problem["detail"] == "Cannot append external events while the run is waiting for a tool result"
+    await form_of_run.respond()
     answer = await api.post(path, {"events": [{"type": "A"}], "expected_previous_external_event_sequence": 0})
     assert (answer["latest_event_id"], answer["latest_external_event_sequence"]) == (2, 1)
 
 
-async def test_a_worker_asks_under_its_fence_and_goes_on_with_its_lease(api):
+async def test_a_worker_opens_a_request_with_its_fence_and_keeps_its_lease(api):
     run, path = await api.agent_run(request={"implementation_kind": "claude"})
     worker, _ = await api.worker("claude")
     taken = (await api.claim(worker, kinds=["agent"]))["run"]
-    asked = Asked(api, run, path.rpartition("/runs/")[0])
+    form_of_run = InputForm(api, run, path.rpartition("/runs/")[0])
     body = {**FORM, "run_id": run["run_id"], "tool_call_id": "t", "attempt": 2}
-    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", asked.where, body)
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", form_of_run.collection, body)
     forged = {"headers": {"X-Lease-Token": "forged"}}
     body.pop("attempt")
-    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", asked.where, body, **forged)
-    await asked.ask(attempt=taken["attempt"])
-    await asked.answer()
+    await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", form_of_run.collection, body, **forged)
+    await form_of_run.open(attempt=taken["attempt"])
+    await form_of_run.respond()
     assert (await api.complete(run["run_id"], attempt=1))["completed"] is True
 
 
-async def test_a_follower_is_woken_by_the_answer(api, asked):
-    await asked.ask()
-    run = await api.store.runs.find(asked.run_id, [api.project.id])
+async def test_a_response_wakes_a_follower(api, form_of_run):
+    await form_of_run.open()
+    run = await api.store.runs.find(form_of_run.run_id, [api.project.id])
     following = api.app.followers.follow(run[0], 0, lambda event: event.type.encode())
     first = asyncio.ensure_future(anext(following))
     await api.subscribed()
-    await asked.answer()
+    await form_of_run.respond()
     assert await asyncio.wait_for(first, 5) == b"TOOL_CALL_RESULT"
     await following.aclose()
 
 
-async def test_requests_are_listed_newest_first_by_status_page_by_page(api, asked):
+async def test_requests_are_listed_newest_first_by_status_page_by_page(api, form_of_run):
     ids = []
     for number in range(4):
-        ids.append((await asked.ask(f"t{number}"))["id"])
+        ids.append((await form_of_run.open(f"t{number}"))["id"])
         if number < 3:
-            await asked.answer()
-    first = await api.get(f"{asked.where}?limit=3")
+            await form_of_run.respond()
+    first = await api.get(f"{form_of_run.collection}?limit=3")
     assert [one["id"] for one in first["data"]] == ids[:0:-1]
     assert set(first["page_info"]) == {"self", "first", "next", "prev"}
-    last = await api.get(asked.where, params={"limit": 3, "cursor": first["page_info"]["next"]})
+    last = await api.get(form_of_run.collection, params={"limit": 3, "cursor": first["page_info"]["next"]})
     assert ([one["id"] for one in last["data"]], last["page_info"]["next"]) == (ids[:1], None)
-    opened = await api.get(f"{asked.where}?status=open")
+    opened = await api.get(f"{form_of_run.collection}?status=open")
     assert [one["id"] for one in opened["data"]] == ids[-1:]
-    await api.refused(400, "INVALID_REQUEST", "GET", f"{asked.where}?status=closed")
+    await api.refused(400, "INVALID_REQUEST", "GET", f"{form_of_run.collection}?status=closed")
 
 
-async def test_a_response_under_an_idempotency_key_is_stored_once(api, asked):
+async def test_a_response_with_an_idempotency_key_is_stored_once(api, form_of_run):
     headers = {"Idempotency-Key": "k1"}
-    made = await asked.ask()
+    made = await form_of_run.open()
     body = {"values": VALUES}
-    first = await api.post(f"{asked.path}/responses", body, 201, headers=headers)
-    assert await api.post(f"{asked.path}/responses", body, 201, headers=headers) == first
+    first = await api.post(f"{form_of_run.path}/responses", body, 201, headers=headers)
+    assert await api.post(f"{form_of_run.path}/responses", body, 201, headers=headers) == first
     other = {"values": {"city": "Rome"}}
-    path = f"{asked.path}/responses"
+    path = f"{form_of_run.path}/responses"
     await api.refused(409, "IDEMPOTENCY_KEY_REUSED", "POST", path, other, headers=headers)
     assert first["id"] == made["id"]
 
 
-async def test_a_token_bound_to_another_run_sees_no_request(api, asked):
+async def test_a_token_bound_to_another_run_sees_no_request(api, form_of_run):
     await api.member("ada")
-    await asked.ask()
+    await form_of_run.open()
     bound = api.token("ada", runId="another", projectId=api.project.id)
-    await api.refused(404, "NOT_FOUND", "GET", asked.path, by=bound)
-    await api.refused(403, "FORBIDDEN", "GET", asked.where, by=bound)
-    own = api.token("ada", runId=asked.run_id, projectId=api.project.id)
-    assert (await api.get(asked.path, by=own))["status"] == "open"
+    await api.refused(404, "NOT_FOUND", "GET", form_of_run.path, by=bound)
+    await api.refused(403, "FORBIDDEN", "GET", form_of_run.collection, by=bound)
+    own = api.token("ada", runId=form_of_run.run_id, projectId=api.project.id)
+    assert (await api.get(form_of_run.path, by=own))["status"] == "open"
 
 
-async def test_who_may_only_read_neither_asks_nor_answers(api, asked):
-    await asked.ask()
-    assert (await api.get(asked.path, by="read"))["status"] == "open"
+async def test_a_reader_can_neither_open_nor_answer_requests(api, form_of_run):
+    await form_of_run.open()
+    assert (await api.get(form_of_run.path, by="read"))["status"] == "open"
     for path, body in (("/responses", {"values": VALUES}), ("/cancel", ...)):
-        await api.refused(403, "FORBIDDEN", "POST", f"{asked.path}{path}", body, by="read")
+        await api.refused(403, "FORBIDDEN", "POST", f"{form_of_run.path}{path}", body, by="read")
 
 
 BAD = [
@@ -378,10 +386,10 @@ BAD = [
 
 
 @pytest.mark.parametrize("members", BAD, ids=range(len(BAD)))
-async def test_what_is_no_request_is_refused_and_the_run_goes_on(driver, alone, members):
-    body = {**FORM, "run_id": alone.run_id, "tool_call_id": "t", **members}
-    await driver.refused(400, "INVALID_REQUEST", "POST", alone.where, body)
-    assert (await alone.run())["status"] == "pending"
+async def test_a_malformed_request_is_refused_and_the_run_continues(driver, form_in_memory, members):
+    body = {**FORM, "run_id": form_in_memory.run_id, "tool_call_id": "t", **members}
+    await driver.refused(400, "INVALID_REQUEST", "POST", form_in_memory.collection, body)
+    assert (await form_in_memory.run())["status"] == "pending"
 
 
 BAD_RESPONSES = [
@@ -396,26 +404,26 @@ BAD_RESPONSES += [{"values": {"city": "Oslo", "count": 10**30}}, {"values": {f"n
 
 
 @pytest.mark.parametrize("body", BAD_RESPONSES, ids=range(len(BAD_RESPONSES)))
-async def test_what_is_no_response_is_refused(driver, alone, body):
-    await alone.ask()
-    await driver.refused(400, "INVALID_REQUEST", "POST", f"{alone.path}/responses", body)
-    assert (await driver.get(alone.path))["status"] == "open"
+async def test_a_malformed_response_is_refused(driver, form_in_memory, body):
+    await form_in_memory.open()
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"{form_in_memory.path}/responses", body)
+    assert (await driver.get(form_in_memory.path))["status"] == "open"
 
 
-async def test_answers_are_as_their_schemas_say(driver, alone):
+async def test_answers_match_their_schemas(driver, form_in_memory):
     from jsonschema import Draft202012Validator
 
     from runstead.http.framework.app import operations
     from runstead.http.openapi.document import document
 
-    told = document(operations())
+    found = document(operations())
 
     def check(name, value):
-        schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
+        schema = {"$ref": f"#/components/schemas/{name}", "components": found["components"]}
         Draft202012Validator(schema).validate(value)
 
-    check("InputRequestView", await alone.ask(description="D", metadata={}))
-    check("InputRequestView", await alone.answer())
-    check("InputRequestPage", await driver.get(alone.where))
-    check("MessagePage", await driver.get(f"{alone.conversation}/messages"))
+    check("InputRequestView", await form_in_memory.open(description="D", metadata={}))
+    check("InputRequestView", await form_in_memory.respond())
+    check("InputRequestPage", await driver.get(form_in_memory.collection))
+    check("MessagePage", await driver.get(f"{form_in_memory.conversation}/messages"))
     check("ConversationPage", await driver.get("/conversations"))

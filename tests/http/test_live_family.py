@@ -1,4 +1,4 @@
-"""Streams of a family, followed live over sockets on the real server."""
+"""Live streams of a family over sockets on a real server."""
 
 import asyncio
 import json
@@ -12,7 +12,9 @@ pytestmark = pytest.mark.postgres
 
 
 async def read(reader, seen, stop_after=None):
-    """Read frames into `seen` as (id, run_id, event_id) until the stream ends, or that many have come."""
+    """Read frames into `seen` as (id, run_id, event_id) until the stream ends, or `stop_after` frames were
+    read.
+    """
     cursor = None
     while line := await reader.readline():
         if line.startswith(b"id: "):
@@ -25,11 +27,11 @@ async def read(reader, seen, stop_after=None):
     return False
 
 
-def told(seen):
+def ids_of(seen):
     return [(run_id, event_id) for _, run_id, event_id in seen]
 
 
-async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(live):
+async def test_no_event_is_lost_or_repeated_while_a_family_grows(live):
     root = await live.create()
     path = f"/runs/{root}/stream?include_descendants=true"
     written = {}
@@ -59,14 +61,14 @@ async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(li
             reader, writer = await live.open_stream(path, after=seen[-1][0] if seen else None)
             more = await read(reader, seen, stop_after=len(seen) + 31)
             writer.close()
-        return told(seen)
+        return ids_of(seen)
 
     async def steady():
         seen = []
         reader, writer = await live.open_stream(path)
         await read(reader, seen)
         writer.close()
-        return told(seen)
+        return ids_of(seen)
 
     writer = asyncio.create_task(write())
     async with asyncio.timeout(60):
@@ -77,30 +79,30 @@ async def test_nothing_is_lost_or_told_twice_while_a_family_grows_and_appends(li
     for one in found:
         assert len(one) == len(set(one))
         assert set(one) == everything
-        assert one == found[0], "every follower is told one order"
+        assert one == found[0], "all followers receive the same order"
     for run_id in written:
         numbers = [event_id for owner, event_id in found[0] if owner == run_id]
         assert numbers == sorted(numbers)
 
 
-async def test_a_familys_stream_ends_with_the_last_of_it(live):
+async def test_a_familys_stream_ends_with_its_last_run(live):
     root = await live.create()
     child = await live.create(parent_run_id=root)
     seen = []
     reader, writer = await live.open_stream(f"/runs/{root}/stream?include_descendants=true")
     reading = asyncio.create_task(read(reader, seen))
     await live.complete(root)
-    await live.until(lambda: told(seen) == [(root, 1)])
-    late = await live.create(parent_run_id=child)  # new ones are followed too
+    await live.until(lambda: ids_of(seen) == [(root, 1)])
+    late = await live.create(parent_run_id=child)  # new descendants are followed too
     await live.append(late, {"type": "A"})
-    await live.until(lambda: told(seen)[-1] == (late, 1))
+    await live.until(lambda: ids_of(seen)[-1] == (late, 1))
     await live.complete(child)
-    await live.until(lambda: told(seen)[-1] == (child, 1))
+    await live.until(lambda: ids_of(seen)[-1] == (child, 1))
     assert not reading.done()
     await live.complete(late)
     async with asyncio.timeout(10):
         await reading
-    assert told(seen)[-1] == (late, 2)
+    assert ids_of(seen)[-1] == (late, 2)
     writer.close()
 
 
@@ -113,11 +115,11 @@ async def test_a_familys_stream_ends_when_it_is_cancelled(live):
     await live.post(f"/runs/{root}/cancel")
     async with asyncio.timeout(10):
         await reading
-    assert told(seen) == [(root, 1), (child, 1)]
+    assert ids_of(seen) == [(root, 1), (child, 1)]
     writer.close()
 
 
-async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(live, monkeypatch):
+async def test_a_stream_that_filters_all_events_still_sends_heartbeats_and_ends(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     run_id = await live.create()
     for query in ("", "&include_descendants=true"):
@@ -138,7 +140,7 @@ async def test_a_stream_that_tells_nothing_of_what_comes_still_beats_and_ends(li
         writer.close()
 
 
-async def test_followers_of_a_run_that_is_deleted_before_they_saw_its_end_are_let_go(api, monkeypatch):
+async def test_streams_of_a_deleted_run_end(api, monkeypatch):
     monkeypatch.setattr(limits, "stream_poll_s", 0.02)
     monkeypatch.setattr(limits, "stream_tick_s", 0.02)
     run_id = (await api.create())["run_id"]

@@ -1,4 +1,4 @@
-"""Streams of the real server, followed live over sockets."""
+"""Live streams over sockets on a real server."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from runstead.core import limits
 
 
 async def read_events(reader, seen, stop_after=None):
-    """Read frames into `seen` as (id, arrived) until the stream ends, or that many have come."""
+    """Read frames into `seen` as (id, arrived) until the stream ends, or `stop_after` frames were read."""
     number = None
     while line := await reader.readline():
         if line.startswith(b"id: "):
@@ -25,7 +25,7 @@ async def read_events(reader, seen, stop_after=None):
 
 
 async def follow(live, path, after=None, seen=None):
-    """Everything that one stream brings."""
+    """Read a whole stream."""
     seen = [] if seen is None else seen
     reader, writer = await live.open_stream(path, after)
     try:
@@ -35,7 +35,7 @@ async def follow(live, path, after=None, seen=None):
     return [number for number, _ in seen]
 
 
-async def test_nothing_is_lost_or_told_twice_across_reconnects_while_a_writer_appends(live):
+async def test_no_event_is_lost_or_repeated_across_reconnects(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
 
@@ -60,7 +60,7 @@ async def test_nothing_is_lost_or_told_twice_across_reconnects_while_a_writer_ap
     assert await follow(live, path, after=2_001) == []
 
 
-async def test_an_event_is_on_the_wire_within_fifty_milliseconds(live):
+async def test_an_event_is_sent_within_fifty_milliseconds(live):
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
     seen, delays = [], []
@@ -75,7 +75,7 @@ async def test_an_event_is_on_the_wire_within_fifty_milliseconds(live):
     reading.cancel()
 
 
-async def test_many_followers_of_one_run_and_of_others_see_everything(live):
+async def test_many_followers_of_several_runs_receive_every_event(live):
     shared, others = await live.create(), [await live.create() for _ in range(100)]
     runs = [shared] * 200 + others
     following = [asyncio.create_task(follow(live, f"/runs/{run_id}/stream")) for run_id in runs]
@@ -87,7 +87,7 @@ async def test_many_followers_of_one_run_and_of_others_see_everything(live):
     assert found == [list(range(1, 22))] * 200 + [[1, 2]] * 100
 
 
-async def test_a_slow_follower_holds_up_neither_appends_nor_other_followers(live):
+async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live):
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
     slow = socket.socket()
@@ -97,7 +97,7 @@ async def test_a_slow_follower_holds_up_neither_appends_nor_other_followers(live
     await loop.sock_connect(slow, live.address())
     head = f"GET {path} HTTP/1.1\r\nHost: r\r\nAuthorization: {live.headers['Authorization']}\r\n\r\n"
     await loop.sock_sendall(slow, head.encode())
-    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and never reads again
+    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and reads nothing from now on
     seen = []
     quick = asyncio.create_task(follow(live, path, seen=seen))
     took = []
@@ -114,7 +114,7 @@ async def test_a_slow_follower_holds_up_neither_appends_nor_other_followers(live
     slow.close()
 
 
-async def test_a_quiet_stream_beats(live, monkeypatch):
+async def test_a_quiet_stream_sends_heartbeats(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
@@ -146,7 +146,7 @@ async def test_a_shutdown_ends_streams_cleanly(live):
     async with asyncio.timeout(limits.shutdown_s):
         rest = await reader.read()
         await live.task
-    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: an end, not a break
+    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: a regular end
     writer.close()
 
 

@@ -1,4 +1,4 @@
-"""`…/messages`: what users wrote, and what agent runs have said."""
+"""`…/messages`: messages of users and of agent runs."""
 
 import uuid
 
@@ -47,16 +47,16 @@ async def test_a_message_is_stored_with_all_its_members(api, conversation):
     }
 
 
-async def test_the_conversation_tells_of_its_newest_message(api, conversation):
+async def test_the_conversation_shows_its_newest_message(api, conversation):
     await add(api, conversation)
     api.clock.advance(2)
     second = await add(api, conversation)
-    told = await api.get(conversation)
-    assert (told["message_count"], told["current_node"]) == (2, second["id"])
-    assert told["last_message_at"] == told["updated_at"] == second["created_at"]
+    answer = await api.get(conversation)
+    assert (answer["message_count"], answer["current_node"]) == (2, second["id"])
+    assert answer["last_message_at"] == answer["updated_at"] == second["created_at"]
 
 
-async def test_a_repeat_under_the_same_key_finds_the_message(api, conversation):
+async def test_a_repeat_with_the_same_key_returns_the_message(api, conversation):
     first = await add(api, conversation, idempotency_key="k", metadata={"a": 1, "b": 2})
     again = await add(api, conversation, idempotency_key="k", metadata={"b": 2, "a": 1})
     assert again == first
@@ -65,22 +65,22 @@ async def test_a_repeat_under_the_same_key_finds_the_message(api, conversation):
     assert len((await messages(api, conversation))["data"]) == 1
 
 
-async def test_a_header_does_the_same_as_for_every_post(api, conversation):
+async def test_the_idempotency_header_works_as_for_every_post(api, conversation):
     options = {"headers": {"Idempotency-Key": "k"}}
     first = await api.post(f"{conversation}/messages", HELLO, 201, **options)
     assert await api.post(f"{conversation}/messages", HELLO, 201, **options) == first
     assert (await api.get(conversation))["message_count"] == 1
 
 
-async def test_a_parent_is_named_by_id_or_by_its_own_key(api, conversation):
+async def test_a_parent_is_given_by_id_or_by_its_key(api, conversation):
     first = await add(api, conversation, idempotency_key="client-1")
     for name in (first["id"], "client-1"):
         assert (await add(api, conversation, parent_id=name))["parent_id"] == first["id"]
     elsewhere = f"/conversations/{await api.conversation()}"
-    told = await api.refused(
+    problem = await api.refused(
         404, "NOT_FOUND", "POST", f"{elsewhere}/messages", {**HELLO, "parent_id": first["id"]}
     )
-    assert told["detail"] == "Parent message not found"
+    assert problem["detail"] == "Parent message not found"
 
 
 BAD = [
@@ -100,13 +100,13 @@ BAD = [
 
 
 @pytest.mark.parametrize("body", BAD, ids=range(len(BAD)))
-async def test_what_is_no_message_is_refused(driver, body):
+async def test_malformed_messages_are_refused(driver, body):
     conversation = f"/conversations/{await driver.conversation()}"
     await driver.refused(400, "INVALID_REQUEST", "POST", f"{conversation}/messages", body)
     assert (await driver.get(conversation))["message_count"] == 0
 
 
-async def test_200_parts_and_a_key_of_255_characters_are_fine(driver):
+async def test_200_parts_and_a_key_of_255_characters_are_accepted(driver):
     conversation = f"/conversations/{await driver.conversation()}"
     made = await add(driver, conversation, parts=HELLO["parts"] * 200, idempotency_key="x" * 255)
     assert len(made["parts"]) == 200
@@ -125,7 +125,7 @@ async def test_messages_come_oldest_first_page_by_page(api, conversation):
         await api.refused(400, "INVALID_REQUEST", "GET", f"{conversation}/messages?{bad}")
 
 
-async def test_who_may_only_read_writes_no_message(api, conversation):
+async def test_a_reader_cannot_write_messages(api, conversation):
     await api.refused(403, "FORBIDDEN", "POST", f"{conversation}/messages", HELLO, by="read")
     assert (await api.get(f"{conversation}/messages", by="read"))["data"] == []
 
@@ -149,7 +149,7 @@ SPOKEN = [
 ]
 
 
-async def test_an_agent_runs_message_is_what_its_events_say(api):
+async def test_an_agent_runs_message_is_projected_from_its_events(api):
     run, path = await api.agent_run()
     conversation = path.rpartition("/runs/")[0]
     fresh = await spoken(api, conversation)
@@ -168,31 +168,31 @@ async def test_an_agent_runs_message_is_what_its_events_say(api):
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-async def test_a_message_ends_as_its_run_does(api, status):
+async def test_a_message_has_the_status_of_its_run(api, status):
     run, path = await api.agent_run()
     conversation = path.rpartition("/runs/")[0]
     await api.complete(run["run_id"], status, metadata=None)
-    told = await spoken(api, conversation)
-    assert (told["status"], told["model"], told["token_usage"]) == (status, None, None)
+    found = await spoken(api, conversation)
+    assert (found["status"], found["model"], found["token_usage"]) == (status, None, None)
 
 
-async def test_usage_that_is_half_known_counts_as_zero(api):
+async def test_a_missing_half_of_the_usage_counts_as_zero(api):
     run, path = await api.agent_run()
     await api.complete(run["run_id"], metadata={"outputTokens": 4})
-    told = await spoken(api, path.rpartition("/runs/")[0])
-    assert told["token_usage"] == {"input": 0, "output": 4}
+    found = await spoken(api, path.rpartition("/runs/")[0])
+    assert found["token_usage"] == {"input": 0, "output": 4}
 
 
-async def test_messages_of_users_and_runs_stand_in_the_order_of_their_coming(api, conversation):
+async def test_messages_of_users_and_runs_have_the_order_of_their_creation(api, conversation):
     where = conversation.rpartition("/")[2]
     await add(api, conversation)
     await api.create(api.agent(where))
     await add(api, conversation)
-    told = (await messages(api, conversation))["data"]
-    assert [(one["seq"], one["role"]) for one in told] == [(1, "user"), (2, "assistant"), (3, "user")]
+    found = (await messages(api, conversation))["data"]
+    assert [(one["seq"], one["role"]) for one in found] == [(1, "user"), (2, "assistant"), (3, "user")]
 
 
-async def test_a_message_that_was_folded_is_not_read_again(driver):
+async def test_a_projected_message_is_cached(driver):
     run, path = await driver.agent_run()
     conversation = path.rpartition("/runs/")[0]
     await driver.append(run["run_id"], *SPEECH)
@@ -208,7 +208,7 @@ async def test_a_message_that_was_folded_is_not_read_again(driver):
     assert (await spoken(driver, conversation))["parts"][-1] == {"type": "text", "text": "More"}
 
 
-async def test_folds_are_kept_within_their_bound(driver, monkeypatch):
+async def test_the_cache_of_projections_is_bounded(driver, monkeypatch):
     monkeypatch.setattr(limits, "message_cache_bytes_max", 2_500)
     conversation = await driver.conversation()
     for number in range(5):
@@ -216,12 +216,12 @@ async def test_folds_are_kept_within_their_bound(driver, monkeypatch):
         await driver.append(
             run["run_id"], {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
         )
-    told = (await messages(driver, f"/conversations/{conversation}"))["data"]
-    assert [len(one["parts"][0]["text"]) for one in told] == [1_000] * 5
-    assert 1_000 < driver.app.projections.kept_bytes <= 2_500
+    found = (await messages(driver, f"/conversations/{conversation}"))["data"]
+    assert [len(one["parts"][0]["text"]) for one in found] == [1_000] * 5
+    assert 1_000 < driver.app.projections.cached_bytes <= 2_500
 
 
-async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):
+async def test_a_page_ends_when_it_has_read_enough(api, monkeypatch):
     monkeypatch.setattr(limits, "message_page_bytes_max", 3_000)
     conversation = await api.conversation()
     for number in range(4):
@@ -237,7 +237,7 @@ async def test_a_page_ends_once_enough_was_read_for_it(api, monkeypatch):
     assert sizes == [2, 2], "events that show nothing are read all the same"
 
 
-async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, monkeypatch):
+async def test_a_page_of_large_user_messages_is_shorter(api, conversation, monkeypatch):
     monkeypatch.setattr(limits, "message_page_bytes_max", 3_000)
     for _ in range(3):
         await add(api, conversation, parts=[{"type": "text", "text": "x" * 2_000}])
@@ -247,15 +247,15 @@ async def test_a_page_of_large_messages_of_users_is_shorter(api, conversation, m
     assert (len(last["data"]), last["page_info"]["next"]) == (1, None)
 
 
-async def test_a_message_of_an_endless_log_is_cut_and_says_so(driver, monkeypatch):
+async def test_a_message_of_a_very_long_log_is_truncated_and_marked(driver, monkeypatch):
     monkeypatch.setattr(limits, "message_projection_bytes_max", 50_000)
     monkeypatch.setattr(limits, "event_page_bytes_max", 10_000)
     run, path = await driver.agent_run()
     piece = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "x" * 1_000}
     await driver.append(run["run_id"], *[piece] * 100)
-    told = await spoken(driver, path.rpartition("/runs/")[0])
-    assert told["truncated"] is True
-    assert 40_000 < len(told["parts"][0]["text"]) < 60_000
+    found = await spoken(driver, path.rpartition("/runs/")[0])
+    assert found["truncated"] is True
+    assert 40_000 < len(found["parts"][0]["text"]) < 60_000
 
 
 async def test_private_events_are_in_no_message(api):
@@ -265,7 +265,7 @@ async def test_private_events_are_in_no_message(api):
     assert (await spoken(api, path.rpartition("/runs/")[0]))["parts"] == []
 
 
-async def test_what_a_run_has_said_is_told_the_same_once_retention_has_taken_the_run(api):
+async def test_a_message_stays_the_same_after_retention_deleted_its_run(api):
     run, _ = await api.agent_run()
     delta = {"type": "TEXT_MESSAGE_CONTENT", "messageId": "t", "delta": "Good morning"}
     await api.append(run["run_id"], delta)

@@ -1,4 +1,4 @@
-"""`/projects/{project}/notifications` of the real server, followed live over sockets."""
+"""`/projects/{project}/notifications`, followed live over sockets on a real server."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ HINT = ["type", "run_id", "conversation_id", "status", "at"]
 
 
 class Follower:
-    """One connection. `cursor` is the last id that came, with or without data."""
+    """One connection. `cursor` is the last received id, with or without data."""
 
     def __init__(self, reader, writer, cursor):
         self.reader, self.writer, self.cursor = reader, writer, cursor
 
     async def frame(self):
-        """(event, data) of the next frame with data; None where the stream has ended."""
+        """Return (event, data) of the next frame with data; None after the end of the stream."""
         event, data = None, None
         while line := await self.reader.readline():
             if line.startswith(b"id: "):
@@ -39,7 +39,7 @@ class Follower:
         return None
 
     async def until(self, kind, run_id=None):
-        """What comes up to and with a hint of this kind."""
+        """Return the frames up to a change of this type, included."""
         found = []
         async with asyncio.timeout(20):
             while not found or (found[-1]["type"], run_id or found[-1]["run_id"]) != (
@@ -50,16 +50,16 @@ class Follower:
         return found
 
     async def numbered(self):
-        """(number in the ring, type, run_id) of the next frame."""
-        told = await self.frame()
-        return int(self.cursor.partition("-")[2]), told["type"], told["run_id"]
+        """Return (number in the buffer, type, run_id) of the next frame."""
+        found = await self.frame()
+        return int(self.cursor.partition("-")[2]), found["type"], found["run_id"]
 
     def leave(self):
         self.writer.close()
 
 
 async def follow(live, after=None, path=PATH):
-    """Connected: the first bytes are there."""
+    """Connect, and wait for the first bytes."""
     reader, writer = await live.open_stream(path, after)
     async with asyncio.timeout(10):
         follower = Follower(reader, writer, after)
@@ -72,7 +72,7 @@ async def follow(live, after=None, path=PATH):
 
 
 def notifier(live):
-    """Of the server that runs in this very process."""
+    """Return the notifier of the server in this process."""
     return live.main.app.notifier
 
 
@@ -80,7 +80,7 @@ async def project_id(live):
     return (await live.client.get(f"{live.url}/projects/default", headers=live.headers)).json()["id"]
 
 
-async def test_a_follower_is_connected_at_once_and_knows_where_it_stands(live):
+async def test_a_follower_is_connected_at_once_and_has_a_cursor(live):
     follower = await follow(live)
     assert re.fullmatch(r"[0-9a-f]{16}-\d+", follower.cursor)
     follower.leave()
@@ -103,25 +103,25 @@ async def test_a_run_is_followed_from_its_creation_to_its_end(live):
     follower.leave()
 
 
-async def test_claims_and_conversations_are_told(live):
+async def test_claims_and_conversations_send_notifications(live):
     follower = await follow(live)
     made = await live.post("/conversations", {"title": "t"})
-    (told,) = await follower.until("conversation.updated")
-    assert (told["conversation_id"], told["run_id"], told["status"]) == (made["id"], None, "active")
+    (found,) = await follower.until("conversation.updated")
+    assert (found["conversation_id"], found["run_id"], found["status"]) == (made["id"], None, "active")
     run_id = await live.create()
     body = {"implementation_kind": "a", "worker_key": "b"}
     worker = (await live.post("/agent-workers/projects/default/workers", body))["worker"]["id"]
     await live.post(f"/agent-workers/workers/{worker}/claim", {"kinds": ["task"]})
-    told = await follower.until("run.updated", run_id)
-    assert (told[-1]["run_id"], told[-1]["status"]) == (run_id, "running")
+    found = await follower.until("run.updated", run_id)
+    assert (found[-1]["run_id"], found[-1]["status"]) == (run_id, "running")
     follower.leave()
 
 
-async def test_a_conversation_that_changes_is_told_of_until_it_is_deleted(live):
+async def test_changes_of_a_conversation_send_notifications_until_its_deletion(live):
     conversation_id = (await live.post("/conversations", {"project_id": await project_id(live)}))["id"]
     follower = await follow(live)
     url = f"{live.url}/conversations/{conversation_id}"
-    told = []
+    found = []
     for method, path, body in (
         ("POST", "/messages", {"role": "user", "parts": [{"type": "text", "text": "Hi"}]}),
         ("PATCH", "", {"status": "archived"}),
@@ -129,13 +129,13 @@ async def test_a_conversation_that_changes_is_told_of_until_it_is_deleted(live):
     ):
         answer = await live.client.request(method, url + path, json=body, headers=live.headers)
         assert answer.is_success, answer.text
-        told += await follower.until("conversation.updated")
-    assert [one["status"] for one in told] == ["active", "archived", "deleted"]
-    assert {one["conversation_id"] for one in told} == {conversation_id}
+        found += await follower.until("conversation.updated")
+    assert [one["status"] for one in found] == ["active", "archived", "deleted"]
+    assert {one["conversation_id"] for one in found} == {conversation_id}
     follower.leave()
 
 
-async def test_a_deleted_run_is_told_of(live):
+async def test_a_deleted_run_sends_a_notification(live):
     run_id = await live.create()
     await live.complete(run_id)
     follower = await follow(live)
@@ -145,7 +145,7 @@ async def test_a_deleted_run_is_told_of(live):
     follower.leave()
 
 
-async def test_a_schedules_agent_run_tells_its_conversation_too(live):
+async def test_an_agent_run_of_a_schedule_notifies_its_conversation_too(live):
     target = {"kind": "agent", "id": "scribe"}
     body = {"name": "n", "target": target, "schedule": "0 3 * * *"}
     schedule = (await live.post("/projects/default/schedules", body))["schedule"]
@@ -155,14 +155,14 @@ async def test_a_schedules_agent_run_tells_its_conversation_too(live):
     first, second = await follower.until("run.created")
     assert (first["type"], second["run_id"]) == ("conversation.updated", made["run_id"])
     assert first["conversation_id"] == second["conversation_id"]
-    await live.post(path, {"idempotency_key": "k"})  # the same run: nothing to tell
+    await live.post(path, {"idempotency_key": "k"})  # the same run, which sends nothing
     run_id = await live.create()
     assert [one["run_id"] for one in await follower.until("run.created", run_id)] == [run_id]
     follower.leave()
 
 
 @pytest.mark.parametrize("named", ["header", "query"])
-async def test_one_that_comes_back_misses_nothing(live, named):
+async def test_a_reconnected_follower_misses_nothing(live, named):
     follower = await follow(live)
     first = await live.create()
     await follower.until("run.created")
@@ -171,16 +171,16 @@ async def test_one_that_comes_back_misses_nothing(live, named):
     await live.complete(first)
     path = PATH if named == "header" else f"{PATH}?after={follower.cursor}"
     again = await follow(live, follower.cursor if named == "header" else None, path)
-    told = [(one["type"], one["run_id"]) for one in await again.until("run.completed")]
-    assert told == [("run.created", second), ("run.completed", first)]
+    found = [(one["type"], one["run_id"]) for one in await again.until("run.completed")]
+    assert found == [("run.created", second), ("run.completed", first)]
     again.leave()
 
 
 @pytest.mark.parametrize("cursor", ["x", "7", "0123456789abcdef-0", "-", "x" * 5_000, "\xe9"])
-async def test_an_unknown_cursor_is_told_to_read_the_lists_again(live, cursor):
+async def test_an_unknown_cursor_gets_a_resync(live, cursor):
     follower = await follow(live, cursor.encode("latin-1").decode("latin-1"))
-    told = await follower.frame()
-    assert (told["type"], told["run_id"], told["conversation_id"], told["status"]) == (
+    found = await follower.frame()
+    assert (found["type"], found["run_id"], found["conversation_id"], found["status"]) == (
         "resync",
         None,
         None,
@@ -191,10 +191,10 @@ async def test_an_unknown_cursor_is_told_to_read_the_lists_again(live, cursor):
     follower.leave()
 
 
-async def test_a_project_tells_nothing_of_another(live):
+async def test_a_project_sends_nothing_of_another(live):
     await live.post("/projects", {"slug": "second"})
     second = (await live.client.get(f"{live.url}/projects/second", headers=live.headers)).status_code
-    assert second == 404  # its own key alone opens it
+    assert second == 404  # only its own key has access
     follower = await follow(
         live, path=f"/projects/{await project_id(live)}/notifications"
     )  # by id as by slug
@@ -214,22 +214,22 @@ async def test_no_update_of_a_run_comes_twice_within_the_interval(live):
         await live.post(f"/runs/{run_id}/resume", {"type": "event"})
     await live.complete(run_id)
     passed = loop.time() - began
-    told = [one["type"] for one in await follower.until("run.completed")]
-    assert (told[0], told[-1]) == ("run.created", "run.completed")
-    assert set(told[1:-1]) <= {"run.updated"}
-    assert len(told) - 2 <= passed / limits.change_interval_s + 1
+    found = [one["type"] for one in await follower.until("run.completed")]
+    assert (found[0], found[-1]) == ("run.created", "run.completed")
+    assert set(found[1:-1]) <= {"run.updated"}
+    assert len(found) - 2 <= passed / limits.change_interval_s + 1
     follower.leave()
 
 
 @pytest.mark.parametrize("size", [4_096, 16])
-async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resync(live, monkeypatch, size):
-    """It reconnects fifty times at random while two hundred runs come and go. The large ring holds them all, the
+async def test_a_reconnecting_follower_misses_no_creation_or_end_without_a_resync(live, monkeypatch, size):
+    """It reconnects fifty times at random during two hundred runs. The large buffer holds them all, the
     small one does not.
     """
     monkeypatch.setattr(limits, "changes_per_project_max", size)
-    seen, ids, heard, dice = [], [], [], random.Random(7)  # seen: (number in the ring, type, run_id)
+    seen, ids, heard, dice = [], [], [], random.Random(7)  # seen: (number in the buffer, type, run_id)
     follower = await follow(live)
-    notifier(live).listen(await project_id(live), heard.extend)  # number n of the ring is heard[n - 1]
+    notifier(live).listen(await project_id(live), heard.extend)  # number n of the buffer is heard[n - 1]
 
     async def work():
         for _ in range(20):
@@ -249,7 +249,7 @@ async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resy
         follower.leave()
         follower = await follow(live, follower.cursor)
         connections += 1
-    with suppress(TimeoutError):  # and what is left
+    with suppress(TimeoutError):  # and the remaining frames
         while True:
             async with asyncio.timeout(1):
                 seen.append(await follower.numbered())
@@ -278,7 +278,7 @@ async def test_a_restless_follower_misses_no_beginning_and_no_end_without_a_resy
         assert place.get(("run.updated", run_id), 0) < place.get(("run.completed", run_id), 1 << 30)
 
 
-async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_again(live, monkeypatch):
+async def test_a_follower_that_does_not_read_costs_little_and_gets_a_resync(live, monkeypatch):
     monkeypatch.setattr(limits, "changes_per_project_max", 64)
     monkeypatch.setattr(limits, "change_interval_s", 0.001)
     slow = socket.socket()
@@ -288,7 +288,7 @@ async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_ag
     await loop.sock_connect(slow, live.address())
     head = f"GET {PATH} HTTP/1.1\r\nHost: r\r\nAuthorization: {live.headers['Authorization']}\r\n"
     await loop.sock_sendall(slow, f"{head}Connection: close\r\n\r\n".encode())
-    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and does not read on for now
+    assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and reads nothing for now
     quick = await follow(live)
     ids = []
     announce, project = notifier(live).publish_changes, await project_id(live)
@@ -306,7 +306,7 @@ async def test_a_follower_that_does_not_read_is_no_burden_and_is_told_to_read_ag
     quick.leave()
 
 
-async def test_a_quiet_project_beats(live, monkeypatch):
+async def test_a_quiet_project_sends_heartbeats(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     follower = await follow(live)
     cursor = follower.cursor
@@ -324,35 +324,35 @@ async def test_a_shutdown_ends_the_stream_cleanly(live):
     async with asyncio.timeout(limits.shutdown_s):
         rest = await follower.reader.read()
         await live.task
-    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: an end, not a break
+    assert rest.endswith(b"0\r\n\r\n")  # the last chunk: a regular end
     follower.leave()
 
 
-async def test_the_sdk_follows_and_comes_back(live):
+async def test_the_sdk_follows_and_reconnects(live):
     key = live.headers["Authorization"].removeprefix("Bearer ")
     seen = []
     async with AsyncClient(live.url, key, project="default") as client:
         watching = client.notifications()
         first = asyncio.ensure_future(anext(watching))
         await live.until(lambda: live.main._server.server_state.connections)
-        while not first.done():  # the stream may not be open yet when the first run is made
+        while not first.done():  # the stream may not be open yet when the first run is created
             run_id = await live.create()
             await asyncio.wait([first], timeout=0.2)
-        told = await first
-        assert told.type == "run.created"
+        found = await first
+        assert found.type == "run.created"
         await watching.aclose()
         await live.complete(run_id)
-        async for each in client.notifications(after=told.cursor):
+        async for each in client.notifications(after=found.cursor):
             seen.append((each.type, each.run_id))
             if seen[-1] == ("run.completed", run_id):
                 break
     assert "resync" not in {kind for kind, _ in seen}
 
 
-# Who may
+# Authorization
 
 
-async def test_who_may_not_read_the_project_may_not_follow_it(driver):
+async def test_only_readers_of_a_project_may_follow_it(driver):
     await driver.refused(401, "UNAUTHENTICATED", "GET", "/projects/inventory/notifications", by=None)
     await driver.refused(403, "FORBIDDEN", "GET", "/projects/inventory/notifications", by="workers")
     for by in ("other", driver.token("eve")):
@@ -360,7 +360,7 @@ async def test_who_may_not_read_the_project_may_not_follow_it(driver):
     await driver.refused(404, "NOT_FOUND", "GET", "/projects/nothing/notifications")
 
 
-async def test_a_token_that_is_bound_to_a_run_follows_no_project(driver):
+async def test_a_token_of_one_run_cannot_follow_a_project(driver):
     run = await driver.create()
     await driver.member("ada", role="admin")
     bound = driver.token("ada", runId=run["run_id"])

@@ -1,4 +1,4 @@
-"""`/openapi.json` is valid, whole and true."""
+"""`/openapi.json` is valid, complete and correct."""
 
 import json
 import re
@@ -20,39 +20,39 @@ from runstead.http.openapi.names import name_shapes
 
 
 @pytest.fixture(scope="module")
-def told():
+def openapi():
     return json.loads(json.dumps(document(operations())))
 
 
 @pytest.fixture(scope="module")
-def schemas(told):
-    return told["components"]["schemas"]
+def schemas(openapi):
+    return openapi["components"]["schemas"]
 
 
-async def test_the_document_is_served_to_anybody(driver, told):
-    assert await driver.get("/openapi.json", by=None) == told
+async def test_the_document_needs_no_credential(driver, openapi):
+    assert await driver.get("/openapi.json", by=None) == openapi
 
 
-def test_the_document_is_valid(told):
-    assert told["openapi"] == "3.1.0"
-    assert list(OpenAPIV31SpecValidator(told).iter_errors()) == []
+def test_the_document_is_valid(openapi):
+    assert openapi["openapi"] == "3.1.0"
+    assert list(OpenAPIV31SpecValidator(openapi).iter_errors()) == []
 
 
-def test_it_covers_exactly_the_routes_that_are_served(driver, told):
+def test_it_covers_exactly_the_routes_that_are_served(driver, openapi):
     endpoints = driver.http_app.router.endpoints
     served = {(endpoint.path, method) for endpoint in endpoints for method in endpoint.methods}
-    assert served == {(path, method.upper()) for path, found in told["paths"].items() for method in found}
+    assert served == {(path, method.upper()) for path, found in openapi["paths"].items() for method in found}
 
 
-def test_every_operation_says_what_it_does_under_a_name_of_its_own(told):
-    found = [operation for path in told["paths"].values() for operation in path.values()]
+def test_every_operation_has_a_summary_and_a_unique_id(openapi):
+    found = [operation for path in openapi["paths"].values() for operation in path.values()]
     assert len({operation["operationId"] for operation in found}) == len(found)
     assert all(operation["summary"].endswith(".") for operation in found)
 
 
 @pytest.mark.parametrize("operation", operations(), ids=lambda o: f"{o.method} {o.path}")
-def test_every_operation_tells_its_codes_and_no_others(told, operation):
-    responses = told["paths"][operation.path][operation.method.lower()]["responses"]
+def test_every_operation_documents_exactly_its_codes(openapi, operation):
+    responses = openapi["paths"][operation.path][operation.method.lower()]["responses"]
     shown = {}
     for status, response in responses.items():
         if status == "304":
@@ -64,7 +64,7 @@ def test_every_operation_tells_its_codes_and_no_others(told, operation):
     assert str(operation.status) in responses
 
 
-def test_what_a_creation_takes_is_told_kind_by_kind(schemas):
+def test_the_body_of_a_creation_is_described_per_kind(schemas):
     kinds = schemas["CreateRun"]["discriminator"]["mapping"]
     assert [one["$ref"] for one in schemas["CreateRun"]["oneOf"]] == list(kinds.values())
     assert set(kinds) == {"agent", "task", "eval", "workflow"}
@@ -90,8 +90,8 @@ TARGETS = [
 
 
 @pytest.mark.parametrize(("members", "fits"), TARGETS)
-async def test_the_schema_of_a_creation_takes_what_the_server_takes(driver, told, members, fits):
-    schema = {"$ref": "#/components/schemas/CreateRun", "components": told["components"]}
+async def test_the_schema_of_a_creation_accepts_what_the_server_accepts(driver, openapi, members, fits):
+    schema = {"$ref": "#/components/schemas/CreateRun", "components": openapi["components"]}
     body = driver.task(request=members)
     assert Draft202012Validator(schema).is_valid(body) is fits
     assert (await driver.send("POST", "/runs", body)).status_code == (202 if fits else 400)
@@ -133,17 +133,17 @@ BODIES = [
 
 
 @pytest.mark.parametrize(("name", "body", "fits"), BODIES)
-def test_which_members_go_together_is_told(told, name, body, fits):
+def test_rules_between_members_are_described(openapi, name, body, fits):
     if name == "CreateRun":
         body = {**body, "owner": {"kind": "project", "id": str(UUID(int=1))}}
     if name == "RegisterPushService":
         urls = {"base_url": "https://a.example", "invoke_url": "https://a.example/b?c"}
         body = {"service_name": "a", "service_key": "k", **urls, **body}
-    schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
+    schema = {"$ref": f"#/components/schemas/{name}", "components": openapi["components"]}
     assert Draft202012Validator(schema).is_valid(body) is fits
 
 
-def test_a_shape_that_stands_in_several_places_has_one_name(schemas):
+def test_a_repeated_schema_has_one_name(schemas):
     run = schemas["RunView"]["properties"]
     body = schemas["CreateTaskRun"]["properties"]
     assert run["labels"] == {"$ref": "#/components/schemas/Labels"} == body["labels"]["anyOf"][0]
@@ -157,7 +157,7 @@ def test_a_shape_that_stands_in_several_places_has_one_name(schemas):
     assert kind == {"allOf": [{"$ref": "#/components/schemas/ConversationType"}], "default": "chat"}
 
 
-def test_limits_and_choices_are_told(schemas, told):
+def test_limits_and_choices_are_described(schemas, openapi):
     run_id, _ = schemas["CreateTaskRun"]["properties"]["public_id"]["anyOf"]
     assert (run_id["minLength"], run_id["maxLength"]) == (1, limits.run_id_chars_max)
     events = schemas["AppendEvents"]["properties"]["events"]
@@ -165,12 +165,12 @@ def test_limits_and_choices_are_told(schemas, told):
     assert schemas["TerminalStatus"]["enum"] == ["cancelled", "completed", "failed"]
     lease = schemas["ClaimRuns"]["properties"]["lease_duration_seconds"]
     assert (lease["minimum"], lease["maximum"]) == (limits.lease_s_min, limits.lease_s_max)
-    parameters = told["paths"]["/runs/{run_id}/events"]["get"]["parameters"]
+    parameters = openapi["paths"]["/runs/{run_id}/events"]["get"]["parameters"]
     limit = next(one["schema"] for one in parameters if one["name"] == "limit")
     assert (limit["minimum"], limit["maximum"], limit["default"]) == (1, 500, 100)
 
 
-def test_values_that_are_passed_through_have_their_true_types(schemas):
+def test_raw_values_have_their_types(schemas):
     run = schemas["RunView"]["properties"]
     assert run["artifacts"]["type"] == "array"
     nothing, an_object = {"type": "null"}, {"$ref": "#/components/schemas/JsonObject"}
@@ -183,21 +183,21 @@ def test_values_that_are_passed_through_have_their_true_types(schemas):
     assert schemas["EventView"]["properties"]["payload"] == an_object
 
 
-def test_what_may_be_null_has_a_name_too(schemas):
+def test_nullable_schemas_have_names_too(schemas):
     members = schemas["AgentRequest"]["properties"]
     kind = {"$ref": "#/components/schemas/AgentRequestSourceTargetKind"}
     assert members["source_target_kind"]["anyOf"] == [kind, {"type": "null"}]
     assert "release" in schemas["AgentRequestSourceTargetKind"]["enum"]
 
 
-def test_a_choice_says_its_type():
+def test_a_choice_has_a_type():
     found = {"properties": {"a": {"enum": [True]}, "b": {"enum": ["x", "y"]}, "c": {"enum": [1, 2]}}}
     name_shapes({"components": {"schemas": {"Found": found}}, "paths": {}})
     assert [one["type"] for one in found["properties"].values()] == ["boolean", "string", "integer"]
 
 
-def test_a_stream_is_told_event_by_event(told):
-    answer = told["paths"]["/runs/{run_id}/stream"]["get"]["responses"]["200"]
+def test_a_stream_is_described_per_event(openapi):
+    answer = openapi["paths"]["/runs/{run_id}/stream"]["get"]["responses"]["200"]
     schema = Draft202012Validator(answer["content"]["text/event-stream"]["schema"])
     assert schema.is_valid({"id": "1", "event": "Custom", "data": "{}"})
     assert not schema.is_valid({"id": "", "event": "Custom", "data": "{}"})
@@ -209,9 +209,9 @@ def test_a_stream_is_told_event_by_event(told):
     ("header", "fits"),
     [("*", True), ('"1.2.3"', True), ('W/"a", "b"', True), ("1.2.3", False), ('"a" "b"', False), ("", False)],
 )
-def test_what_an_if_match_holds_is_told(told, header, fits):
+def test_the_format_of_if_match_is_described(openapi, header, fits):
     [if_match] = [
-        one for one in told["paths"]["/runs/{run_id}"]["patch"]["parameters"] if one["name"] == "If-Match"
+        one for one in openapi["paths"]["/runs/{run_id}"]["patch"]["parameters"] if one["name"] == "If-Match"
     ]
     assert if_match["required"] is True
     assert Draft202012Validator(if_match["schema"]).is_valid(header) is fits
@@ -224,9 +224,9 @@ def test_every_body_has_an_example(operation):
     assert operation.body.__name__ in EXAMPLES
 
 
-def test_a_route_that_stores_nothing_takes_no_idempotency_key(told):
+def test_a_route_that_stores_nothing_has_no_idempotency_key(openapi):
     def takes_one(path):
-        operation = told["paths"][path]["post"]
+        operation = openapi["paths"][path]["post"]
         headers = next(iter(operation["responses"].values())).get("headers", {})
         named = "Idempotency-Key" in {one["name"] for one in operation["parameters"]}
         assert named is ("Idempotent-Replayed" in headers)
@@ -236,17 +236,17 @@ def test_a_route_that_stores_nothing_takes_no_idempotency_key(told):
     assert not takes_one("/runs/{run_id}/children/{child_run_id}/event-writer-token")
 
 
-def linked(told):
-    """(operation, link) of every link."""
-    for path in told["paths"].values():
+def linked(openapi):
+    """Yield (operation, link) of every link."""
+    for path in openapi["paths"].values():
         for operation in path.values():
             for response in operation["responses"].values():
                 for link in response.get("links", {}).values():
                     yield operation["operationId"], link
 
 
-def test_a_creation_leads_to_what_can_be_done_with_the_run(told):
-    links = {(source, link["operationId"]): link["parameters"] for source, link in linked(told)}
+def test_a_creation_links_to_the_operations_on_the_run(openapi):
+    links = {(source, link["operationId"]): link["parameters"] for source, link in linked(openapi)}
     assert links["create_run", "get_run"] == {"run_id": "$response.body#/run/run_id"}
     assert links["claim_runs", "complete_run"] == {
         "run_id": "$response.body#/run/run_id",
@@ -273,19 +273,19 @@ def test_a_creation_leads_to_what_can_be_done_with_the_run(told):
     assert "complete_run" not in {source for source, _ in links}, "it makes nothing"
 
 
-def test_every_link_says_all_that_a_path_needs(told):
+def test_every_link_has_all_path_parameters(openapi):
     needed = {
         operation["operationId"]: {p["name"] for p in operation["parameters"] if p["in"] == "path"}
-        for path in told["paths"].values()
+        for path in openapi["paths"].values()
         for operation in path.values()
     }
-    for _, link in linked(told):
+    for _, link in linked(openapi):
         assert {name for name in link["parameters"] if "." not in name} == needed[link["operationId"]]
 
 
-async def test_a_run_in_every_state_is_as_its_schema_says(api, told):
+async def test_a_run_in_every_state_matches_its_schema(api, openapi):
     def check(name, value):
-        schema = {"$ref": f"#/components/schemas/{name}", "components": told["components"]}
+        schema = {"$ref": f"#/components/schemas/{name}", "components": openapi["components"]}
         Draft202012Validator(schema).validate(value)
 
     taken, worker = await api.claimed(input=[1], config={"a": 1})
@@ -313,8 +313,8 @@ EXAMPLES_OF = [(shape, name, body) for shape, found in EXAMPLES.items() for name
 
 
 @pytest.mark.parametrize(("shape", "name", "body"), EXAMPLES_OF, ids=lambda part: str(part)[:20])
-def test_an_example_is_what_the_server_takes(told, shape, name, body):
-    schema = {"$ref": f"#/components/schemas/{shape}", "components": told["components"]}
+def test_an_example_is_accepted_by_the_server(openapi, shape, name, body):
+    schema = {"$ref": f"#/components/schemas/{shape}", "components": openapi["components"]}
     Draft202012Validator(schema).validate(body)
     [decoded] = {operation.body for operation in operations() if operation.body.__name__ == shape}
     read = decode_body(json.dumps(body).encode(), decoded)
@@ -322,6 +322,6 @@ def test_an_example_is_what_the_server_takes(told, shape, name, body):
         assert new_run(read).kind == name
 
 
-def test_an_example_stands_with_its_route(told):
-    body = told["paths"]["/runs/{run_id}/complete"]["post"]["requestBody"]["content"]["application/json"]
+def test_an_example_is_shown_with_its_route(openapi):
+    body = openapi["paths"]["/runs/{run_id}/complete"]["post"]["requestBody"]["content"]["application/json"]
     assert body["examples"]["completed"] == {"value": EXAMPLES["CompleteRun"]["completed"]}

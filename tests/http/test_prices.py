@@ -1,4 +1,4 @@
-"""Prices and a project's usage, as callers see them."""
+"""Prices and usage of a project over HTTP."""
 
 import pytest
 
@@ -47,12 +47,12 @@ async def test_only_admins_change_prices(api):
     [{"input": -1}, {"output": None}, {"input": 1.5}, {"cached": limits.price_max + 1}, {"model": ""}],
     ids=str,
 )
-async def test_a_price_that_is_none_is_refused(api, wrong):
-    told = await api.refused(400, "INVALID_REQUEST", "PUT", PATH, PRICE | wrong, by="admin")
-    assert told["errors"][0]["path"] == f"$.{next(iter(wrong))}"
+async def test_a_malformed_price_is_refused(api, wrong):
+    problem = await api.refused(400, "INVALID_REQUEST", "PUT", PATH, PRICE | wrong, by="admin")
+    assert problem["errors"][0]["path"] == f"$.{next(iter(wrong))}"
 
 
-async def test_a_project_with_many_prices_gets_no_more(api, monkeypatch):
+async def test_a_project_has_a_limit_of_prices(api, monkeypatch):
     monkeypatch.setattr(limits, "prices_per_project_max", 1)
     await put(api)
     await api.refused(409, "PRICE_LIMIT_REACHED", "PUT", PATH, PRICE | {"model": "n"}, by="admin")
@@ -69,7 +69,7 @@ async def test_a_projects_usage_and_its_cost(api, used):
     assert (found["by"], found["runs_looked_at"], found["truncated"]) == ("target", 1, False)
 
 
-async def test_what_has_no_price_is_told(api, used):
+async def test_usage_without_a_price_is_counted(api, used):
     found = await api.get("/projects/inventory/usage?since=2026-01-01T00:00:00Z")
     assert (found["total"]["cost_micros"], found["total"]["unpriced_runs"]) == (0, 1)
     assert found["groups"][0]["models"][0]["cost_micros"] is None
@@ -78,5 +78,5 @@ async def test_what_has_no_price_is_told(api, used):
 @pytest.mark.parametrize(
     "query", ["by=colour", "since=yesterday", "since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z"]
 )
-async def test_a_report_that_cannot_be_is_refused(api, query):
+async def test_an_invalid_report_is_refused(api, query):
     await api.refused(400, "INVALID_REQUEST", "GET", f"/projects/inventory/usage?{query}")

@@ -1,4 +1,4 @@
-"""Refusals: one shape, one sentence, the right headers."""
+"""Errors: one format, one message, the right headers."""
 
 import httpx2
 import pytest
@@ -7,12 +7,12 @@ from runstead.core.errors import CODES, Error
 from runstead.http.framework.app import operations
 from runstead.http.framework.problems import STATUS
 
-#: What is refused before there is a request that could be an operation's.
+#: Codes of errors before a request reaches an operation.
 BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
 BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
 
 
-def test_every_code_has_a_status_that_the_contract_knows():
+def test_every_code_has_a_status_of_the_contract():
     assert set(STATUS) == set(CODES)
     known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
     assert {STATUS[code] for code in CODES.keys() - BEFORE} <= known
@@ -27,34 +27,34 @@ def test_every_code_is_documented_by_some_operation():
 
 
 async def test_a_problem_has_its_members_and_no_others(driver):
-    response = await driver.send("GET", "/runs/nobody")
+    response = await driver.send("GET", "/runs/unknown")
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
         "status": 404,
         "detail": "Run not found",
-        "instance": "/runs/nobody",
+        "instance": "/runs/unknown",
         "error": "Run not found",
         "code": "NOT_FOUND",
     }
 
 
-async def test_an_invalid_body_says_where_and_why(driver):
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
-    assert told["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
-    assert told["detail"] == "Invalid enum value 'job' at $.kind"
+async def test_the_error_of_an_invalid_body_names_path_and_reason(driver):
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
+    assert problem["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
+    assert problem["detail"] == "Invalid enum value 'job' at $.kind"
     body = driver.task(request={"timeout_seconds": 1.5})
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert told["errors"] == [
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert problem["errors"] == [
         {"path": "$.request.timeout_seconds", "message": "Expected int | null, got float"}
     ]
 
 
-async def test_without_a_credential_the_answer_says_how_to_send_one(driver):
+async def test_without_a_credential_the_answer_explains_how_to_send_one(driver):
     response = await driver.send("GET", "/runs", by=None)
-    told = driver.problem(response, 401, "UNAUTHENTICATED")
+    problem = driver.problem(response, 401, "UNAUTHENTICATED")
     assert response.headers["www-authenticate"] == "Bearer"
-    assert "X-API-Key" in told["detail"]
+    assert "X-API-Key" in problem["detail"]
     for headers in (
         {"Authorization": "Basic YTpi"},
         {"X-API-Key": "nonsense"},
@@ -64,25 +64,25 @@ async def test_without_a_credential_the_answer_says_how_to_send_one(driver):
         driver.problem(response, 401, "UNAUTHENTICATED")
 
 
-async def test_every_closed_operation_wants_a_credential(driver):
+async def test_every_protected_operation_needs_a_credential(driver):
     for operation in operations():
         path = operation.path.replace("{", "").replace("}", "")
         response = await driver.send(operation.method, path, by=None)
         assert (response.status_code == 401) != operation.open, path
 
 
-async def test_an_api_key_comes_in_either_header(driver):
+async def test_an_api_key_is_sent_in_either_header(driver):
     headers = {"X-API-Key": driver.keys["read"]}
     assert (await driver.send("GET", "/runs", by=None, headers=headers)).status_code == 200
 
 
-async def test_a_path_that_is_none_is_not_found(driver):
+async def test_an_unknown_path_is_not_found(driver):
     for path in ("/", "/nowhere", "/runs/a/b/c", "//runs"):
-        told = await driver.refused(404, "NOT_FOUND", "GET", path)
-        assert told["detail"] == "There is no such path: see /docs"
+        problem = await driver.refused(404, "NOT_FOUND", "GET", path)
+        assert problem["detail"] == "The path does not exist: see /docs"
 
 
-async def test_a_slash_at_the_end_is_never_redirected(driver):
+async def test_a_trailing_slash_is_never_redirected(driver):
     for method, path in (
         ("GET", "/runs/"),
         ("POST", "/runs/"),
@@ -94,7 +94,7 @@ async def test_a_slash_at_the_end_is_never_redirected(driver):
         assert "location" not in response.headers
 
 
-async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(driver):
+async def test_a_wrong_method_is_refused_with_the_allowed_ones(driver):
     response = await driver.send("PUT", "/runs", {})
     driver.problem(response, 405, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == "GET, POST"
@@ -102,7 +102,7 @@ async def test_a_method_that_a_path_has_not_is_told_with_those_it_has(driver):
         assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 
 
-async def test_a_bodiless_call_with_the_json_content_type_is_no_error(driver):
+async def test_an_empty_body_with_the_json_content_type_is_accepted(driver):
     run_id = (await driver.create())["run_id"]
     for method, path in (("GET", f"/runs/{run_id}"), ("GET", "/runs"), ("POST", f"/runs/{run_id}/cancel")):
         response = await driver.send(method, path)
@@ -119,7 +119,7 @@ async def test_answers_are_json_and_never_empty(driver):
 
 
 @pytest.mark.parametrize("code", ["STORE_BUSY", "STORE_UNAVAILABLE"])
-async def test_a_store_in_trouble_answers_503_with_retry_after(driver, code):
+async def test_a_failing_store_answers_503_with_retry_after(driver, code):
     async def trouble(*_, **__):
         raise Error(code, "Not now", retry_after_s=2)
 
@@ -129,7 +129,7 @@ async def test_a_store_in_trouble_answers_503_with_retry_after(driver, code):
     assert response.headers["retry-after"] == "2"
 
 
-async def test_what_nobody_expected_is_logged_and_not_shown(driver):
+async def test_an_unexpected_error_is_logged_and_not_shown(driver):
     async def broken(*_, **__):
         raise ZeroDivisionError("a secret of the house")
 
@@ -139,7 +139,7 @@ async def test_what_nobody_expected_is_logged_and_not_shown(driver):
     assert "secret" not in response.text
 
 
-async def test_a_caller_that_hangs_up_before_its_body_came_gets_no_answer(driver):
+async def test_a_caller_that_disconnects_before_its_body_gets_no_answer(driver):
     sent = []
 
     async def receive():

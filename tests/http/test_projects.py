@@ -1,4 +1,4 @@
-"""Projects, their keys and their members."""
+"""Projects, their API keys and their members."""
 
 import pytest
 
@@ -20,7 +20,7 @@ async def test_an_admin_key_creates_a_project_and_gets_its_first_key(api):
     await api.refused(404, "NOT_FOUND", "GET", f"/projects/{made['id']}", by="admin")
 
 
-async def test_a_user_becomes_the_admin_of_what_they_create(api):
+async def test_a_user_becomes_the_admin_of_a_created_project(api):
     ada = api.token("ada")
     made = await api.post("/projects", {"slug": "adas"}, 201, by=ada)
     assert (made["name"], made["api_key"]) == ("adas", None)
@@ -28,19 +28,19 @@ async def test_a_user_becomes_the_admin_of_what_they_create(api):
     assert [(member["user_id"], member["role"]) for member in members] == [("ada", "admin")]
 
 
-async def test_who_is_no_admin_creates_no_project(api):
+async def test_only_admins_create_projects(api):
     _, worker = await api.worker()
     for by in ("read", "write", "workers", "default", worker):
         await api.refused(403, "FORBIDDEN", "POST", "/projects", {"slug": "third"}, by=by)
 
 
-async def test_a_slug_is_taken_once(api):
+async def test_a_slug_is_unique(api):
     for slug in ("inventory", "elsewhere"):
         await api.refused(409, "PROJECT_SLUG_TAKEN", "POST", "/projects", {"slug": slug}, by="admin")
 
 
 @pytest.mark.parametrize("slug", ["", "A", "a b", "-a", "a-", "a_b", "a\n", "é", "a/b", "x" * 64, None, 7])
-async def test_what_is_no_slug_is_refused(driver, slug):
+async def test_malformed_slugs_are_refused(driver, slug):
     await driver.refused(400, "INVALID_REQUEST", "POST", "/projects", {"slug": slug}, by="admin")
 
 
@@ -62,7 +62,7 @@ async def test_the_callers_projects_are_listed(api):
     assert await slugs(api.token("eve")) == []
 
 
-async def test_a_key_is_shown_once_and_kept_as_a_hash(api):
+async def test_a_key_is_shown_once_and_stored_as_a_hash(api):
     body = {"name": "CI", "scopes": ["runs:read", "workers"], "expires_at": "2026-03-21T00:00:00Z"}
     made = await api.post(f"/projects/{api.project.id}/api-keys", body, 201, by="admin")
     key = made["key"]
@@ -81,12 +81,12 @@ async def test_a_key_is_shown_once_and_kept_as_a_hash(api):
     await api.refused(401, "UNAUTHENTICATED", "GET", "/runs", by=key)
 
 
-async def test_a_key_may_do_everything_but_administer_unless_told_otherwise(api):
+async def test_a_key_has_all_scopes_but_admin_by_default(api):
     made = await api.post("/projects/inventory/api-keys", {}, 201, by="admin")
     assert made["scopes"] == ["runs:read", "runs:write", "workers"]
 
 
-async def test_a_revoked_key_opens_nothing_at_once(api):
+async def test_a_revoked_key_is_refused_at_once(api):
     keys = f"/projects/{api.project.id}/api-keys"
     made = await api.post(keys, {}, 201, by="admin")
     await api.get("/runs", by=made["key"])
@@ -96,10 +96,10 @@ async def test_a_revoked_key_opens_nothing_at_once(api):
     await api.refused(401, "UNAUTHENTICATED", "GET", "/runs", by=made["key"])
     again = await api.send("DELETE", f"{keys}/{made['id']}", by="admin")
     assert again.json() == response.json()
-    await api.refused(404, "NOT_FOUND", "DELETE", f"{keys}/nobody", by="admin")
+    await api.refused(404, "NOT_FOUND", "DELETE", f"{keys}/unknown", by="admin")
 
 
-async def test_the_last_use_of_a_key_is_told(api):
+async def test_the_last_use_of_a_key_is_shown(api):
     await api.get("/runs", by="read")
     await api.authenticator.flush()
     keys = (await api.get("/projects/inventory/api-keys", by="admin"))["data"]
@@ -120,13 +120,13 @@ BAD_KEYS = [
 
 
 @pytest.mark.parametrize("body", BAD_KEYS, ids=range(len(BAD_KEYS)))
-async def test_what_is_no_key_is_refused(driver, body):
+async def test_malformed_keys_are_refused(driver, body):
     path = f"/projects/{driver.project.id}/api-keys"
     await driver.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
     assert await driver.nothing_stored()
 
 
-async def test_members_come_change_and_go(api):
+async def test_members_are_added_changed_and_removed(api):
     members = f"/projects/{api.project.id}/members"
     eve = api.token("eve")
     await api.refused(404, "NOT_FOUND", "GET", "/projects/inventory", by=eve)
@@ -147,7 +147,7 @@ async def test_members_come_change_and_go(api):
     await api.refused(404, "NOT_FOUND", "DELETE", f"{members}/eve", by="admin")
 
 
-async def test_the_last_admin_stays(api):
+async def test_the_last_admin_cannot_be_removed(api):
     made = await api.post("/projects", {"slug": "adas"}, 201, by=api.token("ada"))
     members, ada = f"/projects/{made['id']}/members", api.token("ada", jti="2")
     body = {"user_id": "ada", "role": "viewer"}
@@ -160,7 +160,7 @@ async def test_the_last_admin_stays(api):
 @pytest.mark.parametrize(
     "body", [{}, {"user_id": ""}, {"user_id": "a\nb"}, {"user_id": "eve", "role": "king"}]
 )
-async def test_what_is_no_member_is_refused(driver, body):
+async def test_malformed_members_are_refused(driver, body):
     path = f"/projects/{driver.project.id}/members"
     await driver.refused(400, "INVALID_REQUEST", "POST", path, body, by="admin")
     assert await driver.nothing_stored()
@@ -176,6 +176,6 @@ ADMIN = [
 
 
 @pytest.mark.parametrize(("method", "place", "body"), ADMIN, ids=range(len(ADMIN)))
-async def test_only_an_admin_administers(api, method, place, body):
+async def test_only_admins_administer(api, method, place, body):
     for by in ("read", "default", await api.member("ada")):
         await api.refused(403, "FORBIDDEN", method, f"/projects/inventory/{place}", body, by=by)

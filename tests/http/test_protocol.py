@@ -1,4 +1,4 @@
-"""The protocol itself: what is read and for how long, who hears an answer, and in which order."""
+"""The HTTP protocol: limits and deadlines of reading, and the order of answers."""
 
 import asyncio
 
@@ -20,13 +20,15 @@ def wires(driver):
 
 
 @pytest.fixture
-def auth(driver):
+async def auth(driver):
+    """A credential that the server has verified: no read of the store comes before the body."""
+    assert (await driver.get("/projects", by="admin"))["data"]
     return {"authorization": f"Bearer {driver.keys['admin']}"}
 
 
 def later(wires, seconds):
-    """What the look at that time brings about."""
-    wires.connections.look(asyncio.get_running_loop().time() + seconds)
+    """Enforce deadlines as if so many seconds had passed."""
+    wires.connections.enforce(asyncio.get_running_loop().time() + seconds)
 
 
 def chunk(data):
@@ -37,14 +39,14 @@ def chunk(data):
 
 
 def with_header_of(size):
-    """A good request whose header, as it is counted, has so many bytes."""
+    """Return a valid request whose header has this number of bytes."""
     head = b"GET /healthz HTTP/1.1\r\nhost: runstead.test\r\nx: "
     counted = len("/healthz") + len("host") + len("runstead.test") + 4 + len("x") + 4
     return head + b"a" * (size - counted) + b"\r\n\r\n"
 
 
 @pytest.mark.parametrize("read", [limits.header_bytes_max * 4, 1_000])
-async def test_a_header_is_taken_up_to_its_bound_and_refused_above_it(wires, read):
+async def test_a_header_is_accepted_up_to_its_bound_and_refused_above_it(wires, read):
     for size, status in ((limits.header_bytes_max - 100, 200), (limits.header_bytes_max + 100, 431)):
         protocol, raw = wires.open(), with_header_of(size)
         for start in range(0, len(raw), read):
@@ -58,7 +60,7 @@ async def test_a_header_is_taken_up_to_its_bound_and_refused_above_it(wires, rea
     [b"a" * 1_000, b"x: y\r\n" * 100, b"\r\n" * 500],
     ids=["one header", "many headers", "line breaks"],
 )
-async def test_a_header_without_end_is_refused_once_it_is_too_large(wires, endless):
+async def test_an_endless_header_is_refused_when_it_is_too_large(wires, endless):
     protocol = wires.open()
     protocol.data_received(b"" if endless[:1] == b"\r" else b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ")
     pieces = 0
@@ -69,13 +71,13 @@ async def test_a_header_without_end_is_refused_once_it_is_too_large(wires, endle
     assert answers(protocol) == [431]
     assert b"HEADERS_TOO_LARGE" in sent(protocol)
     assert protocol.transport.ended
-    protocol.data_received(endless * 100)  # thrown away
+    protocol.data_received(endless * 100)  # discarded
     assert answers(protocol) == [431]
     later(wires, limits.refused_s_max + 1)
     assert protocol.transport.aborted
 
 
-async def test_a_large_header_behind_a_body_in_one_read_is_refused_as_well(wires, auth):
+async def test_a_large_header_after_a_body_in_one_read_is_refused_too(wires, auth):
     body = b'{"a": "' + b"b" * 40_000 + b'"}'
     first = request("POST", "/runs", body, **auth)
     protocol = wires.open()
@@ -89,7 +91,7 @@ async def test_a_large_header_behind_a_body_in_one_read_is_refused_as_well(wires
     assert answers(protocol) == [400, 200]
 
 
-async def test_a_long_url_is_refused_while_it_comes(wires):
+async def test_a_long_url_is_refused_while_it_arrives(wires):
     fits = await wires.ask(request("GET", "/healthz?" + "a" * (limits.url_bytes_max - 100)))
     assert status_of(fits) == 200
     protocol = wires.open()
@@ -100,7 +102,7 @@ async def test_a_long_url_is_refused_while_it_comes(wires):
     assert b"URL_TOO_LONG" in sent(protocol)
 
 
-async def test_what_is_no_http_is_refused_as_ever(wires):
+async def test_data_that_is_not_http_is_refused(wires):
     answer = await wires.ask(b"SSH-2.0-OpenSSH_9.2\r\n")
     assert status_of(answer) == 400
     assert body_of(answer) == b"Invalid HTTP request received."
@@ -109,7 +111,7 @@ async def test_what_is_no_http_is_refused_as_ever(wires):
 # Deadlines
 
 
-async def test_a_silent_connection_is_closed_without_a_word(wires):
+async def test_a_silent_connection_is_closed_without_an_answer(wires):
     protocol = wires.open()
     later(wires, limits.header_s_max - 1)
     assert not protocol.transport.closing
@@ -118,7 +120,7 @@ async def test_a_silent_connection_is_closed_without_a_word(wires):
     assert sent(protocol) == b""
 
 
-async def test_a_header_that_drips_in_gets_no_more_time_than_one_that_stops(wires):
+async def test_a_slow_header_gets_no_more_time_than_one_that_stops(wires):
     protocol = wires.open()
     for byte in HEALTH[:-1]:
         protocol.data_received(bytes([byte]))
@@ -140,7 +142,7 @@ async def test_a_connection_may_be_idle_between_requests_for_longer(wires):
 @pytest.mark.parametrize(
     "framing", ["content-length: 60000", "transfer-encoding: chunked", "content-length: 6000000"]
 )
-async def test_a_body_that_stops_is_refused_and_does_nothing(driver, wires, framing):
+async def test_a_body_that_stops_arriving_is_refused_and_has_no_effect(driver, wires, framing):
     protocol = wires.open()
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {driver.keys['default']}\r\n{framing}\r\n\r\n"
     protocol.data_received(head.encode())
@@ -152,7 +154,7 @@ async def test_a_body_that_stops_is_refused_and_does_nothing(driver, wires, fram
     assert await driver.nothing_stored()
 
 
-async def test_a_body_that_grows_fast_enough_has_the_time_that_it_needs(driver, wires, auth):
+async def test_a_body_that_arrives_fast_enough_has_no_deadline(driver, wires, auth):
     protocol = wires.open()
     size = limits.body_bytes_per_s_min * int(limits.body_s_max) * 5
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ncontent-length: {size}\r\n\r\n"
@@ -170,7 +172,7 @@ async def test_a_body_that_grows_fast_enough_has_the_time_that_it_needs(driver, 
     await wires.settle()
 
 
-async def test_a_body_that_the_server_does_not_take_is_not_late(wires, auth):
+async def test_a_body_that_the_server_does_not_read_is_not_late(wires, auth):
     protocol = wires.open()
     protocol.flow.pause_reading()
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ncontent-length: 9\r\n\r\n"
@@ -182,7 +184,7 @@ async def test_a_body_that_the_server_does_not_take_is_not_late(wires, auth):
     assert answers(protocol) == [400]
 
 
-async def test_an_answer_is_waited_for_without_a_deadline(driver, wires, auth):
+async def test_an_answer_has_no_deadline(driver, wires, auth):
     worker, _ = await driver.worker()
     protocol = wires.open()
     protocol.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
@@ -220,7 +222,7 @@ async def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(driver, wire
     ("path", "most"),
     [("/triggers/t", limits.trigger_body_bytes_max), ("/runs", limits.body_bytes_max)],
 )
-async def test_a_body_whose_length_is_too_large_is_refused_unread(wires, auth, path, most):
+async def test_a_body_with_a_large_content_length_is_refused_unread(wires, auth, path, most):
     for length, status in ((most, None), (most + 1, 413)):
         protocol = wires.open()
         head = f"POST {path} HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ncontent-length: {length}\r\n\r\n"
@@ -234,7 +236,7 @@ async def test_a_body_whose_length_is_too_large_is_refused_unread(wires, auth, p
 @pytest.mark.parametrize(
     "endless", [b"1;" + b"x" * 1_000, b"0\r\nx: " + b"y" * 1_000], ids=["extension", "trailer"]
 )
-async def test_what_a_body_carries_beside_its_bytes_has_a_bound_too(wires, auth, endless):
+async def test_chunk_extensions_and_trailers_are_bounded(wires, auth, endless):
     protocol = wires.open()
     head = f"POST /runs HTTP/1.1\r\nhost: a\r\nauthorization: {auth['authorization']}\r\ntransfer-encoding: chunked\r\n\r\n"
     protocol.data_received(head.encode() + endless)
@@ -247,13 +249,13 @@ async def test_what_a_body_carries_beside_its_bytes_has_a_bound_too(wires, auth,
     await wires.settle()
 
 
-async def test_a_trailer_is_no_header(driver, wires):
+async def test_a_trailer_is_not_a_header(driver, wires):
     trailer = f"0\r\nauthorization: Bearer {driver.keys['admin']}\r\n\r\n"
     head = b"POST /runs HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
     assert status_of(await wires.ask(head + chunk(b"{}") + trailer.encode())) == 401
 
 
-async def test_who_expects_to_be_told_to_go_on_is_told(driver, wires, auth):
+async def test_expect_100_continue_is_answered(driver, wires, auth):
     protocol = wires.open()
     protocol.data_received(request("POST", "/runs", b"{}", expect="100-continue", **auth)[:-2])
     await driver.until(lambda: sent(protocol) == b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -265,7 +267,7 @@ async def test_who_expects_to_be_told_to_go_on_is_told(driver, wires, auth):
 # The order of answers
 
 
-async def test_requests_that_come_together_are_answered_in_their_order(wires, auth):
+async def test_pipelined_requests_are_answered_in_order(wires, auth):
     protocol = wires.open()
     kinds = [
         request("GET", "/runs", **auth),
@@ -287,7 +289,7 @@ async def test_a_plain_answer_is_written_at_once(wires, auth):
         assert len(protocol.transport.writes) == 1
 
 
-async def test_a_request_that_is_refused_behind_another_spoils_no_answer(driver, wires, auth):
+async def test_a_refused_pipelined_request_does_not_harm_the_answer_before(driver, wires, auth):
     worker, _ = await driver.worker()
     protocol = wires.open()
     protocol.data_received(request("POST", f"{worker}/claim", CLAIM, **auth))
@@ -301,7 +303,7 @@ async def test_a_request_that_is_refused_behind_another_spoils_no_answer(driver,
     assert protocol.transport.closing
 
 
-async def test_an_answer_waits_until_the_one_before_is_read(wires):
+async def test_an_answer_waits_until_the_previous_one_is_read(wires):
     protocol = wires.open()
     protocol.flow.pause_writing()
     protocol.data_received(HEALTH)
@@ -319,7 +321,7 @@ async def test_an_answer_waits_until_the_one_before_is_read(wires):
         b"GET /healthz HTTP/1.0\r\nhost: a\r\n\r\n",
     ],
 )
-async def test_who_wants_one_answer_gets_one_and_the_end(wires, asked):
+async def test_connection_close_gets_one_answer_and_the_end(wires, asked):
     protocol = wires.open()
     answer = await wires.ask(asked, protocol)
     assert body_of(answer) == OK
@@ -343,7 +345,7 @@ async def test_a_server_that_stops_lets_open_requests_finish(driver, wires, auth
     assert busy.transport.closing
 
 
-async def test_a_server_that_stops_serves_the_request_of_a_connection_that_was_just_made(wires):
+async def test_a_stopping_server_serves_the_request_of_a_new_connection(wires):
     fresh, begun = wires.open(), wires.open()
     begun.data_received(HEALTH[:10])
     for protocol in (fresh, begun):
@@ -358,19 +360,19 @@ async def test_a_server_that_stops_serves_the_request_of_a_connection_that_was_j
         assert protocol.transport.closing
 
 
-async def test_a_server_that_stops_waits_for_a_silent_connection_for_a_moment_alone(wires, monkeypatch):
+async def test_a_stopping_server_waits_only_briefly_for_a_silent_connection(wires, monkeypatch):
     monkeypatch.setattr(limits, "last_request_s", 0)
     silent = wires.open()
     silent.shutdown()
-    await asyncio.sleep(0.001)  # a timer that is due is run before this one
+    await asyncio.sleep(0.001)  # a due timer runs before this one
     assert silent.transport.closing
 
 
-# Callers that hang up
+# Callers that disconnect
 
 
 @pytest.mark.parametrize("way", ["plain", "asgi", "with another request behind it"])
-async def test_no_run_is_handed_to_a_caller_that_hung_up(driver, wires, auth, way):
+async def test_no_run_is_leased_to_a_caller_that_disconnected(driver, wires, auth, way):
     worker, _ = await driver.worker()
     extra = {"expect": "100-continue"} if way == "asgi" else {}
     protocol = wires.open()
@@ -387,7 +389,7 @@ async def test_no_run_is_handed_to_a_caller_that_hung_up(driver, wires, auth, wa
 
 
 @pytest.mark.parametrize("part", [10, -30, -1], ids=["header", "end of the header", "body"])
-async def test_a_caller_that_hangs_up_before_its_request_is_whole_does_nothing(driver, wires, auth, part):
+async def test_an_incomplete_request_of_a_disconnected_caller_has_no_effect(driver, wires, auth, part):
     protocol = wires.open()
     protocol.data_received(request("POST", "/runs", b'{"kind": "task"}', **auth)[:part])
     protocol.transport.close()
@@ -399,10 +401,10 @@ async def test_a_caller_that_hangs_up_before_its_request_is_whole_does_nothing(d
     assert not wires.connections.body.since
 
 
-# What else an answer is
+# Metrics and headers of answers
 
 
-async def test_plain_answers_are_counted_as_all_are(wires, auth):
+async def test_plain_answers_are_counted_in_metrics(wires, auth):
     def counted():
         return (
             metrics.registry.get_sample_value(
@@ -417,7 +419,7 @@ async def test_plain_answers_are_counted_as_all_are(wires, auth):
     assert counted() == before + 2
 
 
-async def test_a_name_in_an_answers_header_cannot_add_another(driver, wires, auth, monkeypatch):
+async def test_a_name_in_a_header_cannot_inject_another_header(driver, wires, auth, monkeypatch):
     endpoint, _ = driver.http_app.router.find("/healthz")
 
     async def answer(call):

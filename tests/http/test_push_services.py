@@ -1,4 +1,4 @@
-"""Registering push services, and who may do what with them."""
+"""Registration of push services, and authorization."""
 
 import jwt
 import pytest
@@ -24,7 +24,7 @@ def body(project_id=None, **members):
     return {name: value for name, value in given.items() if value is not None}
 
 
-async def test_a_registration_answers_the_whole_service(api):
+async def test_a_registration_returns_the_whole_service(api):
     made = (await api.post(WHERE, body(api.project.slug, agent_id="scribe", version="1.2"), 201))["service"]
     moment = "2026-03-20T12:00:00.000Z"
     assert made.pop("id")
@@ -60,7 +60,7 @@ async def test_the_same_key_updates_the_service(api):
 
 
 async def test_the_same_key_in_another_scope_is_another_service(api):
-    """A stranger who knows a key must not take the service over."""
+    """A caller who knows a service_key must not take over the service."""
     mine = (await api.post(WHERE, body(api.project.id), 201))["service"]
     whole = body(scope_kind="global")
     ours = (await api.post(WHERE, whole, 201))["service"]
@@ -91,7 +91,7 @@ async def test_a_users_global_service_is_the_users_own(api):
     await api.post(f"{path}/heartbeat", by=ada)
 
 
-async def test_a_heartbeat_narrows_a_global_service_to_what_its_user_may_write_now(api):
+async def test_a_heartbeat_restricts_a_global_service_to_what_its_user_may_write_now(api):
     ada = await api.member("ada")
     made = (await api.post(WHERE, body(scope_kind="global"), 201, by=ada))["service"]
     assert [one["id"] for one in (await api.get(WHERE))["data"]] == [made["id"]]
@@ -102,12 +102,12 @@ async def test_a_heartbeat_narrows_a_global_service_to_what_its_user_may_write_n
 
 
 @pytest.mark.parametrize("by", ["read", "workers"])
-async def test_registering_needs_to_write_runs(api, by):
+async def test_registering_needs_the_scope_to_write_runs(api, by):
     await api.refused(403, "FORBIDDEN", "POST", WHERE, body(api.project.id), by=by)
     await api.refused(403, "FORBIDDEN", "POST", WHERE, body(scope_kind="global"), by=by)
 
 
-async def test_a_foreign_project_and_a_foreign_service_are_not_found(api):
+async def test_a_project_and_a_service_of_others_are_not_found(api):
     made = (await api.post(WHERE, body(api.project.id), 201))["service"]
     path = f"{WHERE}/{made['id']}"
     await api.refused(404, "NOT_FOUND", "POST", WHERE, body(api.project.id), by="other")
@@ -119,7 +119,7 @@ async def test_a_foreign_project_and_a_foreign_service_are_not_found(api):
     await api.refused(404, "NOT_FOUND", "POST", f"{WHERE}/nowhere/heartbeat")
 
 
-async def test_a_project_key_reads_services_and_changes_none(api):
+async def test_a_project_key_cannot_change_global_services(api):
     made = (await api.post(WHERE, body(api.project.id), 201))["service"]
     path = f"{WHERE}/{made['id']}"
     assert (await api.get(path, by="read"))["service"]["id"] == made["id"]
@@ -128,7 +128,7 @@ async def test_a_project_key_reads_services_and_changes_none(api):
     await api.refused(403, "FORBIDDEN", "DELETE", path, by="read")
 
 
-async def test_a_token_that_is_bound_to_a_run_touches_no_services(api):
+async def test_a_token_of_one_run_cannot_access_services(api):
     made = (await api.post(WHERE, body(api.project.id), 201))["service"]
     bound = api.token(projectId=api.project.id, runId="run_1")
     path = f"{WHERE}/{made['id']}"
@@ -164,26 +164,26 @@ async def test_a_disabled_service_stays_disabled_until_it_registers_again(api):
         ({"project_id": None}, "$.project_id"),
     ],
 )
-async def test_what_cannot_be_called_or_is_malformed_is_refused_at_once(api, members, path):
+async def test_forbidden_urls_and_malformed_members_are_refused(api, members, path):
     api.app.egress = Egress()
     sent = {name: value for name, value in {**body(api.project.id), **members}.items() if value is not None}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", WHERE, sent)
-    assert [error["path"] for error in told["errors"]] == [path]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", WHERE, sent)
+    assert [error["path"] for error in problem["errors"]] == [path]
     assert (await api.get(WHERE))["data"] == []
 
 
-async def test_a_refused_url_is_not_told_back_with_its_password(api):
-    told = await api.refused(
+async def test_the_error_of_a_refused_url_does_not_show_its_password(api):
+    problem = await api.refused(
         400,
         "INVALID_REQUEST",
         "POST",
         WHERE,
         body(api.project.id, invoke_url="https://ada:secret@x.example/"),
     )
-    assert "secret" not in str(told)
+    assert "secret" not in str(problem)
 
 
-async def test_a_project_has_a_bounded_number_of_services(api, monkeypatch):
+async def test_a_project_has_a_limit_of_services(api, monkeypatch):
     monkeypatch.setattr(limits, "push_services_per_project_max", 2)
     for number in range(2):
         await api.post(WHERE, body(api.project.id, service_key=f"k{number}"), 201)
@@ -193,7 +193,7 @@ async def test_a_project_has_a_bounded_number_of_services(api, monkeypatch):
     assert len((await api.get(WHERE))["data"]) == 2
 
 
-async def test_a_repeat_under_an_idempotency_key_registers_once(api):
+async def test_a_repeat_with_an_idempotency_key_registers_once(api):
     headers = {"Idempotency-Key": "register-1"}
     first = await api.post(WHERE, body(api.project.id), 201, headers=headers)
     api.clock.advance(1)
@@ -203,7 +203,7 @@ async def test_a_repeat_under_an_idempotency_key_registers_once(api):
 # Keys
 
 
-async def test_the_public_keys_are_for_anybody_and_never_private(api):
+async def test_the_jwks_needs_no_credential_and_has_no_private_keys(api):
     await api.store.signing_keys.add(PAIR, only_first=True)
     keys = (await api.get("/.well-known/jwks.json", by=None))["keys"]
     assert [(key["kty"], key["alg"], key["use"]) for key in keys] == [
@@ -216,7 +216,7 @@ async def test_the_public_keys_are_for_anybody_and_never_private(api):
         assert jwt.PyJWK(key).key
 
 
-async def test_keys_are_made_at_first_need_and_stay(api):
+async def test_signing_keys_are_created_on_first_use_and_kept(api):
     assert await api.store.signing_keys.all() == []
     first = await api.get("/.well-known/jwks.json", by=None)
     assert len(await api.store.signing_keys.all()) == 2

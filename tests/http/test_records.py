@@ -26,7 +26,7 @@ async def test_a_paused_run_waits_and_is_not_claimed(api):
     assert (await api.run(run_id))["paused"] is False
 
 
-async def test_a_worker_learns_of_a_pause_and_loses_no_attempt(api):
+async def test_a_pause_ends_the_lease_without_costing_an_attempt(api):
     taken, worker = await api.claimed(backoff_limit=0)
     run_id = taken["run_id"]
     await api.post(f"/runs/{run_id}/pause")
@@ -47,31 +47,31 @@ async def test_a_worker_learns_of_a_pause_and_loses_no_attempt(api):
     assert [(one["attempt"], one["outcome"]) for one in attempts] == [(1, "paused"), (2, "running")]
 
 
-async def test_a_pause_and_a_wait_are_told_apart(api):
+async def test_a_pause_and_a_wait_are_different(api):
     run_id = (await api.create())["run_id"]
     run = f"/runs/{run_id}"
     await api.refused(409, "TOOL_RESULT_NOT_WAITING", "POST", f"{run}/resume", {"type": "unpause"})
     await api.post(f"{run}/wait", {"reason": "event"})
-    told = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "unpause"})
-    assert told["detail"] == "The run waits for reason event; unpause does not answer that"
+    problem = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "unpause"})
+    assert problem["detail"] == "The run waits for reason event; unpause does not answer that"
     await api.refused(409, "RUN_ALREADY_WAITING", "POST", f"{run}/pause")
     await api.post(f"{run}/resume", {"type": "event"})
     for _ in range(2):
         await api.post(f"{run}/pause")
-    told = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "event"})
-    assert told["detail"] == "The run is paused; event does not answer that"
+    problem = await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {"type": "event"})
+    assert problem["detail"] == "The run is paused; event does not answer that"
     await api.complete(run_id)
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/pause")
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/resume", {"type": "unpause"})
 
 
-async def test_an_agent_run_shows_a_pause_as_its_clients_know_a_wait(api):
+async def test_an_agent_run_shows_a_pause_as_a_wait(api):
     run, path = await api.agent_run(request={"initial_status": "running"})
     await api.post(f"/runs/{run['run_id']}/pause")
     assert (await api.get(path))["status"] == "waiting_for_tool"
 
 
-async def test_a_pause_under_a_key_is_repeated_whole(api):
+async def test_a_pause_with_an_idempotency_key_is_replayed(api):
     run_id = (await api.create())["run_id"]
     headers = {"Idempotency-Key": "k"}
     first = await api.post(f"/runs/{run_id}/pause", headers=headers)
@@ -109,13 +109,13 @@ async def test_title_and_labels_are_changed(api):
         {"labels": {str(n): "v" for n in range(33)}},
     ],
 )
-async def test_names_that_are_out_of_bounds_are_refused(driver, body):
+async def test_titles_and_labels_out_of_bounds_are_refused(driver, body):
     run = await driver.create()
     response = await patch(driver, run["run_id"], body, **ANY)
     driver.problem(response, 400, "INVALID_REQUEST")
 
 
-async def test_a_change_names_what_it_has_read(api):
+async def test_a_change_needs_the_etag_that_was_read(api):
     run_id = (await api.create())["run_id"]
     response = await api.send("GET", f"/runs/{run_id}")
     read = response.headers["etag"]
@@ -137,13 +137,13 @@ async def test_a_change_names_what_it_has_read(api):
     assert (await api.run(run_id))["title"] == "B"
 
 
-async def test_of_two_changes_to_what_was_read_one_is_refused(api):
+async def test_one_of_two_changes_with_the_same_etag_is_refused(api):
     run = await api.create()
     answers = [await patch(api, run["run_id"], {"title": t}, **{"If-Match": run["etag"]}) for t in "AB"]
     assert [answer.status_code for answer in answers] == [200, 412]
 
 
-async def test_a_new_child_changes_the_etag_and_spoils_no_change(api):
+async def test_a_new_child_changes_the_etag_but_conflicts_with_no_change(api):
     run = await api.create()
     await api.create(api.task(parent_run_id=run["run_id"]))
     now = await api.run(run["run_id"])
@@ -151,7 +151,7 @@ async def test_a_new_child_changes_the_etag_and_spoils_no_change(api):
     assert (await patch(api, run["run_id"], {"title": "A"}, **{"If-Match": run["etag"]})).status_code == 200
 
 
-async def test_a_run_that_has_not_changed_is_not_sent_again_to_who_asks_so(api):
+async def test_an_unchanged_run_is_answered_with_304(api):
     run = await api.create()
     path = f"/runs/{run['run_id']}"
     for known in (run["etag"], f'"x", W/{run["etag"]}', "*"):
@@ -164,7 +164,7 @@ async def test_a_run_that_has_not_changed_is_not_sent_again_to_who_asks_so(api):
     assert response.json()["latest_event_id"] == 1
 
 
-async def test_an_ended_run_is_deleted_with_all_that_is_its_own(api):
+async def test_an_ended_run_is_deleted_with_all_that_belongs_to_it(api):
     run, path = await api.agent_run()
     run_id = run["run_id"]
     await api.append(run_id, {"type": "A"})
@@ -215,19 +215,19 @@ async def test_a_deleted_agent_run_leaves_its_conversation_without_its_message_a
     await api.refused(404, "NOT_FOUND", "GET", f"{place}/input-requests/{asked['id']}")
 
 
-async def test_a_run_with_runs_below_it_is_deleted_after_them(api):
+async def test_a_run_is_deleted_after_its_children(api):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     for run in (parent, child):
         await api.complete(run["run_id"])
-    told = await api.refused(409, "RUN_HAS_CHILDREN", "DELETE", f"/runs/{parent['run_id']}", by="admin")
-    assert told["detail"] == "The run has descendants: delete those first"
+    problem = await api.refused(409, "RUN_HAS_CHILDREN", "DELETE", f"/runs/{parent['run_id']}", by="admin")
+    assert problem["detail"] == "The run has runs below it: delete those first"
     for run in (child, parent):
         assert (await api.send("DELETE", f"/runs/{run['run_id']}", by="admin")).status_code == 200
     assert (await api.get("/runs"))["data"] == []
 
 
-async def test_only_an_admin_deletes(api):
+async def test_only_admins_delete(api):
     run = await api.create()
     await api.complete(run["run_id"])
     for by in ("default", "write", "read"):
@@ -239,9 +239,9 @@ async def test_usage_is_summed_up_by_model(api):
     root = await api.create()
     child = await api.create(api.task(parent_run_id=root["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
-    told = {"provider": "anthropic", "model": "m", "inputTokens": 10, "outputTokens": 2}
+    found = {"provider": "anthropic", "model": "m", "inputTokens": 10, "outputTokens": 2}
     await api.complete(
-        child["run_id"], metadata={**told, "cachedInputTokens": 4, "usageCaptureStatus": "complete"}
+        child["run_id"], metadata={**found, "cachedInputTokens": 4, "usageCaptureStatus": "complete"}
     )
     await api.complete(grandchild["run_id"], metadata={"model": "n", "usageCaptureStatus": "missing"})
     usage = await api.get(f"/runs/{child['run_id']}/usage")
@@ -285,7 +285,7 @@ async def test_usage_is_summed_up_by_model(api):
     assert (alone["usage_capture_status"], alone["by_model"], alone["total_tokens"]) == (None, [], 0)
 
 
-async def test_a_change_under_a_key_is_made_once(api):
+async def test_a_change_with_an_idempotency_key_is_applied_once(api):
     run = await api.create()
     headers = {"If-Match": run["etag"], "Idempotency-Key": "k"}
     first = await patch(api, run["run_id"], {"title": "A"}, **headers)

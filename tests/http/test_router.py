@@ -1,4 +1,4 @@
-"""A tree of dictionaries finds what patterns tried one after another would find."""
+"""The router finds the same routes as a list of patterns that are tried in order."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from runstead.http.framework.app import operations
 from runstead.http.framework.router import Router
 
 PATHS = list(dict.fromkeys(operation.path for operation in operations()))
-#: As patterns in a list have to stand: what is spelled out before what may be anything.
+#: Patterns in the order of a list: literal segments before parameters.
 LISTED = [
     Route(path, print)
     for path in sorted(PATHS, key=lambda path: [part[:1] == "{" for part in path.split("/")])
@@ -34,14 +34,14 @@ def by_tree(router, path):
     return None if found is None else (found[0].path, found[1])
 
 
-def test_every_path_is_found_with_what_stands_at_its_names(router):
+def test_every_path_is_found_with_its_parameters(router):
     for path in PATHS:
         asked = path.replace("{", "the-").replace("}", "")
         assert by_tree(router, asked) == by_patterns(asked)
         assert by_tree(router, asked)[0] == path
 
 
-def test_paths_made_of_the_words_of_others_are_found_as_by_patterns(router):
+def test_paths_with_segments_of_other_routes_are_found_as_by_patterns(router):
     words = sorted({part for path in PATHS for part in path.split("/") if part[:1] != "{"})
     assert "" in words
     for length in (1, 2, 3):
@@ -50,6 +50,6 @@ def test_paths_made_of_the_words_of_others_are_found_as_by_patterns(router):
             assert by_tree(router, path) == by_patterns(path), path
 
 
-def test_a_word_where_a_name_may_stand_is_a_name_further_down(router):
+def test_a_literal_segment_can_be_a_parameter_further_down(router):
     assert by_tree(router, "/runs/event-types") == ("/runs/event-types", {})
     assert by_tree(router, "/runs/event-types/events") == ("/runs/{run_id}/events", {"run_id": "event-types"})

@@ -1,6 +1,8 @@
-"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how much happens.
+"""What the dashboard's list of runs costs is bounded by what it shows, not by how many runs there are or how
+much happens.
 
-It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of their own.
+It is not with the dashboard's other tests: their browser keeps an event loop running, and these need one of
+their own.
 """
 
 import asyncio
@@ -27,7 +29,7 @@ from tests.support.clock import Clock
 
 
 class Place:
-    """A project over SQLite. `steps` counts the work of its readers, in hundreds of SQLite's own steps."""
+    """A project over SQLite. `steps` counts the steps of SQLite's virtual machine in readers, in hundreds."""
 
     def __init__(self, store, project, clock):
         self.app = App(store, LocalNotifier())
@@ -101,7 +103,7 @@ async def test_a_list_of_five_times_as_many_runs_costs_the_same(place, states):
     assert many <= few * 1.2 + 5
 
 
-async def test_a_page_far_back_costs_what_the_first_does(place):
+async def test_a_page_far_back_costs_as_much_as_the_first(place):
     await place.fill(3_000)
     first = await place.cost(listing.index(place.request("/ui/projects/many/runs")))
     far = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
@@ -110,8 +112,8 @@ async def test_a_page_far_back_costs_what_the_first_does(place):
 
 
 async def reads_during(place, monkeypatch, filters, changes):
-    """What a follower of the list was told, and how often it read the list, while so much happened."""
-    reads, told, looked, heard = [], [], asyncio.Event(), asyncio.Event()
+    """Return the updates of a follower of the list, and how often it read the list, during many changes."""
+    reads, found, looked, heard = [], [], asyncio.Event(), asyncio.Event()
     page = place.app.store.runs.page
 
     async def counted(query):
@@ -125,7 +127,7 @@ async def reads_during(place, monkeypatch, filters, changes):
     async def listen():
         async with aclosing(follow(place.request("/"), place.project, filters, "")) as parts:
             async for one in parts:
-                told.append(one)
+                found.append(one)
                 if one is not None and one.name == "news":
                     heard.set()
 
@@ -136,14 +138,14 @@ async def reads_during(place, monkeypatch, filters, changes):
         await looked.wait()
         await changes()
         await heard.wait()
-    await asyncio.sleep(0.5)  # whatever is read beyond that
+    await asyncio.sleep(0.5)  # later reads
     took = loop.time() - began
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
-    return reads, told, took
+    return reads, found, took
 
 
-async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeypatch):
+async def test_many_changes_cause_few_reads_of_the_list(place, monkeypatch):
     async def changes():
         for _ in range(300):
             written = await creating.create(place.app, place.principal, place.task())
@@ -151,15 +153,15 @@ async def test_however_much_happens_the_list_is_read_now_and_then(place, monkeyp
                 place.app, place.principal, commands.RunRef(written.run.run_id, place.project.id), None
             )
 
-    reads, told, took = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, took = await reads_during(place, monkeypatch, Filters(), changes)
     assert 1 < len(reads) <= took / 0.2 + 2
     assert set(reads) == {rows.rows_shown + 1}
-    assert len([one for one in told if one is not None]) <= 3 * len(reads)
-    last = [one.html for one in told if one is not None and one.name == "rows"][-1]
+    assert len([one for one in found if one is not None]) <= 3 * len(reads)
+    last = [one.html for one in found if one is not None and one.name == "rows"][-1]
     assert last.count("<tr") <= 2 * rows.rows_shown
 
 
-async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypatch):
+async def test_changes_outside_the_shown_rows_cause_no_reads(place, monkeypatch):
     await place.fill(1_000)
     shown = await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=500))
 
@@ -169,13 +171,13 @@ async def test_what_happens_beyond_the_shown_rows_reads_nothing(place, monkeypat
                 place.app, place.principal, commands.RunRef(run.run_id, place.project.id), None
             )
 
-    reads, told, _ = await reads_during(place, monkeypatch, Filters(), changes)
+    reads, found, _ = await reads_during(place, monkeypatch, Filters(), changes)
     assert len(reads) == 1
-    assert [one.name for one in told if one is not None and one.name == "rows"] == []
+    assert [one.name for one in found if one is not None and one.name == "rows"] == []
 
 
-async def test_a_stretch_of_time_costs_what_lies_in_it(place, monkeypatch):
-    """The oldest runs of the list, with all the others before them, and a time in which nothing was created."""
+async def test_a_period_costs_as_much_as_the_runs_in_it(place, monkeypatch):
+    """Periods of the oldest runs of the list, and a period without runs."""
     monkeypatch.setattr(limits, "order_slack_ms", 0)
     monkeypatch.setattr(limits, "order_near", 100)
     await place.fill(1_000)

@@ -1,4 +1,4 @@
-"""`GET /runs` and `GET /projects/{project}/runs`: filters, orders, pages."""
+"""`GET /runs` and `GET /projects/{project}/runs`: filters, sort orders and pages."""
 
 import base64
 import uuid
@@ -68,7 +68,7 @@ FILTERS = {
 }
 
 
-async def test_filters_choose_and_orders_order(api):
+async def test_lists_are_filtered_and_sorted(api):
     await shelf(api)
     for query, expected in FILTERS.items():
         assert await ids(api, query) == expected.split(), query
@@ -96,7 +96,7 @@ async def test_pages_continue_without_gap_or_repeat(api):
         assert found == expected.split()
 
 
-async def test_a_run_created_between_two_pages_moves_nothing(api):
+async def test_a_run_created_between_two_pages_shifts_no_row(api):
     await shelf(api)
     page = await api.get("/runs?limit=3")
     await api.create(api.task(public_id="r7"))
@@ -109,7 +109,7 @@ async def test_an_exact_page_has_no_next(api):
     assert (await api.get("/runs?limit=5"))["page_info"]["next"] is not None
 
 
-async def test_a_page_has_fifty_runs_unless_told_otherwise(driver):
+async def test_a_page_has_fifty_runs_by_default(driver):
     for _ in range(101):
         await driver.create()
     assert len(await ids(driver)) == 50
@@ -117,7 +117,7 @@ async def test_a_page_has_fifty_runs_unless_told_otherwise(driver):
     assert len(await ids(driver, "limit=1")) == 1
 
 
-async def test_a_list_over_all_projects_holds_those_of_the_caller(api):
+async def test_a_list_of_all_projects_has_the_callers_runs(api):
     mine = await api.create()
     theirs = await api.create({**api.task(), "owner": {"kind": "project", "id": api.other.id}}, by="other")
     assert await ids(api) == [mine["run_id"]]
@@ -179,12 +179,12 @@ BAD = [
 
 
 @pytest.mark.parametrize("query", BAD, ids=range(len(BAD)))
-async def test_a_query_that_is_none_is_refused(api, query):
+async def test_a_malformed_query_is_refused(api, query):
     await api.create()
     for path in ("/runs", f"/projects/{api.project.id}/runs"):
-        told = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
-        assert told["detail"].startswith("Query: ") or "must be a moment" in told["detail"]
-        assert told["errors"]
+        problem = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
+        assert problem["detail"].startswith("Query: ") or "must be a time" in problem["detail"]
+        assert problem["errors"]
 
 
 @pytest.mark.parametrize("text", ["1970-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-12:00"])
@@ -194,7 +194,7 @@ async def test_the_first_and_the_last_hours_of_time_are_in_range_in_every_time_z
     assert sorted(sides.values()) == [[], [created]]
 
 
-async def test_odd_texts_are_looked_for_and_not_found(api):
+async def test_unusual_search_texts_find_nothing(api):
     await api.create()
     for query in ("q=%FF", "q='%3B--", "label=%00:%00", "target=%00", "parent_run_id=%00", "q=%5C"):
         assert await ids(api, query) == []

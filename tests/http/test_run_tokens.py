@@ -1,4 +1,4 @@
-"""Tokens that the server makes for one run: what they are good for, and that they are good for nothing else."""
+"""Tokens that the server signs for one run: what they allow, and that they allow nothing else."""
 
 import jwt
 import pytest
@@ -36,7 +36,7 @@ async def test_a_writer_token_appends_under_both_routes(api, tokens):
     ] == 2
 
 
-async def test_a_writer_token_is_for_its_run_alone(api, tokens):
+async def test_a_writer_token_is_valid_for_its_run_only(api, tokens):
     run, other = await api.create(), await api.create()
     token = await tokens(run["run_id"])
     await api.refused(
@@ -49,15 +49,15 @@ async def test_a_writer_token_is_for_its_run_alone(api, tokens):
     )
 
 
-FOR_EVERYBODY = {"/runs/event-types"}  # what it tells is nobody's
+PUBLIC = {"/runs/event-types"}  # the same answer for all callers
 
 
 @pytest.mark.parametrize(
     "operation",
-    [o for o in operations() if not o.open and o.path not in FOR_EVERYBODY],
+    [o for o in operations() if not o.open and o.path not in PUBLIC],
     ids=lambda o: f"{o.method} {o.path}",
 )
-async def test_a_writer_token_is_good_for_nothing_else(driver, operation):
+async def test_a_writer_token_is_refused_by_all_other_operations(driver, operation):
     await driver.store.signing_keys.add(PAIR, only_first=True)
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
@@ -100,7 +100,7 @@ async def test_a_writer_token_is_good_for_nothing_else(driver, operation):
     sent = () if operation.method in ("GET", "DELETE") else (body,)
     response = await driver.send(operation.method, path, *sent, by=token)
     if operation.path == "/projects/{project}" and operation.method == "GET":
-        assert response.status_code == 200  # its project's name, which it knows already
+        assert response.status_code == 200  # the name of its own project
     elif operation.path == "/projects" and operation.method == "GET":
         assert [one["id"] for one in response.json()["data"]] == [driver.project.id]
     else:
@@ -114,13 +114,13 @@ async def test_an_expired_token_is_refused(api, tokens):
     api.clock.advance(limits.run_token_s - 1)
     await api.post(f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token)
     api.clock.advance(1)
-    told = await api.refused(
+    problem = await api.refused(
         401, "UNAUTHENTICATED", "POST", f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token
     )
-    assert "expired" in told["detail"]
+    assert "expired" in problem["detail"]
 
 
-async def test_a_token_that_was_tampered_with_is_refused(api, tokens):
+async def test_a_tampered_token_is_refused(api, tokens):
     run, other = await api.create(), await api.create()
     token = await tokens(run["run_id"])
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -131,7 +131,7 @@ async def test_a_token_that_was_tampered_with_is_refused(api, tokens):
         await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)
 
 
-async def test_another_keys_token_is_refused(api, tokens):
+async def test_a_token_of_another_key_is_refused(api, tokens):
     run = await api.create()
     claims = jwt.decode(await tokens(run["run_id"]), options={"verify_signature": False})
     stranger = new_pair(1)[1]
@@ -150,8 +150,8 @@ async def test_a_writer_token_with_other_scopes_is_refused(api, tokens, scopes):
     await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)
 
 
-async def test_a_users_issuer_cannot_make_such_tokens(api, tokens):
-    """The key that signs users' tokens is trusted for users, not for what this server makes itself."""
+async def test_the_issuer_of_user_tokens_cannot_sign_such_tokens(api, tokens):
+    """The key of user tokens is trusted for users, not for the server's own tokens."""
     run = await api.create()
     for use in ("run_event_writer", "run_service"):
         claims = {
@@ -165,7 +165,7 @@ async def test_a_users_issuer_cannot_make_such_tokens(api, tokens):
         assert response.status_code in (401, 403)
 
 
-async def test_a_terminal_run_takes_no_more(api, tokens):
+async def test_a_terminal_run_refuses_events_of_a_token(api, tokens):
     run = await api.create()
     await api.complete(run["run_id"])
     token = await tokens(run["run_id"])
@@ -176,7 +176,7 @@ async def test_a_terminal_run_takes_no_more(api, tokens):
 # Children
 
 
-async def test_a_parents_token_gets_one_for_a_direct_child(api, tokens):
+async def test_a_parents_token_gets_a_token_for_a_direct_child(api, tokens):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -197,11 +197,13 @@ async def test_a_parents_token_gets_one_for_a_direct_child(api, tokens):
     await api.refused(
         403, "FORBIDDEN", "POST", f"/runs/{parent['run_id']}/events", {"events": [EVENT]}, by=made
     )
-    below = await api.post(child_path(child, grandchild), by=made)
-    await api.post(f"/runs/{grandchild['run_id']}/events", {"events": [EVENT]}, by=below["run_event_token"])
+    descendant = await api.post(child_path(child, grandchild), by=made)
+    await api.post(
+        f"/runs/{grandchild['run_id']}/events", {"events": [EVENT]}, by=descendant["run_event_token"]
+    )
 
 
-async def test_a_grandchild_a_stranger_and_nothing_are_not_found(api, tokens):
+async def test_only_direct_children_are_found(api, tokens):
     parent, stranger = await api.create(), await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     grandchild = await api.create(api.task(parent_run_id=child["run_id"]))
@@ -215,13 +217,13 @@ async def test_an_ended_child_gets_no_token(api, tokens):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     await api.complete(child["run_id"])
-    told = await api.refused(
+    problem = await api.refused(
         410, "RUN_NOT_ACTIVE", "POST", child_path(parent, child), by=await tokens(parent["run_id"])
     )
-    assert "completed" in told["detail"]
+    assert "completed" in problem["detail"]
 
 
-async def test_whoever_may_write_the_parent_gets_a_childs_token_too(api, tokens):
+async def test_a_writer_of_the_parent_gets_a_childs_token(api, tokens):
     parent = await api.create()
     child = await api.create(api.task(parent_run_id=parent["run_id"]))
     made = await api.post(child_path(parent, child))
@@ -233,7 +235,7 @@ async def test_whoever_may_write_the_parent_gets_a_childs_token_too(api, tokens)
 # The token of a service
 
 
-async def test_a_service_token_works_on_its_run_and_below(api, tokens):
+async def test_a_service_token_is_valid_for_its_run_and_descendants(api, tokens):
     run, _ = await api.agent_run()
     stranger = await api.create()
     token = await tokens(run["run_id"], "service_token")
@@ -241,8 +243,8 @@ async def test_a_service_token_works_on_its_run_and_below(api, tokens):
     made = await api.send("POST", "/conversations", {"project_id": api.project.id}, by=token)
     assert made.status_code == 201
     child = await api.create(api.agent(made.json()["id"], parent_run_id=run["run_id"]), by=token)
-    below = await api.create(api.agent(conversation_id, parent_run_id=child["run_id"]), by=token)
-    for one in (run, child, below):
+    descendant = await api.create(api.agent(conversation_id, parent_run_id=child["run_id"]), by=token)
+    for one in (run, child, descendant):
         assert (await api.run(one["run_id"], by=token))["run_id"] == one["run_id"]
         await api.post(f"/runs/{one['run_id']}/events", {"events": [EVENT]}, by=token)
     await api.post(child_path(run, child), by=token)
@@ -251,7 +253,7 @@ async def test_a_service_token_works_on_its_run_and_below(api, tokens):
         await api.refused(404, "NOT_FOUND", method, f"/runs/{stranger['run_id']}{path}", by=token)
 
 
-async def test_a_service_token_reaches_no_run_above_or_beside(api, tokens):
+async def test_a_service_token_is_refused_for_parents_and_siblings(api, tokens):
     top = await api.create()
     run = await api.create(api.task(parent_run_id=top["run_id"]))
     beside = await api.create(api.task(parent_run_id=top["run_id"]))
@@ -285,7 +287,7 @@ async def test_disabling_a_service_ends_its_tokens(api, tokens):
         await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=token)
 
 
-async def test_old_tokens_stay_good_after_a_rotation(api, tokens):
+async def test_old_tokens_stay_valid_after_a_rotation(api, tokens):
     run = await api.create()
     old = await tokens(run["run_id"])
     await api.app.keyring.rotate()

@@ -1,4 +1,4 @@
-"""`/runs/{run_id}`: reading, completing, cancelling, retrying."""
+"""`/runs/{run_id}`: read, complete, cancel and retry runs."""
 
 import asyncio
 
@@ -55,7 +55,7 @@ USAGE = {
 }
 
 
-async def test_a_run_is_answered_unwrapped_with_all_its_members(api):
+async def test_a_run_is_returned_unwrapped_with_all_its_members(api):
     made = await api.create()
     run = await api.run(made["run_id"])
     assert run == made
@@ -78,12 +78,12 @@ async def test_members_stay_present_through_every_state(api):
 
 
 @pytest.mark.parametrize("path", ["", "/children", "/tree", "/attempts", "/events", "/stream"])
-async def test_a_run_that_is_not_there_is_not_found(api, path):
-    told = await api.refused(404, "NOT_FOUND", "GET", f"/runs/nobody{path}")
-    assert told["detail"] == "Run not found"
+async def test_an_unknown_run_is_not_found(api, path):
+    problem = await api.refused(404, "NOT_FOUND", "GET", f"/runs/unknown{path}")
+    assert problem["detail"] == "Run not found"
 
 
-async def test_a_completion_ends_the_run_with_everything_it_brings(api):
+async def test_a_completion_ends_the_run_and_stores_all_its_members(api):
     run_id = (await api.create())["run_id"]
     api.clock.advance(2.5)
     artifacts = [{"name": "report.csv", "media_type": "text/csv", "size": 12, "uri": "s3://a/b", "mine": [1]}]
@@ -111,7 +111,7 @@ async def test_a_completion_ends_the_run_with_everything_it_brings(api):
     }
 
 
-async def test_the_duration_counts_from_the_start_where_there_was_one(api):
+async def test_the_duration_counts_from_the_start_of_the_run(api):
     run_id = (await api.create())["run_id"]
     api.clock.advance(5)
     await api.append(run_id, {"type": "RUN_STARTED"})
@@ -120,7 +120,7 @@ async def test_the_duration_counts_from_the_start_where_there_was_one(api):
     assert (run["started_at"], run["duration_ms"]) == ("2026-03-20T12:00:05.000Z", 2_000)
 
 
-async def test_the_first_completion_wins_and_later_ones_are_told_whether_they_agree(api):
+async def test_the_first_completion_counts_and_later_ones_learn_whether_they_agree(api):
     run_id = (await api.create())["run_id"]
     first = (await api.complete(run_id, output=1, metadata=USAGE))["run"]
     api.clock.advance(1)
@@ -131,7 +131,7 @@ async def test_the_first_completion_wins_and_later_ones_are_told_whether_they_ag
 
 
 @pytest.mark.parametrize(
-    ("status", "told", "error"),
+    ("status", "message", "error"),
     [
         ("completed", {}, None),
         ("cancelled", {}, None),
@@ -147,10 +147,10 @@ async def test_the_first_completion_wins_and_later_ones_are_told_whether_they_ag
         ("cancelled", {"terminal_error_message": "Stopped"}, {"message": "Stopped"}),
     ],
 )
-async def test_the_error_says_what_the_completion_said(api, status, told, error):
+async def test_the_error_has_the_message_of_the_completion(api, status, message, error):
     run_id = (await api.create())["run_id"]
     nothing = {"metadata": None, "terminal_error_code": None, "terminal_error_message": None}
-    run = (await api.complete(run_id, status, **{**nothing, **told}))["run"]
+    run = (await api.complete(run_id, status, **{**nothing, **message}))["run"]
     assert (run["status"], run["error"]) == (status, error)
     assert await api.event_types(run_id) == ["RUN_FINISHED" if status == "completed" else "RUN_ERROR"]
 
@@ -190,16 +190,16 @@ BAD_COMPLETIONS = [
 
 
 @pytest.mark.parametrize("body", BAD_COMPLETIONS, ids=range(len(BAD_COMPLETIONS)))
-async def test_a_completion_that_is_not_one_changes_nothing(driver, body):
+async def test_a_malformed_completion_changes_nothing(driver, body):
     made = await driver.create()
-    told = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
-    [error] = told["errors"]
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{made['run_id']}/complete", body)
+    [error] = problem["errors"]
     assert error["path"].startswith("$")
     assert error["message"]
     assert await driver.run(made["run_id"]) == made
 
 
-async def test_cancelling_ends_the_run_and_says_so(api):
+async def test_cancelling_ends_the_run(api):
     run_id = (await api.create())["run_id"]
     answer = await api.post(f"/runs/{run_id}/cancel", {"reason": "changed my mind"})
     assert answer["cancelled"] is True
@@ -211,12 +211,12 @@ async def test_cancelling_ends_the_run_and_says_so(api):
     assert event["payload"] == {"type": "RUN_ERROR", "message": "Run cancelled", "code": "CANCELLED"}
 
 
-async def test_a_cancel_without_a_body_gives_no_reason(api):
+async def test_a_cancellation_without_a_body_has_no_reason(api):
     run_id = (await api.create())["run_id"]
     assert (await api.post(f"/runs/{run_id}/cancel"))["run"]["cancellation"]["reason"] is None
 
 
-async def test_a_cancel_can_be_watched_until_the_worker_has_stopped(api):
+async def test_a_cancellation_is_shown_until_the_worker_has_stopped(api):
     taken, worker = await api.claimed()
     run_id = taken["run_id"]
     api.clock.advance(1)
@@ -224,12 +224,12 @@ async def test_a_cancel_can_be_watched_until_the_worker_has_stopped(api):
     assert cancelled["cancellation"]["stopped_at"] is None
     assert (cancelled["lease_owner"], cancelled["lease_expires_at"]) == (None, None)
     api.clock.advance(1)
-    # The worker learns of it at its next renewal or append, and lets go.
+    # The worker learns of the cancellation at its next renewal or append, and stops.
     assert await api.post(f"{worker}/runs/{run_id}/lease", {"lease_duration_seconds": 60}) == {"run": None}
-    told = await api.refused(
+    problem = await api.refused(
         400, "EVENT_RUN_TERMINAL", "POST", f"/runs/{run_id}/events", {"events": [{"type": "A"}]}
     )
-    assert told["detail"] == "Cannot append external events to a terminal run"
+    assert problem["detail"] == "Cannot append external events to a terminal run"
     proof = {"attempt": taken["attempt"]}
     assert await api.complete(run_id, "cancelled", **proof) == {
         "completed": True,
@@ -240,7 +240,7 @@ async def test_a_cancel_can_be_watched_until_the_worker_has_stopped(api):
     assert run["updated_at"] == "2026-03-20T12:00:01.000Z"
 
 
-async def test_a_worker_that_never_lets_go_has_stopped_when_its_lease_ends(api):
+async def test_a_worker_that_never_stops_counts_as_stopped_when_its_lease_ends(api):
     taken, _ = await api.claimed()
     await api.post(f"/runs/{taken['run_id']}/cancel")
     await api.pass_time(61)
@@ -287,7 +287,7 @@ async def test_a_retry_is_a_new_run_with_the_same_request(api):
     )
 
 
-async def test_a_retried_agent_run_speaks_in_a_message_of_its_own(api):
+async def test_a_retried_agent_run_has_its_own_message(api):
     run, path = await api.agent_run()
     await api.complete(run["run_id"], "failed")
     again = (await api.post(f"/runs/{run['run_id']}/retry", status=202))["run"]
@@ -298,7 +298,7 @@ async def test_a_retried_agent_run_speaks_in_a_message_of_its_own(api):
 
 
 @pytest.mark.parametrize("act", ["complete", "cancel", "retry", "resume", "wait", "heartbeats", "events"])
-async def test_a_key_that_only_reads_writes_nothing(api, act):
+async def test_a_read_key_cannot_write(api, act):
     run = await api.create()
     body = {
         "complete": {"status": "failed"},
@@ -310,19 +310,19 @@ async def test_a_key_that_only_reads_writes_nothing(api, act):
     if act == "retry":
         await api.complete(run["run_id"])
         run = await api.run(run["run_id"])
-    told = await api.refused(403, "FORBIDDEN", "POST", f"/runs/{run['run_id']}/{act}", body, by="read")
-    assert "runs:write" in told["detail"]
+    problem = await api.refused(403, "FORBIDDEN", "POST", f"/runs/{run['run_id']}/{act}", body, by="read")
+    assert "runs:write" in problem["detail"]
     assert await api.run(run["run_id"], by="read") == run
 
 
-async def test_a_key_for_workers_alone_reads_no_runs(api):
+async def test_a_workers_key_cannot_read_runs(api):
     run = await api.create()
     await api.refused(403, "FORBIDDEN", "GET", f"/runs/{run['run_id']}", by="workers")
     await api.refused(403, "FORBIDDEN", "GET", "/runs", by="workers")
     await api.refused(403, "FORBIDDEN", "POST", "/runs", api.task(), by="workers")
 
 
-async def test_of_many_endings_at_once_one_wins_and_every_answer_agrees_with_it(api):
+async def test_one_of_many_concurrent_endings_wins_and_every_answer_agrees(api):
     run_id = (await api.create())["run_id"]
     calls = [
         api.send("POST", f"/runs/{run_id}/{act}", body)

@@ -1,4 +1,4 @@
-"""`/projects/{project}/schedules…`: what is taken, what is answered, and what a run by hand does."""
+"""`/projects/{project}/schedules…`: create and read schedules, and start runs by hand."""
 
 import asyncio
 import uuid
@@ -39,7 +39,7 @@ async def read(api, schedule):
     return await api.get(f"{PLACE}/{schedule['id']}")
 
 
-async def test_a_schedule_is_made_with_what_is_given_and_the_rest_at_its_defaults(api):
+async def test_a_schedule_is_created_with_its_members_and_defaults(api):
     schedule = await made(api)
     assert schedule.keys() == MEMBERS
     assert schedule["target"] == {"kind": "task", "id": "count"}
@@ -52,7 +52,7 @@ async def test_a_schedule_is_made_with_what_is_given_and_the_rest_at_its_default
     uuid.UUID(schedule["created_by"])
 
 
-async def test_everything_that_is_given_is_kept(api):
+async def test_all_given_members_are_stored(api):
     branch = str(uuid.uuid4())
     given = {"timezone": "Europe/Berlin", "config": {"a": [1]}, "timeout_seconds": 60, "backoff_limit": 0}
     given |= {
@@ -67,13 +67,13 @@ async def test_everything_that_is_given_is_kept(api):
     assert await read(api, schedule) == schedule
 
 
-async def test_a_creation_answers_where_it_can_be_read(api):
+async def test_a_created_schedule_has_a_location(api):
     response = await api.send("POST", PLACE, body())
     assert response.json().keys() == {"schedule"}
     assert await api.get(response.headers["location"]) == response.json()["schedule"]
 
 
-async def test_a_list_has_them_all_oldest_first_and_no_page_info(api):
+async def test_a_list_has_all_schedules_oldest_first_without_page_info(api):
     first, second = await made(api, name="a"), await made(api, name="b")
     answer = await api.get(PLACE)
     assert answer.keys() == {"schedules", "source_schedules"}
@@ -124,37 +124,37 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("members", "told"), REFUSED, ids=range(len(REFUSED)))
-async def test_what_is_not_valid_is_refused_and_stored_nowhere(driver, members, told):
+@pytest.mark.parametrize(("members", "message"), REFUSED, ids=range(len(REFUSED)))
+async def test_an_invalid_schedule_is_refused_and_not_stored(driver, members, message):
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert problem["errors"]
     assert (await driver.get(PLACE))["schedules"] == []
 
 
 @pytest.mark.parametrize("missing", ["name", "target", "schedule"])
-async def test_what_is_missing_is_told(driver, missing):
+async def test_a_missing_member_is_named(driver, missing):
     given = {name: value for name, value in body().items() if name != missing}
     assert missing in (await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, given))["detail"]
 
 
-async def test_a_project_has_room_for_so_many(driver, monkeypatch):
+async def test_a_project_has_a_limit_of_schedules(driver, monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
     await made(driver)
     await made(driver)
-    told = await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
-    assert "at most 2 schedules" in told["detail"]
+    problem = await driver.refused(409, "SCHEDULE_LIMIT_REACHED", "POST", PLACE, body())
+    assert "at most 2 schedules" in problem["detail"]
 
 
-async def test_a_creation_under_an_idempotency_key_happens_once(api):
+async def test_a_creation_with_an_idempotency_key_is_applied_once(api):
     headers = {"Idempotency-Key": "k"}
     first = await api.post(PLACE, body(), 201, headers=headers)
     assert await api.post(PLACE, body(), 201, headers=headers) == first
     assert len((await api.get(PLACE))["schedules"]) == 1
 
 
-@pytest.mark.parametrize("name", ["nobody", NOWHERE])
-async def test_a_schedule_that_is_not_there_is_not_found(api, name):
+@pytest.mark.parametrize("name", ["unknown", NOWHERE])
+async def test_an_unknown_schedule_is_not_found(api, name):
     await api.refused(404, "NOT_FOUND", "GET", f"{PLACE}/{name}")
     await api.refused(404, "NOT_FOUND", "POST", f"{PLACE}/{name}/runs", {"idempotency_key": "k"})
 
@@ -203,7 +203,7 @@ async def test_a_run_by_hand_counts(api):
     assert after["last_scheduled_at"] == (await api.run(answer["run_id"]))["created_at"]
 
 
-async def test_the_same_key_gives_the_same_run_whatever_else_is_said(api):
+async def test_the_same_key_returns_the_same_run_whatever_the_other_members(api):
     schedule, other = await made(api), await made(api)
     first = await run(api, schedule)
     assert await run(api, schedule, run_name="different") == first
@@ -212,7 +212,7 @@ async def test_the_same_key_gives_the_same_run_whatever_else_is_said(api):
     assert (await read(api, schedule))["run_count"] == 2
 
 
-async def test_twenty_callers_at_once_get_one_run(api):
+async def test_twenty_concurrent_callers_get_one_run(api):
     schedule = await made(api)
     found = await asyncio.gather(*(run(api, schedule) for _ in range(20)))
     assert [one == found[0] for one in found] == [True] * 20
@@ -220,14 +220,14 @@ async def test_twenty_callers_at_once_get_one_run(api):
     assert len((await api.get("/runs"))["data"]) == 1
 
 
-async def test_the_same_key_finds_a_run_that_has_ended(api):
+async def test_the_same_key_returns_an_ended_run(api):
     schedule = await made(api, max_runs=1)
     first = await run(api, schedule)
     await api.complete(first["run_id"])
     assert await run(api, schedule) == first
 
 
-async def test_after_the_last_run_that_is_allowed_there_is_no_other(api):
+async def test_after_max_runs_a_run_by_hand_is_refused(api):
     schedule = await made(api, max_runs=1)
     await run(api, schedule)
     assert (await read(api, schedule))["completed_at"] is not None
@@ -235,7 +235,7 @@ async def test_after_the_last_run_that_is_allowed_there_is_no_other(api):
     await api.refused(409, "SCHEDULE_COMPLETED", "POST", path, {"idempotency_key": "other"})
 
 
-async def test_a_run_id_that_something_else_has_taken_is_a_conflict(api):
+async def test_a_run_id_that_another_run_has_is_a_conflict(api):
     schedule = await made(api)
     taken = f"run_{uuid.uuid5(uuid.UUID(schedule['id']), 'k')}"
     await api.create(api.task("task:count", public_id=taken))
@@ -250,7 +250,7 @@ async def test_a_run_by_hand_needs_a_key(api, given):
     await api.refused(400, "INVALID_REQUEST", "POST", f"{PLACE}/{schedule['id']}/runs", given)
 
 
-async def test_a_worker_works_on_it_and_its_end_is_told(api):
+async def test_a_worker_executes_a_run_and_the_schedule_shows_its_end(api):
     schedule = await made(api)
     worker, _ = await api.worker()
     good = await run(api, schedule, "a")
@@ -262,8 +262,8 @@ async def test_a_worker_works_on_it_and_its_end_is_told(api):
     bad = await run(api, schedule, "b")
     await api.complete(bad["run_id"], "failed", terminal_error_code="E", terminal_error_message="why")
     after = await read(api, schedule)
-    told = [after[f"last_failure_{name}"] for name in ("code", "message", "run_id")]
-    assert (after["health"], told) == ("failed", ["E", "why", bad["run_id"]])
+    found = [after[f"last_failure_{name}"] for name in ("code", "message", "run_id")]
+    assert (after["health"], found) == ("failed", ["E", "why", bad["run_id"]])
 
 
 async def test_a_workflow_runs_by_its_id(api):
@@ -286,7 +286,7 @@ async def test_an_agent_gets_a_conversation_for_each_run(api, mode):
     uuid.UUID(projection["message_id"])
 
 
-async def test_an_agent_speaks_in_the_conversation_that_is_named(api):
+async def test_an_agents_runs_join_the_given_conversation(api):
     place = await api.conversation(project_id="inventory")
     for target in ({"conversation_mode": "existing"}, {}):
         schedule = await made(api, "agent", target={"conversation_id": place.upper(), **target})
@@ -301,11 +301,11 @@ async def test_a_conversation_of_another_project_is_not_found(api):
         await api.refused(404, "NOT_FOUND", "POST", PLACE, body("agent", target={"conversation_id": place}))
 
 
-async def test_every_member_is_as_its_schema_says(driver):
+async def test_every_member_matches_its_schema(driver):
     from jsonschema import Draft202012Validator
 
-    told = (await driver.send("GET", "/openapi.json", by=None)).json()
+    answer = (await driver.send("GET", "/openapi.json", by=None)).json()
     for kind in ("task", "agent"):
         value = await made(driver, kind)
-        schema = {"$ref": "#/components/schemas/ScheduleView", "components": told["components"]}
+        schema = {"$ref": "#/components/schemas/ScheduleView", "components": answer["components"]}
         Draft202012Validator(schema).validate(value)

@@ -1,4 +1,4 @@
-"""Schedules over HTTP as time passes: fired, paused, edited, deleted, looked ahead at, and synced from a source."""
+"""Schedules over time: firing, pausing, editing, deleting, next times, and sync from a source."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ async def pass_time(api, hours):
     return await look(api.app)
 
 
-async def test_its_time_makes_a_run_that_a_worker_gets(api):
+async def test_a_due_schedule_creates_a_run_for_a_worker(api):
     schedule = await made(api, config={"path": "."}, concurrency_policy="Allow")
     assert schedule["next_fire_at"] == at(api, 1)
     worker, _ = await api.worker()
@@ -69,7 +69,7 @@ async def test_its_time_makes_a_run_that_a_worker_gets(api):
     assert (after["run_count"], after["next_fire_at"]) == (1, at(api, 1))
 
 
-async def test_an_outage_is_told_and_made_up_for_once(driver):
+async def test_an_outage_is_shown_and_fired_once(driver):
     schedule = await made(driver)
     assert await pass_time(driver, 5.5) == 1
     [run] = await runs(driver, schedule)
@@ -78,7 +78,7 @@ async def test_an_outage_is_told_and_made_up_for_once(driver):
     assert (after["last_missed_at"], after["missed_count"]) == (schedule["next_fire_at"], 1)
 
 
-async def test_a_firing_that_was_held_back_is_told(driver):
+async def test_a_skipped_firing_is_shown(driver):
     schedule = await made(driver)
     assert [await pass_time(driver, 1) for _ in range(2)] == [1, 1]
     [run] = await runs(driver, schedule)
@@ -87,7 +87,7 @@ async def test_a_firing_that_was_held_back_is_told(driver):
     assert run["run_id"] in after["last_skipped_reason"]
 
 
-async def test_a_replaced_run_says_by_what(driver):
+async def test_a_replaced_run_names_the_reason(driver):
     schedule = await made(driver, concurrency_policy="Replace")
     for _ in range(2):
         await pass_time(driver, 1)
@@ -98,7 +98,7 @@ async def test_a_replaced_run_says_by_what(driver):
     assert (await driver.get(f"/runs/{old['run_id']}/events"))["data"][-1]["payload"]["code"] == "REPLACED"
 
 
-async def test_an_agent_fires_into_a_conversation(api):
+async def test_an_agents_schedule_fires_into_a_conversation(api):
     schedule = await made(api, "agent", config={"prompt": "Count."})
     await pass_time(api, 1)
     [run] = await runs(api, schedule)
@@ -106,7 +106,7 @@ async def test_an_agent_fires_into_a_conversation(api):
     assert (projection["agent_id"], projection["requested_by_user_id"]) == ("count", None)
 
 
-async def test_one_that_runs_once(api):
+async def test_a_one_time_schedule_completes(api):
     schedule = await made(api, schedule=None, run_at=at(api, 2))
     assert (schedule["schedule"], schedule["run_at"], schedule["next_fire_at"]) == (
         "",
@@ -124,7 +124,7 @@ async def test_one_that_runs_once(api):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ({"schedule": None}, "either schedule"),
         ({"run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
@@ -134,9 +134,9 @@ async def test_one_that_runs_once(api):
         ({"max_staleness_seconds": 0}, "$.max_staleness_seconds"),
     ],
 )
-async def test_times_that_cannot_be_are_refused(driver, members, told):
+async def test_impossible_times_are_refused(driver, members, message):
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", PLACE, body(**members))
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert problem["errors"]
     assert (await driver.get(PLACE))["schedules"] == []
 
@@ -144,7 +144,7 @@ async def test_times_that_cannot_be_are_refused(driver, members, told):
 # Looking ahead
 
 
-async def test_the_next_times_are_told(driver):
+async def test_the_next_times_are_listed(driver):
     schedule = await made(driver, schedule="30 2 * * *", timezone="Europe/Berlin")
     days = [datetime(2026, 3, 21, 1, 30, tzinfo=UTC) + timedelta(days=n) for n in range(10)]
     days[8:] = [
@@ -158,7 +158,7 @@ async def test_the_next_times_are_told(driver):
         )
 
 
-async def test_no_more_times_are_told_than_runs_are_left(driver):
+async def test_at_most_as_many_times_are_listed_as_runs_are_left(driver):
     schedule = await made(driver, max_runs=3)
     assert await upcoming(driver, schedule) == [at(driver, n) for n in (1, 2, 3)]
     await pass_time(driver, 1)
@@ -170,7 +170,7 @@ async def test_no_more_times_are_told_than_runs_are_left(driver):
 # Changing
 
 
-async def test_a_pause_holds_it_and_a_resume_makes_up_for_nothing(api):
+async def test_a_paused_schedule_does_not_fire_and_a_resume_does_not_catch_up(api):
     schedule = await made(api)
     held = await patch(api, schedule, status="paused", paused_reason="Stock-taking")
     assert (held["status"], held["paused_reason"], held["paused_at"]) == (
@@ -188,7 +188,7 @@ async def test_a_pause_holds_it_and_a_resume_makes_up_for_nothing(api):
     assert (await read(api, schedule))["missed_count"] == 0
 
 
-async def test_everything_that_is_given_at_creation_can_be_changed(api):
+async def test_all_members_of_a_creation_can_be_changed(api):
     schedule = await made(api)
     wanted = {"name": "other", "schedule": "*/5 * * * *", "timezone": "Europe/Berlin", "config": {"a": 1}}
     wanted |= {"timeout_seconds": 60, "backoff_limit": 0, "concurrency_policy": "Replace", "max_runs": 9}
@@ -209,26 +209,26 @@ async def test_everything_that_is_given_at_creation_can_be_changed(api):
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ({"name": None}, "$.name"),
         ({"schedule": "@daily"}, "macro"),
         ({"schedule": "0 0 * * *", "run_at": "2099-01-01T00:00:00Z"}, "either schedule"),
         ({"run_at": "2020-01-01T00:00:00Z"}, "has passed"),
         ({"status": "deleting"}, "$.status"),
-        ({"paused_reason": "why"}, "goes with a pause"),
+        ({"paused_reason": "why"}, "needs a pause"),
         ({"runtime_target_kind": "environment"}, "runtime_target_environment_id"),
         ({"target": {"kind": "task", "id": "a", "conversation_mode": "none"}}, "agent"),
     ],
 )
-async def test_a_change_that_is_not_valid_changes_nothing(driver, members, told):
+async def test_a_change_that_is_not_valid_changes_nothing(driver, members, message):
     schedule = await made(driver)
     problem = await driver.refused(400, "INVALID_REQUEST", "PATCH", f"{PLACE}/{schedule['id']}", members)
-    assert told in problem["detail"]
+    assert message in problem["detail"]
     assert await read(driver, schedule) == schedule
 
 
-async def test_a_change_under_a_key_happens_once(api):
+async def test_a_change_with_a_key_is_applied_once(api):
     schedule = await made(api)
     headers = {"Idempotency-Key": "k"}
     first = await api.send("PATCH", f"{PLACE}/{schedule['id']}", {"name": "a"}, headers=headers)
@@ -238,7 +238,7 @@ async def test_a_change_under_a_key_happens_once(api):
     assert (await read(api, schedule))["name"] == "b"
 
 
-async def test_a_deleted_one_goes_once_its_runs_have_ended_and_they_stay(api):
+async def test_a_deleted_schedule_is_removed_after_its_runs_and_they_stay(api):
     schedule = await made(api)
     await pass_time(api, 1)
     [run] = await runs(api, schedule)
@@ -257,7 +257,7 @@ async def test_a_deleted_one_goes_once_its_runs_have_ended_and_they_stay(api):
     assert [one["schedule_id"] for one in await runs(api, schedule)] == [schedule["id"]]
 
 
-async def test_nobody_else_sees_or_changes_it(driver):
+async def test_callers_of_other_projects_cannot_see_or_change_it(driver):
     schedule = await made(driver)
     place = f"{PLACE}/{schedule['id']}"
     for method, path, sent in (
@@ -279,7 +279,7 @@ async def test_nobody_else_sees_or_changes_it(driver):
 # Health
 
 
-async def test_health_tells_of_what_is_late_and_of_what_failed(api):
+async def test_health_shows_late_and_failed_runs(api):
     schedule = await made(api, max_staleness_seconds=90 * 60, concurrency_policy="Allow")
     assert schedule["health"] is None
     await pass_time(api, 1)
@@ -326,14 +326,14 @@ async def test_a_source_is_synced_as_a_whole(api):
     assert await read(api, by_hand) == by_hand
 
 
-async def test_a_hash_that_is_given_says_whether_something_changed(driver):
+async def test_a_given_hash_decides_whether_a_schedule_changed(driver):
     await sync(driver, source("a", source_hash="1"))
     assert await sync(driver, source("a", source_hash="1", name="other")) == {"unchanged": ["a"]}
     assert await sync(driver, source("a", source_hash="2", name="other")) == {"updated": ["a"]}
     assert (await driver.get(PLACE))["schedules"][0]["name"] == "other"
 
 
-async def test_what_a_source_defines_is_not_changed_by_hand(driver):
+async def test_a_schedule_of_a_source_cannot_be_changed_by_hand(driver):
     await sync(driver, source("a"))
     [one] = (await driver.get(PLACE))["schedules"]
     place = f"{PLACE}/{one['id']}"
@@ -345,22 +345,22 @@ async def test_what_a_source_defines_is_not_changed_by_hand(driver):
     assert ((await read(driver, one))["status"], (await read(driver, one))["name"]) == ("paused", "new")
 
 
-async def test_a_sync_that_is_refused_changes_nothing(driver):
+async def test_a_refused_sync_changes_nothing(driver):
     await sync(driver, source("a"))
     before = await driver.get(PLACE)
-    for wrong, told in (
+    for wrong, found in (
         ([source("b"), source("c", schedule="@daily")], "schedules[1]"),
         ([source("b"), source("b")], "twice"),
         ([source("b", schedule=None, run_at="2020-01-01T00:00:00Z")], "schedules[0]"),
         ([body()], "source_trigger_id"),
     ):
         problem = await driver.refused(400, "INVALID_REQUEST", "PUT", SOURCE, {"schedules": wrong})
-        assert told in problem["detail"]
+        assert found in problem["detail"]
         assert problem["errors"][0]["path"].startswith("$.schedules[")
     assert await driver.get(PLACE) == before
 
 
-async def test_a_project_has_no_more_schedules_by_a_sync_either(driver, monkeypatch):
+async def test_a_sync_respects_the_limit_of_schedules(driver, monkeypatch):
     monkeypatch.setattr(limits, "schedules_per_project_max", 2)
     await made(driver)
     wanted = {"schedules": [source("a"), source("b")]}
@@ -371,7 +371,7 @@ async def test_a_project_has_no_more_schedules_by_a_sync_either(driver, monkeypa
 # The loop
 
 
-async def test_many_at_one_time_are_worked_off_in_bounded_looks(driver, monkeypatch):
+async def test_many_due_schedules_are_fired_in_bounded_ticks(driver, monkeypatch):
     monkeypatch.setattr(limits, "scheduler_rows_max", 4)
     monkeypatch.setattr(limits, "scheduler_rows_per_tick_max", 8)
     for _ in range(10):
@@ -380,7 +380,7 @@ async def test_many_at_one_time_are_worked_off_in_bounded_looks(driver, monkeypa
     assert len((await driver.get("/projects/inventory/runs"))["data"]) == 10
 
 
-async def test_one_that_breaks_the_rule_holds_nobody_up(driver, monkeypatch):
+async def test_a_schedule_whose_rule_fails_delays_no_other(driver, monkeypatch):
     from runstead.core.runs import transitions
 
     bad, good = await made(driver), await made(driver)

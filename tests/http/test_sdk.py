@@ -1,4 +1,4 @@
-"""The SDK's calls against the application itself: pausing, naming, deleting, usage, families, keyed events."""
+"""The SDK against the application: pause, rename, delete, usage, families, events with keys."""
 
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ async def refused(call):
     return caught.value.code
 
 
-async def test_a_run_is_paused_and_goes_on(sdk):
+async def test_a_run_is_paused_and_resumed(sdk):
     run = (await sdk.create_task_run("task:t")).run
     paused = (await sdk.pause(run.run_id)).run
     assert (paused.status, paused.waiting_reason, paused.paused) == ("waiting", "event", True)
@@ -53,7 +53,7 @@ async def test_usage_of_a_family_is_read(sdk):
     assert (usage.family.by_model[0].model, usage.family.usage_capture_status) == ("m", "complete")
 
 
-async def test_a_projects_usage_is_told_with_its_cost(sdk):
+async def test_a_projects_usage_is_reported_with_its_cost(sdk):
     run = (await sdk.create_task_run("task:t")).run
     metadata = {"provider": "acme", "model": "org/m", "inputTokens": 3, "outputTokens": 4}
     await sdk.complete(run.run_id, metadata=metadata)
@@ -89,7 +89,7 @@ async def test_a_familys_events_are_listed_and_followed(sdk):
     assert [e.event_type for e in stored] == ["A", "B"]
 
 
-async def test_one_event_their_counts_and_their_types_are_read(sdk):
+async def test_events_counts_and_types_are_read(sdk):
     run = (await sdk.create_task_run("task:t")).run
     await sdk.append_events(run.run_id, [{"type": "A", "n": 1}, {"type": "A"}])
     assert (await sdk.get_event(run.run_id, 1)).payload == {"type": "A", "n": 1}
@@ -111,6 +111,6 @@ async def test_the_workers_of_a_project_are_listed(sdk):
     assert (await sdk.list_workers(status="offline")).data == []
 
 
-async def test_a_server_tells_whether_it_leads(sdk):
+async def test_readiness_shows_the_leader(sdk):
     ready = await sdk.readyz()
     assert (ready.status, ready.leader, ready.term) == ("ready", False, 0)

@@ -1,4 +1,4 @@
-"""What is filled into a secret field is acknowledged, and is nowhere afterwards: in no file, no log, no answer."""
+"""The value of a secret field is accepted, and stored or shown nowhere: in no file, log or answer."""
 
 import io
 import json
@@ -37,20 +37,25 @@ async def ask(api, call="t1"):
     return run["run_id"], conversation, f"{conversation}/input-requests/{made['id']}"
 
 
-async def test_a_secret_comes_back_as_null_and_its_name_as_withheld(api):
+async def test_a_secret_is_returned_as_null_and_its_field_as_withheld(api):
     run_id, _, path = await ask(api)
-    told = await api.post(f"{path}/responses", {"values": VALUES}, 201)
-    assert told["latest_response"]["values"] == {"user": "ada", "password": None, "pin": None, "spare": None}
-    assert told["latest_response"]["withheld"] == ["password", "pin"]
+    answer = await api.post(f"{path}/responses", {"values": VALUES}, 201)
+    assert answer["latest_response"]["values"] == {
+        "user": "ada",
+        "password": None,
+        "pin": None,
+        "spare": None,
+    }
+    assert answer["latest_response"]["withheld"] == ["password", "pin"]
     [event] = (await api.get(f"/runs/{run_id}/events"))["data"]
     content = event["payload"]["result"]
     assert (content["values"], content["withheld"]) == (
-        told["latest_response"]["values"],
+        answer["latest_response"]["values"],
         ["password", "pin"],
     )
 
 
-async def test_the_same_secret_again_is_recognised_and_another_is_not(api):
+async def test_a_repeated_secret_is_recognized_and_another_is_refused(api):
     _, _, path = await ask(api)
     first = await api.post(f"{path}/responses", {"values": VALUES}, 201)
     assert await api.post(f"{path}/responses", {"values": VALUES}, 201) == first
@@ -58,7 +63,7 @@ async def test_the_same_secret_again_is_recognised_and_another_is_not(api):
     await api.refused(409, "INPUT_REQUEST_NOT_OPEN", "POST", f"{path}/responses", other)
 
 
-async def test_the_same_secret_leaves_another_digest_with_every_request(api):
+async def test_the_same_secret_has_another_digest_in_every_request(api):
     digests = set()
     for _ in range(2):
         _, _, path = await ask(api)
@@ -82,7 +87,7 @@ class Stderr(io.StringIO):
 
 @pytest.fixture(params=["terminal", "pipe"])
 def stderr(request, monkeypatch):
-    """What the server's log lines go to, set up as the server sets it up."""
+    """The output of the server's log, configured as in the server."""
     stderr = Stderr(terminal=request.param == "terminal")
     configure = structlog.configure
     with monkeypatch.context() as patched:
@@ -96,7 +101,7 @@ def stderr(request, monkeypatch):
 
 
 async def test_a_secret_is_in_no_file_no_log_and_no_answer(live, stderr, capfd, caplog, monkeypatch):
-    """On the real server: everything that can be done with a secret, then every byte that it left behind."""
+    """Use a secret in every way on a real server, then search every byte that it wrote."""
     caplog.set_level(logging.DEBUG)
     seen = []
 
@@ -144,7 +149,7 @@ async def test_a_secret_is_in_no_file_no_log_and_no_answer(live, stderr, capfd, 
     other = json.dumps({"values": {**VALUES, "spare": SECRET}})
     assert (await send("POST", where, content=other)).status_code == 409
     assert (await send("POST", where, content=other, headers={"Idempotency-Key": "k"})).status_code == 409
-    # One that breaks in the server: the error is logged with all that is around it.
+    # A request that fails in the server: the error is logged with its context.
     with monkeypatch.context() as patched:
         patched.setattr(SqliteRuns, "apply", broken)
         assert (await send("POST", f"{paths[1]}/responses", content=good)).status_code == 500
@@ -160,11 +165,11 @@ async def test_a_secret_is_in_no_file_no_log_and_no_answer(live, stderr, capfd, 
         "the log is looked at too"
     )
     assert b"Sign in" in b"".join(files.values()), "what is no secret is found there"
-    told = capfd.readouterr()
+    found = capfd.readouterr()
     logged = stderr.getvalue()
     assert "request failed" in logged
     assert "ZeroDivisionError" in logged
-    haystacks = {**files, "answers": "".join(seen), "stdout": told.out, "stderr": told.err}
+    haystacks = {**files, "answers": "".join(seen), "stdout": found.out, "stderr": found.err}
     haystacks |= {"log": logged, "records": caplog.text}
     for name, text in haystacks.items():
         content = text if isinstance(text, bytes) else text.encode()

@@ -1,4 +1,4 @@
-"""The server's own keys: from a file, or made once and kept in the store."""
+"""The server's signing keys: from a file, or created once and stored."""
 
 import asyncio
 import stat
@@ -25,7 +25,7 @@ async def keys():
     await store.close()
 
 
-def test_a_file_is_for_its_owner_alone_and_the_newest_pair_signs(tmp_path):
+def test_a_key_file_is_readable_by_its_owner_only_and_its_newest_pair_signs(tmp_path):
     path = tmp_path / "keys.pem"
     write_file(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -36,7 +36,7 @@ def test_a_file_is_for_its_owner_alone_and_the_newest_pair_signs(tmp_path):
     assert len({key.kid for key in both}) == 4
 
 
-async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path, keys):
+async def test_the_newest_keys_of_a_file_sign_and_old_ones_verify(tmp_path, keys):
     path = tmp_path / "keys.pem"
     write_file(path)
     old = await Keyring(keys, path).run_event_token(**WHO)
@@ -52,7 +52,7 @@ async def test_the_newest_keys_of_a_file_sign_and_the_old_ones_check(tmp_path, k
 @pytest.mark.parametrize(
     "text", ["", "no keys at all", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
 )
-def test_a_file_that_holds_no_good_pair_is_refused_with_a_sentence(tmp_path, text):
+def test_a_file_without_a_valid_pair_is_refused_with_a_message(tmp_path, text):
     path = tmp_path / "keys.pem"
     path.write_text(text)
     with pytest.raises(ValueError, match=str(path)):
@@ -62,7 +62,7 @@ def test_a_file_that_holds_no_good_pair_is_refused_with_a_sentence(tmp_path, tex
     assert path.read_text() == text, "a file of something else is not written to"
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         read_file(tmp_path / "missing.pem")
 
@@ -77,19 +77,19 @@ async def test_a_file_that_vanishes_leaves_the_keys_in_use(tmp_path, keys):
     assert kid(await keyring.run_event_token(**WHO)) == kid(token)
 
 
-async def test_two_replicas_make_one_pair(keys):
+async def test_two_replicas_create_one_pair(keys):
     tokens = await asyncio.gather(*(Keyring(keys).run_event_token(**WHO) for _ in range(3)))
     assert len({kid(token) for token in tokens}) == 1
     assert len(await keys.all()) == 2
 
 
-async def test_a_replica_learns_of_a_key_that_another_made(keys):
+async def test_a_replica_reads_a_key_that_another_created(keys):
     first, second = Keyring(keys), Keyring(keys)
     token = await first.run_event_token(**WHO)
     assert (await second.verify(token, kid(token)))["runId"] == "r"
 
 
-async def test_what_another_signed_is_none_of_ours(keys):
+async def test_a_token_of_another_issuer_is_not_recognized(keys):
     keyring = Keyring(keys)
     await keyring.run_event_token(**WHO)
     assert await keyring.verify("a.b.c", "another") is None

@@ -1,4 +1,4 @@
-"""`…/snapshot`: a run's log, folded."""
+"""`…/snapshot`: a snapshot of a run's log."""
 
 
 async def say(api, path, *events):
@@ -16,7 +16,7 @@ async def test_a_fresh_run_has_an_empty_message_and_state(api):
     assert {"invokeAgentChildRuns", "inputRequestsByToolCallId"} <= set(state["event"]["snapshot"])
 
 
-async def test_a_snapshot_tells_what_was_said_and_how_it_ended(api):
+async def test_a_snapshot_has_the_messages_and_the_end(api):
     run, path = await api.agent_run()
     await say(
         api,
@@ -56,7 +56,7 @@ async def test_a_failed_run_ends_its_snapshot_with_the_error(api):
     assert (end["event_id"], end["event"]["type"], end["event"]["message"]) == (1, "RUN_ERROR", "It broke")
 
 
-async def test_events_that_make_no_sense_spoil_no_snapshot(api):
+async def test_malformed_events_do_not_break_a_snapshot(api):
     _, path = await api.agent_run()
     await say(
         api,
@@ -99,13 +99,13 @@ async def test_the_state_holds_the_input_requests_of_the_run(api):
     assert shown["t1"].pop("mine") == 1, "what the events say beside it stays"
     assert (shown["t1"]["id"], shown["t1"]["toolCallId"], shown["t1"]["status"]) == (made["id"], "t1", "open")
     assert shown["t1"]["fields"] == made["fields"]
-    told = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
+    answer = await api.post(f"{where}/{made['id']}/responses", {"values": {"n": "Ada"}}, 201)
     shown = (await state(api, path))["inputRequestsByToolCallId"]["t1"]
     shown.pop("mine")
-    assert (shown["status"], shown["submittedAt"]) == ("submitted", told["submitted_at"])
-    assert shown["latestResponse"] == told["latest_response"]
+    assert (shown["status"], shown["submittedAt"]) == ("submitted", answer["submitted_at"])
+    assert shown["latestResponse"] == answer["latest_response"]
     camel = {
-        "".join(word.title() if at else word for at, word in enumerate(name.split("_"))) for name in told
+        "".join(word.title() if at else word for at, word in enumerate(name.split("_"))) for name in answer
     }
     assert set(shown) == camel
 

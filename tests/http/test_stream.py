@@ -1,4 +1,4 @@
-"""`…/stream`: what a stream says and where it begins. Following it live is in test_live_stream.py."""
+"""`…/stream`: the content and the start of a stream. Live streams are in test_live_stream.py."""
 
 import pytest
 
@@ -8,7 +8,7 @@ pytestmark = pytest.mark.postgres
 
 
 def frames(response):
-    """(id, event, data) of each frame; comments are left out."""
+    """Return (id, event, data) of each frame, without comments."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     found = []
@@ -21,7 +21,7 @@ def frames(response):
 
 
 async def ended(api, *types):
-    """An agent run that has said these types and is over: its path under its conversation."""
+    """Create an ended agent run with events of these types. Returns its path in its conversation."""
     run, path = await api.agent_run()
     for name in types:
         await api.append(run["run_id"], {"type": name})
@@ -29,7 +29,7 @@ async def ended(api, *types):
     return run["run_id"], path
 
 
-async def test_a_run_that_is_over_is_replayed_and_the_stream_ends(api):
+async def test_an_ended_run_is_replayed_and_the_stream_ends(api):
     run_id, path = await ended(api, "RUN_STARTED", "TEXT_MESSAGE_CONTENT")
     conversation_id = path.split("/")[2]
     expected = [
@@ -60,20 +60,20 @@ BAD_IDS = ["-1", "1.0", "x", "1 2", "٣", str(2**53), "9" * 30, "0" * 5_000, "1e
 
 
 @pytest.mark.parametrize("last", BAD_IDS, ids=range(len(BAD_IDS)))
-async def test_a_last_event_id_that_is_no_number_of_an_event_is_refused(driver, last):
+async def test_a_malformed_last_event_id_is_refused(driver, last):
     run_id, _ = await ended(driver)
     headers = {"Last-Event-ID": last.encode()}
-    told = await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream", headers=headers)
-    assert told["detail"] == "Last-Event-ID must be the number of an event"
+    problem = await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream", headers=headers)
+    assert problem["detail"] == "Last-Event-ID must be the number of an event"
 
 
 @pytest.mark.parametrize("query", ["after_event_id=-1", "after_event_id=1.0", "after_event_id=x"])
-async def test_a_cursor_that_is_none_is_refused(driver, query):
+async def test_a_malformed_cursor_is_refused(driver, query):
     run_id, _ = await ended(driver)
     await driver.refused(400, "INVALID_REQUEST", "GET", f"/runs/{run_id}/stream?{query}")
 
 
-async def test_a_stream_is_kept_by_nobody_on_its_way(api):
+async def test_proxies_neither_store_nor_buffer_a_stream(api):
     run_id, _ = await ended(api)
     response = await api.send("GET", f"/runs/{run_id}/stream")
     assert response.headers["cache-control"] == "no-store"

@@ -1,4 +1,4 @@
-"""The live end of a log: which reads followers cost, and whom what they find wakes."""
+"""The live end of a log: the reads of followers, and which followers a page wakes."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ def event(number, kind="A", private=False):
 
 
 class Log(Tail):
-    """A log in memory, of which every read can be held up."""
+    """A log in memory whose reads the test can delay."""
 
     def __init__(self):
         super().__init__("log")
@@ -53,16 +53,16 @@ def following(log, *places):
     return [asyncio.ensure_future(log.after(place, NEVER)) for place in places]
 
 
-async def test_many_who_stand_at_the_same_event_share_one_read_and_its_page(log):
+async def test_followers_at_the_same_event_share_one_read_and_its_page(log):
     waiting = following(log, *[0] * 200)
     await settled()
     log.append(event(1))
     pages = await asyncio.gather(*waiting)
-    assert log.reads == [0, 0]  # when they came, and when the event did
+    assert log.reads == [0, 0]  # when they joined, and at the event
     assert len(set(map(id, pages))) == 1
 
 
-async def test_an_event_is_encoded_once_for_all_who_choose_it_or_not():
+async def test_an_event_is_encoded_once_for_all_filters():
     encoded = []
 
     def to_frame(one):
@@ -78,18 +78,18 @@ async def test_an_event_is_encoded_once_for_all_who_choose_it_or_not():
     assert encoded == [1, 2, 3]
 
 
-async def test_an_event_that_is_stored_while_a_read_is_under_way_is_read_again(log):
+async def test_an_event_stored_during_a_read_causes_another_read(log):
     log.open.clear()
     (waiting,) = following(log, 0)
     await settled()
-    assert log.reads == [0]  # and it has found nothing
+    assert log.reads == [0]  # and found nothing
     log.append(event(1))
     log.open.set()
     assert (await waiting).reached == 1
     assert log.reads == [0, 0]
 
 
-async def test_one_who_comes_after_an_empty_read_costs_no_other(log):
+async def test_a_follower_that_joins_after_an_empty_read_costs_no_read(log):
     first = following(log, 0)
     await settled()
     second = following(log, 0)
@@ -99,7 +99,7 @@ async def test_one_who_comes_after_an_empty_read_costs_no_other(log):
     assert {page.reached for page in await asyncio.gather(*first, *second)} == {1}
 
 
-async def test_one_who_is_behind_waits_for_nobody_and_holds_nobody_up(log):
+async def test_a_slow_follower_neither_waits_nor_delays_others(log):
     log.events = [event(1), event(2)]
     tip, behind = following(log, 2, 0)
     assert (await behind).reached == 2
@@ -108,7 +108,7 @@ async def test_one_who_is_behind_waits_for_nobody_and_holds_nobody_up(log):
     assert (await tip).frames(frame, frozenset()) == b"3 "
 
 
-async def test_a_heartbeat_wakes_only_those_who_are_quiet_for_long_enough(log):
+async def test_a_heartbeat_wakes_only_followers_that_are_due(log):
     now = asyncio.get_running_loop().time()
     quiet = asyncio.ensure_future(log.after(0, now - 1))
     other = asyncio.ensure_future(log.after(0, now + 60))
@@ -120,7 +120,7 @@ async def test_a_heartbeat_wakes_only_those_who_are_quiet_for_long_enough(log):
     assert await other is None
 
 
-async def test_a_failed_read_fails_those_who_wait_for_it_and_no_later_one(log):
+async def test_a_failed_read_fails_its_waiting_followers_only(log):
     log.read, read = broken, log.read
     for waiting in following(log, 0, 0):
         with pytest.raises(OSError, match="no disk"):
@@ -136,7 +136,7 @@ async def broken(place):
     raise OSError("no disk")
 
 
-async def test_those_who_leave_leave_nothing_behind(log):
+async def test_followers_that_leave_leave_nothing_behind(log):
     log.open.clear()
     waiting = following(log, 0, 1, 2)
     await settled()
@@ -149,27 +149,27 @@ async def test_those_who_leave_leave_nothing_behind(log):
     assert log._groups == {}
 
 
-async def test_a_lost_notification_is_made_up_for_by_a_look(log):
+async def test_polling_finds_events_whose_notification_was_lost(log):
     (waiting,) = following(log, 0)
     await settled()
-    log.events.append(event(1))  # and nobody is notified
-    log.look(1)
+    log.events.append(event(1))  # without a notification
+    log.compare(1)
     assert (await waiting).reached == 1
 
 
-async def test_a_look_that_shows_nothing_new_costs_no_read(log):
+async def test_polling_without_new_events_costs_no_read(log):
     log.events = [event(1), event(2, private=True)]
     (waiting,) = following(log, 1)
     await settled()
     for _ in range(3):
-        log.look(2)
+        log.compare(2)
         await settled()
-    assert log.reads == [1, 1]  # the private event moves no place: it is looked for once
+    assert log.reads == [1, 1]  # the private event advances no follower, and is read once
     waiting.cancel()
 
 
 async def test_a_log_that_was_deleted_ends(log):
     (waiting,) = following(log, 0)
     await settled()
-    log.look(None)
+    log.compare(None)
     assert (await waiting).ended

@@ -1,4 +1,4 @@
-"""Triggers over HTTP: an address that starts a run, known to whoever has its token."""
+"""Triggers over HTTP: URLs with a token that start runs."""
 
 import base64
 import hashlib
@@ -31,10 +31,10 @@ class Triggers:
         return response.json()
 
     async def refused(self, status, code, token, body=b"", **options):
-        told = await self.fire(token, body, status, **options)
-        assert (told["code"], told["instance"]) == (code, "/triggers/***")
-        assert token not in json.dumps(told)
-        return told
+        answer = await self.fire(token, body, status, **options)
+        assert (answer["code"], answer["instance"]) == (code, "/triggers/***")
+        assert token not in json.dumps(answer)
+        return answer
 
     async def started(self, token, body=b"", **options):
         return await self.api.run((await self.fire(token, body, **options))["run_id"])
@@ -47,9 +47,9 @@ def triggers(api):
 
 async def test_a_call_with_the_token_alone_starts_a_run_with_the_payload(triggers, api):
     made = await triggers.make(name="Push", config={"branch": "main"})
-    told = await triggers.fire(made["token"], {"ref": "refs/heads/main"})
-    assert told.keys() == {"run_id"}
-    run = await api.run(told["run_id"])
+    answer = await triggers.fire(made["token"], {"ref": "refs/heads/main"})
+    assert answer.keys() == {"run_id"}
+    run = await api.run(answer["run_id"])
     assert (run["kind"], run["target"], run["status"]) == ("task", "task:build", "pending")
     assert (run["input"], run["config"]) == ({"ref": "refs/heads/main"}, {"branch": "main"})
     assert (run["trigger_kind"], run["trigger_id"]) == ("webhook", made["trigger"]["id"])
@@ -96,13 +96,13 @@ async def test_json_and_forms_become_the_input(triggers, body, kind, value):
         (b"a&" * 1_001, "application/x-www-form-urlencoded"),
     ],
 )
-async def test_what_is_neither_is_refused_and_starts_nothing(triggers, api, body, kind):
+async def test_other_bodies_are_refused_and_start_nothing(triggers, api, body, kind):
     made = await triggers.make()
     await triggers.refused(400, "INVALID_REQUEST", made["token"], body, headers={"Content-Type": kind})
     assert (await api.get("/runs"))["data"] == []
 
 
-async def test_a_payload_that_is_too_large_is_refused(triggers, api):
+async def test_a_large_payload_is_refused(triggers, api):
     made = await triggers.make()
     large = json.dumps("x" * limits.trigger_body_bytes_max).encode()
     await triggers.refused(413, "BODY_TOO_LARGE", made["token"], large)
@@ -110,7 +110,7 @@ async def test_a_payload_that_is_too_large_is_refused(triggers, api):
 
 
 @pytest.mark.parametrize("header", ["Idempotency-Key", "webhook-id", "X-GitHub-Delivery"])
-async def test_a_repeat_finds_the_run_that_the_first_call_started(triggers, api, header):
+async def test_a_repeat_returns_the_run_of_the_first_call(triggers, api, header):
     made, other = await triggers.make(), await triggers.make()
     first = await triggers.fire(made["token"], {"n": 1}, headers={header: "k"})
     again = await triggers.fire(made["token"], {"n": 1}, headers={header: "k"})
@@ -170,7 +170,7 @@ async def test_the_token_and_the_secret_are_shown_nowhere_again(triggers, api):
     assert replayed[1] == replayed[0] | {"token": None}
 
 
-async def test_triggers_are_for_admins_of_the_project_alone(triggers, api):
+async def test_only_admins_manage_triggers(triggers, api):
     made = await triggers.make()
     one = f"{triggers.path}/{made['trigger']['id']}"
     calls = [("POST", triggers.path), ("GET", triggers.path), ("GET", one), ("PATCH", one), ("DELETE", one)]
@@ -195,18 +195,18 @@ async def test_triggers_are_for_admins_of_the_project_alone(triggers, api):
         {"secret": "whsec_" + "A" * 20},
     ],
 )
-async def test_what_cannot_be_a_trigger_is_refused(triggers, api, change):
+async def test_a_malformed_trigger_is_refused(triggers, api, change):
     body = {"target": "task:build"} | change
     await api.refused(400, "INVALID_REQUEST", "POST", triggers.path, body, by="admin")
 
 
-async def test_a_project_has_so_many_triggers_and_no_more(triggers, api, monkeypatch):
+async def test_a_project_has_a_limit_of_triggers(triggers, api, monkeypatch):
     monkeypatch.setattr(limits, "triggers_per_project_max", 1)
     await triggers.make()
     await api.refused(409, "TRIGGER_LIMIT_REACHED", "POST", triggers.path, {"target": "task:a"}, by="admin")
 
 
-async def test_a_signature_of_standard_webhooks_is_asked_for_where_there_is_a_secret(triggers, api):
+async def test_a_standard_webhooks_secret_requires_its_signature(triggers, api):
     token = (await triggers.make(secret=SECRET))["token"]
     body, now = b'{"n": 1}', int(time.time())
 
@@ -229,7 +229,7 @@ async def test_a_signature_of_standard_webhooks_is_asked_for_where_there_is_a_se
     assert run["input"] == {"n": 1}
 
 
-async def test_a_signature_of_github_is_asked_for_where_the_secret_is_any_other(triggers, api):
+async def test_any_other_secret_requires_a_github_signature(triggers, api):
     secret = "a secret of my own"
     token = (await triggers.make(secret=secret))["token"]
     body = b'{"zen": "Keep it logically awesome."}'

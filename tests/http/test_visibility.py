@@ -1,10 +1,10 @@
-"""Nothing of another project is visible: every read and every write of it is not found."""
+"""Objects of other projects are not found, for every read and write."""
 
 import pytest
 
 from runstead.http.framework.app import operations
 
-#: Operations that name nothing of a project: what they do is within the caller's own.
+#: Operations without an object of a project in their path.
 OWN = {"/runs", "/runs/event-types", "/projects", "/conversations", "/agent-runtimes/push-services"}
 BODIES = {
     "/runs/{run_id}/events": {"events": [{"type": "A"}]},
@@ -39,7 +39,7 @@ BODIES = {
     "/projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
     "/projects/{project}/triggers": {"name": "push", "target": "task:count"},
 }
-#: What a request must carry beside its path, or carries so that time changes nothing of its answer.
+#: Queries that an operation needs, or that keep its answer constant over time.
 QUERIES = {
     "DELETE /projects/{project}/prices": "?provider=acme&model=m",
     "GET /projects/{project}/usage": "?since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00Z",
@@ -48,12 +48,12 @@ FOREIGN = [operation for operation in operations() if not operation.open and ope
 
 
 def request_line(operation):
-    """Path and query."""
+    """Return path and query."""
     return operation.path + QUERIES.get(f"{operation.method} {operation.path}", "")
 
 
-async def house(api):
-    """One of everything in the project."""
+async def objects_of_project(api):
+    """Create an object of every kind in the project."""
     run, path = await api.agent_run(request={"implementation_kind": "claude"})
     worker, token = await api.worker("claude")
     await api.post(f"{worker}/claim", {})
@@ -88,46 +88,46 @@ async def house(api):
 
 
 async def contents(api, names):
-    """All that can be read of the project."""
+    """Read everything of the project."""
     reads = (request_line(operation) for operation in FOREIGN if operation.method == "GET")
     paths = sorted(path.format(**names) for path in reads if not path.endswith(("/stream", "/notifications")))
     return [(await api.send("GET", path, by="admin")).json() for path in [*paths, "/runs", "/projects"]]
 
 
-async def test_every_operation_answers_strangers_as_if_nothing_were_there(api):
-    names, _ = await house(api)
+async def test_every_operation_is_not_found_for_callers_of_other_projects(api):
+    names, _ = await objects_of_project(api)
     before = await contents(api, names)
-    strangers = ["other", api.token("eve"), api.token("eve", projectId=api.other.id)]
+    callers = ["other", api.token("eve"), api.token("eve", projectId=api.other.id)]
     for operation in FOREIGN:
         path = request_line(operation).format(**names)
-        nobody = request_line(operation).format(**dict.fromkeys(names, "nobody"))
+        unknown_path = request_line(operation).format(**dict.fromkeys(names, "unknown"))
         body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
-        for by in strangers:
-            told = await api.refused(404, "NOT_FOUND", operation.method, path, body, by=by)
-            unknown = await api.refused(404, "NOT_FOUND", operation.method, nobody, body, by=by)
-            assert told["detail"] == unknown["detail"], operation.path
+        for by in callers:
+            problem = await api.refused(404, "NOT_FOUND", operation.method, path, body, by=by)
+            unknown = await api.refused(404, "NOT_FOUND", operation.method, unknown_path, body, by=by)
+            assert problem["detail"] == unknown["detail"], operation.path
     assert await contents(api, names) == before
 
 
-async def test_a_worker_elsewhere_cannot_tell_what_is_there_from_what_is_not(api):
-    names, _ = await house(api)
+async def test_a_worker_of_another_project_cannot_learn_what_exists(api):
+    names, _ = await objects_of_project(api)
     before = await contents(api, names)
     body = {"implementation_kind": "claude", "worker_key": "theirs"}
     made = await api.post("/agent-workers/projects/elsewhere/workers", body, 201, by="other")
     for operation in FOREIGN:
         body = BODIES.get(operation.path, {}) if operation.method != "GET" else ...
-        told = []
-        for named in (names, dict.fromkeys(names, "nobody")):
+        found = []
+        for named in (names, dict.fromkeys(names, "unknown")):
             path = request_line(operation).format(**named)
             response = await api.send(operation.method, path, body, by=made["token"])
             assert response.status_code in {403, 404}
-            told.append({**response.json(), "instance": ""})
-        assert told[0] == told[1], operation.path
+            found.append({**response.json(), "instance": ""})
+        assert found[0] == found[1], operation.path
     assert await contents(api, names) == before
 
 
 async def test_the_callers_own_lists_show_nothing_of_others(api):
-    await house(api)
+    await objects_of_project(api)
     for by in ("other", api.token("eve")):
         assert (await api.get("/runs", by=by))["data"] == []
         assert "inventory" not in str(await api.get("/projects", by=by))
@@ -142,7 +142,7 @@ async def test_a_worker_of_another_project_gets_no_run(api):
     assert answer == {"run": None, "runs": []}
 
 
-async def test_an_idempotency_key_tells_a_stranger_nothing(api):
+async def test_an_idempotency_key_reveals_nothing_to_other_callers(api):
     headers = {"Idempotency-Key": "k"}
     run = await api.create(headers=headers)
     response = await api.send("POST", "/runs", api.task(), headers=headers, by="other")
@@ -151,7 +151,7 @@ async def test_an_idempotency_key_tells_a_stranger_nothing(api):
 
 
 @pytest.mark.parametrize("act", ["", "/events", "/children", "/tree", "/attempts"])
-async def test_a_token_bound_to_a_run_reads_that_run_alone(api, act):
+async def test_a_token_of_one_run_reads_that_run_only(api, act):
     await api.member("ada", role="admin")
     mine, theirs = await api.create(), await api.create()
     bound = api.token("ada", runId=mine["run_id"])
@@ -159,8 +159,8 @@ async def test_a_token_bound_to_a_run_reads_that_run_alone(api, act):
     await api.refused(404, "NOT_FOUND", "GET", f"/runs/{theirs['run_id']}{act}", by=bound)
 
 
-async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
-    names, _ = await house(api)
+async def test_a_token_of_one_run_can_only_execute_it(api):
+    names, _ = await objects_of_project(api)
     run = await api.create()
     bound = api.token("ada", runId=run["run_id"])
     project = f"/projects/{api.project.id}"
@@ -192,7 +192,7 @@ async def test_a_token_bound_to_a_run_does_nothing_but_drive_it(api):
     await api.post(f"/runs/{run['run_id']}/complete", {"status": "completed"}, by=bound)
 
 
-async def test_a_users_scopes_narrow_what_the_token_may_do(api):
+async def test_scopes_of_a_token_restrict_the_user(api):
     run = await api.create()
     await api.member("ada")
     reader = api.token("ada", scopes=["runs:read"])

@@ -1,4 +1,4 @@
-"""`/wait`, `/resume` and `/heartbeats`: a run that needs something from outside, and one that is kept."""
+"""`/wait`, `/resume` and `/heartbeats`."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def waiting(api, **wait):
     return f"/runs/{run_id}"
 
 
-async def test_a_wait_says_what_for(api):
+async def test_a_wait_shows_its_reason(api):
     run_id = (await api.create())["run_id"]
     wait = {"reason": "tool", "tool_call_id": "t1", "tool_name": "search"}
     answer = await api.post(f"/runs/{run_id}/wait", wait)
@@ -74,9 +74,7 @@ RESUMES = [
 
 
 @pytest.mark.parametrize(("reason", "kind", "event_type"), RESUMES, ids=[kind for _, kind, _ in RESUMES])
-async def test_every_resume_stores_one_event_and_is_told_apart_from_its_repeats(
-    api, reason, kind, event_type
-):
+async def test_every_resume_stores_one_event_and_recognizes_its_repeats(api, reason, kind, event_type):
     run = await waiting(api, reason=reason, tool_call_id="t1")
     body = {"type": kind, "tool_call_id": "t1", "result": 1}
     assert await api.post(f"{run}/resume", body) == {"accepted": True}
@@ -103,7 +101,7 @@ async def test_a_run_that_does_not_wait_is_not_resumed(api):
     assert (await api.run(run_id))["status"] == "pending"
 
 
-async def test_the_same_result_again_is_a_duplicate_and_another_a_conflict(api):
+async def test_a_repeated_result_is_a_duplicate_and_another_is_a_conflict(api):
     run = await waiting(api, tool_call_id="t1")
     body = {"type": "tool_result", "tool_call_id": "t1", "result": {"a": 1, "b": 2}}
     await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"{run}/resume", {**body, "tool_call_id": "t2"})
@@ -115,7 +113,7 @@ async def test_the_same_result_again_is_a_duplicate_and_another_a_conflict(api):
     assert len((await api.get(f"{run}/events"))["data"]) == 1
 
 
-async def test_of_many_results_one_is_accepted_and_the_others_conflict(api):
+async def test_one_of_many_results_is_accepted_and_the_others_conflict(api):
     run = await waiting(api, tool_call_id="t1")
     bodies = [{"type": "tool_result", "tool_call_id": "t1", "result": n} for n in range(10)]
     answers = await asyncio.gather(*(api.send("POST", f"{run}/resume", body) for body in bodies))
@@ -130,7 +128,7 @@ async def test_a_run_that_has_ended_neither_waits_nor_resumes(api):
     await api.refused(410, "RUN_NOT_ACTIVE", "POST", f"{run}/wait", {"reason": "tool"})
 
 
-async def test_a_waiting_run_is_claimed_by_nobody(api):
+async def test_a_waiting_run_cannot_be_claimed(api):
     run = await waiting(api)
     worker, _ = await api.worker()
     assert (await api.claim(worker))["run"] is None
@@ -160,13 +158,13 @@ async def test_a_timer_can_be_resumed_before_its_time(api):
     assert await api.post(f"{run}/resume", {"type": "timer"}) == {"accepted": True}
 
 
-async def test_a_wait_that_nobody_answers_in_time_fails_the_run(api):
+async def test_an_expired_wait_fails_the_run(api):
     run = await waiting(api, expires_at="2026-03-20T12:00:30Z")
     await api.pass_time(30)
     after = await api.get(run)
     assert (after["status"], after["error"]["code"]) == ("failed", "WAIT_EXPIRED")
-    told = {"reason", "attempts", "lease_owner", "last_heartbeat_at", "last_event_id"}
-    assert set(after["error"]["detail"]) == told
+    found = {"reason", "attempts", "lease_owner", "last_heartbeat_at", "last_event_id"}
+    assert set(after["error"]["detail"]) == found
 
 
 BAD_WAITS = [
@@ -207,19 +205,19 @@ BAD += [("heartbeats", body) for body in BAD_HEARTBEATS]
 
 
 @pytest.mark.parametrize(("act", "body"), BAD, ids=range(len(BAD)))
-async def test_what_is_no_wait_resume_or_heartbeat_changes_nothing(driver, act, body):
+async def test_a_malformed_wait_resume_or_heartbeat_changes_nothing(driver, act, body):
     taken, _ = await driver.claimed()
     before = await driver.run(taken["run_id"])
     await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{taken['run_id']}/{act}", body)
     assert await driver.run(taken["run_id"]) == before
 
 
-async def test_a_tool_call_id_of_128_characters_is_fine(driver):
+async def test_a_tool_call_id_of_128_characters_is_accepted(driver):
     run = await waiting(driver, tool_call_id="x" * 128)
     await driver.post(f"{run}/resume", {"type": "tool_result", "tool_call_id": "x" * 128})
 
 
-async def test_a_heartbeat_renews_the_lease_without_naming_the_worker(api):
+async def test_a_heartbeat_renews_the_lease_of_any_worker(api):
     taken, _ = await api.claimed()
     heartbeats = f"/runs/{taken['run_id']}/heartbeats"
     api.clock.advance(30)
@@ -229,7 +227,7 @@ async def test_a_heartbeat_renews_the_lease_without_naming_the_worker(api):
     assert run["lease_expires_at"] == "2026-03-20T12:05:30.000Z"
 
 
-async def test_a_heartbeat_of_no_current_attempt_is_superseded(api):
+async def test_a_heartbeat_of_another_attempt_is_superseded(api):
     idle = (await api.create())["run_id"]
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", f"/runs/{idle}/heartbeats", {"attempt": 1})
     taken, _worker = await api.claimed()
@@ -241,78 +239,78 @@ async def test_a_heartbeat_of_no_current_attempt_is_superseded(api):
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", heartbeats, {"attempt": 1})
 
 
-# For a run below
+# Waits for a child
 
 
 async def family(api, **more):
-    """A claimed run, one below it that nobody has claimed, and the body of a wait for that."""
-    above, _ = await api.claimed()
-    below = await api.create(api.task("task:below", parent_run_id=above["run_id"]))
-    wait = {"reason": "event", "tool_call_id": "run:below", "awaited_run_id": below["run_id"]}
-    return above, below, {**wait, "attempt": above["attempt"], "release": True, **more}
+    """Create a claimed run and an unclaimed child. Returns both and the body of a wait for the child."""
+    parent, _ = await api.claimed()
+    child = await api.create(api.task("task:child", parent_run_id=parent["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "run:child", "awaited_run_id": child["run_id"]}
+    return parent, child, {**wait, "attempt": parent["attempt"], "release": True, **more}
 
 
-async def test_a_run_waits_for_one_below_it_and_no_worker_does(api):
-    above, below, wait = await family(api)
-    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+async def test_a_run_waits_for_a_child_without_a_worker(api):
+    parent, child, wait = await family(api)
+    run = (await api.post(f"/runs/{parent['run_id']}/wait", wait))["run"]
     assert (run["status"], run["waiting_run_id"], run["lease_expires_at"]) == (
         "waiting",
-        below["run_id"],
+        child["run_id"],
         None,
     )
-    attempts = (await api.get(f"/runs/{above['run_id']}/attempts"))["data"]
+    attempts = (await api.get(f"/runs/{parent['run_id']}/attempts"))["data"]
     assert [one["outcome"] for one in attempts] == ["parked"]
-    body = {"type": "event", "tool_call_id": "run:below"}
-    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"/runs/{above['run_id']}/resume", body)
-    await api.complete(below["run_id"])
+    body = {"type": "event", "tool_call_id": "run:child"}
+    await api.refused(409, "TOOL_RESULT_CONFLICT", "POST", f"/runs/{parent['run_id']}/resume", body)
+    await api.complete(child["run_id"])
     await api.pass_time(0)
-    run = await api.run(above["run_id"])
+    run = await api.run(parent["run_id"])
     assert (run["status"], run["waiting_run_id"]) == ("running", None)
-    [event] = (await api.get(f"/runs/{above['run_id']}/events"))["data"]
-    assert event["payload"]["value"]["result"] == {"run_id": below["run_id"], "status": "completed"}
+    [event] = (await api.get(f"/runs/{parent['run_id']}/events"))["data"]
+    assert event["payload"]["value"]["result"] == {"run_id": child["run_id"], "status": "completed"}
     worker, _ = await api.worker()
-    assert (await api.claim(worker, targets=[above["target"]]))["run"]["attempt"] == 2
+    assert (await api.claim(worker, targets=[parent["target"]]))["run"]["attempt"] == 2
 
 
-async def test_the_end_of_a_run_below_wakes_the_server_at_once(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
+async def test_the_end_of_a_child_wakes_the_server_at_once(api):
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
     with api.app.notifier.subscribe(DEADLINES_KEY) as hint:
-        await api.append(below["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
+        await api.append(child["run_id"], {"type": "CUSTOM", "name": "n", "value": 1})
         assert not hint.is_set()
-        await api.complete(below["run_id"])
+        await api.complete(child["run_id"])
         assert hint.is_set()
 
 
-async def test_a_run_does_not_wait_for_one_that_has_ended_and_keeps_its_worker(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{below['run_id']}/cancel")
-    run = (await api.post(f"/runs/{above['run_id']}/wait", wait))["run"]
+async def test_a_run_does_not_wait_for_an_ended_child_and_keeps_its_lease(api):
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{child['run_id']}/cancel")
+    run = (await api.post(f"/runs/{parent['run_id']}/wait", wait))["run"]
     assert (run["status"], run["lease_expires_at"] is None) == ("running", False)
 
 
-async def test_one_that_ends_between_the_two_steps_is_told_of(api, monkeypatch):
-    above, below, wait = await family(api)
-    await_end = waits._await_end
+async def test_a_child_that_ends_between_the_two_steps_resumes_its_parent(api, monkeypatch):
+    parent, child, wait = await family(api)
+    await_end = waits._mark_awaited
 
     async def marked(*args):
         found = await await_end(*args)
-        await api.complete(below["run_id"])
-        await api.pass_time(0)  # in vain: the one above does not wait yet
+        await api.complete(child["run_id"])
+        await api.pass_time(0)  # without effect: the parent does not wait yet
         return found
 
-    monkeypatch.setattr(waits, "_await_end", marked)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    monkeypatch.setattr(waits, "_mark_awaited", marked)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
-async def test_a_server_that_dies_before_its_second_look_makes_up_for_it(api, monkeypatch):
-    above, below, wait = await family(api)
-    await_end = waits._await_end
+async def test_a_crash_before_the_second_step_is_recovered(api, monkeypatch):
+    parent, child, wait = await family(api)
+    await_end = waits._mark_awaited
 
     async def marked(*args):
         found = await await_end(*args)
-        await api.complete(below["run_id"])
+        await api.complete(child["run_id"])
         await api.pass_time(0)
         monkeypatch.setattr(waits, "resume_parent", died)
         return found
@@ -320,63 +318,63 @@ async def test_a_server_that_dies_before_its_second_look_makes_up_for_it(api, mo
     async def died(*_):
         raise ConnectionError
 
-    monkeypatch.setattr(waits, "_await_end", marked)
-    await api.send("POST", f"/runs/{above['run_id']}/wait", wait)
-    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    monkeypatch.setattr(waits, "_mark_awaited", marked)
+    await api.send("POST", f"/runs/{parent['run_id']}/wait", wait)
+    assert (await api.run(parent["run_id"]))["status"] == "waiting"
     await api.pass_time(29)
-    assert (await api.run(above["run_id"]))["status"] == "waiting"
+    assert (await api.run(parent["run_id"]))["status"] == "waiting"
     await api.pass_time(1)
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
-async def test_a_wait_sent_again_after_its_end_answers_as_before_and_does_nothing(api):
-    above, below, wait = await family(api)
-    path, headers = f"/runs/{above['run_id']}/wait", {"Idempotency-Key": "once"}
+async def test_a_repeated_wait_after_its_end_changes_nothing(api):
+    parent, child, wait = await family(api)
+    path, headers = f"/runs/{parent['run_id']}/wait", {"Idempotency-Key": "once"}
     first = await api.post(path, wait, headers=headers)
-    await api.complete(below["run_id"])
+    await api.complete(child["run_id"])
     await api.pass_time(0)
-    before = await api.run(above["run_id"])
+    before = await api.run(parent["run_id"])
     assert await api.post(path, wait, headers=headers) == first
-    assert await api.run(above["run_id"]) == before
+    assert await api.run(parent["run_id"]) == before
     await api.refused(409, "ATTEMPT_SUPERSEDED", "POST", path, wait)
 
 
-async def test_a_run_that_is_deleted_lets_the_one_that_waits_for_it_go_on(api):
-    above, below, wait = await family(api)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    await api.complete(below["run_id"])
-    response = await api.send("DELETE", f"/runs/{below['run_id']}", by="admin")
+async def test_a_deleted_child_resumes_its_parent(api):
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    await api.complete(child["run_id"])
+    response = await api.send("DELETE", f"/runs/{child['run_id']}", by="admin")
     assert response.status_code == 200
-    assert (await api.run(above["run_id"]))["status"] == "running"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
-async def test_only_a_run_right_below_is_waited_for(api):
-    above, below, wait = await family(api)
-    grandchild = await api.create(api.task("task:g", parent_run_id=below["run_id"]))
-    stranger = await api.create()
-    path = f"/runs/{above['run_id']}/wait"
-    for run_id in (grandchild["run_id"], stranger["run_id"], above["run_id"], "nobody"):
-        told = await api.refused(400, "INVALID_REQUEST", "POST", path, {**wait, "awaited_run_id": run_id})
-        assert told["detail"].endswith(f"no run {run_id} is right below {above['run_id']}")
-        assert told["errors"][0]["path"] == "$.awaited_run_id"
-    assert (await api.run(above["run_id"]))["status"] == "running"
+async def test_only_a_child_can_be_awaited(api):
+    parent, child, wait = await family(api)
+    grandchild = await api.create(api.task("task:g", parent_run_id=child["run_id"]))
+    unrelated = await api.create()
+    path = f"/runs/{parent['run_id']}/wait"
+    for run_id in (grandchild["run_id"], unrelated["run_id"], parent["run_id"], "unknown"):
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {**wait, "awaited_run_id": run_id})
+        assert problem["detail"].endswith(f"{run_id} is not a child of {parent['run_id']}")
+        assert problem["errors"][0]["path"] == "$.awaited_run_id"
+    assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
-async def test_a_mark_is_no_news_of_the_project(api):
-    above, _, wait = await family(api)
+async def test_marking_a_child_sends_no_notification(api):
+    parent, _, wait = await family(api)
     heard = []
     api.app.notifier.listen(api.project.id, heard.append)
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    assert [hint.run_id for hints in heard for hint in hints] == [above["run_id"]]
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    assert [hint.run_id for hints in heard for hint in hints] == [parent["run_id"]]
 
 
-async def test_an_agent_run_is_waited_for_like_any_other(api):
-    above, _ = await api.claimed()
+async def test_an_agent_run_can_be_awaited(api):
+    parent, _ = await api.claimed()
     conversation_id = await api.conversation()
-    below = await api.create(api.agent(conversation_id, parent_run_id=above["run_id"]))
-    wait = {"reason": "event", "tool_call_id": "x", "awaited_run_id": below["run_id"]}
-    await api.post(f"/runs/{above['run_id']}/wait", wait)
-    await api.complete(below["run_id"], "failed")
+    child = await api.create(api.agent(conversation_id, parent_run_id=parent["run_id"]))
+    wait = {"reason": "event", "tool_call_id": "x", "awaited_run_id": child["run_id"]}
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    await api.complete(child["run_id"], "failed")
     await api.pass_time(0)
-    run = await api.run(above["run_id"])
+    run = await api.run(parent["run_id"])
     assert (run["status"], run["lease_expires_at"] is None) == ("running", False)

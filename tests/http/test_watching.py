@@ -1,4 +1,4 @@
-"""Watching one run: its row and its events, also what no event tells of."""
+"""Watch a run: its row and its events, also changes without an event."""
 
 import asyncio
 from contextlib import aclosing
@@ -11,7 +11,7 @@ from runstead.ports.store import RunKey
 
 @pytest.fixture
 async def watched(driver):
-    """A run, and what is seen of it: `await see()` waits for the next sight."""
+    """A run and its updates: `await see()` waits for the next update."""
 
     class Watched:
         async def begin(self, after=0):
@@ -20,33 +20,33 @@ async def watched(driver):
 
         async def again(self, after):
             row = await driver.store.runs.get(RunKey(driver.project.id, self.id))
-            self.sights = driver.app.followers.watch(row, after)
+            self.updates = driver.app.followers.watch(row, after)
 
         async def see(self):
             async with asyncio.timeout(10):
-                return await anext(self.sights)
+                return await anext(self.updates)
 
     watched = Watched()
     await watched.begin()
-    async with aclosing(watched.sights):
+    async with aclosing(watched.updates):
         yield watched
 
 
-async def test_the_first_sight_is_the_run_as_it_stands(driver, watched):
+async def test_the_first_update_is_the_current_run(driver, watched):
     await driver.append(watched.id, {"type": "A"})
-    sight = await watched.see()
-    assert (sight.run.run_id, [event.type for event in sight.events]) == (watched.id, ["A"])
+    update = await watched.see()
+    assert (update.run.run_id, [event.type for event in update.events]) == (watched.id, ["A"])
 
 
-async def test_a_change_that_no_event_tells_of_is_seen(driver, watched):
+async def test_a_change_without_an_event_is_sent(driver, watched):
     assert (await watched.see()).run.paused is False
     await driver.post(f"/runs/{watched.id}/pause")
-    sight = await watched.see()
-    assert sight.run.paused is True
-    assert list(sight.events) == []
+    update = await watched.see()
+    assert update.run.paused is True
+    assert list(update.events) == []
 
 
-async def test_events_are_seen_once_and_in_order(driver, watched):
+async def test_events_are_sent_once_and_in_order(driver, watched):
     await watched.see()
     seen = []
     for number in range(5):
@@ -55,45 +55,45 @@ async def test_events_are_seen_once_and_in_order(driver, watched):
     assert seen == list(range(1, 11))
 
 
-async def test_whoever_takes_their_time_sees_more_at_once(driver, watched):
+async def test_a_slow_watcher_gets_several_changes_in_one_update(driver, watched):
     await watched.see()
     for number in range(limits.event_rows_max // 100 + 1):
         await driver.append(watched.id, *({"type": "A", "n": number} for _ in range(100)))
-    sights = [await watched.see(), await watched.see()]
-    assert [len(sight.events) for sight in sights] == [limits.event_rows_max, 100]
+    updates = [await watched.see(), await watched.see()]
+    assert [len(update.events) for update in updates] == [limits.event_rows_max, 100]
 
 
-async def test_what_happens_below_a_run_is_seen(driver, watched):
+async def test_changes_of_descendants_are_sent(driver, watched):
     await watched.see()
     await driver.create(driver.task(parent_run_id=watched.id))
     assert (await watched.see()).run.descendants_total == 1
 
 
-async def test_it_ends_once_the_end_was_seen(driver, watched):
+async def test_it_ends_after_the_terminal_event(driver, watched):
     await watched.see()
     await driver.complete(watched.id)
-    sights = [sight async for sight in watched.sights]
-    assert sights[-1].run.terminal
-    assert [event.type for sight in sights for event in sight.events] == ["RUN_FINISHED"]
+    updates = [update async for update in watched.updates]
+    assert updates[-1].run.terminal
+    assert [event.type for update in updates for event in update.events] == ["RUN_FINISHED"]
 
 
-async def test_an_ended_run_is_seen_once(driver, watched):
+async def test_an_ended_run_is_sent_once(driver, watched):
     await driver.complete(watched.id)
     await watched.again(1)
-    [sight] = [sight async for sight in watched.sights]
-    assert sight.run.terminal
-    assert list(sight.events) == []
+    [update] = [update async for update in watched.updates]
+    assert update.run.terminal
+    assert list(update.events) == []
 
 
-async def test_it_ends_where_the_run_is_deleted(driver, watched):
+async def test_it_ends_when_the_run_is_deleted(driver, watched):
     await watched.see()
     await driver.complete(watched.id)
     response = await driver.send("DELETE", f"/runs/{watched.id}", by="admin")
     assert response.status_code in (200, 204), response.text
-    assert [sight async for sight in watched.sights] == []
+    assert [update async for update in watched.updates] == []
 
 
-async def test_a_sign_of_life_comes_where_nothing_happens(watched, monkeypatch):
+async def test_heartbeats_are_sent_without_changes(watched, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     await watched.see()
     assert await watched.see() is None
@@ -102,4 +102,4 @@ async def test_a_sign_of_life_comes_where_nothing_happens(watched, monkeypatch):
 async def test_it_ends_when_the_server_stops(driver, watched):
     await watched.see()
     driver.app.stop()
-    assert [sight async for sight in watched.sights] == []
+    assert [update async for update in watched.updates] == []

@@ -23,7 +23,7 @@ FINE = (200, {})
 
 
 class Receiver(Service):
-    """Where a webhook leads, and a deliverer that looks when told."""
+    """The receiver of a webhook, and a deliverer that runs on `tick`."""
 
     def __init__(self, api):
         super().__init__()
@@ -38,7 +38,7 @@ class Receiver(Service):
         body = {"url": f"{self.url}/in?key=1", "events": list(events) or ["*"], **members}
         return await self.api.post(self.path, body, status, by="admin")
 
-    async def look(self):
+    async def tick(self):
         await self.deliverer.tick()
         await self.deliverer.idle()
 
@@ -63,7 +63,7 @@ async def receiver(api):
 
 
 def verify(secret, request):
-    """Standard Webhooks, written anew from its specification; the payload."""
+    """Verify a request as Standard Webhooks specifies. Returns its payload."""
     headers = request.headers
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + request.raw
     mac = hmac.digest(base64.b64decode(secret.removeprefix("whsec_")), signed, "sha256")
@@ -73,7 +73,7 @@ def verify(secret, request):
     return request.body
 
 
-async def test_a_webhook_is_made_with_a_secret_that_is_shown_once(receiver, api):
+async def test_a_webhook_is_created_with_a_secret_that_is_shown_once(receiver, api):
     made = await receiver.hook("run.completed")
     hook = made["webhook"]
     assert made["secret"].startswith("whsec_")
@@ -94,7 +94,7 @@ async def test_a_webhook_is_made_with_a_secret_that_is_shown_once(receiver, api)
         assert "whsec_" not in response.text
 
 
-async def test_a_replay_shows_no_secret_and_makes_no_second_webhook(receiver, api):
+async def test_a_replay_shows_no_secret_and_creates_no_second_webhook(receiver, api):
     headers = {"Idempotency-Key": "k"}
     body = {"url": "https://a.example/in", "events": ["*"]}
     first = await api.post(receiver.path, body, 201, by="admin", headers=headers)
@@ -104,47 +104,47 @@ async def test_a_replay_shows_no_secret_and_makes_no_second_webhook(receiver, ap
 
 
 def signers(request, secrets):
-    """Which of the secrets the request is signed with, in order."""
-    told = []
+    """Return the secrets that signed the request, in order."""
+    found = []
     for one in request.headers["webhook-signature"].split(" "):
         for name, secret in secrets.items():
             signed = {**request.headers, "webhook-signature": one}
             with suppress(AssertionError):
                 verify(secret, SimpleNamespace(headers=signed, raw=request.raw, body=request.body))
-                told.append(name)
-    return told
+                found.append(name)
+    return found
 
 
-async def test_after_a_rotation_both_secrets_sign_what_is_pending_too(receiver, api):
+async def test_after_a_rotation_both_secrets_sign_pending_deliveries_too(receiver, api):
     made = await receiver.hook("run.completed")
     path = f"{receiver.path}/{made['webhook']['id']}"
     await receiver.finish()
     rotated = await api.post(f"{path}/rotate", by="admin")
     assert rotated["secret"] != made["secret"]
     assert rotated["webhook"]["old_secret_until"] == "2026-03-21T12:00:00.000Z"
-    await receiver.look()
+    await receiver.tick()
     secrets = {"old": made["secret"], "new": rotated["secret"]}
     assert signers(receiver.requests[-1], secrets) == ["new", "old"]
     third = await api.post(f"{path}/rotate", {"secret": "whsec_" + "A" * 32}, by="admin")
     assert third["secret"] == "whsec_" + "A" * 32
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     assert signers(receiver.requests[-1], secrets | {"third": third["secret"]}) == ["third", "new"]
     shown = await api.send("GET", path, by="admin")
     assert "whsec_" not in shown.text
     assert shown.json() == third["webhook"]
 
 
-async def test_a_rotation_is_replayed_without_its_secret_and_refuses_what_is_none(receiver, api):
+async def test_a_rotation_is_replayed_without_its_secret_and_refuses_malformed_ones(receiver, api):
     made = await receiver.hook()
     path = f"{receiver.path}/{made['webhook']['id']}/rotate"
     first = await api.post(path, {}, by="admin", headers={"Idempotency-Key": "k"})
     again = await api.post(path, {}, by="admin", headers={"Idempotency-Key": "k"})
     assert again == first | {"secret": None}
-    told = await api.refused(400, "INVALID_REQUEST", "POST", path, {"secret": "whsec_short"}, by="admin")
-    assert [one["path"] for one in told["errors"]] == ["$.secret"]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {"secret": "whsec_short"}, by="admin")
+    assert [one["path"] for one in problem["errors"]] == ["$.secret"]
     assert await receiver.shown(made) == first["webhook"]
-    await api.refused(404, "NOT_FOUND", "POST", f"{receiver.path}/nobody/rotate", {}, by="admin")
+    await api.refused(404, "NOT_FOUND", "POST", f"{receiver.path}/unknown/rotate", {}, by="admin")
 
 
 @pytest.mark.parametrize(
@@ -159,14 +159,14 @@ async def test_a_rotation_is_replayed_without_its_secret_and_refuses_what_is_non
         ({"secret": "whsec_" + "A" * 33}, "$.secret"),
     ],
 )
-async def test_what_cannot_be_a_webhook_is_refused(receiver, api, change, path):
+async def test_a_malformed_webhook_is_refused(receiver, api, change, path):
     body = {"url": "https://a.example/in", "events": ["*"]} | change
-    told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
-    assert [one["path"] for one in told["errors"]] == [path]
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
+    assert [one["path"] for one in problem["errors"]] == [path]
     assert (await api.get(receiver.path, by="admin"))["data"] == []
 
 
-async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(receiver, api):
+async def test_a_private_address_is_refused_unless_allowed(receiver, api):
     api.app.egress = Egress()
     for url in (
         "http://127.0.0.1/in",
@@ -175,11 +175,11 @@ async def test_a_private_address_is_refused_where_the_operator_did_not_allow_it(
         "http://[::1]/",
     ):
         body = {"url": url, "events": ["*"]}
-        told = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
-        assert "not a public one" in told["detail"]
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
+        assert "not a public one" in problem["detail"]
 
 
-async def test_a_name_that_leads_inside_is_not_called(receiver, api):
+async def test_a_name_that_resolves_to_a_private_address_is_not_called(receiver, api):
     async def inside(_host, _port):
         return ["127.0.0.1"]
 
@@ -196,7 +196,7 @@ async def test_a_name_that_leads_inside_is_not_called(receiver, api):
     assert receiver.requests == []
 
 
-async def test_webhooks_are_for_admins_of_the_project_alone(receiver, api):
+async def test_only_admins_manage_webhooks(receiver, api):
     hook = (await receiver.hook())["webhook"]["id"]
     one = f"{receiver.path}/{hook}"
     calls = [("POST", receiver.path), ("GET", receiver.path), ("GET", one), ("PATCH", one), ("DELETE", one)]
@@ -215,7 +215,7 @@ async def test_webhooks_are_for_admins_of_the_project_alone(receiver, api):
             await api.refused(404, "NOT_FOUND", method, elsewhere, body, by="other")
 
 
-async def test_a_project_has_so_many_webhooks_and_no_more(receiver, api):
+async def test_a_project_has_a_limit_of_webhooks(receiver, api):
     for _ in range(limits.webhooks_per_project_max):
         await receiver.hook()
     body = {"url": "https://a.example", "events": ["*"]}
@@ -225,17 +225,17 @@ async def test_a_project_has_so_many_webhooks_and_no_more(receiver, api):
 async def test_an_end_is_delivered_signed_and_logged(receiver):
     hook = await receiver.hook("run.completed")
     run_id = await receiver.finish(output={"n": 1})
-    await receiver.look()
+    await receiver.tick()
     (request,) = receiver.requests
-    told = verify(hook["secret"], request)
+    found = verify(hook["secret"], request)
     assert (request.method, request.path) == ("POST", "/in?key=1")
     assert request.headers["content-type"] == "application/json"
-    assert (told["type"], told["data"]["run_id"], told["data"]["output"]) == (
+    assert (found["type"], found["data"]["run_id"], found["data"]["output"]) == (
         "run.completed",
         run_id,
         {"n": 1},
     )
-    assert told["data"]["status"] == "completed"
+    assert found["data"]["status"] == "completed"
     (delivery,) = await receiver.log(hook)
     assert delivery["id"] == request.headers["webhook-id"]
     assert (delivery["event_type"], delivery["run_id"]) == ("run.completed", run_id)
@@ -243,16 +243,16 @@ async def test_an_end_is_delivered_signed_and_logged(receiver):
     assert delivery["last_error"] is delivery["next_attempt_at"] is None
     assert delivery["delivered_at"] is not None
     assert delivery["duration_ms"] >= 0
-    await receiver.look()
+    await receiver.tick()
     assert len(receiver.requests) == 1
 
 
-async def test_a_secret_of_ones_own_signs(receiver):
+async def test_a_given_secret_signs(receiver):
     secret = "whsec_" + base64.b64encode(bytes(range(24))).decode()
     hook = await receiver.hook(secret=secret)
     assert hook["secret"] == secret
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     verify(secret, receiver.requests[0])
 
 
@@ -260,19 +260,19 @@ async def test_a_failure_is_sent_again_under_the_same_id_and_a_new_signature(rec
     hook = await receiver.hook()
     receiver.answers += [(500, {}), (302, {}, {"Location": "http://127.0.0.1/"}), FINE]
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     (delivery,) = await receiver.log(hook)
     assert (delivery["status"], delivery["attempts"], delivery["last_status_code"]) == ("pending", 1, 500)
     assert delivery["last_error"] == "The receiver answered 500"
     assert (await receiver.shown(hook))["failing_since"] is not None
-    await receiver.look()
+    await receiver.tick()
     assert len(receiver.requests) == 1
     api.clock.advance(5)
-    await receiver.look()
+    await receiver.tick()
     (delivery,) = await receiver.log(hook)
     assert "redirects are not followed" in delivery["last_error"]
     api.clock.advance(15)
-    await receiver.look()
+    await receiver.tick()
     (delivery,) = await receiver.log(hook)
     assert (delivery["status"], delivery["attempts"], delivery["last_error"]) == ("delivered", 3, None)
     assert len({request.headers["webhook-id"] for request in receiver.requests}) == 1
@@ -286,20 +286,20 @@ async def test_a_retry_after_is_honoured(receiver, api):
     hook = await receiver.hook()
     receiver.answers += [(429, {}, {"Retry-After": "120"}), FINE]
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     api.clock.advance(119)
-    await receiver.look()
+    await receiver.tick()
     assert len(receiver.requests) == 1
     api.clock.advance(1)
-    await receiver.look()
+    await receiver.tick()
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_gone_disables_the_webhook_and_says_why(receiver, api):
+async def test_gone_disables_the_webhook_with_a_reason(receiver, api):
     hook = await receiver.hook()
     receiver.answers.append((410, {}))
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     shown = await receiver.shown(hook)
     assert (shown["enabled"], shown["disabled_at"] is None) == (False, False)
     assert "410" in shown["disabled_reason"]
@@ -318,44 +318,44 @@ async def test_gone_disables_the_webhook_and_says_why(receiver, api):
         for _ in range(2)
     ]
     assert [(one.status_code, one.json()["delivery"]["id"]) for one in again] == [(202, name)] * 2
-    await receiver.look()
+    await receiver.tick()
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_an_answer_without_end_is_cut_and_its_status_counts(receiver):
+async def test_an_endless_answer_is_cut_and_its_status_counts(receiver):
     hook = await receiver.hook()
     endless = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n" + b"x" * (
         limits.delivery_answer_bytes_max + 1
     )
     receiver.answers.append(endless)
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     assert [one["status"] for one in await receiver.log(hook)] == ["delivered"]
 
 
-async def test_one_that_does_not_answer_holds_up_no_other(receiver, api):
+async def test_a_receiver_that_does_not_answer_delays_no_other(receiver, api):
     dead = await receiver.hook("run.completed", url="http://127.0.0.1:1/in")
     alive = await receiver.hook("run.completed")
     for _ in range(20):
         await receiver.finish()
     while not all(one["status"] == "delivered" for one in await receiver.log(alive)):
-        await receiver.look()
+        await receiver.tick()
     assert len(receiver.requests) == 20
     assert {one["status"] for one in await receiver.log(dead)} == {"pending"}
     assert "no connection could be made" in (await receiver.log(dead))[-1]["last_error"]
 
 
-async def test_a_test_is_sent_whatever_was_asked_for(receiver, api):
+async def test_a_test_is_sent_whatever_the_webhooks_events(receiver, api):
     hook = await receiver.hook("run.failed")
     path = f"{receiver.path}/{hook['webhook']['id']}/test"
     made = (await api.post(path, status=202, by="admin", headers={"Idempotency-Key": "k"}))["delivery"]
     again = (await api.post(path, status=202, by="admin", headers={"Idempotency-Key": "k"}))["delivery"]
     assert made == again
     assert (made["event_type"], made["run_id"], made["status"]) == ("webhook.test", None, "pending")
-    await receiver.look()
+    await receiver.tick()
     (request,) = receiver.requests
-    told = verify(hook["secret"], request)
-    assert (told["type"], told["data"]["webhook_id"]) == ("webhook.test", hook["webhook"]["id"])
+    found = verify(hook["secret"], request)
+    assert (found["type"], found["data"]["webhook_id"]) == ("webhook.test", hook["webhook"]["id"])
 
 
 async def test_the_log_is_paged_and_filtered(receiver, api):
@@ -373,26 +373,26 @@ async def test_the_log_is_paged_and_filtered(receiver, api):
         await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}", by="admin")
 
 
-async def test_a_changed_webhook_gets_what_waits_and_a_deleted_one_nothing(receiver, api):
+async def test_a_changed_webhook_gets_pending_deliveries_and_a_deleted_one_none(receiver, api):
     hook = await receiver.hook(url="http://127.0.0.1:1/in")
     path = f"{receiver.path}/{hook['webhook']['id']}"
     await receiver.finish()
     body = {"url": f"{receiver.url}/new", "events": ["run.failed", "run.failed"]}
     changed = (await api.send("PATCH", path, body, by="admin")).json()["webhook"]
     assert (changed["url"], changed["events"]) == (f"{receiver.url}/new", ["run.failed"])
-    await receiver.look()
+    await receiver.tick()
     assert [request.path for request in receiver.requests] == ["/new"]
     await api.refused(400, "INVALID_REQUEST", "PATCH", path, {"url": "nowhere"}, by="admin")
     run = await api.create()
     await api.complete(run["run_id"], "failed")
     assert (await api.send("DELETE", path, by="admin")).json() == {"deleted": True}
-    await receiver.look()
+    await receiver.tick()
     assert len(receiver.requests) == 1
     await api.refused(404, "NOT_FOUND", "GET", path, by="admin")
     await api.refused(404, "NOT_FOUND", "DELETE", path, by="admin")
 
 
-async def test_a_hint_wakes_the_deliverer(receiver, api):
+async def test_a_notification_wakes_the_deliverer(receiver, api):
     await receiver.hook()
     with api.app.notifier.subscribe("delivery") as hint:
         run = await api.create()
@@ -403,10 +403,10 @@ async def test_a_hint_wakes_the_deliverer(receiver, api):
         assert hint.is_set()
 
 
-async def test_a_week_old_delivery_is_forgotten(receiver, api):
+async def test_a_week_old_delivery_is_deleted(receiver, api):
     hook = await receiver.hook()
     await receiver.finish()
-    await receiver.look()
+    await receiver.tick()
     assert await prune_deliveries(api.app) == 0
     api.clock.advance(limits.delivery_kept_ms / 1000 + 1)
     assert await prune_deliveries(api.app) == 1
@@ -429,7 +429,7 @@ async def test_no_secret_and_no_address_is_logged(receiver, monkeypatch, caplog)
         hook = await receiver.hook()
         receiver.answers += [(410, {})]
         await receiver.finish()
-        await receiver.look()
+        await receiver.tick()
     assert any("a webhook was disabled" in line for line in lines)
     for line in [
         *lines,

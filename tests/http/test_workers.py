@@ -1,4 +1,4 @@
-"""`/agent-workers…`: registering, claiming, keeping and letting go."""
+"""`/agent-workers…`: register workers, claim runs, renew and release leases."""
 
 import asyncio
 
@@ -42,7 +42,7 @@ async def test_a_worker_registers_and_gets_a_token_of_its_own(api):
         assert answer["token"] is None
 
 
-async def test_a_heartbeat_tells_that_the_worker_lives(api):
+async def test_a_heartbeat_marks_the_worker_as_active(api):
     worker, token = await api.worker()
     api.clock.advance(5)
     answer = await api.post(f"{worker}/heartbeat", by=token)
@@ -65,7 +65,7 @@ BAD_WORKERS = [
 
 
 @pytest.mark.parametrize("body", BAD_WORKERS, ids=range(len(BAD_WORKERS)))
-async def test_what_is_no_worker_is_not_registered(driver, body):
+async def test_a_malformed_worker_is_not_registered(driver, body):
     path = "/agent-workers/projects/inventory/workers"
     await driver.refused(400, "INVALID_REQUEST", "POST", path, body)
 
@@ -109,7 +109,7 @@ async def test_a_worker_reads_the_start_payload_in_the_form_that_published_clien
     }
 
 
-async def test_a_worker_takes_its_own_kind_and_key_oldest_first(api):
+async def test_a_worker_claims_its_own_kind_and_key_oldest_first(api):
     conversation_id = await api.conversation()
     for name, kind, key in (
         ("other kind", "codex", None),
@@ -126,14 +126,14 @@ async def test_a_worker_takes_its_own_kind_and_key_oldest_first(api):
     assert [run and run["run_id"] for run in taken] == ["first", "second", None]
 
 
-async def test_kinds_and_targets_choose_what_is_claimed(api):
+async def test_kinds_and_targets_filter_claims(api):
     for name, kind in (("t1", "task"), ("w1", "workflow"), ("e1", "eval"), ("t2", "task")):
         await api.create(api.task(f"{kind}:{name}", public_id=name) | {"kind": kind})
         api.clock.advance(1)
     worker, _ = await api.worker()
     assert (await api.post(f"{worker}/claim", LEASE))[
         "run"
-    ] is None  # agent runs alone, as published clients mean it
+    ] is None  # agent runs only, as published clients expect
 
     async def claim(**body):
         return [run["run_id"] for run in (await api.post(f"{worker}/claim", {**LEASE, **body}))["runs"]]
@@ -153,7 +153,7 @@ async def test_two_claims_never_get_the_same_run(api):
     assert len(taken) == len(set(taken)) == 20
 
 
-async def test_a_claim_can_wait_for_a_run_to_come(api):
+async def test_a_claim_can_wait_for_a_run(api):
     worker, _ = await api.worker()
     waiting = asyncio.create_task(api.claim(worker, wait_seconds=30))
     await api.subscribed()
@@ -162,7 +162,7 @@ async def test_a_claim_can_wait_for_a_run_to_come(api):
         assert (await waiting)["run"]["run_id"] == run["run_id"]
 
 
-async def test_a_claim_that_waits_ends_with_the_server(api):
+async def test_a_waiting_claim_ends_with_the_server(api):
     worker, _ = await api.worker()
     waiting = asyncio.create_task(api.claim(worker, wait_seconds=30))
     await api.subscribed()
@@ -171,7 +171,7 @@ async def test_a_claim_that_waits_ends_with_the_server(api):
         assert await waiting == {"run": None, "runs": []}
 
 
-async def test_a_claim_in_vain_answers_at_the_end_of_its_wait(driver):
+async def test_an_empty_claim_answers_at_the_end_of_its_wait(driver):
     worker, _ = await driver.worker()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -197,7 +197,7 @@ BAD_CLAIMS = [
 
 
 @pytest.mark.parametrize("body", BAD_CLAIMS, ids=range(len(BAD_CLAIMS)))
-async def test_what_is_no_claim_claims_nothing(driver, body):
+async def test_a_malformed_claim_claims_nothing(driver, body):
     run = await driver.create()
     worker, _ = await driver.worker()
     await driver.refused(400, "INVALID_REQUEST", "POST", f"{worker}/claim", {"kinds": ["task"], **body})
@@ -228,7 +228,7 @@ async def test_a_renewal_with_the_wrong_proof_renews_nothing(api):
     assert await api.run(taken["run_id"]) == before
 
 
-async def test_a_lost_lease_puts_the_run_back_until_attempts_run_out(api):
+async def test_a_lost_lease_requeues_the_run_until_no_attempts_are_left(api):
     taken, worker = await api.claimed(backoff_limit=1)
     await api.pass_time(60)
     run = await api.run(taken["run_id"])
@@ -271,13 +271,13 @@ async def test_a_worker_may_release_a_run(api):
 @pytest.mark.parametrize(
     "body", [{"retry_after_seconds": -1}, {"retry_after_seconds": 86_401}, {"attempt": 0}]
 )
-async def test_what_is_no_release_releases_nothing(driver, body):
+async def test_a_malformed_release_releases_nothing(driver, body):
     taken, worker = await driver.claimed()
     path = f"{worker}/runs/{taken['run_id']}/release"
     await driver.refused(400, "INVALID_REQUEST", "POST", path, body)
 
 
-async def test_a_worker_that_lost_its_run_cannot_touch_the_next_attempt(api):
+async def test_a_worker_that_lost_its_run_cannot_change_the_next_attempt(api):
     lost, first = await api.claimed()
     run = f"/runs/{lost['run_id']}"
     await api.pass_time(60)
@@ -306,7 +306,7 @@ async def test_a_worker_that_lost_its_run_cannot_touch_the_next_attempt(api):
     assert (await api.post(f"{run}/complete", {"status": "completed"}, headers=headers))["completed"] is True
 
 
-async def test_a_session_is_noted_and_found_by_the_next_attempt(api):
+async def test_a_session_is_stored_and_found_by_the_next_attempt(api):
     taken, worker = await api.claimed()
     path = f"{worker}/runs/{taken['run_id']}"
     session = (await api.put(f"{path}/session", {"session_key": "s" * 512, "metadata": {"a": 1}}))["session"]
@@ -327,12 +327,12 @@ BAD_SESSIONS = [{}, {"session_key": ""}, {"session_key": "s" * 513}, {"session_k
 
 
 @pytest.mark.parametrize("body", BAD_SESSIONS, ids=range(len(BAD_SESSIONS)))
-async def test_what_is_no_session_is_not_noted(driver, body):
+async def test_a_malformed_session_is_not_stored(driver, body):
     taken, worker = await driver.claimed()
     await driver.refused(400, "INVALID_REQUEST", "PUT", f"{worker}/runs/{taken['run_id']}/session", body)
 
 
-async def test_a_worker_token_works_for_its_worker_and_nothing_else(api):
+async def test_a_worker_token_is_valid_for_its_worker_only(api):
     worker, token = await api.worker()
     another, _ = await api.worker()
     run = await api.create()
@@ -362,14 +362,14 @@ async def test_a_credential_that_may_write_the_project_acts_for_its_workers(api)
 
 
 @pytest.mark.parametrize("act", ["lease", "release"])
-async def test_a_run_that_is_not_there_is_not_found_for_a_worker(api, act):
+async def test_an_unknown_run_is_not_found_for_a_worker(api, act):
     worker, _ = await api.worker()
-    await api.refused(404, "NOT_FOUND", "POST", f"{worker}/runs/nobody/{act}", {})
-    await api.refused(404, "NOT_FOUND", "POST", f"/agent-workers/workers/nobody/runs/nobody/{act}", {})
-    await api.refused(404, "NOT_FOUND", "PUT", f"{worker}/runs/nobody/session", {"session_key": "s"})
+    await api.refused(404, "NOT_FOUND", "POST", f"{worker}/runs/unknown/{act}", {})
+    await api.refused(404, "NOT_FOUND", "POST", f"/agent-workers/workers/unknown/runs/unknown/{act}", {})
+    await api.refused(404, "NOT_FOUND", "PUT", f"{worker}/runs/unknown/session", {"session_key": "s"})
 
 
-# Who is there
+# Lists of workers
 
 
 async def test_a_projects_workers_are_listed_in_pages_by_kind_and_key(api):
@@ -390,7 +390,7 @@ async def test_a_projects_workers_are_listed_in_pages_by_kind_and_key(api):
     assert set(WORKER.split()) <= set(second["data"][0])
 
 
-async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
+async def test_a_silent_worker_is_offline_until_its_next_request(api):
     silent, token = await api.worker("node", "silent")
     await api.worker("node", "heard")
     path = f"/agent-workers/projects/{api.project.slug}/workers"
@@ -400,7 +400,7 @@ async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
 
     api.clock.advance(limits.worker_silence_s + 1)
     heard = (await api.get(path))["data"][0]
-    await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim is a sign of life
+    await api.claim(f"/agent-workers/workers/{heard['id']}")  # a claim shows that the worker is alive
     assert await api.app.worker_activity.flush() == 1
     assert await api.app.worker_activity.flush() == 0
     assert await watch(api.app) == 1
@@ -410,7 +410,7 @@ async def test_a_worker_that_was_not_heard_of_is_offline_until_it_is(api):
     assert (await keys("offline"), await keys("active")) == ([], ["heard", "silent"])
 
 
-async def test_workers_of_a_project_that_is_not_the_callers_are_not_there(driver):
+async def test_workers_of_another_project_are_not_found(driver):
     path = f"/agent-workers/projects/{driver.project.id}/workers"
     await driver.refused(404, "NOT_FOUND", "GET", path, by="other")
     await driver.refused(401, "UNAUTHENTICATED", "GET", path, by=None)

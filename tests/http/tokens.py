@@ -1,4 +1,4 @@
-"""Keys and the tokens they sign, for the tests beside this file."""
+"""Keys and signed tokens for tests."""
 
 import jwt
 import pytest

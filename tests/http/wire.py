@@ -1,4 +1,4 @@
-"""A connection to the application without a socket: what a client sends goes to the protocol, what it writes is kept."""
+"""Connections to the application without sockets: tests feed the protocol, and its output is recorded."""
 
 import asyncio
 from functools import partial
@@ -7,7 +7,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from runstead.http.framework.connections import Bounds, Connections
-from runstead.http.framework.cors import open_to
+from runstead.http.framework.cors import with_cors
 from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.router import Router
 
@@ -15,7 +15,7 @@ DATE = (b"date", b"Sun, 01 Mar 2026 12:00:00 GMT")
 
 
 class Transport:
-    """As much of an asyncio transport as the protocol uses."""
+    """The part of an asyncio transport that the protocol uses."""
 
     def __init__(self, host="192.0.2.1"):
         self.peer = (host, 40_000)
@@ -59,7 +59,7 @@ class Transport:
 
 
 class Wires:
-    """The listening side: with `plain` as the server has it, without it every request goes over ASGI."""
+    """The server side. With `plain`, as in the server; without it, every request goes over ASGI."""
 
     def __init__(self, http_app, *, plain=True, origins=(), given=Bounds(1_000, 1_000, 16)):  # noqa: B008 - a value
         self.connections = Connections(given)
@@ -68,7 +68,7 @@ class Wires:
         router = http_app.router if plain else Router(None, [])
         made = partial(Protocol, router, self.connections, cross_origin=bool(origins))
         self.config = uvicorn.Config(
-            open_to(origins, http_app),
+            with_cors(origins, http_app),
             http=made,
             ws="none",
             lifespan="off",
@@ -90,13 +90,13 @@ class Wires:
         return protocol
 
     async def settle(self):
-        """Until nothing is worked on any more."""
+        """Wait until all requests are answered."""
         while self.state.tasks:
             await asyncio.gather(*self.state.tasks)
         await asyncio.sleep(0)
 
     async def ask(self, request, protocol=None):
-        """The bytes that a request is answered with, over a connection of its own unless one is given."""
+        """Send a request and return the bytes of the answer, over a new connection unless one is given."""
         protocol = protocol or self.open()
         before = len(protocol.transport.writes)
         protocol.data_received(request)
@@ -105,7 +105,7 @@ class Wires:
 
 
 def request(method, path, body=b"", **headers):
-    """A request as a client writes it; a header's name has `_` for `-`."""
+    """Encode a request. `_` in the name of a header stands for `-`."""
     lines = [f"{method} {path} HTTP/1.1", "host: runstead.test"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body or method not in ("GET", "HEAD"):
@@ -129,5 +129,5 @@ def sent(protocol):
 
 
 def answers(protocol):
-    """The statuses of all answers, in order. No body here holds a status line."""
+    """Return the statuses of all answers, in order. No body contains a status line."""
     return [int(part[:3]) for part in sent(protocol).split(b"HTTP/1.1 ")[1:]]

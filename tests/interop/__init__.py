@@ -1,1 +1,1 @@
-"""The published clients, unchanged, against the real server."""
+"""The published npm clients, unchanged, with the real server."""

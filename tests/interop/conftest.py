@@ -1,4 +1,4 @@
-"""One server per file of tests and engine, and drivers that know where it is."""
+"""One server per test file and engine, and drivers that call it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ _NOT_FOR_NODE = ("RUNSTEAD_", "VERYFRONT_", "AG_UI_", "NODE_OPTIONS")
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory):
-    """A folder with the drivers, where node finds the published packages."""
+    """A folder with the drivers and the published packages."""
     try:
         modules = node.modules()
     except node.MissingError as reason:
@@ -33,7 +33,7 @@ def programs(tmp_path_factory):
 
 
 def pytest_generate_tests(metafunc):
-    """A file of tests that asks nothing of a store names one engine in its `ENGINES`."""
+    """Run each file on both engines. A file that does not depend on the engine sets `ENGINES` to one."""
     if "server" in metafunc.fixturenames:
         engines = getattr(metafunc.module, "ENGINES", ("sqlite", "postgres"))
         metafunc.parametrize("server", engines, indirect=True, scope="module")
@@ -41,7 +41,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(scope="module")
 def server(request, tmp_path_factory):
-    """The settings of its own that a file of tests needs are in its `SETTINGS`."""
+    """A server for the test file. The file may set environment variables in `SETTINGS`."""
     directory = tmp_path_factory.mktemp("server")
     settings = getattr(request.module, "SETTINGS", {})
     if request.param == "sqlite":
@@ -67,7 +67,7 @@ def _serving(directory, database, settings):
 
 @pytest.fixture(scope="module")
 def engine(server):
-    """What the server stores in."""
+    """The server's engine."""
     return "sqlite" if isinstance(server.database, Path) else "postgres"
 
 
@@ -79,11 +79,11 @@ def api(server):
 
 @pytest.fixture(scope="module")
 def launch(programs, server, api):
-    """Starts a program in the folder of the drivers, with arguments that drivers read as `given`."""
+    """Starts a program in the folder of the drivers. Drivers read its arguments as `given`."""
     made = []
 
     def launch(path, /, **given):
-        told = {
+        parameters = {
             "url": server.url,
             "key": server.key,
             "project": PROJECT,
@@ -91,7 +91,7 @@ def launch(programs, server, api):
             "given": given,
         }
         mine = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_NODE)}
-        settings = mine | {"NO_PROXY": "127.0.0.1", "INTEROP": json.dumps(told)}
+        settings = mine | {"NO_PROXY": "127.0.0.1", "INTEROP": json.dumps(parameters)}
         made.append(Driver(programs / path, settings))
         return made[-1]
 
@@ -102,11 +102,11 @@ def launch(programs, server, api):
 
 @pytest.fixture(scope="module")
 def start(launch):
-    """Starts a driver, by its name."""
+    """Starts a driver by its name."""
     return lambda name, /, **given: launch(f"drivers/{name}.mjs", **given)
 
 
 @pytest.fixture(scope="module")
 def drive(start):
-    """Runs a driver to its end: what it found."""
+    """Runs a driver, and returns the facts that it reports."""
     return lambda name, /, **given: start(name, **given).facts()

@@ -1,4 +1,4 @@
-"""Programs of node that use the published clients, started as processes."""
+"""Node.js programs that use the published clients, as processes."""
 
 import json
 import queue
@@ -10,7 +10,7 @@ SECONDS_MAX = 60
 
 
 class Driver:
-    """One program under way. It prints lines; the last one holds the facts, as JSON."""
+    """A running program. It prints lines; the last one is a JSON object of facts."""
 
     def __init__(self, program: Path, settings: dict[str, str]):
         self.name = program.name
@@ -40,24 +40,24 @@ class Driver:
         self._errors += self._process.stderr
 
     def line(self, seconds=SECONDS_MAX):
-        """The next line, or None at the end."""
+        """Return the next line, or None at the end."""
         try:
             return self._lines.get(timeout=seconds)
         except queue.Empty:
             self.kill()
-            raise AssertionError(f"{self.name} said nothing for {seconds} s: {self.errors}") from None
+            raise AssertionError(f"{self.name} printed nothing for {seconds} s: {self.errors}") from None
 
     def until(self, wanted, seconds=SECONDS_MAX):
-        """Read up to a line that the program prints to tell where it is."""
+        """Read up to this line."""
         while (line := self.line(seconds)) != wanted:
-            assert line is not None, f"{self.name} ended before it said {wanted!r}: {self.errors}"
+            assert line is not None, f"{self.name} ended before it printed {wanted!r}: {self.errors}"
 
-    def say(self, line):
+    def write_line(self, line):
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
     def lines(self, seconds=SECONDS_MAX):
-        """All lines that are left, once the program has ended well."""
+        """Wait until the program has ended with 0, and return the remaining lines."""
         found = []
         while (line := self.line(seconds)) is not None:
             found.append(line)
@@ -66,9 +66,9 @@ class Driver:
         return found
 
     def facts(self, seconds=SECONDS_MAX):
-        """What the program found, once it has ended well."""
+        """Wait until the program has ended with 0, and return the facts that it reported."""
         lines = self.lines(seconds)
-        assert lines, f"{self.name} told nothing"
+        assert lines, f"{self.name} reported nothing"
         return json.loads(lines[-1])
 
     @property

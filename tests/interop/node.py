@@ -1,4 +1,4 @@
-"""Node, and the published clients as the lock file names them: installed once per lock, outside the tree."""
+"""Node.js and the published clients of the lock file, installed once per lock file, outside the repository."""
 
 import fcntl
 import hashlib
@@ -14,25 +14,25 @@ NODE_MAJOR_MIN = 20
 INSTALL_S_MAX = 100
 _MANIFEST = ("package.json", "package-lock.json", ".npmrc")
 _INSTALL = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1"]
-# What npm says where the registry cannot be reached or does not answer. Anything else is a fault of the lock.
+# npm's messages where the registry cannot be reached or does not answer. Any other error is a fault of the lock file.
 _UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONN\w+|ETIMEDOUT|ENETUNREACH|EHOSTUNREACH|ERR_SOCKET_TIMEOUT|code E(403|404|5\d\d)\b"
 )
 
 
 class MissingError(Exception):
-    """Why the clients cannot be run here, in a sentence."""
+    """The clients cannot be run here. The message is the reason."""
 
 
 def required() -> bool:
-    """Whether a machine without node, or without the registry, is a failure and not a reason to skip."""
+    """Whether the tests fail, instead of being skipped, without Node.js or without the registry."""
     return any(
         os.environ.get(name, "").lower() not in {"", "0", "false"} for name in ("CI", "RUNSTEAD_REQUIRE_NODE")
     )
 
 
 def modules() -> Path:
-    """The `node_modules` of the lock file. Two at once: the second waits for the first and takes what it made."""
+    """Return the `node_modules` of the lock file. Of two concurrent calls the second waits, and uses the first's."""
     _check_programs()
     kept = _cache() / _key()
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""What Schemathesis cannot know of this server. `test_openapi_fuzz.py` starts it with this module as its hooks.
+"""Hooks for Schemathesis: they put ids of existing objects into requests, and filter expected refusals.
 
-The environment tells the module what is there: FUZZ_PROJECT (an id), FUZZ_KEY_ID (of the key in use), FUZZ_TALLY
-(the file for the count of answers).
+`test_openapi_fuzz.py` starts Schemathesis with this module. Environment variables: FUZZ_PROJECT (an id), FUZZ_KEY_ID (of
+the key in use), FUZZ_TALLY (the file for the counts of answers).
 """
 
 import atexit
@@ -21,8 +21,8 @@ from runstead.http.framework.problems import STATUS
 
 PROJECT, KEY_ID = os.environ["FUZZ_PROJECT"], os.environ["FUZZ_KEY_ID"]
 
-#: What a valid request is refused with for the state that things are in, which no schema can say. Statuses that mean
-#: nothing else (401, 403, 404, 409, 503) Schemathesis knows; these are the contract's, under 400 and 410.
+#: Codes of refusals that depend on the state of objects, which a schema cannot describe. Schemathesis itself accepts the
+#: statuses 401, 403, 404, 409 and 503. These codes are answered with 400, 410 and others.
 STATE = {
     "EVENT_CURSOR_MISMATCH",
     "EVENT_LOG_FULL",
@@ -36,44 +36,44 @@ STATE = {
 }
 assert STATUS.keys() >= STATE
 
-#: The only values with which INVALID_REQUEST may answer a request that fits its schema. Where a list or a stream goes
-#: on is opaque, and only what the server gave is good.
+#: Values of a request that fits its schema which the server may refuse with INVALID_REQUEST: a cursor is opaque, and
+#: only the server's own cursors are valid.
 OPAQUE = r"\$\.cursor"
 OPAQUE_HEADER = "Last-Event-ID"
 
-#: The values that obey rules which no schema can tell, by operation: a pattern of their paths.
-UNTOLD = {
-    # a place in one run's log says nothing in a family's: a parameter cannot be bound to another
+#: Values with rules that a schema cannot describe, by operation: a pattern of their paths.
+RULES_WITHOUT_SCHEMA = {
+    # an event id is not a position in a family's log: a schema cannot bind a parameter to another one
     "list_events": r"\$\.after_event_id",
     "list_conversation_run_events": r"\$\.after_event_id",
     "stream_events": r"\$\.after_event_id",
     "stream_conversation_run_events": r"\$\.after_event_id",
-    # no two fields of one name, no two options of one value, no lower bound above the upper one; and time goes on
+    # unique field names and option values, lower bounds below upper ones, and a time in the future
     "create_input_request": r"\$\.(fields\[\d+\]\.(name|options|minLength|min)|expires_at)",
-    # what a form takes is told by the form
+    # the form defines its values
     "respond_to_input_request": r"\$\.values\..*",
-    # the pattern knows five fields, not which numbers and names there are, nor that no 31st of June will come; and the
-    # names of zones are many, and grow; a moment has to be still to come
+    # the pattern checks that there are five cron fields, but not their numbers and names, nor that there is no 31 June;
+    # time zones are many and change; a time has to be in the future
     "create_schedule": r"\$\.(schedule|timezone|run_at)",
-    # ids go with the kind, a reason with a pause
+    # ids depend on the kind, a reason needs a pause
     "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|request\.runtime_target_kind)",
-    # no two of one trigger
+    # unique trigger ids
     "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
-    # ports beyond 65535, addresses with a letter too many
+    # ports above 65535, invalid addresses
     "register_push_service": r"\$\.(base_url|invoke_url)",
-    # a run waits for the runs right below it
+    # a run can only wait for its children
     "wait_run": r"\$\.awaited_run_id",
-    # a pattern cannot count the bytes of a base64
+    # a pattern cannot count the bytes of base64 text
     "create_webhook": r"\$\.(url|secret)",
     "rotate_webhook": r"\$\.secret",
     "update_webhook": r"\$\.url",
-    # no two of one target
-    # the one lies before the other
+    # `since` is before `until`
     "get_project_usage": r"\$\.(since|until)",
+    # unique targets
     "put_concurrency_limits": r"\$\.limits\[\d+\]\.target",
 }
 
-#: What makes or ends something, and is remembered.
+#: Operations that create or end objects. Their answers are recorded.
 MADE = {
     *("create_conversation", "delete_conversation", "create_run", "claim_runs", "wait_run", "append_events"),
     *("complete_run", "cancel_run", "create_input_request", "respond_to_input_request"),
@@ -91,19 +91,19 @@ MADE = {
     "put_price",
 }
 
-#: An address where nobody listens.
+#: An address without a server.
 CLOSED = "http://127.0.0.1:9"
 
 FILLED = {"checkbox": True, "confirm": True, "number": 12, "email": "a@b", "url": "a:b"}
 
-#: What a body says of where things stand; made up, it is wrong.
+#: Members that must match the run's state. Random values are refused.
 CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_event_sequence"}
 
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
 webhooks, deliveries, triggers, tokens, stored, prices = [], [], [], [], [], []
-alive = []  # runs that nobody has ended yet
+alive = []  # runs that have not ended
 turns = itertools.count()
 
 
@@ -123,19 +123,19 @@ def before_call(context, case, kwargs):
 
 
 def _bound_the_wait(members):
-    """A long poll that nobody answers is waited out: 30 s, time and again."""
+    """Shorten long polls: each would wait for up to 30 s."""
     if str(members.get("wait_seconds", "")).replace(".", "", 1).isdigit():
         members["wait_seconds"] = type(members["wait_seconds"])(0)
 
 
 def _turn_inwards(body, name, chars_max):
-    """Runs are sent to where a push service says that it is: no host but this one, and a port where nobody listens."""
+    """Replace URLs of push services by an address of this host without a server, because runs are sent to them."""
     if isinstance(url := body[name], str) and re.match("https?:", url, re.IGNORECASE):
         body[name] = f"{CLOSED}/{url.partition('//')[2]}"[:chars_max]
 
 
 def _name_what_is_there(case):
-    """Of a valid request, three times in four: names of things that are there, and proofs that hold."""
+    """In three of four valid requests, use ids of existing objects and valid leases."""
     if next(turns) % 4 == 0:
         return
     path, query, headers = case.path_parameters or {}, case.query or {}, case.headers
@@ -149,7 +149,7 @@ def _name_what_is_there(case):
         query["provider"], query["model"] = prices.pop()
     if operation == "store_artifact" and alive:
         path["run_id"] = alive[-1]
-        for name in query.keys() & {"attempt", "sha256"}:  # made up, they are wrong
+        for name in query.keys() & {"attempt", "sha256"}:  # random values are refused
             del query[name]
     if operation == "create_input_request" and agent_runs:
         case.body["run_id"] = agent_runs[-1][1]
@@ -158,7 +158,7 @@ def _name_what_is_there(case):
     if "If-Match" in headers and next(turns) % 2:
         headers["If-Match"] = "*"
     if "Idempotency-Key" in headers and len(headers["Idempotency-Key"]) < 200:
-        headers["Idempotency-Key"] += f"-{next(turns)}"  # else nearly all reuse one: 409
+        headers["Idempotency-Key"] += f"-{next(turns)}"  # otherwise nearly all requests reuse a key: 409
     if "X-Lease-Token" in headers and headers["X-Lease-Token"] not in lease_tokens:
         del headers["X-Lease-Token"]
     if isinstance(case.body, dict):
@@ -179,7 +179,7 @@ def _name_in_the_path(path, operation):
     elif "delivery_id" in path and deliveries:
         path["project"], path["webhook_id"], path["delivery_id"] = PROJECT, *deliveries[-1]
     elif "webhook_id" in path and webhooks:
-        # The newest one is kept, with what was sent to it.
+        # The newest one is kept, with its deliveries.
         path["project"], path["webhook_id"] = PROJECT, webhooks[0 if operation == "delete_webhook" else -1]
     elif "trigger_id" in path and triggers:
         path["project"], path["trigger_id"] = PROJECT, triggers[0 if operation == "delete_trigger" else -1]
@@ -200,7 +200,7 @@ def _name_in_the_path(path, operation):
 
 
 def _filled(fields):
-    """A form filled in so far as it has to be."""
+    """Return values for the required fields of a form."""
     return {
         field["name"]: field["options"][0]["value"] if "options" in field else FILLED.get(field["type"], "a")
         for field in fields
@@ -232,7 +232,7 @@ def _fit_the_body(case, path, operation):
     if operation == "create_run" and parents and next(turns) % 2:
         body["parent_run_id"] = parents[-1]
     if operation == "create_batch":
-        for run in body["runs"]:  # ids that are there twice, and parents that are not, refuse the whole
+        for run in body["runs"]:  # duplicate ids and unknown parents refuse the whole batch
             run.pop("public_id", None)
             run.pop("parent_run_id", None)
     if operation == "claim_runs":
@@ -294,7 +294,7 @@ def _remember(operation, path, answer):
 
 
 def _remember_callers(operation, path, answer):
-    """Who is called, and who calls."""
+    """Record push services, webhooks and triggers."""
     match operation:
         case "create_webhook":
             webhooks.append(answer["webhook"]["id"])
@@ -336,7 +336,7 @@ def _remember_run(operation, answer):
 
 @schemathesis.hook
 def filter_failure(context, failure, case, response):
-    """False for what is in order."""
+    """Return False for expected answers."""
     if "ensure_resource_availability" in failure.checks and "`POST /projects`" in failure.message:
         return False  # a project that a key made is there for the key that came with it, not for the maker
     if "use_after_free" in failure.checks and re.search("`DELETE /projects/[^/]*/prices`", failure.message):
@@ -348,7 +348,7 @@ def filter_failure(context, failure, case, response):
         problem = response.json()
     if problem["code"] == "INVALID_REQUEST":
         refused = {error["path"] for error in problem.get("errors", ())}
-        untold = UNTOLD.get(case.operation.definition.raw["operationId"], OPAQUE)
+        untold = RULES_WITHOUT_SCHEMA.get(case.operation.definition.raw["operationId"], OPAQUE)
         known = all(re.fullmatch(f"{OPAQUE}|{untold}", path, re.DOTALL) for path in refused)
         return not (refused and known) and OPAQUE_HEADER not in problem["detail"]
     return problem["code"] not in STATE

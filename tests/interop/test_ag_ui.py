@@ -35,7 +35,7 @@ def conversation(api):
 
 @pytest.fixture(scope="module")
 def agent_run(api, conversation):
-    """Creates an agent run that says that it has started, and answers its id."""
+    """Creates an agent run that has started, and returns its id."""
 
     def create(run_id):
         owner = {"kind": "conversation", "id": conversation}
@@ -49,7 +49,7 @@ def agent_run(api, conversation):
 
 @pytest.fixture(scope="module")
 def greeting(api, agent_run):
-    """A run with every type of event, private ones among them, and its tool's result from outside."""
+    """A run with every type of event, also private ones, and a tool result from a client."""
     run_id = agent_run("greeting")
     api.append(run_id, EVERY_TYPE)
     latest = api.run(run_id)["latest_event_id"]
@@ -75,7 +75,7 @@ def failing(api, agent_run):
 
 @pytest.fixture(scope="module")
 def streams(api, greeting, failing, conversation):
-    """The paths of the streams that are looked at: of every kind of run, and of each end."""
+    """The paths of the checked streams: of every kind of run, and of each outcome."""
     api.create(api.project_id(), "task:plain", public_id="plain")
     api.complete("plain", output=[1])
     api.create(api.project_id(), "task:cancelled", public_id="cancelled")
@@ -85,47 +85,47 @@ def streams(api, greeting, failing, conversation):
 
 
 @pytest.fixture(scope="module")
-def told(drive, streams, conversation, greeting):
+def facts(drive, streams, conversation, greeting):
     return drive(
         "ag_ui_events", streams=streams, snapshot=f"/conversations/{conversation}/runs/{greeting}/snapshot"
     )
 
 
-def test_every_event_of_every_stream_is_one_of_ag_ui_s(told, streams):
-    assert list(told["streams"]) == streams
-    for path, stream in told["streams"].items():
+def test_every_event_of_every_stream_is_one_of_ag_ui_s(facts, streams):
+    assert list(facts["streams"]) == streams
+    for path, stream in facts["streams"].items():
         assert stream["refused"] == [], path
         assert stream["ended"], path
         assert stream["type"].startswith("text/event-stream")
 
 
-def test_every_type_that_a_run_may_show_was_looked_at(told, greeting):
-    seen = {kind for stream in told["streams"].values() for kind in stream["types"]}
+def test_every_type_that_a_run_may_show_was_looked_at(facts, greeting):
+    seen = {kind for stream in facts["streams"].values() for kind in stream["types"]}
     assert seen == {event["type"] for event in EVERY_TYPE} | {"RUN_STARTED", "RUN_FINISHED", "RUN_ERROR"}
-    assert seen <= set(told["known"])
+    assert seen <= set(facts["known"])
 
 
-def test_a_frame_is_named_after_its_event(told, greeting):
-    stream = told["streams"][f"/runs/{greeting}/stream"]
+def test_a_frame_is_named_after_its_event(facts, greeting):
+    stream = facts["streams"][f"/runs/{greeting}/stream"]
     names = ["".join(word.capitalize() for word in kind.split("_")) for kind in stream["types"]]
     assert stream["names"] == names
 
 
-def test_a_stream_shows_the_public_events_of_the_log_in_order(told, api, greeting, conversation):
+def test_a_stream_shows_the_public_events_of_the_log_in_order(facts, api, greeting, conversation):
     logged = [event["event_id"] for event in api.events(greeting)]
-    assert told["streams"][f"/runs/{greeting}/stream"]["ids"] == logged
-    assert told["streams"][f"/conversations/{conversation}/runs/{greeting}/stream"]["ids"] == logged
+    assert facts["streams"][f"/runs/{greeting}/stream"]["ids"] == logged
+    assert facts["streams"][f"/conversations/{conversation}/runs/{greeting}/stream"]["ids"] == logged
     assert len(logged) == api.run(greeting)["latest_event_id"] - 1  # the private one is not shown
 
 
-def test_a_snapshot_is_made_of_ag_ui_s_events(told):
-    assert told["snapshot"]["types"] == ["MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]
-    assert told["snapshot"]["refused"] == []
+def test_a_snapshot_is_made_of_ag_ui_s_events(facts):
+    assert facts["snapshot"]["types"] == ["MESSAGES_SNAPSHOT", "STATE_SNAPSHOT", "RUN_FINISHED"]
+    assert facts["snapshot"]["refused"] == []
 
 
 @pytest.fixture(scope="module")
 def client(drive, api, agent_run, failing):
-    """What `@ag-ui/client` makes of a run that greets."""
+    """The facts of `@ag-ui/client` about a run that emits a greeting."""
     run_id = agent_run("for-the-client")
     api.append(run_id, EVERY_TYPE)
     api.complete(run_id)
@@ -171,7 +171,7 @@ def test_a_follower_that_reconnects_sees_every_event_exactly_once(start, api, ag
             latest = api.run(run_id)["latest_event_id"]
             api.append(run_id, [CONTEXT], expected_previous_event_id=latest)
     api.complete(run_id)
-    told = follower.facts()
-    assert told["ids"] == [event["event_id"] for event in api.events(run_id)]
-    assert told["values"] == [None, *range(600), None]
-    assert told["connections"] > 20
+    facts = follower.facts()
+    assert facts["ids"] == [event["event_id"] for event in api.events(run_id)]
+    assert facts["values"] == [None, *range(600), None]
+    assert facts["connections"] > 20

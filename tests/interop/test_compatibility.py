@@ -1,4 +1,4 @@
-"""docs/compatibility.md tells of every call that is made here, and of every test, and of nothing else."""
+"""docs/compatibility.md lists every call of the drivers and every test, and nothing else."""
 
 import ast
 import json
@@ -11,9 +11,9 @@ from tests.docs.pages import table, ticked
 from . import node
 
 PAGE = "docs/compatibility.md"
-#: Tests of the tests: of the installation, and of the page itself.
+#: Tests of the installation and of the page itself. The page does not list them.
 APART = {"test_install.py", "test_compatibility.py"}
-#: What drivers name their clients, each with its methods in the page.
+#: The names of clients in the drivers, each with its methods in the page.
 CLIENTS = ("runs", "client", "queue", "lifecycle", "api", "runner", "live")
 _IMPORT = re.compile(r'import \{([^}]*)\} from "((?:veryfront|@ag-ui)/[\w/-]+)"')
 _METHOD = re.compile(rf"\b(?:\w+\.)?({'|'.join(CLIENTS)})((?:\.knowledge)?\.\w+)\(")
@@ -29,7 +29,7 @@ def made_calls():
     return found
 
 
-def told_calls():
+def documented_calls():
     return {call for row in table(PAGE, "call") for call in ticked(row[0])}
 
 
@@ -43,17 +43,17 @@ def names_of_tests():
     ]
 
 
-def test_every_call_that_is_made_is_told_and_every_call_that_is_told_is_made():
-    assert made_calls() == told_calls() - {"fetch"}
+def test_every_call_is_documented_and_every_documented_call_is_made():
+    assert made_calls() == documented_calls() - {"fetch"}
 
 
-def test_every_test_is_told_and_every_test_that_is_told_exists():
+def test_every_test_is_documented_and_every_documented_test_exists():
     told = {test for row in table(PAGE, "call") for test in ticked(row[2])}
     told |= {test for row in table(PAGE, "guide") for test in ticked(row[1])}
     assert told == set(names_of_tests())
 
 
-def test_a_test_has_a_name_of_its_own():
+def test_test_names_are_unique():
     assert [name for name, count in Counter(names_of_tests()).items() if count > 1] == []
 
 

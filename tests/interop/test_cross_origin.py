@@ -1,9 +1,9 @@
-"""A browser lets a page of another origin read a stream where the server says so: what it asks, and what it needs."""
+"""CORS: the preflight request and the headers that let a page of another origin read a stream."""
 
 PAGE = "https://app.example.com"
 SETTINGS = {"RUNSTEAD_CORS_ORIGINS": PAGE}
 ENGINES = ("sqlite",)
-#: What a browser asks before the `fetch` of the guide, which sends these two headers.
+#: The preflight of a browser before the `fetch` of the guide, which sends these two headers.
 WANTED = {
     "Access-Control-Request-Method": "GET",
     "Access-Control-Request-Headers": "authorization,last-event-id",

@@ -26,14 +26,14 @@ SETTINGS = {"RUNSTEAD_BOOTSTRAP_KEY": KEY}
 
 @pytest.fixture(scope="module")
 def shell():
-    """What a reader's shell has: the programs of this environment, and no proxy on the way to this machine."""
+    """The environment of a reader's shell: the programs of this environment, and no proxy for this machine."""
     found = environment(NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
     return found | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 @pytest.fixture(scope="module")
 def generated(server, shell, tmp_path_factory):
-    """The directory with the client in it, made as the guide says. A warning tells of something left out."""
+    """The directory of the client, generated as in the guide. A warning means that something was left out."""
     folder = tmp_path_factory.mktemp("generated")
     words = [*COMMAND.replace(URL, server.url).split(), "--fail-on-warning"]
     done = subprocess.run(words, cwd=folder, env=shell, capture_output=True, text=True, check=False)
@@ -44,7 +44,7 @@ def generated(server, shell, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def client(server, generated):
-    """An `AuthenticatedClient` of the package, which can be imported meanwhile."""
+    """An `AuthenticatedClient` of the package. The package can be imported meanwhile."""
     sys.path.insert(0, str(generated))
     try:
         package = importlib.import_module(PACKAGE)
@@ -63,7 +63,7 @@ def models(client):
 
 @pytest.fixture(scope="module")
 def api(client, models):
-    """`api.runs.create_run(…)` answers the parsed model; a problem fails the test."""
+    """`api.runs.create_run(…)` returns the parsed model. A problem document fails the test."""
 
     class Tag:
         def __init__(self, tag):
@@ -163,7 +163,7 @@ def test_a_task_goes_from_creation_to_completion(api, models, project):
     assert [one.run_id for one in listed.data] == [run.run_id]
 
 
-def test_an_agent_speaks_in_a_conversation(api, models):
+def test_an_agent_run_completes_in_a_conversation(api, models):
     body = models.CreateConversation(title="Inventory", metadata=models.JsonObject.from_dict({"a": 1}))
     conversation = api.conversations.create_conversation(body=body)
     assert conversation.type_ is models.ConversationType.CHAT
@@ -274,7 +274,7 @@ async def test_the_asynchronous_functions_answer_the_same(client, models):
 
 
 def test_no_name_is_one_that_only_a_generator_would_choose(generated):
-    """`RunViewErrorType0`: a shape without a name of its own in the document."""
+    """`RunViewErrorType0` would be a schema without a name in the document."""
     names = [path.stem for path in (generated / PACKAGE / "models").glob("*.py")]
     assert len(names) > 60
     assert [name for name in names if re.search(r"_type_\d|_item$|_response_\d", name)] == []

@@ -1,4 +1,4 @@
-"""What the guides show runs as it stands."""
+"""The programs in the guides run unchanged."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def folder(page):
 
 @pytest.fixture(scope="module")
 def guide(programs, server, launch):
-    """Runs a file of a guide: the lines that it prints."""
+    """Runs a file of a guide, and returns its output lines."""
     for block in BLOCKS:
         file = re.match(r"// (\S+\.js)\n", block.text)[1]
         path = programs / folder(name(block.page)) / file
@@ -104,15 +104,15 @@ def test_the_guide_s_follower_survives_a_network_that_breaks_repeatedly(guide, a
     api.append("cut", [{"type": "CUSTOM", "name": "note", "value": number} for number in range(40)])
     api.complete("cut")
     follow = (programs / folder(AG_UI) / "follow.js").as_uri()
-    told = drive("cut_connections", follow=follow, runId="cut", cuts=4, bytes=333)
-    assert told["values"] == [*range(40), "RUN_FINISHED"]
-    assert told["connections"] == 5
-    assert told["refused"] == 404
+    facts = drive("cut_connections", follow=follow, runId="cut", cuts=4, bytes=333)
+    assert facts["values"] == [*range(40), "RUN_FINISHED"]
+    assert facts["connections"] == 5
+    assert facts["refused"] == 404
 
 
 @pytest.fixture(scope="module")
 def encoded(guide, drive, programs):
-    """A run whose events are what the SDK makes of a model's stream, as the guide's agent shows it."""
+    """A run with the SDK's events of a model's stream, as the guide's agent shows it."""
     return drive("encoder", agent=(programs / folder(AG_UI) / "agent.js").as_uri())
 
 

@@ -1,4 +1,4 @@
-"""The published clients are those that the lock file names, from whichever registry is near."""
+"""The published clients are those of the lock file, from any registry."""
 
 import json
 
@@ -53,7 +53,7 @@ def test_where_node_is_required_its_absence_is_a_failure(monkeypatch, name):
 
 @pytest.fixture
 def npm(tmp_path, monkeypatch):
-    """Takes npm's place: ends as it is told to, and leaves a note of every call."""
+    """A fake npm: it ends as the test sets it, and records every call."""
     cache, bin_ = tmp_path / "cache", tmp_path / "bin"
     bin_.mkdir()
 

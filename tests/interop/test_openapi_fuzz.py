@@ -1,15 +1,15 @@
-"""The server answers whatever the OpenAPI document allows, and whatever it does not, as the document says.
+"""The server answers valid and invalid requests as the OpenAPI document describes.
 
-Schemathesis makes the requests from `/openapi.json`: examples, the edges of every schema, random values, and walks
-along the document's links, with all of its checks on: no 5xx, no status, header or body that is not told, nothing valid
-refused, nothing invalid taken, no route open that asks for a credential. It finds new routes by itself.
+Schemathesis generates the requests from `/openapi.json`: examples, boundary values of every schema, random values, and
+walks along the document's links. All its checks are on: no 5xx, no undocumented status, header or body, no refused valid
+request, no accepted invalid request, and no route without its required credential. It finds new routes itself.
 
-Requests come from a fixed seed. RUNSTEAD_FUZZ_EXAMPLES=500 makes up to that many for each operation, at random, and
-walks along links for as many seconds: `make test-long` makes 25. It alone asks PostgreSQL too, to which `make test` brings
-what is in tests/http/test_bad_input.py.
+Requests have a fixed seed. With RUNSTEAD_FUZZ_EXAMPLES=500 each operation gets up to 500 random requests, and the walks
+take as many seconds; `make test-long` uses 25, and runs on PostgreSQL too. On PostgreSQL `make test` runs
+tests/http/test_bad_input.py instead.
 
-Nothing is left out. Held short are, as what would only wait: streams (see `config`), and `wait_seconds` (see
-openapi_fuzz_hooks.py, which also tells the few refusals that no schema can foresee).
+No operation is left out. Only waiting is shortened: streams (see `config`) and `wait_seconds` (see
+openapi_fuzz_hooks.py, which also lists the refusals that a schema cannot describe).
 """
 
 import json
@@ -30,20 +30,20 @@ DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
 ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))
 EXAMPLES = {"sqlite": DEEP or 5, "postgres": DEEP or 3}
 WALK_S = {"sqlite": DEEP or 10, "postgres": DEEP or 8}
-#: What is refused before a store is asked is refused for both.
+#: Invalid requests are refused before the store is called, so one engine is enough for them.
 MODES = {"sqlite": "all", "postgres": "all" if DEEP else "positive"}
 SETTINGS = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "1"}
 
-#: Operations that no request made here brings to success, and why.
-LEFT_OUT = {"GET /openapi.json": "Schemathesis has read the document there, and takes that for enough"}
-#: The bytes of a file, for a run that is under way: tests/http/test_artifacts.py stores and reads some.
+#: Operations that no generated request completes successfully, and why.
+LEFT_OUT = {"GET /openapi.json": "Schemathesis reads the document there, and does not request it again"}
+#: They need the bytes of a file and a running run: tests/http/test_artifacts.py stores and reads artifacts.
 LEFT_OUT |= dict.fromkeys(
     ("PUT /runs/{run_id}/artifacts/{name}", "GET /runs/{run_id}/artifacts/{name}"), "bytes"
 )
 
 
 def config(document, examples, *, deterministic):
-    """A stream of a run that nobody completes has no end: one is read until its first event, or for 0.3 s."""
+    """Return the configuration. The stream of a run that has not ended has no end: it is read to its first event, or for 0.3 s."""
     streams = [
         operation["operationId"]
         for path in document["paths"].values()
@@ -77,7 +77,7 @@ def config(document, examples, *, deterministic):
 
 
 class Schemathesis:
-    """Runs against one server, and how often each "METHOD path status" was answered in all of them."""
+    """Runs of Schemathesis with one server, and the counts of each "METHOD path status"."""
 
     def __init__(self, server, engine, folder):
         self.server, self.engine, self.folder, self.tally = server, engine, folder, Counter()
@@ -95,9 +95,9 @@ class Schemathesis:
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
     def run(self, phases, *options, deterministic=False):
-        """The report of a run that found nothing."""
-        told = config(self.document, EXAMPLES[self.engine], deterministic=deterministic)
-        (self.folder / "schemathesis.toml").write_text(told)
+        """Run Schemathesis, and return the report. Fail where it found a failure."""
+        settings = config(self.document, EXAMPLES[self.engine], deterministic=deterministic)
+        (self.folder / "schemathesis.toml").write_text(settings)
         done = subprocess.run(
             [
                 *(sys.executable, "-P", "-m", "schemathesis.cli", "run", f"{self.server.url}/openapi.json"),
@@ -132,7 +132,7 @@ def schemathesis(server, engine, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def requests(schemathesis):
-    """The report of requests to each operation by itself."""
+    """The report of requests to each single operation."""
     return schemathesis.run("examples,coverage,fuzzing", deterministic=not DEEP)
 
 
@@ -153,12 +153,12 @@ def test_every_answer_is_as_the_document_says(requests):
 
 def test_every_answer_on_a_walk_along_the_links_is_as_the_document_says(walks):
     assert re.search("✅ +Stateful", walks), walks
-    # How many there is time for depends on the machine.
+    # The number of walks depends on the machine's speed.
     assert int(re.search(r"API Links: +(\d+) covered", walks)[1]) > 0
 
 
 class Walk:
-    """Calls operations by their ids, and takes what the next one needs from the links of the answer before."""
+    """Calls operations by id, with values from the links of the previous answer."""
 
     def __init__(self, document, api):
         self.operations = {
@@ -180,8 +180,8 @@ class Walk:
         response = self.http.request(method, template.format(**path), json=body, headers=headers)
         assert response.is_success, response.text
         self.made.add(f"{method.upper()} {template}")
-        told = operation["responses"][str(response.status_code)]
-        self.links, self.path, self.answer = told.get("links", {}), path, response.json()
+        response_object = operation["responses"][str(response.status_code)]
+        self.links, self.path, self.answer = response_object.get("links", {}), path, response.json()
         return self.answer
 
     def value_of(self, expression):
@@ -195,9 +195,7 @@ class Walk:
 
 @contextmanager
 def apart(server):
-    """An API whose key is of a project of its own: what random requests left in theirs, a limit for one, is not there.
-    The project's id comes with it.
-    """
+    """A client and the id of a new project, without the objects and limits that random requests created elsewhere."""
     with server.api() as api:
         made = api.post("/projects", {"slug": f"apart-{uuid.uuid4()}"})
     with server.api(made["api_key"]) as api:
@@ -236,7 +234,7 @@ def test_the_links_lead_from_a_creation_to_a_retry(server):
 
 
 def what_needs_a_lease(server):
-    """The operations that take the holder of a run to succeed: random requests come too late as often as not."""
+    """Return the operations that need a lease to succeed. Random requests often come after the lease has ended."""
     made = set()
     for name in ("append_events", "renew_lease", "heartbeat_run", "put_session", "release_run", "wait_run"):
         with apart(server) as (api, project):
@@ -245,7 +243,7 @@ def what_needs_a_lease(server):
             walk.call("register_worker", {"implementation_kind": "lease", "worker_key": "1"}, project=project)
             attempt = walk.call("claim_runs", {"targets": [f"task:{name}"]})["run"]["attempt"]
             walk.call(name, {"attempt": attempt} | BODIES.get(name, {}))
-            if name == "wait_run":  # and only a run that waits is resumed
+            if name == "wait_run":  # only a waiting run can be resumed
                 walk.call("resume_run", {"type": "event"}, run_id=walk.path["run_id"])
             made |= walk.made
     return made

@@ -11,7 +11,7 @@ INGEST = {
 
 @pytest.fixture(scope="module")
 def watched(api):
-    """A run that has five events and is completed."""
+    """A completed run with five events."""
     api.create(api.project_id(), "task:watched", public_id="watched")
     api.append("watched", [{"type": "CUSTOM", "name": "step", "value": number} for number in range(4)])
     api.complete("watched", output={"done": True})
@@ -19,19 +19,19 @@ def watched(api):
 
 
 @pytest.fixture(scope="module")
-def told(drive, watched):
+def facts(drive, watched):
     return drive("runs", watched=watched)
 
 
 @pytest.fixture(scope="module")
-def pages(drive, told):
+def pages(drive, facts):
     return drive("pages", count=250, limit=100)
 
 
-def test_a_task_run_is_created_as_it_was_asked_for(told, api):
-    run = told["created"]["run"]
-    assert told["created"]["accepted"] is True
-    assert "duplicate" not in told["created"]
+def test_a_task_run_is_created_as_it_was_asked_for(facts, api):
+    run = facts["created"]["run"]
+    assert facts["created"]["accepted"] is True
+    assert "duplicate" not in facts["created"]
     assert (run["run_id"], run["kind"], run["status"]) == ("nightly-sync", "task", "pending")
     assert run["owner"] == {"kind": "project", "id": api.project_id()}
     assert (run["target"], run["config"]) == ("task:sync-data", {"batchSize": 100})
@@ -40,71 +40,71 @@ def test_a_task_run_is_created_as_it_was_asked_for(told, api):
     assert api.run("nightly-sync")["title"] == "Nightly sync"
 
 
-def test_the_same_task_run_again_is_the_same_run(told, api):
-    assert told["again"]["duplicate"] is True
-    assert told["again"]["run"]["created_at"] == told["created"]["run"]["created_at"]
+def test_the_same_task_run_again_is_the_same_run(facts, api):
+    assert facts["again"]["duplicate"] is True
+    assert facts["again"]["run"]["created_at"] == facts["created"]["run"]["created_at"]
     listed = [run["run_id"] for run in api.get("/projects/default/runs", limit=100)["data"]]
     assert listed.count("nightly-sync") == 1
 
 
-def test_a_child_run_stands_under_its_parent(told, api):
-    assert told["child"]["parent_run_id"] == told["child"]["root_run_id"] == "nightly-sync"
+def test_a_child_run_stands_under_its_parent(facts, api):
+    assert facts["child"]["parent_run_id"] == facts["child"]["root_run_id"] == "nightly-sync"
     children = api.get("/runs/nightly-sync/children")["data"]
-    assert [run["run_id"] for run in children] == [told["child"]["run_id"]]
+    assert [run["run_id"] for run in children] == [facts["child"]["run_id"]]
 
 
-def test_a_workflow_run_is_created_as_it_was_asked_for(told, api):
-    run = told["workflow"]
+def test_a_workflow_run_is_created_as_it_was_asked_for(facts, api):
+    run = facts["workflow"]
     assert (run["kind"], run["workflow_id"], run["target"]) == ("workflow", "publish", "workflow:publish")
     assert (run["input"], run["start_mode"]) == ({"articles": ["a", "b"]}, "immediate")
     assert api.run(run["run_id"])["input"] == run["input"]
 
 
-def test_an_eval_run_is_created_as_it_was_asked_for(told, api):
-    run = told["evaluation"]
+def test_an_eval_run_is_created_as_it_was_asked_for(facts, api):
+    run = facts["evaluation"]
     assert (run["kind"], run["target"], run["input"]) == ("eval", "eval:answers", ["case-1", "case-2"])
     assert (run["config"], run["runtime_target_kind"]) == ({"threshold": 0.9}, "preview_branch")
     assert api.run(run["run_id"])["runtime_target_branch_id"] == run["runtime_target_branch_id"]
 
 
 @pytest.mark.parametrize("by", INGEST)
-def test_knowledge_is_ingested_by_a_task_run(told, api, by):
-    run = told["knowledge"][by]
+def test_knowledge_is_ingested_by_a_task_run(facts, api, by):
+    run = facts["knowledge"][by]
     assert (run["kind"], run["target"], run["config"]) == ("task", "task:knowledge-ingest", INGEST[by])
     named = api.run(run["run_id"])["title"]
     assert named == ("Docs" if by == "paths" else "Ingest knowledge")
 
 
-def test_a_run_is_read_as_the_server_shows_it(told, api):
+def test_a_run_is_read_as_the_server_shows_it(facts, api):
     run = api.run("nightly-sync")
-    assert told["read"] == {name: run[name] for name in told["read"]}
-    assert len(told["read"]) == 33
+    assert facts["read"] == {name: run[name] for name in facts["read"]}
+    assert len(facts["read"]) == 33
 
 
-def test_events_are_read_page_by_page(told, api, watched):
-    assert [event["event_id"] for event in told["events"]] == [1, 2, 3, 4, 5]
-    assert told["events"] == api.events(watched)
-    assert told["events"][-1]["event_type"] == "RUN_FINISHED"
+def test_events_are_read_page_by_page(facts, api, watched):
+    assert [event["event_id"] for event in facts["events"]] == [1, 2, 3, 4, 5]
+    assert facts["events"] == api.events(watched)
+    assert facts["events"][-1]["event_type"] == "RUN_FINISHED"
 
 
-def test_a_run_is_cancelled_once(told, api):
-    assert told["cancelled"]["cancelled"] is True
-    assert told["cancelled"]["run"]["error"] == {"message": "Run cancelled", "code": "CANCELLED"}
-    assert told["cancelledAgain"]["cancelled"] is False
+def test_a_run_is_cancelled_once(facts, api):
+    assert facts["cancelled"]["cancelled"] is True
+    assert facts["cancelled"]["run"]["error"] == {"message": "Run cancelled", "code": "CANCELLED"}
+    assert facts["cancelledAgain"]["cancelled"] is False
     assert api.run("nightly-sync")["status"] == "cancelled"
-    assert api.run(told["child"]["run_id"])["status"] == "cancelled"
+    assert api.run(facts["child"]["run_id"])["status"] == "cancelled"
 
 
-def test_a_client_may_take_all_it_needs_from_the_environment(told):
-    assert told["fromEnvironment"] == 1
+def test_a_client_may_take_all_it_needs_from_the_environment(facts):
+    assert facts["fromEnvironment"] == 1
 
 
-def test_an_unknown_run_is_a_404_that_is_not_retried(told):
-    assert told["missing"] == {"slug": "api-client-error", "status": 404, "asked": 1}
+def test_an_unknown_run_is_a_404_that_is_not_retried(facts):
+    assert facts["missing"] == {"slug": "api-client-error", "status": 404, "asked": 1}
 
 
-def test_a_wrong_key_is_a_401_that_is_not_retried(told):
-    assert told["stranger"] == {"status": 401, "asked": 1}
+def test_a_wrong_key_is_a_401_that_is_not_retried(facts):
+    assert facts["stranger"] == {"status": 401, "asked": 1}
 
 
 def test_a_list_of_250_runs_is_read_to_its_end_by_cursors(pages):

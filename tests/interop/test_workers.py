@@ -1,4 +1,4 @@
-"""`veryfront/agent`: external workers that claim agent runs, keep them by renewing, and finish them."""
+"""`veryfront/agent`: external workers that claim agent runs, renew the leases, and complete the runs."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def agent_run(api, conversation):
 
 @pytest.fixture(scope="module")
 def life(drive, agent_run, conversation):
-    """What a worker met that finished one run and failed another."""
+    """The facts of a worker that completed one run and failed another."""
     message = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "Greet Ada"}]}
     context = {"conversation_id": conversation, "project_id": None, "branch_id": None}
     start = {"messages": [message], "context": context, "forwarded_props": {"model": "opus"}}
@@ -128,7 +128,7 @@ def test_two_workers_that_compete_for_200_runs_never_get_the_same_one(start, api
     for rival in rivals:
         rival.until("ready")
     for rival in rivals:
-        rival.say("go")
+        rival.write_line("go")
     one, other = (rival.facts()["won"] for rival in rivals)
     assert one
     assert other

@@ -1,4 +1,4 @@
-"""Loops over SQLite, with clocks that stand still until a test moves them."""
+"""Loops on SQLite, with clocks that only a test moves."""
 
 import pytest
 
@@ -26,7 +26,7 @@ async def store(clock):
 
 @pytest.fixture
 def new_app(store, clock):
-    """new_app(): one replica of those that share the store and its hints."""
+    """new_app(): a replica that shares the store and the notifier with the others."""
     notifier = LocalNotifier()
 
     def make():
@@ -44,7 +44,7 @@ def app(new_app):
 
 @pytest.fixture
 def new_leader(new_app):
-    """new_leader(): (a replica, what has it lead)"""
+    """new_leader(): (a replica, its leader election)"""
 
     def make():
         app = new_app()

@@ -1,4 +1,4 @@
-"""After a pause: what came due meanwhile is worked off in bounded ticks, and comes back spread out."""
+"""After an outage, passed deadlines are enforced in bounded ticks, and the runs return spread over time."""
 
 import asyncio
 import math
@@ -20,14 +20,14 @@ RUNS, PER_TICK = 100, 16
 
 
 def create(run_id):
-    given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
-    given |= {"root_run_id": run_id, "uid": run_id, "created_at": 0, "updated_at": 0}
-    new = Run(project_id=PROJECT, run_id=run_id, **given)
+    defaults = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": PROJECT}
+    defaults |= {"root_run_id": run_id, "uid": run_id, "created_at": 0, "updated_at": 0}
+    new = Run(project_id=PROJECT, run_id=run_id, **defaults)
     return lambda to: transitions.create(new, now=to.now, parent=None, family_cancelled=False, message=None)
 
 
 async def lose(store, clock):
-    """Runs whose workers all went an hour ago, while nobody looked; their leases ended one after the other."""
+    """Create runs whose leases expired one after the other an hour ago, while no server ran."""
 
     def claim(run, now):
         number = int(run.run_id.removeprefix("run-"))
@@ -54,14 +54,14 @@ async def rows(store):
     return sorted(found, key=lambda run: run.run_id)
 
 
-async def test_a_backlog_is_taken_in_bounded_ticks_soonest_first(lost, app, store):
+async def test_a_backlog_is_processed_in_bounded_ticks_earliest_first(lost, app, store):
     for done in range(0, RUNS, PER_TICK):
         assert [run.status for run in (await rows(store))[:done]] == [RunStatus.PENDING] * done
         assert await enforce_deadlines(app) == min(PER_TICK, RUNS - done)
     assert await enforce_deadlines(app) == 0
 
 
-async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
+async def test_an_outage_of_an_hour_costs_each_run_one_attempt(lost, app, store):
     while await enforce_deadlines(app):
         pass
     assert {(run.status, run.attempt, run.attempts_lost) for run in await rows(store)} == {
@@ -69,19 +69,19 @@ async def test_an_hour_costs_each_run_one_attempt(lost, app, store):
     }
 
 
-async def test_runs_that_lost_their_leases_together_do_not_come_back_together(lost, app, store, clock):
+async def test_runs_that_lost_their_leases_together_do_not_return_together(lost, app, store, clock):
     while await enforce_deadlines(app):
         pass
     waits = sorted(run.available_at - clock.now for run in await rows(store))
     assert limits.backoff_ms_first / 2 <= waits[0] <= waits[-1] <= limits.backoff_ms_first
-    # Spread over the whole of it: no quarter of the time gets half of them.
+    # Spread over the whole range: no quarter of it has half of the runs.
     quarter = limits.backoff_ms_first / 8
     for n in range(4):
         begin = limits.backoff_ms_first / 2 + n * quarter
         assert sum(begin <= wait < begin + quarter for wait in waits) < RUNS / 2
 
 
-async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and_not_for_all(tmp_path, clock):
+async def test_a_write_during_a_backlog_waits_for_one_tick_and_not_for_all(tmp_path, clock):
     store = SqliteStore(tmp_path / "a.db", clock, synchronous="OFF")
     await store.open()
     await lose(store, clock)
@@ -100,7 +100,7 @@ async def test_whoever_writes_while_a_backlog_is_worked_off_waits_for_a_tick_and
         before, run_id = ticks, f"new-{len(waited)}"
         await store.runs.apply(RunKey(PROJECT, run_id), create(run_id))
         waited.append(ticks - before)
-    assert max(waited) <= 2  # the one that was under way, and one that was queued before
+    assert max(waited) <= 2  # the active tick, and one that was queued before
     app.stop()
     await running
     await store.close()

@@ -1,4 +1,4 @@
-"""A replica believes that it leads only as long as nobody else can."""
+"""A replica believes that it leads only while no other replica can be elected."""
 
 import asyncio
 
@@ -13,58 +13,58 @@ HELD_S = limits.leader_lease_s - limits.leader_margin_s
 async def test_of_two_replicas_one_leads(new_leader):
     (here, first), (there, second) = new_leader(), new_leader()
     assert not here.leader_state.leads
-    await first.look()
-    await second.look()
+    await first.request()
+    await second.request()
     assert (here.leader_state.leads, there.leader_state.leads) == (True, False)
     assert (here.leader_state.term, there.leader_state.term) == (1, 1)
 
 
-async def test_a_replica_that_stood_still_for_a_minute_leads_no_more_before_it_was_elected_again(
+async def test_a_replica_that_was_stopped_for_a_minute_does_not_lead_until_it_is_elected_again(
     new_leader, clock
 ):
     (here, first), (there, second) = new_leader(), new_leader()
-    await first.look()
+    await first.request()
     clock.advance(60)
     assert not here.leader_state.leads
-    await second.look()
+    await second.request()
     assert there.leader_state.leads
-    await first.look()
+    await first.request()
     assert not here.leader_state.leads
     clock.advance(60)
-    await first.look()
+    await first.request()
     assert (here.leader_state.leads, here.leader_state.term) == (True, 3)
 
 
-async def test_a_lead_counts_from_before_the_store_was_asked(new_leader, store, clock, monkeypatch):
+async def test_a_lease_counts_from_before_the_request(new_leader, store, clock, monkeypatch):
     app, leader = new_leader()
     ask = store.leadership.lead
 
     async def slow(owner, lease_ms):
         lead = await ask(owner, lease_ms)
-        clock.advance(HELD_S)  # the process stood still, with the answer waiting for it
+        clock.advance(HELD_S)  # the process was stopped while the answer waited
         return lead
 
     monkeypatch.setattr(store.leadership, "lead", slow)
-    await leader.look()
+    await leader.request()
     assert (app.leader_state.leads, app.leader_state.term) == (False, 1)
 
 
-async def test_it_ends_before_another_can_be_elected(new_leader, clock):
+async def test_a_lead_ends_before_another_replica_can_be_elected(new_leader, clock):
     (here, first), (there, second) = new_leader(), new_leader()
-    await first.look()
+    await first.request()
     clock.advance(HELD_S - 0.001)
     assert here.leader_state.leads
     clock.advance(0.001)
     assert not here.leader_state.leads
-    await second.look()
+    await second.request()
     assert not there.leader_state.leads
 
 
-async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
+async def test_without_the_store_no_replica_leads_longer_than_its_lease(
     new_leader, store, clock, monkeypatch
 ):
     app, leader = new_leader()
-    await leader.look()
+    await leader.request()
 
     async def gone(*_):
         raise Error("STORE_UNAVAILABLE", "The store is away", retry_after_s=1)
@@ -72,15 +72,15 @@ async def test_without_the_store_nobody_leads_for_longer_than_the_lease(
     with monkeypatch.context() as away:
         away.setattr(store.leadership, "lead", gone)
         with pytest.raises(Error, match="away"):
-            await leader.look()
+            await leader.request()
         assert app.leader_state.leads
         clock.advance(HELD_S)
         assert not app.leader_state.leads
-    await leader.look()
+    await leader.request()
     assert app.leader_state.leads
 
 
-async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monkeypatch):
+async def test_a_request_to_a_store_that_does_not_answer_times_out(new_leader, store, monkeypatch):
     app, leader = new_leader()
 
     async def silent(*_):
@@ -88,25 +88,25 @@ async def test_a_store_that_does_not_answer_is_given_up(new_leader, store, monke
 
     monkeypatch.setattr(store.leadership, "lead", silent)
     monkeypatch.setattr(limits, "leader_lease_s", 0.01)
-    with pytest.raises(Error, match="did not tell in time"):
-        await leader.look()
+    with pytest.raises(Error, match="did not answer the leader election in time"):
+        await leader.request()
     assert not app.leader_state.leads
 
 
-async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, monkeypatch):
+async def test_the_leader_renews_well_within_its_lease(new_leader, store, clock, until, monkeypatch):
     app, leader = new_leader()
-    ask, asked = store.leadership.lead, []
+    lead, requested_at = store.leadership.lead, []
 
     async def counted(owner, lease_ms):
-        asked.append(clock.now)
-        return await ask(owner, lease_ms)
+        requested_at.append(clock.now)
+        return await lead(owner, lease_ms)
 
     monkeypatch.setattr(store.leadership, "lead", counted)
     monkeypatch.setattr(limits, "leader_poll_s", 0.001)
     running = asyncio.ensure_future(leader.run())
     for _ in range(20):
-        await until(lambda: clock.now in asked and app.leader_state.leads)
-        clock.advance(2)  # as far as the looks are apart
+        await until(lambda: clock.now in requested_at and app.leader_state.leads)
+        clock.advance(2)  # the time between two requests
         assert app.leader_state.leads
     assert app.leader_state.term == 1
     app.stop()
@@ -115,12 +115,12 @@ async def test_it_renews_well_within_the_lease(new_leader, store, clock, until, 
 
 async def test_a_dead_leader_is_replaced_within_ten_seconds():
     assert limits.leader_lease_s + limits.leader_poll_s + limits.loop_wait_s_max < 10
-    assert 2 * limits.leader_poll_s < HELD_S  # one look may fail
+    assert 2 * limits.leader_poll_s < HELD_S  # one request may fail
 
 
 async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
     (here, first), (there, second) = new_leader(), new_leader()
-    await first.look()
+    await first.request()
     running = [asyncio.ensure_future(leader.run()) for leader in (first, second)]
     await until(lambda: there.leader_state.term)
     here.stop()
@@ -134,7 +134,7 @@ async def test_a_leader_that_stops_wakes_the_others(new_leader, until):
 
 async def test_a_stop_does_not_wait_for_a_store_that_does_not_answer(new_leader, store, monkeypatch):
     app, leader = new_leader()
-    await leader.look()
+    await leader.request()
 
     async def silent(*_):
         await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""Who went silent is told of once, however many they are."""
+"""Each silence is reported once, even if very many workers become silent."""
 
 import pytest
 import structlog
@@ -13,7 +13,7 @@ from runstead.ports import metrics
 SILENCE_S = limits.worker_silence_s + 1
 
 
-def told(kind):
+def silences(kind):
     return metrics.registry.get_sample_value("runstead_silences_total", {"kind": kind}) or 0
 
 
@@ -28,17 +28,17 @@ async def register(store):
     return register
 
 
-async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
+async def test_many_silent_workers_are_reported_in_bounded_ticks_with_one_line_each(
     app, register, clock, monkeypatch
 ):
     monkeypatch.setattr(limits, "silent_per_tick_max", 20)
     for number in range(50):
         await register(number)
     clock.advance(SILENCE_S)
-    before = told("worker")
+    before = silences("worker")
     with structlog.testing.capture_logs() as lines:
         assert [await watch(app) for _ in range(4)] == [20, 20, 10, 0]
-    assert told("worker") - before == 50
+    assert silences("worker") - before == 50
     assert [(line["kind"], line["count"]) for line in lines] == [
         ("worker", 20),
         ("worker", 20),
@@ -47,7 +47,7 @@ async def test_a_crowd_that_went_is_told_of_in_bounded_ticks_and_one_line_each(
     assert {len(line["some"]) for line in lines} == {limits.silent_logged_max}
 
 
-async def test_services_are_watched_as_well(app, store, clock):
+async def test_silent_services_are_reported_too(app, store, clock):
     service = PushService(
         id="s-1",
         registrant="project:p-1",
@@ -62,12 +62,12 @@ async def test_services_are_watched_as_well(app, store, clock):
     await store.push_services.register(service)
     assert await watch(app) == 0
     clock.advance(limits.push_service_silence_s + 1)
-    before = told("push_service")
+    before = silences("push_service")
     assert [await watch(app), await watch(app)] == [1, 0]
-    assert told("push_service") - before == 1
+    assert silences("push_service") - before == 1
 
 
-async def test_a_worker_that_lives_is_left_alone(app, register, store, clock):
+async def test_a_worker_with_heartbeats_is_not_reported(app, register, store, clock):
     await register(1)
     for _ in range(5):
         clock.advance(limits.worker_silence_s)

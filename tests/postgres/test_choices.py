@@ -26,7 +26,7 @@ TAKES = {
         (9, 2),
     ),
     "sweep_leftovers": ("run_leftovers (run_created_at, run_seq)", "n, n", (9, 2)),
-    "forget_seals": (
+    "forget_idempotency_records": (
         "seals (owner, key, digest, status, body, created_at)",
         "'o', n::text, '', 200, '', n",
         (9, 2),

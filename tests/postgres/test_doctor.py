@@ -7,7 +7,7 @@ from runstead.cli import local_checks
 
 def found(monkeypatch, url):
     monkeypatch.delenv("RUNSTEAD_DATABASE_URL", raising=False)
-    return {one.check: one for one in local_checks.here(url)}
+    return {one.check: one for one in local_checks.machine_checks(url)}
 
 
 def test_the_doctor_finds_a_database_well(monkeypatch, databases, database):

@@ -227,8 +227,8 @@ async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_a
     await anext(following)
     publisher.publish(await here.cancel("run-1"))
     async with asyncio.timeout(5):
-        batch = await anext(following)
-    assert [(each.hint.type, each.hint.run_id) for each in batch.told] == [("run.completed", "run-1")]
+        page = await anext(following)
+    assert [(each.change.type, each.change.run_id) for each in page.changes] == [("run.completed", "run-1")]
     await following.aclose()
 
 

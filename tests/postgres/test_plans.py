@@ -108,7 +108,12 @@ def made():
         "insert_runs and more": insert_runs(STORED),
     }
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
-    several = (found["insert_runs"], found["update_runs that end"], Q["add_events"], Q["add_seals"])
+    several = (
+        found["insert_runs"],
+        found["update_runs that end"],
+        Q["add_events"],
+        Q["add_idempotency_records"],
+    )
     found["together"] = together(several)
     found["update_runs of one"] = of_one(found["update_runs"])
     found["together, of one"] = together(tuple(map(of_one, several)))

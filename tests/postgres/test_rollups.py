@@ -34,12 +34,12 @@ async def test_an_end_that_is_committed_after_later_ones_were_added_up_is_not_sk
     late = asyncio.ensure_future(ours.complete("late", metadata=USED))
     await written.wait()
     await theirs.complete("early", metadata=USED)
-    assert await theirs.store.rollups.fold(10) == 1
-    assert await theirs.store.rollups.fold(10) == 0
+    assert await theirs.store.rollups.add_entries(10) == 1
+    assert await theirs.store.rollups.add_entries(10) == 0
     go_on.set()
     now = (await late).run.updated_at
     assert await used(theirs.store, now) == 2
-    assert await theirs.store.rollups.fold(10) == 1
+    assert await theirs.store.rollups.add_entries(10) == 1
     assert await used(ours.store, now) == 2
 
 
@@ -49,7 +49,9 @@ async def test_ticks_of_two_replicas_add_each_end_once(replicas):
         run = (await ours.create(f"run-{number}")).run_id
         end = (await ours.complete(run, metadata=USED)).run
     added = 0
-    while some := sum(await asyncio.gather(*(driver.store.rollups.fold(4) for driver in (ours, theirs) * 3))):
+    while some := sum(
+        await asyncio.gather(*(driver.store.rollups.add_entries(4) for driver in (ours, theirs) * 3))
+    ):
         added += some
     assert added == 30
     assert await used(ours.store, end.updated_at) == 30

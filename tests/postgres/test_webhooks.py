@@ -131,7 +131,7 @@ async def test_a_project_without_webhooks_costs_no_statement_of_its_own(replicas
     async def note(_, told):
         asked.append(told)
 
-    monkeypatch.setattr(draft, "tell", note)
+    monkeypatch.setattr(draft, "add_deliveries", note)
     await driver.create("a")
     await driver.claim()
     await driver.complete("a")

@@ -126,7 +126,7 @@ async def test_a_run_that_is_written_by_itself_is_stored_as_those_that_are_writt
             [stored.payload for stored in await driver.log(name)][:2] for name in ("alone", other.run_id)
         ]
         assert payloads[0] == payloads[1]
-    assert await driver.store.rollups.fold(10) == 3
+    assert await driver.store.rollups.add_entries(10) == 3
     assert await driver.store.rollups.integrity() == []
 
 

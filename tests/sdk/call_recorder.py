@@ -1,7 +1,7 @@
-"""A double of the server for the durable half of a handler: one run, its log, what it waits for, its children.
+"""A fake server for durable handlers: one run with its log, its wait and its children. It records all calls.
 
-Time passes only where the run waits for it. `crash` says at which of its calls a worker dies: before what it asked for
-was done, or after that and before the answer.
+Time passes only while the run waits. `crash` maps the number of a call to "before" or "after": the worker dies before
+the call has its effect, or after the effect and before the answer.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PAGE = 500
 
 
-async def at_once(_seconds):
+async def no_sleep(_seconds):
     await asyncio.sleep(0)
 
 
@@ -49,10 +49,10 @@ class CallRecorder:
         self.receipts = set()
         self.calls = self.attempts = self.pages = 0
         self.refuse = lambda _event: None
-        self.answers = {}  # by call id or by what was asked: what somebody answers; True where nothing is said
+        self.answers = {}  # call id, question or event name → the result with which the wait is resumed
         self.output = self.error = None
 
-    # What a worker sees
+    # For the worker
 
     async def send_as(self, attempt, call):
         self.calls += 1
@@ -123,7 +123,7 @@ class CallRecorder:
         self.waiting = body
         return "waiting"
 
-    # What happens meanwhile
+    # While the run waits
 
     def resume(self, kind, result=None, *, receipt=True, **more):
         call_id, reason = self.waiting.get("tool_call_id"), self.waiting["reason"]
@@ -135,16 +135,15 @@ class CallRecorder:
         self.waiting = None
 
     def asked(self):
-        """What was asked for, by call id."""
+        """Return the questions and event names of waits, by call id."""
         asked = [event["value"] for _, event, _ in self.events if event.get("name") == "run.asked"]
         return {value["tool_call_id"]: value.get("question") or value.get("event") for value in asked}
 
-    def meanwhile(self):
-        """Bring what the run waits for: an answer where there is one, then a child's end, else the time."""
+    def advance(self):
+        """Resume the run: with an answer, with a timer, or with a child's end."""
         wait = self.waiting
         call_id = wait["tool_call_id"]
-        what = self.asked().get(call_id)
-        for name in (call_id, what):
+        for name in (call_id, self.asked().get(call_id)):
             if name in self.answers:
                 self.resume(wait["reason"], self.answers[name])
                 return
@@ -156,10 +155,10 @@ class CallRecorder:
             child.update({"status": "completed", "output": f"of {wait['awaited_run_id'][:4]}"})
             self.resume("run", {"status": "completed"}, receipt=False)
             return
-        raise AssertionError(f"nobody answers {wait}")
+        raise AssertionError(f"no answer for {wait}")
 
     async def attempt(self):
-        """One worker's try: completed, failed, waiting or crashed."""
+        """Run one attempt of a worker, and return completed, failed, waiting or crashed."""
         assert self.waiting is None
         self.attempts += 1
         self.dead = asyncio.Event()
@@ -172,7 +171,7 @@ class CallRecorder:
             config=self.config,
             latest_event_id=len(self.events),
         )
-        self.context = Context(run, Calls(), functools.partial(self.send_as, self.attempts), at_once)
+        self.context = Context(run, Calls(), functools.partial(self.send_as, self.attempts), no_sleep)
         handling = asyncio.ensure_future(self._handle(run))
         died = asyncio.ensure_future(self.dead.wait())
         try:
@@ -196,20 +195,20 @@ class CallRecorder:
         return msgspec.to_builtins(output)
 
     async def work(self, most=1_000):
-        """Until it has ended."""
+        """Run attempts until the run has ended."""
         for _ in range(most):
-            self.how = await self.attempt()
-            if self.how in ("completed", "failed"):
+            self.outcome = await self.attempt()
+            if self.outcome in ("completed", "failed"):
                 return self
-            if self.how == "waiting":
-                self.meanwhile()
+            if self.outcome == "waiting":
+                self.advance()
         raise AssertionError("it never ends")
 
-    def told(self, kind, **having):
+    def events_of(self, kind, **having):
         return [
             event
-            for told, event, _ in self.events
-            if told == kind and all(event.get(name) == value for name, value in having.items())
+            for event_type, event, _ in self.events
+            if event_type == kind and all(event.get(name) == value for name, value in having.items())
         ]
 
     def later(self, seconds):

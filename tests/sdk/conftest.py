@@ -1,4 +1,4 @@
-"""Doubles for the SDK's tests: a time that moves by hand, answers from a script, and a server for one worker."""
+"""Test doubles of the SDK: a clock that tests move, scripted answers, and a fake server for one worker."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ CLAIM = {"status": "running", "kind": "task", "target": "task:t", "latest_event_
 
 
 class Script:
-    """Answers requests with what it was given, in order, and keeps the requests. An exception is raised."""
+    """Answers requests with its outcomes, in order, and records the requests. Exceptions are raised."""
 
     def __init__(self, *outcomes):
         self.outcomes = list(outcomes)
@@ -42,7 +42,7 @@ class Script:
 
 
 class Broken(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    """A body in chunks that breaks off with an error, where there is one."""
+    """A body in chunks that ends with an error, if one is given."""
 
     def __init__(self, *chunks, error=None):
         self.chunks, self.error = chunks, error
@@ -83,13 +83,13 @@ def run_body(run_id="r", status="running", **members):
 
 
 async def settle(rounds=200):
-    """Let everything that can go on without time or I/O go on."""
+    """Let all tasks run that wait for neither time nor I/O."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
 
 class ManualTime:
-    """Seconds that pass only when told to."""
+    """A clock that moves only in `advance`."""
 
     def __init__(self):
         self.now = 0.0
@@ -110,7 +110,7 @@ class ManualTime:
             self._sleepers.remove(sleeper)
 
     async def advance(self, seconds):
-        """Wake every sleeper at its moment, in order."""
+        """Move the clock, and wake every sleeper at its time, in order."""
         end = self.now + seconds
         await settle()
         while True:
@@ -125,7 +125,7 @@ class ManualTime:
 
 
 class FakeServer:
-    """As much of a server as one worker needs. `fail` may answer a response or raise for any request."""
+    """A fake server for one worker. `fail` may return a response, or raise, for any request."""
 
     def __init__(self):
         self.queue = []
@@ -213,8 +213,8 @@ def problem(status, code, **headers):
     return httpx2.Response(status, json={"detail": f"Because {code}", "code": code}, headers=headers)
 
 
-class Bench:
-    """A worker at a server double, in a time that moves by hand."""
+class Harness:
+    """A worker with a fake server and a manual clock."""
 
     def __init__(self, handler, **options):
         self.server, self.time, self.settle = FakeServer(), ManualTime(), settle
@@ -241,7 +241,7 @@ class Bench:
         return [(headers, body) for name, headers, body in self.server.seen if name.endswith(ending)]
 
     async def until(self, condition):
-        """For what threads do, which takes real time."""
+        """Wait, in real time, for the work of a thread."""
         async with asyncio.timeout(10):
             while not condition():  # noqa: ASYNC110 - what it waits for happens in a thread
                 await asyncio.sleep(0.001)
@@ -253,11 +253,11 @@ class Bench:
 
 
 @pytest.fixture
-async def bench():
+async def harness():
     made = []
 
     def make(handler, **options):
-        made.append(Bench(handler, **options))
+        made.append(Harness(handler, **options))
         return made[-1]
 
     yield make
@@ -268,7 +268,7 @@ async def bench():
 
 @pytest.fixture
 def kit():
-    """The doubles, by name: test files cannot import each other."""
+    """The test doubles by name."""
 
     class Kit:
         pass
@@ -278,8 +278,8 @@ def kit():
     return Kit
 
 
-class Handled:
-    """As much of a server as a handler's context needs: it keeps the run's events."""
+class HandlerServer:
+    """A fake server for a handler's context. It stores the run's events."""
 
     def __init__(self, app, name, *, input=None, **config):  # noqa: A002
         self.app = app
@@ -298,7 +298,7 @@ class Handled:
         self.attempt()
 
     def attempt(self):
-        """The run is claimed anew: a fresh context, which knows nothing."""
+        """Claim the run again, with a new context."""
         self.run = msgspec.structs.replace(self.run, attempt=self.run.attempt + 1)
         self.context = Context(self.run, Calls(), self.send)
 
@@ -316,7 +316,7 @@ class Handled:
             return EventPage(data=list(self.events), page_info=PageInfo())
         if what == "events":
             for payload in body["events"]:
-                self.tell(payload)
+                self.add_event(payload)
             return Appended
         if what == "wait":
             self.waits = body
@@ -325,15 +325,15 @@ class Handled:
             return SimpleNamespace(run=SimpleNamespace(status=status))
         return json.dumps({"accepted": True, "run": run_body("child", "pending")}).encode()
 
-    def tell(self, payload):
+    def add_event(self, payload):
         self.events.append(Event(event_id=len(self.events) + 1, event_type=payload["type"], payload=payload))
 
-    async def do(self):
+    async def run_handler(self):
         result = await self.app(self.run, self.context)
         await self.context.flush()
         return result
 
 
 @pytest.fixture
-def handled():
-    return Handled
+def handler_server():
+    return HandlerServer

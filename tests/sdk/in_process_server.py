@@ -15,7 +15,7 @@ from runstead.testing.store import TemporaryStore
 
 
 class InProcessServer:
-    """`client` reaches it; `work(app)` serves an app with a worker that stands still when `rest()` is called."""
+    """A server in this process. `client` calls it. `start_worker(app)` serves an app until `stop_workers()`."""
 
     async def open(self, **options):
         self.store = TemporaryStore()
@@ -32,16 +32,16 @@ class InProcessServer:
         return self
 
     async def close(self):
-        await self.rest()
+        await self.stop_workers()
         self.commands.stop()
         await self.client.aclose()
         await self.store.close()
 
-    def work(self, app, **options):
+    def start_worker(self, app, **options):
         worker = app.worker(self.client, wait_seconds=1, grace_seconds=0, **options)
         self._workers.append((worker, asyncio.ensure_future(worker.serve())))
 
-    async def rest(self):
+    async def stop_workers(self):
         for worker, serving in self._workers:
             worker.stop()
             worker.stop()
@@ -57,12 +57,12 @@ class InProcessServer:
                 await asyncio.sleep(0.005)
 
     async def answer(self, run, result=True):
-        """Bring what it waits for."""
+        """Resume a waiting run."""
         call_id = run.waiting_tool_call_id
         kind = "approval" if run.waiting_reason == "approval" else "event"
         await self.client.resume(run.run_id, result, type=kind, tool_call_id=call_id)
 
-    async def done(self, run_id):
+    async def ended(self, run_id):
         return await self.until(run_id, "completed", "failed", "cancelled")
 
     async def events(self, run_id, *types):

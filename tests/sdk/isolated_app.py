@@ -1,4 +1,4 @@
-"""What the tests run in processes of their own. `folder` is a place to leave traces in."""
+"""The handlers that tests run in child processes. They leave files in `folder`."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def steps(ctx, folder):
     both = await ctx.gather(ctx.step("left", count, "left"), ctx.step("right", count, "right"))
     ctx.log("a line")
     ctx.metadata = {"model": "m"}
-    await ctx.emit({"type": "CUSTOM", "name": "told", "value": 1 << 70})
+    await ctx.emit({"type": "CUSTOM", "name": "big", "value": 1 << 70})
     await ctx.sleep(3600)
     return {"pid": os.getpid(), "steps": [first, *both], "at": ctx.now().isoformat(), "again": ctx.random()}
 
@@ -154,13 +154,13 @@ async def awaits(ctx, folder):
         raise
 
 
-@app.task("speaks", isolation="process")
-def speaks(ctx):
+@app.task("messages", isolation="process")
+def messages(ctx):
     logging.getLogger("mine").info("from logging")
     ctx.usage("p", "m", input_tokens=3, output_tokens=2)
     ctx.text("Hello")
     ctx.artifact(b"a,b", name="table.csv", media_type="text/csv")
-    return "said"
+    return "emitted"
 
 
 @app.task("leaves", isolation="process")
@@ -173,4 +173,4 @@ def leaves(ctx, folder):
 async def floods(ctx):
     for _ in range(400):
         await ctx.emit({"type": "T", "text": "x" * 100_000})
-    return "told"
+    return "emitted"

@@ -1,4 +1,4 @@
-"""A server that sends what a test says, byte by byte, on each of its connections, and a client of it."""
+"""A server that sends scripted bytes on each connection, and a client of it."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
@@ -9,7 +9,7 @@ from runstead.sdk import AsyncClient
 
 
 class RawServer:
-    """Each connection is served by the next of `scripts`, the last one again and again: `async def script(peer)`."""
+    """Serves each connection with the next of `scripts`, and later ones with the last: `async def script(peer)`."""
 
     def __init__(self, *scripts):
         self.scripts = list(scripts)
@@ -67,20 +67,20 @@ class Peer:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def left(self):
+    async def wait_until_closed(self):
         """Wait until the client has closed the connection. `gone` is set then."""
         while await self.reader.read(65536):
             pass
 
 
 def answers(*responses):
-    """A script: read a request and send a response, in turn; then wait for the client to leave."""
+    """Return a script that reads a request and sends a response, in turn, and then waits for the client to close."""
 
     async def script(peer):
         for response in responses:
             await peer.request()
             await peer.send(response)
-        await peer.left()
+        await peer.wait_until_closed()
 
     return script
 
@@ -92,7 +92,7 @@ def response(body=b'{"status":"ok"}', *lines, status="200 OK"):
 
 @asynccontextmanager
 async def servers():
-    """serve(*scripts, …): a raw server and a client of it, without retries of the client's own."""
+    """serve(*scripts, …) returns a raw server and a client of it without retries."""
     opened = []
 
     async def make(*scripts, path="", tls=None, **options):
@@ -111,7 +111,7 @@ async def servers():
 
 
 def on_uvloop(test):
-    """Run a test that needs `serve` alone. `runstead worker` runs on uvloop, and a program of one's own on any loop."""
+    """Run a test that only needs `serve` on uvloop, as `runstead worker` does."""
 
     async def run():
         async with servers() as make:

@@ -6,7 +6,7 @@ from runstead.sdk import App, agui
 
 from .in_process_server import InProcessServer
 
-TOLD = [
+EVENTS = [
     {"type": "RUN_STARTED", "threadId": "t", "runId": "r"},
     {"type": "TEXT_MESSAGE_START", "messageId": "m", "role": "assistant"},
     {"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hello"},
@@ -62,42 +62,42 @@ async def test_an_agent_of_pydantic_ai_is_recorded(served):
     run = await agui.record(None, stream, client=served.client, metadata=usage)
     assert (run.status, run.target) == ("completed", "task:ag-ui")
     assert run.metadata["inputTokens"] > 0
-    told = await types(served, run)
-    assert told[0] == "RUN_STARTED"
-    assert told[-1] == "RUN_FINISHED"
-    assert {"TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_RESULT", "TEXT_MESSAGE_CONTENT"} <= set(told)
+    recorded = await types(served, run)
+    assert recorded[0] == "RUN_STARTED"
+    assert recorded[-1] == "RUN_FINISHED"
+    assert {"TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_RESULT", "TEXT_MESSAGE_CONTENT"} <= set(recorded)
     (result,) = await served.events(run.run_id, "TOOL_CALL_RESULT")
     assert result["content"] == "sunny in a"
 
 
 async def test_mappings_are_recorded_and_the_end_ends_the_run(served):
     end = {**FINISHED, "result": {"answer": 42}, "metadata": {"model": "m", "outputTokens": 2}}
-    run = await agui.record("my-run", [*TOLD, end, {"type": "never read"}], client=served.client)
+    run = await agui.record("my-run", [*EVENTS, end, {"type": "never read"}], client=served.client)
     assert (run.run_id, run.status, run.output) == ("my-run", "completed", {"answer": 42})
     assert run.metadata == {"model": "m", "outputTokens": 2}
-    assert await types(served, run) == [*(event["type"] for event in TOLD), "RUN_FINISHED"]
+    assert await types(served, run) == [*(event["type"] for event in EVENTS), "RUN_FINISHED"]
 
 
-async def test_a_run_that_is_there_is_taken(served):
+async def test_an_existing_run_is_used(served):
     made = (await served.client.create_task_run("task:mine", public_id="mine")).run
     assert (await agui.record(made, each(FINISHED), client=served.client)).run_id == "mine"
     made = (await served.client.create_task_run("task:mine", public_id="other")).run
-    run = await agui.record("other", each(*TOLD[1:], FINISHED), client=served.client)
+    run = await agui.record("other", each(*EVENTS[1:], FINISHED), client=served.client)
     assert (run.run_id, run.target) == ("other", "task:mine")
     assert (await types(served, run))[:2] == ["RUN_STARTED", "TEXT_MESSAGE_START"]
 
 
 async def test_errors_of_the_agent_fail_the_run(served):
     error = {"type": "RUN_ERROR", "message": "No money", "code": "BROKE"}
-    run = await agui.record(None, each(*TOLD, error), client=served.client)
+    run = await agui.record(None, each(*EVENTS, error), client=served.client)
     assert (run.status, run.error.code, run.error.message) == ("failed", "BROKE", "No money")
-    run = await agui.record(None, each(*TOLD), client=served.client)
+    run = await agui.record(None, each(*EVENTS), client=served.client)
     assert (run.status, run.error.code) == ("failed", "STREAM_ENDED")
 
 
 async def test_events_that_cannot_be_read_fail_the_run_and_raise(served):
     async def broken():
-        yield TOLD[0]
+        yield EVENTS[0]
         raise ZeroDivisionError("bad")
 
     for number, (events, error) in enumerate([(broken(), ZeroDivisionError), (each("no event"), TypeError)]):
@@ -107,7 +107,7 @@ async def test_events_that_cannot_be_read_fail_the_run_and_raise(served):
         assert (run.status, run.error.code) == ("failed", error.__name__)
 
 
-async def test_a_question_at_the_end_is_kept(served):
+async def test_a_question_at_the_end_is_stored(served):
     outcome = {"type": "interrupt", "interrupts": [{"id": "1", "reason": "approval"}]}
     run = await agui.record(None, each({**FINISHED, "outcome": outcome}), client=served.client)
     assert run.output["outcome"] == outcome
@@ -140,22 +140,22 @@ async def test_a_handler_relays_an_agent_as_a_step(served):
     async def work(ctx, fail: bool = False):
         async def events():
             read.append(1)
-            for event in TOLD:
+            for event in EVENTS:
                 yield event
             yield {"type": "RUN_ERROR", "message": "no"} if fail else {**FINISHED, "result": "done"}
 
         async def agent():
             return await agui.relay(ctx, events())
 
-        said = await ctx.step("agent", agent)
+        answer = await ctx.step("agent", agent)
         await ctx.wait_for_event("e")
-        return said
+        return answer
 
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
     await served.answer(await served.until(run.run_id, "waiting"))
-    run = await served.done(run.run_id)
+    run = await served.ended(run.run_id)
     assert (run.output, len(read)) == ("done", 1)
     failed = (await served.client.create_task_run("task:t", config={"fail": True})).run
-    run = await served.done(failed.run_id)
+    run = await served.ended(failed.run_id)
     assert (run.status, run.error.code) == ("failed", "AGENT_ERROR")

@@ -18,12 +18,12 @@ async def served(tmp_path):
 
 
 async def ran(served, app):
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
-    return await served.done(run.run_id)
+    return await served.ended(run.run_id)
 
 
-async def test_bytes_and_files_are_stored_and_others_noted(served, tmp_path):
+async def test_bytes_and_files_are_stored_and_names_alone_recorded(served, tmp_path):
     app = App()
 
     @app.task("t")
@@ -72,7 +72,7 @@ async def test_a_failed_run_keeps_what_it_stored(served):
     assert (run.status, [one["name"] for one in run.artifacts]) == ("failed", ["dump", "noted"])
 
 
-async def test_an_attempt_after_a_wait_does_not_send_again_what_is_there(served, monkeypatch):
+async def test_an_attempt_after_a_wait_does_not_upload_a_stored_artifact_again(served, monkeypatch):
     app, sent = App(), []
     put = served.commands.artifacts.put
 
@@ -88,14 +88,14 @@ async def test_an_attempt_after_a_wait_does_not_send_again_what_is_there(served,
         await ctx.wait_for_event("e")
         return stored.sha256[:8]
 
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
     await served.answer(await served.until(run.run_id, "waiting"))
-    run = await served.done(run.run_id)
+    run = await served.ended(run.run_id)
     assert (run.status, run.output, len(sent)) == ("completed", "0967115f", 1)
 
 
-async def test_what_cannot_be_stored_fails_the_run_with_its_code(served):
+async def test_an_artifact_that_cannot_be_stored_fails_the_run_with_its_code(served):
     app = App()
     served.commands.artifact_bytes_max = 2
 

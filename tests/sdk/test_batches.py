@@ -1,4 +1,4 @@
-"""Batches over the SDK: what is sent, what comes back, and following one to its end across broken connections."""
+"""Batches in the SDK: requests, answers, and following a batch across broken connections."""
 
 import json
 
@@ -22,7 +22,7 @@ BATCH = {
 RUNS = [{"kind": "task", "request": {"target": "task:count"}}]
 
 
-def told(number, done=False):
+def progress_frame(number, done=False):
     data = {
         "batch_id": "b",
         "status": "running",
@@ -35,7 +35,7 @@ def told(number, done=False):
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes):
         script = kit.Script(*outcomes)
         options = {"project": "shop", "retries": Retries(times=1), "sleep": lambda _: None}
@@ -44,9 +44,9 @@ def talk(kit):
     return make
 
 
-def test_a_batch_is_tried_again(talk):
+def test_a_batch_is_retried(scripted):
     answer = {"accepted": True, "batch": BATCH, "run_ids": ["r"]}
-    client, script = talk(httpx2.ReadError("reset"), *[httpx2.Response(202, json=answer)] * 2)
+    client, script = scripted(httpx2.ReadError("reset"), *[httpx2.Response(202, json=answer)] * 2)
     assert client.retry_batch("b").run_ids == ["r"]
     client.retry_batch("b", cancelled=True, name="second", idempotency_key="k")
     first, repeat, other = script.requests
@@ -57,8 +57,8 @@ def test_a_batch_is_tried_again(talk):
     assert other.headers["Idempotency-Key"] == "k"
 
 
-def test_a_batch_is_created(talk):
-    client, script = talk(
+def test_a_batch_is_created(scripted):
+    client, script = scripted(
         httpx2.ReadError("reset"),
         httpx2.Response(202, json={"accepted": True, "batch": BATCH, "run_ids": ["r", "s"]}),
     )
@@ -75,9 +75,9 @@ def test_a_batch_is_created(talk):
     assert made.batch.on_complete.run_id is None
 
 
-def test_batches_are_listed_read_and_cancelled(talk):
+def test_batches_are_listed_read_and_cancelled(scripted):
     page = {"data": [BATCH], "page_info": {"self": None, "first": None, "next": "7", "prev": None}}
-    client, script = talk(
+    client, script = scripted(
         httpx2.Response(200, json=page),
         httpx2.Response(200, json=BATCH),
         httpx2.Response(200, json={"cancelled": True, "batch": {**BATCH, "status": "cancelled"}}),
@@ -94,11 +94,11 @@ def test_batches_are_listed_read_and_cancelled(talk):
     assert json.loads(script.requests[-1].content) == {"reason": "enough"}
 
 
-def test_following_goes_on_over_broken_connections_to_the_end(talk, kit):
-    client, script = talk(
-        kit.stream(told(1) + told(2), error=httpx2.ReadError("reset")),
+def test_a_follower_continues_over_broken_connections_to_the_end(scripted, kit):
+    client, script = scripted(
+        kit.stream(progress_frame(1) + progress_frame(2), error=httpx2.ReadError("reset")),
         kit.stream(b": progress of a batch\n\n"),
-        kit.stream(told(3) + told(9, done=True) + told(10)),
+        kit.stream(progress_frame(3) + progress_frame(9, done=True) + progress_frame(10)),
     )
     found = list(client.follow_batch("b"))
     assert [one.status_counts.completed for one in found] == [1, 2, 3, 9]
@@ -107,20 +107,20 @@ def test_following_goes_on_over_broken_connections_to_the_end(talk, kit):
     assert script.requests[0].url.path == "/projects/shop/batches/b/stream"
 
 
-def test_a_refusal_is_raised(talk):
-    client, _ = talk(httpx2.Response(404, json={"code": "NOT_FOUND", "detail": "Batch not found"}))
+def test_a_refusal_is_raised(scripted):
+    client, _ = scripted(httpx2.Response(404, json={"code": "NOT_FOUND", "detail": "Batch not found"}))
     with pytest.raises(RunsteadError, match="Batch not found"):
         next(client.follow_batch("b"))
 
 
-def test_what_is_not_understood_is_told(talk, kit):
-    client, _ = talk(kit.stream(b"id: 1\nevent: progress\ndata: {}\n\n"))
+def test_an_answer_that_is_not_understood_is_an_error(scripted, kit):
+    client, _ = scripted(kit.stream(b"id: 1\nevent: progress\ndata: {}\n\n"))
     with pytest.raises(UnexpectedAnswerError):
         next(client.follow_batch("b"))
 
 
-async def test_the_awaited_client_does_the_same(kit):
-    script = kit.Script(kit.stream(told(1)), kit.stream(told(9, done=True)))
+async def test_the_async_client_does_the_same(kit):
+    script = kit.Script(kit.stream(progress_frame(1)), kit.stream(progress_frame(9, done=True)))
 
     async def rest(_):
         pass

@@ -12,7 +12,7 @@ PROJECT = {"id": "11111111-1111-4111-8111-111111111111", "slug": "shop", "name":
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes, key="vf_abc_secret", project="shop"):
         script = kit.Script(*outcomes)
         transport = httpx2.MockTransport(script)
@@ -21,9 +21,9 @@ def talk(kit):
     return make
 
 
-def test_a_run_is_typed_and_unknown_members_are_dropped(talk, kit):
+def test_a_run_is_typed_and_unknown_members_are_dropped(scripted, kit):
     body = kit.run_body("a", "failed", error={"message": "no", "code": "X"}, invented=1, labels={"team": "b"})
-    client, script = talk(httpx2.Response(200, json=body))
+    client, script = scripted(httpx2.Response(200, json=body))
     run = client.get_run("a")
     assert run.created_at == datetime(2026, 3, 20, 12, tzinfo=UTC)
     assert (run.terminal, run.error.code, run.labels, run.output) == (True, "X", {"team": "b"}, None)
@@ -31,9 +31,9 @@ def test_a_run_is_typed_and_unknown_members_are_dropped(talk, kit):
     assert script.requests[0].headers["Content-Type"] == "application/json"
 
 
-def test_a_project_slug_is_resolved_once_and_owns_the_run(talk, kit):
+def test_a_project_slug_is_resolved_once_and_owns_the_run(scripted, kit):
     made = {"accepted": True, "run": kit.run_body("a"), "duplicate": True}
-    client, script = talk(httpx2.Response(200, json=PROJECT), *[httpx2.Response(202, json=made)] * 2)
+    client, script = scripted(httpx2.Response(200, json=PROJECT), *[httpx2.Response(202, json=made)] * 2)
     made = client.create_task_run(
         "task:t", config={"n": 1}, public_id="a", labels={"k": "v"}, runtime_target_kind="main_branch"
     )
@@ -54,8 +54,8 @@ def test_a_project_slug_is_resolved_once_and_owns_the_run(talk, kit):
     }
 
 
-def test_an_agent_run_belongs_to_its_conversation(talk, kit):
-    client, script = talk(httpx2.Response(202, json={"accepted": True, "run": kit.run_body("a")}))
+def test_an_agent_run_belongs_to_its_conversation(scripted, kit):
+    client, script = scripted(httpx2.Response(202, json={"accepted": True, "run": kit.run_body("a")}))
     client.create_agent_run("c", "helper", implementation_kind="python", input={"messages": []})
     assert json.loads(script.requests[0].content) == {
         "kind": "agent",
@@ -69,16 +69,16 @@ def test_an_agent_run_belongs_to_its_conversation(talk, kit):
     }
 
 
-def test_a_worker_write_carries_its_fence(talk, kit):
+def test_a_worker_write_carries_its_fence(scripted, kit):
     done = {"completed": True, "run": kit.run_body("a", "completed")}
-    client, script = talk(httpx2.Response(200, json=done))
+    client, script = scripted(httpx2.Response(200, json=done))
     assert client.complete("a", output={"n": 1}, attempt=2, lease_token="t").completed
     assert script.requests[0].headers["X-Lease-Token"] == "t"
     assert json.loads(script.requests[0].content) == {"status": "completed", "output": {"n": 1}, "attempt": 2}
 
 
-def test_ids_are_quoted_whole(talk, kit):
-    client, script = talk(*[httpx2.Response(200, json=kit.run_body("x"))] * 3)
+def test_ids_are_quoted_completely(scripted, kit):
+    client, script = scripted(*[httpx2.Response(200, json=kit.run_body("x"))] * 3)
     for run_id in ("a b?c#d", "task:é", ".."):
         client.get_run(run_id)
     assert [request.url.raw_path for request in script.requests] == [
@@ -88,8 +88,8 @@ def test_ids_are_quoted_whole(talk, kit):
     ]
 
 
-def test_filters_become_query_parameters(talk):
-    client, script = talk(httpx2.Response(200, json={"data": [], "page_info": {}}))
+def test_filters_become_query_parameters(scripted):
+    client, script = scripted(httpx2.Response(200, json={"data": [], "page_info": {}}))
     at = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
     client.list_runs(status=["failed", "cancelled"], root_only=True, label="team:b", created_after=at)
     assert script.requests[0].url.query == (
@@ -97,35 +97,35 @@ def test_filters_become_query_parameters(talk):
     )
 
 
-def test_every_run_of_a_project_is_iterated_page_by_page(talk, kit):
+def test_every_run_of_a_project_is_iterated_page_by_page(scripted, kit):
     def page(ids, following):
         info = {"self": None, "first": None, "next": following, "prev": None}
         return httpx2.Response(200, json={"data": [kit.run_body(i) for i in ids], "page_info": info})
 
-    client, script = talk(page("ab", "x=1"), page("", "y"), page("c", None))
+    client, script = scripted(page("ab", "x=1"), page("", "y"), page("c", None))
     assert [run.run_id for run in client.iter_runs(kind="task", limit=2)] == ["a", "b", "c"]
     assert [request.url.params.get("cursor") for request in script.requests] == [None, "x=1", "y"]
     assert all(request.url.params["kind"] == "task" for request in script.requests)
 
 
-def test_every_stored_event_is_iterated_under_a_conversation_too(talk):
+def test_every_stored_event_is_iterated_under_a_conversation_too(scripted):
     def page(numbers, following):
         data = [{"event_id": n, "event_type": "CUSTOM", "event": {"type": "CUSTOM"}} for n in numbers]
         return httpx2.Response(200, json={"data": data, "page_info": {"next": following}})
 
-    client, script = talk(page([3, 4], "4"), page([5], None))
+    client, script = scripted(page([3, 4], "4"), page([5], None))
     events = list(client.events("r", conversation_id="c", after_event_id=2))
     assert [(event.event_id, event.payload["type"]) for event in events] == [(n, "CUSTOM") for n in (3, 4, 5)]
     assert [request.url.params["after_event_id"] for request in script.requests] == ["2", "4"]
 
 
-def test_an_error_tells_code_detail_and_the_refused_values(talk):
+def test_an_error_has_code_detail_and_the_refused_values(scripted):
     problem = {
         "detail": "Expected int at $.limit",
         "code": "INVALID_REQUEST",
         "errors": [{"path": "$.limit", "message": "Expected int"}],
     }
-    client, _ = talk(httpx2.Response(400, json=problem))
+    client, _ = scripted(httpx2.Response(400, json=problem))
     with pytest.raises(RunsteadError) as caught:
         client.get_run("a")
     error = pickle.loads(pickle.dumps(caught.value))
@@ -133,35 +133,42 @@ def test_an_error_tells_code_detail_and_the_refused_values(talk):
     assert [(one.path, one.message) for one in error.errors] == [("$.limit", "Expected int")]
 
 
-def test_a_proxys_page_is_an_error_without_a_code(talk):
-    client, _ = talk(httpx2.Response(502, text="<html>\xff"))
+def test_a_proxys_page_is_an_error_without_a_code(scripted):
+    client, _ = scripted(httpx2.Response(502, text="<html>\xff"))
     with pytest.raises(RunsteadError, match="GET /runs/a was answered with status 502") as caught:
         client.get_run("a")
     assert caught.value.code is None
 
 
-def test_an_answer_of_another_shape_is_an_error_of_its_own(talk):
-    client, _ = talk(httpx2.Response(200, json={"run_id": 3}))
+def test_an_answer_of_another_shape_is_an_unexpected_answer_error(scripted):
+    client, _ = scripted(httpx2.Response(200, json={"run_id": 3}))
     with pytest.raises(UnexpectedAnswerError, match="was not understood"):
         client.get_run("a")
 
 
 @pytest.mark.parametrize("outcome", [httpx2.ConnectError("refused"), httpx2.Response(401)])
-def test_no_credential_is_in_a_repr_or_an_exception(talk, outcome):
-    client, _ = talk(outcome)
+def test_no_credential_is_in_a_repr_or_an_exception(scripted, outcome):
+    client, _ = scripted(outcome)
     with pytest.raises(RunsteadError) as caught:
         client.get_run("a")
-    told = "".join(traceback.format_exception(caught.value, chain=True))
+    text_of_traceback = "".join(traceback.format_exception(caught.value, chain=True))
     worker = {"id": "w", "project_id": "p", "implementation_kind": "k", "worker_key": "k", "status": "active"}
     registration = Registration(worker=worker, token="vfw_secret")
     call = Calls().complete("a", lease_token="vfl_secret")
-    for text in (told, repr(caught.value), repr(client), repr(vars(client)), repr(registration), repr(call)):
+    for text in (
+        text_of_traceback,
+        repr(caught.value),
+        repr(client),
+        repr(vars(client)),
+        repr(registration),
+        repr(call),
+    ):
         assert "secret" not in text
     assert caught.value.__context__ is None
 
 
-def test_another_key_goes_over_the_same_connections(talk, kit):
-    client, script = talk(*[httpx2.Response(200, json=kit.run_body("a"))] * 3)
+def test_another_key_goes_over_the_same_connections(scripted, kit):
+    client, script = scripted(*[httpx2.Response(200, json=kit.run_body("a"))] * 3)
     keys = iter(["first", "second"])
     with client.with_key(lambda: next(keys)) as other:
         other.get_run("a")
@@ -171,8 +178,8 @@ def test_another_key_goes_over_the_same_connections(talk, kit):
     assert sent == ["Bearer first", "Bearer second", "Bearer vf_abc_secret"]
 
 
-def test_a_call_without_a_project_says_so(talk):
-    client, _ = talk(project=None)
+def test_a_call_without_a_project_is_refused(scripted):
+    client, _ = scripted(project=None)
     with pytest.raises(ValueError, match="needs a project"):
         client.create_task_run("task:t")
 
@@ -182,7 +189,7 @@ def test_methods_show_their_description():
     assert "POST /runs/{run_id}/complete" in AsyncClient("http://server").complete.__doc__
 
 
-async def test_the_async_client_speaks_to_an_asgi_app(kit):
+async def test_the_async_client_calls_an_asgi_app(kit):
     async def app(scope, receive, send):
         body = json.dumps(kit.run_body(scope["path"].rpartition("/")[2])).encode()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -22,13 +22,13 @@ def sh(script):
 
 
 @pytest.fixture
-def command(handled):
+def command(handler_server):
     """A run of a command, with a server that keeps its events."""
 
     def make(program, given=None, config=None, **options):
         app = App()
         app.command("task:c", program, **options)
-        return handled(app, "c", input=given, **(config or {}))
+        return handler_server(app, "c", input=given, **(config or {}))
 
     return make
 
@@ -53,7 +53,7 @@ async def test_a_program_gets_its_run_and_its_output_is_kept(command, monkeypatc
         ' echo "$RUNSTEAD_CONFIG" >&2; cat > "$RUNSTEAD_OUTPUT"'
     )
     log = command(sh(script), [1, "ü"], {"depth": 2}, cwd=tmp_path, env={"SHAPE": "round"})
-    assert await log.do() == [1, "ü"]
+    assert await log.run_handler() == [1, "ü"]
     assert output(log) == f"r task:c 1 blue round []\n{tmp_path}\n"
     assert json.loads(output(log, "stderr")) == {"depth": 2}
     assert sorted(log.context.logs.splitlines()) == sorted(
@@ -64,13 +64,13 @@ async def test_a_program_gets_its_run_and_its_output_is_kept(command, monkeypatc
 
 async def test_the_last_line_of_stdout_may_be_the_output(command):
     log = command(sh("echo working; echo '{\"n\": 3}'; echo; echo not this >&2"), output="stdout")
-    assert await log.do() == {"n": 3}
+    assert await log.run_handler() == {"n": 3}
 
 
 async def test_an_exit_code_fails_the_run_after_its_retries(command, tmp_path):
     log = command(sh("echo x >> tries; exit 3"), cwd=tmp_path, retries=1)
     with pytest.raises(ProcessFailed) as failed:
-        await log.do()
+        await log.run_handler()
     assert (failed.value.code, failed.value.detail) == ("EXIT_3", {"exit_code": 3})
     assert log.context.exit_code == 3
     assert (tmp_path / "tries").read_text() == "x\nx\n"
@@ -79,7 +79,7 @@ async def test_an_exit_code_fails_the_run_after_its_retries(command, tmp_path):
 async def test_a_signal_fails_the_run_as_a_crash(command):
     log = command(sh("kill -ABRT $$"))
     with pytest.raises(ProcessFailed) as failed:
-        await log.do()
+        await log.run_handler()
     assert (failed.value.code, failed.value.detail) == ("CRASHED", {"signal": "SIGABRT", "exit_code": 134})
 
 
@@ -93,9 +93,11 @@ async def test_a_signal_fails_the_run_as_a_crash(command):
         (sh("true"), {"config": {"text": "x" * 200_000}}, "INVALID_INPUT"),
     ],
 )
-async def test_what_cannot_be_run_or_read_fails_the_run(program, options, code, command):
+async def test_a_program_that_cannot_run_or_whose_output_cannot_be_read_fails_the_run(
+    program, options, code, command
+):
     with pytest.raises(RunFailed) as failed:
-        await command(program, **options).do()
+        await command(program, **options).run_handler()
     assert failed.value.code == code
 
 
@@ -103,7 +105,7 @@ async def test_lines_are_streamed_while_the_program_runs(command, tmp_path):
     log = command(
         sh("echo one; echo two; printf thr; until [ -e go ]; do sleep 0.01; done; echo ee"), cwd=tmp_path
     )
-    working = asyncio.ensure_future(log.do())
+    working = asyncio.ensure_future(log.run_handler())
     await eventually(lambda: output(log) == "one\ntwo\nthr")
     (tmp_path / "go").touch()
     await working
@@ -113,7 +115,7 @@ async def test_lines_are_streamed_while_the_program_runs(command, tmp_path):
 
 async def test_bytes_that_are_no_text_are_replaced(command):
     log = command(sh(r"printf 'a\377b\000c \303'; sleep 0.05; printf '\274\n'"))
-    await log.do()
+    await log.run_handler()
     assert output(log) == "a\ufffdb\ufffdc ü\n"
 
 
@@ -121,7 +123,7 @@ async def test_a_flood_of_output_fills_neither_memory_nor_the_log_of_events(comm
     flood = "import os\nb = b'0123456789abcde\\n' * 65536\nfor _ in range(256): os.write(1, b)\nos.write(1, b'the end\\n')"
     log = command([sys.executable, "-S", "-c", flood])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    await log.do()
+    await log.run_handler()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
     assert STREAMED_CHARS_MAX <= len(output(log)) < STREAMED_CHARS_MAX + 200
     assert max(len(event.payload["value"]["text"]) for event in log.events) <= TEXT_CHARS
@@ -133,14 +135,14 @@ async def test_a_flood_of_output_fills_neither_memory_nor_the_log_of_events(comm
 
 async def test_a_line_without_an_end_is_cut(command):
     log = command(sh("head -c 300000 /dev/zero | tr '\\0' x"), output="file")
-    await log.do()
+    await log.run_handler()
     assert output(log) == "x" * 300_000
 
 
-async def test_a_cancelled_program_is_ended_with_all_it_started(command, tmp_path):
+async def test_a_cancelled_program_is_ended_with_its_process_group(command, tmp_path):
     script = "trap '' TERM; sleep 60 & echo \"$$ $!\" > new; mv new pids; while :; do sleep 0.1; done"
     log = command(sh(script), cwd=tmp_path, stop_seconds=0.3)
-    working = asyncio.ensure_future(log.do())
+    working = asyncio.ensure_future(log.run_handler())
     await eventually((tmp_path / "pids").exists)
     began = time.monotonic()
     working.cancel()
@@ -155,7 +157,7 @@ async def test_a_program_may_clean_up_on_sigterm(command, tmp_path):
     script = "trap 'echo cleaned > trace; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
     log = command(sh(script), cwd=tmp_path, timeout_seconds=0.5)
     with pytest.raises(Exception, match="longer than") as failed:
-        await log.do()
+        await log.run_handler()
     assert failed.value.code == "TIMEOUT"
     assert (tmp_path / "trace").read_text() == "cleaned\n"
 
@@ -164,7 +166,7 @@ async def test_a_grandchild_that_keeps_the_output_open_does_not_keep_the_run(com
     escape = "import os, time\nif os.fork() == 0:\n    os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
     log = command([sys.executable, "-S", "-c", escape + "\nelse:\n    time.sleep(0.2)"], cwd=tmp_path)
     began = time.monotonic()
-    await log.do()
+    await log.run_handler()
     assert time.monotonic() - began < 5
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
@@ -173,7 +175,7 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
     log = command(sh('echo "$$" > new; mv new pids; while :; do echo x; sleep 0.05; done'), cwd=tmp_path)
     log.lost = True
     with pytest.raises(LeaseLostError):
-        await log.do()
+        await log.run_handler()
     assert gone(int((tmp_path / "pids").read_text()))
 
 

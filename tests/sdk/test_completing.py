@@ -1,4 +1,4 @@
-"""A run whose handler is done: its place is free, its lease is kept, and its completion is on its way."""
+"""Runs whose handler is done and whose completion is being sent: the slot is free, and the lease is kept."""
 
 import asyncio
 
@@ -25,13 +25,13 @@ def refuses_completions(kit):
     return lambda name: kit.problem(503, "STORE_BUSY") if name.endswith("/complete") else None
 
 
-async def test_the_next_run_is_claimed_while_a_completion_is_on_its_way(bench, kit, quick, begun):
-    b = bench(quick, concurrency=1)
+async def test_the_next_run_is_claimed_while_a_completion_is_sent(harness, kit, quick, begun):
+    b = harness(quick, concurrency=1)
     b.server.fail = refuses_completions(kit)
     for name in "abc":
         b.server.add(name)
     await b.time.advance(20)
-    assert begun == ["a", "b"], "as many completions are under way as there are places"
+    assert begun == ["a", "b"], "as many completions are being sent as there are slots"
     assert b.server.queue == ["c"]
     b.server.fail = lambda _name: None
     await b.time.advance(20)
@@ -40,8 +40,8 @@ async def test_the_next_run_is_claimed_while_a_completion_is_on_its_way(bench, k
     await b.stop()
 
 
-async def test_a_run_keeps_its_lease_while_its_completion_is_on_its_way(bench, kit, quick):
-    b = bench(quick, lease_seconds=30)
+async def test_a_run_keeps_its_lease_while_its_completion_is_sent(harness, kit, quick):
+    b = harness(quick, lease_seconds=30)
     b.server.fail = refuses_completions(kit)
     b.server.add("a")
     await b.time.advance(95)
@@ -53,8 +53,8 @@ async def test_a_run_keeps_its_lease_while_its_completion_is_on_its_way(bench, k
     await b.stop()
 
 
-async def test_a_run_that_another_worker_has_taken_meanwhile_is_not_completed(bench, kit, quick):
-    b = bench(quick, concurrency=1)
+async def test_a_run_that_another_worker_has_taken_meanwhile_is_not_completed(harness, kit, quick):
+    b = harness(quick, concurrency=1)
     b.server.fail = refuses_completions(kit)
     b.server.add("a")
     await b.time.advance(5)
@@ -67,8 +67,8 @@ async def test_a_run_that_another_worker_has_taken_meanwhile_is_not_completed(be
     await b.stop()
 
 
-async def test_a_stop_waits_for_completions_as_for_handlers(bench, kit, quick):
-    b = bench(quick, grace_seconds=30)
+async def test_a_stop_waits_for_completions_as_for_handlers(harness, kit, quick):
+    b = harness(quick, grace_seconds=30)
     b.server.fail = refuses_completions(kit)
     b.server.add("a")
     await b.time.advance(5)
@@ -81,8 +81,8 @@ async def test_a_stop_waits_for_completions_as_for_handlers(bench, kit, quick):
     assert [run_id for run_id, _ in b.server.completions] == ["a"]
 
 
-async def test_past_the_grace_a_run_that_could_not_be_completed_is_released(bench, kit, quick):
-    b = bench(quick, grace_seconds=30)
+async def test_past_the_grace_a_run_that_could_not_be_completed_is_released(harness, kit, quick):
+    b = harness(quick, grace_seconds=30)
     b.server.fail = refuses_completions(kit)
     b.server.add("a")
     await b.time.advance(5)
@@ -94,7 +94,7 @@ async def test_past_the_grace_a_run_that_could_not_be_completed_is_released(benc
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_no_more_runs_are_worked_on_than_there_are_places_however_fast_they_end(bench, kit):
+async def test_the_concurrency_is_never_exceeded_however_fast_runs_end(harness, kit):
     under_way, most = 0, 0
 
     async def handler(run, ctx):
@@ -104,7 +104,7 @@ async def test_no_more_runs_are_worked_on_than_there_are_places_however_fast_the
         await asyncio.sleep(0)
         under_way -= 1
 
-    b = bench(handler, concurrency=3)
+    b = harness(handler, concurrency=3)
     for number in range(50):
         b.server.add(f"r{number}")
     await b.time.advance(5)
@@ -114,27 +114,27 @@ async def test_no_more_runs_are_worked_on_than_there_are_places_however_fast_the
     await b.stop()
 
 
-def test_places_come_free_early_for_as_many_runs_as_there_are_places():
-    places = WorkerSlots(2)
-    one, other = places.seat(), places.seat()
+def test_slots_are_given_back_early_for_as_many_runs_as_there_are_slots():
+    slots = WorkerSlots(2)
+    one, other = slots.share(), slots.share()
     assert (one.take(9), other.take(9)) == (1, 1)
-    assert one.give_early()
-    assert other.give_early()
+    assert one.give_back_early()
+    assert other.give_back_early()
     assert (one.take(9), other.take(9)) == (1, 1)
-    assert not one.give_early()
+    assert not one.give_back_early()
     assert one.held == 1
     other.completed()
-    assert one.give_early()
+    assert one.give_back_early()
 
 
 # Leases
 
 
-async def test_one_loop_looks_after_the_leases_of_all_runs(bench):
+async def test_one_loop_renews_the_leases_of_all_runs(harness):
     async def forever(run, ctx):
         await asyncio.Event().wait()
 
-    b = bench(forever, concurrency=60, lease_seconds=30)
+    b = harness(forever, concurrency=60, lease_seconds=30)
     await b.time.advance(0)
     idle = len(b.time._sleepers)
     for number in range(60):
@@ -149,11 +149,11 @@ async def test_one_loop_looks_after_the_leases_of_all_runs(bench):
     await b.stop()
 
 
-async def test_leases_that_were_taken_one_after_another_are_renewed_each_in_its_time(bench):
+async def test_leases_taken_one_after_another_are_each_renewed_on_time(harness):
     async def forever(run, ctx):
         await asyncio.Event().wait()
 
-    b = bench(forever, concurrency=60, lease_seconds=30)
+    b = harness(forever, concurrency=60, lease_seconds=30)
     for name in "abc":
         b.server.add(name)
         await b.time.advance(3)
@@ -169,11 +169,11 @@ async def test_leases_that_were_taken_one_after_another_are_renewed_each_in_its_
     await b.stop()
 
 
-async def test_the_lease_of_one_run_is_renewed_while_the_renewal_of_another_hangs(bench):
+async def test_the_lease_of_one_run_is_renewed_while_the_renewal_of_another_hangs(harness):
     async def forever(run, ctx):
         await asyncio.Event().wait()
 
-    b = bench(forever, concurrency=2, lease_seconds=30)
+    b = harness(forever, concurrency=2, lease_seconds=30)
     answer = b.server.__call__
 
     async def hangs_for_a(request):

@@ -24,13 +24,13 @@ def test_requests_keep_the_order_and_the_bounds(sizes, small):
     async def send(batch):
         cut.append(batch)
 
-    async def tell():
+    async def put_all():
         outbox = Outbox(send)
         for event in events:
             outbox.put(event)
         await outbox.flush()
 
-    asyncio.run(tell())
+    asyncio.run(put_all())
     assert [json.loads(bytes(raw))["n"] for batch in cut for raw in batch] == list(range(len(events)))
     for batch in cut:
         assert 1 <= len(batch) <= EVENTS_PER_REQUEST

@@ -1,4 +1,4 @@
-"""Conversations, messages and input requests through the client: what is sent, what comes back."""
+"""Conversations, messages and input requests in the SDK: requests and answers."""
 
 import json
 
@@ -20,7 +20,7 @@ REQUEST["created_at"] = TIME
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes):
         script = kit.Script(*outcomes)
         return Client("http://server", "key", transport=httpx2.MockTransport(script), retries=0), script
@@ -33,8 +33,8 @@ def sent(request):
     return request.method, str(request.url.raw_path, "ascii"), body
 
 
-def test_what_is_left_out_of_a_change_is_not_sent(talk):
-    client, script = talk(*[httpx2.Response(200, json=CONVERSATION)] * 2)
+def test_members_left_out_of_a_change_are_not_sent(scripted):
+    client, script = scripted(*[httpx2.Response(200, json=CONVERSATION)] * 2)
     client.update_conversation("c", title=None, status="archived")
     client.delete_conversation("c")
     assert [sent(request) for request in script.requests] == [
@@ -44,8 +44,8 @@ def test_what_is_left_out_of_a_change_is_not_sent(talk):
     assert Calls().update_conversation("c", summary=UNSET).body == {}
 
 
-def test_a_text_is_a_message_of_one_part_under_a_key_of_its_own(talk):
-    client, script = talk(httpx2.Response(201, json=MESSAGE))
+def test_a_text_is_a_message_of_one_part_with_its_own_key(scripted):
+    client, script = scripted(httpx2.Response(201, json=MESSAGE))
     message = client.add_message("c", "Hello", metadata={"a": 1})
     method, path, body = sent(script.requests[0])
     assert (method, path, body["role"]) == ("POST", "/conversations/c/messages", "user")
@@ -54,9 +54,9 @@ def test_a_text_is_a_message_of_one_part_under_a_key_of_its_own(talk):
     assert (message.text, message.token_usage.output) == ("Hello", 2)
 
 
-def test_lists_take_their_cursor_and_filters(talk):
+def test_lists_take_their_cursor_and_filters(scripted):
     info = {"self": None, "first": None, "next": "7", "prev": None}
-    client, script = talk(
+    client, script = scripted(
         httpx2.Response(200, json={"data": [CONVERSATION], "page_info": info}),
         httpx2.Response(200, json={"conversation_id": "c", "data": [MESSAGE], "page_info": info}),
         httpx2.Response(200, json={"data": [REQUEST], "page_info": info}),
@@ -71,8 +71,8 @@ def test_lists_take_their_cursor_and_filters(talk):
     ]
 
 
-def test_a_worker_asks_under_its_fence(talk):
-    client, script = talk(httpx2.Response(201, json=REQUEST))
+def test_a_worker_creates_input_requests_with_its_fence(scripted):
+    client, script = scripted(httpx2.Response(201, json=REQUEST))
     field = {"name": "n", "label": "N", "type": "text"}
     client.create_input_request("c", "r", "t", "T", [field], attempt=2, lease_token="lease")
     assert script.requests[0].headers["X-Lease-Token"] == "lease"
@@ -81,9 +81,9 @@ def test_a_worker_asks_under_its_fence(talk):
     assert (body["kind"], body["requested_responder_type"], body["attempt"]) == ("form", "human", 2)
 
 
-def test_a_response_carries_no_idempotency_key_and_shows_its_values_nowhere(talk):
+def test_a_response_carries_no_idempotency_key_and_shows_its_values_nowhere(scripted):
     problem = {"status": 400, "detail": "no", "code": "INVALID_REQUEST"}
-    client, script = talk(httpx2.Response(201, json=REQUEST), httpx2.Response(400, json=problem))
+    client, script = scripted(httpx2.Response(201, json=REQUEST), httpx2.Response(400, json=problem))
     client.respond_to_input("c", "i", {"password": SECRET})
     assert "Idempotency-Key" not in script.requests[0].headers
     assert sent(script.requests[0])[1] == "/conversations/c/input-requests/i/responses"
@@ -91,7 +91,7 @@ def test_a_response_carries_no_idempotency_key_and_shows_its_values_nowhere(talk
     with pytest.raises(RunsteadError) as caught:
         client.respond_to_input("c", "i", {"password": SECRET})
     assert SECRET not in repr(caught.value) + str(caught.value)
-    client, script = talk(httpx2.Response(200, json=REQUEST), httpx2.Response(200, json=REQUEST))
+    client, script = scripted(httpx2.Response(200, json=REQUEST), httpx2.Response(200, json=REQUEST))
     assert client.get_input_request("c", "i") == client.cancel_input_request("c", "i")
     assert [sent(request)[:2] for request in script.requests] == [
         ("GET", "/conversations/c/input-requests/i"),

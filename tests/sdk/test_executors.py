@@ -1,4 +1,4 @@
-"""Handlers on real clusters of this machine: their steps, waits and ends stay with the worker."""
+"""Handlers on real clusters of this machine. Their steps, waits and outcomes stay with the worker."""
 
 import asyncio
 import importlib.util
@@ -33,13 +33,13 @@ def parent_of(pid):
 
 
 @pytest.fixture
-def on(handled):
+def on(handler_server):
     """A run on an executor."""
 
     def make(executor, name, **config):
-        log = handled(app, name, **config)
+        log = handler_server(app, name, **config)
 
-        async def do():
+        async def run_handler():
             app._executor = executor
             try:
                 result = await app(log.run, log.context)
@@ -48,7 +48,7 @@ def on(handled):
             finally:
                 app._executor = None
 
-        log.do = do
+        log.run_handler = run_handler
         return log
 
     return make
@@ -56,15 +56,15 @@ def on(handled):
 
 @pytest.mark.parametrize("kind", ["dask", "ray"])
 async def test_a_cluster_runs_what_a_worker_has_claimed(kind, on, tmp_path):
-    """One test for each, since a cluster takes seconds to start."""
+    """One test for each cluster, because its start takes seconds."""
     if importlib.util.find_spec({"dask": "distributed", "ray": "ray"}[kind]) is None:
         pytest.skip(f"the extra runstead[{kind}] is not installed")
     executor = executor_from(f"{kind}://local?workers=1")
     try:
         await _its_steps_are_kept_and_it_waits_without_a_process(executor, on, tmp_path / "steps")
-        await _its_crash_is_told(executor, on, tmp_path / "crash")
+        await _its_crash_is_reported(executor, on, tmp_path / "crash")
         await _it_is_ended_by_a_cancel(executor, on, tmp_path / "cancel")
-        await _a_run_that_waits_for_a_place_can_be_cancelled(executor, on, tmp_path / "queued")
+        await _a_run_that_waits_for_a_cluster_worker_can_be_cancelled(executor, on, tmp_path / "queued")
         await _a_lost_machine_fails_the_try(executor, on, tmp_path / "lost")
     finally:
         await executor.close()
@@ -74,28 +74,28 @@ async def _its_steps_are_kept_and_it_waits_without_a_process(executor, on, folde
     folder.mkdir()
     log = on(executor, "steps", folder=str(folder))
     with pytest.raises(Parked):
-        await log.do()
+        await log.run_handler()
     resumed = {"tool_call_id": log.waits["tool_call_id"], "type": "timer"}
-    log.tell({"type": "CUSTOM", "name": "run.resumed", "value": resumed})
+    log.add_event({"type": "CUSTOM", "name": "run.resumed", "value": resumed})
     log.attempt()
-    done = await log.do()
+    done = await log.run_handler()
     assert [(folder / name).read_text() for name in ("first", "left", "right")] == ["x", "x", "x"]
     assert done["pid"] not in {os.getpid(), *done["steps"]}
     assert log.context.exit_code == 0
 
 
-async def _its_crash_is_told(executor, on, folder):
+async def _its_crash_is_reported(executor, on, folder):
     folder.mkdir()
     log = on(executor, "crash", folder=str(folder))
     with pytest.raises(ProcessFailed) as failed:
-        await log.do()
+        await log.run_handler()
     assert (failed.value.code, failed.value.detail["signal"]) == ("CRASHED", "SIGSEGV")
     assert (folder / "tries").read_text() == "xx"
 
 
 async def _it_is_ended_by_a_cancel(executor, on, folder):
     folder.mkdir()
-    working = asyncio.ensure_future(on(executor, "stubborn", folder=str(folder)).do())
+    working = asyncio.ensure_future(on(executor, "stubborn", folder=str(folder)).run_handler())
     await eventually((folder / "pids").exists)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -104,11 +104,11 @@ async def _it_is_ended_by_a_cancel(executor, on, folder):
     await eventually(lambda: gone(child) and gone(grandchild))
 
 
-async def _a_run_that_waits_for_a_place_can_be_cancelled(executor, on, folder):
+async def _a_run_that_waits_for_a_cluster_worker_can_be_cancelled(executor, on, folder):
     folder.mkdir()
-    first = asyncio.ensure_future(on(executor, "awaits", folder=str(folder)).do())
+    first = asyncio.ensure_future(on(executor, "awaits", folder=str(folder)).run_handler())
     await eventually((folder / "pids").exists)
-    second = asyncio.ensure_future(on(executor, "quits", how="declared").do())
+    second = asyncio.ensure_future(on(executor, "quits", how="declared").run_handler())
     await asyncio.sleep(0.2)
     assert not second.done()
     for one in (second, first):
@@ -120,7 +120,7 @@ async def _a_run_that_waits_for_a_place_can_be_cancelled(executor, on, folder):
 
 async def _a_lost_machine_fails_the_try(executor, on, folder):
     folder.mkdir()
-    working = asyncio.ensure_future(on(executor, "cleans", folder=str(folder)).do())
+    working = asyncio.ensure_future(on(executor, "cleans", folder=str(folder)).run_handler())
     await eventually((folder / "pids").exists)
     (child,) = json.loads((folder / "pids").read_text())
     os.kill(parent_of(child), signal.SIGKILL)
@@ -138,7 +138,7 @@ remote.serve_run("127.0.0.1", int(sys.argv[1]), sys.argv[2])
 
 
 class Machine:
-    """A cluster of one machine, without the cluster."""
+    """A fake cluster that starts processes on this machine."""
 
     def __init__(self, twice=False):
         self.processes, self.twice = [], twice
@@ -182,13 +182,13 @@ async def callback():
 
 async def test_a_task_that_the_cluster_runs_twice_is_refused_once(on, callback, tmp_path):
     machine = Machine(twice=True)
-    assert await on(callback(machine), "leaves", folder=str(tmp_path)).do() == "done"
+    assert await on(callback(machine), "leaves", folder=str(tmp_path)).run_handler() == "done"
     assert sorted(process.wait(10) != 0 for process in machine.processes) == [False, True]
 
 
-async def test_nobody_without_the_token_is_listened_to(on, callback, tmp_path):
+async def test_a_connection_without_the_token_is_closed(on, callback, tmp_path):
     executor = callback(Machine())
-    working = asyncio.ensure_future(on(executor, "awaits", folder=str(tmp_path)).do())
+    working = asyncio.ensure_future(on(executor, "awaits", folder=str(tmp_path)).run_handler())
     await eventually((tmp_path / "pids").exists)
     reader, writer = await asyncio.open_connection("127.0.0.1", executor._port)
     writer.write(b"C" + b"x" * 43)
@@ -199,13 +199,13 @@ async def test_nobody_without_the_token_is_listened_to(on, callback, tmp_path):
         await working
 
 
-async def test_a_cluster_that_is_not_there_fails_the_try(on, callback):
+async def test_a_missing_cluster_fails_the_try(on, callback):
     class Away(Machine):
         async def submit(self, *_):
             raise TimeoutError("no scheduler")
 
     with pytest.raises(ProcessFailed, match="TimeoutError: no scheduler"):
-        await on(callback(Away()), "slow").do()
+        await on(callback(Away()), "slow").run_handler()
 
 
 async def test_a_cluster_that_refuses_fails_the_try(on, callback):
@@ -217,7 +217,7 @@ async def test_a_cluster_that_refuses_fails_the_try(on, callback):
             return self
 
     with pytest.raises(ProcessFailed, match="no place left") as failed:
-        await on(callback(Full()), "leaves", folder="/").do()
+        await on(callback(Full()), "leaves", folder="/").run_handler()
     assert failed.value.code == "EXECUTOR_LOST"
 
 
@@ -231,7 +231,7 @@ async def test_a_cluster_that_refuses_fails_the_try(on, callback):
         ("dask://local?callback=here", "callback is like"),
     ],
 )
-def test_an_address_that_is_none_is_refused(url, sentence):
+def test_an_invalid_address_is_refused(url, sentence):
     if url.startswith("dask") and importlib.util.find_spec("distributed") is None:
         pytest.skip("the extra runstead[dask] is not installed")
     if url.startswith("ray://local") and importlib.util.find_spec("ray") is None:

@@ -1,4 +1,4 @@
-"""RunFollower a family across broken connections: by cursor, and until all of it has ended."""
+"""Following a family across broken connections, by cursor, until all of its runs have ended."""
 
 import json
 
@@ -11,13 +11,13 @@ BROKEN = httpx2.ReadError("reset")
 
 
 def item(position, run_id, event_id, kind="CUSTOM", member="payload"):
-    told = {"event_id": event_id, "event_type": kind, member: {"type": kind}}
-    told |= {"created_at": "2026-03-20T12:00:00.000Z", "run_id": run_id, "cursor": f"f0-{position}"}
-    return f"id: f0-{position}\nevent: X\ndata: {json.dumps(told)}\n\n".encode()
+    event = {"event_id": event_id, "event_type": kind, member: {"type": kind}}
+    event |= {"created_at": "2026-03-20T12:00:00.000Z", "run_id": run_id, "cursor": f"f0-{position}"}
+    return f"id: f0-{position}\nevent: X\ndata: {json.dumps(event)}\n\n".encode()
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes):
         script, slept = kit.Script(*outcomes), []
         client = Client(
@@ -41,54 +41,54 @@ def rest(*items):
     return httpx2.Response(200, json={"data": list(items), "page_info": {}})
 
 
-def told(events):
+def positions(events):
     return [(event.run_id, event.event_id, event.cursor) for event in events]
 
 
-def test_it_ends_with_the_family_and_not_with_the_root(talk, kit):
+def test_it_ends_with_the_family_and_not_with_the_root(scripted, kit):
     chunks = item(1, "r", 1, "RUN_FINISHED"), item(2, "c", 1), item(3, "c", 2, "RUN_FINISHED")
-    client, script, slept = talk(kit.stream(*chunks), over(kit), rest())
+    client, script, slept = scripted(kit.stream(*chunks), over(kit), rest())
     events = list(client.follow("r", include_descendants=True))
-    assert told(events) == [("r", 1, "f0-1"), ("c", 1, "f0-2"), ("c", 2, "f0-3")]
+    assert positions(events) == [("r", 1, "f0-1"), ("c", 1, "f0-2"), ("c", 2, "f0-3")]
     assert script.requests[0].url.params["include_descendants"] == "true"
     assert script.requests[-1].url.params["cursor"] == "f0-3"
     assert slept == []
 
 
-def test_a_stream_that_ended_before_the_family_did_is_opened_again(talk, kit):
-    client, script, _ = talk(
+def test_a_stream_that_ended_before_the_family_did_is_opened_again(scripted, kit):
+    client, script, _ = scripted(
         kit.stream(item(1, "r", 1, "RUN_FINISHED")),
         over(kit, active=1),
         kit.stream(item(2, "c", 1, "RUN_FINISHED")),
         over(kit),
         rest(),
     )
-    assert told(client.follow("r", include_descendants=True)) == [("r", 1, "f0-1"), ("c", 1, "f0-2")]
+    assert positions(client.follow("r", include_descendants=True)) == [("r", 1, "f0-1"), ("c", 1, "f0-2")]
     assert script.requests[2].headers["Last-Event-ID"] == "f0-1"
 
 
-def test_a_broken_connection_goes_on_after_the_last_cursor_and_repeats_nothing(talk, kit):
-    client, script, _ = talk(
+def test_a_new_connection_continues_after_the_last_cursor_and_repeats_nothing(scripted, kit):
+    client, script, _ = scripted(
         kit.stream(item(4, "a", 1), item(5, "b", 1), error=BROKEN),
         kit.stream(item(5, "b", 1), item(6, "a", 2), item(7, "b", 2)),
         over(kit),
         rest(),
     )
     events = client.follow("r", include_descendants=True, cursor="f0-3")
-    assert told(events) == [("a", 1, "f0-4"), ("b", 1, "f0-5"), ("a", 2, "f0-6"), ("b", 2, "f0-7")]
+    assert positions(events) == [("a", 1, "f0-4"), ("b", 1, "f0-5"), ("a", 2, "f0-6"), ("b", 2, "f0-7")]
     assert [r.headers.get("Last-Event-ID") for r in script.requests[:2]] == ["f0-3", "f0-5"]
 
 
-def test_types_are_asked_for_as_they_are(talk, kit):
-    client, script, _ = talk(kit.stream(item(1, "c", 1)), over(kit), rest())
-    assert told(client.follow("r", include_descendants=True, event_types=["CUSTOM"]))
+def test_only_the_given_types_are_requested(scripted, kit):
+    client, script, _ = scripted(kit.stream(item(1, "c", 1)), over(kit), rest())
+    assert positions(client.follow("r", include_descendants=True, event_types=["CUSTOM"]))
     assert script.requests[0].url.params.get_list("event_type") == ["CUSTOM"]
 
 
-def test_stored_events_of_a_family_are_read_page_by_page(talk):
+def test_stored_events_of_a_family_are_read_page_by_page(scripted):
     first = {"event_id": 1, "event_type": "A", "payload": {}, "run_id": "c", "cursor": "f0-1"}
     page = httpx2.Response(200, json={"data": [first], "page_info": {"next": "f0-1"}})
-    client, script, _ = talk(page, rest({**first, "event_id": 2, "cursor": "f0-2"}))
+    client, script, _ = scripted(page, rest({**first, "event_id": 2, "cursor": "f0-2"}))
     assert [event.event_id for event in client.events("r", include_descendants=True)] == [1, 2]
     assert [request.url.params.get("cursor") for request in script.requests] == [None, "f0-1"]
 
@@ -97,8 +97,8 @@ async def test_the_async_client_follows_a_familys_conversation_the_same_way(kit)
     script = kit.Script(kit.stream(item(1, "c", 1, member="event")), over(kit), rest())
     client = AsyncClient("http://server", transport=httpx2.MockTransport(script))
     events = [event async for event in client.follow("r", conversation_id="v", include_descendants=True)]
-    assert told(events) == [("c", 1, "f0-1")]
+    assert positions(events) == [("c", 1, "f0-1")]
     assert events[0].payload == {"type": "CUSTOM"}
-    # A projection tells nothing of the runs below: the run itself does
+    # A projection has no `descendants`, so the run itself is read
     paths = [request.url.path for request in script.requests]
     assert paths == ["/conversations/v/runs/r/stream", "/runs/r", "/conversations/v/runs/r/events"]

@@ -28,14 +28,14 @@ def gone(pid):
         return True
 
 
-async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path, handled):
-    log = handled(app, "steps", folder=str(tmp_path))
+async def test_steps_waits_and_values_are_stored_across_processes(tmp_path, handler_server):
+    log = handler_server(app, "steps", folder=str(tmp_path))
     with pytest.raises(Parked):
-        await log.do()
+        await log.run_handler()
     assert log.waits["tool_name"] == "sleep"
     assert log.waits["release"] is True
     assert 1 << 70 in [event.payload.get("value") for event in log.events]
-    log.tell(
+    log.add_event(
         {
             "type": "CUSTOM",
             "name": "run.resumed",
@@ -43,7 +43,7 @@ async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path,
         }
     )
     log.attempt()
-    done = await log.do()
+    done = await log.run_handler()
     assert {name: (tmp_path / name).read_text() for name in ("first", "left", "right")} == {
         "first": "x",
         "left": "x",
@@ -56,46 +56,50 @@ async def test_steps_waits_and_values_are_kept_from_process_to_process(tmp_path,
     assert log.context.logs.splitlines() == ["a line", "(attempt 2)", "a line"]
 
 
-async def test_a_plain_function_calls_its_context_from_its_process(tmp_path, handled):
-    log = handled(app, "plain", folder=str(tmp_path))
-    done = await log.do()
+async def test_a_plain_function_calls_its_context_from_its_process(tmp_path, handler_server):
+    log = handler_server(app, "plain", folder=str(tmp_path))
+    done = await log.run_handler()
     assert done["got"] == "kept"
     (created,) = [json.loads(call.content()) for call in log.calls if call.path == "/runs"]
     assert created["public_id"] == done["child"]
     assert [event.event_type for event in log.events] == ["STEP_STARTED", "STEP_FINISHED"] * 2
 
 
-async def test_a_wait_that_a_process_makes_a_failure_of_is_a_wait_and_may_be_ended_by_hand(tmp_path, handled):
-    log = handled(app, "covers", folder=str(tmp_path))
+async def test_a_wait_that_a_process_turns_into_a_failure_is_a_wait_and_may_be_resumed_without_a_result(
+    tmp_path, handler_server
+):
+    log = handler_server(app, "covers", folder=str(tmp_path))
     with pytest.raises(Parked):
-        await log.do()
+        await log.run_handler()
     assert log.waits["tool_name"] == "sleep"
     log.attempt()
     log.ended_by_hand = True
-    assert await log.do() == "woken"
+    assert await log.run_handler() == "woken"
 
 
-async def test_a_step_that_fails_for_good_in_a_process_fails_its_run_at_once(tmp_path, handled):
+async def test_a_step_with_a_final_failure_in_a_process_fails_its_run_at_once(tmp_path, handler_server):
     with pytest.raises(ProcessFailed) as failed:
-        await handled(app, "final", folder=str(tmp_path)).do()
+        await handler_server(app, "final", folder=str(tmp_path)).run_handler()
     assert (failed.value.code, failed.value.detail, failed.value.step_id) == ("NO", {"a": 1}, "1")
     assert (tmp_path / "tries").read_text() == "x"
 
 
-async def test_a_process_whose_code_asks_for_less_than_the_log_has_fails_as_changed(tmp_path, handled):
-    log = handled(app, "shrinks", folder=str(tmp_path))
+async def test_a_process_that_calls_fewer_steps_than_the_log_has_fails_as_non_deterministic(
+    tmp_path, handler_server
+):
+    log = handler_server(app, "shrinks", folder=str(tmp_path))
     with pytest.raises(Parked):
-        await log.do()
+        await log.run_handler()
     log.attempt()
     with pytest.raises(RunFailed) as failed:
-        await log.do()
+        await log.run_handler()
     assert failed.value.code == "NON_DETERMINISTIC"
 
 
-async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp_path, handled):
-    log = handled(app, "crash", folder=str(tmp_path))
+async def test_a_crash_is_retried_and_then_fails_the_run_with_its_signal(tmp_path, handler_server):
+    log = handler_server(app, "crash", folder=str(tmp_path))
     with pytest.raises(ProcessFailed) as failed:
-        await log.do()
+        await log.run_handler()
     assert (tmp_path / "tries").read_text() == "xx"
     assert failed.value.code == "CRASHED"
     assert failed.value.detail == {"signal": "SIGSEGV", "exit_code": 139}
@@ -103,27 +107,27 @@ async def test_a_crash_is_tried_again_and_then_fails_the_run_with_its_signal(tmp
     assert log.context.logs.count("about to die") == 2
 
 
-async def test_a_step_that_is_done_is_not_done_again_after_a_crash(tmp_path, handled):
-    assert await handled(app, "fragile", folder=str(tmp_path)).do() == "done"
+async def test_a_finished_step_is_not_called_again_after_a_crash(tmp_path, handler_server):
+    assert await handler_server(app, "fragile", folder=str(tmp_path)).run_handler() == "done"
     assert (tmp_path / "once").read_text() == "x"
 
 
-async def test_a_memory_bomb_fails_its_run_alone(handled):
+async def test_a_memory_bomb_fails_only_its_own_run(handler_server):
     with pytest.raises(ProcessFailed) as failed:
-        await handled(app, "bomb").do()
+        await handler_server(app, "bomb").run_handler()
     assert failed.value.code == "OUT_OF_MEMORY"
 
 
-async def test_an_endless_loop_ends_with_its_cpu_time(handled):
+async def test_an_endless_loop_ends_with_its_cpu_time(handler_server):
     with pytest.raises(ProcessFailed) as failed:
-        await handled(app, "loop").do()
+        await handler_server(app, "loop").run_handler()
     assert failed.value.code == "CPU_TIME_EXCEEDED"
     assert failed.value.detail["signal"] == "SIGXCPU"
 
 
-async def test_a_plain_function_that_takes_too_long_is_ended(handled):
+async def test_a_plain_function_that_takes_too_long_is_ended(handler_server):
     with pytest.raises(Exception, match=r"longer than 0\.6 s") as failed:
-        await handled(app, "slow").do()
+        await handler_server(app, "slow").run_handler()
     assert failed.value.code == "TIMEOUT"
 
 
@@ -139,9 +143,9 @@ async def test_a_plain_function_that_takes_too_long_is_ended(handled):
         ("", "RESULT_NOT_JSON"),
     ],
 )
-async def test_how_a_handler_ends_is_told(how, code, handled):
+async def test_the_outcome_of_a_handler_is_reported(how, code, handler_server):
     with pytest.raises((ProcessFailed, RunFailed)) as failed:
-        await handled(app, "quits", how=how).do()
+        await handler_server(app, "quits", how=how).run_handler()
     assert failed.value.code == code
     if how == "exit":
         assert failed.value.detail == {"signal": None, "exit_code": 7}
@@ -153,10 +157,10 @@ async def test_how_a_handler_ends_is_told(how, code, handled):
         assert "isolated_app.py" in failed.value.detail["traceback"]
 
 
-async def cancelled(name, folder, handled):
-    """Start it, wait until it works, cancel it: the seconds that took, and its processes."""
-    log = handled(app, name, folder=str(folder))
-    working = asyncio.ensure_future(log.do())
+async def cancelled(name, folder, handler_server):
+    """Start a handler, and cancel it when it works. Return the seconds that the cancel took, and its processes."""
+    log = handler_server(app, name, folder=str(folder))
+    working = asyncio.ensure_future(log.run_handler())
     await eventually((folder / "pids").exists)
     began = time.monotonic()
     working.cancel()
@@ -165,24 +169,24 @@ async def cancelled(name, folder, handled):
     return time.monotonic() - began, json.loads((folder / "pids").read_text())
 
 
-async def test_a_child_that_ignores_sigterm_is_killed_with_all_it_started(tmp_path, handled):
-    took, (child, grandchild) = await cancelled("stubborn", tmp_path, handled)
+async def test_a_child_that_ignores_sigterm_is_killed_with_its_process_group(tmp_path, handler_server):
+    took, (child, grandchild) = await cancelled("stubborn", tmp_path, handler_server)
     assert 0.25 < took < 3
     assert gone(child)
     await eventually(lambda: gone(grandchild))
 
 
 @pytest.mark.parametrize("name", ["cleans", "awaits"])
-async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handled):
-    took, (child,) = await cancelled(name, tmp_path, handled)
+async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handler_server):
+    took, (child,) = await cancelled(name, tmp_path, handler_server)
     assert took < 2.5
     assert gone(child)
     assert (tmp_path / "cleaned").exists()
 
 
-async def test_a_second_cancel_kills_at_once(tmp_path, handled):
-    log = handled(app, "cleans", folder=str(tmp_path))
-    working = asyncio.ensure_future(log.do())
+async def test_a_second_cancel_kills_at_once(tmp_path, handler_server):
+    log = handler_server(app, "cleans", folder=str(tmp_path))
+    working = asyncio.ensure_future(log.run_handler())
     await eventually((tmp_path / "pids").exists)
     (child,) = json.loads((tmp_path / "pids").read_text())
     os.kill(child, signal.SIGSTOP)
@@ -194,9 +198,9 @@ async def test_a_second_cancel_kills_at_once(tmp_path, handled):
     await eventually(lambda: gone(child), 1)
 
 
-async def test_what_a_process_says_logs_uses_and_stores_is_its_runs(handled):
-    log = handled(app, "speaks")
-    assert await log.do() == "said"
+async def test_messages_logs_usage_and_artifacts_of_a_process_belong_to_its_run(handler_server):
+    log = handler_server(app, "messages")
+    assert await log.run_handler() == "emitted"
     await log.context.finish()
     assert log.context.logs.endswith("INFO mine: from logging")
     assert log.context.completion_metadata["inputTokens"] == 3
@@ -207,33 +211,33 @@ async def test_what_a_process_says_logs_uses_and_stores_is_its_runs(handled):
     assert stored.headers["Content-Type"] == "text/csv"
 
 
-async def test_a_grandchild_left_behind_ends_with_its_handler(tmp_path, handled):
-    assert await handled(app, "leaves", folder=str(tmp_path)).do() == "done"
+async def test_a_grandchild_left_behind_ends_with_its_handler(tmp_path, handler_server):
+    assert await handler_server(app, "leaves", folder=str(tmp_path)).run_handler() == "done"
     (grandchild,) = json.loads((tmp_path / "pids").read_text())
     await eventually(lambda: gone(grandchild))
 
 
-async def test_a_flood_of_events_does_not_fill_the_workers_memory(handled):
-    log = handled(app, "floods")
-    told = 0
+async def test_a_flood_of_events_does_not_fill_the_workers_memory(handler_server):
+    log = handler_server(app, "floods")
+    count = 0
 
     async def send(call):
-        nonlocal told
-        told += len(json.loads(call.content())["events"])
+        nonlocal count
+        count += len(json.loads(call.content())["events"])
         await asyncio.sleep(0.001)
 
     log.context = Context(log.run, Calls(), send)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert await log.do() == "told"
-    assert told == 400
+    assert await log.run_handler() == "emitted"
+    assert count == 400
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024
 
 
-async def test_a_lost_lease_is_told_to_the_handler(tmp_path, handled):
-    log = handled(app, "steps", folder=str(tmp_path))
+async def test_a_lost_lease_is_raised_in_the_handler(tmp_path, handler_server):
+    log = handler_server(app, "steps", folder=str(tmp_path))
     log.lost = True
     with pytest.raises(LeaseLostError):
-        await log.do()
+        await log.run_handler()
 
 
 WORKER = """
@@ -283,29 +287,29 @@ def test_the_limits_need_a_process():
         app.task("x", isolation="process", memory=1)
 
 
-def test_signals_are_told_by_name():
+def test_signals_are_reported_by_name():
     assert crashed("It", -9).detail == {"signal": "SIGKILL", "exit_code": 137}
     assert crashed("It", -62).detail["exit_code"] == 190
 
 
-def test_a_worker_on_uvloop_talks_to_its_processes_and_programs(tmp_path, handled):
+def test_a_worker_on_uvloop_runs_processes_and_programs(tmp_path, handler_server):
     both = App()
     both.reference = app.reference
     both._served = dict(app._served)
     both.command("task:echo", ["/bin/cat"], output="stdout")
 
     async def work():
-        leaves = handled(both, "leaves", folder=str(tmp_path))
-        assert await leaves.do() == "done"
-        assert await handled(both, "echo", input=[1]).do() == [1]
+        leaves = handler_server(both, "leaves", folder=str(tmp_path))
+        assert await leaves.run_handler() == "done"
+        assert await handler_server(both, "echo", input=[1]).run_handler() == [1]
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work())
 
 
-async def test_an_app_that_cannot_be_imported_is_told(handled, monkeypatch):
+async def test_an_app_that_cannot_be_imported_fails_the_run(handler_server, monkeypatch):
     monkeypatch.setattr(app, "reference", "no_such_module:app")
     with pytest.raises(ProcessFailed) as failed:
-        await handled(app, "quits", how="").do()
+        await handler_server(app, "quits", how="").run_handler()
     assert failed.value.code == "APP_NOT_LOADED"
     assert "no_such_module" in str(failed.value)

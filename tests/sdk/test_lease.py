@@ -1,4 +1,4 @@
-"""What a job does when its run is taken away, cancelled, or out of reach."""
+"""A job whose run is superseded or cancelled, or whose server is unavailable."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from runstead.sdk.worker.job import Job
 from runstead.sdk.worker.lease_renewal import Renewals
 
 
-class Bench:
+class Harness:
     def __init__(self, kit, handler):
         self.server, self.time, self.settle, self.problem = (
             kit.FakeServer(),
@@ -58,7 +58,7 @@ def log():
 
 @pytest.fixture
 def patient(log):
-    """A handler that works for ever and tells how it ends."""
+    """A handler that runs without end and records how it ends."""
 
     async def handler(run, ctx):
         try:
@@ -71,15 +71,15 @@ def patient(log):
 
 
 async def test_the_lease_is_renewed_at_a_third_of_its_length(kit, patient):
-    b = Bench(kit, patient)
+    b = Harness(kit, patient)
     await b.time.advance(95)
     assert len(b.server.heartbeats) == 9
-    b.job.dismiss()
+    b.job.release_now()
     await b.working
 
 
 async def test_a_superseded_attempt_is_cancelled_and_completes_nothing(kit, patient, log):
-    b = Bench(kit, patient)
+    b = Harness(kit, patient)
     b.supersede()
     await b.time.advance(10)
     assert b.working.done()
@@ -87,10 +87,8 @@ async def test_a_superseded_attempt_is_cancelled_and_completes_nothing(kit, pati
     assert (b.server.completions, b.released) == ([], [])
 
 
-async def test_the_handler_of_a_cancelled_run_is_cancelled_and_the_run_told_that_it_stopped(
-    kit, patient, log
-):
-    b = Bench(kit, patient)
+async def test_the_handler_of_a_cancelled_run_is_cancelled_and_its_stop_is_reported(kit, patient, log):
+    b = Harness(kit, patient)
     b.cancel()
     await b.time.advance(10)
     assert b.working.done()
@@ -103,7 +101,7 @@ async def test_the_handler_of_a_cancelled_run_is_cancelled_and_the_run_told_that
     "run", [None, {"run_id": "a", "status": "pending"}, {"run_id": "a", "status": "failed"}]
 )
 async def test_a_renewal_that_answers_without_a_lease_means_the_same(kit, patient, log, run):
-    b = Bench(kit, patient)
+    b = Harness(kit, patient)
     b.server.fail = lambda name: httpx2.Response(200, json={"run": run}) if "heartbeats" in name else None
     await b.time.advance(10)
     assert b.working.done()
@@ -119,7 +117,7 @@ async def test_an_append_that_finds_the_run_cancelled_ends_the_handler(kit, log)
             log.append(ctx.cancelled)
             raise
 
-    b = Bench(kit, handler)
+    b = Harness(kit, handler)
     b.cancel()
     await b.settle()
     assert b.working.done()
@@ -127,22 +125,22 @@ async def test_an_append_that_finds_the_run_cancelled_ends_the_handler(kit, log)
     assert b.server.completions == [("a", {"status": "cancelled", "attempt": 1})]
 
 
-async def test_a_handler_that_swallows_the_loss_still_completes_nothing(kit):
+async def test_a_handler_that_catches_the_loss_still_completes_nothing(kit):
     async def handler(run, ctx):
         try:
             await ctx.emit({"type": "CUSTOM"})
         except LeaseLostError:
             return "done all the same"
 
-    b = Bench(kit, handler)
+    b = Harness(kit, handler)
     b.supersede()
     await b.settle()
     assert b.working.done()
     assert b.server.completions == []
 
 
-async def test_a_lease_that_cannot_be_renewed_in_time_is_given_up_by_the_clock(kit, patient, log):
-    b = Bench(kit, patient)
+async def test_a_lease_that_cannot_be_renewed_in_time_is_lost_by_the_clock(kit, patient, log):
+    b = Harness(kit, patient)
     b.server.fail = lambda _name: b.problem(503, "STORE_UNAVAILABLE")
     await b.time.advance(29)
     assert log == []
@@ -152,8 +150,8 @@ async def test_a_lease_that_cannot_be_renewed_in_time_is_given_up_by_the_clock(k
     assert b.server.completions == []
 
 
-async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, log):
-    b = Bench(kit, patient)
+async def test_a_renewal_that_hangs_loses_the_lease_by_the_clock_too(kit, patient, log):
+    b = Harness(kit, patient)
 
     async def hang(request):
         await asyncio.Event().wait()
@@ -167,15 +165,15 @@ async def test_a_renewal_that_hangs_is_given_up_by_the_clock_too(kit, patient, l
     b.working.cancel()
 
 
-async def test_a_short_outage_costs_nothing(kit, patient, log):
-    b = Bench(kit, patient)
+async def test_a_short_outage_loses_no_lease(kit, patient, log):
+    b = Harness(kit, patient)
     b.server.fail = lambda _name: b.problem(503, "SHUTTING_DOWN")
     await b.time.advance(25)
     b.server.fail = lambda _name: None
     await b.time.advance(60)
     assert log == []
     assert len(b.server.heartbeats) >= 6
-    b.job.dismiss()
+    b.job.release_now()
     await b.working
 
 
@@ -184,7 +182,7 @@ async def test_events_and_the_completion_outlast_an_outage_with_the_same_idempot
         await ctx.emit({"type": "CUSTOM"})
         return 1
 
-    b = Bench(kit, handler)
+    b = Harness(kit, handler)
     b.server.fail = lambda name: None if "heartbeats" in name else b.problem(503, "SHUTTING_DOWN")
     await b.time.advance(12)
     b.server.fail = lambda _name: None
@@ -202,7 +200,7 @@ async def test_a_finished_run_is_completed_after_an_outage_that_outlasts_the_lea
         return 1
 
     for taken in (False, True):
-        b = Bench(kit, handler)
+        b = Harness(kit, handler)
         b.server.fail = lambda _name: b.problem(503, "SHUTTING_DOWN")  # noqa: B023 - called within the turn
         await b.time.advance(100)
         assert not b.working.done()
@@ -215,16 +213,16 @@ async def test_a_finished_run_is_completed_after_an_outage_that_outlasts_the_lea
         assert b.released == []
 
 
-async def test_a_dismissed_job_cancels_its_handler_and_releases_its_run(kit, patient, log):
-    b = Bench(kit, patient)
+async def test_a_job_that_is_told_to_release_cancels_its_handler_and_releases_its_run(kit, patient, log):
+    b = Harness(kit, patient)
     await b.settle()
-    b.job.dismiss()
+    b.job.release_now()
     await b.settle()
     assert b.working.done()
     assert (log, b.released) == (["cancelled"], ["The worker stopped before the run was done"])
 
 
-async def test_a_handler_in_a_thread_sees_that_it_was_cancelled_and_keeps_its_place_until_it_ends(kit):
+async def test_a_handler_in_a_thread_sees_that_it_was_cancelled_and_keeps_its_slot_until_it_ends(kit):
     entered, seen = asyncio.Event(), []
 
     def handler(run, ctx):
@@ -234,7 +232,7 @@ async def test_a_handler_in_a_thread_sees_that_it_was_cancelled_and_keeps_its_pl
         seen.append(b.working.done())
 
     loop = asyncio.get_running_loop()
-    b = Bench(kit, handler)
+    b = Harness(kit, handler)
     await entered.wait()
     b.cancel()
     await b.time.advance(10)

@@ -19,26 +19,26 @@ async def served():
 
 
 async def ran(served, app, target="task:t", **request):
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run(target, **request)).run
-    return await served.done(run.run_id)
+    return await served.ended(run.run_id)
 
 
 def texts(events):
-    """Message id → what it says, and whether it ended."""
-    said = {}
+    """Return the text of each message, and whether it ended."""
+    messages = {}
     for event in events:
-        told = said.setdefault(event["messageId"], ["", False])
-        told[0] += event.get("delta", "")
-        told[1] = told[1] or event["type"].endswith("_END")
-    return [tuple(told) for told in said.values()]
+        message = messages.setdefault(event["messageId"], ["", False])
+        message[0] += event.get("delta", "")
+        message[1] = message[1] or event["type"].endswith("_END")
+    return [tuple(message) for message in messages.values()]
 
 
-async def test_text_thoughts_and_tool_calls_are_told_as_ag_ui_events(served):
+async def test_text_reasoning_and_tool_calls_are_emitted_as_ag_ui_events(served):
     app = App()
 
     @app.task("t")
-    async def speak(ctx):
+    async def emit(ctx):
         await ctx.reasoning("Hm.")
         async with ctx.text() as message:
             await message.write("Hel")
@@ -66,11 +66,11 @@ async def test_text_thoughts_and_tool_calls_are_told_as_ag_ui_events(served):
     assert [event["content"] for event in events if event["type"] == "TOOL_CALL_RESULT"] == ["[1,2]", "3"]
 
 
-async def test_a_handler_in_a_thread_speaks_too(served):
+async def test_a_handler_in_a_thread_emits_messages_too(served):
     app = App()
 
     @app.task("t")
-    def speak(ctx):
+    def emit(ctx):
         ctx.text("whole")
         with ctx.text() as message:
             message.write("part")
@@ -86,11 +86,11 @@ async def test_a_handler_in_a_thread_speaks_too(served):
     assert result["content"] == '{"found":1}'
 
 
-async def test_a_handler_that_is_taken_up_again_tells_nothing_twice(served):
+async def test_a_handler_that_runs_again_emits_nothing_twice(served):
     app, begun = App(), []
 
     @app.task("t")
-    async def speak(ctx):
+    async def emit(ctx):
         begun.append(ctx.run.attempt)
 
         async def step():
@@ -108,12 +108,12 @@ async def test_a_handler_that_is_taken_up_again_tells_nothing_twice(served):
             await ctx.wait_for_approval("Go on?")
             await message.write("and closed")
 
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
     waiting = await served.until(run.run_id, "waiting")
     assert texts(await served.events(run.run_id, *TEXT))[-1] == ("open ", False)
     await served.client.resume(run.run_id, True, type="approval", tool_call_id=waiting.waiting_tool_call_id)
-    run = await served.done(run.run_id)
+    run = await served.ended(run.run_id)
     assert begun == [1, 2]
     assert run.status == "completed", run.error
     events = await served.events(run.run_id)
@@ -128,12 +128,12 @@ async def test_a_handler_that_is_taken_up_again_tells_nothing_twice(served):
     assert (run.metadata["inputTokens"], run.metadata["outputTokens"]) == (15, 1)
 
 
-async def test_other_words_of_a_handler_taken_up_again_end_the_old_message(served):
+async def test_other_text_of_a_handler_that_runs_again_replaces_the_old_message(served):
     app, tries = App(), []
     words = (["One ", "two ", "three"], ["One two ", "six"], ["One two si"])
 
     @app.task("t")
-    async def speak(ctx):
+    async def emit(ctx):
         async with ctx.text() as message:
             for part in words[len(tries)]:
                 await message.write(part)
@@ -141,12 +141,12 @@ async def test_other_words_of_a_handler_taken_up_again_end_the_old_message(serve
             await ctx.wait_for_event("first")
             await ctx.wait_for_event("second")
 
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
     for _ in words[1:]:
         waiting = await served.until(run.run_id, "waiting")
         await served.answer(waiting)
-    run = await served.done(run.run_id)
+    run = await served.ended(run.run_id)
     assert texts(await served.events(run.run_id, *TEXT)) == [
         ("One two three", True),
         ("One two six", True),
@@ -154,11 +154,11 @@ async def test_other_words_of_a_handler_taken_up_again_end_the_old_message(serve
     ]
 
 
-async def test_what_a_broken_off_step_said_is_ended_and_said_anew(served):
+async def test_the_message_of_a_failed_step_is_ended_and_emitted_again(served):
     app, tries = App(), []
 
     @app.task("t")
-    async def speak(ctx):
+    async def emit(ctx):
         async def step():
             tries.append(1)
             async with ctx.text() as message:
@@ -177,7 +177,7 @@ async def test_a_message_that_was_never_ended_ends_before_the_run_does(served):
     app = App()
 
     @app.task("t")
-    async def speak(ctx):
+    async def emit(ctx):
         try:
             async with ctx.text() as message:
                 await message.write("half")
@@ -189,7 +189,7 @@ async def test_a_message_that_was_never_ended_ends_before_the_run_does(served):
     assert texts(await served.events(run.run_id, *TEXT)) == [("half", True)]
 
 
-async def test_usage_of_several_models_is_summed_and_told_apart(served):
+async def test_usage_of_several_models_is_summed_and_listed_by_model(served):
     app = App()
 
     @app.task("t")
@@ -218,7 +218,7 @@ async def test_usage_of_several_models_is_summed_and_told_apart(served):
 
 @contextmanager
 def logging_alone():
-    """The root logger as a program has it that has set up no logging, and afterwards as it was."""
+    """Set the root logger as in a program without logging configuration, and restore it afterwards."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     root.handlers[:] = []
@@ -230,7 +230,7 @@ def logging_alone():
         root.setLevel(before[1])
 
 
-async def test_what_a_run_logs_is_in_its_log_and_in_no_other(served):
+async def test_log_records_of_a_run_are_in_its_log_only(served):
     app, both = App(), asyncio.Barrier(2)
     logger = logging.getLogger("shop")
 
@@ -256,10 +256,10 @@ async def test_what_a_run_logs_is_in_its_log_and_in_no_other(served):
             logger.exception("caught")
 
     with logging_alone():
-        served.work(app)
+        served.start_worker(app)
         created = [(await served.client.create_task_run("task:t", config={"name": n})).run for n in "ab"]
         logger.info("of no run")
-        ended = [await served.done(run.run_id) for run in created]
+        ended = [await served.ended(run.run_id) for run in created]
     for name, run in zip("ab", ended, strict=True):
         logs = run.logs
         lines = [line.partition(" ")[2] for line in logs.split("\n")]
@@ -275,7 +275,7 @@ async def test_what_a_run_logs_is_in_its_log_and_in_no_other(served):
         assert "HTTP" not in logs
 
 
-async def test_lines_from_before_a_wait_are_kept(served):
+async def test_log_lines_from_before_a_wait_are_kept(served):
     app = App()
 
     @app.task("t")
@@ -285,11 +285,11 @@ async def test_lines_from_before_a_wait_are_kept(served):
             await ctx.wait_for_event(f"e{number}")
         ctx.log("done")
 
-    served.work(app)
+    served.start_worker(app)
     run = (await served.client.create_task_run("task:t")).run
     for _ in range(2):
         await served.answer(await served.until(run.run_id, "waiting"))
-    run = await served.done(run.run_id)
+    run = await served.ended(run.run_id)
     assert run.logs.split("\n") == ["begun", "(attempt 2)", "begun", "(attempt 3)", "begun", "done"]
 
 

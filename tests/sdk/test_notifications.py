@@ -1,4 +1,4 @@
-"""RunFollower a project: nothing missed across broken connections, or a resync."""
+"""Following a project across broken connections: no notification is missed without a resync."""
 
 import json
 
@@ -11,14 +11,14 @@ BROKEN = httpx2.ReadError("reset")
 OPENED = b": following\nid: e-0\n\n"
 
 
-def told(number, kind="run.updated", run_id="r", **members):
+def notification_frame(number, kind="run.updated", run_id="r", **members):
     data = {"type": kind, "run_id": run_id, "conversation_id": None, "status": "running"}
     data |= {"at": "2026-03-20T12:00:00.000Z", **members}
     return f"id: e-{number}\nevent: {kind}\ndata: {json.dumps(data)}\n\n".encode()
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes, project="shop"):
         script, slept = kit.Script(*outcomes), []
         client = Client(
@@ -48,8 +48,8 @@ def cursors(script):
     return [request.headers.get("Last-Event-ID") for request in script.requests]
 
 
-def test_a_notification_tells_what_changed_and_where_to_go_on(talk, kit):
-    client, script, _ = talk(kit.stream(OPENED + told(1, "run.created", status="pending")))
+def test_a_notification_has_the_change_and_a_cursor(scripted, kit):
+    client, script, _ = scripted(kit.stream(OPENED + notification_frame(1, "run.created", status="pending")))
     (found,) = take(client.notifications(), 1)
     assert (found.type, found.run_id, found.status, found.cursor) == ("run.created", "r", "pending", "e-1")
     assert found.at.isoformat() == "2026-03-20T12:00:00+00:00"
@@ -57,82 +57,87 @@ def test_a_notification_tells_what_changed_and_where_to_go_on(talk, kit):
     assert cursors(script) == [None]
 
 
-def test_a_broken_connection_goes_on_after_the_last_one_seen(talk, kit):
-    client, script, slept = talk(
-        kit.stream(OPENED, told(1), told(2)[:-5], error=BROKEN), kit.stream(b": following\n\n" + told(2))
+def test_a_new_connection_continues_after_the_last_notification(scripted, kit):
+    client, script, slept = scripted(
+        kit.stream(OPENED, notification_frame(1), notification_frame(2)[:-5], error=BROKEN),
+        kit.stream(b": following\n\n" + notification_frame(2)),
     )
     assert [one.cursor for one in take(client.notifications(), 2)] == ["e-1", "e-2"]
     assert cursors(script) == [None, "e-1"]
     assert slept == [0.25]
 
 
-def test_one_that_breaks_before_anything_happened_goes_on_from_where_it_opened(talk, kit):
-    client, script, _ = talk(kit.stream(OPENED, error=BROKEN), kit.stream(told(1)))
+def test_a_connection_that_breaks_before_a_notification_continues_where_it_opened(scripted, kit):
+    client, script, _ = scripted(kit.stream(OPENED, error=BROKEN), kit.stream(notification_frame(1)))
     take(client.notifications(), 1)
     assert cursors(script) == [None, "e-0"]
 
 
-def test_one_that_breaks_before_it_opened_asks_for_a_resync(talk, kit):
-    client, script, _ = talk(kit.stream(error=BROKEN), kit.stream(told(4, "resync", None, status=None)))
+def test_a_connection_that_breaks_before_it_opened_requests_a_resync(scripted, kit):
+    client, script, _ = scripted(
+        kit.stream(error=BROKEN), kit.stream(notification_frame(4, "resync", None, status=None))
+    )
     (found,) = take(client.notifications(), 1)
     assert (found.type, found.run_id, found.status) == ("resync", None, None)
     assert cursors(script) == [None, "none"]
 
 
-def test_it_goes_on_after_a_cursor_that_it_is_given(talk, kit):
-    client, script, _ = talk(kit.stream(told(8)))
+def test_it_continues_after_a_given_cursor(scripted, kit):
+    client, script, _ = scripted(kit.stream(notification_frame(8)))
     take(client.notifications("other", after="e-7"), 1)
     assert cursors(script) == ["e-7"]
     assert script.requests[0].url.path == "/projects/other/notifications"
 
 
-def test_a_stream_that_ends_is_opened_again(talk, kit):
-    client, script, _ = talk(*[kit.stream(OPENED, told(n)) for n in range(1, 9)])
+def test_a_stream_that_ends_is_opened_again(scripted, kit):
+    client, script, _ = scripted(*[kit.stream(OPENED, notification_frame(n)) for n in range(1, 9)])
     assert len(take(client.notifications(), 8)) == 8
     assert cursors(script)[1:] == [f"e-{n}" for n in range(1, 8)]
 
 
-def test_a_server_that_stays_away_is_given_up_after_the_retries(talk, kit):
-    client, script, slept = talk(kit.stream(OPENED + told(1)), *[httpx2.ConnectError("refused")] * 2)
+def test_an_unavailable_server_raises_after_the_retries(scripted, kit):
+    client, script, slept = scripted(
+        kit.stream(OPENED + notification_frame(1)), *[httpx2.ConnectError("refused")] * 2
+    )
     with pytest.raises(NoAnswerError):
         list(client.notifications())
     assert len(script.requests) == 3
     assert slept == [0.25, 0.5]
 
 
-def test_a_project_that_is_not_there_is_an_error_at_once(talk, kit):
-    client, _, _ = talk(kit.problem(404, "NOT_FOUND"))
+def test_an_unknown_project_is_an_error_at_once(scripted, kit):
+    client, _, _ = scripted(kit.problem(404, "NOT_FOUND"))
     with pytest.raises(RunsteadError, match="NOT_FOUND"):
         list(client.notifications())
 
 
-def test_an_answer_that_cannot_be_understood_is_an_error(talk, kit):
+def test_an_answer_that_cannot_be_understood_is_an_error(scripted, kit):
     for wrong in (b"data: x\n\n", b"data: {}\n\n", b'data: {"type":"a"}\n\n'):
-        client, _, _ = talk(kit.stream(wrong))
+        client, _, _ = scripted(kit.stream(wrong))
         with pytest.raises(UnexpectedAnswerError, match="not understood"):
             list(client.notifications())
-    client, _, _ = talk(httpx2.Response(200, text="hello"))
+    client, _, _ = scripted(httpx2.Response(200, text="hello"))
     with pytest.raises(RunsteadError, match="not answered with a stream"):
         list(client.notifications())
 
 
-def test_it_needs_a_project(talk):
-    client, _, _ = talk(project=None)
+def test_it_needs_a_project(scripted):
+    client, _, _ = scripted(project=None)
     with pytest.raises(ValueError, match="project"):
         list(client.notifications())
 
 
-def test_silence_breaks_the_connection_after_three_missing_heartbeats(talk, kit):
-    client, script, _ = talk(kit.stream(told(1)))
+def test_silence_breaks_the_connection_after_three_missing_heartbeats(scripted, kit):
+    client, script, _ = scripted(kit.stream(notification_frame(1)))
     take(client.notifications(), 1)
     assert script.requests[0].extensions["timeout"]["read"] == 45.0
 
 
-async def test_the_awaited_client_does_the_same(kit):
+async def test_the_async_client_does_the_same(kit):
     script = kit.Script(
-        kit.stream(OPENED, told(1), error=BROKEN),
+        kit.stream(OPENED, notification_frame(1), error=BROKEN),
         kit.problem(503, "SHUTTING_DOWN", **{"Retry-After": "2"}),
-        kit.stream(told(2, "run.completed")),
+        kit.stream(notification_frame(2, "run.completed")),
     )
     slept = []
 

@@ -1,4 +1,4 @@
-"""Any handler, with workers that die at any moment: its output is the same, and what was kept is not done again."""
+"""Random handlers with workers that die at any time: the output is the same, and finished steps are not called again."""
 
 import asyncio
 import itertools
@@ -9,7 +9,7 @@ from runstead.sdk import App, StepFailed
 
 from .call_recorder import CallRecorder
 
-# A program is a list of these: what is done, and with what.
+# A program is a list of operations with their arguments.
 WORK = st.one_of(
     st.tuples(st.just("step"), st.sampled_from(("fine", "broken", "late", "permanent"))),
     st.tuples(st.just("sleep"), st.sampled_from((0.5, 60))),
@@ -28,12 +28,12 @@ PROGRAM = st.recursive(
     ),
     max_leaves=6,
 )
-#: Of the calls, those at which the worker dies, and when.
+#: The numbers of the calls at which the worker dies, and whether before or after the effect.
 CRASHES = st.dictionaries(st.integers(1, 40), st.sampled_from(("before", "after")), max_size=8)
 
 
 class Program:
-    """As a handler. What its steps do, and with what they are given, is kept beside it, as in the world outside."""
+    """A handler that runs a program. `done` and `given` record the effects and arguments of its steps."""
 
     def __init__(self, program, crashes):
         self.done, self.given = {}, {}
@@ -75,7 +75,7 @@ class Program:
                 branches = [self.run(ctx, branch, f"{name}/{n}.") for n, branch in enumerate(how)]
                 return await ctx.gather(*branches)
             case "race":
-                # Which branch fails first is chance, but whatever was seen of it stays so.
+                # Which branch fails first is random, but the same branch is reported in every try.
                 branches = [self.run(ctx, one, f"{name}/{n}.", strict=True) for n, one in enumerate(how)]
                 try:
                     return await ctx.gather(*branches)
@@ -94,13 +94,13 @@ class Program:
         return name
 
     async def use(self, name, value):
-        # Once somebody outside has seen it, it stays what it is.
+        # A value that a step has used must be the same in every try.
         assert self.given.setdefault(name, value) == value
         return value
 
     def is_new(self, name):
-        kept = self.recorder.told("STEP_FINISHED", stepName=name)
-        assert kept == [], f"{name} is done again, though its result is kept"
+        finished = self.recorder.events_of("STEP_FINISHED", stepName=name)
+        assert finished == [], f"{name} is called again, although its result is stored"
 
 
 def outcome(program, crashes):
@@ -125,9 +125,11 @@ def names(program, place=""):
 
 @settings(max_examples=120, deadline=None)
 @given(PROGRAM, CRASHES)
-def test_whenever_workers_die_the_output_is_the_same_and_what_was_kept_is_not_done_again(program, crashes):
+def test_whenever_workers_die_the_output_is_the_same_and_finished_steps_are_not_called_again(
+    program, crashes
+):
     quiet, rough = outcome(program, {}), outcome(program, dict(crashes))
-    assert quiet.recorder.how == rough.recorder.how == "completed", (
+    assert quiet.recorder.outcome == rough.recorder.outcome == "completed", (
         quiet.recorder.error,
         rough.recorder.error,
     )
@@ -137,8 +139,8 @@ def test_whenever_workers_die_the_output_is_the_same_and_what_was_kept_is_not_do
     if "race" not in str(program):
         assert rough.done.keys() == quiet.done.keys()
         assert len(children) == len(quiet.recorder.created)
-    # Each step that began has come to its end once.
-    ends = [event["stepId"] for event in rough.recorder.told("STEP_FINISHED")]
-    starts = [event["stepId"] for event in rough.recorder.told("STEP_STARTED")]
+    # Each step is finished once.
+    ends = [event["stepId"] for event in rough.recorder.events_of("STEP_FINISHED")]
+    starts = [event["stepId"] for event in rough.recorder.events_of("STEP_STARTED")]
     assert sorted(ends) == sorted(set(ends))
     assert set(ends) <= set(starts)

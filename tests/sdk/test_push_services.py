@@ -1,4 +1,4 @@
-"""The calls of push services, over the application itself."""
+"""Calls of push services, to the application in this process."""
 
 import httpx2
 import pytest
@@ -30,7 +30,7 @@ async def client():
     await store.close()
 
 
-async def test_a_service_registers_lives_and_is_disabled(client):
+async def test_a_service_registers_sends_heartbeats_and_is_disabled(client):
     made = (await client.register_push_service("s", "s-1", agent_id="scribe", region="eu", **URLS)).service
     assert (made.status, made.scope_kind, made.agent_id, made.region) == ("active", "project", "scribe", "eu")
     assert (await client.push_service_heartbeat(made.id)).service.id == made.id
@@ -43,7 +43,7 @@ async def test_a_service_for_all_projects_names_none(client):
     assert (made.scope_kind, made.project_id) == ("global", None)
 
 
-async def test_a_childs_token_never_shows(client):
+async def test_a_childs_token_is_in_no_repr(client):
     parent = (await client.create_task_run("task:a")).run
     child = (await client.create_task_run("task:b", parent_run_id=parent.run_id)).run
     made = await client.child_event_token(parent.run_id, child.run_id)

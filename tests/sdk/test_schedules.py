@@ -1,4 +1,4 @@
-"""Schedules over the SDK: what is sent, and what comes back."""
+"""Schedules in the SDK: requests and answers."""
 
 import json
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ SCHEDULE = {
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes):
         script = kit.Script(*outcomes)
         options = {"project": "shop", "retries": Retries(times=1), "sleep": lambda _: None}
@@ -32,8 +32,8 @@ def talk(kit):
     return make
 
 
-def test_a_schedule_is_created(talk):
-    client, script = talk(httpx2.Response(201, json={"schedule": SCHEDULE}))
+def test_a_schedule_is_created(scripted):
+    client, script = scripted(httpx2.Response(201, json={"schedule": SCHEDULE}))
     made = client.create_schedule(
         "nightly", {"kind": "task", "id": "count"}, "0 3 * * *", timezone="Europe/Berlin", max_runs=2
     ).schedule
@@ -52,8 +52,8 @@ def test_a_schedule_is_created(talk):
     assert made.target.conversation_mode is None
 
 
-def test_schedules_are_listed_and_read(talk):
-    client, script = talk(
+def test_schedules_are_listed_and_read(scripted):
+    client, script = scripted(
         httpx2.Response(200, json={"schedules": [SCHEDULE], "source_schedules": []}),
         httpx2.Response(200, json=SCHEDULE),
     )
@@ -65,9 +65,9 @@ def test_schedules_are_listed_and_read(talk):
     ]
 
 
-def test_a_run_by_hand_is_sent_again_under_the_same_key(talk):
+def test_a_manual_run_is_retried_with_the_same_key(scripted):
     answer = {"run_id": "r", "run_execution_id": "u", "schedule_id": "s"}
-    client, script = talk(httpx2.ReadError("reset"), httpx2.Response(201, json=answer))
+    client, script = scripted(httpx2.ReadError("reset"), httpx2.Response(201, json=answer))
     made = client.run_schedule("s", run_name="now")
     assert (made.run_id, made.run_execution_id, made.schedule_id) == ("r", "u", "s")
     first, second = (json.loads(request.content) for request in script.requests)
@@ -76,15 +76,15 @@ def test_a_run_by_hand_is_sent_again_under_the_same_key(talk):
     assert first["idempotency_key"]
 
 
-def test_one_that_runs_once_is_created():
+def test_a_one_time_schedule_is_created():
     once = datetime(2099, 1, 1, tzinfo=UTC)
     call = Calls(project="shop").create_schedule("once", {"kind": "task", "id": "count"}, run_at=once)
     assert json.loads(call.content())["run_at"] == "2099-01-01T00:00:00Z"
     assert "schedule" not in call.body
 
 
-def test_a_change_sends_what_is_given_and_null_where_something_is_taken_away(talk):
-    client, script = talk(*(httpx2.Response(200, json={"schedule": SCHEDULE}) for _ in range(3)))
+def test_a_change_sends_the_given_members_and_null_for_removed_ones(scripted):
+    client, script = scripted(*(httpx2.Response(200, json={"schedule": SCHEDULE}) for _ in range(3)))
     client.update_schedule("s", schedule="0 4 * * *", max_runs=None)
     client.pause_schedule("s", "Stock-taking")
     client.resume_schedule("s")
@@ -99,9 +99,9 @@ def test_a_change_sends_what_is_given_and_null_where_something_is_taken_away(tal
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 3
 
 
-def test_a_deletion_a_look_ahead_and_a_sync(talk):
+def test_a_deletion_the_upcoming_times_and_a_sync(scripted):
     empty = {"created": [SCHEDULE], "updated": [], "removed": [], "unchanged": []}
-    client, script = talk(
+    client, script = scripted(
         httpx2.Response(200, json={"schedule": SCHEDULE | {"status": "deleting"}}),
         httpx2.Response(200, json={"data": ["2026-03-20T12:00:00.000Z"]}),
         httpx2.Response(200, json=empty),
@@ -127,13 +127,13 @@ def test_a_deletion_a_look_ahead_and_a_sync(talk):
     assert json.loads(script.requests[2].content) == {"schedules": wanted}
 
 
-def test_every_call_without_a_key_has_one_of_its_own():
+def test_every_call_without_a_key_gets_its_own_key():
     calls = Calls(project="shop")
     assert calls.run_schedule("s").body != calls.run_schedule("s").body
     assert calls.run_schedule("s", idempotency_key="k").body == {"idempotency_key": "k"}
 
 
-async def test_the_awaited_client_does_the_same(kit):
+async def test_the_async_client_does_the_same(kit):
     script = kit.Script(httpx2.Response(200, json=SCHEDULE))
     client = AsyncClient("http://server", "key", project="shop", transport=httpx2.MockTransport(script))
     assert (await client.get_schedule("s")).status == "active"

@@ -12,46 +12,46 @@ steps = st.lists(
 
 
 @given(steps, st.integers(4, 9))
-def test_places_are_never_given_out_twice_and_one_is_kept_for_everybody(moves, most):
-    places = WorkerSlots(most)
-    seats = [places.seat() for _ in range(4)]
+def test_no_slot_is_given_out_twice_and_one_is_reserved_for_each_worker(moves, most):
+    slots = WorkerSlots(most)
+    shares = [slots.share() for _ in range(4)]
     for number, move, count in moves:
-        seat = seats[number]
+        share = shares[number]
         if move == "take":
-            seat.take(count)
+            share.take(count)
         else:
-            seat.give(min(count, seat.held))
-        assert sum(one.held for one in seats) <= most
-        for one in seats:
+            share.give_back(min(count, share.held))
+        assert sum(one.held for one in shares) <= most
+        for one in shares:
             if one.held == 0:
-                assert sum(other.held for other in seats) < most  # whoever has none finds one
+                assert sum(other.held for other in shares) < most  # a worker without a slot finds one
 
 
-def test_a_place_that_comes_free_goes_to_whoever_holds_the_fewest():
-    places = WorkerSlots(4)
-    rich, poor = places.seat(), places.seat()
+def test_a_free_slot_goes_to_the_worker_with_the_fewest():
+    slots = WorkerSlots(4)
+    rich, poor = slots.share(), slots.share()
     assert (rich.take(9), poor.take(9), poor.take(9)) == (3, 1, 0)
-    rich.give(1)
+    rich.give_back(1)
     assert rich.take(1) == 0
-    assert poor.look.is_set()
+    assert poor.changed.is_set()
     assert poor.take(1) == 1
 
 
-def test_a_worker_alone_has_all_places():
-    seat = WorkerSlots(4).seat()
-    assert seat.take(100) == 4
-    assert not seat.shared
+def test_a_single_worker_has_all_slots():
+    share = WorkerSlots(4).share()
+    assert share.take(100) == 4
+    assert not share.shared
 
 
-def test_more_workers_than_places_are_refused():
-    places = WorkerSlots(1)
-    places.seat()
+def test_more_workers_than_slots_are_refused():
+    slots = WorkerSlots(1)
+    slots.share()
     with pytest.raises(ValueError, match="not enough for 2 workers"):
-        places.seat()
+        slots.share()
 
 
-async def test_workers_of_two_projects_share_what_the_process_may_do(kit):
-    """One project has far more to do than the process may; the other's run is begun at once all the same."""
+async def test_workers_of_two_projects_share_the_slots_of_the_process(kit):
+    """One project has many more runs than slots. The other project's run is started at once nevertheless."""
     time = kit.ManualTime()
     door = asyncio.Event()
     running: list[str] = []
@@ -60,14 +60,14 @@ async def test_workers_of_two_projects_share_what_the_process_may_do(kit):
         running.append(run.run_id)
         await door.wait()
 
-    places, servers, workers = WorkerSlots(3), [], []
+    slots, servers, workers = WorkerSlots(3), [], []
     for name in ("busy", "quiet"):
         server = kit.FakeServer()
         servers.append(server)
         transport = httpx2.MockTransport(server)
         client = AsyncClient("http://server", "k", project=name, transport=transport, sleep=time.sleep)
         workers.append(
-            Worker(client, handler, kinds=["task"], places=places, clock=time.clock, sleep=time.sleep)
+            Worker(client, handler, kinds=["task"], slots=slots, clock=time.clock, sleep=time.sleep)
         )
     for number in range(20):
         servers[0].add(f"b{number}")
@@ -85,7 +85,7 @@ async def test_workers_of_two_projects_share_what_the_process_may_do(kit):
     assert len(servers[0].completions) + len(servers[1].completions) == 3
 
 
-async def test_where_one_worker_is_refused_for_good_all_stop(kit):
+async def test_all_workers_stop_when_one_is_refused_permanently(kit):
     time, servers, workers = kit.ManualTime(), [], []
     for name in ("mine", "theirs"):
         servers.append(kit.FakeServer())

@@ -16,7 +16,7 @@ def test_data_lines_are_joined_and_one_leading_space_is_dropped():
     assert parse(b"data:a\ndata:  b\ndata\n\n") == [Frame("", "message", "a\n b\n")]
 
 
-def test_comments_and_unknown_fields_say_nothing():
+def test_comments_and_unknown_fields_are_ignored():
     assert parse(b": heartbeat\n\ncolour: red\ndata: x\n\n") == [Frame("", "message", "x")]
 
 
@@ -59,7 +59,7 @@ endings = st.sampled_from([b"\n", b"\r", b"\r\n"])
 
 
 def reference(text):
-    """The standard's algorithm, over the whole text at once."""
+    """The standard's algorithm, applied to the whole text."""
     frames, last, event, data = [], "", "", []
     for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:-1]:
         name, _, value = line.partition(":")

@@ -1,4 +1,4 @@
-"""Steps: done once, tried again, refused where they cannot be told apart, and found changed."""
+"""Steps: they run once, are retried, and are refused where they overlap or where the code has changed."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ async def work(handler, *, crash=None, answers=None, retries=0, **options):
     return await recorder.work()
 
 
-async def test_a_kept_result_is_read_by_the_functions_annotation_both_times():
+async def test_a_stored_result_is_decoded_by_the_functions_annotation_both_times():
     async def fetch() -> list[Row]:
         return [Row("a", 1)]
 
@@ -41,7 +41,7 @@ async def test_a_kept_result_is_read_by_the_functions_annotation_both_times():
     done = await work(t)
     assert seen == [[Row("a", 1)]] * 2
     assert done.output == 1
-    assert done.told("STEP_FINISHED", stepName="fetch")[0]["result"] == [{"name": "a", "size": 1}]
+    assert done.events_of("STEP_FINISHED", stepName="fetch")[0]["result"] == [{"name": "a", "size": 1}]
 
 
 async def test_a_failed_step_fails_again_and_is_not_called_again():
@@ -63,7 +63,7 @@ async def test_a_failed_step_fails_again_and_is_not_called_again():
     assert seen == [("The step 'fetch' failed: no such host", "fetch", "1", "ValueError")] * 2
 
 
-async def test_a_step_is_tried_again_after_a_backoff_and_its_tries_count_through_crashes():
+async def test_a_step_is_retried_after_a_backoff_and_its_retries_count_across_crashes():
     calls, pauses = [], []
 
     def fetch():
@@ -76,15 +76,19 @@ async def test_a_step_is_tried_again_after_a_backoff_and_its_tries_count_through
 
     whole = await work(t)
     assert (len(calls), pauses) == (4, [2.0, 4.0, 8.0])
-    assert [event["value"]["tries"] for event in whole.told("CUSTOM", name="run.step_retried")] == [1, 2, 3]
+    assert [event["value"]["tries"] for event in whole.events_of("CUSTOM", name="run.step_retried")] == [
+        1,
+        2,
+        3,
+    ]
     assert whole.error.code == "ValueError"
     calls.clear()
-    # The worker dies as it tells of the first try that failed, once that is stored.
+    # The worker dies after it stored the first failed try.
     await work(t, crash={2: "after"})
     assert len(calls) == 4
 
 
-async def test_a_try_that_takes_too_long_is_stopped_and_says_so():
+async def test_a_try_that_takes_too_long_fails_with_timeout():
     async def forever():
         await asyncio.Event().wait()
 
@@ -95,7 +99,7 @@ async def test_a_try_that_takes_too_long_is_stopped_and_says_so():
     assert (error.code, str(error)) == ("TIMEOUT", "The step 'wait' failed: It took longer than 0.01 s")
 
 
-async def test_a_timeout_of_the_works_own_is_not_taken_for_the_steps():
+async def test_a_timeout_error_of_the_function_is_not_the_steps_timeout():
     async def connect():
         raise TimeoutError("no answer from the host")
 
@@ -110,7 +114,7 @@ async def test_a_timeout_of_the_works_own_is_not_taken_for_the_steps():
     [("x" * 256 * 1024, "STEP_RESULT_TOO_LARGE"), (object(), "STEP_RESULT_NOT_JSON")],
     ids=["too large", "no JSON"],
 )
-async def test_a_result_that_cannot_be_kept_fails_the_step_at_once_and_the_run_with_it(result, code):
+async def test_a_result_that_cannot_be_stored_fails_the_step_and_the_run_at_once(result, code):
     calls = []
 
     async def make():
@@ -124,7 +128,7 @@ async def test_a_result_that_cannot_be_kept_fails_the_step_at_once_and_the_run_w
     assert (done.error.code, len(calls)) == (code, 1)
 
 
-async def test_a_result_as_large_as_may_be_is_kept():
+async def test_the_largest_allowed_result_is_stored():
     async def make():
         return "x" * (255 * 1024 - 2)
 
@@ -133,7 +137,7 @@ async def test_a_result_as_large_as_may_be_is_kept():
 
     done = await work(t)
     assert done.output == 255 * 1024 - 2
-    assert len(msgspec.json.encode(done.told("STEP_FINISHED")[0])) < 256 * 1024
+    assert len(msgspec.json.encode(done.events_of("STEP_FINISHED")[0])) < 256 * 1024
 
 
 async def test_run_failed_in_a_step_is_final():
@@ -150,7 +154,7 @@ async def test_run_failed_in_a_step_is_final():
     assert (len(calls), done.error.code, done.error.detail) == (1, "ACCOUNT_CLOSED", {"account": 7})
 
 
-# What cannot be told apart
+# Nested and overlapping steps
 
 
 async def test_a_step_has_no_steps_of_its_own():
@@ -174,7 +178,7 @@ async def test_steps_that_overlap_without_gather_are_refused():
     assert "ctx.gather" in str(error)
 
 
-async def test_what_a_try_has_left_running_does_nothing_more():
+async def test_code_that_a_try_left_running_calls_no_steps():
     left = []
 
     async def t(ctx):
@@ -187,10 +191,10 @@ async def test_what_a_try_has_left_running_does_nothing_more():
         await ctx.sleep(60)
 
     done = await work(t)
-    assert done.how == "completed"
+    assert done.outcome == "completed"
     with pytest.raises(RunFailed, match="by a try that has ended"):
         await left[0]
-    assert done.told("STEP_STARTED", stepName="late") == []
+    assert done.events_of("STEP_STARTED", stepName="late") == []
 
 
 # Code that has changed
@@ -199,7 +203,7 @@ async def test_what_a_try_has_left_running_does_nothing_more():
 async def replay(before, after):
     recorder = CallRecorder(serve(before))
     assert await recorder.attempt() == "waiting"
-    recorder.meanwhile()
+    recorder.advance()
     recorder.app = serve(after)
     assert await recorder.attempt() == "failed"
     assert recorder.error.code == "NON_DETERMINISTIC"
@@ -210,7 +214,7 @@ async def one():
     return 1
 
 
-async def test_another_step_at_the_same_place_stops_the_run_and_says_where():
+async def test_another_step_at_the_same_position_fails_the_run_with_the_position():
     async def before(ctx):
         await ctx.step("fetch", one)
         await ctx.sleep(60)
@@ -223,7 +227,7 @@ async def test_another_step_at_the_same_place_stops_the_run_and_says_where():
     assert detail == {"step_id": "1", "was": "fetch", "is": "load"}
 
 
-async def test_a_step_that_was_put_in_before_a_wait_is_found():
+async def test_a_step_added_before_a_wait_is_detected():
     async def before(ctx):
         await ctx.sleep(60)
 
@@ -234,7 +238,7 @@ async def test_a_step_that_was_put_in_before_a_wait_is_found():
     assert (await replay(before, after))[1] == {"step_id": "1", "was": "sleep", "is": "new"}
 
 
-async def test_a_step_that_the_code_has_no_more_is_found_at_the_end():
+async def test_a_removed_step_is_detected_at_the_end():
     async def before(ctx):
         await ctx.step("fetch", one)
         await ctx.sleep(60)
@@ -247,7 +251,7 @@ async def test_a_step_that_the_code_has_no_more_is_found_at_the_end():
     assert detail == {"step_id": "2", "was": "sleep", "is": None}
 
 
-async def test_a_gather_in_place_of_a_step_and_a_step_in_place_of_a_gather_are_found():
+async def test_a_gather_replaced_by_a_step_and_a_step_replaced_by_a_gather_are_detected():
     async def plain(ctx):
         await ctx.step("a", one)
         await ctx.sleep(60)
@@ -260,7 +264,7 @@ async def test_a_gather_in_place_of_a_step_and_a_step_in_place_of_a_gather_are_f
     assert (await replay(both, plain))[1] == {"step_id": "1", "was": "gather", "is": "a"}
 
 
-async def test_a_step_in_place_of_the_time_is_found():
+async def test_a_step_in_place_of_now_is_detected():
     async def before(ctx):
         ctx.now()
         await ctx.sleep(60)
@@ -271,7 +275,7 @@ async def test_a_step_in_place_of_the_time_is_found():
     assert (await replay(before, after))[1] == {"step_id": "1", "was": "now", "is": "a"}
 
 
-# What the server says
+# Answers of the server
 
 
 async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
@@ -288,8 +292,8 @@ async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
     assert (recorder.error, calls) == (refusal, [])
 
 
-async def test_a_worker_that_was_overtaken_does_no_step_more():
-    """Two workers at one run: the first froze before its second step, and goes on when the second has the run."""
+async def test_a_superseded_worker_calls_no_more_steps():
+    """Two workers for one run: the first freezes before its second step, and continues when the second has the run."""
     calls, frozen, thawed = [], asyncio.Event(), asyncio.Event()
 
     async def t(ctx):
@@ -308,10 +312,10 @@ async def test_a_worker_that_was_overtaken_does_no_step_more():
     assert await first == "failed"
     overtaken.close()
     assert calls == [("a", 1), ("b", 2)]
-    assert len(recorder.told("STEP_STARTED", stepName="b")) == 1
+    assert len(recorder.events_of("STEP_STARTED", stepName="b")) == 1
 
 
-async def test_a_long_history_is_read_in_pages_and_no_step_of_it_asks_the_server():
+async def test_a_long_history_is_read_in_pages_and_its_steps_need_no_calls():
     async def t(ctx):
         for number in range(10_000):
             await ctx.step(f"step {number}", one)

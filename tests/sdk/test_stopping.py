@@ -1,4 +1,4 @@
-"""A run that is cancelled, or whose lease is lost, stops what works on it: at once, wherever that is."""
+"""A cancel or a lost lease stops the handler at once: in the loop, in a thread or in a process."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ def supersede(server):
 
 @pytest.mark.parametrize("end", [cancel, supersede])
 @pytest.mark.parametrize("place", ["handler", "step", "gather"])
-async def test_a_coroutine_is_cancelled_wherever_it_stands(end, place, bench):
+async def test_a_coroutine_is_cancelled_wherever_it_awaits(end, place, harness):
     app, seen = App(), []
 
     async def work(name):
@@ -45,7 +45,7 @@ async def test_a_coroutine_is_cancelled_wherever_it_stands(end, place, bench):
         else:
             await ctx.gather(ctx.step("s", work, "one"), ctx.step("s", work, "two"))
 
-    b = bench(app)
+    b = harness(app)
     b.server.add("a")
     await b.time.advance(0.1)
     await b.until(lambda: "one" in seen)
@@ -60,7 +60,7 @@ def _cancelled(place):
     return ["one cancelled", "two cancelled"] if place == "gather" else ["one cancelled"]
 
 
-async def test_a_thread_sees_that_it_is_cancelled_and_keeps_its_place_until_it_ends(bench):
+async def test_a_thread_sees_that_it_is_cancelled_and_keeps_its_slot_until_it_ends(harness):
     app, door, seen = App(), threading.Event(), []
 
     @app.task("t")
@@ -71,7 +71,7 @@ async def test_a_thread_sees_that_it_is_cancelled_and_keeps_its_place_until_it_e
         door.wait(10)
         seen.append("ended")
 
-    b = bench(app, concurrency=1)
+    b = harness(app, concurrency=1)
     b.server.add("a")
     await b.time.advance(0)
     cancel(b.server)
@@ -85,9 +85,9 @@ async def test_a_thread_sees_that_it_is_cancelled_and_keeps_its_place_until_it_e
     await b.stop()
 
 
-async def test_a_process_ends_with_its_runs_lease(bench, tmp_path):
+async def test_a_process_ends_with_its_runs_lease(harness, tmp_path):
     app = load(f"{Path(__file__).parent / 'isolated_app.py'}:app")
-    b = bench(app)
+    b = harness(app)
     claim = b.server.claim = {"target": "task:awaits", "config": {"folder": str(tmp_path)}}
     b.server.add("a")
     await b.time.advance(0)
@@ -101,9 +101,9 @@ async def test_a_process_ends_with_its_runs_lease(bench, tmp_path):
     await b.stop()
 
 
-async def test_a_process_ends_with_its_worker(bench, tmp_path):
+async def test_a_process_ends_with_its_worker(harness, tmp_path):
     app = load(f"{Path(__file__).parent / 'isolated_app.py'}:app")
-    b = bench(app, grace_seconds=5)
+    b = harness(app, grace_seconds=5)
     b.server.claim = {"target": "task:awaits", "config": {"folder": str(tmp_path)}}
     b.server.add("a")
     await b.time.advance(0)

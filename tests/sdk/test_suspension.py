@@ -1,4 +1,4 @@
-"""Waits: the handler is left and called again, whatever it catches, and whoever's clock is wrong."""
+"""Waits: the handler is ended and called again, whatever it catches, also with a wrong clock."""
 
 import asyncio
 from datetime import timedelta
@@ -26,7 +26,7 @@ async def one():
 # Catching
 
 
-async def test_a_wait_goes_through_except_exception():
+async def test_a_wait_is_not_caught_by_except_exception():
     async def t(ctx):
         try:
             await ctx.sleep(60)
@@ -37,7 +37,7 @@ async def test_a_wait_goes_through_except_exception():
     assert (await work(t)).output == "slept"
 
 
-async def test_steps_in_a_finally_are_done_at_the_end_and_not_when_the_run_waits():
+async def test_steps_in_a_finally_run_at_the_end_and_not_when_the_run_waits():
     calls = []
 
     async def t(ctx):
@@ -48,10 +48,10 @@ async def test_steps_in_a_finally_are_done_at_the_end_and_not_when_the_run_waits
             await ctx.step("unlock", lambda: calls.append("unlock"))
 
     done = await work(t)
-    assert (done.how, calls) == ("completed", ["try", "try", "unlock"])
+    assert (done.outcome, calls) == ("completed", ["try", "try", "unlock"])
 
 
-async def test_a_handler_that_swallows_the_wait_waits_nevertheless():
+async def test_a_handler_that_catches_the_wait_waits_nevertheless():
     calls = []
 
     async def t(ctx):
@@ -65,7 +65,7 @@ async def test_a_handler_that_swallows_the_wait_waits_nevertheless():
     assert (done.output, done.attempts) == (1, 2)
 
 
-async def test_a_handler_that_makes_an_error_of_the_wait_waits_nevertheless():
+async def test_a_handler_that_turns_the_wait_into_an_error_waits_nevertheless():
     async def t(ctx):
         try:
             await ctx.sleep(60)
@@ -74,24 +74,24 @@ async def test_a_handler_that_makes_an_error_of_the_wait_waits_nevertheless():
         return "slept"
 
     done = await work(t, retries=2)
-    assert (done.output, done.told("CUSTOM", name="run.retried")) == ("slept", [])
+    assert (done.output, done.events_of("CUSTOM", name="run.retried")) == ("slept", [])
 
 
-# What is asked
+# Approvals and events
 
 
 @pytest.mark.parametrize(
-    ("said", "approved"),
+    ("answer", "approved"),
     [(True, True), (False, False), (None, False), ({"approved": True}, True), ({"approved": False}, False)],
 )
-async def test_an_approval_is_given_or_not(said, approved):
+async def test_an_approval_is_given_or_not(answer, approved):
     async def t(ctx):
         return await ctx.wait_for_approval("Write?")
 
-    assert (await work(t, answers={"Write?": said})).output is approved
+    assert (await work(t, answers={"Write?": answer})).output is approved
 
 
-async def test_nobody_answers_in_time():
+async def test_a_wait_without_an_answer_in_time_raises_wait_timeout():
     async def t(ctx):
         seen = []
         for ask in (ctx.wait_for_approval, ctx.wait_for_event):
@@ -104,7 +104,7 @@ async def test_nobody_answers_in_time():
     assert (await work(t)).output == ["No answer to '?' came in time", "The event '?' did not come in time"]
 
 
-async def test_each_wait_is_begun_and_ended_once():
+async def test_each_wait_is_started_and_finished_once():
     async def t(ctx):
         await ctx.wait_for_event("order")
         await ctx.sleep(60)
@@ -112,11 +112,11 @@ async def test_each_wait_is_begun_and_ended_once():
 
     done = await work(t, answers={"order": 1})
     for kind in ("STEP_STARTED", "STEP_FINISHED"):
-        assert [event["stepId"] for event in done.told(kind)] == ["1", "2", "3"]
+        assert [event["stepId"] for event in done.events_of(kind)] == ["1", "2", "3"]
     assert done.asked() == {"event:order:1": "order"}
 
 
-async def test_a_wait_that_somebody_ends_by_hand_without_an_answer_ends():
+async def test_a_wait_that_a_client_resumes_without_a_result_ends():
     async def t(ctx):
         await ctx.sleep(3600)
         return "awake"
@@ -132,7 +132,7 @@ async def test_a_wait_that_somebody_ends_by_hand_without_an_answer_ends():
 
 @pytest.mark.parametrize("wrong", [timedelta(days=-400), timedelta(days=400)], ids=["behind", "ahead"])
 async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, monkeypatch):
-    """The second worker's clock has moved: the server's timer ended the wait, and it is over for every worker."""
+    """The second worker's clock is wrong: the server's timer has ended the wait, for every worker."""
     from runstead.sdk.durable import waits
 
     async def t(ctx):
@@ -143,7 +143,7 @@ async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, mo
     app.task("t")(t)
     recorder = CallRecorder(app)
     assert await recorder.attempt() == "waiting"
-    recorder.meanwhile()
+    recorder.advance()
 
     class Clock(waits.datetime):
         @classmethod
@@ -155,10 +155,10 @@ async def test_a_worker_whose_clock_is_wrong_neither_repeats_nor_hangs(wrong, mo
     assert (recorder.output, recorder.calls) == ("awake", 4)
 
 
-# At the same time
+# Concurrent branches
 
 
-async def test_of_branches_that_wait_the_first_timer_wakes_the_run():
+async def test_the_first_timer_of_waiting_branches_resumes_the_run():
     order = []
 
     async def after(ctx, seconds):
@@ -168,11 +168,11 @@ async def test_of_branches_that_wait_the_first_timer_wakes_the_run():
     async def t(ctx):
         await ctx.gather(after(ctx, 300), after(ctx, 60), after(ctx, 120))
 
-    assert (await work(t)).how == "completed"
+    assert (await work(t)).outcome == "completed"
     assert order == [60, 120, 300]
 
 
-async def test_a_timer_goes_on_while_somebody_is_asked_and_ends_no_question():
+async def test_a_timer_runs_beside_an_approval_and_does_not_end_it():
     order = []
 
     async def slept(ctx):
@@ -188,7 +188,7 @@ async def test_a_timer_goes_on_while_somebody_is_asked_and_ends_no_question():
     recorder = CallRecorder(app)
     assert await recorder.attempt() == "waiting"
     assert recorder.waiting["tool_call_id"].startswith("approval:")
-    recorder.meanwhile()  # the minute passes
+    recorder.advance()  # the minute passes
     assert await recorder.attempt() == "waiting"
     assert order == ["slept"]
     recorder.resume("approval", True)
@@ -196,7 +196,7 @@ async def test_a_timer_goes_on_while_somebody_is_asked_and_ends_no_question():
     assert recorder.output is True
 
 
-async def test_what_fails_in_a_gather_cancels_the_others_and_is_the_same_each_time():
+async def test_a_failed_branch_of_a_gather_cancels_the_others_and_is_the_same_in_every_try():
     ended, seen = [], []
 
     async def broken():
@@ -216,13 +216,13 @@ async def test_what_fails_in_a_gather_cancels_the_others_and_is_the_same_each_ti
         await ctx.sleep(60)
 
     done = await work(t)
-    assert (done.how, ended, seen) == ("completed", [1], ["broken", "broken"])
+    assert (done.outcome, ended, seen) == ("completed", [1], ["broken", "broken"])
 
 
-# The run is tried again
+# Retries of the run
 
 
-async def test_a_retry_forgets_the_step_that_failed_and_what_came_of_it_alone():
+async def test_a_retry_resets_the_failed_step_and_the_steps_after_it_only():
     calls = []
 
     async def charge():
@@ -244,11 +244,11 @@ async def test_a_retry_forgets_the_step_that_failed_and_what_came_of_it_alone():
 
     done = await work(t, retries=1, answers={"Undo?": True, "Ship?": False})
     assert calls == ["reserve", "charge", "undo", "charge"]
-    # The answer to the first question is not taken for one to the second, though both stand third.
+    # The two approvals have the same step id. The answer to the first one must not answer the second.
     assert (done.output, list(done.asked().values())) == (["paid", False], ["Undo?", "Ship?"])
 
 
-async def test_a_failure_that_was_made_another_is_found_behind_it():
+async def test_a_failed_step_is_found_behind_the_exception_that_it_caused():
     calls = []
 
     async def flaky():
@@ -265,10 +265,10 @@ async def test_a_failure_that_was_made_another_is_found_behind_it():
 
     done = await work(t, retries=2)
     assert done.output == 3
-    assert [event["value"]["retry"] for event in done.told("CUSTOM", name="run.retried")] == [1, 2]
+    assert [event["value"]["retry"] for event in done.events_of("CUSTOM", name="run.retried")] == [1, 2]
 
 
-async def test_what_fails_for_good_is_not_tried_again():
+async def test_run_failed_is_not_retried():
     calls = []
 
     async def t(ctx):
@@ -279,7 +279,7 @@ async def test_what_fails_for_good_is_not_tried_again():
     assert calls == [1]
 
 
-async def test_a_try_that_takes_too_long_is_tried_again_and_fails_with_timeout():
+async def test_a_try_that_takes_too_long_is_retried_and_fails_with_timeout():
     tries = []
 
     async def t(ctx):
@@ -290,7 +290,7 @@ async def test_a_try_that_takes_too_long_is_tried_again_and_fails_with_timeout()
     assert (done.error.code, len(tries)) == ("TIMEOUT", 2)
 
 
-async def test_each_try_gets_its_arguments_as_they_were_sent():
+async def test_each_try_gets_its_arguments_unchanged():
     seen = []
 
     async def t(ctx, config: dict):
@@ -301,7 +301,7 @@ async def test_each_try_gets_its_arguments_as_they_were_sent():
     app = App()
     app.task("t")(t)
     recorder = CallRecorder(app, config={"rows": [1, 2, 3]})
-    recorder.receipts.add(("event", "event:once:1"))  # answered while it is asked: the same worker goes on
+    recorder.receipts.add(("event", "event:once:1"))  # answered before the wait: the same worker continues
     await recorder.attempt()
     assert seen == [3, 3]
 
@@ -319,10 +319,10 @@ async def test_an_argument_that_is_not_valid_fails_the_run_without_a_retry():
         assert recorder.attempts == 1
 
 
-# Runs below
+# Child runs
 
 
-async def test_a_child_is_created_once_and_its_failure_says_why():
+async def test_a_child_is_created_once_and_its_failure_has_a_reason():
     async def t(ctx):
         child = await ctx.spawn("task:index", config={"rows": 3})
         try:
@@ -346,7 +346,7 @@ async def test_a_child_is_created_once_and_its_failure_says_why():
     assert len(recorder.created) == 1
 
 
-async def test_a_child_that_ends_while_it_is_asked_for_keeps_nobody_waiting():
+async def test_a_child_that_ends_before_the_wait_makes_no_wait():
     async def t(ctx):
         return (await (await ctx.spawn("task:index")).result()).output
 
@@ -364,7 +364,7 @@ async def test_a_child_that_ends_while_it_is_asked_for_keeps_nobody_waiting():
     assert recorder.output == 7
 
 
-async def test_a_child_that_was_deleted_fails_the_run_and_says_so():
+async def test_a_child_that_was_deleted_fails_the_run_with_child_gone():
     async def t(ctx):
         child = await ctx.spawn("task:index")
         recorder.children.clear()
@@ -380,7 +380,7 @@ async def test_a_child_that_was_deleted_fails_the_run_and_says_so():
 # In threads
 
 
-async def test_a_plain_function_has_all_of_it_and_blocks():
+async def test_a_plain_function_has_all_methods_and_they_block():
     calls = []
 
     def t(ctx, n: int):
@@ -405,7 +405,7 @@ async def test_a_plain_function_has_all_of_it_and_blocks():
     assert sorted(calls) == [3, 6]
 
 
-async def test_a_thread_that_a_timeout_has_left_behind_does_nothing_more():
+async def test_a_thread_left_running_by_a_timeout_calls_no_steps():
     left, calls = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -427,7 +427,7 @@ async def test_a_thread_that_a_timeout_has_left_behind_does_nothing_more():
     assert (done.output, calls) == ("second", ["first", "TRY_ENDED"])
 
 
-def test_a_step_without_an_app_says_where_steps_belong():
+def test_a_step_without_an_app_is_refused():
     async def ask():
         await Waits.step(object.__new__(Waits), "a", one)
 

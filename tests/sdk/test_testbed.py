@@ -77,7 +77,7 @@ def nightly(ctx, day: str) -> str:
     return day
 
 
-async def test_a_run_is_worked_on_until_it_waits_and_goes_on_when_it_is_answered():
+async def test_a_run_is_handled_until_it_waits_and_continues_after_the_answer():
     async with Testbed(app) as bed:
         run = await bed.run("task:sync-data", config={"url": "x"})
         assert run.status == "waiting"
@@ -95,7 +95,7 @@ async def test_a_run_is_worked_on_until_it_waits_and_goes_on_when_it_is_answered
         assert steps.count("fetch") == 1
 
 
-async def test_a_refusal_fails_it():
+async def test_a_refused_approval_fails_the_run():
     async with Testbed(app) as bed:
         run = await bed.run("task:sync-data", config={"url": "x"})
         await bed.approve(run, approved=False)
@@ -103,7 +103,7 @@ async def test_a_refusal_fails_it():
         assert (ended.status, ended.error.code) == ("failed", "REFUSED")
 
 
-async def test_an_event_is_brought_by_its_name_and_another_is_not_taken():
+async def test_an_event_is_sent_by_its_name_and_another_is_refused():
     async with Testbed(app) as bed:
         run = await bed.run("task:waiter")
         with pytest.raises(AssertionError, match="does not wait for event:shipped: it waits for event:paid"):
@@ -114,7 +114,7 @@ async def test_an_event_is_brought_by_its_name_and_another_is_not_taken():
         assert (await bed.result(run)).output == {"euros": 7}
 
 
-async def test_a_wait_that_nobody_answers_ends_when_its_time_is_up():
+async def test_a_wait_without_an_answer_ends_at_its_timeout():
     async with Testbed(app) as bed:
         run = await bed.run("task:waiter")
         await bed.advance(86_399)
@@ -123,7 +123,7 @@ async def test_a_wait_that_nobody_answers_ends_when_its_time_is_up():
         assert (await bed.result(run)).error.code == "WAIT_TIMEOUT"
 
 
-async def test_pauses_between_tries_are_skipped_but_the_clock_tells_of_them():
+async def test_the_clock_moves_over_backoffs():
     tries.clear()
     async with Testbed(app) as bed:
         run = await bed.run("task:flaky", config={"failures": 2})
@@ -132,7 +132,7 @@ async def test_pauses_between_tries_are_skipped_but_the_clock_tells_of_them():
         assert tries[0] == START
 
 
-async def test_a_step_that_is_tried_again_makes_no_test_wait():
+async def test_a_retried_step_takes_no_real_time():
     async with Testbed(app) as bed:
         began = time.monotonic()
         run = await bed.run("task:stubborn")
@@ -140,7 +140,7 @@ async def test_a_step_that_is_tried_again_makes_no_test_wait():
         assert time.monotonic() - began < 5
 
 
-async def test_short_sleeps_are_slept_in_the_testbeds_time():
+async def test_short_sleeps_move_the_testbeds_clock():
     async with Testbed(app) as bed:
         assert (await bed.run("task:naps")).output == 1.0
 
@@ -162,7 +162,7 @@ async def test_agents_and_workflows_are_run_by_their_names():
         assert (await bed.run("workflow:nightly", input={"day": "monday"})).output == "monday"
 
 
-async def test_a_run_that_the_app_does_not_serve_is_told_of():
+async def test_a_run_that_the_app_does_not_serve_is_reported():
     async with Testbed(app) as bed:
         run = await bed.run("task:unknown")
         with pytest.raises(AssertionError, match=r"it is pending .does the app serve its target"):
@@ -177,7 +177,7 @@ async def test_a_delayed_run_begins_when_its_time_has_come():
         assert (await bed.result(run)).output == 10
 
 
-async def test_schedules_fire_as_time_goes_by_each_at_its_moment():
+async def test_schedules_fire_each_at_its_time():
     async with Testbed(app) as bed:
         await bed.client.create_schedule("hourly", {"kind": "task", "id": "naps"}, "0 * * * *")
         await bed.settle()
@@ -193,7 +193,7 @@ async def test_a_run_is_cancelled_while_it_waits():
         assert (await bed.cancel(run)).status == "cancelled"
 
 
-async def test_time_begins_where_a_test_says():
+async def test_time_starts_where_the_test_sets_it():
     start = datetime(2030, 2, 28, tzinfo=UTC)
     async with Testbed(app, start=start) as bed:
         run = await bed.run("task:naps")
@@ -207,8 +207,8 @@ async def test_a_handler_that_does_not_end_fails_the_test_with_a_sentence():
     async def hang(ctx):
         await asyncio.Event().wait()
 
-    async with Testbed(stuck, patience_seconds=0.05) as bed:
-        with pytest.raises(AssertionError, match=r"still at work after 0\.05 s"):
+    async with Testbed(stuck, real_timeout_seconds=0.05) as bed:
+        with pytest.raises(AssertionError, match=r"still running after 0\.05 s"):
             await bed.run("task:stuck")
 
 

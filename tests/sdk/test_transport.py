@@ -27,7 +27,7 @@ async def serve():
 
 
 class Wire:
-    """A transport that keeps what is written."""
+    """A transport that records what is written."""
 
     def __init__(self):
         self.written, self.aborted = b"", False
@@ -76,7 +76,7 @@ async def test_a_connection_is_used_again_after_trailers_interim_responses_and_a
     assert len(server.peers) == 1
 
 
-async def test_the_request_says_what_it_must(serve):
+async def test_the_request_has_the_required_headers(serve):
     server, client = await serve(answers(OK, OK), path="/under/here/")
     await client.send(Call("POST", "/a b?é=1", type(None), body={"n": 1}, headers={"X-B": "c"}))
     await client.send(Call("POST", "/empty", type(None)))
@@ -98,11 +98,11 @@ async def test_a_header_that_would_begin_another_is_refused_and_not_shown(serve)
     assert server.peers == []
 
 
-# What breaks
+# Broken connections
 
 
 @pytest.mark.parametrize("data", [OK[:-3], CHUNKED[:-9], CHUNKED[:-2], OK[:20], b""])
-async def test_a_response_that_breaks_off_is_no_response(serve, data):
+async def test_an_incomplete_response_is_an_error(serve, data):
     async def script(peer):
         await peer.request()
         await peer.send(data)
@@ -138,14 +138,14 @@ async def closes_at_the_second_request(peer):
     await peer.request()
 
 
-async def test_a_repeatable_call_goes_once_more_where_the_server_closed_the_idle_connection(serve):
+async def test_a_repeatable_call_is_sent_again_where_the_server_closed_the_idle_connection(serve):
     server, client = await serve(closes_at_the_second_request)
     await client.healthz()
     assert (await client.healthz()).status == "ok"
     assert len(server.requests) == 3
 
 
-async def test_it_goes_once_more_and_no_oftener(serve):
+async def test_it_is_sent_again_only_once(serve):
     async def closes_at_once(peer):
         await peer.request()
 
@@ -164,7 +164,7 @@ async def test_a_claim_is_not_sent_twice_over_a_connection_that_was_closed_under
     assert len([one for one in server.requests if "/claim" in one]) == 1
 
 
-async def test_a_response_that_has_begun_is_not_asked_for_again(serve):
+async def test_a_call_whose_response_has_started_is_not_sent_again(serve):
     async def script(peer):
         await peer.request()
         await peer.send(OK)
@@ -197,19 +197,19 @@ async def test_a_claim_finds_a_connection_closed_before_the_event_loop_has_seen_
 
 
 @pytest.mark.parametrize("data", [OK + b"HTTP/1.1 200 OK\r\n\r\n", OK + b"\x00"])
-async def test_bytes_behind_a_response_belong_to_no_other(serve, data):
+async def test_bytes_after_a_response_are_not_taken_for_the_next_one(serve, data):
     server, client = await serve(answers(data), answers(OK))
     assert (await client.healthz()).status == "ok"
     assert (await client.healthz()).status == "ok"
     assert len(server.peers) == 2
 
 
-async def test_bytes_that_nothing_asked_for_close_an_idle_connection(serve):
+async def test_unexpected_bytes_close_an_idle_connection(serve):
     async def script(peer):
         await peer.request()
         await peer.send(OK)
         await peer.send(response(b"{}", status="408 Request Timeout"))
-        await peer.left()
+        await peer.wait_until_closed()
 
     server, client = await serve(script, answers(OK))
     await client.healthz()
@@ -227,13 +227,13 @@ async def test_bytes_that_nothing_asked_for_close_an_idle_connection(serve):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-async def test_what_is_not_http_is_no_response(serve, data):
+async def test_a_response_that_is_not_http_is_an_error(serve, data):
     _, client = await serve(answers(data))
     with pytest.raises(NoAnswerError, match="is not HTTP"):
         await client.healthz()
 
 
-async def test_another_protocol_is_not_spoken(serve):
+async def test_a_switch_of_protocols_is_an_error(serve):
     switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
     server, client = await serve(answers(switching), answers(OK))
     with pytest.raises(RunsteadError, match="101"):
@@ -285,7 +285,7 @@ async def test_a_body_larger_than_a_head_may_be_is_fine_in_chunks_of_any_size(se
 # Timeouts
 
 
-async def test_a_server_that_says_nothing_is_given_up(serve):
+async def test_a_server_that_does_not_answer_times_out(serve):
     server, client = await serve(answers(b""), timeout_s=0.05)
     with pytest.raises(NoAnswerError, match="ReadTimeout") as caught:
         await client.healthz()
@@ -299,13 +299,13 @@ async def test_each_part_of_a_response_has_its_own_time(serve):
         for at in range(0, len(OK), 10):
             await peer.send(OK[at : at + 10])
             await asyncio.sleep(0.03)
-        await peer.left()
+        await peer.wait_until_closed()
 
     _, client = await serve(script, timeout_s=0.2)
     assert (await client.healthz()).status == "ok"
 
 
-async def test_a_handshake_without_end_is_given_up_and_nothing_was_sent():
+async def test_an_endless_handshake_times_out_and_nothing_was_sent():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         async with AsyncClient(url, "k", retries=0, timeout_s=0.05) as client:
@@ -323,7 +323,7 @@ async def test_a_refused_connection_was_not_sent():
     assert caught.value.unsent
 
 
-async def test_a_server_that_does_not_read_is_given_up(serve):
+async def test_a_server_that_does_not_read_times_out(serve):
     async def script(peer):
         peer.writer.transport.pause_reading()
         await asyncio.Event().wait()
@@ -333,13 +333,13 @@ async def test_a_server_that_does_not_read_is_given_up(serve):
         await client.append_events("r", [{"type": "CUSTOM", "value": "x" * 20_000_000}])
 
 
-async def test_a_call_that_is_cancelled_leaves_its_answer_to_no_other(serve):
+async def test_the_answer_of_a_cancelled_call_is_not_taken_for_another_calls(serve):
     asked = asyncio.Event()
 
     async def script(peer):
         await peer.request()
         asked.set()
-        await peer.left()
+        await peer.wait_until_closed()
 
     server, client = await serve(script, answers(OK))
     call = asyncio.ensure_future(client.healthz())
@@ -350,7 +350,7 @@ async def test_a_call_that_is_cancelled_leaves_its_answer_to_no_other(serve):
     assert len(server.peers) == 2
 
 
-async def test_a_closed_client_ends_what_is_under_way_and_sends_no_more(serve):
+async def test_a_closed_client_ends_open_calls_and_sends_no_more(serve):
     asked = asyncio.Event()
 
     async def script(peer):
@@ -358,7 +358,7 @@ async def test_a_closed_client_ends_what_is_under_way_and_sends_no_more(serve):
         await peer.send(OK)
         await peer.request()
         asked.set()
-        await peer.left()
+        await peer.wait_until_closed()
 
     _, client = await serve(script)
     await client.healthz()
@@ -387,10 +387,10 @@ async def test_idle_connections_are_few_and_are_closed_in_time(serve, monkeypatc
     [
         test_calls_one_after_another_share_a_connection_and_calls_at_a_time_do_not,
         test_a_body_without_a_length_ends_with_the_connection,
-        test_a_repeatable_call_goes_once_more_where_the_server_closed_the_idle_connection,
-        test_bytes_that_nothing_asked_for_close_an_idle_connection,
-        test_a_server_that_says_nothing_is_given_up,
-        test_a_server_that_does_not_read_is_given_up,
+        test_a_repeatable_call_is_sent_again_where_the_server_closed_the_idle_connection,
+        test_unexpected_bytes_close_an_idle_connection,
+        test_a_server_that_does_not_answer_times_out,
+        test_a_server_that_does_not_read_times_out,
     ],
 )
 def test_the_same_on_uvloop(test):

@@ -1,4 +1,4 @@
-"""What the async client's own connections upload, and what they stream."""
+"""Uploads and streams over the async client's own connections."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ async def serve():
         yield make
 
 
-async def test_large_bodies_arrive_whole(serve, tmp_path):
+async def test_large_bodies_arrive_completely(serve, tmp_path):
     stored = {"name": "n", "media_type": "t", "size": 1, "sha256": "s", "uri": "u"}
     body = b'{"stored":true,"artifact":{"name":"n","media_type":"t","size":1,"sha256":"s","uri":"u"}}'
     server, client = await serve(answers(*[response(body)] * 3))
@@ -57,7 +57,7 @@ async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
     assert caught.value.permanent
 
 
-async def test_an_encoded_answer_is_not_taken_for_a_value(serve):
+async def test_an_encoded_answer_is_an_error(serve):
     _, client = await serve(answers(response(b"\x1f\x8b\x08\x00", "Content-Encoding: gzip")))
     with pytest.raises(UnexpectedAnswerError):
         await client.healthz()
@@ -71,7 +71,7 @@ def frame(number, kind="CUSTOM"):
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-async def test_a_stream_is_read_as_it_comes_and_left_with_its_connection(serve):
+async def test_a_stream_is_read_as_it_comes_and_closed_with_its_connection(serve):
     seen = asyncio.Event()
 
     async def script(peer):
@@ -79,7 +79,7 @@ async def test_a_stream_is_read_as_it_comes_and_left_with_its_connection(serve):
         await peer.send(STREAM + frame(1))
         await seen.wait()
         await peer.send(frame(2))
-        await peer.left()
+        await peer.wait_until_closed()
 
     server, client = await serve(script)
     following = client.follow("r")
@@ -90,7 +90,7 @@ async def test_a_stream_is_read_as_it_comes_and_left_with_its_connection(serve):
     await server.peers[0].gone.wait()
 
 
-async def test_a_stream_that_breaks_goes_on_over_another_connection(serve):
+async def test_a_broken_stream_continues_over_another_connection(serve):
     async def script(peer):
         await peer.request()
         await peer.send(STREAM + frame(1) + frame(2)[:9])
@@ -102,14 +102,14 @@ async def test_a_stream_that_breaks_goes_on_over_another_connection(serve):
     await following.aclose()
 
 
-async def test_a_stream_that_is_refused_says_why(serve):
+async def test_a_refused_stream_is_an_error(serve):
     _, client = await serve(answers(response(b'{"detail":"No","code":"NOT_FOUND"}', status="404 Not Found")))
     with pytest.raises(RunsteadError, match="NOT_FOUND"):
         await anext(client.follow("r"))
 
 
-async def test_a_stream_is_read_no_further_ahead_than_there_is_room(serve):
-    """A follower that stands still holds back the server, and not the worker's memory."""
+async def test_a_stream_is_buffered_up_to_a_bound(serve):
+    """A follower that does not read slows the server down, and does not fill the client's memory."""
     sent = 0
 
     async def script(peer):
@@ -139,7 +139,7 @@ async def test_a_stream_is_read_no_further_ahead_than_there_is_room(serve):
     "test",
     [
         test_a_refusal_ends_an_upload_that_the_server_does_not_read,
-        test_a_stream_is_read_no_further_ahead_than_there_is_room,
+        test_a_stream_is_buffered_up_to_a_bound,
     ],
 )
 def test_the_same_on_uvloop(test):

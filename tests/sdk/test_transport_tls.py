@@ -1,4 +1,4 @@
-"""The async client over TLS, through proxies, and through a client that it was given."""
+"""The async client over TLS, through proxies, and with a client that the caller passes."""
 
 import asyncio
 import ssl
@@ -48,7 +48,7 @@ def certificates(tmp_path_factory):
     return context, folder / "cert.pem"
 
 
-async def test_tls_with_an_authority_of_ones_own(serve, certificates, monkeypatch):
+async def test_tls_with_a_private_authority(serve, certificates, monkeypatch):
     context, authority = certificates
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server, client = await serve(answers(OK, OK), tls=context, host="localhost")
@@ -75,13 +75,13 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(serve, certifica
 
 
 async def through(peer):
-    """A proxy: CONNECT, then bytes both ways; else it answers by itself."""
+    """A proxy: after CONNECT it forwards bytes in both directions, and answers other requests itself."""
     head = (await peer.reader.readuntil(b"\r\n\r\n")).decode()
     peer.requests.append(head)
     method, target, _ = head.split(" ", 2)
     if method != "CONNECT":
         await peer.send(response(b'{"status":"proxied"}'))
-        return await peer.left()
+        return await peer.wait_until_closed()
     reader, writer = await asyncio.open_connection(*target.split(":"))
     await peer.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
 
@@ -110,7 +110,7 @@ async def proxy(monkeypatch):
     await server.close()
 
 
-async def test_a_proxy_tunnels_to_a_server_that_speaks_tls(serve, proxy, certificates, monkeypatch):
+async def test_a_proxy_tunnels_to_a_server_with_tls(serve, proxy, certificates, monkeypatch):
     context, authority = certificates
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server, client = await serve(answers(OK), tls=context, host="localhost")
@@ -120,7 +120,7 @@ async def test_a_proxy_tunnels_to_a_server_that_speaks_tls(serve, proxy, certifi
     assert "Authorization" not in proxy.requests[0]
 
 
-async def test_a_proxy_is_asked_for_a_server_without_tls(serve, proxy):
+async def test_a_proxy_gets_requests_for_a_server_without_tls(serve, proxy):
     server, client = await serve(answers(OK))
     assert (await client.healthz()).status == "proxied"
     assert proxy.requests[0].startswith(f"GET http://127.0.0.1:{server.port}/healthz HTTP/1.1")
@@ -128,7 +128,7 @@ async def test_a_proxy_is_asked_for_a_server_without_tls(serve, proxy):
 
 
 @pytest.mark.parametrize("hosts", ["127.0.0.1", "*", "example.com,127.0.0.1"])
-async def test_a_server_that_no_proxy_is_for_is_reached_directly(serve, proxy, monkeypatch, hosts):
+async def test_a_server_in_no_proxy_is_called_directly(serve, proxy, monkeypatch, hosts):
     monkeypatch.setenv("NO_PROXY", hosts)
     _, client = await serve(answers(OK))
     assert isinstance(client._transport, pool.Pool)
@@ -136,7 +136,7 @@ async def test_a_server_that_no_proxy_is_for_is_reached_directly(serve, proxy, m
     assert proxy.peers == []
 
 
-async def test_a_client_of_the_callers_own_is_used_as_it_is():
+async def test_a_client_that_the_caller_passes_is_used():
     http = httpx2.AsyncClient(
         transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json={"status": "mine"}))
     )

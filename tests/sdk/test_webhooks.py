@@ -1,4 +1,4 @@
-"""Webhooks and triggers over the SDK: what is sent, what comes back, and which secrets show nowhere."""
+"""Webhooks and triggers in the SDK: requests, answers, and secrets that are in no repr or error."""
 
 import json
 
@@ -22,7 +22,7 @@ TRIGGER = {"id": "t", "project_id": "p", "name": "Push", "target": "task:build",
 
 
 @pytest.fixture
-def talk(kit):
+def scripted(kit):
     def make(*outcomes):
         script = kit.Script(*outcomes)
         options = {"project": "shop", "retries": Retries(times=1), "sleep": lambda _: None}
@@ -42,8 +42,8 @@ def sent(script):
     ]
 
 
-def test_a_webhook_is_made_and_its_secret_shows_in_no_repr(talk):
-    client, script = talk(httpx2.Response(201, json={"webhook": HOOK, "secret": "whsec_x"}))
+def test_a_webhook_is_created_and_its_secret_is_in_no_repr(scripted):
+    client, script = scripted(httpx2.Response(201, json={"webhook": HOOK, "secret": "whsec_x"}))
     made = client.create_webhook("https://a.example/in", ["run.completed"])
     assert sent(script) == [
         ("POST", "/projects/shop/webhooks", {"url": "https://a.example/in", "events": ["run.completed"]})
@@ -53,20 +53,20 @@ def test_a_webhook_is_made_and_its_secret_shows_in_no_repr(talk):
     assert "whsec_x" not in repr(made)
 
 
-def test_what_shows_a_secret_once_is_not_sent_twice(talk):
+def test_calls_that_show_a_secret_once_are_not_retried(scripted):
     for call in (
         lambda client: client.create_webhook("https://a.example"),
         lambda client: client.create_trigger("task:build"),
         lambda client: client.rotate_webhook("w"),
     ):
-        client, script = talk(httpx2.ReadError("reset"))
+        client, script = scripted(httpx2.ReadError("reset"))
         with pytest.raises(RunsteadError):
             call(client)
         assert len(script.requests) == 1
 
 
-def test_a_new_secret_that_was_given_is_sent_again(talk):
-    client, script = talk(
+def test_a_rotation_with_a_given_secret_is_retried(scripted):
+    client, script = scripted(
         httpx2.ReadError("reset"), httpx2.Response(200, json={"webhook": HOOK, "secret": "whsec_x"})
     )
     made = client.rotate_webhook("w", secret="whsec_x")
@@ -74,8 +74,8 @@ def test_a_new_secret_that_was_given_is_sent_again(talk):
     assert sent(script) == [("POST", "/projects/shop/webhooks/w/rotate", {"secret": "whsec_x"})] * 2
 
 
-def test_webhooks_are_read_changed_tried_and_deleted(talk):
-    client, script = talk(
+def test_webhooks_are_read_changed_tested_and_deleted(scripted):
+    client, script = scripted(
         httpx2.Response(200, json={"data": [HOOK]}),
         httpx2.Response(200, json=HOOK),
         httpx2.Response(200, json={"webhook": HOOK}),
@@ -104,8 +104,8 @@ def test_webhooks_are_read_changed_tried_and_deleted(talk):
     assert sent(script)[2][2] == {"enabled": True}
 
 
-def test_triggers_are_made_read_changed_and_deleted(talk):
-    client, script = talk(
+def test_triggers_are_created_read_changed_and_deleted(scripted):
+    client, script = scripted(
         httpx2.Response(201, json={"trigger": TRIGGER, "token": "vft_x"}),
         httpx2.Response(200, json={"data": [TRIGGER]}),
         httpx2.Response(200, json=TRIGGER),
@@ -130,18 +130,18 @@ def test_triggers_are_made_read_changed_and_deleted(talk):
     ]
 
 
-def test_a_trigger_is_fired_again_under_the_same_key_and_its_token_is_in_no_error(talk):
-    client, script = talk(httpx2.ReadError("reset"), httpx2.Response(202, json={"run_id": "r"}))
+def test_a_trigger_is_retried_with_the_same_key_and_its_token_is_in_no_error(scripted):
+    client, script = scripted(httpx2.ReadError("reset"), httpx2.Response(202, json={"run_id": "r"}))
     assert client.fire_trigger("vft_x", {"n": 1}).run_id == "r"
     assert sent(script) == [("POST", "/triggers/vft_x", {"n": 1})] * 2
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
-    client, _ = talk(httpx2.ReadError("reset"), httpx2.ReadError("reset"))
+    client, _ = scripted(httpx2.ReadError("reset"), httpx2.ReadError("reset"))
     with pytest.raises(RunsteadError) as caught:
         client.fire_trigger("vft_x")
     assert "vft_x" not in f"{caught.value!r} {caught.value}"
 
 
-async def test_the_awaited_client_does_the_same(kit):
+async def test_the_async_client_does_the_same(kit):
     script = kit.Script(httpx2.Response(200, json=HOOK))
     client = AsyncClient("http://server", "key", project="shop", transport=httpx2.MockTransport(script))
     assert (await client.get_webhook("w")).url == "https://a.example/in"

@@ -11,7 +11,7 @@ async def forever(run, ctx):
     await asyncio.Event().wait()
 
 
-async def test_a_run_is_claimed_told_of_and_completed_with_what_the_handler_returns(bench):
+async def test_a_run_is_claimed_and_completed_with_the_handlers_return_value(harness):
     async def handler(run, ctx):
         await ctx.emit({"type": "STEP_STARTED", "stepName": run.target})
         ctx.log("one")
@@ -21,7 +21,7 @@ async def test_a_run_is_claimed_told_of_and_completed_with_what_the_handler_retu
         ctx.exit_code = 0
         return {"ok": True}
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.events == [("a", [{"type": "STEP_STARTED", "stepName": "task:t"}])]
@@ -42,11 +42,11 @@ async def test_a_run_is_claimed_told_of_and_completed_with_what_the_handler_retu
     await b.stop()
 
 
-async def test_claims_use_the_worker_token_and_everything_about_a_run_the_original_key(bench):
+async def test_claims_use_the_worker_token_and_calls_of_a_run_the_original_key(harness):
     async def handler(run, ctx):
         await ctx.emit({"type": "CUSTOM"})
 
-    b = bench(handler, targets=["task:t"], concurrency=3)
+    b = harness(handler, targets=["task:t"], concurrency=3)
     b.server.add("a")
     await b.time.advance(0)
     (registered,) = b.sent("/workers")
@@ -67,11 +67,11 @@ async def test_claims_use_the_worker_token_and_everything_about_a_run_the_origin
     await b.stop()
 
 
-async def test_a_worker_that_knows_its_id_never_registers_and_uses_its_own_key(bench):
+async def test_a_worker_that_knows_its_id_never_registers_and_uses_its_own_key(harness):
     async def handler(run, ctx):
         return None
 
-    b = bench(handler, worker_id="w9")
+    b = harness(handler, worker_id="w9")
     b.server.add("a")
     await b.time.advance(0)
     assert b.sent("/workers") == []
@@ -80,11 +80,11 @@ async def test_a_worker_that_knows_its_id_never_registers_and_uses_its_own_key(b
     await b.stop()
 
 
-async def test_an_exception_fails_the_run_and_its_traceback_is_in_the_detail_only(bench):
+async def test_an_exception_fails_the_run_and_its_traceback_is_in_the_detail_only(harness):
     async def handler(run, ctx):
         raise KeyError("lost")
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     (_, body) = b.server.completions[0]
@@ -94,11 +94,11 @@ async def test_an_exception_fails_the_run_and_its_traceback_is_in_the_detail_onl
     await b.stop()
 
 
-async def test_a_declared_failure_says_what_the_handler_says(bench):
+async def test_run_failed_has_the_handlers_message_code_and_detail(harness):
     async def handler(run, ctx):
         raise RunFailed("no stock", "NO_STOCK", {"sku": 7})
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.completions[0][1] == {
@@ -111,24 +111,24 @@ async def test_a_declared_failure_says_what_the_handler_says(bench):
     await b.stop()
 
 
-async def test_a_result_that_is_no_json_fails_the_run(bench):
+async def test_a_result_that_is_no_json_fails_the_run(harness):
     async def handler(run, ctx):
         return object()
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "RESULT_NOT_JSON"
     await b.stop()
 
 
-async def test_a_completion_that_is_refused_fails_the_run_with_the_reason(bench, kit):
+async def test_a_completion_that_is_refused_fails_the_run_with_the_reason(harness, kit):
     async def handler(run, ctx):
         b.server.fail = lambda name: fails.pop() if name.endswith("/complete") and fails else None
         return "x"
 
     fails = [kit.problem(413, "BODY_TOO_LARGE")]
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "COMPLETION_REFUSED"
@@ -136,13 +136,13 @@ async def test_a_completion_that_is_refused_fails_the_run_with_the_reason(bench,
     await b.stop()
 
 
-async def test_no_more_runs_are_under_way_than_the_concurrency_allows(bench):
+async def test_no_more_runs_are_handled_than_the_concurrency_allows(harness):
     doors = {name: asyncio.Event() for name in "abc"}
 
     async def handler(run, ctx):
         await doors[run.run_id].wait()
 
-    b = bench(handler, concurrency=2)
+    b = harness(handler, concurrency=2)
     for name in "abc":
         b.server.add(name)
     await b.time.advance(0)
@@ -157,13 +157,13 @@ async def test_no_more_runs_are_under_way_than_the_concurrency_allows(bench):
     assert {run["status"] for run in b.server.runs.values()} == {"completed"}
 
 
-async def test_a_plain_function_runs_in_a_thread_with_a_context_that_blocks(bench):
+async def test_a_plain_function_runs_in_a_thread_with_a_context_that_blocks(harness):
     def handler(run, ctx):
         ctx.emit({"type": "CUSTOM", "thread": threading.current_thread().name})
         ctx.exit_code = 3
         return threading.current_thread().daemon
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.until(lambda: b.server.completions)
     assert b.server.events == [("a", [{"type": "CUSTOM", "thread": "runstead-a"}])]
@@ -171,11 +171,11 @@ async def test_a_plain_function_runs_in_a_thread_with_a_context_that_blocks(benc
     await b.stop()
 
 
-async def test_a_restarting_server_is_waited_for(bench, kit):
+async def test_a_worker_waits_for_a_restarting_server(harness, kit):
     async def handler(run, ctx):
         return None
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.fail = lambda _name: kit.problem(503, "SHUTTING_DOWN")
     b.server.add("a")
     await b.time.advance(60)
@@ -186,11 +186,11 @@ async def test_a_restarting_server_is_waited_for(bench, kit):
     await b.stop()
 
 
-async def test_a_worker_that_the_server_forgot_registers_again(bench, kit):
+async def test_a_worker_unknown_to_the_server_registers_again(harness, kit):
     async def handler(run, ctx):
         return None
 
-    b = bench(handler)
+    b = harness(handler)
     await b.time.advance(0)
     fails = [kit.problem(401, "UNAUTHENTICATED")]
     b.server.fail = lambda name: fails.pop() if fails and name.endswith("/claim") else None
@@ -203,21 +203,21 @@ async def test_a_worker_that_the_server_forgot_registers_again(bench, kit):
     await b.stop()
 
 
-async def test_a_worker_that_may_not_work_says_so(bench, kit):
-    b = bench(forever)
+async def test_a_worker_without_permission_raises(harness, kit):
+    b = harness(forever)
     b.server.fail = lambda _name: kit.problem(403, "FORBIDDEN")
     with pytest.raises(RunsteadError, match="FORBIDDEN"):
         await b.serving
 
 
-async def test_claims_that_come_back_empty_at_once_are_spaced_out(bench):
-    b = bench(forever, wait_seconds=0)
+async def test_claims_that_come_back_empty_at_once_are_spaced_out(harness):
+    b = harness(forever, wait_seconds=0)
     await b.time.advance(10)
     assert len(b.sent("/claim")) in {10, 11}
 
 
-async def test_a_busy_worker_still_tells_that_it_lives(bench):
-    b = bench(forever, concurrency=1, heartbeat_seconds=30)
+async def test_a_busy_worker_still_sends_heartbeats(harness):
+    b = harness(forever, concurrency=1, heartbeat_seconds=30)
     b.server.add("a")
     await b.time.advance(95)
     assert len(b.sent("/workers/w/heartbeat")) == 3
@@ -231,11 +231,11 @@ def test_numbers_out_of_bounds_are_refused_at_once(option):
         Worker(AsyncClient("http://server"), forever, **option)
 
 
-async def test_what_is_there_is_worked_off_and_no_more_is_waited_for(bench):
+async def test_run_until_idle_handles_the_queue_and_waits_for_no_more_runs(harness):
     async def handler(run, ctx):
         return run.run_id
 
-    b = bench(handler, concurrency=2)
+    b = harness(handler, concurrency=2)
     b.serving.cancel()
     await b.settle()
     for name in "abc":
@@ -247,21 +247,21 @@ async def test_what_is_there_is_worked_off_and_no_more_is_waited_for(bench):
     assert {body["wait_seconds"] for _, body in b.sent("/claim")[1:]} == {0}
 
 
-async def test_an_error_with_a_code_of_its_own_is_told_with_it(bench):
+async def test_an_exceptions_own_code_is_the_runs_error_code(harness):
     class OutOfStockError(Exception):
         code = "OUT_OF_STOCK"
 
     async def handler(run, ctx):
         raise OutOfStockError("none left")
 
-    b = bench(handler)
+    b = harness(handler)
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.completions[0][1]["terminal_error_code"] == "OUT_OF_STOCK"
     await b.stop()
 
 
-async def test_only_so_many_calls_are_under_way_and_a_claim_that_waits_keeps_none_back():
+async def test_calls_at_once_bounds_concurrent_calls_without_waiting_claims():
     under_way, most, door = 0, 0, asyncio.Event()
 
     async def answer(request):

@@ -11,13 +11,13 @@ async def forever(run, ctx):
     await asyncio.Event().wait()
 
 
-async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(bench):
+async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(harness):
     door = asyncio.Event()
 
     async def handler(run, ctx):
         await door.wait()
 
-    b = bench(handler, grace_seconds=30)
+    b = harness(handler, grace_seconds=30)
     b.server.add("a")
     await b.time.advance(0)
     b.worker.stop()
@@ -31,8 +31,8 @@ async def test_runs_get_the_grace_to_finish_and_nothing_is_claimed_meanwhile(ben
     assert b.server.releases == []
 
 
-async def test_what_is_not_finished_within_the_grace_is_released(bench):
-    b = bench(forever, grace_seconds=30)
+async def test_a_run_that_is_not_finished_within_the_grace_is_released(harness):
+    b = harness(forever, grace_seconds=30)
     b.server.add("a")
     await b.time.advance(0)
     b.worker.stop()
@@ -46,8 +46,8 @@ async def test_what_is_not_finished_within_the_grace_is_released(bench):
     assert b.server.completions == []
 
 
-async def test_a_second_stop_releases_at_once(bench):
-    b = bench(forever, grace_seconds=30)
+async def test_a_second_stop_releases_at_once(harness):
+    b = harness(forever, grace_seconds=30)
     b.server.add("a")
     await b.time.advance(0)
     b.worker.stop()
@@ -58,8 +58,8 @@ async def test_a_second_stop_releases_at_once(bench):
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_a_worker_whose_task_is_cancelled_releases_at_once(bench):
-    b = bench(forever)
+async def test_a_worker_whose_task_is_cancelled_releases_at_once(harness):
+    b = harness(forever)
     b.server.add("a")
     await b.time.advance(0)
     b.serving.cancel()
@@ -68,8 +68,8 @@ async def test_a_worker_whose_task_is_cancelled_releases_at_once(bench):
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(bench):
-    b = bench(forever)
+async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(harness):
+    b = harness(forever)
     await b.time.advance(0)
     b.worker.stop()
     b.server.add("a")
@@ -78,8 +78,8 @@ async def test_runs_that_a_claim_brings_while_the_worker_stops_are_released(benc
     assert [run_id for run_id, _ in b.server.releases] == ["a"]
 
 
-async def test_an_idle_worker_stops_within_a_second(bench):
-    b = bench(forever, wait_seconds=20)
+async def test_an_idle_worker_stops_within_a_second(harness):
+    b = harness(forever, wait_seconds=20)
     await b.time.advance(0)
     b.worker.stop()
     await b.time.advance(1)

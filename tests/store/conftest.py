@@ -101,7 +101,7 @@ async def live(driver):
         await driver.append(run_id, event())
         await driver.complete(run_id)
     await driver.delete("gone")
-    await driver.store.rollups.fold(2)
+    await driver.store.rollups.add_entries(2)
     await driver.create("cancelled")
     await driver.create("cancelled-child", parent="cancelled")
     await driver.cancel("cancelled")

@@ -45,7 +45,7 @@ async def activity(app, since, until, buckets=10, project=PROJECT, **filters):
 
 
 async def fold_all(store):
-    while await store.rollups.fold(3):
+    while await store.rollups.add_entries(3):
         pass
 
 

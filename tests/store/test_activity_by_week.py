@@ -88,7 +88,7 @@ async def test_a_store_without_weeks_keeps_what_is_not_added_up_yet(
     app, driver, clock, execute, migrate_again
 ):
     await over_weeks(driver, clock)
-    await driver.store.rollups.fold(7)
+    await driver.store.rollups.add_entries(7)
     chart = await activity(app, *YEARS, 60)
     await migrate_again()
     for _ in range(2):
@@ -127,7 +127,7 @@ async def test_a_chart_over_years_is_the_same_before_during_and_after_a_tick(app
     assert chart.width_ms % WEEK == 0
     assert sum(bucket.runs > 0 for bucket in chart.buckets) > 1
     assert chart.total.counts == {"completed": 15, "failed": 1, "pending": 1}
-    while await driver.store.rollups.fold(3):
+    while await driver.store.rollups.add_entries(3):
         assert await activity(app, *YEARS, 60) == chart
         await sound(driver.store)
 

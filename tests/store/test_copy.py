@@ -156,5 +156,5 @@ async def test_a_copy_that_differs_is_found_out(lived, target, bulks, engine, mo
         await kept(table, rows[1:] if table == "run_receipts" else rows, mark)
 
     monkeypatch.setattr(into, "write", lossy)
-    with pytest.raises(CopyError, match="run_receipts has 1 rows there and 0 here"):
+    with pytest.raises(CopyError, match="run_receipts has 1 rows in the source and 0 in the copy"):
         await copy(source, into, lambda *_: None)

@@ -53,13 +53,13 @@ async def test_no_table_holds_anything_of_a_deleted_run(desk_at, tmp_path, event
     )
     assert held["messages"] == held["worker_sessions"] == 1
     await driver.delete("a")
-    assert await driver.store.rollups.fold(10) == 2  # its end, and that it is gone
+    assert await driver.store.rollups.add_entries(10) == 2  # its end, and that it is gone
     left = rows_of(path, run.seq)
     assert {table for table, count in left.items() if count} == {"family_log"}
     await driver.complete("root")
     root = await driver.row("root")
     await driver.delete("root")
-    assert await driver.store.rollups.fold(10) == 2
+    assert await driver.store.rollups.add_entries(10) == 2
     assert not any(rows_of(path, run.seq).values())
     assert not any(rows_of(path, root.seq).values())
 

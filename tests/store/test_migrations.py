@@ -124,5 +124,5 @@ async def test_what_was_not_summed_up_before_entries_had_an_order_is_summed_up_a
         connection.commit()
     store = (await desk_at(path)).store
     assert await store.rollups.integrity() == []
-    assert [await store.rollups.fold(10) for _ in range(2)] == [2, 0]
+    assert [await store.rollups.add_entries(10) for _ in range(2)] == [2, 0]
     assert await store.rollups.integrity() == []

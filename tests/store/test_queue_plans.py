@@ -8,6 +8,7 @@ import pytest
 
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.sql.queue_partitions import partitions
+from runstead.engines.sql.steps import bind
 from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.sql import DIALECT, Q as SQLITE
@@ -74,11 +75,12 @@ def test_sqlite_reads_the_head_of_a_line_only(sqlite, what):
         assert steps_of(sqlite, HEADS[line.kind], arguments) < 100, plan
 
 
-def in_order(dialect, name, arguments):
-    """Named arguments of a shared statement in the order of its parameters."""
-    if not isinstance(arguments, dict):
-        return arguments
-    return [arguments[parameter] for parameter in dialect.named[name].parameters]
+def bound(own, dialect, name, arguments):
+    """(the text of an engine's own statement or of a shared one, its arguments in order)"""
+    if name in own:
+        return own[name], arguments
+    statement = dialect.named[name]
+    return statement.text, bind(statement, arguments)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ def in_order(dialect, name, arguments):
     ],
 )
 def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
-    assert steps_of(sqlite, SQLITE[name], in_order(DIALECT, name, arguments)) < 200
+    assert steps_of(sqlite, *bound(SQLITE, DIALECT, name, arguments)) < 200
 
 
 @pytest.fixture(scope="module", params=["never", "while the queue was empty", "now"])
@@ -216,7 +218,7 @@ def test_postgresql_never_filters_a_wider_line_for_a_target(postgres, what, own,
 def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):
     from runstead.engines.postgres.sql import DIALECT, Q
 
-    plan, pages = postgres(Q[name], in_order(DIALECT, name, arguments), mode)
+    plan, pages = postgres(*bound(Q, DIALECT, name, arguments), mode)
     assert "Seq Scan" not in plan, plan
     assert pages < 400, plan
 

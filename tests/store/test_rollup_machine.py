@@ -74,7 +74,7 @@ class Sums(RuleBasedStateMachine):
 
     @rule(limit=strategies.integers(1, 5))
     def fold(self, limit):
-        self._do(self.driver.store.rollups.fold(limit))
+        self._do(self.driver.store.rollups.add_entries(limit))
 
     @precondition(lambda self: all(there for *_, there in self.over.values()))
     @rule()
@@ -95,7 +95,7 @@ class Sums(RuleBasedStateMachine):
 
         Additions._count = broken
         try:
-            self._do(self.driver.store.rollups.fold(limit))
+            self._do(self.driver.store.rollups.add_entries(limit))
         except RuntimeError:
             pass
         finally:

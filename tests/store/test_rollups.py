@@ -54,7 +54,7 @@ async def test_a_report_is_the_same_before_during_and_after_a_tick(app, driver, 
     chart = await activity(app, NOON, NOON + DAY, 96)
     assert reports["model"] == ({"m-0": (4, 12), "m-1": (3, 9)}, (7, 21), 8)
     assert chart.total.counts == {"completed": 7, "pending": 1}
-    while await driver.store.rollups.fold(3):
+    while await driver.store.rollups.add_entries(3):
         assert {by: told(await report(app, by=by)) for by in WAYS} == reports
         assert await activity(app, NOON, NOON + DAY, 96) == chart
         await sound(driver.store)
@@ -63,7 +63,7 @@ async def test_a_report_is_the_same_before_during_and_after_a_tick(app, driver, 
 async def test_a_tick_takes_no_more_than_it_may(app, driver):
     for n in range(5):
         await complete(driver, f"run-{n}")
-    assert [await driver.store.rollups.fold(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await driver.store.rollups.add_entries(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 async def test_usage_outlives_its_run_and_a_chart_does_not(app, driver, clock):
@@ -87,7 +87,7 @@ async def test_a_run_whose_deletion_is_added_before_its_end_takes_nothing_else_a
         clock.advance_ms(took)
         await driver.complete(run_id, metadata=used(took))
     await driver.delete("gone")
-    while await driver.store.rollups.fold(1):
+    while await driver.store.rollups.add_entries(1):
         chart = await activity(app, NOON, NOON + DAY)
         assert (chart.total.counts, chart.total.p50_ms, chart.total.p95_ms) == ({"completed": 1}, 50, 50)
     await sound(driver.store)
@@ -201,12 +201,12 @@ async def test_filters_of_lists_hold_for_sums_too(app, driver, filters, counts):
 
 async def test_a_check_finds_a_sum_that_is_wrong(app, driver, monkeypatch):
     await complete(driver, "run")
-    await driver.store.rollups.fold(10)
+    await driver.store.rollups.add_entries(10)
     await sound(driver.store)
     plain = Additions._use
     monkeypatch.setattr(Additions, "_use", lambda *given: (plain(*given), plain(*given)))
     await complete(driver, "twice")
-    await driver.store.rollups.fold(10)
+    await driver.store.rollups.add_entries(10)
     found = [found async for found in check(driver.store)]
     assert {one.rule for one in found} == {"rollups"}
     assert any("usage by model" in one.sentence for one in found)
@@ -281,10 +281,10 @@ async def test_a_crash_in_a_tick_leaves_all_of_it_or_nothing(app, driver, monkey
 
     monkeypatch.setattr(Additions, "_count", broken)
     with pytest.raises(RuntimeError):
-        await driver.store.rollups.fold(10)
+        await driver.store.rollups.add_entries(10)
     assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
     monkeypatch.undo()
-    assert await driver.store.rollups.fold(10) == 4
+    assert await driver.store.rollups.add_entries(10) == 4
     assert told(await report(app)) == ({"m": (4, 40)}, (4, 40), 4)
     await sound(driver.store)
 
@@ -292,7 +292,7 @@ async def test_a_crash_in_a_tick_leaves_all_of_it_or_nothing(app, driver, monkey
 async def test_two_leaders_that_tick_at_once_add_each_end_once(app, driver):
     for n in range(20):
         await complete(driver, f"run-{n}")
-    while any(await asyncio.gather(*(driver.store.rollups.fold(3) for _ in range(4)))):
+    while any(await asyncio.gather(*(driver.store.rollups.add_entries(3) for _ in range(4)))):
         pass
     await fold_all(driver.store)
     assert told(await report(app)) == ({"m": (20, 200)}, (20, 200), 20)

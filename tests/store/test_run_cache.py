@@ -123,7 +123,7 @@ async def test_sums_and_the_index_of_runs_make_the_writer_forget_nothing(driver,
     for number in range(3):
         await driver.create(f"run-{number}")
     await driver.complete("run-0")
-    assert await driver.store.rollups.fold(10) == 1
+    assert await driver.store.rollups.add_entries(10) == 1
     assert await driver.store.run_index.advance()
     assert known("run-2")
 

@@ -109,7 +109,7 @@ async def test_tokens_of_programs_do_not_sign_in(app, principal):
     with pytest.raises(Error) as caught:
         await signed_in(app, principal)
     assert caught.value.code == "FORBIDDEN"
-    assert "Only an API key or a user signs in" in caught.value.message
+    assert "Only an API key or a user can sign in" in caught.value.message
     assert await app.store.browser_sessions.of(principal.identity) == []
 
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from runstead.engines.sql.sql_files import statements
+from runstead.engines.sql.dialect import Dialect, statements
+
+SHARED = Dialect("sqlite", {}, {}, {"shared": "SELECT 0"})
 
 
 @pytest.fixture
@@ -20,7 +22,7 @@ def test_a_statement_is_found_by_its_name_and_words_stand_in_it(package):
         "-- What is at the head is about the file.\n\n-- name: run\nSELECT {columns}\n"
     )
     (package / "events.sql").write_text("-- name: event\nSELECT 1\n\n-- name: events\nSELECT 2\n")
-    assert statements(package.name, {"columns": "a, b"}) == {
+    assert statements(package.name, {"columns": "a, b"}, SHARED) == {
         "run": "SELECT a, b",
         "event": "SELECT 1",
         "events": "SELECT 2",
@@ -31,4 +33,10 @@ def test_a_name_stands_once(package):
     (package / "runs.sql").write_text("-- name: run\nSELECT 1\n")
     (package / "events.sql").write_text("-- name: run\nSELECT 2\n")
     with pytest.raises(AssertionError, match="two statements have the name run"):
-        statements(package.name, {})
+        statements(package.name, {}, SHARED)
+
+
+def test_an_engine_has_no_statement_with_the_name_of_a_shared_one(package):
+    (package / "runs.sql").write_text("-- name: shared\nSELECT 1\n")
+    with pytest.raises(AssertionError, match="two statements have the name shared"):
+        statements(package.name, {}, SHARED)

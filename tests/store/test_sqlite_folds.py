@@ -49,11 +49,11 @@ async def test_a_run_that_ends_or_goes_during_a_fold_is_left_for_the_next(desks,
     driver, _ = desks
     app = await open_app(driver.store)
     await complete(driver, "before")
-    end = await held(driver.store.rollups.fold(10))
+    end = await held(driver.store.rollups.add_entries(10))
     await complete(driver, "meanwhile")
     await driver.delete("before")
     assert await end() == 1
-    assert await driver.store.rollups.fold(10) == 2
+    assert await driver.store.rollups.add_entries(10) == 2
     assert told(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
     await sound(driver.store)
 
@@ -63,8 +63,8 @@ async def test_a_fold_adds_nothing_where_another_came_between(desks, held):
     app = await open_app(ours.store)
     for n in range(3):
         await complete(ours, f"run-{n}")
-    end = await held(ours.store.rollups.fold(10))
-    assert await theirs.store.rollups.fold(2) == 2
+    end = await held(ours.store.rollups.add_entries(10))
+    assert await theirs.store.rollups.add_entries(2) == 2
     assert await end() == 0
     assert told(await report(app)) == ({"m": (3, 30)}, (3, 30), 3)
     await fold_all(ours.store)
@@ -75,10 +75,10 @@ async def test_a_fold_drops_no_entry_that_got_the_id_of_one_that_another_fold_dr
     ours, theirs = desks
     app = await open_app(ours.store)
     await complete(ours, "first")
-    end = await held(ours.store.rollups.fold(10))
-    assert await theirs.store.rollups.fold(10) == 1
+    end = await held(ours.store.rollups.add_entries(10))
+    assert await theirs.store.rollups.add_entries(10) == 1
     await complete(theirs, "second")
     assert await end() == 0
     assert told(await report(app)) == ({"m": (2, 20)}, (2, 20), 2)
-    assert await ours.store.rollups.fold(10) == 1
+    assert await ours.store.rollups.add_entries(10) == 1
     await sound(ours.store)

@@ -5,7 +5,6 @@ from contextlib import closing
 
 import pytest
 
-from runstead.core.runs.run import FIELDS
 from runstead.engines.sql.dialect import Update
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
@@ -88,7 +87,7 @@ SHARES = {
 def made():
     """What functions put together, in each of its shapes."""
     found = {f"head {line}": sql for line, sql in HEADS.items()}
-    found |= {"update_run": update_run((FIELDS.index("status"),)), "insert_events": insert_events(2)}
+    found |= {"update_run": update_run(("status",)), "insert_events": insert_events(2)}
     found |= {"insert_run": insert_run((0, 1, 2)), "put_terms": put_terms(2)}
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     found["index_terms"] = index_terms(2)

@@ -11,8 +11,9 @@ _PART = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \w* ?SET|DELETE FROM|WHERE|FOR
 
 
 def written(package):
-    """Name → statement: those in .sql files, and the texts of modules, in functions too."""
-    named = dict(importlib.import_module(f"{package}.sql").Q)
+    """Name → statement: those in .sql files, the shared ones too, and the texts of modules, in functions too."""
+    statements = importlib.import_module(f"{package}.sql")
+    named = statements.Q | {name: one.text for name, one in statements.DIALECT.named.items()}
     for short, module in _modules(package):
         found = {f"{short}.{name}": value for name, value in vars(module).items() if isinstance(value, str)}
         for function, node in _texts(module):

@@ -38,7 +38,7 @@ def chromium():
 
 
 def pytest_generate_tests(metafunc):
-    """Run on SQLite, and with the mark `long` also on PostgreSQL: tests/store proves that the engines behave the same.
+    """Run on SQLite, and with the mark `long` on PostgreSQL: tests/store proves that the engines are equal.
 
     A file in which the engine can matter has the mark `postgres`, and runs on both.
     """

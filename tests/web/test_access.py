@@ -26,7 +26,7 @@ def secret_in(answer):
 
 
 def keys(api, name="made"):
-    """Those of this name that are good."""
+    """The keys of this name that are not revoked."""
     found = api.get("/projects/default/api-keys")["data"]
     return [one for one in found if one["name"] == name and one["revoked_at"] is None]
 
@@ -60,7 +60,7 @@ def test_a_form_that_is_sent_again_makes_no_other_key(browser, api):
     assert secret not in again.text
     assert browser.flash_after(again).startswith("The key was created when the form was first sent.")
     assert len(keys(api)) == 1
-    # What is filled in otherwise is another key.
+    # Different fields create another key.
     assert secret_in(browser.http.post(to, data=filled | {"scopes": "workers"}))
     assert len(keys(api)) == 2
 
@@ -193,7 +193,7 @@ def test_going_back_shows_no_secret(open_tab):
     page.get_by_role("button", name="Create the key").click()
     page.get_by_role("link", name="I have stored it").click()
     expect(page.get_by_role("heading", name="Members")).to_be_visible()
-    with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not keep it
+    with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not cache the page
         page.go_back()
 
 

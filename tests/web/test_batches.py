@@ -1,4 +1,4 @@
-"""The pages of batches: the list, one as it goes on, and calling it off."""
+"""The pages of batches: the list, live progress, cancel and retry."""
 
 import re
 
@@ -23,13 +23,13 @@ def worker(api):
 
 
 def made(api, count, target="task:count", **members):
-    """A batch of so many runs."""
+    """Create a batch of `count` runs."""
     runs = [{"kind": "task", "request": {"target": target}} for _ in range(count)]
     return api.post("/projects/default/batches", {"runs": runs, **members})["batch"]
 
 
 def work(api, worker, count, status="completed", target="task:count"):
-    """End so many runs."""
+    """Claim and complete `count` runs."""
     for _ in range(count):
         run = api.claim(worker, target)
         api.complete(run["run_id"], status)
@@ -40,7 +40,7 @@ def place(batch):
 
 
 def bar(page):
-    """The parts of the first bar: state → width in percent."""
+    """The segments of the first bar: state → width in percent."""
     svg = page.text.partition('<svg class="bar"')[2].partition("</svg>")[0]
     return {
         state: float(width) for state, width in re.findall(r'bar-(\w+)" x="[\d.]+" width="([\d.]+)"', svg)

@@ -1,4 +1,4 @@
-"""Deliveries that arrive, as the page of their webhook tells of them."""
+"""The page of a webhook shows deliveries to a real receiver."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ PAGE = "/ui/projects/default/webhooks"
 
 @pytest.fixture
 def server(tmp_path):
-    """One that may call this machine."""
+    """A server that may call private addresses."""
     started = Server(tmp_path, tmp_path / "runstead.db", RUNSTEAD_ALLOW_PRIVATE_EGRESS="true").start()
     yield started
     started.kill()
@@ -25,7 +25,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def receiver():
-    """Where webhooks go: `status` is what it answers, `got` the bodies that came."""
+    """A receiver of webhooks: it responds with `status` and collects the bodies in `received`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -35,7 +35,7 @@ def receiver():
             self.end_headers()
 
         def log_message(self, *_):
-            """Says nothing."""
+            """Do not log."""
 
     kept = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     kept.received, kept.status = [], 200

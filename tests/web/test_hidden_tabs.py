@@ -1,4 +1,4 @@
-"""A page that nobody looks at leaves its connection to those that somebody does look at."""
+"""A hidden page closes its stream, so that visible pages can use the connection."""
 
 import re
 

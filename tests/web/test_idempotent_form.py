@@ -1,4 +1,4 @@
-"""Secrets that are shown once: the answer to the form holds them, and nothing else ever does."""
+"""Secrets that are shown once: only the response to the form contains them."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from .plain_browser import PlainBrowser
 pytestmark = pytest.mark.postgres
 
 PLACE = "/ui/projects/default"
-#: What is made: the page of its form, where that goes, what is filled in, and the pages that tell of it afterwards.
+#: What a form creates: its page, its action, its fields, and pages that show the result.
 FORMS = {
     "key": (f"{PLACE}/access", "/keys", {"name": "made", "scopes": "runs:read"}, [f"{PLACE}/access"]),
     "webhook": (

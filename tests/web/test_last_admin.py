@@ -1,4 +1,4 @@
-"""Users, who sign in with tokens: projects of their own, and the last admin of one."""
+"""Users with tokens: their projects, and the last admin of a project."""
 
 import time
 
@@ -16,7 +16,7 @@ SIGNING = ed25519.Ed25519PrivateKey.generate()
 
 @pytest.fixture
 def tokens(tmp_path):
-    """A server that knows users by their tokens."""
+    """A server that accepts tokens of users."""
     public = SIGNING.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     started = Server(tmp_path, tmp_path / "runstead.db", RUNSTEAD_JWT_PUBLIC_KEY=public).start()
     yield started
@@ -34,12 +34,12 @@ def test_a_user_creates_a_project_and_remains_its_last_admin(tokens):
         flash = ada.flash_after(ada.send("/ui/new-project", "/new-project", {"slug": "adas"}))
         assert flash == "The project adas was created. You are its admin."
         assert "The last admin: add another one first" in ada.page(page)
-        # The page offers no such form, so it is made by hand.
+        # The page has no such form, so the test posts it directly.
         _, ready = ada.form(page, "/members")
         for path, filled in (("members", {"role": "viewer"}), ("members/remove", {})):
             answer = ada.http.post(f"/ui/projects/adas/{path}", data=ready | {"user_id": "ada"} | filled)
             assert answer.status_code == 409
-            assert "last admin: name another one first" in refusal(answer)
+            assert "last admin: add another admin first" in refusal(answer)
         ada.flash_after(ada.send(page, "/members", {"user_id": "bob", "role": "admin"}))
         left = ada.send(page, "/members/remove", user_id="ada")
         assert left.headers["location"] == "/ui"

@@ -1,4 +1,4 @@
-"""What stands around every page: the bar above, its menus, the colours."""
+"""The layout of every page: header, menus and colours."""
 
 import pytest
 from playwright.sync_api import expect
@@ -33,7 +33,7 @@ def test_chosen_colours_apply_before_the_first_paint(open_tab, chosen, ground):
     tab.page.get_by_label("Colours").select_option(chosen)
     colour = "getComputedStyle(document.body).backgroundColor"
     assert tab.page.evaluate(colour) == ground
-    # In the head, before anything is drawn: no script that comes later sets them.
+    # theme.js in the head sets them, not a later script.
     tab.page.route("**/page.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     tab.open("/ui/sessions")
     assert tab.page.evaluate(colour) == ground

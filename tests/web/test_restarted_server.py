@@ -1,4 +1,4 @@
-"""A page outlives the server that it follows: it goes on where it stood, told nothing twice and missing nothing."""
+"""Live pages reconnect to a restarted server and continue without gaps or repetitions."""
 
 import pytest
 from playwright.sync_api import expect
@@ -12,13 +12,13 @@ from .run_pages import TaskRun, text_delta, text_start
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("restarted")
     started = Server(folder, folder / "runstead.db").start()
-    started.port = int(started.url.rpartition(":")[2])  # where it is found again
+    started.port = int(started.url.rpartition(":")[2])  # the same port after the restart
     yield started
     started.kill()
 
 
-def forgive(tab):
-    """What the browser and htmx say while nobody listens there is no fault of the page."""
+def ignore_connection_errors(tab):
+    """Remove the errors that the browser and htmx log while the server is down."""
     gone = (
         "ERR_CONNECTION_REFUSED",
         "ERR_INCOMPLETE_CHUNKED_ENCODING",
@@ -45,7 +45,7 @@ def test_a_run_is_followed_through_a_kill_of_the_server(open_tab, api, server):
     expect(page.locator("#run-head")).to_contain_text("completed", timeout=20_000)
     assert page.evaluate("window.same")
     assert talk.inner_text().count("one two three") == 1
-    forgive(tab)
+    ignore_connection_errors(tab)
 
 
 def test_the_list_reconnects_after_a_restart(open_tab, api, server):
@@ -57,5 +57,5 @@ def test_the_list_reconnects_after_a_restart(open_tab, api, server):
     with server.api() as again:
         second = TaskRun(again)
         expect(rows).to_contain_text(second.id, timeout=20_000)
-    expect(rows.locator("tr")).to_have_count(3)  # that of the test before, too
-    forgive(tab)
+    expect(rows.locator("tr")).to_have_count(3)  # including the run of the previous test
+    ignore_connection_errors(tab)

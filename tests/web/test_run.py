@@ -1,4 +1,4 @@
-"""The page of a run, as it is read without JavaScript."""
+"""The page of a run, without JavaScript."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A run's page for who sees little, has no mouse, or a small screen."""
+"""A run's page with axe, with the keyboard only, and on small screens."""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +13,7 @@ VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """SQLite alone: a page is the same on either engine."""
+    """SQLite only: pages are the same on either engine."""
     folder = tmp_path_factory.mktemp("web")
     started = Server(folder, folder / "runstead.db").start()
     yield started

@@ -1,4 +1,4 @@
-"""What is done with a run from its page: forms that work without JavaScript."""
+"""Actions on a run's page: forms that work without JavaScript."""
 
 import httpx2
 import pytest
@@ -15,7 +15,7 @@ def web_client(server):
 
 
 def last_resume(api, run):
-    """What the log has of the last answer."""
+    """The value of the last `run.resumed` event."""
     return [
         event["payload"] for event in api.events(run.id) if event["payload"].get("name") == "run.resumed"
     ][-1]["value"]
@@ -138,7 +138,7 @@ def test_an_invalid_json_answer_is_refused_and_kept_in_its_form(web_client, api)
 @pytest.mark.parametrize(
     ("change", "fields", "status", "why"),
     [
-        ("retry", {}, 409, "Only a run that has ended can be tried again"),
+        ("retry", {}, 409, "Only a run that has ended can be retried"),
         ("delete", {}, 409, "Only a run that has ended can be deleted"),
         ("unpause", {}, 409, "does not wait"),
         ("approve", {"decision": "approve"}, 409, "does not wait"),
@@ -187,5 +187,5 @@ def test_runs_of_other_projects_cannot_be_changed(server, api, web_client):
     web_client.get(RUNS)
     inside.post(f"/ui/projects/elsewhere-{server.url[-5:]}/runs/x/cancel", 404)
     inside.close()
-    with httpx2.Client(base_url=server.url) as nobody:
-        assert nobody.post(f"{RUNS}/x/cancel").status_code in (303, 401)
+    with httpx2.Client(base_url=server.url) as anonymous:
+        assert anonymous.post(f"{RUNS}/x/cancel").status_code in (303, 401)

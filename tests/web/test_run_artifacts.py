@@ -1,4 +1,4 @@
-"""Artifacts on a run's page: pictures are shown, everything else is a file, and nothing of it is ever a page of ours."""
+"""Artifacts on a run's page: images are shown inline, all others are downloads, never pages of this origin."""
 
 import base64
 

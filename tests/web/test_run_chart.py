@@ -1,4 +1,4 @@
-"""The chart above the list of runs: its numbers, its sentence, its table, and drawing over a part of it."""
+"""The chart above the list of runs: numbers, summary, table, and choosing a time range by dragging."""
 
 import re
 from urllib.parse import parse_qs, urlsplit
@@ -18,7 +18,7 @@ CHART = "/ui/projects/default/list/chart"
 
 @pytest.fixture(scope="module")
 def ended(server):
-    """Runs in each of three states, all made just now."""
+    """New runs in three states."""
     with server.api() as api:
         made = [create(api, "task:charted") for _ in range(6)]
         for run_id, status in zip(made, ["completed"] * 3 + ["failed"], strict=False):
@@ -131,7 +131,7 @@ def test_dragging_over_the_chart_sets_the_times_of_the_list(open_tab, ended):
     assert query["target"] == ["task:charted"]
     assert query["since"][0] < query["until"][0]
     expect(tab.page.get_by_label("From (UTC)")).to_have_value(re.compile(query["since"][0][:16]))
-    expect(tab.page.locator("#rows tr")).to_have_count(0)  # all of them are newer
+    expect(tab.page.locator("#rows tr")).to_have_count(0)  # all runs are newer
     tab.page.get_by_role("link", name="Last 1 h").click()
     expect(tab.page.locator("#rows tr")).to_have_count(6)
 

@@ -1,4 +1,4 @@
-"""What a run tells may be made to harm whoever looks at it: it is shown as text, and breaks nothing."""
+"""Hostile text in a run is shown as text and breaks nothing."""
 
 import pytest
 from playwright.sync_api import expect
@@ -20,14 +20,14 @@ VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
 
 @pytest.fixture(scope="module")
 def hostile(server):
-    """A run that holds the worst in every place, and has failed."""
+    """A failed run with hostile text in every field."""
     with server.api() as api:
         run = TaskRun(api, title=NAME[:250], input={EVIL: LONG}, config={"a": EVIL})
         append_hostile_events(run)
         TaskRun(api, parent=run, title=NAME[:250], claimed=False)
         run.append(
             text_start("w"), *(text_delta("x" * 100_000, "w") for _ in range(10))
-        )  # a megabyte without a blank
+        )  # a megabyte without a space
         run.log("y" * 1_000 + LONG + "\n")
         run.complete(
             "failed",
@@ -58,7 +58,7 @@ def append_hostile_events(run):
 
 
 def unharmed(tab):
-    """The page is ours still: nothing of it was run, nothing reaches over its edge."""
+    """Check that no script ran and that the page does not overflow. Return its text."""
     assert tab.page.evaluate("window.gone") is None
     assert tab.page.locator("img[src=x], main script").count() == 0
     for one in (360, 1280):

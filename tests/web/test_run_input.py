@@ -1,4 +1,4 @@
-"""Filling in what a run asks for: a real form of its typed fields."""
+"""The form of an input request, with its typed fields."""
 
 import re
 
@@ -51,7 +51,7 @@ def asking(api):
 
 
 def controls(page):
-    """The controls of the form, by the name of their field."""
+    """The controls of the form, by field name."""
     found = re.findall(r"<(input|textarea|select)\b([^>]*)>", page.text)
     return {
         name[1].removeprefix("value."): attributes

@@ -1,4 +1,4 @@
-"""A run's page while the run goes on: all of it changes without a reload, and nothing that a reader does is lost."""
+"""Live updates of a run's page, which keep what the user does on it."""
 
 import html
 import re
@@ -23,7 +23,7 @@ def live_path(page):
 
 
 def messages(web_client, path, last=None):
-    """The messages of a stream as they come: (id, event, data)."""
+    """Yields the messages of a stream: (id, event, data)."""
     headers = {"Accept": "text/event-stream"} | ({} if last is None else {"Last-Event-ID": str(last)})
     with web_client.http.stream("GET", path, headers=headers) as answer:
         assert answer.status_code == 200
@@ -142,7 +142,7 @@ def test_a_stream_continues_after_the_last_event(web_client, api):
     run.append(text_start(), text_delta("One "))
     path = live_path(web_client.get(f"{run.page}?view=conversation"))
     stream = messages(web_client, path)
-    next(stream)  # how it stands
+    next(stream)  # the current state
     run.append(text_delta("two "))
     number, event, data = next(stream)
     assert (number, event) == (3, "parts")
@@ -153,7 +153,7 @@ def test_a_stream_continues_after_the_last_event(web_client, api):
     whole = "".join(data for _, _, data in [next(messages(web_client, path, last=number))])
     assert "three" in whole
     assert "two" not in whole
-    assert 'data-offset="8"' in whole  # where the words go on
+    assert 'data-offset="8"' in whole  # where the text continues
 
 
 def test_a_stream_ends_with_the_run(web_client, api):

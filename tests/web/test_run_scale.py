@@ -1,4 +1,4 @@
-"""A run with a hundred thousand events: its page opens soon, and stays small."""
+"""A run with a hundred thousand events: its page opens fast and stays small."""
 
 import asyncio
 import statistics
@@ -23,7 +23,7 @@ VIEWS = ("overview", "timeline", "conversation", "log", "events", "tree")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """SQLite alone: what is measured is how much a page reads, and that is the same on PostgreSQL."""
+    """SQLite only: a page reads the same amount on PostgreSQL."""
     folder = tmp_path_factory.mktemp("web")
     started = Server(folder, folder / "runstead.db").start()
     yield started
@@ -31,7 +31,7 @@ def server(tmp_path_factory):
 
 
 def event_members(number):
-    """Mostly words, some log lines and steps at the beginning: what a part looks for may be a long way back."""
+    """Steps and log lines first, then only text: some views need events from far back."""
     if number < 2_000:
         kind = ("STEP_STARTED", "STEP_FINISHED")[number % 2]
         return {"type": kind, "stepName": f"step {number // 2}", "stepId": str(number // 2 + 1)}
@@ -46,7 +46,7 @@ def new(number):
 
 
 async def fill(path, key):
-    """As appends do it, only more at a time."""
+    """Append events with the rule of the API, in larger portions."""
     store = SqliteStore(path)
     await store.open()
     try:
@@ -71,7 +71,7 @@ async def fill(path, key):
 
 @pytest.fixture(scope="module")
 def large(server):
-    """The run, while it goes on."""
+    """The run, not ended."""
     with server.api() as api:
         run = TaskRun(api)
         asyncio.run(fill(server.database, RunKey(api.project_id(), run.id)))
@@ -88,7 +88,7 @@ def test_a_run_of_a_hundred_thousand_events_opens_fast_and_stays_small(server, l
         times.append(time.perf_counter() - began)
     web_client.close()
     assert len(page.content) < 600_000
-    # It takes a tenth of a second; the machine of a test may have others to care for.
+    # It takes a tenth of a second; the bound allows for a busy machine.
     assert statistics.median(times) < 0.5, times
 
 

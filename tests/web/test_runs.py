@@ -1,4 +1,4 @@
-"""The list of runs, as it is read without JavaScript."""
+"""The list of runs, without JavaScript."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def browser(server):
 
 @pytest.fixture
 def make(api):
-    """make(target, status=None, **members): the id of a run that has come so far."""
+    """make(target, status=None, **members): creates a run in this status and returns its id."""
 
     def make(target="task:list", status=None, **members):
         run_id = create(api, target, **members)
@@ -36,7 +36,7 @@ def test_an_empty_project_shows_how_to_create_the_first_run(browser, api, server
     page = browser.get(LIST + "?target=task:none")
     assert "No matching runs" in page.text
     page = browser.get(LIST)
-    if rows_in(page):  # another test was first
+    if rows_in(page):  # created by another test
         pytest.skip("there are runs already")
     assert server.url in page.text
     body = json.loads(unescape(re.search(r"-d '(.*?)'<", page.text, re.DOTALL)[1]))
@@ -105,7 +105,7 @@ def test_unknown_filter_values_are_ignored(browser, make):
 
 
 def test_the_longest_can_stand_first(browser, make):
-    make("task:long")  # one that has no duration is not there
+    make("task:long")  # a run without a duration is not listed
     ended = {make("task:long", "completed") for _ in range(3)}
     page = browser.get(LIST + "?target=task:long&sort=duration")
     assert set(run_ids_in(page)) == ended

@@ -1,4 +1,4 @@
-"""The list of runs in a browser: rows that come and change by themselves, keys, and what is done to checked rows."""
+"""The list of runs in a browser: live rows, keyboard navigation, and actions on checked rows."""
 
 import re
 
@@ -17,7 +17,7 @@ def make(api):
 
 @pytest.fixture
 def follow(open_tab):
-    """follow(query): a tab at the list that hears of what happens."""
+    """follow(query): opens a tab at the live list."""
 
     def follow(query="", **context):
         tab = open_tab(LIST + query, **context)
@@ -187,7 +187,7 @@ def test_only_rows_that_changed_are_sent(server, api, make):
         address = page.partition('data-live="')[2].partition('"')[0].replace("&amp;", "&")
         with client.stream("GET", address) as stream:
             messages = frames(stream.iter_lines())
-            api.complete(made[2])  # what was there when the page was made is not sent again
+            api.complete(made[2])  # rows that the page already shows are not sent again
             name, html = next(messages)
             assert name in ("rows", "all")
             if name == "rows":

@@ -1,4 +1,4 @@
-"""Two readers at two replicas over one database."""
+"""Two browsers at two replicas with one database."""
 
 import pytest
 from playwright.sync_api import expect

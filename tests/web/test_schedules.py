@@ -1,4 +1,4 @@
-"""The pages of schedules: what they tell, and what can be done on them."""
+"""The pages of schedules: list, page, form and actions."""
 
 import re
 
@@ -45,7 +45,7 @@ def read(api, schedule):
 
 
 def row(page, schedule):
-    """The row of a list, as text."""
+    """The text of the schedule's row in the list."""
     found = next(part for part in page.text.split("<tr>") if f"/schedules/{schedule['id']}" in part)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found))
 
@@ -175,7 +175,7 @@ def test_an_edit_changes_what_was_changed(web_client, api):
 
 
 def test_an_ambiguous_local_time_keeps_its_instant(web_client, api):
-    second = "2099-10-25T01:30:00.000Z"  # 02:30 in Berlin for the second time
+    second = "2099-10-25T01:30:00.000Z"  # the second 02:30 in Berlin that night
     schedule = made(api, run_at=second, timezone="Europe/Berlin")
     form = FORM | {"when": "once", "run_at": "2099-10-25T02:30:00", "name": "renamed"}
     web_client.post(f"{PLACE}/{schedule['id']}/edit", **form)

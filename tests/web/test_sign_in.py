@@ -1,4 +1,4 @@
-"""Signing in and out, and what a session is good for."""
+"""Sign-in, sign-out and sessions."""
 
 import httpx2
 import pytest
@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 @pytest.fixture
 def visitor(server):
-    """A browser without JavaScript, and with no session."""
+    """A browser without JavaScript and without a session."""
     with httpx2.Client(base_url=server.url, headers={"Accept": "text/html"}) as client:
         yield client
 
@@ -82,7 +82,7 @@ def test_signing_in_never_redirects_to_another_site(visitor, server, elsewhere):
 def test_a_link_from_another_site_keeps_its_session(visitor, server):
     signed_in(visitor, server.key)
     cookies = dict(visitor.cookies)
-    visitor.cookies.clear()  # what a browser does with a strict cookie on the way from elsewhere
+    visitor.cookies.clear()  # a browser withholds a strict cookie for a link from another site
     answer = visitor.get("/ui/system", headers={"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"})
     assert 'http-equiv="refresh"' in answer.text
     visitor.cookies.update(cookies)
@@ -113,7 +113,7 @@ def test_a_session_can_be_ended_from_another_browser(visitor, server):
         signed_in(other, server.key)
         page = other.get("/ui/sessions")
         ends = [part.partition('"')[0] for part in page.text.split('action="/ui/sessions/')[1:]]
-        for end in ends:  # the newest is the other's own
+        for end in ends:  # the newest belongs to `other`
             if "revoke-all" not in end and end != ends[0]:
                 assert other.post(f"/ui/sessions/{end}", data={"csrf": csrf_in(page)}).status_code == 303
         assert other.get("/ui/sessions").status_code == 200

@@ -1,4 +1,4 @@
-"""The files that come with the pages: vendored ones are those of their packages."""
+"""Static files: caching, and vendored files that equal those of their packages."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""The page of the system."""
+"""The system page."""
 
 import re
 

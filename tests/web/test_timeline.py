@@ -1,4 +1,4 @@
-"""The timeline of a run: what its events, attempts and children come to, and where its bars are drawn."""
+"""The timeline of a run: its bars from events, attempts and children, and their layout."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def bars(*events, of=None, attempts=(), children=(), limit=500):
 
 
 def described(found):
-    """name, kind, depth, and when it began and ended in seconds after noon."""
+    """Name, kind, depth, start and end in seconds after noon, and state."""
     return [
         (bar.name, bar.kind, bar.depth, seconds(bar.start), bar.end and seconds(bar.end), bar.state)
         for bar in found

@@ -1,4 +1,4 @@
-"""The conversation, the log and the family of a run, as they grow."""
+"""The transcript, the log and the family of a growing run."""
 
 from runstead.web.framework.growing_text import GrowingText
 from runstead.web.runs import log_lines

@@ -1,4 +1,4 @@
-"""Triggers, on the page of the webhooks."""
+"""Triggers on the page of webhooks."""
 
 import httpx2
 import pytest
@@ -57,7 +57,7 @@ def test_a_trigger_is_created_called_rotated_and_deleted(browser, api, server):
         ({"conversation_id": "x"}, "The conversation id is not valid"),
         (
             {"conversation_id": "11111111-1111-4111-8111-111111111111"},
-            "Only an agent speaks in a conversation",
+            "Only an agent has a conversation",
         ),
         ({"config": "[1]"}, "The configuration is not a JSON object"),
         ({"config": "{"}, "The configuration is not a JSON object"),

@@ -1,4 +1,4 @@
-"""The pages of usage and prices: what they tell, what admins change, and what can be taken away as a table."""
+"""The pages of usage and prices, and the CSV export."""
 
 import csv
 import io
@@ -32,7 +32,7 @@ def web_client(server):
 
 @pytest.fixture(scope="module")
 def used(server):
-    """What the runs of these tests reported: two models, three targets, one of them a schedule's, one family."""
+    """Runs that report usage: two models, three targets (one of a schedule), one family."""
     with server.api() as api:
         project = api.project_id()
         top = report(
@@ -46,11 +46,11 @@ def used(server):
         return {"top": top, "schedule": schedule}
 
 
-def report(api, run, provider, model, given, out, *, cached=0, reasoning=0):
-    """End a run that reports this."""
-    text = {"provider": provider, "model": model, "inputTokens": given, "outputTokens": out,
-            "cachedInputTokens": cached, "reasoningTokens": reasoning}  # fmt: skip
-    return api.complete(run["run_id"], metadata=text)["run"]
+def report(api, run, provider, model, input_tokens, output_tokens, *, cached=0, reasoning=0):
+    """Complete a run that reports this usage."""
+    metadata = {"provider": provider, "model": model, "inputTokens": input_tokens, "outputTokens": output_tokens,
+                "cachedInputTokens": cached, "reasoningTokens": reasoning}  # fmt: skip
+    return api.complete(run["run_id"], metadata=metadata)["run"]
 
 
 def row(page, text):
@@ -118,7 +118,7 @@ def test_prices_are_set_and_costs_follow(web_client, used):
     assert "The price was stored." in text
     assert "acme big 2.50 0.25 10.00 —" in text
     cost = row(web_client.get(PLACE, by="model"), ">big")[-1]
-    assert cost == "3.60"  # 1.50 for input, 0.10 for what was cached, 2.00 for output
+    assert cost == "3.60"  # 1.50 for input, 0.10 for cached input, 2.00 for output
     assert "2 of 3 runs have no price" in page_text(web_client.get(PLACE))
     assert "Cost by day" in web_client.get(PLACE).text
     change = web_client.get(f"{PLACE}/prices", provider="acme", model="big")

@@ -1,4 +1,4 @@
-"""A report that does not hold everything says so, on its page and in the name of its table."""
+"""An incomplete report is marked on its page and in the name of its CSV file."""
 
 import msgspec
 import pytest

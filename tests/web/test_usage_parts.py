@@ -1,4 +1,4 @@
-"""What the page of usage is made of: times, amounts, bars and cells. Pure."""
+"""The parts of the usage page: periods, amounts, charts and CSV cells. Pure."""
 
 import csv
 import io

@@ -28,7 +28,7 @@ def register_service(api, key, **fields):
 
 
 def row_of(page, name):
-    """The row of the table that tells of this one."""
+    """The row of the table that contains this name."""
     return next(row for row in page.split("<tr") if name in row)
 
 

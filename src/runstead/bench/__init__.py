@@ -1,4 +1,4 @@
-"""The load generator and the exactly-once prover. They speak HTTP only and import nothing else of Runstead."""
+"""The load generator and the exactly-once test. They use the HTTP API only and import nothing else of Runstead."""
 
 from runstead.bench.bench import BenchOptions, MeasureUpdates, run_bench
 from runstead.bench.deployment import BenchError

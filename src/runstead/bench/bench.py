@@ -1,4 +1,4 @@
-"""`runstead bench`: lifecycles per second, with two floors from the same run."""
+"""`runstead bench`: lifecycles per second, and two baselines that are measured in the same run."""
 
 import tempfile
 from collections.abc import Callable
@@ -15,18 +15,20 @@ from runstead.bench.load import Measured, Phase, default_processes, measure
 from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
 from runstead.bench.tally import HEALTHZ, REQUESTS
 
-# (database URL, concurrency, seconds) → committed single-row updates per second. Called with no event loop running.
+# (database URL, concurrency, seconds) → committed single-row updates per second. Call it without a running event loop.
 MeasureUpdates = Callable[[str, int, float], float]
 
 HEALTHZ_WARM_UP_S = 0.2
 
 
 class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`urls` are replicas of one deployment: callers are spread over them. `processes` null: chosen from the concurrency.
+    """Options of `run_bench`.
 
-    `floor_database`: the URL of the database that measures the engine's floor, for a moment in a table of its own; without
-    one a temporary SQLite file in `floor_directory`, which should be on the file system of the server's database, since
-    the floor is mostly its fsync.
+    `urls` are replicas of one deployment; callers are spread over them. `processes` None: derived from the concurrency.
+
+    `floor_database` is the URL of the database in which the engine's baseline is measured, in a temporary table of its
+    own. Without it a temporary SQLite file in `floor_directory` is used. That directory should be on the file system of
+    the server's database, because the baseline mostly measures its fsync.
     """
 
     urls: tuple[str, ...]
@@ -42,9 +44,9 @@ class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = None) -> BenchReport:
-    """Measure; blocks for about seconds + warm_up_seconds + 2 * floor_seconds. Call it with no event loop running.
+    """Measure, for about seconds + warm_up_seconds + 2 * floor_seconds. Call it without a running event loop.
 
-    Raise BenchError where the deployment cannot be reached, refuses the key or does not know the project.
+    Raise BenchError where the deployment cannot be reached, refuses the key or does not have the project.
     """
     processes = default_processes(options.concurrency) if options.processes is None else options.processes
     if options.concurrency < 1 or not 1 <= processes <= options.concurrency:
@@ -59,7 +61,7 @@ def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = No
         Phase(health_checks=True, warm_up_s=HEALTHZ_WARM_UP_S, seconds=options.floor_seconds),
     ]
     load, healthz = measure(plans, options.concurrency, processes, phases)
-    # Only now, with the load over: a floor measured beside it would slow both.
+    # After the load: the two measurements would slow each other.
     updates_per_s = None if measure_updates is None else _engine_floor(options, measure_updates)
     return _report(options, processes, started_at, load, healthz, updates_per_s)
 

@@ -1,8 +1,8 @@
-"""One HTTP/1.1 keep-alive connection that costs the load generator as little as possible.
+"""One HTTP/1.1 keep-alive connection with as little CPU time per request as possible.
 
-The generator shares its machine with the server it measures, so every microsecond spent here is taken from the
-figure. Hence no header objects, no pool and no streaming: one request at a time, prebuilt header bytes, and the body
-of the answer as one `bytes`.
+The load generator shares its machine with the server that it measures, so CPU time spent here lowers the result.
+Therefore it has no header objects, no pool and no streaming: one request at a time, prebuilt header bytes, and the
+answer's body as one `bytes`.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ _FRAMED = re.compile(rb"^(?:content-length|transfer-encoding)[ \t]*:", re.IGNORE
 
 
 class DroppedError(ConnectionError):
-    """A request got no whole answer: refused, reset, closed early, not HTTP, or too late. It may have had its effect."""
+    """A request got no complete answer: refused, reset, closed early, not HTTP, or too late. It may have had an effect."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Where requests go, taken from a base URL such as `http://127.0.0.1:8720` or `https://host/prefix`."""
+    """The address of a server, from a base URL such as `http://127.0.0.1:8720` or `https://host/prefix`."""
 
     host: str
     port: int
@@ -48,7 +48,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def headers(self, token: str, **extra: str) -> bytes:
-        """The header lines of every request made with this bearer token; `x_name="v"` adds `x-name: v`."""
+        """Return the header lines of requests with this bearer token; `x_name="v"` adds `x-name: v`."""
         lines = [
             f"Host: {self.authority}",
             f"Authorization: Bearer {token}",
@@ -59,10 +59,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection:
-    """`await request(…)` → (status, body). Opens by itself, and again after the server closed or dropped it.
+    """One connection: `await request(…)` → (status, body). It connects when needed, also after the server closed it.
 
-    `elapsed_ns` and `answered_ns` (perf_counter_ns) describe the last answered request; its time includes a reconnect
-    where one was needed. `drops` counts requests that got no whole answer.
+    `elapsed_ns` and `answered_ns` (perf_counter_ns) are those of the last answered request; they include a reconnect.
+    `drops` counts the requests without a complete answer.
     """
 
     def __init__(self, target: Target, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
@@ -79,15 +79,15 @@ class Connection:
         return self._wire is not None and self._wire.is_open
 
     async def open(self) -> None:
-        """Connect unless connected. Raise DroppedError where the server cannot be reached."""
+        """Connect, unless connected. Raise DroppedError where the server cannot be reached."""
         if not self.is_open:
             self._wire = await self._connect()
 
     async def request(self, method: str, path: str, body: bytes, headers: bytes) -> tuple[int, bytes]:
-        """Send one request and read its answer; the path is already percent-encoded, `headers` comes from Target.
+        """Send one request and read its answer. The path is percent-encoded; `headers` comes from Target.
 
-        Raise DroppedError where no whole answer came. The request is never sent again by itself: it may have had its
-        effect, and a repeat would hide from the caller that it got no answer.
+        Raise DroppedError where no complete answer came. The request is not retried: it may have had an effect, and the
+        caller counts missing answers.
         """
         started_ns = time.perf_counter_ns()
         try:
@@ -122,7 +122,7 @@ class Connection:
 
 
 class _Wire(asyncio.Protocol):
-    """One TCP connection. A new one for every reconnect, so that a late callback of the old one meets nobody."""
+    """One TCP connection. A reconnect creates another, so that late callbacks of the old one have no effect."""
 
     def __init__(self) -> None:
         self.is_open = False
@@ -144,7 +144,7 @@ class _Wire(asyncio.Protocol):
         try:
             return await waiter
         except asyncio.CancelledError:
-            # The answer that is still to come belongs to nobody.
+            # The late answer must not be taken for the next request's.
             self.abort()
             raise
         finally:
@@ -163,7 +163,7 @@ class _Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._waiter is None:
-            # Bytes that nobody asked for, such as a 408 before an idle close: whatever follows is out of step.
+            # Bytes without a request, such as a 408 before an idle close. Later bytes could be taken for an answer.
             self.abort()
             return
         if not self._head_complete:
@@ -179,7 +179,7 @@ class _Wire(asyncio.Protocol):
             return
         head = self._head.partition(b"\r\n\r\n")[0]
         if exc is None and self._head_complete and not _FRAMED.search(head):
-            # Without a length the end of the connection is the end of the body (RFC 9112, 6.3).
+            # Without a length the body ends with the connection (RFC 9112, 6.3).
             self._answer()
         else:
             self._fail(f"connection dropped {'within' if head else 'before'} the answer: {exc or 'closed'}")
@@ -194,7 +194,7 @@ class _Wire(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() < 200:
-            # An interim answer (103 Early Hints); the real one follows.
+            # An interim answer (103 Early Hints). The final one follows.
             self._head, self._head_complete = b"", False
         else:
             self._answer()

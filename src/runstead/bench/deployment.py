@@ -1,4 +1,4 @@
-"""What bench and race ask of a deployment before they start: its project and a registered worker."""
+"""Preparation of bench and race: the project's id, and a registered worker."""
 
 import secrets
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class BenchError(Exception):
-    """The measurement could not start or go on; the message says what the deployment answered."""
+    """The measurement could not start or continue. The message contains the deployment's answer."""
 
 
 class Worker(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Worker(msgspec.Struct, frozen=True):
     headers: bytes
 
     def at(self, target: Target) -> "Worker":
-        """The same worker at another replica."""
+        """Return the same worker for another replica."""
         return msgspec.structs.replace(self, headers=target.headers(self.token))
 
 
@@ -42,7 +42,7 @@ class _Registered(msgspec.Struct):
 
 
 def target_of(url: str) -> Target:
-    """Raise BenchError where the URL cannot be used."""
+    """Parse a URL. Raise BenchError where it cannot be used."""
     try:
         return Target.from_url(url)
     except ValueError as error:
@@ -50,7 +50,7 @@ def target_of(url: str) -> Target:
 
 
 def targets_of(urls: tuple[str, ...]) -> list[Target]:
-    """Of every replica. Raise BenchError where one of the URLs cannot be used, or there is none."""
+    """Parse the URLs of all replicas. Raise BenchError where one cannot be used, or there is none."""
     if not urls:
         raise BenchError("at least one url is needed")
     return [target_of(url) for url in urls]
@@ -59,7 +59,7 @@ def targets_of(urls: tuple[str, ...]) -> list[Target]:
 async def ask(
     connection: Connection, method: str, path: str, body: Any, headers: bytes, *, status: int, answer: type[T]
 ) -> T:
-    """One JSON request whose answer has to have this status and shape; anything else raises BenchError."""
+    """Send a JSON request, and return its answer. Raise BenchError where it has another status or shape."""
     payload = b"" if body is None else msgspec.json.encode(body)
     try:
         got, content = await connection.request(method, path, payload, headers)
@@ -74,7 +74,7 @@ async def ask(
 
 
 def detail_of(content: bytes) -> str:
-    """The `detail` of a problem answer, else the beginning of whatever was answered."""
+    """Return the `detail` of a problem document, or the beginning of any other body."""
     try:
         problem = msgspec.json.decode(content)
     except msgspec.DecodeError:
@@ -86,13 +86,13 @@ def detail_of(content: bytes) -> str:
 
 
 async def find_project_id(connection: Connection, ref: str, headers: bytes) -> str:
-    """The project's id, given its id or slug."""
+    """Return the id of a project, given its id or slug."""
     path = f"/projects/{quote(ref, safe='')}"
     return (await ask(connection, "GET", path, None, headers, status=200, answer=_Project)).id
 
 
 async def register_worker(connection: Connection, ref: str, headers: bytes, *, kind: str) -> Worker:
-    """Register a worker of its own for this measurement: a shared key would take its token from a second one."""
+    """Register a worker for this measurement. Its key is random: two measurements must not share a worker's token."""
     body = {"implementation_kind": kind, "worker_key": f"{kind}-{secrets.token_hex(4)}"}
     path = f"/agent-workers/projects/{quote(ref, safe='')}/workers"
     registered = await ask(connection, "POST", path, body, headers, status=201, answer=_Registered)

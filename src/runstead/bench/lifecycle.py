@@ -1,4 +1,4 @@
-"""One lifecycle is four requests: create a task run, claim it, append ten events, complete it."""
+"""One lifecycle of a run is four requests: create a task run, claim it, append ten events, complete it."""
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ EVENTS = 10
 EVENT_BYTES = 200
 LEASE_S = 60
 
-# A failing server must not be hammered: it would be measured answering errors.
+# The pause after an error, so that the result does not consist of error answers.
 ERROR_PAUSE_S = 0.05
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What every caller sends, built once; picklable, since callers live in processes of their own."""
+    """The requests that every caller sends, built once. It is picklable for the load processes."""
 
     key_headers: bytes
     worker: Worker
@@ -45,8 +45,8 @@ class Plan(msgspec.Struct, frozen=True):
                     "request": {"name": "bench", "target": TARGET, "config": {"events": EVENTS}},
                 }
             ),
-            # It waits, as workers do: what a look saw may be taken by others before it is locked, and the runs that these
-            # have left in exchange came after the look.
+            # It waits, as workers do: other callers may lock the runs that a claim found, and the runs that they created
+            # meanwhile are not part of what it found.
             claim_body=encode(
                 {"lease_duration_seconds": LEASE_S, "kinds": ["task"], "targets": [TARGET], "wait_seconds": 1}
             ),
@@ -75,7 +75,7 @@ class _Completed(msgspec.Struct):
 
 
 class _FailedError(Exception):
-    """The lifecycle ends here; why is in the tally already."""
+    """The lifecycle failed. The error is recorded in the tally."""
 
 
 _decode_claim = msgspec.json.Decoder(_Claim).decode
@@ -95,7 +95,7 @@ _USAGE = msgspec.json.encode(
 
 
 def progress_event(step: int) -> dict[str, object]:
-    """A custom event whose compact JSON is EVENT_BYTES long."""
+    """Return a custom event whose compact JSON has EVENT_BYTES bytes."""
     value = {"step": step, "note": ""}
     event: dict[str, object] = {"type": "CUSTOM", "name": "progress", "value": value}
     value["note"] = "." * (EVENT_BYTES - len(msgspec.json.encode(event)))
@@ -103,7 +103,7 @@ def progress_event(step: int) -> dict[str, object]:
 
 
 class Caller:
-    """One concurrent caller with a connection of its own; works until the tally's window has ended."""
+    """One concurrent caller with its own connection. It works until the tally's window has ended."""
 
     def __init__(self, connection: Connection, plan: Plan, tally: Tally) -> None:
         self._connection = connection
@@ -112,7 +112,7 @@ class Caller:
         self._answered_ns = 0
 
     async def run_lifecycles(self) -> None:
-        """The lifecycle under way at the end of the window is finished, so that no half-done run stays behind."""
+        """Run lifecycles. The last one is completed after the end of the window, so that no open run is left."""
         while self._answered_ns < self._tally.end_ns:
             try:
                 await self._lifecycle()
@@ -135,7 +135,7 @@ class Caller:
         claim = self._decoded("claim", _decode_claim, answer)
         if claim.run is None:
             raise self._failed("claim", "no run", "no run was claimable, though one was just created")
-        # It may be the run of another caller: claims take the oldest.
+        # It may be another caller's run: claims take the oldest.
         path = f"/runs/{quote(claim.run.run_id, safe='')}"
         token = claim.run.lease_token or claim.lease_token
         attempt = claim.run.attempt or claim.attempt
@@ -181,5 +181,5 @@ class Caller:
 
     async def _pause(self) -> None:
         await asyncio.sleep(ERROR_PAUSE_S)
-        # Nothing but errors must end with the window too.
+        # A caller that gets only errors must also end with the window.
         self._answered_ns = time.perf_counter_ns()

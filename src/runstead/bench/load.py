@@ -1,4 +1,4 @@
-"""The load: callers in processes of their own, so that generating it takes no turn of the server's event loop."""
+"""The load: callers in processes of their own, so that they do not share an event loop with the server."""
 
 import asyncio
 import contextlib
@@ -20,12 +20,12 @@ from runstead.bench.tally import Tally
 
 CALLERS_PER_PROCESS = 32
 
-# What a process may take beyond its phase: the requests under way when the window ends, and their time-outs.
+# How long a process may take after its phase: open requests at the end of the window, and their timeouts.
 GRACE_S = 150.0
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One measured stretch; what is answered within `warm_up_s` is not counted."""
+    """One measured period. Answers within the first `warm_up_s` are not counted."""
 
     health_checks: bool
     warm_up_s: float
@@ -33,26 +33,26 @@ class Phase(msgspec.Struct, frozen=True):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """The share of the load that one process makes: a caller for each of these."""
+    """The callers of one process."""
 
     callers: list[tuple[Target, Plan]]
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A phase over all processes; `generator_cores` is the CPU that the generator itself took, in cores."""
+    """The result of a phase over all processes. `generator_cores` is the CPU use of the generator, in cores."""
 
     tally: Tally
     generator_cores: float
 
 
 def default_processes(concurrency: int) -> int:
-    """One process up to 32 callers, then one more per 32, while one core stays for the server."""
+    """Return one process for each 32 callers, with at least one core left for the server."""
     wanted = -(-concurrency // CALLERS_PER_PROCESS)
     return max(1, min(wanted, usable_cores() - 1))
 
 
 def usable_cores() -> int:
-    """The cores this process may run on, where the platform tells; else all of them."""
+    """Return the number of cores that this process may use, or of all cores where the platform does not report it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -61,8 +61,9 @@ def usable_cores() -> int:
 def measure(
     replicas: list[tuple[Target, Plan]], concurrency: int, processes: int, phases: list[Phase]
 ) -> list[Measured]:
-    """Run the phases one after the other over the same connections, spread over the replicas; raise BenchError where a
-    process fails.
+    """Run the phases one after the other over the same connections, which are spread over the replicas.
+
+    Raise BenchError where a process fails.
     """
     # spawn, not fork: a forked child would share the parent's event loop and sockets.
     context = multiprocessing.get_context("spawn")
@@ -118,8 +119,8 @@ def _receive(pipe: "Pipe[Any, Any]", timeout_s: float) -> Any:
 
 
 def _serve(pipe: "Pipe[Any, Any]", part: Part) -> None:
-    """The process's main function: ready, then a Measured for every Phase, until the pipe closes."""
-    # Ctrl-C reaches every process of the group; the parent reports it.
+    """Run in a load process: report readiness, then send a Measured for every Phase until the pipe closes."""
+    # Ctrl-C reaches every process of the group. The parent reports it.
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
         uvloop.run(_serve_phases(pipe, part))
 
@@ -131,21 +132,21 @@ async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
     except DroppedError as error:
         pipe.send(str(error))
         return
-    # What exists by now lives as long as the process: collecting it again and again would show up as latency.
+    # These objects live as long as the process. Without freeze, garbage collections of them would add latency.
     gc.freeze()
     pipe.send(True)
     while True:
-        # Blocking the loop here is harmless: between phases no request is under way.
+        # Blocking the loop here is harmless: between phases no request is open.
         phase = pipe.recv()
         pipe.send(await run_phase(callers, phase))
 
 
-async def run_phase(lines: list[tuple[Connection, Plan]], phase: Phase) -> Measured:
-    """One caller per connection, all at once, until the window has ended and each has finished its lifecycle."""
+async def run_phase(connections: list[tuple[Connection, Plan]], phase: Phase) -> Measured:
+    """Run one caller per connection until the window has ended and each has finished its lifecycle."""
     began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
     start_ns = began_ns + int(phase.warm_up_s * 1e9)
     tally = Tally(start_ns, start_ns + int(phase.seconds * 1e9))
-    callers = [Caller(connection, plan, tally) for connection, plan in lines]
+    callers = [Caller(connection, plan, tally) for connection, plan in connections]
     if phase.health_checks:
         await asyncio.gather(*(caller.run_health_checks() for caller in callers))
     else:

@@ -1,4 +1,4 @@
-"""`runstead race`: many callers finish the same run at the same instant, each in its own way; one must have won."""
+"""`runstead race`: many callers end the same run at the same moment, with different outcomes. Exactly one must win."""
 
 import asyncio
 import secrets
@@ -23,15 +23,17 @@ from runstead.bench.deployment import (
 from runstead.bench.race_report import RaceReport, Violation
 from runstead.bench.verdict import CALLS, Answer, Json, Observation, Reading, judge, marker
 
-# The longest that a claim takes: a lease that ended during the race would change runs for a reason of its own.
+# The longest lease: one that expired during the race would change the run too.
 LEASE_S = 300
 EVENTS_BEFORE = 3
 EVENTS_PAGE = 500
 
 
 class RaceOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """`callers` race for each of `runs` runs; every caller has a connection of its own. `urls` are replicas of one
-    deployment: callers are spread over them.
+    """Options of `run_race`.
+
+    `callers` race for each of `runs` runs, each over its own connection. `urls` are replicas of one deployment; callers
+    are spread over them.
     """
 
     urls: tuple[str, ...]
@@ -59,54 +61,54 @@ class _Events(msgspec.Struct):
 
 
 def run_race(options: RaceOptions) -> RaceReport:
-    """Race and judge. Raise BenchError where the race itself could not be set up. Call it with no loop running."""
+    """Race and check the result. Raise BenchError where the race cannot start. Call it without a running event loop."""
     return uvloop.run(race(options))
 
 
 async def race(options: RaceOptions) -> RaceReport:
-    """run_race for callers that have an event loop."""
+    """As `run_race`, for callers that have an event loop."""
     if options.runs < 1 or options.callers < 2:
         raise BenchError("a race takes at least 1 run and 2 callers")
-    course = _Course(targets_of(options.urls), options)
+    setup = _Race(targets_of(options.urls), options)
     try:
-        return await course.run()
+        return await setup.run()
     finally:
-        course.close()
+        setup.close()
 
 
-class _Course:
+class _Race:
     def __init__(self, targets: list[Target], options: RaceOptions) -> None:
         self._options = options
         self._headers = targets[0].headers(options.key)
-        self._steward = Connection(targets[0])
-        # Who reads again later asks another replica, where there is one.
-        self._auditor = self._steward if len(targets) == 1 else Connection(targets[-1])
+        self._control = Connection(targets[0])
+        # The later reads use another replica, where there is one.
+        self._reader = self._control if len(targets) == 1 else Connection(targets[-1])
         self._racers = [Connection(targets[caller % len(targets)]) for caller in range(options.callers)]
-        # A target of its own for each run, so that a claim can give no other one.
+        # Each run has its own target, so that a claim returns no other run.
         self._name = f"task:race-{secrets.token_hex(4)}"
 
     async def run(self) -> RaceReport:
         options = self._options
         started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         began = time.perf_counter()
-        project_id = await find_project_id(self._steward, options.project, self._headers)
-        worker = await register_worker(self._steward, options.project, self._headers, kind="race")
+        project_id = await find_project_id(self._control, options.project, self._headers)
+        worker = await register_worker(self._control, options.project, self._headers, kind="race")
         raced: list[tuple[str, str, list[Answer], Reading]] = []
         for index in range(options.runs):
             run_id = await self._create(project_id, index)
-            # Every second run is under way with events of its own; the others are still pending.
+            # Every second run is running and has events. The others are pending.
             started_as = "running" if index % 2 else "pending"
             if started_as == "running":
                 await self._start(worker, run_id, index)
             answers = await self._release(run_id, index)
-            raced.append((run_id, started_as, answers, await self._read(self._steward, run_id)))
+            raced.append((run_id, started_as, answers, await self._read(self._control, run_id)))
         observations = [
             Observation(
                 run_id=run_id,
                 started_as=started_as,
                 answers=answers,
                 reading=reading,
-                later=await self._read(self._auditor, run_id),
+                later=await self._read(self._reader, run_id),
             )
             for run_id, started_as, answers, reading in raced
         ]
@@ -126,7 +128,7 @@ class _Course:
         )
 
     def close(self) -> None:
-        for connection in (self._steward, self._auditor, *self._racers):
+        for connection in (self._control, self._reader, *self._racers):
             connection.close()
 
     async def _create(self, project_id: str, index: int) -> str:
@@ -135,45 +137,45 @@ class _Course:
             "owner": {"kind": "project", "id": project_id},
             "request": {"name": "race", "target": f"{self._name}-{index}"},
         }
-        created = await ask(self._steward, "POST", "/runs", body, self._headers, status=202, answer=_Created)
+        created = await ask(self._control, "POST", "/runs", body, self._headers, status=202, answer=_Created)
         return str(created.run["run_id"])
 
     async def _start(self, worker: Worker, run_id: str, index: int) -> None:
         body = {"lease_duration_seconds": LEASE_S, "kinds": ["task"], "targets": [f"{self._name}-{index}"]}
         claim = await ask(
-            self._steward, "POST", worker.claim_path, body, worker.headers, status=200, answer=_Claim
+            self._control, "POST", worker.claim_path, body, worker.headers, status=200, answer=_Claim
         )
         if claim.run is None or claim.run.get("run_id") != run_id:
             raise BenchError(f"a claim for {self._name}-{index} did not give its only run {run_id}")
         events = [{"type": "CUSTOM", "name": "progress", "value": step} for step in range(EVENTS_BEFORE)]
         path = f"/runs/{quote(run_id, safe='')}/events"
         await ask(
-            self._steward, "POST", path, {"events": events}, self._headers, status=200, answer=dict[str, Any]
+            self._control, "POST", path, {"events": events}, self._headers, status=200, answer=dict[str, Any]
         )
 
     async def _release(self, run_id: str, index: int) -> list[Answer]:
-        """All callers wait with open connections for one event; which call goes first changes from run to run."""
+        """Start all callers at once, over open connections. The order of the calls changes from run to run."""
         await asyncio.gather(*(connection.open() for connection in self._racers))
-        gun = asyncio.Event()
+        start = asyncio.Event()
         callers = [
             asyncio.create_task(
-                self._call(gun, connection, run_id, caller, CALLS[(caller + index) % len(CALLS)])
+                self._call(start, connection, run_id, caller, CALLS[(caller + index) % len(CALLS)])
             )
             for caller, connection in enumerate(self._racers)
         ]
-        # One turn of the loop lets every caller reach the gun.
+        # After one turn of the loop every caller waits for the start.
         await asyncio.sleep(0)
-        gun.set()
+        start.set()
         return await asyncio.gather(*callers)
 
     async def _call(
-        self, gun: asyncio.Event, connection: Connection, run_id: str, caller: int, call: str
+        self, start: asyncio.Event, connection: Connection, run_id: str, caller: int, call: str
     ) -> Answer:
         verb = "cancel" if call == "cancel" else "complete"
         path = f"/runs/{quote(run_id, safe='')}/{verb}"
         body = _body(call, marker(run_id, caller))
         headers = connection.target.headers(self._options.key)
-        await gun.wait()
+        await start.wait()
         try:
             status, content = await connection.request("POST", path, body, headers)
         except DroppedError as error:
@@ -194,14 +196,14 @@ class _Course:
         return Reading(run=run, events=events)
 
 
-def _body(call: str, written: str) -> bytes:
-    """The body of a call; a complete writes its caller's marker, so that the final run tells who wrote it."""
+def _body(call: str, marker_text: str) -> bytes:
+    """Return the body of a call. A completion writes its caller's marker, so that the final run shows the winner."""
     if call == "complete(completed)":
-        usage = {"provider": "race", "providerRequestId": written, "usageCaptureStatus": "complete"}
+        usage = {"provider": "race", "providerRequestId": marker_text, "usageCaptureStatus": "complete"}
         return msgspec.json.encode({"status": "completed", "metadata": usage})
     if call == "complete(failed)":
         return msgspec.json.encode(
-            {"status": "failed", "terminal_error_code": "RACED", "terminal_error_message": written}
+            {"status": "failed", "terminal_error_code": "RACED", "terminal_error_message": marker_text}
         )
     return b""
 
@@ -220,7 +222,7 @@ def _answer(caller: int, call: str, status: int, content: bytes) -> Answer:
 
 
 def _winners(observations: list[Observation]) -> dict[str, int]:
-    """Runs by the status they ended in; the three outcomes always, any other status where it was seen."""
+    """Count the runs by final status: always the three outcomes, and other statuses that occurred."""
     winners = {"completed": 0, "failed": 0, "cancelled": 0}
     for each in observations:
         status = str(each.reading.run.get("status"))

@@ -1,4 +1,4 @@
-"""What `runstead race` found, as JSON or as a table."""
+"""The report of `runstead race`, as JSON or as a table."""
 
 import msgspec
 from rich.console import Console
@@ -6,7 +6,7 @@ from rich.table import Table
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """One run whose completion did not happen exactly once; `started_as` is its status before the race."""
+    """One run that was not completed exactly once. `started_as` is its status before the race."""
 
     run_id: str
     started_as: str
@@ -14,9 +14,7 @@ class Violation(msgspec.Struct, frozen=True):
 
 
 class RaceReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`winners` counts runs by the status they ended in; `seconds` is the whole race with its readings,
-    `url` names every replica.
-    """
+    """The result of a race. `winners` counts runs by final status; `seconds` includes the reads; `url` lists all replicas."""
 
     url: str
     started_at: str
@@ -28,12 +26,12 @@ class RaceReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exactly_once(self) -> bool:
-        """Whether every run was finished exactly once."""
+        """Whether every run was completed exactly once."""
         return not self.violations
 
 
 def render_race(report: RaceReport, *, json: bool = False) -> str:
-    """The text to print, ending with a newline; coloured only where stdout is a terminal."""
+    """Return the text to print, with a final newline. It is coloured only where stdout is a terminal."""
     if json:
         return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
     console = Console(highlight=False)

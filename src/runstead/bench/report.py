@@ -1,4 +1,4 @@
-"""What `runstead bench` found, as JSON or as tables."""
+"""The report of `runstead bench`, as JSON or as tables."""
 
 import platform
 
@@ -18,7 +18,7 @@ class RequestFigures(msgspec.Struct, frozen=True):
 
 
 class ErrorKind(msgspec.Struct, frozen=True):
-    """`kind` is the answer's status, or `dropped`, `no run`, `wrong count`, `lost`, `unexpected answer`."""
+    """Errors of one kind: the answer's status, or `dropped`, `no run`, `wrong count`, `lost`, `unexpected answer`."""
 
     request: str
     kind: str
@@ -27,21 +27,21 @@ class ErrorKind(msgspec.Struct, frozen=True):
 
 
 class Errors(msgspec.Struct, frozen=True):
-    """Of the whole run, warm-up and floors included."""
+    """The errors of the whole measurement, including warm-up and baselines."""
 
     count: int
     kinds: list[ErrorKind]
 
 
 class Floors(msgspec.Struct, frozen=True):
-    """What the same machine does without the product's work: HTTP alone, and the engine's commits alone (or null)."""
+    """The baselines of the same machine: HTTP requests alone, and commits of the engine alone (or null)."""
 
     healthz_requests_per_s: float
     engine_updates_per_s: float | None
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where the generator ran; with a server elsewhere this is not the server's machine."""
+    """The machine of the load generator. The server may run on another one."""
 
     cores: int
     python: str
@@ -53,8 +53,10 @@ class Machine(msgspec.Struct, frozen=True):
 
 
 class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`seconds` is the counted window, without the warm-up; `generator_cores` the CPU that the generator took.
-    `url` names every replica.
+    """The result of a measurement.
+
+    `seconds` is the counted window, without the warm-up. `generator_cores` is the CPU use of the load generator. `url`
+    lists all replicas.
     """
 
     url: str
@@ -77,7 +79,7 @@ def request_figures(tally: Tally) -> RequestFigures:
 
 
 def error_figures(*tallies: Tally) -> Errors:
-    """All tallies' errors, the most frequent kind first."""
+    """Return the errors of all tallies, the most frequent kind first."""
     kinds = [
         ErrorKind(request=request, kind=kind, count=count, sample=sample)
         for tally in tallies
@@ -88,7 +90,7 @@ def error_figures(*tallies: Tally) -> Errors:
 
 
 def render_bench(report: BenchReport, *, json: bool = False) -> str:
-    """The text to print, ending with a newline; coloured only where stdout is a terminal."""
+    """Return the text to print, with a final newline. It is coloured only where stdout is a terminal."""
     if json:
         return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
     console = Console(highlight=False)

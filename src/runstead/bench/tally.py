@@ -1,4 +1,4 @@
-"""What one load process counts: every latency within the window, lifecycles, and errors by kind."""
+"""The counts of one load process: latencies within the window, lifecycles, and errors by kind."""
 
 from array import array
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ ErrorKey = tuple[str, str]
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds; null where nothing was measured."""
+    """Latencies in milliseconds; null without measurements."""
 
     count: int
     p50_ms: float | None = None
@@ -21,9 +21,9 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class Tally:
-    """Counts what is answered within [start_ns, end_ns) of perf_counter_ns; errors count outside the window too.
+    """Counts answers within [start_ns, end_ns) of perf_counter_ns. Errors are also counted outside the window.
 
-    Every latency is kept, eight bytes each, so that percentiles are exact rather than estimated.
+    Every latency is stored, in eight bytes, so that percentiles are exact.
     """
 
     def __init__(self, start_ns: int, end_ns: int) -> None:
@@ -42,12 +42,12 @@ class Tally:
             self.lifecycles += 1
 
     def error(self, request: str, kind: str, sample: str) -> None:
-        """`kind` is the status, or what else went wrong; the first sample of each kind is kept."""
+        """Count an error. `kind` is the status or another error; the first sample of each kind is stored."""
         count, first = self.errors.get((request, kind), (0, sample))
         self.errors[request, kind] = (count + 1, first)
 
     def merge(self, other: "Tally") -> None:
-        """Take in another process's counts; the windows are of the same length."""
+        """Add the counts of another process, whose window has the same length."""
         for name, latencies in other.latencies_ns.items():
             self.latencies_ns[name].extend(latencies)
         self.lifecycles += other.lifecycles
@@ -57,14 +57,14 @@ class Tally:
 
 
 def percentile(ordered: Sequence[int], share: int) -> int:
-    """The nearest-rank percentile of ascending samples: the smallest one that `share` percent do not exceed."""
+    """Return the nearest-rank percentile of ascending samples: `share` percent of them are not above it."""
     assert ordered, "a percentile needs samples"
     rank = -(-share * len(ordered) // 100)
     return ordered[max(rank, 1) - 1]
 
 
 def summarise(samples_ns: Sequence[int]) -> Latency:
-    """The figures of one request, in milliseconds rounded to the microsecond."""
+    """Return the latencies of one request, in milliseconds rounded to the microsecond."""
     if not samples_ns:
         return Latency(count=0)
     ordered = sorted(samples_ns)

@@ -1,6 +1,6 @@
-"""The judge of a race: from what one run's callers were answered, whether its completion happened exactly once.
+"""Checks the answers of a race: was the run completed exactly once?
 
-Pure: it sees observations only, and knows neither HTTP nor the order in which calls reached the server.
+The functions are pure. They get observations only, and do not know in which order the calls reached the server.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,19 +11,19 @@ import msgspec
 # A decoded JSON object.
 Json = Mapping[str, Any]
 
-# The call that was made → the status the run ends in where that call won.
+# Call → the final status of the run where that call won.
 OUTCOME_OF = {"complete(completed)": "completed", "complete(failed)": "failed", "cancel": "cancelled"}
 CALLS = tuple(OUTCOME_OF)
 
 TERMINAL_EVENT_OF = {"completed": "RUN_FINISHED", "failed": "RUN_ERROR", "cancelled": "RUN_ERROR"}
 TERMINAL_EVENTS = frozenset(TERMINAL_EVENT_OF.values())
 
-# What the one transaction of the winner writes; no later call may change any of it.
+# The members that the winner's transaction writes. No later call may change them.
 FINAL_MEMBERS = ("run_id", "status", "completed_at", "duration_ms", "error", "metadata")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What one caller got. `status` 0: no answer at all, `detail` says why; `won` is `completed` or `cancelled`."""
+    """The answer to one caller. `status` 0: no answer, for the reason `detail`. `won` is `completed` or `cancelled`."""
 
     caller: int
     call: str
@@ -34,14 +34,14 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The run and its whole public event list, at one time after the race."""
+    """The run and all its public events, at one time after the race."""
 
     run: Json
     events: list[Json]
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything seen of one run; `started_as` is its status before the race."""
+    """All observations of one run. `started_as` is its status before the race."""
 
     run_id: str
     started_as: str
@@ -51,12 +51,12 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def marker(run_id: str, caller: int) -> str:
-    """What a complete call writes into the run, so that the final run names the one caller who wrote it."""
+    """Return what a completion writes into the run, so that the final run identifies its caller."""
     return f"{run_id}:caller-{caller}"
 
 
 def judge(observation: Observation) -> list[str]:
-    """Every disagreement, as a sentence; empty where completion happened exactly once."""
+    """Return every disagreement as a sentence. The list is empty where the run was completed exactly once."""
     final = observation.reading.run
     if final.get("status") not in TERMINAL_EVENT_OF:
         return [f"no outcome won: the run is {final.get('status')!r} after every call was answered"]
@@ -70,7 +70,7 @@ def judge(observation: Observation) -> list[str]:
 
 
 def _answers(observation: Observation, final: Json) -> Iterator[str]:
-    """Each answer is 200, says won exactly where it may, and shows the final run."""
+    """Check that each answer is 200, has the right winner, and shows the final run."""
     for answer in observation.answers:
         who = f"{answer.call} of caller {answer.caller}"
         if answer.status == 0:
@@ -90,21 +90,21 @@ def _answers(observation: Observation, final: Json) -> Iterator[str]:
 
 
 def _cancels(observation: Observation, final: Json) -> Iterator[str]:
-    """A cancel says true once: where it won. On a run that is over, cancelled or not, it says false."""
+    """Check that one cancel at most was answered with true: the one that won. On an ended run it is false."""
     cancels = [answer for answer in observation.answers if answer.call == "cancel"]
     winners = [answer.caller for answer in cancels if answer.won]
     if final["status"] != "cancelled":
         if winners:
             yield f"cancel of callers {winners} was answered cancelled: true, but the run is {final['status']}"
         return
-    # The winner's answer may be the one that never arrived or was not a 200.
+    # The winner's answer may be missing, or not a 200.
     unknown = any(answer.won is None for answer in cancels)
     if len(winners) > 1 or (not winners and not unknown):
         yield f"the run is cancelled, and {len(winners)} cancels were answered cancelled: true (callers {winners})"
 
 
 def _author(observation: Observation, final: Json) -> Iterator[str]:
-    """What the winner wrote is the run's, whole: nobody's later words, and no mixture of two."""
+    """Check that the run has the values of one call only."""
     error, metadata = final.get("error"), final.get("metadata")
     written: Any = None
     if final["status"] == "completed":
@@ -131,7 +131,7 @@ def _author(observation: Observation, final: Json) -> Iterator[str]:
 
 
 def _events(events: list[Json], final: Json) -> Iterator[str]:
-    """One terminal event, the last one, of the type that the status asks for; ids 1, 2, 3, …"""
+    """Check that there is one terminal event of the right type, the last one, and that ids are 1, 2, 3, …"""
     ids = [event.get("event_id") for event in events]
     if ids != list(range(1, len(events) + 1)):
         yield f"event ids are not 1 to {len(events)} in order: {ids}"
@@ -147,7 +147,7 @@ def _events(events: list[Json], final: Json) -> Iterator[str]:
 
 
 def _later(observation: Observation) -> Iterator[str]:
-    """A run that is over stays as it is, every member of it, and so do its events."""
+    """Check that no member of the ended run and none of its events have changed."""
     first, later = observation.reading, observation.later
     for name in sorted({*first.run, *later.run}):
         if first.run.get(name) != later.run.get(name):

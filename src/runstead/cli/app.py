@@ -1,4 +1,4 @@
-"""The program's commands by name. Each group is loaded when it is asked for, so that `runstead --help` stays quick."""
+"""The program's commands. Each group is imported when it is used, so that `runstead --help` is fast."""
 
 from typing import Annotated
 

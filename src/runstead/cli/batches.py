@@ -6,71 +6,71 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
-from runstead.cli.shared.output import refuse, say, tell
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.cli.shared.render import Screen
     from runstead.sdk import Batch, BatchProgress, Client, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
-USAGE = 2
 
-batches = App(name="batches", help="Many runs at once, and how far they are.")
+batches = App(name="batches", help="Create batches of runs and follow their progress.")
 
 
 @batches.command(name="list")
 def list_batches(
     *,
-    limit: Annotated[int, Parameter(help="How many at most, up to 100")] = 50,
-    reach: Reach = UNSAID,
+    limit: Annotated[int, Parameter(help="Number of batches, at most 100")] = 50,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """List a project's batches, newest first."""
-    from runstead.cli.shared.eta import ended  # noqa: PLC0415
-    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         found = client.list_batches(limit=limit).data
     screen = Screen.of()
     columns: list[Column[Batch]] = [
-        Column("BATCH", lambda one: one.id, whole=True),
+        Column("BATCH", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("ENDED", lambda one: f"{ended(one.status_counts)}/{one.total}", number=True),
-        Column("FAILED", lambda one: str(one.status_counts.failed), leaves=2, number=True),
-        Column("CREATED", lambda one: age(one.created_at, screen), leaves=1, whole=True),
-        Column("NAME", lambda one: one.name or "", leaves=3),
+        Column("FAILED", lambda one: str(one.status_counts.failed), drop_rank=2, number=True),
+        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
+        Column("NAME", lambda one: one.name or "", drop_rank=3),
     ]
     print_list(found, columns, "batches", json=json)
 
 
 @batches.command(name="get")
-def get_batch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
+def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show one batch with its counts."""
-    from runstead.cli.shared.render import Screen, document, members, value, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, details, document, format_time, value  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         one = client.get_batch(batch_id)
     if json:
-        say(document(one))
+        write_out(document(one))
         return
     counts = one.status_counts
-    told = [
+    count_rows = [
         (state, str(getattr(counts, state))) for state in counts.__struct_fields__ if getattr(counts, state)
     ]
     after = one.on_complete
-    say(
-        members(
+    write_out(
+        details(
             [
                 ("batch", one.id),
                 ("status", one.status),
                 ("name", one.name),
                 ("total", str(one.total)),
-                *told,
-                ("created", when(one.created_at) or None),
-                ("completed", when(one.completed_at) or None),
-                ("cancel asked", when(one.cancel_requested_at) or None),
+                *count_rows,
+                ("created", format_time(one.created_at) or None),
+                ("completed", format_time(one.completed_at) or None),
+                ("cancel requested", format_time(one.cancel_requested_at) or None),
                 ("reason", one.cancel_reason),
                 ("then", None if after is None else f"{after.target} {after.run_id or ''}".rstrip()),
                 ("then config", None if after is None else value(after.config)),
@@ -81,12 +81,12 @@ def get_batch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = Fal
 
 
 @batches.command(name="watch")
-def watch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Follow a batch until all its runs have ended; the exit code tells how. Ctrl-C leaves it running."""
-    with connected(reach, project=True) as client:
+def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Follow a batch to its end; the exit code is the outcome. Ctrl-C leaves the batch running."""
+    with connected(server, project=True) as client:
         client.get_batch(batch_id)
         project = client.project
-    with connected(reach, patient=True) as client:
+    with connected(server, patient=True) as client:
         client.project = project
         sys.exit(_watch(client, batch_id, json=json))
 
@@ -94,37 +94,39 @@ def watch(batch_id: BatchId, /, *, reach: Reach = UNSAID, json: AsJson = False) 
 def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
     from time import monotonic  # noqa: PLC0415
 
-    from runstead.cli.shared.eta import Pace  # noqa: PLC0415
+    from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
     from runstead.cli.shared.exit_codes import CANCELLED, FAILED  # noqa: PLC0415
     from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
+    from runstead.core.batches.eta import Eta  # noqa: PLC0415
 
-    pace, last = Pace(), None
+    eta, last = Eta(), None
     try:
         for last in client.follow_batch(batch_id):
             if json:
-                say(document(last), flush=True)
+                write_out(document(last), flush=True)
             else:
-                _draw(last, pace.left_s(last, monotonic()), Screen.of())
+                left_ms = eta.time_left_ms(ended(last.status_counts), last.total, round(monotonic() * 1_000))
+                _draw(last, None if left_ms is None else left_ms / 1_000, Screen.of())
     finally:
         if last is not None and not json and Screen.of().width is not None:
-            say("")
+            write_out("")
     if last is None:
         return 1
     if not json:
-        tell(last.status)
+        write_err(last.status)
     if last.status_counts.failed:
         return FAILED
     return CANCELLED if last.status == "cancelled" or last.status_counts.cancelled else 0
 
 
 def _draw(progress: "BatchProgress", left_s: float | None, screen: "Screen") -> None:
-    from runstead.cli.shared.eta import progress_line  # noqa: PLC0415
+    from runstead.cli.shared.batch_progress import progress_line  # noqa: PLC0415
 
     line = progress_line(progress, left_s, screen)
     if screen.width is None:
-        say(line, flush=True)
+        write_out(line, flush=True)
     else:
-        say(f"\r\x1b[K{line}", end="", flush=True)
+        write_out(f"\r\x1b[K{line}", end="", flush=True)
 
 
 @batches.command(name="cancel")
@@ -132,17 +134,17 @@ def cancel_batch(
     batch_id: BatchId,
     /,
     *,
-    reason: Annotated[str | None, Parameter(help="For whoever looks")] = None,
-    reach: Reach = UNSAID,
+    reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Call off a batch, with every run of it that has not ended."""
+    """Cancel a batch and all of its runs that have not ended."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         done = client.cancel_batch(batch_id, reason)
     how = done.batch.status if done.cancelled else f"nothing to cancel: it is {done.batch.status}"
-    say(document(done) if json else f"{safe(done.batch.id)}  {how}")
+    write_out(document(done) if json else f"{safe(done.batch.id)}  {how}")
 
 
 @batches.command(name="retry")
@@ -150,73 +152,77 @@ def retry_batch(
     batch_id: BatchId,
     /,
     *,
-    cancelled: Annotated[bool, Parameter(help="Also the runs that were cancelled", negative="")] = False,
-    name: Annotated[str | None, Parameter(help="What people call the new one; else as the first")] = None,
+    cancelled: Annotated[bool, Parameter(help="Retry the cancelled runs too", negative="")] = False,
+    name: Annotated[str | None, Parameter(help="Name of the new batch; else the same name")] = None,
     wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Run the failed runs of a batch again, as a new batch."""
-    with connected(reach, project=True) as client:
+    """Retry the failed runs of a batch as a new batch."""
+    with connected(server, project=True) as client:
         made = client.retry_batch(batch_id, cancelled=cancelled, name=name)
         project = client.project
-    _show_new(made, project, reach, wait=wait, json=json)
+    _show_new(made, project, server, wait=wait, json=json)
 
 
-def _show_new(made: "CreatedBatch", project: str | None, reach: Reach, *, wait: bool, json: bool) -> None:
+def _show_new(
+    made: "CreatedBatch", project: str | None, server: ServerOptions, *, wait: bool, json: bool
+) -> None:
     from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if not wait:
-        say(document(made) if json else made.batch.id)
+        write_out(document(made) if json else made.batch.id)
         return
-    tell(made.batch.id)
-    with connected(reach, patient=True) as client:
+    write_err(made.batch.id)
+    with connected(server, patient=True) as client:
         client.project = project
         sys.exit(_watch(client, made.batch.id, json=json))
 
 
 @batches.command(name="create")
 def create_batch(
-    target: Annotated[str | None, Parameter(help="task:…, workflow:… or eval:…, for all of --inputs")] = None,
+    target: Annotated[str | None, Parameter(help="task:…, workflow:… or eval:…; used with --inputs")] = None,
     /,
     *,
     inputs: Annotated[
         str | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="One input for each run: a JSON array or one JSON value a line; @file or -",
+            help="One input per run: a JSON array or one JSON value per line; @file or -",
         ),
     ] = None,
     runs: Annotated[
         str | None,
         Parameter(
             allow_leading_hyphen=True,
-            help="Instead of both: the runs as the API takes them; JSON, @file or -",
+            help="Instead of both: the runs as in the API's request; JSON, @file or -",
         ),
     ] = None,
-    config_json: Annotated[str | None, Parameter(help="With --inputs: a JSON object for all of them")] = None,
-    name: Annotated[str | None, Parameter(help="What people call it")] = None,
-    then: Annotated[str | None, Parameter(help="The target of the run that follows")] = None,
+    config_json: Annotated[
+        str | None, Parameter(help="With --inputs: the config of all runs, a JSON object")
+    ] = None,
+    name: Annotated[str | None, Parameter(help="Name of the batch")] = None,
+    then: Annotated[str | None, Parameter(help="Target of the follow-up run")] = None,
     wait: Annotated[bool, Parameter(help="Follow it to its end", negative="")] = False,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Create up to 1,000 runs at once, all of them or none."""
     from runstead.cli.shared.parsing import json_list  # noqa: PLC0415
 
     if (runs is None) == (target is None or inputs is None):
-        refuse("say which runs: a target with --inputs, or --runs", USAGE)
+        fail("name the runs: a target with --inputs, or --runs", USAGE)
     wanted = (
-        json_list("--runs", runs) if runs is not None else _one_each(target or "", inputs or "", config_json)
+        json_list("--runs", runs) if runs is not None else _runs_of(target or "", inputs or "", config_json)
     )
     after = None if then is None else {"target": then}
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         made = client.create_batch(wanted, name=name, on_complete=after)
         project = client.project
-    _show_new(made, project, reach, wait=wait, json=json)
+    _show_new(made, project, server, wait=wait, json=json)
 
 
-def _one_each(target: str, inputs: str, config_json: str | None) -> list[dict[str, Any]]:
+def _runs_of(target: str, inputs: str, config_json: str | None) -> list[dict[str, Any]]:
     from runstead.cli.shared.parsing import json_list, json_object  # noqa: PLC0415
 
     kind, _, name = target.partition(":")

@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.output import refuse, say
+from runstead.cli.shared.output import fail, write_out
 
 HERE = "http://127.0.0.1:8720"
 
@@ -15,31 +15,31 @@ def bench(
     url: Annotated[
         list[str] | None,
         Parameter(
-            help="May repeat: replicas, over which callers are spread. Else http://127.0.0.1:8720",
+            help="Server URL, may repeat for replicas; else http://127.0.0.1:8720",
             negative="",
         ),
     ] = None,
     key: Annotated[str, Parameter(env_var="RUNSTEAD_KEY", help="API key; else RUNSTEAD_KEY")],
     project: str = "default",
-    concurrency: Annotated[int, Parameter(help="Callers at a time")] = 16,
-    seconds: Annotated[float, Parameter(help="How long to measure")] = 10.0,
-    processes: Annotated[int | None, Parameter(help="Load processes; else one up to 32 callers")] = None,
+    concurrency: Annotated[int, Parameter(help="Concurrent callers")] = 16,
+    seconds: Annotated[float, Parameter(help="Seconds to measure")] = 10.0,
+    processes: Annotated[int | None, Parameter(help="Load processes; else 1 up to 32 callers")] = None,
     database: Annotated[
         str | None,
         Parameter(
-            help="postgresql://… on which the engine's floor is measured, in a table of its own; else a temporary"
+            help="postgresql://… on which the database's commit rate is measured, in a temporary table; else a temporary"
             " SQLite file here"
         ),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two floors."""
+    """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two baselines."""
     from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
     from runstead.server.engines import measure_updates  # noqa: PLC0415
     from runstead.server.settings import is_postgres  # noqa: PLC0415
 
     if database is not None and not is_postgres(database):
-        refuse("--database must be postgresql://…: for SQLite the floor is measured in a file of its own")
+        fail("--database must be postgresql://…: SQLite's commit rate is measured in a temporary file")
 
     options = BenchOptions(
         urls=tuple(url or [HERE]),
@@ -52,6 +52,6 @@ def bench(
     )
     try:
         report = run_bench(options, measure_updates)
-    except (BenchError, RuntimeError) as trouble:
-        refuse(str(trouble))
-    say(render_bench(report, json=json), end="")
+    except (BenchError, RuntimeError) as error:
+        fail(str(error))
+    write_out(render_bench(report, json=json), end="")

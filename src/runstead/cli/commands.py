@@ -1,36 +1,36 @@
-"""Every command and group by name. `runstead --help` needs no more than this, so that it is there at once."""
+"""Every command and group by name. `runstead --help` imports only this module, so that it is fast."""
 
 from typing import Final
 
 SUMMARY: Final = "Runstead: a self-hosted control plane for durable runs."
 
-#: Name → where its command or its group is, and what it is for.
+#: Name → import path of the command or group, and its summary.
 COMMANDS: Final = {
-    "serve": ("runstead.cli.serve:serve", "Start the server and keep it up until SIGTERM or Ctrl-C."),
+    "serve": ("runstead.cli.serve:serve", "Run the server until SIGTERM or Ctrl-C."),
     "runs": ("runstead.cli.runs:runs", "Create, follow, cancel and retry runs."),
-    "schedules": ("runstead.cli.schedules:schedules", "What starts by itself, and when."),
-    "triggers": ("runstead.cli.triggers:triggers", "Addresses that start runs when they are called."),
-    "batches": ("runstead.cli.batches:batches", "Many runs at once, and how far they are."),
-    "inputs": ("runstead.cli.inputs:inputs", "Forms that runs wait for."),
-    "limits": ("runstead.cli.limits:limits", "How many runs may run at a time."),
-    "worker": ("runstead.cli.run_worker:worker", "Serve the runs of an app until SIGTERM or Ctrl-C."),
-    "dev": ("runstead.cli.dev:dev", "A server and a worker for development."),
-    "workers": ("runstead.cli.workers:workers", "Who works on runs."),
-    "projects": ("runstead.cli.projects:projects", "Projects of a store, or of a server."),
-    "keys": ("runstead.cli.keys:keys", "API keys, and the keys that the server signs with."),
-    "members": ("runstead.cli.members:members", "Who may do what in a project."),
-    "webhooks": ("runstead.cli.webhooks:webhooks", "Who is told of what happens."),
+    "schedules": ("runstead.cli.schedules:schedules", "Create and manage schedules."),
+    "triggers": ("runstead.cli.triggers:triggers", "URLs that start runs when they are called."),
+    "batches": ("runstead.cli.batches:batches", "Create batches of runs and follow their progress."),
+    "inputs": ("runstead.cli.inputs:inputs", "Input requests (forms) that runs wait for."),
+    "limits": ("runstead.cli.limits:limits", "Concurrency limits of running runs."),
+    "worker": ("runstead.cli.run_worker:worker", "Run a worker for an app until SIGTERM or Ctrl-C."),
+    "dev": ("runstead.cli.dev:dev", "Run a server and a worker for development."),
+    "workers": ("runstead.cli.workers:workers", "List the workers of a project."),
+    "projects": ("runstead.cli.projects:projects", "Projects of a store or of a server."),
+    "keys": ("runstead.cli.keys:keys", "API keys, and the server's signing keys."),
+    "members": ("runstead.cli.members:members", "Members of a project and their roles."),
+    "webhooks": ("runstead.cli.webhooks:webhooks", "Webhooks and their deliveries."),
     "db": ("runstead.cli.db:db", "The database: migrate, check, measure and move it."),
-    "doctor": ("runstead.cli.doctor:doctor", "Look for what is wrong here, and say what to do."),
-    "config": ("runstead.cli.config:config", "Where commands go: profiles, and what is in effect."),
-    "completion": ("runstead.cli.completion:completion", "Print what makes a shell complete commands."),
+    "doctor": ("runstead.cli.doctor:doctor", "Check this machine, the store and the server."),
+    "config": ("runstead.cli.config:config", "Show the config file and the effective connection."),
+    "completion": ("runstead.cli.completion:completion", "Print a shell completion script."),
     "bench": ("runstead.cli.bench:bench", "Measure a deployment."),
-    "race": ("runstead.cli.race:race", "Prove that a deployment completes each run exactly once."),
+    "race": ("runstead.cli.race:race", "Check that a deployment completes each run exactly once."),
 }
 
 
 def overview() -> str:
-    """The answer to `runstead --help`."""
+    """The output of `runstead --help`."""
     lines = [f"  {name}: {summary}" for name, (_, summary) in sorted(COMMANDS.items())]
     lines += ["  --help, -h: Display this message and exit.", "  --version: Display application version."]
     return "\n".join(["Usage: runstead COMMAND", "", SUMMARY, "", "Commands:", *lines])

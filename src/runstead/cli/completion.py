@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from runstead.cli.app import app
-from runstead.cli.shared.output import say
+from runstead.cli.shared.output import write_out
 
 
-def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="Which shell")], /) -> None:
-    """Print what makes a shell complete commands and options: `source <(runstead completion bash)`."""
-    say(app.generate_completion(prog_name="runstead", shell=shell), end="")
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Parameter(help="The shell")], /) -> None:
+    """Print a shell completion script. Use it with `source <(runstead completion bash)`."""
+    write_out(app.generate_completion(prog_name="runstead", shell=shell), end="")

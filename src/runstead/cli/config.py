@@ -4,49 +4,49 @@ from cyclopts import App
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared import profiles
-from runstead.cli.shared.connection import UNSAID, Place, Reach, resolve, shown_url
-from runstead.cli.shared.output import refuse, say, show
-from runstead.cli.shared.render import Screen, members
+from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
+from runstead.cli.shared.output import fail, show, write_out
+from runstead.cli.shared.render import Screen, details
 
-config = App(name="config", help="Where commands go: profiles, and what is in effect.")
+config = App(name="config", help="Show the config file and the effective connection.")
 
 
 @config.command(name="path")
 def config_path(*, json: AsJson = False) -> None:
-    """Print where the config file is, or would be."""
+    """Print the path of the config file."""
     where = profiles.path()
     if json:
         show({"path": str(where), "exists": where.exists()}, json=True)
     else:
-        say(str(where))
+        write_out(str(where))
 
 
 @config.command(name="show")
-def show_config(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Print what is in effect, and who said so. Of a key it says only whether there is one."""
-    place = resolve(reach)
+def show_config(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Print the effective connection settings and their sources. Keys are not shown."""
+    destination = resolve(server)
     try:
         file = profiles.read()
-    except profiles.ProfileError as trouble:
-        refuse(str(trouble))
+    except profiles.ProfileError as error:
+        fail(str(error))
     if json:
-        show(_facts(place) | {"path": str(file.path), "profiles": sorted(file.profiles)}, json=True)
+        show(_facts(destination) | {"path": str(file.path), "profiles": sorted(file.profiles)}, json=True)
         return
-    told = [
+    is_set = [
         (name, f"{facts['value']} ({facts['source']})" if facts["value"] else None)
-        for name, facts in _facts(place).items()
+        for name, facts in _facts(destination).items()
         if name != "key"
     ]
-    key = f"set ({place.key.source})" if place.key.value else "not set"
-    more = [("key", key), ("file", f"{file.path}{'' if file.there else ' (not there)'}")]
-    say(members([*told, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of()))
+    key = f"set ({destination.key.source})" if destination.key.value else "not set"
+    more = [("key", key), ("file", f"{file.path}{'' if file.exists else ' (does not exist)'}")]
+    write_out(details([*is_set, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of()))
 
 
-def _facts(place: Place) -> dict[str, dict[str, object]]:
-    url = shown_url(place.url.value or "")
+def _facts(destination: Destination) -> dict[str, dict[str, object]]:
+    url = shown_url(destination.url.value or "")
     return {
-        "url": {"value": url, "source": place.url.source},
-        "project": {"value": place.project.value, "source": place.project.source},
-        "profile": {"value": place.profile.value, "source": place.profile.source},
-        "key": {"set": place.key.value is not None, "source": place.key.source},
+        "url": {"value": url, "source": destination.url.source},
+        "project": {"value": destination.project.value, "source": destination.project.source},
+        "profile": {"value": destination.profile.value, "source": destination.profile.source},
+        "key": {"set": destination.key.value is not None, "source": destination.key.source},
     }

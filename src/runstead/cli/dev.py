@@ -5,11 +5,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from runstead.cli.run_worker import Concurrency, Grace
-from runstead.cli.shared.output import refuse
+from runstead.cli.shared.output import fail
 
 
 def dev(
-    reference: Annotated[str, Parameter(name="module:app", help="What to serve; see `runstead worker`")],
+    reference: Annotated[str, Parameter(name="module:app", help="The app; see `runstead worker`")],
     /,
     *,
     host: Annotated[str, Parameter(help="Address to listen on")] = "127.0.0.1",
@@ -20,16 +20,16 @@ def dev(
     concurrency: Concurrency = 4,
     grace_seconds: Grace = 5.0,
 ) -> None:
-    """A server and a worker for development, the worker starting anew when a source file changes. Ctrl-C ends both."""
+    """Run a server and a worker that restarts when a source file changes. Ctrl-C ends both."""
     from runstead.cli.dev_loop import (  # noqa: PLC0415 - each command loads what it needs
         DevelopError,
         develop,
     )
-    from runstead.cli.shared.app_loader import LoadError, shaped  # noqa: PLC0415
+    from runstead.cli.shared.app_loader import LoadError, split_reference  # noqa: PLC0415
 
     try:
-        shaped(reference)
+        split_reference(reference)
         worker = ["--concurrency", str(concurrency), "--grace-seconds", str(grace_seconds)]
         develop(reference, host, port, database, worker)
-    except (LoadError, DevelopError, OSError) as trouble:
-        refuse(str(trouble))
+    except (LoadError, DevelopError, OSError) as error:
+        fail(str(error))

@@ -1,4 +1,4 @@
-"""What `runstead dev` keeps up: a server, and a worker that is started anew after each change."""
+"""`runstead dev`: a server, and a worker that restarts after each change."""
 
 import os
 import secrets
@@ -11,19 +11,20 @@ from typing import Final
 
 from runstead.cli.reloader import Reloaded
 from runstead.cli.shared import parent_bound
-from runstead.cli.shared.output import say, tell
+from runstead.cli.shared.output import write_err, write_out
 
 _READY: Final = "runstead is ready on "
 _PROJECT: Final = "default"
 
 
 class DevelopError(RuntimeError):
-    """It cannot be kept up; the sentence says why."""
+    """The server ended or did not start. The message says why."""
 
 
 def develop(reference: str, host: str, port: int, database: str | None, worker: Sequence[str]) -> None:
-    """Until SIGTERM or Ctrl-C: the worker ends first, so that it can give back what it holds. DevelopError where the server
-    does not start, or ends by itself.
+    """Run until SIGTERM or Ctrl-C. The worker ends first, so that it can release its runs.
+
+    DevelopError if the server does not start, or ends without a signal.
     """
     home = Path.cwd() / ".runstead"
     key = os.environ.get("RUNSTEAD_BOOTSTRAP_KEY") or _key(home)
@@ -42,7 +43,7 @@ def develop(reference: str, host: str, port: int, database: str | None, worker: 
     finally:
         developing.end()
     if not developing.stopped:
-        raise DevelopError("the server has ended by itself: see what it says above")
+        raise DevelopError("the server ended: see its output above")
 
 
 class _Developing:
@@ -61,20 +62,20 @@ class _Developing:
             self._server.send_signal(signal.SIGTERM)
 
     def url(self) -> str | None:
-        """Once the server is ready; None where it ended before."""
+        """The server's URL when it is ready; None if it ended before."""
         assert self._server.stdout is not None
         for line in self._server.stdout:
-            told = line.decode().rstrip("\n")
-            if told.startswith(_READY):
-                return told.removeprefix(_READY)
-            tell(told)
+            text = line.decode().rstrip("\n")
+            if text.startswith(_READY):
+                return text.removeprefix(_READY)
+            write_err(text)
         return None
 
     def serve(self, worker: Reloaded) -> None:
         self._worker = worker
         if self.stopped:
             return
-        worker.run(while_lives=self._server)
+        worker.run(while_alive=self._server)
 
     def end(self) -> None:
         if self._server.poll() is None:
@@ -83,7 +84,7 @@ class _Developing:
 
 
 def _key(home: Path) -> str:
-    """The key of this directory's server, the same after a restart. Whoever may read the file may use it."""
+    """The key of this directory's server, kept in a file that only the user can read."""
     home.mkdir(exist_ok=True)
     (home / ".gitignore").write_text("*\n")
     path = home / "key"
@@ -98,18 +99,18 @@ def _key(home: Path) -> str:
 
 
 def _welcome(reference: str, url: str, key: str, project: str) -> None:
-    say(f"Runstead at {url}, serving {reference} for the project {project}")
-    say(f"Dashboard: {url}/ui")
-    say(f"Its key, for development alone: {key}")
-    say("")
-    say("To create a run, in another terminal:")
-    say("")
-    say(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key}")
-    say(
+    write_out(f"Runstead at {url}, serving {reference} for the project {project}")
+    write_out(f"Dashboard: {url}/ui")
+    write_out(f"API key, for development only: {key}")
+    write_out("")
+    write_out("To create a run, in another terminal:")
+    write_out("")
+    write_out(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key}")
+    write_out(
         "  python -c 'import os; from runstead.sdk import Client;"
         ' c = Client(os.environ["RUNSTEAD_URL"], os.environ["RUNSTEAD_KEY"], project="' + project + '");'
         ' print(c.create_task_run("task:NAME").run.run_id)\''
     )
-    say("")
-    say(f"All routes: {url}/docs. The worker starts anew when a .py file changes; Ctrl-C ends both.")
+    write_out("")
+    write_out(f"All routes: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")
     sys.stdout.flush()

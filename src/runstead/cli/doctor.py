@@ -3,30 +3,28 @@
 import sys
 
 from runstead.cli.app import AsJson, Database
-from runstead.cli.shared.connection import UNSAID, Reach, resolve
-from runstead.cli.shared.output import say
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, resolve
+from runstead.cli.shared.output import write_out
 
 
-def doctor(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Look at this machine, the store and the server; say of each what is wrong and what to do. Exit 1 where something
-    fails.
-    """
+def doctor(*, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Check this machine, the store and the server, with advice. Exit 1 if a check fails."""
     from runstead.cli import local_checks, server_checks  # noqa: PLC0415
     from runstead.cli.shared.render import Screen, document, safe  # noqa: PLC0415
 
     screen, found = Screen.of(), []
-    place = resolve(reach)
-    for look in (local_checks.here(database), server_checks.server(place)):
-        for finding in look:
+    destination = resolve(server)
+    for findings in (local_checks.machine_checks(database), server_checks.server_findings(destination)):
+        for finding in findings:
             found.append(finding)
             if json:
                 continue
-            say(
+            write_out(
                 f"{screen.paint(f'{finding.level:<4}', finding.level)}  {finding.check}: {safe(finding.detail)}"
             )
             if finding.advice and finding.level != "ok":
-                say(f"      {safe(finding.advice)}", flush=True)
+                write_out(f"      {safe(finding.advice)}", flush=True)
     if json:
-        say(document(found))
+        write_out(document(found))
     if any(finding.level == "fail" for finding in found):
         sys.exit(1)

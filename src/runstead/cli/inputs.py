@@ -1,4 +1,4 @@
-"""`runstead inputs …`: forms that runs wait for. A run waits for one at a time, so its id names the form too."""
+"""`runstead inputs …`: input requests (forms), identified by the run that waits for them."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -7,52 +7,53 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
-from runstead.cli.shared.output import refuse, say
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail, write_out
 
 if TYPE_CHECKING:
     from runstead.sdk import Client, InputRequest
 
-RunId = Annotated[str, Parameter(help="The run that waits for it")]
-USAGE = 2
+RunId = Annotated[str, Parameter(help="The run that waits for the form")]
 
-inputs = App(name="inputs", help="Forms that runs wait for.")
+inputs = App(name="inputs", help="Input requests (forms) that runs wait for.")
 
 
 @inputs.command(name="list")
 def list_inputs(
     *,
-    conversation: Annotated[str | None, Parameter(help="All that this conversation has had")] = None,
+    conversation: Annotated[str | None, Parameter(help="List all forms of this conversation")] = None,
     status: Annotated[
-        Literal["open", "submitted", "cancelled", "expired"] | None, Parameter(help="Of those, only these")
+        Literal["open", "submitted", "cancelled", "expired"] | None,
+        Parameter(help="With --conversation: only forms with this status"),
     ] = None,
-    limit: Annotated[int, Parameter(help="How many at most")] = 50,
-    reach: Reach = UNSAID,
+    limit: Annotated[int, Parameter(help="Maximum number of forms")] = 50,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """List the forms that a project's runs wait for, or those of a conversation, newest first."""
-    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     if status is not None and conversation is None:
-        refuse("--status is for the forms of a --conversation: all others are open", USAGE)
-    with connected(reach, project=conversation is None) as client:
-        asked = _awaited(client) if conversation is None else _of(client, conversation, status)
+        fail("--status needs --conversation: without it, only open forms are listed", USAGE)
+    with connected(server, project=conversation is None) as client:
+        asked = _open_requests(client) if conversation is None else _of(client, conversation, status)
         found = list(islice(asked, max(limit, 0)))
     screen = Screen.of()
     columns: list[Column[InputRequest]] = [
-        Column("RUN", lambda one: one.run_id, whole=True),
+        Column("RUN", lambda one: one.run_id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("TITLE", lambda one: one.title),
-        Column("FIELDS", lambda one: ",".join(str(field.get("name")) for field in one.fields), leaves=2),
-        Column("CREATED", lambda one: age(one.created_at, screen), leaves=1, whole=True),
-        Column("EXPIRES", lambda one: age(one.expires_at, screen), leaves=3, whole=True),
-        Column("FOR", lambda one: one.requested_responder_type, leaves=4),
+        Column("FIELDS", lambda one: ",".join(str(field.get("name")) for field in one.fields), drop_rank=2),
+        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
+        Column("EXPIRES", lambda one: format_age(one.expires_at, screen), drop_rank=3, keep_whole=True),
+        Column("FOR", lambda one: one.requested_responder_type, drop_rank=4),
     ]
     print_list(found, columns, "forms", json=json)
 
 
-def _awaited(client: "Client") -> "Iterator[InputRequest]":
+def _open_requests(client: "Client") -> "Iterator[InputRequest]":
     for run in client.iter_runs(status=["waiting"], limit=100):
         if run.waiting_reason == "input" and run.conversation_id is not None:
             asked = _of(client, run.conversation_id, "open")
@@ -76,49 +77,49 @@ def _find(client: "Client", run_id: str) -> "InputRequest":
     found = next((one for one in asked if one.run_id == run.run_id), None)
     if found is None:
         doing = f"waits for {run.waiting_reason}" if run.waiting_reason else f"is {run.status}"
-        refuse(f"the run waits for no form: it {doing}")
+        fail(f"the run waits for no form: it {doing}")
     return found
 
 
 @inputs.command(name="get")
-def get_input(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
+def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show the form that a run waits for."""
     from runstead.cli.shared.render import (  # noqa: PLC0415
         Column,
         Screen,
+        details,
         document,
-        members,
+        format_time,
         table,
         value,
-        when,
     )
 
-    with connected(reach) as client:
+    with connected(server) as client:
         one = _find(client, run_id)
     if json:
-        say(document(one))
+        write_out(document(one))
         return
-    told = [
+    rows = [
         ("run", one.run_id),
         ("title", one.title),
         ("description", one.description),
         ("for", one.requested_responder_type),
-        ("created", when(one.created_at)),
-        ("expires", when(one.expires_at) or None),
+        ("created", format_time(one.created_at)),
+        ("expires", format_time(one.expires_at) or None),
         ("metadata", value(one.metadata)),
     ]
     columns: list[Column[dict[str, Any]]] = [
-        Column("FIELD", lambda field: str(field["name"]), whole=True),
+        Column("FIELD", lambda field: str(field["name"]), keep_whole=True),
         Column("TYPE", lambda field: str(field["type"])),
-        Column("REQUIRED", lambda field: "yes" if field.get("required") else "no", leaves=3),
-        Column("LABEL", lambda field: str(field["label"]), leaves=1),
-        Column("CHOICES", _choices, leaves=2),
-        Column("SECRET", lambda field: "yes" if field.get("secret") else "no", leaves=4),
+        Column("REQUIRED", lambda field: "yes" if field.get("required") else "no", drop_rank=3),
+        Column("LABEL", lambda field: str(field["label"]), drop_rank=1),
+        Column("CHOICES", _choices, drop_rank=2),
+        Column("SECRET", lambda field: "yes" if field.get("secret") else "no", drop_rank=4),
     ]
     screen = Screen.of()
-    say(members(told, screen))
-    say("")
-    say(table(columns, one.fields, screen))
+    write_out(details(rows, screen))
+    write_out("")
+    write_out(table(columns, one.fields, screen))
 
 
 def _choices(field: dict[str, Any]) -> str:
@@ -137,42 +138,42 @@ def answer_input(
     *,
     values_json: Annotated[
         str | None,
-        Parameter(allow_leading_hyphen=True, help="A JSON object of them, @file or - for stdin"),
+        Parameter(allow_leading_hyphen=True, help="The values as a JSON object, @file or - for stdin"),
     ] = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Fill in the form that a run waits for: the run goes on."""
-    from runstead.cli.shared.parsing import json_object, pairs  # noqa: PLC0415
+    """Fill in the form that a run waits for. The run continues."""
+    from runstead.cli.shared.parsing import json_object, name_value_pairs  # noqa: PLC0415
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     base = {} if values_json is None else json_object("--values-json", values_json)
-    given = pairs("an answer", values or [])
-    if not base and not given and values_json is None:
-        refuse("say what to fill in: field=value, or --values-json", USAGE)
-    with connected(reach) as client:
+    values_by_name = name_value_pairs("an answer", values or [])
+    if not base and not values_by_name and values_json is None:
+        fail("name the values: field=value, or --values-json", USAGE)
+    with connected(server) as client:
         one = _find(client, run_id)
         kinds = {field["name"]: field["type"] for field in one.fields}
-        filled = base | {name: _read(name, text, kinds.get(name)) for name, text in given.items()}
+        filled = base | {name: _read(name, text, kinds.get(name)) for name, text in values_by_name.items()}
         done = client.respond_to_input(one.conversation_id, one.id, filled)
-    say(document(done) if json else f"{safe(done.run_id)}  {done.status}")
+    write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")
 
 
 def _read(name: str, text: str, kind: str | None) -> str | bool:
-    """What is typed is text, as it is in any form; only a box is ticked or not."""
+    """The value of a field: text, except for a checkbox or a confirmation."""
     if kind not in {"checkbox", "confirm"}:
         return text
     if text not in {"true", "false"}:
-        refuse(f"{name} is a {kind}: say {name}=true or {name}=false", USAGE)
+        fail(f"{name} is a {kind}: use {name}=true or {name}=false", USAGE)
     return text == "true"
 
 
 @inputs.command(name="cancel")
-def cancel_input(run_id: RunId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Take back the form that a run waits for: the run goes on with an error for a result."""
+def cancel_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Cancel the form that a run waits for. The run continues and gets an error as the result."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach) as client:
+    with connected(server) as client:
         one = _find(client, run_id)
         done = client.cancel_input_request(one.conversation_id, one.id)
-    say(document(done) if json else f"{safe(done.run_id)}  {done.status}")
+    write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")

@@ -7,38 +7,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson, Database
-from runstead.cli.shared.connection import UNSAID, Reach, asks_server, connected, resolve
-from runstead.cli.shared.output import refuse, run, say, show
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail, run, show, write_out
 
 if TYPE_CHECKING:
-    from runstead.core.identity.project import ApiKey as KeptKey
+    from runstead.core.identity.project import ApiKey as StoredKey
 
-keys = App(name="keys", help="API keys of a store (also one that a server has open), or of a server.")
-USAGE = 2
+keys = App(name="keys", help="API keys of a store or of a server, and signing keys.")
 
 
 @keys.command(name="list")
-def list_keys(*, database: Database = None, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """List a project's API keys, revoked ones included. The keys themselves are kept nowhere."""
-    from runstead.cli.shared.render import Column, Screen, age, when  # noqa: PLC0415
+def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """List a project's API keys, including revoked ones. The keys themselves are not stored."""
+    from runstead.cli.shared.render import Column, Screen, format_age, format_time  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    if asks_server(reach, database):
-        with connected(reach, project=True) as client:
-            found = [_facts(one) for one in client.list_api_keys().data]
+    if uses_server(server, database):
+        with connected(server, project=True) as client:
+            found = [_members(one) for one in client.list_api_keys().data]
     else:
         from runstead.server import administration  # noqa: PLC0415
 
-        found = [_kept(one) for one in run(administration.keys(database, _project(reach)))]
+        found = [_stored_members(one) for one in run(administration.keys(database, _project(server)))]
     screen = Screen.of()
     columns: list[Column[dict[str, Any]]] = [
-        Column("KEY", lambda one: one["id"] or "", whole=True),
+        Column("KEY", lambda one: one["id"] or "", keep_whole=True),
         Column("STATUS", _status, status=True),
-        Column("PREFIX", lambda one: one["prefix"], leaves=1, whole=True),
-        Column("SCOPES", lambda one: ",".join(one["scopes"]), leaves=3),
-        Column("LAST USED", lambda one: age(one["last_used_at"], screen), leaves=2, whole=True),
-        Column("EXPIRES", lambda one: when(one["expires_at"]), leaves=4, whole=True),
-        Column("NAME", lambda one: one["name"] or "", leaves=5),
+        Column("PREFIX", lambda one: one["prefix"], drop_rank=1, keep_whole=True),
+        Column("SCOPES", lambda one: ",".join(one["scopes"]), drop_rank=3),
+        Column(
+            "LAST USED", lambda one: format_age(one["last_used_at"], screen), drop_rank=2, keep_whole=True
+        ),
+        Column("EXPIRES", lambda one: format_time(one["expires_at"]), drop_rank=4, keep_whole=True),
+        Column("NAME", lambda one: one["name"] or "", drop_rank=5),
     ]
     print_list(found, columns, "keys", json=json)
 
@@ -49,8 +51,8 @@ def _status(one: dict[str, Any]) -> str:
     return "expired" if one["expires_at"] is not None and one["expires_at"] <= datetime.now(UTC) else "active"
 
 
-def _facts(one: Any) -> dict[str, Any]:
-    """A key as a server shows it, without the member that is the key itself."""
+def _members(one: Any) -> dict[str, Any]:
+    """The members of a key, without the key itself."""
     names = (
         "id",
         "prefix",
@@ -65,20 +67,20 @@ def _facts(one: Any) -> dict[str, Any]:
     return {name: getattr(one, name) for name in names}
 
 
-def _kept(one: "KeptKey") -> dict[str, Any]:
-    """The same of a key as the store has it."""
-    facts = _facts(one) | {"scopes": sorted(one.scopes)}
+def _stored_members(one: "StoredKey") -> dict[str, Any]:
+    """The same members of a stored key."""
+    facts = _members(one) | {"scopes": sorted(one.scopes)}
     for name in ("created_at", "last_used_at", "expires_at", "revoked_at"):
         if facts[name] is not None:
             facts[name] = datetime.fromtimestamp(facts[name] / 1000, UTC)
     return facts
 
 
-def _project(reach: Reach) -> str:
-    """The store's side asks nobody who would know the only project."""
-    project = resolve(reach).project.value
+def _project(server: ServerOptions) -> str:
+    """The named project, which is required for a store. Only a server can find the key's only project."""
+    project = resolve(server).project.value
     if project is None:
-        refuse("name a project with --project or RUNSTEAD_PROJECT", USAGE)
+        fail("name a project with --project or RUNSTEAD_PROJECT", USAGE)
     return project
 
 
@@ -91,34 +93,34 @@ def create_key(
             help="runs:read, runs:write, workers or admin; may repeat. Else all but admin", negative=""
         ),
     ] = None,
-    name: Annotated[str | None, Parameter(help="What the key is for")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the key")] = None,
     expires: Annotated[
-        str | None, Parameter(help="When it ends: a time, or a span from now such as 90d")
+        str | None, Parameter(help="Expiry: a time, or a duration from now such as 90d")
     ] = None,
     database: Database = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Create an API key. It is shown once."""
-    from runstead.cli.shared.parsing import moment  # noqa: PLC0415
+    """Create an API key. It is shown only once."""
+    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
 
-    until = None if expires is None else moment("--expires", expires, ahead=True)
-    if asks_server(reach, database):
+    until = None if expires is None else parse_time("--expires", expires, ahead=True)
+    if uses_server(server, database):
         scopes: Any = scope or None
-        with connected(reach, project=True) as client:
+        with connected(server, project=True) as client:
             made = client.create_api_key(name=name, scopes=scopes, expires_at=until)
-        secret, facts = made.key, _facts(made)
+        secret, facts = made.key, _members(made)
     else:
         from runstead.server import administration  # noqa: PLC0415
 
         ends = None if until is None else round(until.timestamp() * 1000)
-        secret, kept = run(administration.create_key(database, _project(reach), scope or [], name, ends))
-        facts = _kept(kept)
+        secret, kept = run(administration.create_key(database, _project(server), scope or [], name, ends))
+        facts = _stored_members(kept)
     if json:
         shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
         show({"key": secret} | {member: facts[member] for member in shown}, json=True)
     else:
-        say(secret or "")
+        write_out(secret or "")
 
 
 @keys.command(name="revoke")
@@ -127,20 +129,20 @@ def revoke_key(
     /,
     *,
     database: Database = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Revoke an API key: it is good for nothing from now on."""
+    """Revoke an API key. It stops working at once."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    if asks_server(reach, database):
-        with connected(reach, project=True) as client:
-            facts = _facts(client.revoke_api_key(key_id))
+    if uses_server(server, database):
+        with connected(server, project=True) as client:
+            facts = _members(client.revoke_api_key(key_id))
     else:
         from runstead.server import administration  # noqa: PLC0415
 
-        facts = _kept(run(administration.revoke_key(database, _project(reach), key_id)))
-    say(document(facts) if json else f"{safe(facts['id'] or key_id)}  revoked")
+        facts = _stored_members(run(administration.revoke_key(database, _project(server), key_id)))
+    write_out(document(facts) if json else f"{safe(facts['id'] or key_id)}  revoked")
 
 
 @keys.command(name="signing")
@@ -151,18 +153,18 @@ def signing_keys(
     database: Database = None,
     json: AsJson = False,
 ) -> None:
-    """Print the public keys with which push services check the server's calls and tokens."""
+    """Print the public keys with which push services verify the server's calls and tokens."""
     if out is not None:
         from runstead.security.signing import write_file  # noqa: PLC0415
 
         try:
             write_file(out)
-        except (ValueError, OSError) as trouble:
-            refuse(str(trouble))
+        except (ValueError, OSError) as error:
+            fail(str(error))
         if json:
             show({"file": str(out)}, json=True)
         else:
-            say(
+            write_out(
                 f"added a new pair of private keys to {out}\nset RUNSTEAD_SIGNING_KEY_FILE={out} to sign with it"
             )
         return
@@ -172,5 +174,5 @@ def signing_keys(
     if json:
         show(found, json=True)
     else:
-        say(f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}", end="")
-        say(f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens']}", end="")
+        write_out(f"# CHANNEL_DISPATCH_SIGNING_PUBLIC_KEY: signs calls\n{found['control_plane']}", end="")
+        write_out(f"# OAUTH_PUBLIC_KEY: signs tokens\n{found['tokens']}", end="")

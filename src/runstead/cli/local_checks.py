@@ -1,4 +1,4 @@
-"""What the doctor looks at on this machine. Each check answers findings; none raises, and none shows a credential."""
+"""Checks of `runstead doctor` on this machine. No check raises or shows a credential."""
 
 import asyncio
 import os
@@ -26,18 +26,18 @@ _WAIT_S: Final = 5.0
 _EXAMPLE: Final = "choose-a-long-random-secret"
 
 
-def here(database: str | None) -> Iterator[Finding]:
-    """The machine, and the settings and the store of a server that would be started here."""
+def machine_checks(database: str | None) -> Iterator[Finding]:
+    """Findings about the machine, and about the settings and store of a server on it."""
     yield _versions()
     yield _config_file()
     yield _files()
     try:
         settings = load(database=database)
-    except ValueError as wrong:
-        yield Finding("settings", "fail", str(wrong), "mend the variable, or unset it")
+    except ValueError as error:
+        yield Finding("settings", "fail", str(error), "correct the variable, or unset it")
         return
     yield from _settings(settings)
-    yield from _store(settings, told=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
+    yield from _store(settings, named=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
     yield from _signing_keys(settings)
 
 
@@ -55,8 +55,9 @@ def _versions() -> Finding:
 
 
 def _optimized() -> bool:
-    """Whether the interpreter was built with profile-guided optimization, as far as its build tells. Distributions
-    (prefix /usr) build that way by recipes of their own, which `sysconfig` does not show; Windows shows nothing.
+    """Whether the interpreter was built with profile-guided optimization.
+
+    Distributions (prefix /usr) optimize without the configure option that `sysconfig` shows; Windows shows no options.
     """
     arguments = sysconfig.get_config_var("CONFIG_ARGS")
     return not arguments or "--enable-optimizations" in arguments or sys.base_prefix == "/usr"
@@ -65,11 +66,11 @@ def _optimized() -> bool:
 def _config_file() -> Finding:
     try:
         file = profiles.read()
-    except profiles.ProfileError as trouble:
-        return Finding("config file", "fail", str(trouble), "mend it: docs/configuration.md shows one")
-    if not file.there:
-        return Finding("config file", "ok", f"{file.path} is not there, and need not be")
-    if file.open_to_others:
+    except profiles.ProfileError as error:
+        return Finding("config file", "fail", str(error), "correct it: docs/configuration.md has an example")
+    if not file.exists:
+        return Finding("config file", "ok", f"{file.path} does not exist; it is optional")
+    if file.readable_by_others:
         return Finding(
             "config file",
             "warn",
@@ -97,43 +98,41 @@ def _settings(settings: Settings) -> Iterator[Finding]:
             "settings",
             "warn",
             "RUNSTEAD_BOOTSTRAP_KEY is the example of the docs",
-            "choose one of your own, or unset it: the server then makes a key and shows it once",
+            "choose your own, or unset it: the server then creates a key and prints it once",
         )
     if settings.host not in {"127.0.0.1", "::1", "localhost"} and not warned:
         warned = True
         yield Finding(
             "settings",
             "warn",
-            f"RUNSTEAD_HOST is {settings.host}: whoever reaches this machine reaches the server, without TLS",
+            f"RUNSTEAD_HOST is {settings.host}: the server is reachable from the network without TLS",
             "put a reverse proxy with TLS in front of it",
         )
     if not warned:
-        yield Finding("settings", "ok", "every RUNSTEAD_* variable can be used")
+        yield Finding("settings", "ok", "every RUNSTEAD_* variable is valid")
 
 
-def _store(settings: Settings, *, told: bool) -> Iterator[Finding]:
+def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
     postgres = is_postgres(settings.database_url)
     if not postgres:
         try:
             path = sqlite_path(settings.database_url)
-        except ValueError as wrong:
-            yield Finding("store", "fail", str(wrong), "set RUNSTEAD_DATABASE_URL or --database")
+        except ValueError as error:
+            yield Finding("store", "fail", str(error), "set RUNSTEAD_DATABASE_URL or --database")
             return
         yield from _sqlite(settings, path)
         if not path.exists():
-            yield _no_file(path, told=told)
+            yield _no_file(path, named=named)
             return
     yield _migrated(settings)
     if postgres:
         yield from _postgres(settings.database_url)
 
 
-def _no_file(path: Path, *, told: bool) -> Finding:
-    if told and not path.absolute().parent.is_dir():
-        return Finding("store", "fail", f"{path}: its directory is not there", "make the directory")
-    return Finding(
-        "store", "warn" if told else "ok", f"there is no {path} yet: a server started here makes it"
-    )
+def _no_file(path: Path, *, named: bool) -> Finding:
+    if named and not path.absolute().parent.is_dir():
+        return Finding("store", "fail", f"{path}: its directory does not exist", "create the directory")
+    return Finding("store", "warn" if named else "ok", f"{path} does not exist yet: the server creates it")
 
 
 def _migrated(settings: Settings) -> Finding:
@@ -141,14 +140,16 @@ def _migrated(settings: Settings) -> Finding:
 
     try:
         pending = asyncio.run(make_store(settings).pending())
-    except (RuntimeError, OSError, ValueError, sqlite3.Error) as trouble:
-        return Finding("store", "fail", str(trouble), "is the database up, and RUNSTEAD_DATABASE_URL right?")
-    if pending:
-        detail = f"the store lacks {len(pending)} migration(s), first {pending[0]}"
+    except (RuntimeError, OSError, ValueError, sqlite3.Error) as error:
         return Finding(
-            "store", "warn", detail, "run `runstead db migrate`, or start the server: it does so itself"
+            "store", "fail", str(error), "is the database running, and is RUNSTEAD_DATABASE_URL right?"
         )
-    return Finding("store", "ok", "reachable, with all migrations")
+    if pending:
+        detail = f"{len(pending)} pending migration(s), first {pending[0]}"
+        return Finding(
+            "store", "warn", detail, "run `runstead db migrate`, or start the server, which applies them"
+        )
+    return Finding("store", "ok", "reachable, all migrations applied")
 
 
 def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
@@ -168,7 +169,7 @@ def _sqlite(settings: Settings, path: Path) -> Iterator[Finding]:
             "engine",
             "warn",
             f"SQLite {sqlite3.sqlite_version}, and RUNSTEAD_SQLITE_SYNCHRONOUS=OFF: a power loss may damage the file",
-            "unset it, but for tests",
+            "unset it, except for tests",
         )
     else:
         yield Finding(
@@ -182,31 +183,31 @@ def _disk(where: Path) -> Finding:
         where = where.parent
     try:
         usage = shutil.disk_usage(where)
-    except OSError as trouble:
-        return Finding("disk", "fail", f"{where}: {trouble.strerror}", "is the file system mounted?")
+    except OSError as error:
+        return Finding("disk", "fail", f"{where}: {error.strerror}", "is the file system mounted?")
     free = f"{usage.free / 1024**3:,.1f} GiB free at {where}"
     if not os.access(where, os.W_OK):
         return Finding(
-            "disk", "fail", f"{where} cannot be written", "give it to the user that runs the server"
+            "disk", "fail", f"{where} cannot be written", "make it writable for the user that runs the server"
         )
     if usage.free < _DISK_BYTES_FAIL:
-        return Finding("disk", "fail", free, "make room: without it every write is refused")
+        return Finding("disk", "fail", free, "free disk space: without it, writes are refused")
     if usage.free < _DISK_BYTES_WARN:
-        return Finding("disk", "warn", free, "make room soon, or set RUNSTEAD_RETENTION_DAYS")
+        return Finding("disk", "warn", free, "free disk space soon, or set RUNSTEAD_RETENTION_DAYS")
     return Finding("disk", "ok", free)
 
 
 def _postgres(url: str) -> Iterator[Finding]:
     try:
         version, theirs, ours = asyncio.run(_ask_postgres(url))
-    except Exception:  # noqa: BLE001 - the store's own check has told why
+    except Exception:  # noqa: BLE001 - the store's own check reports why
         return
     yield Finding("engine", "ok", f"PostgreSQL {version}")
     yield skew("clock of the database", theirs - ours, 0.0)
 
 
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
-    import asyncpg  # noqa: PLC0415 - only who has one
+    import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
 
     connection = await asyncpg.connect(url, timeout=_WAIT_S)
     try:
@@ -220,7 +221,7 @@ async def _ask_postgres(url: str) -> tuple[str, float, float]:
 
 def _signing_keys(settings: Settings) -> Iterator[Finding]:
     if settings.signing_key_file is None:
-        yield Finding("signing keys", "ok", "in the store, made at first need")
+        yield Finding("signing keys", "ok", "in the store, created when first needed")
         return
     from runstead.security.signing import read_file  # noqa: PLC0415
 
@@ -228,11 +229,11 @@ def _signing_keys(settings: Settings) -> Iterator[Finding]:
     try:
         keys = read_file(path)
         mode = stat.S_IMODE(path.stat().st_mode)
-    except (ValueError, OSError) as trouble:
-        advice = f"make them with `runstead keys signing --out {path}`"
-        yield Finding("signing keys", "fail", str(trouble), advice)
+    except (ValueError, OSError) as error:
+        advice = f"create them with `runstead keys signing --out {path}`"
+        yield Finding("signing keys", "fail", str(error), advice)
         return
     if mode & 0o077:
-        yield Finding("signing keys", "warn", f"{path} can be read by others", f"chmod 600 {path}")
+        yield Finding("signing keys", "warn", f"{path} can be read by other users", f"chmod 600 {path}")
     else:
         yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")

@@ -5,29 +5,29 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
-from runstead.cli.shared.output import say
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.output import write_out
 
 if TYPE_CHECKING:
     from runstead.sdk import Member
 
-UserId = Annotated[str, Parameter(help="The user, as JWTs name them")]
+UserId = Annotated[str, Parameter(help="The user's id: the claim sub of their JWTs")]
 
-members = App(name="members", help="Who may do what in a project.")
+members = App(name="members", help="Members of a project and their roles.")
 
 
 @members.command(name="list")
-def list_members(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
+def list_members(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's members."""
-    from runstead.cli.shared.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         found = client.list_members().data
     columns: list[Column[Member]] = [
-        Column("USER", lambda one: one.user_id, whole=True),
+        Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),
-        Column("SINCE", lambda one: when(one.created_at), leaves=1, whole=True),
+        Column("SINCE", lambda one: format_time(one.created_at), drop_rank=1, keep_whole=True),
     ]
     print_list(found, columns, "members", json=json)
 
@@ -37,23 +37,23 @@ def add_member(
     user_id: UserId,
     /,
     *,
-    role: Annotated[Literal["admin", "member", "viewer"], Parameter(help="What they may do")] = "member",
-    reach: Reach = UNSAID,
+    role: Annotated[Literal["admin", "member", "viewer"], Parameter(help="The user's role")] = "member",
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Add a user to a project, or change the role of one who is there."""
+    """Add a user to a project, or change a member's role."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         member = client.add_member(user_id, role)
-    say(document(member) if json else f"{safe(member.user_id)}  {member.role}")
+    write_out(document(member) if json else f"{safe(member.user_id)}  {member.role}")
 
 
 @members.command(name="remove")
-def remove_member(user_id: UserId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Take a user out of a project."""
+def remove_member(user_id: UserId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Remove a user from a project."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         client.remove_member(user_id)
-    say(document({"removed": True, "user_id": user_id}) if json else f"{safe(user_id)}  removed")
+    write_out(document({"removed": True, "user_id": user_id}) if json else f"{safe(user_id)}  removed")

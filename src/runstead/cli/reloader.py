@@ -1,4 +1,4 @@
-"""A worker that starts anew whenever a source file changes, for development."""
+"""Restarts a worker when a source file changes, for development."""
 
 import os
 import signal
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Final
 
 from runstead.cli.shared import parent_bound
-from runstead.cli.shared.output import tell
+from runstead.cli.shared.output import write_err
 
-_LOOK_S: Final = 0.3
+_POLL_S: Final = 0.3
 _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packages", "build", "dist"})
 _FILES_MAX: Final = 20_000
 
 
 class Sources:
-    """The Python files below a directory, hidden ones and installed packages left out."""
+    """The Python files below a directory, without hidden directories and installed packages."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -25,8 +25,8 @@ class Sources:
 
     def _files(self) -> Iterator[tuple[str, int]]:
         count = 0
-        for folder, below, names in os.walk(self._root):
-            below[:] = [name for name in below if not name.startswith(".") and name not in _SKIPPED]
+        for folder, subfolders, names in os.walk(self._root):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".") and name not in _SKIPPED]
             for name in names:
                 if not name.endswith(".py"):
                     continue
@@ -37,10 +37,10 @@ class Sources:
                 try:
                     yield path, os.stat(path).st_mtime_ns  # noqa: PTH116
                 except OSError:
-                    continue  # it has just gone
+                    continue  # deleted meanwhile
 
     def changed(self) -> str | None:
-        """A file that was changed, made or removed since the last look."""
+        """A file that was changed, created or deleted since the last call; None if there is none."""
         files = dict(self._files())
         different = files.items() ^ self._known.items()
         self._known = files
@@ -48,7 +48,7 @@ class Sources:
 
 
 class Reloaded:
-    """One child at a time. `stop()` may be called from a signal's handler; each call is a signal for the child."""
+    """Runs one child at a time. `stop` may be called from a signal handler; each call signals the child."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], root: Path) -> None:
         self._arguments = arguments
@@ -56,7 +56,9 @@ class Reloaded:
         self._sources = Sources(root)
         self._stopping = False
         self._child: subprocess.Popen[bytes] | None = None
-        self._told: subprocess.Popen[bytes] | None = None  # to end; told again, it would hurry
+        self._stopped: subprocess.Popen[bytes] | None = (
+            None  # was signalled already: a second signal would skip the grace period
+        )
 
     def stop(self) -> None:
         self._stopping = True
@@ -64,33 +66,33 @@ class Reloaded:
             self._signal(self._child)
 
     def _signal(self, child: "subprocess.Popen[bytes]") -> None:
-        self._told = child
+        self._stopped = child
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
 
-    def run(self, while_lives: "subprocess.Popen[bytes] | None" = None) -> None:
-        """Until `stop()`, or until the other process ends."""
+    def run(self, while_alive: "subprocess.Popen[bytes] | None" = None) -> None:
+        """Run until `stop` is called or the process `while_alive` ends."""
         while not self._stopping:
             self._child = child = parent_bound.start(self._arguments, self._environment)
-            told = False
+            reported = False
             while not self._stopping:
-                if while_lives is not None and while_lives.poll() is not None:
+                if while_alive is not None and while_alive.poll() is not None:
                     self._stopping = True
                 changed = self._sources.changed()
                 if changed is not None:
-                    tell(f"runstead: {os.path.relpath(changed)} has changed, starting anew")
+                    write_err(f"runstead: {os.path.relpath(changed)} changed, restarting")
                     break
-                if child.poll() is not None and not told:
-                    told = True
-                    tell("runstead: the worker has ended, and starts again when a file changes")
-                time.sleep(_LOOK_S)  # a signal's handler cannot wake an Event without risk
-            if self._told is not child:
+                if child.poll() is not None and not reported:
+                    reported = True
+                    write_err("runstead: the worker ended; it restarts when a file changes")
+                time.sleep(_POLL_S)  # polling, since a signal handler cannot safely set an Event
+            if self._stopped is not child:
                 self._signal(child)
             child.wait()
 
 
-def keep_up(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-    """Run the command, and anew after each change below the working directory, until SIGTERM or Ctrl-C."""
+def run_reloading(arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Run the command until SIGTERM or Ctrl-C. Restart it after changes in the working directory."""
     reloaded = Reloaded(arguments, environment, Path.cwd())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: reloaded.stop())

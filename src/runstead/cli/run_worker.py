@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from runstead.cli.shared.output import refuse, tell
+from runstead.cli.shared.output import fail, write_err
 
 if TYPE_CHECKING:
     from runstead.sdk.isolation.parent_side import Executor
 
-Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="The server; else RUNSTEAD_URL")]
-Concurrency = Annotated[int, Parameter(help="Runs at a time, of all projects together")]
-Grace = Annotated[float, Parameter(help="How long runs may go on after a stop")]
+Url = Annotated[str, Parameter(env_var="RUNSTEAD_URL", help="Server URL; else RUNSTEAD_URL")]
+Concurrency = Annotated[int, Parameter(help="Concurrent runs, of all projects together")]
+Grace = Annotated[float, Parameter(help="Seconds for runs to finish after a stop")]
 
-#: Beside the claims that wait. What is under way at the same time shares the server's commits.
+#: Concurrent calls, beside waiting claims. Calls that arrive together share the server's commits.
 _CALLS_AT_ONCE: Final = 32
 
 
@@ -30,25 +30,27 @@ def worker(
         Parameter(
             env_var="RUNSTEAD_PROJECT",
             negative="",
-            help="Slug or id, once for each; else RUNSTEAD_PROJECT, else default",
+            help="Slug or id, may repeat; else RUNSTEAD_PROJECT, else default",
         ),
     ] = None,
     concurrency: Concurrency = 4,
     lease_seconds: Annotated[
-        int, Parameter(help="5 to 300: a dead worker's runs go to another after that")
+        int, Parameter(help="5 to 300; after that time another worker gets a dead worker's runs")
     ] = 30,
-    wait_seconds: Annotated[int, Parameter(help="0 to 30: how long a claim waits for a run")] = 20,
+    wait_seconds: Annotated[int, Parameter(help="0 to 30; how long a claim waits for a run")] = 20,
     grace_seconds: Grace = 30.0,
-    implementation_kind: Annotated[str, Parameter(help="Which agent runs, beside their targets")] = "python",
+    implementation_kind: Annotated[
+        str, Parameter(help="Claims agent runs of this implementation kind")
+    ] = "python",
     executor: Annotated[
-        str | None, Parameter(help="Where handlers run: ray://… or dask://…; else in this process")
+        str | None, Parameter(help="Run handlers on ray://… or dask://…; else in this process")
     ] = None,
-    reload: Annotated[bool, Parameter(negative="", help="Start anew when a source file changes")] = False,
+    reload: Annotated[bool, Parameter(negative="", help="Restart when a source file changes")] = False,
 ) -> None:
-    """Serve the runs of an app until SIGTERM or Ctrl-C: what runs may finish, and is else given back."""
+    """Run a worker for an app until SIGTERM or Ctrl-C. Then runs finish in the grace period or are released."""
     projects = list(dict.fromkeys(project or ["default"]))
     if reload:
-        from runstead.cli.reloader import keep_up  # noqa: PLC0415 - each command loads what it needs
+        from runstead.cli.reloader import run_reloading  # noqa: PLC0415 - each command loads what it needs
 
         arguments = ["worker", reference, "--url", url, "--concurrency", str(concurrency)]
         arguments += ["--lease-seconds", str(lease_seconds), "--wait-seconds", str(wait_seconds)]
@@ -57,7 +59,7 @@ def worker(
             arguments += ["--project", one]
         if executor is not None:
             arguments += ["--executor", executor]
-        keep_up(arguments, {"RUNSTEAD_KEY": key})
+        run_reloading(arguments, {"RUNSTEAD_KEY": key})
         return
     options = {
         "lease_seconds": lease_seconds,
@@ -85,20 +87,17 @@ def _serve(
     from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for noisy in ("httpx2", "httpcore2"):  # behind a proxy
+    for noisy in ("httpx2", "httpcore2"):  # they log every request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         found = load(reference)
         if not 1 <= concurrency <= 10_000:
-            raise ValueError(f"--concurrency is 1 to 10000, not {concurrency}")
+            raise ValueError(f"--concurrency must be 1 to 10000, not {concurrency}")
         if len(projects) > concurrency:
-            raise ValueError(
-                f"--concurrency must be at least {len(projects)}: one run of each project at a time"
-            )
-        places = WorkerSlots(concurrency)
-        options["places"] = places
+            raise ValueError(f"--concurrency must be at least {len(projects)}: one run for each project")
+        options["slots"] = WorkerSlots(concurrency)
         if executor is not None and not isinstance(found, App):
-            raise ValueError(f"--executor is for apps, and {reference} makes a worker by itself")
+            raise ValueError(f"--executor needs an App, but {reference} creates the worker itself")
         cluster = None if executor is None else _cluster(executor)
         if isinstance(found, App):
             found.reference = reference
@@ -109,16 +108,16 @@ def _serve(
             make = found.worker if isinstance(found, App) else found
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
-        tell(f"runstead: serving {what} for {', '.join(projects)} at {url}")
+        write_err(f"runstead: serving {what} for {', '.join(projects)} at {url}")
         WorkerGroup(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
     except RunsteadError as refusal:
-        refuse(f"the server at {url} does not take this worker: {refusal}")
-    except (ValueError, TypeError) as trouble:
-        refuse(str(trouble))
+        fail(f"the server at {url} refused this worker: {refusal}")
+    except (ValueError, TypeError) as error:
+        fail(str(error))
 
 
 def _cluster(executor: str) -> "Executor":
-    """ValueError."""
+    """The executor for `ray://…` or `dask://…`. ValueError."""
     from runstead.sdk.executors import executor_from  # noqa: PLC0415
 
     try:

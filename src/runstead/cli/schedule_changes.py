@@ -6,20 +6,21 @@ from cyclopts import Parameter
 from msgspec import UNSET
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
-from runstead.cli.shared.output import refuse, say, tell
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.sdk import Schedule
 
 ScheduleId = Annotated[str, Parameter(help="The schedule's id")]
-USAGE = 2
 
 
-def read_target(told: str) -> dict[str, str]:
-    kind, separator, target_id = told.partition(":")
+def read_target(text: str) -> dict[str, str]:
+    """The kind and id of a target such as task:report."""
+    kind, separator, target_id = text.partition(":")
     if not separator:
-        refuse(f"a target is task:…, workflow:… or agent:…, not {told!r}", USAGE)
+        fail(f"a target is task:…, workflow:… or agent:…, not {text!r}", USAGE)
     return {"kind": kind, "id": target_id}
 
 
@@ -27,76 +28,78 @@ def update_schedule(
     schedule_id: ScheduleId,
     /,
     *,
-    name: Annotated[str | None, Parameter(help="What people call it")] = None,
+    name: Annotated[str | None, Parameter(help="Name of the schedule")] = None,
     target: Annotated[str | None, Parameter(help="task:…, workflow:… or agent:…")] = None,
-    cron: Annotated[str | None, Parameter(help="Five fields, like '0 6 * * 1'")] = None,
-    at: Annotated[str | None, Parameter(help="Once: a time, or a span from now such as 10m")] = None,
-    timezone: Annotated[str | None, Parameter(help="In which the fields are read")] = None,
+    cron: Annotated[str | None, Parameter(help="Five cron fields, such as '0 6 * * 1'")] = None,
+    at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None,
+    timezone: Annotated[str | None, Parameter(help="IANA time zone of the cron fields")] = None,
     config: Annotated[
-        list[str] | None, Parameter(help="name=value, put into its config; may repeat", negative="")
+        list[str] | None, Parameter(help="name=value, merged into its config; may repeat", negative="")
     ] = None,
     config_json: Annotated[
         str | None,
-        Parameter(allow_leading_hyphen=True, help="Its whole config: a JSON object, @file or - for stdin"),
+        Parameter(allow_leading_hyphen=True, help="The new config: a JSON object, @file or - for stdin"),
     ] = None,
     concurrency: Annotated[
-        Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="What if the last run goes on")
+        Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="If the previous run has not ended")
     ] = None,
-    max_runs: Annotated[int | None, Parameter(help="Complete it after so many; 0: never")] = None,
-    timeout_seconds: Annotated[int | None, Parameter(help="Fail a run after so long")] = None,
-    backoff_limit: Annotated[int | None, Parameter(help="How many lost attempts are tried again")] = None,
-    reach: Reach = UNSAID,
+    max_runs: Annotated[
+        int | None, Parameter(help="Complete the schedule after this number of runs; 0: never")
+    ] = None,
+    timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None,
+    backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Change a schedule; what is not named stays."""
-    from runstead.cli.shared.parsing import config as read_config, moment  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe, when  # noqa: PLC0415
+    """Change a schedule. Options that are missing change nothing."""
+    from runstead.cli.shared.parsing import parse_time, read_config  # noqa: PLC0415
+    from runstead.cli.shared.render import document, format_time, safe  # noqa: PLC0415
 
     if cron is not None and at is not None:
-        refuse("say when: --cron or --at, one of them", USAGE)
-    given: dict[str, Any] = {
+        fail("use one of --cron and --at", USAGE)
+    changes: dict[str, Any] = {
         "name": name,
         "target": None if target is None else read_target(target),
         "schedule": cron,
-        "run_at": None if at is None else moment("--at", at, ahead=True),
+        "run_at": None if at is None else parse_time("--at", at, ahead=True),
         "timezone": timezone,
         "config": read_config(config or [], config_json),
         "concurrency_policy": concurrency,
         "timeout_seconds": timeout_seconds,
         "backoff_limit": backoff_limit,
     }
-    given = {member: UNSET if one is None else one for member, one in given.items()}
-    given["max_runs"] = UNSET if max_runs is None else max_runs or None
-    if all(one is UNSET for one in given.values()):
-        refuse("say what to change: see --help", USAGE)
-    with connected(reach, project=True) as client:
-        if given["config"] is not UNSET and config_json is None:
-            given["config"] = (client.get_schedule(schedule_id).config or {}) | given["config"]
-        one = client.update_schedule(schedule_id, **given).schedule
-    after = f", next {when(one.next_fire_at)}" if one.next_fire_at else ""
-    say(document(one) if json else f"{safe(one.id)}  {one.status}{after}")
+    changes = {member: UNSET if one is None else one for member, one in changes.items()}
+    changes["max_runs"] = UNSET if max_runs is None else max_runs or None
+    if all(one is UNSET for one in changes.values()):
+        fail("name what to change: see --help", USAGE)
+    with connected(server, project=True) as client:
+        if changes["config"] is not UNSET and config_json is None:
+            changes["config"] = (client.get_schedule(schedule_id).config or {}) | changes["config"]
+        one = client.update_schedule(schedule_id, **changes).schedule
+    after = f", next {format_time(one.next_fire_at)}" if one.next_fire_at else ""
+    write_out(document(one) if json else f"{safe(one.id)}  {one.status}{after}")
 
 
 def sync_schedules(
     file: Annotated[
         str,
         Parameter(
-            allow_leading_hyphen=True, help="The schedules as JSON, as the API takes them; or - for stdin"
+            allow_leading_hyphen=True, help="A JSON file of schedules as in the API's request; or - for stdin"
         ),
     ],
     /,
     *,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Make the schedules of a file those that the project's source defines: one that is missing there is deleted."""
+    """Set the project's source schedules to those of a file. Those missing in the file are deleted."""
     from runstead.cli.shared.render import document  # noqa: PLC0415
 
     wanted = _wanted(file)
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         synced = client.sync_source_schedules(wanted)
     if json:
-        say(document(synced))
+        write_out(document(synced))
         return
     changed = [
         *_lines("created", synced.created),
@@ -104,8 +107,8 @@ def sync_schedules(
         *_lines("removed", synced.removed),
     ]
     if changed:
-        say("\n".join(changed))
-    tell(f"runstead: {len(synced.unchanged)} unchanged")
+        write_out("\n".join(changed))
+    write_err(f"runstead: {len(synced.unchanged)} unchanged")
 
 
 def _wanted(file: str) -> list[Any]:
@@ -113,7 +116,7 @@ def _wanted(file: str) -> list[Any]:
 
     found = json_list("the file", "-" if file == "-" else f"@{file}")
     if len(found) == 1 and isinstance(found[0], dict) and isinstance(found[0].get("schedules"), list):
-        return list(found[0]["schedules"])  # the request itself
+        return list(found[0]["schedules"])  # the file is a whole request
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from runstead.cli.app import Database
-from runstead.cli.shared.output import refuse, refuse_database
+from runstead.cli.shared.output import fail, fail_if_database_error
 
 if TYPE_CHECKING:
     from runstead.server.settings import Settings
@@ -26,12 +26,12 @@ def serve(
     database: Database = None,
     processes: Annotated[
         int | None,
-        Parameter(help="How many processes serve, with PostgreSQL; else RUNSTEAD_PROCESSES, else 1"),
+        Parameter(help="Number of server processes, with PostgreSQL; else RUNSTEAD_PROCESSES, else 1"),
     ] = None,
 ) -> None:
-    """Start the server and keep it up until SIGTERM or Ctrl-C."""
-    gc.disable()  # until it serves: nothing that is loaded now is garbage, and looking takes a fifth of the start
-    import uvloop  # noqa: PLC0415 - each command loads what it needs: `runstead --help` stays quick
+    """Run the server until SIGTERM or Ctrl-C."""
+    gc.disable()  # until the server starts: collections would take a fifth of the start time
+    import uvloop  # noqa: PLC0415 - imported only when needed, so that `runstead --help` is fast
 
     from runstead.server.settings import load  # noqa: PLC0415
     from runstead.server.telemetry import log_to_stderr  # noqa: PLC0415
@@ -42,16 +42,16 @@ def serve(
         settings = load(host=host, port=port, database=database, processes=processes)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(_serve(settings))
-    except (ValueError, RuntimeError, OSError) as trouble:
-        refuse(str(trouble))
-    except Exception as trouble:
-        refuse_database(trouble)
+    except (ValueError, RuntimeError, OSError) as error:
+        fail(str(error))
+    except Exception as error:
+        fail_if_database_error(error)
         raise
     sys.exit(status)
 
 
 async def _serve(settings: "Settings") -> int:
-    """Until the server ended; the exit status."""
+    """Run until the server has ended. Return the exit code."""
     if settings.processes > 1:
         from runstead.server.supervisor import Supervisor  # noqa: PLC0415
 
@@ -63,9 +63,9 @@ async def _serve(settings: "Settings") -> int:
 
 
 def _allow_many_connections() -> None:
-    """Every open stream is an open file, and a shell allows 1,024 of them where the machine allows far more."""
+    """Raise the limit of open files to the hard limit. Each stream is one; shells often allow only 1,024."""
     import resource  # noqa: PLC0415
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # macOS calls its limit infinite, and then refuses it
+    with suppress(ValueError, OSError):  # macOS reports an infinite limit and then rejects it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

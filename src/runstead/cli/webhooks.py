@@ -5,33 +5,33 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
-from runstead.cli.shared.output import refuse, say, tell
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.sdk import CreatedWebhook, Delivery, Webhook
 
 WebhookId = Annotated[str, Parameter(help="The webhook's id")]
-USAGE = 2
 
-webhooks = App(name="webhooks", help="Who is told of what happens.")
+webhooks = App(name="webhooks", help="Webhooks and their deliveries.")
 
 
 @webhooks.command(name="list")
-def list_webhooks(*, reach: Reach = UNSAID, json: AsJson = False) -> None:
+def list_webhooks(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's webhooks, oldest first."""
-    from runstead.cli.shared.render import Column, when  # noqa: PLC0415
+    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         found = client.list_webhooks().data
     columns: list[Column[Webhook]] = [
-        Column("WEBHOOK", lambda one: one.id, whole=True),
+        Column("WEBHOOK", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
         Column("URL", lambda one: one.url),
-        Column("EVENTS", lambda one: ",".join(one.events), leaves=1),
-        Column("FAILING SINCE", lambda one: when(one.failing_since), leaves=2, whole=True),
-        Column("REASON", lambda one: one.disabled_reason or "", leaves=3),
+        Column("EVENTS", lambda one: ",".join(one.events), drop_rank=1),
+        Column("FAILING SINCE", lambda one: format_time(one.failing_since), drop_rank=2, keep_whole=True),
+        Column("REASON", lambda one: one.disabled_reason or "", drop_rank=3),
     ]
     print_list(found, columns, "webhooks", json=json)
 
@@ -42,17 +42,17 @@ def _status(one: "Webhook") -> str:
 
 @webhooks.command(name="create")
 def create_webhook(
-    url: Annotated[str, Parameter(help="Where to send what happens")],
+    url: Annotated[str, Parameter(help="URL that receives the events")],
     /,
     *,
     event: Annotated[
-        list[str] | None, Parameter(help="Like run.completed; may repeat. Else all", negative="")
+        list[str] | None, Parameter(help="Such as run.completed; may repeat. Else all events", negative="")
     ] = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Tell an address of what happens from now on. The secret that verifies it is shown once."""
-    with connected(reach, project=True) as client:
+    """Send new events to a URL. The secret that verifies them is shown only once."""
+    with connected(server, project=True) as client:
         made = client.create_webhook(url, event or ("*",))
     _show_new(made, json=json)
 
@@ -61,12 +61,12 @@ def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
     from runstead.cli.shared.render import document  # noqa: PLC0415
 
     if json:
-        say(document(made))
+        write_out(document(made))
         return
-    say(made.webhook.id)
+    write_out(made.webhook.id)
     if made.secret is not None:
-        say(made.secret)
-        tell("runstead: the second line is the secret that verifies what arrives; it is shown only now")
+        write_out(made.secret)
+        write_err("runstead: the second line is the secret that verifies deliveries; it is shown only now")
 
 
 @webhooks.command(name="update")
@@ -74,26 +74,28 @@ def update_webhook(
     webhook_id: WebhookId,
     /,
     *,
-    to: Annotated[str | None, Parameter(help="Where to send what happens, and what is pending")] = None,
+    to: Annotated[str | None, Parameter(help="New URL, also for pending deliveries")] = None,
     event: Annotated[
         list[str] | None,
-        Parameter(help="In place of those so far: like run.completed; may repeat", negative=""),
+        Parameter(help="Replaces the event types: such as run.completed; may repeat", negative=""),
     ] = None,
     enabled: Annotated[
         bool | None,
-        Parameter(name="--enable", negative="--disable", help="Whether it is told of anything"),
+        Parameter(name="--enable", negative="--disable", help="Whether events are sent"),
     ] = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Change where a webhook goes or what it asks for; enable or disable it."""
+    """Change the URL or the event types of a webhook; enable or disable it."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if to is None and not event and enabled is None:
-        refuse("say what to change: --to, --event, --enable or --disable", USAGE)
-    with connected(reach, project=True) as client:
+        fail("name what to change: --to, --event, --enable or --disable", USAGE)
+    with connected(server, project=True) as client:
         one = client.update_webhook(webhook_id, url=to, events=event, enabled=enabled).webhook
-    say(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.url)}  {','.join(one.events)}")
+    write_out(
+        document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.url)}  {','.join(one.events)}"
+    )
 
 
 @webhooks.command(name="rotate")
@@ -103,38 +105,42 @@ def rotate_webhook(
     *,
     secret: Annotated[
         str | None,
-        Parameter(allow_leading_hyphen=True, help="Else one is made; better in @file or - for stdin"),
+        Parameter(
+            allow_leading_hyphen=True, help="The new secret; else generated. Better in @file or - for stdin"
+        ),
     ] = None,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Give a webhook another secret, shown once. For 24 hours what it sends is signed with the old one too."""
-    from runstead.cli.shared.parsing import contents  # noqa: PLC0415
+    """Give a webhook a new secret, shown only once. For 24 hours, deliveries are signed with both secrets."""
+    from runstead.cli.shared.parsing import read_text  # noqa: PLC0415
 
-    given = None if secret is None else contents(secret).strip()
-    with connected(reach, project=True) as client:
-        made = client.rotate_webhook(webhook_id, secret=given)
+    new_secret = None if secret is None else read_text(secret).strip()
+    with connected(server, project=True) as client:
+        made = client.rotate_webhook(webhook_id, secret=new_secret)
     _show_new(made, json=json)
 
 
 @webhooks.command(name="test")
-def send_test(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Send a webhook something to try it with, and print the delivery's id: the deliveries tell what became of it."""
+def send_test(webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Queue a test delivery and print its id. `webhooks deliveries` shows the outcome."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         delivery = client.test_webhook(webhook_id).delivery
-    say(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
+    write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
 
 
 @webhooks.command(name="delete")
-def delete_webhook(webhook_id: WebhookId, /, *, reach: Reach = UNSAID, json: AsJson = False) -> None:
-    """Delete a webhook, with its deliveries."""
+def delete_webhook(
+    webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
+) -> None:
+    """Delete a webhook and its deliveries."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         client.delete_webhook(webhook_id)
-    say(document({"deleted": True, "id": webhook_id}) if json else f"{safe(webhook_id)}  deleted")
+    write_out(document({"deleted": True, "id": webhook_id}) if json else f"{safe(webhook_id)}  deleted")
 
 
 @webhooks.command(name="deliveries")
@@ -142,28 +148,30 @@ def deliveries(
     webhook_id: WebhookId,
     /,
     *,
-    status: Annotated[Literal["pending", "delivered", "failed"] | None, Parameter(help="Only these")] = None,
-    limit: Annotated[int, Parameter(help="How many at most, up to 100")] = 50,
-    reach: Reach = UNSAID,
+    status: Annotated[
+        Literal["pending", "delivered", "failed"] | None, Parameter(help="Only deliveries with this status")
+    ] = None,
+    limit: Annotated[int, Parameter(help="Number of deliveries, at most 100")] = 50,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """List what a webhook was sent, newest first."""
-    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    """List the deliveries of a webhook, newest first."""
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         found = client.list_deliveries(webhook_id, status=status, limit=limit).data
     screen = Screen.of()
     columns: list[Column[Delivery]] = [
-        Column("DELIVERY", lambda one: one.id, whole=True),
+        Column("DELIVERY", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
-        Column("EVENT", lambda one: one.event_type, leaves=1),
-        Column("TRIES", lambda one: str(one.attempts), leaves=2, number=True),
-        Column("ANSWER", lambda one: str(one.last_status_code or ""), leaves=4, number=True),
-        Column("CREATED", lambda one: age(one.created_at, screen), leaves=3, whole=True),
-        Column("NEXT", lambda one: age(one.next_attempt_at, screen), leaves=5, whole=True),
-        Column("RUN", lambda one: one.run_id or "", leaves=6),
-        Column("ERROR", lambda one: one.last_error or "", leaves=7),
+        Column("EVENT", lambda one: one.event_type, drop_rank=1),
+        Column("ATTEMPTS", lambda one: str(one.attempts), drop_rank=2, number=True),
+        Column("RESPONSE", lambda one: str(one.last_status_code or ""), drop_rank=4, number=True),
+        Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=3, keep_whole=True),
+        Column("NEXT", lambda one: format_age(one.next_attempt_at, screen), drop_rank=5, keep_whole=True),
+        Column("RUN", lambda one: one.run_id or "", drop_rank=6),
+        Column("ERROR", lambda one: one.last_error or "", drop_rank=7),
     ]
     print_list(found, columns, "deliveries", json=json)
 
@@ -174,12 +182,12 @@ def redeliver(
     delivery_id: Annotated[str, Parameter(help="The delivery's id")],
     /,
     *,
-    reach: Reach = UNSAID,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Send a delivery once more, under the same id."""
+    """Send a delivery again, with the same id."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         delivery = client.redeliver(webhook_id, delivery_id).delivery
-    say(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
+    write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")

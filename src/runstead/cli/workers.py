@@ -5,29 +5,31 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
-from runstead.cli.shared.connection import UNSAID, Reach, connected
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 
 if TYPE_CHECKING:
     from runstead.sdk.models.lease import RegisteredWorker
 
-workers = App(name="workers", help="Who works on runs.")
+workers = App(name="workers", help="List the workers of a project.")
 
 
 @workers.command(name="list")
 def list_workers(
     *,
-    status: Annotated[Literal["active", "offline"] | None, Parameter(help="Only these")] = None,
-    limit: Annotated[int, Parameter(help="How many at most; 0: all")] = 100,
-    reach: Reach = UNSAID,
+    status: Annotated[
+        Literal["active", "offline"] | None, Parameter(help="Only workers with this status")
+    ] = None,
+    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100,
+    server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """List a project's workers. One that was not heard of for two minutes is offline."""
-    from runstead.cli.shared.render import Column, Screen, age  # noqa: PLC0415
+    """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     found: list[RegisteredWorker] = []
     cursor: str | None = None
-    with connected(reach, project=True) as client:
+    with connected(server, project=True) as client:
         while True:
             page = client.list_workers(status=status, cursor=cursor, limit=min(limit, 100) or 100)
             found += page.data
@@ -36,11 +38,16 @@ def list_workers(
                 break
     screen = Screen.of()
     columns: list[Column[RegisteredWorker]] = [
-        Column("WORKER", lambda one: one.id, whole=True),
+        Column("WORKER", lambda one: one.id, keep_whole=True),
         Column("STATUS", lambda one: one.status, status=True),
         Column("KEY", lambda one: one.worker_key),
-        Column("HEARD OF", lambda one: age(one.last_heartbeat_at, screen), leaves=1, whole=True),
-        Column("KIND", lambda one: one.implementation_kind, leaves=2),
-        Column("NAME", lambda one: one.display_name or "", leaves=3),
+        Column(
+            "LAST HEARTBEAT",
+            lambda one: format_age(one.last_heartbeat_at, screen),
+            drop_rank=1,
+            keep_whole=True,
+        ),
+        Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
+        Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
     print_list(found[: limit or None], columns, "workers", json=json)

@@ -1,1 +1,4 @@
-"""What can be done: one file per noun, one function per command, each authorise → apply → publish."""
+"""Commands: one file per noun, one function per command.
+
+Each authorizes the caller, applies a rule and publishes.
+"""

@@ -35,9 +35,9 @@ from runstead.security.signing import Keyring
 class App:
     """The store, the change notifications after its commits, and what commands share.
 
-    `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says whether this
-    replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts` stores the artifacts of
-    runs; None: this server stores none.
+    `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
+    whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
+    stores the artifacts of runs; None: this server stores none.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class App:
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:
-        """Return the worker, from memory where it was read before."""
+        """Return a worker. It is read from the store once per process."""
         worker = self._workers.get(worker_id)
         if worker is None:
             worker = await self.store.workers.get(worker_id)

@@ -1,4 +1,4 @@
-"""Storing the artifacts of a run, and reading them."""
+"""Artifacts of runs: store and read their bytes."""
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -19,7 +19,7 @@ from runstead.ports.store import Written
 
 
 class NewArtifact(msgspec.Struct, frozen=True, kw_only=True):
-    """What is about to come. `sha256` (hex) and `length` (bytes) where they were announced."""
+    """An upload. `sha256` (hex) and `length` (bytes) are set if the caller announced them."""
 
     name: str
     media_type: str
@@ -27,11 +27,11 @@ class NewArtifact(msgspec.Struct, frozen=True, kw_only=True):
     length: int | None = None
 
 
-def _kept(app: App) -> Artifacts:
+def _storage(app: App) -> Artifacts:
     if app.artifacts is None:
         raise Error(
             "ARTIFACTS_NOT_KEPT",
-            "This server has no place for artifacts: set RUNSTEAD_ARTIFACTS_URL to a directory that all replicas"
+            "This server stores no artifacts: set RUNSTEAD_ARTIFACTS_URL to a directory that all replicas"
             " share, or to s3://<bucket>/<prefix>",
         )
     return app.artifacts
@@ -45,30 +45,31 @@ async def put(
     fence: Fence,
     chunks: AsyncIterator[bytes],
 ) -> tuple[Written, Stored]:
-    """Keep the bytes, then put them on the run's list; what is refused leaves nothing. The same bytes under the same
-    name change nothing. ATTEMPT_SUPERSEDED, RUN_NOT_ACTIVE, ARTIFACT_TOO_LARGE, ARTIFACT_MISMATCH,
-    ARTIFACT_LIMIT_REACHED, ARTIFACTS_NOT_KEPT.
+    """Store the bytes, then add them to the run's list. The same bytes under the same name change nothing.
+
+    A refused upload leaves no bytes behind. Raises ATTEMPT_SUPERSEDED, RUN_NOT_ACTIVE, ARTIFACT_TOO_LARGE,
+    ARTIFACT_MISMATCH, ARTIFACT_LIMIT_REACHED, ARTIFACTS_NOT_KEPT.
     """
     run = await locate.run(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
-    kept = _kept(app)
+    storage = _storage(app)
     if new.sha256 is not None:
-        there = artifact.find(run.artifacts, new.name)
-        if there is not None and (there.sha256, there.media_type) == (new.sha256, new.media_type):
+        known = artifact.find(run.artifacts, new.name)
+        if known is not None and (known.sha256, known.media_type) == (new.sha256, new.media_type):
             fence.check(run)
-            return Written(run, Transition(run, duplicate=True), before=run), there
-    # Decided now with a stand-in, so that nobody sends gigabytes only to be refused; and once more when they are here.
-    stand_in = artifact.stored(run.run_id, new.name, new.media_type, Content("", 0, ""))
-    transitions.store_artifact(run, now=run.updated_at, new=stand_in, fence=fence)
+            return Written(run, Transition(run, duplicate=True), before=run), known
+    # Checked with a placeholder before the upload, so that a refused caller sends no bytes.
+    placeholder = artifact.stored(run.run_id, new.name, new.media_type, Content("", 0, ""))
+    transitions.store_artifact(run, now=run.updated_at, new=placeholder, fence=fence)
     if new.length is not None and new.length > app.artifact_bytes_max:
         raise _too_large(app)
     try:
-        content = await kept.put(run.uid, chunks, app.artifact_bytes_max)
+        content = await storage.put(run.uid, chunks, app.artifact_bytes_max)
     except TooLargeError:
         raise _too_large(app) from None
     found = artifact.stored(run.run_id, new.name, new.media_type, content)
     try:
         if new.sha256 is not None and new.sha256 != content.sha256:
-            raise Error("ARTIFACT_MISMATCH", f"The bytes that came have the sha256 {content.sha256}")
+            raise Error("ARTIFACT_MISMATCH", f"The received bytes have the sha256 {content.sha256}")
         written = await runs.apply(
             app,
             principal,
@@ -76,48 +77,53 @@ async def put(
             lambda run, loaded: transitions.store_artifact(run, now=loaded.now, new=found, fence=fence),
         )
     except Error as refusal:
-        # Of a commit that nobody knows the end of, the run may tell: then its bytes stay.
+        # The outcome of the commit is unknown: the run may list the artifact, so its bytes stay.
         if refusal.code != "STORE_UNAVAILABLE":
-            await _remove(kept, run.uid, content.key)
+            await _remove(storage, run.uid, content.key)
         raise
     if written.transition.duplicate:
-        await _remove(kept, run.uid, content.key)
+        await _remove(storage, run.uid, content.key)
         return written, artifact.find(written.run.artifacts, new.name) or found
     before = None if written.before is None else artifact.find(written.before.artifacts, new.name)
     if before is not None:
-        await _remove(kept, run.uid, before.content_key)
+        await _remove(storage, run.uid, before.content_key)
     return written, found
 
 
 def _too_large(app: App) -> Error:
-    return Error("ARTIFACT_TOO_LARGE", f"An artifact has at most {app.artifact_bytes_max} bytes here")
+    return Error(
+        "ARTIFACT_TOO_LARGE", f"An artifact has at most {app.artifact_bytes_max} bytes on this server"
+    )
 
 
-async def _remove(kept: Artifacts, run: str, key: str) -> None:
-    with suppress(Error):  # it goes with the run at the latest
-        await kept.remove(run, key)
+async def _remove(storage: Artifacts, run_uid: str, key: str) -> None:
+    with suppress(Error):  # the bytes are removed with the run at the latest
+        await storage.remove(run_uid, key)
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """An artifact and where its bytes come from: `await anext(reading.bytes(start, end))`."""
+    """An artifact whose bytes can be read: `async for chunk in reading.bytes(start, end)`."""
 
     artifact: Stored
-    run: str
-    kept: Artifacts
+    run_uid: str
+    storage: Artifacts
 
     async def bytes(self, start: int, end: int) -> AsyncIterator[bytes]:
-        """From `start` to before `end`. NOT_FOUND where the content is gone."""
+        """Yield the bytes from `start` to before `end`. Raises NOT_FOUND if the content was removed."""
         try:
-            async for chunk in self.kept.read(self.run, self.artifact.content_key, start, end):
+            async for chunk in self.storage.read(self.run_uid, self.artifact.content_key, start, end):
                 yield chunk
         except FileNotFoundError:
             raise not_found("The artifact's content") from None
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Reading:
-    """One that is kept here. NOT_FOUND for one that is only noted."""
+    """Return an artifact that this server stores.
+
+    Raises NOT_FOUND for one that only has an entry in the run.
+    """
     run = await runs.get(app, principal, run_ref)
     found = artifact.find(run.artifacts, name)
     if found is None:
         raise not_found("Artifact")
-    return Reading(found, run.uid, _kept(app))
+    return Reading(found, run.uid, _storage(app))

@@ -1,4 +1,4 @@
-"""Batches: creating them with their runs, reading them, calling them off, and what follows once they are complete."""
+"""Batches of runs: create, read, retry and cancel them, and create the follow-up run."""
 
 import uuid
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.create import NewRun, again, conflict, draft, insert, push_agent
+from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, push_agent
 from runstead.core import limits
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
@@ -25,14 +25,14 @@ encode = msgspec.json.Encoder().encode
 
 
 class FollowUp(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The run that is created once the batch is complete: `task:…` or `workflow:…`, and what it is configured with."""
+    """The run that is created when the batch completes. `target` is `task:…` or `workflow:…`."""
 
     target: str
     config: dict[str, msgspec.Raw] = {}
 
 
 class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs to be created together. Those without an owner belong to the batch's project; none is an agent's."""
+    """Runs to create together, none of kind agent. A run without an owner belongs to the batch's project."""
 
     runs: Sequence[NewRun]
     name: str | None = None
@@ -42,12 +42,12 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
 ) -> Made:
-    """Store the batch with all its runs, or nothing.
+    """Create the batch with all its runs, or nothing.
 
-    What is wrong with a run is told as for `POST /runs`, with its place: RUN_ID_CONFLICT, NOT_FOUND (project, parent),
-    PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
+    Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
+    An error of one run names its index.
     """
-    refuse_bound(principal, "makes no batches")
+    refuse_bound(principal, "cannot create batches")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     batch = Batch(
         str(uuid.uuid4()),
@@ -57,57 +57,57 @@ async def create(
         created_by=user_uuid(principal.id),
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
-    _refuse_twins(new.runs)
+    _refuse_duplicate_ids(new.runs)
     members = [
-        _member(place, replace(one, owner_id=_owner(place, one, project.id)), batch, principal)
-        for place, one in enumerate(new.runs)
+        _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
+        for index, run in enumerate(new.runs)
     ]
-    await _see_parents(app, project.id, new.runs)
-    made = await app.store.batches.create(batch, members, idempotency)
-    for written in made.runs:
+    await _check_parents(app, project.id, new.runs)
+    created = await app.store.batches.create(batch, members, idempotency)
+    for written in created.runs:
         app.publish(written)
-    return made
+    return created
 
 
-def at(place: int, refusal: Error) -> Error:
-    """A refusal of one run as a refusal of the whole batch."""
+def at_index(index: int, refusal: Error) -> Error:
+    """Convert the error of one run into an error of the batch that names the run's index."""
     errors = refusal.errors or (("$", refusal.message),)
     return Error(
         refusal.code,
-        f"runs[{place}]: {refusal.message}",
-        errors=tuple((f"$.runs[{place}]{path.removeprefix('$')}", why) for path, why in errors),
+        f"runs[{index}]: {refusal.message}",
+        errors=tuple((f"$.runs[{index}]{path.removeprefix('$')}", why) for path, why in errors),
     )
 
 
-def _refuse_twins(runs: Sequence[NewRun]) -> None:
+def _refuse_duplicate_ids(runs: Sequence[NewRun]) -> None:
     first: dict[str, int] = {}
-    for place, one in enumerate(runs):
-        if one.run_id is not None and first.setdefault(one.run_id, place) != place:
-            why = f"The same public_id stands at runs[{first[one.run_id]}]"
-            raise at(place, Error("INVALID_REQUEST", why, errors=(("$.public_id", "given twice"),)))
+    for index, run in enumerate(runs):
+        if run.run_id is not None and first.setdefault(run.run_id, index) != index:
+            message = f"runs[{first[run.run_id]}] has the same public_id"
+            raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.public_id", "duplicate"),)))
 
 
-async def _see_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> None:
-    """Where a parent is not there, tell which run's: the store, which has the last word, tells only that one is not."""
+async def _check_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> None:
+    """Name the run whose parent does not exist. The store checks again, but its error names no run."""
     first: dict[str, int] = {}
-    for place, one in enumerate(runs):
-        if one.parent_run_id is not None:
-            first.setdefault(one.parent_run_id, place)
-    for parent_run_id, place in first.items():
+    for index, run in enumerate(runs):
+        if run.parent_run_id is not None:
+            first.setdefault(run.parent_run_id, index)
+    for parent_run_id, index in first.items():
         if await app.store.runs.get(RunKey(project_id, parent_run_id)) is None:
-            raise at(place, not_found("Parent run"))
+            raise at_index(index, not_found("Parent run"))
 
 
-def _owner(place: int, one: NewRun, project_id: str) -> str:
-    if one.owner_id not in ("", project_id):
-        why = "The owner of a run is the project of its batch: leave it out"
-        raise at(place, Error("INVALID_REQUEST", why, errors=(("$.owner.id", "another project"),)))
+def _owner(index: int, run: NewRun, project_id: str) -> str:
+    if run.owner_id not in ("", project_id):
+        message = "The owner of a run is the project of its batch: leave owner out"
+        raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.owner.id", "another project"),)))
     return project_id
 
 
-def _member(place: int, one: NewRun, batch: Batch, principal: Principal) -> Member:
-    made, message = draft(one, batch.project_id, principal)
-    run = replace(made, batch_id=batch.id)
+def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Member:
+    drafted, message = draft(new, batch.project_id, principal)
+    run = replace(drafted, batch_id=batch.id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
@@ -115,17 +115,18 @@ def _member(place: int, one: NewRun, batch: Batch, principal: Principal) -> Memb
                 raise conflict(loaded.run)
             return insert(run, message, loaded)
         except Error as refusal:
-            raise at(place, refusal) from None
+            raise at_index(index, refusal) from None
 
-    return Member(RunKey(batch.project_id, run.run_id), decide, Want(parent_run_id=one.parent_run_id))
+    return Member(RunKey(batch.project_id, run.run_id), decide, Want(parent_run_id=new.parent_run_id))
 
 
 async def get(app: App, principal: Principal, ref: str, batch_id: str) -> Batch:
-    refuse_bound(principal, "reads no batches")
-    return await _located(app, principal, Scope.RUNS_READ, ref, batch_id)
+    """Return a batch. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot read batches")
+    return await _load(app, principal, Scope.RUNS_READ, ref, batch_id)
 
 
-async def _located(app: App, principal: Principal, scope: Scope, ref: str, batch_id: str) -> Batch:
+async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id: str) -> Batch:
     project = await locate.project(app, principal, scope, ref)
     found = await app.store.batches.get(project.id, batch_id.lower())
     if found is None:
@@ -134,8 +135,8 @@ async def _located(app: App, principal: Principal, scope: Scope, ref: str, batch
 
 
 async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> list[Batch]:
-    """The project's batches, newest first."""
-    refuse_bound(principal, "lists no batches")
+    """List the project's batches, newest first."""
+    refuse_bound(principal, "cannot list batches")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     return await app.store.batches.page(BatchQuery(project.id, limit, before))
 
@@ -150,17 +151,18 @@ async def retry(
     name: str | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Made:
-    """A new batch with the requests of the runs that have failed (and of those that were cancelled), oldest first, and
-    with what follows the first one: all of them, or none. A batch that is complete changes no more, so that reading it
-    beforehand is safe. Without a name it is called as the first one.
+    """Create a batch of the requests of failed runs (with `cancelled`, of cancelled ones too), or nothing.
 
-    NOT_FOUND, BATCH_NOT_RETRIABLE; PARENT_CANCELLED where a run stands below one that was cancelled.
+    The runs keep their order, oldest first. The new batch has the same follow-up, and the same name unless
+    `name` is given. A complete batch does not change, so it is safe to read it before the transaction.
+
+    Raises NOT_FOUND, BATCH_NOT_RETRIABLE; PARENT_CANCELLED where the parent of a run was cancelled.
     """
-    refuse_bound(principal, "retries no batches")
-    first = await _located(app, principal, Scope.RUNS_WRITE, ref, batch_id)
+    refuse_bound(principal, "cannot retry batches")
+    first = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
     if first.completed_at is None:
-        told = f"Only a batch whose runs have all ended can be tried again: it is {first.status}"
-        raise Error("BATCH_NOT_RETRIABLE", told)
+        message = f"Only a batch whose runs have all ended can be retried: it is {first.status}"
+        raise Error("BATCH_NOT_RETRIABLE", message)
     ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
     batch = Batch(
         str(uuid.uuid4()),
@@ -170,41 +172,44 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    made = await app.store.batches.create(
-        batch, [_once_more(one, batch, principal) for one in ended], idempotency
+    created = await app.store.batches.create(
+        batch, [_retried(run, batch, principal) for run in ended], idempotency
     )
-    for written in made.runs:
+    for written in created.runs:
         app.publish(written)
-    return made
+    return created
 
 
 async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[Run]:
-    """The batch's runs with these ends, oldest first. BATCH_NOT_RETRIABLE where there are none, or too many."""
+    """Return the batch's runs with these statuses, oldest first.
+
+    Raises BATCH_NOT_RETRIABLE for none or too many.
+    """
     query = RunQuery(
         (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
     )
     found: list[Run] = []
     size = 0
     while page := await app.store.runs.page(query):
-        # What they came to is of no use here, and may be large.
+        # Results are not needed here, and may be large.
         found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
-        size += sum(len(one or b"") for run in page for one in (run.config, run.input, run.request_snapshot))
+        size += sum(
+            len(text or b"") for run in page for text in (run.config, run.input, run.request_snapshot)
+        )
         if len(found) > limits.runs_per_batch_max or size > limits.batch_retry_bytes_max:
             most = f"{limits.runs_per_batch_max:,} runs, or {limits.batch_retry_bytes_max // limits.MIB} MiB of them"
-            told = f"More than {most}, would be tried again together: retry them one by one"
-            raise Error("BATCH_NOT_RETRIABLE", told)
+            message = f"The batch has more than {most}, to retry: retry its runs one by one"
+            raise Error("BATCH_NOT_RETRIABLE", message)
         query = replace(query, before=(None, page[-1].seq))
     if not found:
-        told = "has failed or was cancelled" if "cancelled" in statuses else "has failed"
-        raise Error(
-            "BATCH_NOT_RETRIABLE", f"No run that is kept of the batch {told}: there is nothing to try again"
-        )
+        kinds = "failed or cancelled" if "cancelled" in statuses else "failed"
+        raise Error("BATCH_NOT_RETRIABLE", f"The batch has no {kinds} runs left: there is nothing to retry")
     return found[::-1]
 
 
-def _once_more(first: Run, batch: Batch, principal: Principal) -> Member:
-    made, message = again(first, principal)
-    run = replace(made, batch_id=batch.id)
+def _retried(first: Run, batch: Batch, principal: Principal) -> Member:
+    copied, message = copy_request(first, principal)
+    run = replace(copied, batch_id=batch.id)
 
     def decide(loaded: Loaded) -> Transition:
         try:
@@ -224,11 +229,12 @@ async def cancel(
     reason: str | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Changed:
-    """Call the batch off with every run of it that has not ended: `accepted` tells whether this call did it. What is left
-    to do where the store fails meanwhile, or the server stops, a loop does.
+    """Cancel the batch and its active runs. `accepted` is true if this call cancelled the batch.
+
+    If the store fails or the server stops before all runs are cancelled, a loop cancels the others.
     """
-    refuse_bound(principal, "cancels no batches")
-    found = await _located(app, principal, Scope.RUNS_WRITE, ref, batch_id)
+    refuse_bound(principal, "cannot cancel batches")
+    found = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
     changed = await app.store.batches.change(
         found.project_id,
         found.id,
@@ -239,15 +245,16 @@ async def cancel(
         return changed
     try:
         await finish_cancel(app, changed.batch, limits.batch_cancel_rounds_max)
-    except Error as trouble:
-        if trouble.retry_after_s is None:
+    except Error as error:
+        if error.retry_after_s is None:
             raise
     return replace(changed, batch=await app.store.batches.get(found.project_id, found.id) or changed.batch)
 
 
 async def finish_cancel(app: App, batch: Batch, rounds: int) -> int:
-    """Cancel what is left of a batch that was called off, a bounded piece in each of so many transactions at most; how
-    many runs.
+    """Cancel the active runs of a cancelled batch, in at most `rounds` bounded transactions.
+
+    Returns their number.
     """
 
     def decide(run: Run, now: int) -> Transition:
@@ -265,10 +272,13 @@ async def finish_cancel(app: App, batch: Batch, rounds: int) -> int:
 
 
 async def follow_up(app: App, batch: Batch) -> None:
-    """Create the run of `on_complete`, once: its id is the batch's, so a repeat finds it there."""
+    """Create the run of `on_complete`.
+
+    Its id is derived from the batch, so a repeated call creates no second run.
+    """
     assert batch.on_complete is not None
-    told = msgspec.json.decode(batch.on_complete, type=FollowUp)
-    kind, _, name = told.target.partition(":")
+    follow = msgspec.json.decode(batch.on_complete, type=FollowUp)
+    kind, _, name = follow.target.partition(":")
     run = Run(
         uid=str(uuid.uuid4()),
         project_id=batch.project_id,
@@ -280,13 +290,13 @@ async def follow_up(app: App, batch: Batch) -> None:
         root_run_id=batch.follow_up_id,
         created_at=0,
         updated_at=0,
-        target=told.target,
+        target=follow.target,
         workflow_id=name if kind == "workflow" else None,
         trigger_kind="api",
         trigger_id=batch.id,
         created_by=batch.created_by,
         title=batch.name,
-        config=encode(told.config | {"batch": rules.batch_summary(batch)}),
+        config=encode(follow.config | {"batch": rules.batch_summary(batch)}),
     )
 
     def decide(loaded: Loaded) -> Transition:
@@ -294,5 +304,5 @@ async def follow_up(app: App, batch: Batch) -> None:
 
     app.publish(await app.store.runs.apply(RunKey(batch.project_id, run.run_id), decide))
     await app.store.batches.change(
-        batch.project_id, batch.id, lambda now_is, now: rules.followed_up(now_is, now=now)
+        batch.project_id, batch.id, lambda current, now: rules.followed_up(current, now=now)
     )

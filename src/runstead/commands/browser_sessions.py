@@ -1,4 +1,4 @@
-"""Browsers that people sign in with: a cookie's secret stands for a credential, which the store cannot read."""
+"""Browser sessions: a cookie's secret decrypts a stored credential, which the store alone cannot read."""
 
 import base64
 import binascii
@@ -17,13 +17,15 @@ _PURPOSE: Final = "browser session"
 
 
 class SignedIn(NamedTuple):
-    """`secret` is for the cookie: 43 characters of base64url, which nobody keeps but the browser."""
+    """`secret` is the value of the cookie: 43 characters of base64url. Only the browser stores it."""
 
     secret: str
     session: BrowserSession
 
 
 class Opened(NamedTuple):
+    """A session and its decrypted credential."""
+
     credential: str
     session: BrowserSession
 
@@ -31,10 +33,13 @@ class Opened(NamedTuple):
 async def sign_in(
     app: App, principal: Principal, credential: str, user_agent: str | None, expires_at: int | None = None
 ) -> SignedIn:
-    """A session for the credential that proved the principal, `expires_at` (ms) being its own end, where that is known.
-    FORBIDDEN for whatever is not an API key or a user.
+    """Create a session for the credential of the principal.
+
+    `expires_at` (ms) is the credential's own expiry, if any.
+
+    Raises FORBIDDEN unless the principal is an API key or a user.
     """
-    _refuse_others(principal, "signs in")
+    _refuse_others(principal, "can sign in")
     secret = encryption.new_secret()
     encrypted = encryption.encrypt(secret, _PURPOSE, credential.encode())
 
@@ -55,8 +60,9 @@ async def sign_in(
 
 
 async def opened(app: App, secret: str) -> Opened | None:
-    """The credential for which a cookie stands, to be looked at like any that comes with a request. None where the
-    session is unknown, has expired or was revoked: the three are not told apart.
+    """Return the credential of a cookie. The caller authenticates it like any other credential.
+
+    Returns None if the session is unknown, expired or revoked, without saying which.
     """
     found = await _found(app, secret)
     if found is None:
@@ -70,29 +76,29 @@ async def opened(app: App, secret: str) -> Opened | None:
 
 
 async def sign_out(app: App, secret: str) -> bool:
-    """End the session of this cookie; whether there was one."""
+    """End the session of this cookie. Returns whether it existed."""
     found = await _found(app, secret)
     return found is not None and await app.store.browser_sessions.remove(found[1].id, found[1].identity)
 
 
 async def own(app: App, principal: Principal) -> list[BrowserSession]:
-    """The caller's sessions, newest first."""
-    _refuse_others(principal, "has sessions of browsers")
+    """List the caller's sessions, newest first."""
+    _refuse_others(principal, "has browser sessions")
     return await app.store.browser_sessions.of(principal.identity)
 
 
 async def revoke(app: App, principal: Principal, session_id: str) -> None:
-    """End one of the caller's sessions. NOT_FOUND."""
-    _refuse_others(principal, "has sessions of browsers")
-    if not session_id.isprintable():  # no stored id holds a NUL
+    """End one of the caller's sessions. Raises NOT_FOUND."""
+    _refuse_others(principal, "has browser sessions")
+    if not session_id.isprintable():  # PostgreSQL refuses a NUL, and no stored id has one
         raise not_found("Session")
     if not await app.store.browser_sessions.remove(session_id, principal.identity):
         raise not_found("Session")
 
 
 async def revoke_all(app: App, principal: Principal) -> int:
-    """End all of the caller's sessions; how many."""
-    _refuse_others(principal, "has sessions of browsers")
+    """End all of the caller's sessions. Returns their number."""
+    _refuse_others(principal, "has browser sessions")
     return await app.store.browser_sessions.remove_all(principal.identity)
 
 
@@ -108,12 +114,12 @@ async def _found(app: App, secret: str) -> tuple[bytes, BrowserSession] | None:
 
 
 def _printable(text: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in text)
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _refuse_others(principal: Principal, what: str) -> None:
     if principal.kind not in ("api_key", "user") or principal.run_id is not None:
         raise Error(
             "FORBIDDEN",
-            f"Only an API key or a user {what}: tokens of workers, of push services and of one run do not",
+            f"Only an API key or a user {what}. Tokens of workers, push services and single runs cannot",
         )

@@ -1,8 +1,8 @@
-"""From what a command has written to hints about its project.
+"""Change notifications of a project, computed from what a command wrote.
 
-Every commit that changes a run makes one: `run.created`, `run.completed`, or else `run.updated`, for a deletion too.
-What makes none: appended events as long as the status stays, renewed leases, the counters of the runs above, and
-whether a run's end is waited for. They are frequent, and a run's own stream and row tell of them.
+Every commit that changes a run yields one: `run.created`, `run.completed`, or `run.updated`, also for a
+deletion. Frequent writes yield none: appended events that leave the status as it is, renewed leases, counters
+of descendants, and the mark of an awaited run. Followers of the run see them in its stream and row.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from runstead.core.conversations.conversation import Conversation
 from runstead.core.runs.run import FIELDS, Run
 from runstead.ports.store import Written
 
-_QUIET: Final = {
+_UNREPORTED: Final = {
     "version",
     "updated_at",
     "latest_event_id",
@@ -26,30 +26,31 @@ _QUIET: Final = {
     "descendants_total",
     "descendants_active",
 }
-_LOUD: Final = tuple(name for name in FIELDS if name not in _QUIET)
+_REPORTED: Final = tuple(name for name in FIELDS if name not in _UNREPORTED)
 
 
 def of_written(written: Written) -> list[Change]:
-    hints = [of_run("run.completed", run) for run in written.cancelled]
+    """Return the changes of one written run, of its cancelled descendants and of its conversation."""
+    found = [of_run("run.completed", run) for run in written.cancelled]
     run, before = written.run, written.before
     if before is None:
         if written.transition.conversation is not None:
-            hints.append(of_conversation(written.transition.conversation))
-        hints.append(of_run("run.created", run))
+            found.append(of_conversation(written.transition.conversation))
+        found.append(of_run("run.created", run))
     elif run.terminal and not before.terminal:
-        hints.insert(0, of_run("run.completed", run))
+        found.insert(0, of_run("run.completed", run))
     elif written.transition.deletes or (run is not before and _changed(before, run)):
-        hints.append(of_run("run.updated", run))
-    return hints
+        found.append(of_run("run.updated", run))
+    return found
 
 
 def _changed(before: Run, after: Run) -> bool:
-    pairs = ((getattr(before, name), getattr(after, name)) for name in _LOUD)
+    pairs = ((getattr(before, name), getattr(after, name)) for name in _REPORTED)
     return any(old is not new and old != new for old, new in pairs)
 
 
 def of_runs(runs: Iterable[Run]) -> list[Change]:
-    """Of runs that were there and have changed."""
+    """Return one `run.updated` for each run."""
     return [of_run("run.updated", run) for run in runs]
 
 

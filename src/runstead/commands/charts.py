@@ -1,4 +1,4 @@
-"""What the charts show: runs over time."""
+"""Data of the charts: runs over time."""
 
 from msgspec.structs import replace
 
@@ -21,10 +21,12 @@ async def activity(
     until: int,
     buckets: int,
 ) -> Activity:
-    """Of the runs of one project, or of every project that the caller may read, those that the filters let through and
-    that were created in [since, until) (ms), in about so many buckets (see `activity.grid`); where no sums know the filters,
-    only the newest `limits.chart_runs_max`. The filters' projects, sort, place, limit and times do not count.
-    INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
+    """Count matching runs that were created in [since, until) (ms), in about `buckets` buckets.
+
+    The runs are of one project, or of every project that the caller may read. `activity.grid` chooses the
+    buckets. The projects, sort, cursor, limit and times of `filters` are ignored. If no sums
+    distinguish the filters, only the newest `limits.chart_runs_max` runs are counted. Raises INVALID_REQUEST,
+    FORBIDDEN, NOT_FOUND.
     """
     check_span(since, until)
     if not 1 <= buckets <= limits.chart_buckets_max:
@@ -36,14 +38,14 @@ async def activity(
     where = grid(since, until, buckets)
     if not _has_sums(query):
         return await _of_newest(app, query, since, until, where)
-    shares = await _summed(app, query, since, until, where)
+    shares = await _from_sums(app, query, since, until, where)
     if shares is None:
         shares = await app.store.runs.shares(query, where.origin, where.width)
     return summarize(shares, since=since, until=until, where=where)
 
 
 def _has_sums(query: RunQuery) -> bool:
-    """Whether there are sums of what the filters let through, of each project."""
+    """Whether the sums of each project distinguish all filters of the query."""
     plain = RunQuery(
         query.project_ids,
         query.statuses,
@@ -60,7 +62,7 @@ def _has_sums(query: RunQuery) -> bool:
 
 
 async def _of_newest(app: App, query: RunQuery, since: int, until: int, where: Grid) -> Activity:
-    """Of runs that are read one by one."""
+    """Count the newest matching runs, which are read one by one."""
     most = limits.chart_runs_max
     runs = await app.store.runs.summaries(replace(query, limit=most + 1))
     counted_since = runs[most - 1].created_at if len(runs) > most else None
@@ -68,18 +70,20 @@ async def _of_newest(app: App, query: RunQuery, since: int, until: int, where: G
     return replace(summarize(shares, since=since, until=until, where=where), counted_since=counted_since)
 
 
-async def _summed(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
-    """From sums, where they are as narrow as the buckets."""
+async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: Grid) -> list[Share] | None:
+    """Return the shares from sums. None: the sums are wider than the buckets."""
     if len(query.project_ids) != 1 or not where.widths:
         return None
     edges = await seq_bounds.edges(app, query.project_ids[0], cover(since, until, where.widths).edges)
     return await app.store.rollups.activity(
-        ActivityQuery(query, since, until, where.origin, where.width, edges)
+        ActivityQuery(
+            filters=query, since=since, until=until, origin=where.origin, width=where.width, edges=edges
+        )
     )
 
 
 def check_span(since: int, until: int) -> None:
-    """Refuse a stretch of time that is none."""
+    """Raise INVALID_REQUEST unless [since, until) is a period between 1970 and 9999."""
     if not 0 <= since < until <= limits.timestamp_ms_max:
         raise Error(
             "INVALID_REQUEST",

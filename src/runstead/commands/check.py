@@ -1,4 +1,4 @@
-"""Holds a whole store to its invariants, page by page: what `runstead db check` does."""
+"""Check a whole store against its invariants, page by page, for `runstead db check`."""
 
 from collections.abc import AsyncIterator, Callable
 
@@ -7,26 +7,29 @@ from runstead.core.runs.invariants import CHECKS, Violation, broken, orphaned, v
 from runstead.ports.store import Store
 
 Progress = Callable[[int, int, int], None]
-"""(runs looked at, seq reached, seq of the newest run)"""
+"""(runs checked, seq reached, seq of the newest run)"""
 
 
 async def check(store: Store, progress: Progress = lambda *_: None) -> AsyncIterator[Violation]:
-    """Every violation, as it is found. Only one page of runs is in memory; a server may write at the same time."""
+    """Yield each violation as it is found.
+
+    One page of runs is in memory; servers may write at the same time.
+    """
     integrity = store.integrity
     for sentence in await integrity.medium():
         yield Violation("medium", sentence)
     newest = await integrity.latest_seq()
-    after, looked, more = 0, 0, True
+    after, checked, more = 0, 0, True
     while more:
         page = await integrity.runs(after, limits.integrity_rows_max)
-        for one in page.runs:
-            for found in violations(one):
+        for run in page.runs:
+            for found in violations(run):
                 yield found
         for table, seq in page.orphans:
             yield orphaned(table, seq)
         after, more = page.reached, page.more
-        looked += len(page.runs)
-        progress(looked, after, max(newest, after))
+        checked += len(page.runs)
+        progress(checked, after, max(newest, after))
     reached: int | None = -1
     while reached is not None:
         sentences, reached = await store.run_index.faults(reached)

@@ -1,4 +1,4 @@
-"""Limits on running runs: who may set them, and whom that wakes."""
+"""Concurrency limits of a project: read and replace them."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ from runstead.ports.notifier import PUSH_KEY, queue_key
 
 
 async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
-    """The project's limits and how many runs count for each."""
-    refuse_bound(principal, "sees no limits")
+    """Return the project's limits, each with the number of runs that count against it."""
+    refuse_bound(principal, "cannot read concurrency limits")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.concurrency.of(found.id)
 
@@ -21,7 +21,7 @@ async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
 async def put(
     app: App, principal: Principal, project: str, limits: Sequence[ConcurrencyLimit]
 ) -> list[Occupancy]:
-    """Replace the project's limits. INVALID_REQUEST where a target is named twice, or where they are too many."""
+    """Replace the project's limits. Raises INVALID_REQUEST for a duplicate target or too many limits."""
     found = await locate.project(app, principal, Scope.ADMIN, project)
     most = bounds.concurrency_limits_per_project_max
     if len(limits) > most:
@@ -31,33 +31,38 @@ async def put(
             errors=(("$.limits", "too many"),),
         )
     seen: set[str | None] = set()
-    for place, limit in enumerate(limits):
+    for index, limit in enumerate(limits):
         if limit.target in seen:
             what = "The whole project" if limit.target is None else limit.target
             raise Error(
                 "INVALID_REQUEST",
-                f"{what} is limited twice: name each target once",
-                errors=((f"$.limits[{place}].target", "named twice"),),
+                f"{what} has two limits: give one limit per target",
+                errors=((f"$.limits[{index}].target", "duplicate"),),
             )
         seen.add(limit.target)
     stored = await app.store.concurrency.put(found.id, limits)
-    # There may be more room than before.
+    # A higher limit can make queued runs claimable.
     app.notifier.publish((queue_key(found.id), PUSH_KEY))
     return stored
 
 
 async def put_one(app: App, principal: Principal, project: str, limit: ConcurrencyLimit) -> list[Occupancy]:
-    """Set the limit of one target, or of the whole project, beside those that there are. What somebody else sets at the
-    same moment may be lost: limits are replaced together.
+    """Set the limit of one target, or of the whole project (target None), and keep the others.
+
+    All limits are replaced together, so a concurrent change may be lost.
     """
     return await put(app, principal, project, [*await _others(app, principal, project, limit.target), limit])
 
 
 async def drop_one(app: App, principal: Principal, project: str, target: str | None) -> list[Occupancy]:
-    """Take the limit of one target, or of the whole project, away; the others stay, as in `put_one`."""
+    """Remove the limit of one target, or of the whole project, and keep the others, as in `put_one`."""
     return await put(app, principal, project, await _others(app, principal, project, target))
 
 
 async def _others(app: App, principal: Principal, project: str, target: str | None) -> list[ConcurrencyLimit]:
     found = await locate.project(app, principal, Scope.ADMIN, project)
-    return [one.limit for one in await app.store.concurrency.of(found.id) if one.limit.target != target]
+    return [
+        occupancy.limit
+        for occupancy in await app.store.concurrency.of(found.id)
+        if occupancy.limit.target != target
+    ]

@@ -1,4 +1,4 @@
-"""Conversations."""
+"""Conversations: create, read, change and delete them."""
 
 import uuid
 
@@ -18,7 +18,9 @@ from runstead.ports.store import ConversationQuery
 
 
 class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
-    project: str | None = None  # id or slug; None: the key's project, or the user's personal scope
+    """A conversation to create. `metadata` is JSON text."""
+
+    project: str | None = None  # id or slug; None: the key's project, or the user's personal project
     type: ConversationType = "chat"
     title: str | None = None
     metadata: bytes | None = None
@@ -27,8 +29,9 @@ class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, new: NewConversation, idempotency: IdempotencyRecord | None = None
 ) -> Conversation:
-    if not principal.family:  # a push service starts those of the runs below its own
-        refuse_bound(principal, "starts no conversations")
+    """Create a conversation. Raises NOT_FOUND, FORBIDDEN, INVALID_REQUEST."""
+    if not principal.family:  # a push service creates the conversations of its run's descendants
+        refuse_bound(principal, "cannot create conversations")
     personal = False
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
@@ -42,9 +45,7 @@ async def create(
         (project_id,) = principal.grants
         require(principal, Scope.RUNS_WRITE, project_id, "Project")
     else:
-        raise Error(
-            "INVALID_REQUEST", "Name the conversation's project_id: the token reaches several projects"
-        )
+        raise Error("INVALID_REQUEST", "Set project_id: the credential has access to several projects")
     conversation = Conversation(
         str(uuid.uuid4()),
         project_id,
@@ -56,23 +57,22 @@ async def create(
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.conversations.create(conversation, idempotency)
-    app.publish_conversation(made)
-    return made
+    created = await app.store.conversations.create(conversation, idempotency)
+    app.publish_conversation(created)
+    return created
 
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:
-    refuse_bound(principal, "reads no conversations")
+    """Return a conversation. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot read conversations")
     return await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
 
 
 async def page(
     app: App, principal: Principal, project: str | None, query: ConversationQuery
 ) -> list[Conversation]:
-    """A page of the conversations of one project, or of every project that the caller may read, the personal one
-    included.
-    """
-    refuse_bound(principal, "reads no conversations")
+    """List the conversations of one project, or of every project that the caller may read."""
+    refuse_bound(principal, "cannot read conversations")
     if project is not None:
         ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
     else:
@@ -87,17 +87,21 @@ async def change(
     wanted: Change,
     idempotency: IdempotencyRecord | None = None,
 ) -> Conversation:
-    """Change what is UNSET no more. A `project_id` (id or slug) links a conversation that has none, with its runs:
-    CONVERSATION_LINKED where it has one, or a run's family reaches elsewhere; RUN_ID_CONFLICT.
+    """Change the members that are set.
+
+    A `project_id` (id or slug) moves a personal conversation with its runs.
+
+    Raises NOT_FOUND, RUN_ID_CONFLICT; CONVERSATION_LINKED where the conversation already has a project, or a
+    run has relatives in other conversations.
     """
-    refuse_bound(principal, "changes no conversations")
+    refuse_bound(principal, "cannot change conversations")
     found = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
     if wanted.project_id is not msgspec.UNSET:
         project = await locate.project(app, principal, Scope.RUNS_WRITE, wanted.project_id)
         wanted = replace(wanted, project_id=project.id)
 
-    def decide(there: Conversation | None, now: int) -> Conversation:
-        return rules.change(_still(there, found), wanted, now=now)
+    def decide(current: Conversation | None, now: int) -> Conversation:
+        return rules.change(_unmoved(current, found), wanted, now=now)
 
     changed = await app.store.conversations.change(conversation_id, decide, idempotency)
     app.publish_conversation(changed)
@@ -105,18 +109,21 @@ async def change(
 
 
 async def delete(app: App, principal: Principal, conversation_id: str) -> Conversation:
-    """Hide it for good. What is in it stays stored, and its runs go on to their end."""
-    refuse_bound(principal, "deletes no conversations")
+    """Mark the conversation as deleted. Its messages stay stored, and its runs continue. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot delete conversations")
     found = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
     deleted = await app.store.conversations.change(
-        conversation_id, lambda there, now: rules.delete(_still(there, found), now=now)
+        conversation_id, lambda current, now: rules.delete(_unmoved(current, found), now=now)
     )
     app.publish_conversation(deleted)
     return deleted
 
 
-def _still(there: Conversation | None, authorised: Conversation) -> Conversation:
-    """The conversation under lock, where it is still in the project that the caller was let into."""
-    if live(there).project_id != authorised.project_id:
+def _unmoved(current: Conversation | None, authorized: Conversation) -> Conversation:
+    """Return the locked conversation.
+
+    Raises NOT_FOUND if it moved to another project since it was authorized.
+    """
+    if live(current).project_id != authorized.project_id:
         raise not_found("Conversation")
-    return live(there)
+    return live(current)

@@ -1,5 +1,6 @@
-"""Moves a store into an empty one, of whichever engine: in pieces, each with its mark, so that it can go on where it was
-killed; and proves at the end that both hold the same.
+"""Copy a store into an empty one of any engine, in pieces, and verify that both have the same rows.
+
+Each piece stores a mark in the target, so an interrupted copy continues where it stopped.
 """
 
 import hashlib
@@ -12,23 +13,26 @@ import msgspec
 from runstead.ports.store.bulk import Bulk, Table
 
 Advance = Callable[[str, int, int], None]
-"""(what is done just now, rows done, rows in all)"""
+"""(current step, rows done, total rows)"""
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class CopyError(RuntimeError):
-    """Why a copy cannot be, or is not what it should be; a sentence for the operator."""
+    """The copy is impossible, or differs from its source. The message is for the operator."""
 
 
 class Digest(NamedTuple):
-    """Of a table's rows, in whatever order they come."""
+    """A digest of a table's rows that does not depend on their order."""
 
     rows: int
     sum: int
 
 
 async def copy(source: Bulk, target: Bulk, advance: Advance) -> dict[str, int]:
-    """Table → rows. Both are open. Raises CopyError; what was copied until then stays for the next try."""
+    """Copy all tables between two open stores. Returns table → rows.
+
+    Raises CopyError. What was copied until then stays for the next call.
+    """
     tables = in_order(shared(await source.tables(), await target.tables()))
     state = await source.state()
     marks = await _marks(target, tables, state)
@@ -36,7 +40,7 @@ async def copy(source: Bulk, target: Bulk, advance: Advance) -> dict[str, int]:
     done = 0
     for table in tables:
         mark = marks.get(table)
-        if mark == b"":  # there already, whole
+        if mark == b"":  # copied completely by an earlier call
             done += await source.count(table)
             continue
         while True:
@@ -65,7 +69,7 @@ async def _marks(target: Bulk, tables: dict[str, Table], state: bytes) -> dict[s
         return {}
     if progress.source != state:
         raise CopyError(
-            "the target holds an unfinished copy of another store, or of this one before it was written again:"
+            "the target holds an unfinished copy of another store, or of this store before later writes:"
             " copy into a new database"
         )
     return progress.marks
@@ -77,37 +81,41 @@ async def _compare(source: Bulk, target: Bulk, tables: dict[str, Table], advance
     for table in tables:
         digests = []
         for store in (source, target):
-            found = await digest(store, table, partial(_tell, advance, table, done, total))
+            found = await digest(store, table, partial(_report, advance, table, done, total))
             done += found.rows
             digests.append(found)
-        there, here = digests
-        if there != here:
+        expected, copy_digest = digests
+        if expected != copy_digest:
             raise CopyError(
-                f"the copy is not what the source is: {table} has {there.rows} rows there and {here.rows} here, or"
-                " other values; copy into a new database"
+                f"the copy differs from its source: {table} has {expected.rows} rows in the source and"
+                f" {copy_digest.rows} in the copy, or other values; copy into a new database"
             )
-        copied[table] = here.rows
+        copied[table] = copy_digest.rows
     return copied
 
 
-def _tell(advance: Advance, table: str, done: int, total: int, rows: int) -> None:
+def _report(advance: Advance, table: str, done: int, total: int, rows: int) -> None:
     advance(f"verifying {table}", done + rows, total)
 
 
-async def digest(store: Bulk, table: str, tell: Callable[[int], Any] = lambda _: None) -> Digest:
+async def digest(store: Bulk, table: str, report: Callable[[int], Any] = lambda _: None) -> Digest:
+    """Read a whole table. `report` is called with the number of rows after each page."""
     count, summed, mark = 0, 0, None
     while True:
         rows, mark = await store.read(table, mark)
         for row in rows:
             summed += int.from_bytes(hashlib.blake2b(_encode(row), digest_size=16).digest())
         count += len(rows)
-        tell(count)
+        report(count)
         if mark is None:
             return Digest(count, summed % (1 << 128))
 
 
 def shared(source: dict[str, Table], target: dict[str, Table]) -> dict[str, Table]:
-    """The tables, where both stores have the same: CopyError names the first that they do not share."""
+    """Return the tables that both stores have.
+
+    Raises CopyError for the first table or column that only one has.
+    """
     for table in sorted(source.keys() ^ target.keys()):
         raise CopyError(
             f"only the {'source' if table in source else 'target'} has a table {table}: nothing was copied"
@@ -117,13 +125,13 @@ def shared(source: dict[str, Table], target: dict[str, Table]) -> dict[str, Tabl
             where = "source" if column in source[table].columns else "target"
             raise CopyError(f"only the {where} has a column {table}.{column}: nothing was copied")
     return {
-        table: Table(told.columns, told.references | target[table].references)
-        for table, told in source.items()
+        name: Table(table.columns, table.references | target[name].references)
+        for name, table in source.items()
     }
 
 
 def in_order(tables: dict[str, Table]) -> dict[str, Table]:
-    """Each after those that it refers to."""
+    """Order the tables so that each follows the tables that it references."""
     ordered: dict[str, Table] = {}
     while len(ordered) < len(tables):
         ready = [
@@ -131,6 +139,6 @@ def in_order(tables: dict[str, Table]) -> dict[str, Table]:
             for name, table in sorted(tables.items())
             if name not in ordered and table.references - {name} <= ordered.keys()
         ]
-        assert ready, "tables refer to each other in a circle"
+        assert ready, "the references of the tables form a cycle"
         ordered |= {name: tables[name] for name in ready}
     return ordered

@@ -1,4 +1,4 @@
-"""Sending what webhooks are told, signed as Standard Webhooks are. Called by the server itself."""
+"""Send webhook deliveries, signed as Standard Webhooks specifies. Called by a loop."""
 
 import random
 import re
@@ -19,16 +19,16 @@ _AGENT: Final = f"Runstead/{__version__}"
 
 
 async def take(app: App, limit: int, busy: Sequence[str]) -> list[Pair]:
-    """Begin to deliver what is due: what is to be sent. `busy` webhooks are left alone."""
+    """Begin attempts of due deliveries, except for `busy` webhooks. Returns what to send."""
     return await app.store.webhooks.take(
         limit, limits.deliveries_per_webhook_max, busy, limits.delivery_lease_ms
     )
 
 
 async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery) -> Outcome:
-    """Make one attempt that `take` began, and note what came of it."""
+    """Send one attempt that `take` began, and store its outcome."""
     attempt = await _attempt(egress, webhook, delivery)
-    dice = random.random()  # noqa: S311 - spreads retries, guards nothing
+    dice = random.random()  # noqa: S311 - jitter, not a secret
 
     def decide(known: Webhook, current: Delivery, now: int) -> Pair:
         return record_attempt(known, current, attempt, now, dice)
@@ -44,15 +44,14 @@ async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery
 async def _attempt(egress: Egress, webhook: Webhook, delivery: Delivery) -> Attempt:
     timestamp = int(time.time())
     assert delivery.next_attempt_at is not None
-    begun = (
-        delivery.next_attempt_at - limits.delivery_lease_ms
-    )  # by the store's clock, as the end of an old secret
+    # By the store's clock, like the time at which an old secret expires.
+    started_at = delivery.next_attempt_at - limits.delivery_lease_ms
     headers = {
         "content-type": "application/json",
         "user-agent": _AGENT,
         "webhook-id": delivery.id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signatures(webhook, delivery.id, timestamp, delivery.payload, begun),
+        "webhook-signature": signatures(webhook, delivery.id, timestamp, delivery.payload, started_at),
     }
     began = time.monotonic()
     try:
@@ -65,18 +64,18 @@ async def _attempt(egress: Egress, webhook: Webhook, delivery: Delivery) -> Atte
             answer_bytes_max=limits.delivery_answer_bytes_max,
             cut=True,
         )
-    except EgressError as trouble:
-        reason = f"The receiver was not reached: {trouble}"
-        return Attempt(delivery.attempts, reason, duration_ms=_since(began))
-    return judge(delivery.attempts, answer, _since(began))
+    except EgressError as error:
+        reason = f"The receiver was not reached: {error}"
+        return Attempt(delivery.attempts, reason, duration_ms=_ms_since(began))
+    return judge(delivery.attempts, answer, _ms_since(began))
 
 
-def _since(began: float) -> int:
+def _ms_since(began: float) -> int:
     return round((time.monotonic() - began) * 1000)
 
 
 def judge(number: int, answer: Answer, duration_ms: int) -> Attempt:
-    """What a receiver's answer means: any 2xx is an arrival."""
+    """Convert the receiver's answer into an attempt. Any 2xx means delivered."""
     status = answer.status
     if 200 <= status < 300:
         return Attempt(number, None, status, duration_ms)
@@ -87,11 +86,11 @@ def judge(number: int, answer: Answer, duration_ms: int) -> Attempt:
 
 
 def _retry_after_ms(answer: Answer) -> int | None:
-    """Seconds or a date (RFC 9110, 10.2.3); what is neither says nothing."""
-    told = answer.headers.get("retry-after", "").strip()
-    if re.fullmatch("[0-9]{1,9}", told):
-        return int(told) * 1000
+    """Parse Retry-After: seconds or a date (RFC 9110, 10.2.3). Anything else is ignored."""
+    header = answer.headers.get("retry-after", "").strip()
+    if re.fullmatch("[0-9]{1,9}", header):
+        return int(header) * 1000
     try:
-        return max(to_ms(parsedate_to_datetime(told)) - now_ms(), 0)
+        return max(to_ms(parsedate_to_datetime(header)) - now_ms(), 0)
     except (ValueError, OverflowError, AssertionError):
         return None

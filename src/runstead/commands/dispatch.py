@@ -1,4 +1,4 @@
-"""Handing runs over to push services, and stopping them there (contract A7). Called by the server itself."""
+"""Dispatch runs to push services, and stop cancelled runs there (contract A7). Called by a loop."""
 
 import asyncio
 import random
@@ -25,14 +25,15 @@ from runstead.security.egress import Answer, EgressError
 log = structlog.get_logger(__name__)
 Outcome = Literal["delivered", "retried", "failed"]
 
-#: The ids that published services take.
+#: The run ids that published services accept.
 _RUN_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _tool_call_id_chars_max: Final = 256
 
 
 async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> list[Run]:
-    """Begin to dispatch what is due: the runs whose call is to be made. `busy` services are left alone; the project
-    whose turn it is comes after `after`.
+    """Begin the dispatch of due runs, except to `busy` services. Returns the runs to send.
+
+    Projects take turns, beginning with the one after the project id `after`.
     """
 
     def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
@@ -46,10 +47,10 @@ async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> li
 
 
 def _service_for(run: Run, services: Sequence[PushService]) -> PushService | None:
-    """Its own while that is active, so that a repeat finds the service which may have the run already."""
-    for one in services:
-        if one.id == run.push_service_id and one.active:
-            return one
+    """Choose the service of a run. An active service that has the run already is kept."""
+    for service in services:
+        if service.id == run.push_service_id and service.active:
+            return service
     return choose(services, _details(run).agent_id)
 
 
@@ -58,22 +59,22 @@ def _details(run: Run) -> AgentDetails:
 
 
 def _dice() -> float:
-    return random.random()  # noqa: S311 - spreads retries, guards nothing
+    return random.random()  # noqa: S311 - jitter, not a secret
 
 
 async def deliver(app: App, run: Run) -> Outcome:
-    """Make the call for a run that `take` gave, and note what became of it."""
+    """Send a run that `take` returned, and store the outcome."""
     assert run.lease_token is not None
     try:
         verdict = judge(await _call(app, run, "POST", limits.dispatch_s_max))
-    except EgressError as trouble:
-        verdict = Verdict(f"The push service was not reached: {trouble}")
-    except Error as trouble:  # the store: the lease ends by itself, and the run is sent again
-        log.warning("dispatch has to wait", run_id=run.run_id, code=trouble.code)
+    except EgressError as error:
+        verdict = Verdict(f"The push service was not reached: {error}")
+    except Error as error:  # from the store: the lease expires, and the run is sent again
+        log.warning("dispatch is delayed", run_id=run.run_id, code=error.code)
         return "retried"
     except Exception:
         log.exception("dispatch failed", run_id=run.run_id)
-        verdict = Verdict("The call to the push service could not be made; the server logged why")
+        verdict = Verdict("The call to the push service failed in the server; the server logged the reason")
     token = run.lease_token
 
     def decide(loaded: Loaded) -> Transition:
@@ -95,17 +96,17 @@ async def deliver(app: App, run: Run) -> Outcome:
     app.publish(written)
     if verdict.reason is None:
         if written.run.cancel_stopped_at is not None:
-            # It was cancelled meanwhile, and another replica told the service before it knew of the run.
+            # The run was cancelled meanwhile, and the service got the stop before the run.
             await stop(app, run)
         return "delivered"
     log.warning(
-        "a run was not delivered", run_id=run.run_id, service=run.push_service_id, reason=verdict.reason
+        "a run was not dispatched", run_id=run.run_id, service=run.push_service_id, reason=verdict.reason
     )
     return "failed" if written.run.terminal else "retried"
 
 
 class Verdict(NamedTuple):
-    """`reason` None: delivered. `final`: trying again cannot help."""
+    """The meaning of an answer. `reason` None: delivered. `final`: a retry cannot succeed."""
 
     reason: str | None
     final: bool = False
@@ -118,19 +119,21 @@ class _Accepted(msgspec.Struct):
 
 
 def judge(answer: Answer) -> Verdict:
-    """What a service's answer to a dispatch means."""
+    """Interpret a service's answer to a dispatch."""
     status = answer.status
     if status == 202:
         try:
-            told = msgspec.json.decode(answer.body, type=_Accepted)
+            body = msgspec.json.decode(answer.body, type=_Accepted)
         except (msgspec.DecodeError, RecursionError):
             return Verdict("The push service answered 202 without {accepted, duplicate}")
-        if told.accepted or told.duplicate:
+        if body.accepted or body.duplicate:
             return Verdict(None)
         return Verdict("The push service answered 202 and did not accept the run")
     final = 400 <= status < 500 and status not in (408, 429)
-    wait = answer.headers.get("retry-after", "")
-    seconds = min(int(wait), limits.dispatch_retry_after_s_max) if re.fullmatch("[0-9]{1,9}", wait) else None
+    header = answer.headers.get("retry-after", "")
+    seconds = None
+    if re.fullmatch("[0-9]{1,9}", header):
+        seconds = min(int(header), limits.dispatch_retry_after_s_max)
     return Verdict(
         f"The push service answered {status}",
         final,
@@ -139,24 +142,27 @@ def judge(answer: Answer) -> Verdict:
 
 
 async def stop(app: App, run: Run) -> bool:
-    """Tell the service of a cancelled run to stop, some tries long, and note that it has; whether it was told."""
-    told = False
+    """Ask the push service to stop a cancelled run, with retries, and store the end.
+
+    Returns whether it answered.
+    """
+    stopped = False
     for number in range(limits.stop_tries_max):
         if number:
             await asyncio.sleep(2 ** (number - 1) * (0.5 + _dice() / 2))
         try:
             answer = await _call(app, run, "DELETE", limits.stop_s_max)
-        except EgressError as trouble:
-            reason = str(trouble)
+        except EgressError as error:
+            reason = str(error)
         else:
-            # A service that does not know the run (any more) does not work on it.
-            told = answer.status // 100 == 2 or answer.status in (404, 410)
+            # A service that does not know the run does not execute it.
+            stopped = answer.status // 100 == 2 or answer.status in (404, 410)
             reason = f"it answered {answer.status}"
-        if told:
+        if stopped:
             break
     else:
         log.warning(
-            "gave up telling a push service to stop a run",
+            "a push service did not confirm that a run stopped",
             run_id=run.run_id,
             service=run.push_service_id,
             tries=limits.stop_tries_max,
@@ -169,11 +175,11 @@ async def stop(app: App, run: Run) -> bool:
         return transitions.stopped_by_service(loaded.run, now=loaded.now)
 
     app.publish(await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide))
-    return told
+    return stopped
 
 
 async def cancelled(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
-    """Cancelled runs whose services must be told."""
+    """Return cancelled runs that their push services must stop."""
     return await app.store.runs.cancelled_pushes(limit, busy)
 
 
@@ -186,7 +192,7 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
     details = _details(run)
     body = msgspec.json.encode(invocation(run, details, project)) if method == "POST" else b""
     url = service.invoke_url if method == "POST" else stop_url(service.invoke_url, run.run_id)
-    who = {
+    claims = {
         "user_id": details.requested_by_user_id or run.created_by or service.id,
         "service_id": service.id,
         "project_id": run.project_id,
@@ -202,8 +208,8 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
     )
     headers = {
         "content-type": "application/json",
-        "authorization": f"Bearer {await app.keyring.service_token(**who)}",
-        "x-veryfront-run-event-token": await app.keyring.run_event_token(**who),
+        "authorization": f"Bearer {await app.keyring.service_token(**claims)}",
+        "x-veryfront-run-event-token": await app.keyring.run_event_token(**claims),
         "x-veryfront-control-plane-jws": signature,
     }
     return await app.egress.send(
@@ -217,22 +223,23 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
 
 
 def stop_url(invoke_url: str, run_id: str) -> str:
-    """`{invoke_url}/{run_id}`, a query kept where it was."""
+    """Return `{invoke_url}/{run_id}`, with the query of `invoke_url`."""
     path, mark, query = invoke_url.partition("?")
     return f"{path.rstrip('/')}/{quote(run_id, safe='')}{mark}{query}"
 
 
 def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict[str, Any]:
-    """The body of a dispatch. Published services refuse unknown members in `context` and `durableRootRun`, and null
-    where a member may be left out.
+    """Build the body of a dispatch.
+
+    Published services refuse unknown members in `context` and `durableRootRun`, and optional nulls.
     """
-    told: Any = msgspec.json.decode(run.request_snapshot or b"{}")
-    given: dict[str, Any] = told if isinstance(told, dict) else {}
-    context = given.get("context")
-    said: dict[str, Any] = context if isinstance(context, dict) else {}
+    snapshot: Any = msgspec.json.decode(run.request_snapshot or b"{}")
+    payload: dict[str, Any] = snapshot if isinstance(snapshot, dict) else {}
+    of_payload = payload.get("context")
+    context: dict[str, Any] = of_payload if isinstance(of_payload, dict) else {}
     personal = project is not None and project.personal_of is not None
-    environment = said.get("environment_context", said.get("environmentContext"))
-    branch = run.runtime_target_branch_id or said.get("branch_id", said.get("branchId"))
+    environment = context.get("environment_context", context.get("environmentContext"))
+    branch = run.runtime_target_branch_id or context.get("branch_id", context.get("branchId"))
     root: dict[str, Any] = {
         "runId": run.run_id,
         "messageId": details.message_id,
@@ -247,7 +254,7 @@ def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict
     if call_id and len(call_id) <= _tool_call_id_chars_max:
         root["spawnedFromToolCallId"] = call_id
     body: dict[str, Any] = {
-        "messages": given["messages"] if isinstance(given.get("messages"), list) else [],
+        "messages": payload["messages"] if isinstance(payload.get("messages"), list) else [],
         "context": {
             "conversationId": run.conversation_id,
             "projectId": None if personal else run.project_id,
@@ -259,15 +266,15 @@ def invocation(run: Run, details: AgentDetails, project: Project | None) -> dict
         "agentId": details.agent_id,
         "attempt": run.attempt,
     }
-    for name, old, shape in _PASSED_ON:
-        value = given.get(old, given.get(name))
-        if isinstance(value, shape):
+    for name, alternative, expected in _PASSED_THROUGH:
+        value = payload.get(alternative, payload.get(name))
+        if isinstance(value, expected):
             body[name] = value
     return body
 
 
-#: Members of the start payload that a service gets as they are: here, there, and what they must be.
-_PASSED_ON: Final[tuple[tuple[str, str, type], ...]] = (
+#: Members of the start payload that are passed on: (name, alternative name, type).
+_PASSED_THROUGH: Final[tuple[tuple[str, str, type], ...]] = (
     ("tools", "tools", list),
     ("forwardedProps", "forwarded_props", dict),
     ("model", "model", str),

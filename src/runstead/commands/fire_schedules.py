@@ -1,4 +1,4 @@
-"""Firing the schedules whose time has come."""
+"""Fire due schedules. Called by a loop."""
 
 import structlog
 
@@ -12,7 +12,7 @@ log = structlog.get_logger(__name__)
 
 
 async def fire_due(app: App) -> list[WrittenFiring]:
-    """One bounded look at what is due, soonest first."""
+    """Fire at most `limits.scheduler_rows_max` due schedules, in the order of their times."""
     found = await app.store.runs.fire(limits.scheduler_rows_max, _decide)
     for firing in found:
         for written in firing.written:
@@ -21,9 +21,9 @@ async def fire_due(app: App) -> list[WrittenFiring]:
 
 
 def _decide(due: Due) -> Fired:
-    """One schedule that cannot be decided must not hold back those behind it."""
+    """Decide one firing. A schedule whose rule fails is halted, so that it delays no other schedule."""
     try:
         return transitions.fire_due(due)
     except Exception:
         log.exception("a schedule could not be fired", schedule_id=due.schedule.id)
-        return transitions.pause_broken(due, "Something went wrong in the server at a firing; it was logged")
+        return transitions.pause_broken(due, "The server failed to fire the schedule and logged the error")

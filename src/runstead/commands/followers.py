@@ -1,8 +1,8 @@
-"""Following a log live: replay, then whatever is appended, with nothing lost or told twice in between.
+"""Follow a log live: replay its events, then each appended event, without a gap or a duplicate.
 
-There is one log, the store's. A follower subscribes to hints before its first read, then reads by cursor whenever it
-is woken, and also now and then without a hint. Followers of one log that stand at the same event share one read and the
-frames made of it (`tail.py`), and each picks from it the types that it was asked for.
+The store's log is the only copy. A follower subscribes to change notifications before its first read. It
+reads by cursor after each notification, and every `limits.stream_poll_s` without one. Followers of one log at
+the same event share one read and its encoded frames (`tail.py`); each selects its event types from them.
 """
 
 import asyncio
@@ -25,17 +25,18 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Typed)
+_Version = tuple[int, int, int]
 
 
 class RunUpdate(NamedTuple):
-    """A run as it stood, and the events that were stored since the last look, in order."""
+    """A run, and the events that were appended since the previous update, in order."""
 
     run: Run
     events: Sequence[Event]
 
 
 class Followers:
-    """The logs that are followed in this process, and the reads under way, shared by what they read."""
+    """The followers of this process. Those that read the same rows at the same time share one read."""
 
     def __init__(self, store: Store, notifier: Notifier, stopping: asyncio.Event) -> None:
         self._store = store
@@ -44,59 +45,63 @@ class Followers:
         self._reads = _Reads()
         self._tails: dict[str, Tail[Any]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._look_at = 0.0
-        self._looking: asyncio.Task[None] | None = None
+        self._poll_at = 0.0
+        self._polling: asyncio.Task[None] | None = None
 
     def follow(
         self, run: Run, after: int, to_frame: Callable[[Event], bytes], types: Sequence[str] = ()
     ) -> AsyncGenerator[bytes | None, None]:
-        """The frames of a run's events after a number, in order, until the terminal one; with `types`, of those alone.
-        None says that nothing was sent for `limits.stream_heartbeat_s` seconds. Ends early when the server stops.
+        """Yield the frames of a run's events after an event id, until the terminal event.
+
+        With `types`, only events of these types are sent. None is a heartbeat, after
+        `limits.stream_heartbeat_s` seconds of silence. Ends when the server stops.
         """
-        # A cursor ahead of the log would wait for ever behind the terminal event.
+        # A cursor ahead of the log would wait forever after the terminal event.
         after = min(after, run.latest_event_id)
         ended = run.terminal and after == run.latest_event_id
-        # Not the run itself: its row may be large, and the stream long.
+        # The tail keeps the seq only: the row may be large, and the stream long.
         tail = _RunTail(self._store.runs, run.seq)
         return self._follow(tail, run_key(run.seq), after, to_frame, frozenset(types), ended=ended)
 
     def follow_family(
         self, run: Run, after: int, to_frame: Callable[[FamilyEvent], bytes], types: Sequence[str] = ()
     ) -> AsyncGenerator[bytes | None, None]:
-        """The same for a run and all below it, new ones included, after a position in the family; until the run and
-        all below it have ended.
+        """Yield the frames of a run and its descendants after a position, until all have ended.
+
+        Descendants that are created meanwhile are included.
         """
         tail = _FamilyTail(self._store.runs, run)
         return self._follow(tail, family_key(run.root_seq or run.seq), after, to_frame, frozenset(types))
 
     def wake(self) -> None:
-        """The server stops: end every stream."""
+        """End every stream because the server stops."""
         for tail in self._tails.values():
             tail.wake()
 
     async def watch(self, run: Run, after: int) -> AsyncGenerator[RunUpdate | None, None]:
-        """A run with its events after a number: at once, and again whenever something of it or its family was stored, also
-        what is told by no event. Who takes their time sees more at once. None is a sign of life. Ends once the run has
-        ended and all its events were seen, when it was deleted, and when the server stops.
+        """Yield a run and its new events, at once and after each change of the run or its family.
+
+        Changes without an event are included, such as a claim. Changes during a slow iteration arrive as one
+        update. None is a heartbeat. Ends after the terminal event, on deletion, and when the server stops.
         """
         loop = asyncio.get_running_loop()
         after = min(after, run.latest_event_id)
-        last: tuple[int, int, int] | None = None
+        last: _Version | None = None
         quiet_until = loop.time() + limits.stream_heartbeat_s
-        with self._notifier.subscribe(family_key(run.root_seq or run.seq)) as hint:
+        with self._notifier.subscribe(family_key(run.root_seq or run.seq)) as change:
             while not self._stopping.is_set():
-                stirred = hint.is_set()
-                hint.clear()
-                # The row first: events that came since are seen again with the next look, a status before its events never.
-                now = await self._look(run, last)
-                if now is None or now.seq != run.seq:
+                notified = change.is_set()
+                change.clear()
+                # The row is read first, so that a status is never shown before its events.
+                current = await self._read_run(run, last)
+                if current is None or current.seq != run.seq:
                     return
                 events = await _next_events(self._store.runs, self._reads, run.seq, after)
-                if events or stirred or _face(now) != last:
-                    yield RunUpdate(now, events)
-                    last, after = _face(now), events[-1].event_id if events else after
+                if events or notified or _version(current) != last:
+                    yield RunUpdate(current, events)
+                    last, after = _version(current), events[-1].event_id if events else after
                     quiet_until = loop.time() + limits.stream_heartbeat_s
-                    if now.terminal and after >= now.latest_event_id:
+                    if current.terminal and after >= current.latest_event_id:
                         return
                     if events:
                         continue
@@ -107,25 +112,27 @@ class Followers:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await hint.wait()
+                        await change.wait()
 
-    async def _look(self, run: Run, last: tuple[int, int, int] | None) -> Run | None:
-        """One read for all who watch it."""
+    async def _read_run(self, run: Run, last: _Version | None) -> Run | None:
+        """Read the row once for all watchers of the run."""
         key = RunKey(run.project_id, run.run_id)
         return await self._reads.share(
-            ("run", run.seq), lambda: self._store.runs.get(key), lambda found: _face(found) != last
+            ("run", run.seq), lambda: self._store.runs.get(key), lambda found: _version(found) != last
         )
 
     async def follow_batch(self, batch: Batch) -> AsyncIterator[Batch | None]:
-        """A batch as it stands, then whenever its counters have moved, but not more often than once in
-        `limits.batch_progress_interval_s`; until it is complete, or the server stops. None is a sign of life.
+        """Yield a batch at once and after changes of its counters, until it completes.
+
+        At most one update is sent per `limits.batch_progress_interval_s`. None is a heartbeat. Ends when the
+        server stops.
         """
         loop = asyncio.get_running_loop()
         last: Batch | None = None
         quiet_until = loop.time() + limits.stream_heartbeat_s
-        with self._notifier.subscribe(batch_key(batch.id)) as hint:
+        with self._notifier.subscribe(batch_key(batch.id)) as change:
             while not self._stopping.is_set():
-                hint.clear()
+                change.clear()
                 found = await self._read_batch(batch, last)
                 if found != last:
                     yield found
@@ -144,10 +151,10 @@ class Followers:
                     continue
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await hint.wait()
+                        await change.wait()
 
     async def _read_batch(self, batch: Batch, last: Batch | None) -> Batch:
-        """One read for all who follow it."""
+        """Read the batch once for all its followers."""
         return (
             await self._reads.share(
                 ("batch", batch.id),
@@ -179,7 +186,7 @@ class Followers:
                         beat_at = loop.time() + limits.stream_heartbeat_s
                     continue
                 after, ended, frames = page.reached, page.ended, page.frames(to_frame, types)
-                del page  # a follower that is slow to take its frames keeps nothing else
+                del page  # a slow follower keeps only its frames in memory
                 if frames:
                     yield frames
                     beat_at = loop.time() + limits.stream_heartbeat_s
@@ -191,19 +198,22 @@ class Followers:
                 self._notifier.detach(key, tail)
 
     def _join(self, tail: Tail[E], key: str) -> Tail[E]:
-        """The tail that all followers of this log share, subscribed before any of them reads."""
+        """Join the shared tail of this log. It is subscribed before any follower reads."""
         shared = self._tails.setdefault(tail.name, tail)
         if shared is tail:
             self._notifier.attach(key, tail)
         shared.followers += 1
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._look_at = loop.time() + limits.stream_poll_s
+            self._poll_at = loop.time() + limits.stream_poll_s
             self._timer = loop.call_later(limits.stream_tick_s, self._tick)
         return shared
 
     def _tick(self) -> None:
-        """One timer for all followers: heartbeats, and a look for changes whose notification was lost."""
+        """Send heartbeats, and poll for changes whose notification was lost.
+
+        One timer serves all followers.
+        """
         if not self._tails:
             self._timer = None
             return
@@ -212,12 +222,12 @@ class Followers:
         now = loop.time()
         for tail in self._tails.values():
             tail.wake(now)
-        if self._looking is None and now >= self._look_at:
-            self._look_at = now + limits.stream_poll_s
-            self._looking = asyncio.ensure_future(self._look_at_all())
+        if self._polling is None and now >= self._poll_at:
+            self._poll_at = now + limits.stream_poll_s
+            self._polling = asyncio.ensure_future(self._poll_all())
 
-    async def _look_at_all(self) -> None:
-        """One read for all runs that are followed, and one for each family."""
+    async def _poll_all(self) -> None:
+        """Compare the newest event ids of all followed runs, and read each followed family."""
         try:
             runs: list[_RunTail] = []
             for tail in self._tails.values():
@@ -226,14 +236,14 @@ class Followers:
                 else:
                     tail.set()
             for first in range(0, len(runs), limits.streams_checked_max):
-                some = runs[first : first + limits.streams_checked_max]
-                latest = await self._store.runs.latest_event_ids([tail.seq for tail in some])
-                for tail in some:
-                    tail.look(latest.get(tail.seq))
+                group = runs[first : first + limits.streams_checked_max]
+                latest = await self._store.runs.latest_event_ids([tail.seq for tail in group])
+                for tail in group:
+                    tail.compare(latest.get(tail.seq))
         except Error as error:
-            log.warning("could not look for new events; trying again", error=str(error))
+            log.warning("polling for new events failed and will be retried", error=str(error))
         finally:
-            self._looking = None
+            self._polling = None
 
 
 class _RunTail(Tail[Event]):
@@ -244,11 +254,11 @@ class _RunTail(Tail[Event]):
         self._runs = runs
         self.seq = seq
 
-    async def read(self, place: int) -> Page[Event]:
+    async def read(self, position: int) -> Page[Event]:
         rows, size = limits.event_rows_max, limits.stream_page_bytes_max
-        found = await self._runs.events(self.seq, place, rows, size)
+        found = await self._runs.events(self.seq, position, rows, size)
         if not found:
-            return Page(found, place, ended=False)
+            return Page(found, position, ended=False)
         return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)
 
 
@@ -260,37 +270,40 @@ class _FamilyTail(Tail[FamilyEvent]):
         self._runs = runs
         self._run = run
 
-    async def read(self, place: int) -> Page[FamilyEvent]:
+    async def read(self, position: int) -> Page[FamilyEvent]:
         rows, size = limits.event_rows_max, limits.stream_page_bytes_max
-        page = await self._runs.family_events(self._run, place, rows, size)
+        page = await self._runs.family_events(self._run, position, rows, size)
         return Page(page.events, page.reached, ended=page.ended and not page.more)
 
 
 class _Reads:
-    def __init__(self) -> None:
-        self._under_way: dict[Hashable, asyncio.Task[Any]] = {}
+    """Reads in progress, by what they read."""
 
-    async def share(
-        self, name: Hashable, read: Callable[[], Awaitable[T]], fruitful: Callable[[T], bool]
-    ) -> T:
-        """One read for all who ask for this now."""
-        task: asyncio.Task[T] | None = self._under_way.get(name)
+    def __init__(self) -> None:
+        self._in_progress: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def share(self, name: Hashable, read: Callable[[], Awaitable[T]], is_new: Callable[[T], bool]) -> T:
+        """Join the read in progress under this name, or start one.
+
+        `is_new`: the result answers the caller.
+        """
+        task: asyncio.Task[T] | None = self._in_progress.get(name)
         if task is not None:
             found = await asyncio.shield(task)
-            if fruitful(found):
+            if is_new(found):
                 return found
-            # That read may have begun before the commit whose hint the caller has just cleared. One that is under
-            # way by now began after it.
-            task = self._under_way.get(name)
+            # That read may have begun before the commit that the caller was notified of. Any read that is in
+            # progress now began after the commit.
+            task = self._in_progress.get(name)
         if task is None:
             task = asyncio.ensure_future(read())
-            self._under_way[name] = task
-            task.add_done_callback(lambda _: self._under_way.pop(name, None))
+            self._in_progress[name] = task
+            task.add_done_callback(lambda _: self._in_progress.pop(name, None))
         return await asyncio.shield(task)
 
 
-def _face(run: Run | None) -> tuple[int, int, int] | None:
-    """What differs whenever a run does. The counters of what runs below move beside the version."""
+def _version(run: Run | None) -> _Version | None:
+    """A key that changes with every change of the row. Counters of descendants change without the version."""
     return None if run is None else (run.version, run.descendants_total, run.descendants_active)
 
 

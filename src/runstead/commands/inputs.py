@@ -1,4 +1,4 @@
-"""Input requests: opened by a run that needs a form filled in, answered or taken back from outside."""
+"""Input requests: a run opens one and waits; a person or service responds to it or cancels it."""
 
 import asyncio
 import secrets
@@ -23,8 +23,8 @@ from runstead.core.runs.transitions import Fence
 from runstead.ports.store import RunKey, Written
 
 
-class Asking(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run asks. `fields` as `form.check_fields` gives them, `metadata` a JSON object."""
+class NewInputRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """An input request to open. `fields` is the result of `form.check_fields`, `metadata` a JSON object."""
 
     run_id: str
     tool_call_id: str
@@ -36,8 +36,8 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     metadata: bytes | None = None
 
 
-def asked(written: Written) -> InputRequest:
-    """The input request that a command was about, as it stands now."""
+def input_request_of(written: Written) -> InputRequest:
+    """Return the input request that a command wrote."""
     assert written.transition.input_request is not None
     return written.transition.input_request
 
@@ -46,33 +46,33 @@ async def create(
     app: App,
     principal: Principal,
     conversation_id: str,
-    asking: Asking,
+    new: NewInputRequest,
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Open an input request: its run waits (reason input). The same again finds the request that is there.
+    """Open an input request; its run waits (reason input). A repeat returns the open request.
 
-    NOT_FOUND, RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, TOOL_RESULT_CONFLICT, ATTEMPT_SUPERSEDED.
+    Raises NOT_FOUND, RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, TOOL_RESULT_CONFLICT, ATTEMPT_SUPERSEDED.
     """
     conversation = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
-    if principal.run_id not in (None, asking.run_id):
+    if principal.run_id not in (None, new.run_id):
         raise not_found("Run")
-    key = RunKey(conversation.project_id, asking.run_id)
+    key = RunKey(conversation.project_id, new.run_id)
     request = InputRequest(
         id=str(uuid.uuid4()),
         conversation_id=conversation_id,
         run_seq=0,
-        run_id=asking.run_id,
-        tool_call_id=asking.tool_call_id,
-        requested_responder_type=asking.requested_responder_type,
-        title=asking.title,
-        fields=asking.fields,
+        run_id=new.run_id,
+        tool_call_id=new.tool_call_id,
+        requested_responder_type=new.requested_responder_type,
+        title=new.title,
+        fields=new.fields,
         created_at=0,
         salt=secrets.token_bytes(16),
-        description=asking.description,
-        metadata=asking.metadata,
+        description=new.description,
+        metadata=new.metadata,
         created_by=user_uuid(principal.id),
-        expires_at=asking.expires_at,
+        expires_at=new.expires_at,
     )
 
     def decide(loaded: Loaded) -> Transition:
@@ -88,20 +88,21 @@ async def create(
             fence=fence,
         )
 
-    want = Want(receipt_key=f"input:{asking.tool_call_id}", input_call=asking.tool_call_id)
+    want = Want(receipt_key=f"input:{new.tool_call_id}", input_call=new.tool_call_id)
     return await _apply(app, key, decide, want, idempotency)
 
 
 async def page(
     app: App, principal: Principal, conversation_id: str, status: str | None, before: int | None, limit: int
 ) -> list[InputRequest]:
-    """Newest first. A token that is bound to one run is refused: it reads its own requests one by one."""
-    refuse_bound(principal, "lists no input requests")
+    """List input requests, newest first. Refuses a token of one run, which reads its requests one by one."""
+    refuse_bound(principal, "cannot list input requests")
     await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     return await app.store.inputs.page(conversation_id, status, before, limit)
 
 
 async def get(app: App, principal: Principal, conversation_id: str, request_id: str) -> InputRequest:
+    """Return an input request. Raises NOT_FOUND."""
     await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     return await _find(app, principal, conversation_id, request_id)
 
@@ -114,10 +115,11 @@ async def respond(
     values: Mapping[str, form.Value],
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Answer an open request: its run resumes. The same values again find the response that is there.
+    """Respond to an open request; its run resumes. A repeat with the same values returns the stored response.
 
-    INVALID_REQUEST with one error for each bad value, INPUT_REQUEST_NOT_OPEN. What a secret field holds goes no
-    further than this function: what is stored of it is null, and one slow, salted digest of all values.
+    Values of secret fields do not leave this function. The store receives null for them, and one slow, salted
+    digest of all values. Raises INVALID_REQUEST with one error per bad value, NOT_FOUND,
+    INPUT_REQUEST_NOT_OPEN.
     """
     key, found = await _locate(app, principal, conversation_id, request_id)
     filled = form.fill(found.fields, values)
@@ -147,7 +149,7 @@ async def cancel(
     request_id: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Take an open request back: its run resumes with an error. INPUT_REQUEST_NOT_OPEN."""
+    """Cancel an open request; its run resumes with an error. Raises NOT_FOUND, INPUT_REQUEST_NOT_OPEN."""
     key, found = await _locate(app, principal, conversation_id, request_id)
     return await _close(
         app,

@@ -1,4 +1,4 @@
-"""New projects and keys, as they are kept."""
+"""Build records of new projects and API keys."""
 
 import uuid
 
@@ -8,6 +8,7 @@ from runstead.core.identity.project import ApiKey, Project, key_prefix, token_ha
 
 
 def new_project(slug: str, name: str | None, created_by: str | None = None) -> Project:
+    """Build a project. Its name is the slug unless one is given."""
     return Project(str(uuid.uuid4()), slug, name or slug, now_ms(), created_by)
 
 
@@ -20,17 +21,20 @@ def make_key(
     expires_at: int | None = None,
     created_by: str | None = None,
 ) -> ApiKey:
-    """The key as it is kept. `secret` is the whole key, shown once."""
+    """Build the stored record of an API key, which holds only a hash.
+
+    `secret` is the whole key, shown once.
+    """
     prefix = key_prefix(secret)
-    assert prefix is not None, "not a key"
+    assert prefix is not None, "malformed API key"
     return ApiKey(
-        str(uuid.uuid4()),
-        project_id,
-        prefix,
-        token_hash(secret),
-        scopes,
-        now_ms(),
-        name,
-        created_by,
+        id=str(uuid.uuid4()),
+        project_id=project_id,
+        prefix=prefix,
+        hash=token_hash(secret),
+        scopes=scopes,
+        created_at=now_ms(),
+        name=name,
+        created_by=created_by,
         expires_at=expires_at,
     )

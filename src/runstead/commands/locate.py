@@ -1,4 +1,4 @@
-"""From what a caller names to what the store holds: visible things only, anything else is not found."""
+"""Find projects, runs and conversations by their names. What the caller may not see is NOT_FOUND."""
 
 from runstead.commands.app import App
 from runstead.core.conversations.conversation import Conversation, live
@@ -10,7 +10,7 @@ from runstead.ports.store import RunKey
 
 
 async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Project:
-    """A project by id or slug, in which the caller has the scope."""
+    """Return a project by id or slug, in which the caller has the scope. Raises NOT_FOUND, FORBIDDEN."""
     found = await app.store.identity.project(ref)
     if found is None:
         raise not_found("Project")
@@ -18,33 +18,41 @@ async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Pro
     return found
 
 
-async def _bound_to(app: App, principal: Principal, run_id: str) -> bool:
-    """Whether a token that is bound to a run is good for this one: it is that run, or one below it."""
+async def _covers(app: App, principal: Principal, run_id: str) -> bool:
+    """Return whether a token of one run covers this run: the same run, or one of its descendants."""
     if principal.run_id in (None, run_id):
         return True
     if not principal.family or principal.run_id is None or len(principal.grants) != 1:
         return False
     (project_id,) = principal.grants
-    top = await app.store.runs.get(RunKey(project_id, principal.run_id))
+    root = await app.store.runs.get(RunKey(project_id, principal.run_id))
     run = await app.store.runs.get(RunKey(project_id, run_id))
-    return top is not None and run is not None and f"/{top.seq}/" in run.path
+    return root is not None and run is not None and f"/{root.seq}/" in run.path
 
 
 async def refuse_outside(app: App, principal: Principal, parent_run_id: str | None, what: str) -> None:
-    """A bound token makes nothing of its own, but a service's makes runs below its run."""
+    """Refuse to create a run with a token of one run.
+
+    A push service's token may create descendants of its run.
+    """
     if principal.run_id is None:
         return
     if not principal.family or parent_run_id is None:
         refuse_bound(principal, what)
-    elif not await _bound_to(app, principal, parent_run_id):
+    elif not await _covers(app, principal, parent_run_id):
         raise not_found("Parent run")
 
 
 async def run_key(
     app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None
 ) -> RunKey:
-    """Where to find a run. A caller with one project pays no look-up: the command itself finds out."""
-    if principal.run_id is not None and not await _bound_to(app, principal, run_id):
+    """Return the key of a run.
+
+    For a caller with one project no row is read: the command finds out if the run exists.
+
+    Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS.
+    """
+    if principal.run_id is not None and not await _covers(app, principal, run_id):
         raise not_found("Run")
     if project_ref is not None:
         found = await app.store.identity.project(project_ref)
@@ -61,7 +69,7 @@ async def run_key(
         raise not_found("Run")
     if len(runs) > 1:
         raise Error(
-            "RUN_ID_AMBIGUOUS", f"Several of your projects hold the run {run_id}: name one with ?project="
+            "RUN_ID_AMBIGUOUS", f"Several of your projects have a run {run_id}: choose one with ?project="
         )
     require(principal, scope, runs[0].project_id, "Run")
     return RunKey(runs[0].project_id, run_id)
@@ -70,6 +78,7 @@ async def run_key(
 async def run(
     app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None = None
 ) -> Run:
+    """Return a run in which the caller has the scope. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS."""
     found = await app.store.runs.get(await run_key(app, principal, scope, run_id, project_ref))
     if found is None:
         raise not_found("Run")
@@ -77,7 +86,7 @@ async def run(
 
 
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
-    """One that was deleted is not found."""
+    """Return a conversation in which the caller has the scope. Raises NOT_FOUND, also if it was deleted."""
     found = await app.store.conversations.get(conversation_id)
     if found is None:
         raise not_found("Conversation")
@@ -85,22 +94,26 @@ async def conversation(app: App, principal: Principal, scope: Scope, conversatio
     return live(found)
 
 
-async def refuse_place(app: App, principal: Principal, project_id: str, conversation_id: str | None) -> None:
-    """NOT_FOUND where the caller may not let what starts runs of this project by itself speak in it."""
+async def check_conversation(
+    app: App, principal: Principal, project_id: str, conversation_id: str | None
+) -> None:
+    """Raise NOT_FOUND unless schedules and triggers of the project may create runs in the conversation."""
     if conversation_id is not None:
-        place = await conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
-        if place.project_id != project_id:
+        found = await conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
+        if found.project_id != project_id:
             raise not_found("Conversation")
 
 
 async def conversation_run_key(
     app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
 ) -> RunKey:
-    """Where to find a run of a conversation. Whoever loads it still checks that it is of this conversation.
+    """Return the key of a run of a conversation.
 
-    The runs of a deleted conversation are there: they can be followed and brought to their end.
+    The caller must check that the run belongs to the conversation.
+
+    Runs of a deleted conversation are found, so that they can be followed and completed.
     """
-    if principal.run_id is not None and not await _bound_to(app, principal, run_id):
+    if principal.run_id is not None and not await _covers(app, principal, run_id):
         raise not_found("Run")
     if len(principal.grants) == 1:
         (project_id,) = principal.grants
@@ -116,6 +129,7 @@ async def conversation_run_key(
 async def conversation_run(
     app: App, principal: Principal, scope: Scope, conversation_id: str, run_id: str
 ) -> Run:
+    """Return a run of a conversation. Raises NOT_FOUND, FORBIDDEN."""
     found = await app.store.runs.get(
         await conversation_run_key(app, principal, scope, conversation_id, run_id)
     )

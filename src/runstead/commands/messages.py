@@ -1,4 +1,4 @@
-"""Messages of a conversation: what users wrote, and what agent runs have said."""
+"""Messages of a conversation: users' messages, and those projected from the events of agent runs."""
 
 import hashlib
 import uuid
@@ -18,7 +18,7 @@ from runstead.core.identity.project import user_uuid
 
 
 class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A user's message. `parts` is a JSON array, `metadata` a JSON object."""
+    """A user's message to add. `parts` is a JSON array, `metadata` a JSON object."""
 
     parts: bytes
     parent_id: str | None = None
@@ -33,14 +33,17 @@ async def add(
     new: NewMessage,
     idempotency: IdempotencyRecord | None = None,
 ) -> StoredMessage:
-    """Store the message, or find it under its idempotency key: IDEMPOTENCY_KEY_REUSED where another stands there."""
-    refuse_bound(principal, "writes no messages")
+    """Store the message, or find it under its idempotency key.
+
+    Raises NOT_FOUND; IDEMPOTENCY_KEY_REUSED if the key was used for another message.
+    """
+    refuse_bound(principal, "cannot write messages")
     conversation = await locate.conversation(app, principal, Scope.RUNS_WRITE, conversation_id)
     digest = None
     if new.idempotency_key is not None:
-        told: list[Any] = [new.parent_id]
-        told += [None if text is None else msgspec.json.decode(text) for text in (new.parts, new.metadata)]
-        digest = hashlib.sha256(msgspec.json.encode(told, order="sorted")).digest()
+        members: list[Any] = [new.parent_id]
+        members += [None if text is None else msgspec.json.decode(text) for text in (new.parts, new.metadata)]
+        digest = hashlib.sha256(msgspec.json.encode(members, order="sorted")).digest()
     message = StoredMessage(
         str(uuid.uuid4()),
         conversation_id,
@@ -59,8 +62,8 @@ async def add(
     return stored
 
 
-def _left(message: StoredMessage) -> tuple[MessageWithRun, Projected]:
-    """A message whose run is gone, as it was while the run was there."""
+def _archived(message: StoredMessage) -> tuple[MessageWithRun, Projected]:
+    """Return the message of a deleted run, as it was projected before the deletion."""
     outcome = msgspec.json.decode(message.outcome or b"", type=Outcome)
     parts = message.parts or b"[]"
     return MessageWithRun(message, outcome.run), Projected(outcome.status, parts, outcome.truncated, 0)
@@ -69,25 +72,26 @@ def _left(message: StoredMessage) -> tuple[MessageWithRun, Projected]:
 async def page(
     app: App, principal: Principal, conversation_id: str, after: int, limit: int
 ) -> tuple[list[tuple[MessageWithRun, Projected | None]], bool]:
-    """Messages after a seq, oldest first, those of agent runs folded, and whether more follow.
+    """Return the messages after a seq, oldest first, and whether more follow.
 
-    What a page holds in memory is bounded by `limits.message_page_bytes_max` and the fold of one message
-    (`limits.message_projection_bytes_max`): it ends early where its messages are large, or took much reading.
+    Messages of agent runs are projected from their events. A page holds at most
+    `limits.message_page_bytes_max` and one more projection (`limits.message_projection_bytes_max`) in memory, so a
+    page of large messages ends early.
     """
-    refuse_bound(principal, "reads no messages")
+    refuse_bound(principal, "cannot read messages")
     conversation = await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
     budget = limits.message_page_bytes_max
     spoken = await app.store.conversations.messages(conversation_id, after, limit + 1, budget)
     shown: list[tuple[MessageWithRun, Projected | None]] = []
     spent = 0
-    for one in spoken[:limit]:
+    for entry in spoken[:limit]:
         if spent > budget:
             return shown, True
-        folded = None if one.run is None else await app.projections.of(one.run)
-        shown.append((one, folded) if one.message.outcome is None else _left(one.message))
-        spent += one.bytes + (0 if folded is None else folded.cost)
-    # A page that was full of bytes says nothing of what follows; the conversation knows its newest message. Its count
-    # alone does not: it numbers messages, and those of deleted runs are gone.
+        projected = None if entry.run is None else await app.projections.of(entry.run)
+        shown.append((entry, projected) if entry.message.outcome is None else _archived(entry.message))
+        spent += entry.bytes + (0 if projected is None else projected.cost)
+    # The page may have ended at its limit in bytes, so the conversation's newest message decides whether more
+    # follow. `message_count` alone cannot: it counts the messages of deleted runs too.
     newest = shown[-1][0].message if shown else None
     return shown, newest is not None and (
         newest.seq < conversation.message_count and newest.id != conversation.current_node

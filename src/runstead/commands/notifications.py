@@ -1,10 +1,13 @@
-"""Change notifications of a project: the latest changes, numbered, in a ring buffer that followers read by cursor.
+"""Change notifications of a project: the latest changes, numbered, in a ring buffer that followers read by
+cursor.
 
-A buffer belongs to one project in one process. The notifier fills it (`Notifier.listen`). It exists while the project
-has followers, and for `limits.changes_idle_s` after the last one left. Without a buffer, a commit costs one look-up.
+A buffer belongs to one project in one process. The notifier fills it (`Notifier.listen`). It exists while the
+project has followers, and for `limits.changes_idle_s` after the last one left. Without a buffer, a commit
+costs one look-up.
 
-All followers of a project share its buffer, and each keeps only a number, so a slow follower delays no other. When its
-position is overwritten, it gets a `resync`: it reads the lists again and continues at the newest change.
+All followers of a project share its buffer, and each keeps only a number, so a slow follower delays no other.
+When its position is overwritten, it gets a `resync`: it reads the lists again and continues at the newest
+change.
 """
 
 import asyncio
@@ -30,7 +33,7 @@ class NumberedChange(msgspec.Struct, frozen=True):
 class ChangePage(msgspec.Struct, frozen=True):
     """The changes that a follower receives at once. An empty page is a heartbeat.
 
-    The `cursor` of an empty page is the follower's position. None: the cursor that the follower has stays valid.
+    The `cursor` of an empty page is the follower's position. None: the follower's cursor stays valid.
     """
 
     changes: tuple[NumberedChange, ...] = ()
@@ -75,8 +78,8 @@ class ChangeBuffer:
     def after(self, number: int) -> list[tuple[int, Change]]:
         """Return the changes after a number, which must not be below `floor`.
 
-        Creations and completions are all returned. Of a run's updates, only the last one is returned, and none if the
-        run's completion follows it.
+        Creations and completions are all returned. Of a run's updates, only the last one is returned, and
+        none if the run's completion follows it.
         """
         slots, found, later = self._slots, [], set()
         for each in range(self.latest, number, -1):

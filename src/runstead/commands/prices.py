@@ -1,4 +1,4 @@
-"""Prices of models: those who read runs see them, admins set them."""
+"""Prices of models. Reading needs the scope runs:read, setting needs admin."""
 
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -9,8 +9,8 @@ from runstead.core.usage.price import Price
 
 
 async def page(app: App, principal: Principal, project: str) -> list[Price]:
-    """The project's prices, by provider, then model."""
-    refuse_bound(principal, "sees no prices")
+    """List the project's prices by provider and model."""
+    refuse_bound(principal, "cannot read prices")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.prices.of(found.id)
 
@@ -27,39 +27,49 @@ async def put(
     cached: int | None = None,
     reasoning: int | None = None,
 ) -> Price:
-    """Set the price of a model, or of a provider's other models (`price.ANY_MODEL`), in millionths of the currency per
-    million tokens. INVALID_REQUEST, PRICE_LIMIT_REACHED.
+    """Set the price of a model, in millionths of the currency per million tokens.
+
+    The model `price.ANY_MODEL` sets the price of a provider's models that have no own price. Raises
+    INVALID_REQUEST, NOT_FOUND, PRICE_LIMIT_REACHED.
     """
-    refuse_bound(principal, "has no part in prices")
+    refuse_bound(principal, "cannot set prices")
     found = await locate.project(app, principal, Scope.ADMIN, project)
     for name, text in (("provider", provider), ("model", model)):
         if not text or len(text) > limits.name_chars_max or "\0" in text:
             raise Error(
                 "INVALID_REQUEST",
-                f"The {name} of a price has 1 to {limits.name_chars_max} characters, and no NUL",
+                f"The {name} of a price must have 1 to {limits.name_chars_max} characters and no NUL",
                 errors=((f"$.{name}", "not a name"),),
             )
-    given = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
-    for name, value in given.items():
+    rates = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
+    for name, value in rates.items():
         if value is not None and not 0 <= value <= limits.price_max:
             raise Error(
                 "INVALID_REQUEST",
                 f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
                 errors=((f"$.{name}", "out of range"),),
             )
-    price = Price(found.id, provider, model, input, output, cached, reasoning)
-    return await app.store.prices.put(price, _room_for_one)
+    price = Price(
+        project_id=found.id,
+        provider=provider,
+        model=model,
+        input=input,
+        output=output,
+        cached=cached,
+        reasoning=reasoning,
+    )
+    return await app.store.prices.put(price, _refuse_at_limit)
 
 
-def _room_for_one(count: int) -> None:
+def _refuse_at_limit(count: int) -> None:
     if count >= limits.prices_per_project_max:
         raise Error("PRICE_LIMIT_REACHED", f"A project has at most {limits.prices_per_project_max} prices")
 
 
 async def delete(app: App, principal: Principal, project: str, provider: str, model: str) -> None:
-    """NOT_FOUND."""
-    refuse_bound(principal, "has no part in prices")
+    """Delete the price of a model. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot set prices")
     found = await locate.project(app, principal, Scope.ADMIN, project)
-    named = "\0" not in provider + model  # else PostgreSQL would not take it
-    if not named or not await app.store.prices.delete(found.id, provider, model):
+    storable = "\0" not in provider + model  # PostgreSQL refuses a NUL
+    if not storable or not await app.store.prices.delete(found.id, provider, model):
         raise not_found("Price")

@@ -1,4 +1,4 @@
-"""Assistant messages: a run's log folded when somebody reads it, and kept while there is room."""
+"""Assistant messages, projected from the events of their runs on read, and cached."""
 
 from collections import OrderedDict
 from typing import NamedTuple
@@ -11,12 +11,15 @@ from runstead.core.conversations.projection import MessageStatus, Projection
 from runstead.core.runs.run import RunStatus
 from runstead.ports.store import Store
 
-_Name = tuple[int, int, RunStatus]
+_Key = tuple[int, int, RunStatus]
 
 
 class Projected(NamedTuple):
-    """`parts` is a JSON array. `truncated`: the log is longer than what one message reads of it. `cost`: the bytes
-    that were read for it, at least those of its parts.
+    """A projected message. `parts` is a JSON array.
+
+    `cost` is the number of bytes read, at least those of the parts.
+
+    `truncated`: the log is longer than the part that one message reads.
     """
 
     status: MessageStatus
@@ -26,59 +29,61 @@ class Projected(NamedTuple):
 
 
 class Projections:
-    """The newest folds, at most `limits.message_cache_bytes_max` of parts. A fold belongs to a run at one event in
-    one status, so it never grows stale: what has changed has another name.
+    """A cache of projected messages with at most `limits.message_cache_bytes_max` of parts.
+
+    The key of an entry is a run at one event in one status, so an entry is never stale.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: OrderedDict[_Name, Projected] = OrderedDict()
-        self.kept_bytes = 0
+        self._cache: OrderedDict[_Key, Projected] = OrderedDict()
+        self.cached_bytes = 0
 
     async def of(self, run: MessageRun) -> Projected:
-        """The message that a run's public events come to."""
-        name = (run.seq, run.latest_event_id, run.status)
-        kept = self._kept.get(name)
-        if kept is not None:
-            self._kept.move_to_end(name)
-            return kept._replace(cost=len(kept.parts))
-        fold, read, truncated = await self.build(
+        """Return the message of a run's public events."""
+        key = (run.seq, run.latest_event_id, run.status)
+        cached = self._cache.get(key)
+        if cached is not None:
+            self._cache.move_to_end(key)
+            return cached._replace(cost=len(cached.parts))
+        projection, read, truncated = await self.build(
             run.seq, run.latest_event_id, limits.message_projection_bytes_max
         )
-        message = fold.message(run.status)
+        message = projection.message(run.status)
         parts = msgspec.json.encode(message.parts)
-        folded = Projected(message.status, parts, truncated, max(read, len(parts)))
-        self._keep(name, folded)
-        return folded
+        projected = Projected(message.status, parts, truncated, max(read, len(parts)))
+        self._store_in_cache(key, projected)
+        return projected
 
     async def build(
         self, run_seq: int, latest_event_id: int, bytes_max: int | None = None
     ) -> tuple[Projection, int, bool]:
-        """The public events up to a number, folded page by page; how many bytes of them were read, and whether some
-        are left since that was more than `bytes_max`.
+        """Project the public events up to an event id, page by page.
+
+        Returns the projection, the number of bytes read, and whether it stopped at `bytes_max`.
         """
-        fold, after, read = Projection(), 0, 0
+        projection, after, read = Projection(), 0, 0
         while after < latest_event_id:
             if bytes_max is not None and read >= bytes_max:
-                return fold, read, True
+                return projection, read, True
             events = await self._store.runs.events(
                 run_seq, after, limits.event_rows_max, limits.event_page_bytes_max
             )
-            # What came after the run was read belongs to the stream: the status would not fit it.
+            # Later events belong to the stream: they may not match the status that was read.
             events = [event for event in events if event.event_id <= latest_event_id]
-            if not events:  # what is left is private
+            if not events:  # all later events are private
                 break
             for event in events:
-                fold.add(event)
+                projection.add(event)
                 read += len(event.payload)
             after = events[-1].event_id
-        return fold, read, False
+        return projection, read, False
 
-    def _keep(self, name: _Name, folded: Projected) -> None:
-        if name in self._kept:  # two readers at once
+    def _store_in_cache(self, key: _Key, projected: Projected) -> None:
+        if key in self._cache:  # another reader stored it meanwhile
             return
-        self._kept[name] = folded
-        self.kept_bytes += len(folded.parts)
-        while self.kept_bytes > limits.message_cache_bytes_max:
-            _, dropped = self._kept.popitem(last=False)
-            self.kept_bytes -= len(dropped.parts)
+        self._cache[key] = projected
+        self.cached_bytes += len(projected.parts)
+        while self.cached_bytes > limits.message_cache_bytes_max:
+            _, dropped = self._cache.popitem(last=False)
+            self.cached_bytes -= len(dropped.parts)

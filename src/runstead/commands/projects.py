@@ -1,4 +1,4 @@
-"""Projects, their members and their keys."""
+"""Projects, their members and their API keys."""
 
 from collections.abc import Sequence
 
@@ -23,9 +23,11 @@ async def create(
     secret: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> Project:
-    """A new project. A user becomes its admin; for an admin's key, `secret` becomes the new project's admin key.
+    """Create a project. A user becomes its admin.
 
-    PROJECT_SLUG_TAKEN, FORBIDDEN.
+    For an admin's key, `secret` becomes the project's admin key.
+
+    Raises PROJECT_SLUG_TAKEN, FORBIDDEN.
     """
     if principal.run_id is not None or principal.kind == "worker":
         raise Error("FORBIDDEN", "Projects are created with a user token or an admin's key")
@@ -40,24 +42,34 @@ async def create(
 
 
 def may_create(principal: Principal) -> bool:
-    """Whether the caller may make projects: any user, and a key that is some project's admin."""
+    """Return whether the caller may create projects: any user, or a key with the scope admin."""
     if principal.run_id is not None or principal.kind == "worker":
         return False
     return principal.kind == "user" or any(Scope.ADMIN in scopes for scopes in principal.grants.values())
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
+    """Return a project by id or slug. Raises NOT_FOUND."""
     found = await app.store.identity.project(ref)
     if found is None or found.id not in principal.grants:
         raise not_found("Project")
     return found
 
 
+async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
+    """Return a project whose change notifications the caller may follow. Raises NOT_FOUND, FORBIDDEN."""
+    refuse_bound(principal, "cannot follow a project")
+    return await locate.project(app, principal, Scope.RUNS_READ, ref)
+
+
 async def visible(app: App, principal: Principal) -> list[Project]:
+    """List the projects that the caller has access to."""
     return await app.store.identity.projects(tuple(principal.grants))
 
 
 class NewKey(msgspec.Struct, frozen=True):
+    """An API key to create. `expires_at` in ms."""
+
     secret: str
     scopes: frozenset[Scope]
     name: str | None = None
@@ -103,12 +115,12 @@ async def put_member(
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     now = now_ms()
     member = Member(project.id, user_id, role, now)
-    guard = _keeps_an_admin(user_id, now) if role != "admin" else _anything
+    guard = _keeps_an_admin(user_id, now) if role != "admin" else _allow
     return await app.store.identity.put_member(member, guard, idempotency)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
-    refuse_bound(principal, "lists no members")
+    refuse_bound(principal, "cannot list members")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     return await app.store.identity.members(project.id)
 
@@ -120,23 +132,23 @@ async def remove_member(app: App, principal: Principal, ref: str, user_id: str) 
         raise not_found("Member")
 
 
-def _anything(_members: Sequence[Member], _keys: Sequence[ApiKey]) -> None:
-    """Lets every change be."""
+def _allow(_members: Sequence[Member], _keys: Sequence[ApiKey]) -> None:
+    """Allow every change."""
 
 
 def _keeps_an_admin(leaving: str, now: int) -> Guard:
-    """A project without an admin could be mended only in the database."""
+    """Refuse to remove the last admin: only the database could repair a project without one."""
 
     def guard(members: Sequence[Member], keys: Sequence[ApiKey]) -> None:
         if last_admin(members, keys, now) == leaving:
-            raise Error("LAST_ADMIN", "This is the project's last admin: name another one first")
+            raise Error("LAST_ADMIN", "This is the project's last admin: add another admin first")
 
     return guard
 
 
 def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:
-    """The member whom no change may take the role from, since nobody else, and no key that is good, is admin."""
-    good = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    """Return the only admin among the members, if no valid API key is admin either."""
+    valid = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
     admins = [m.user_id for m in members if m.role == "admin"]
-    alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in good)
+    alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in valid)
     return admins[0] if alone else None

@@ -1,4 +1,4 @@
-"""Push services: registering, hearing of, showing and disabling them."""
+"""Push services: register, read and disable them, and receive their heartbeats."""
 
 import uuid
 
@@ -14,7 +14,7 @@ from runstead.security.egress import RefusedAddressError
 
 
 class NewService(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service says of itself. `project` is an id or slug; `metadata` and `capabilities` are JSON text."""
+    """A push service to register. `project` is an id or slug; `metadata` and `capabilities` are JSON text."""
 
     service_name: str
     service_key: str
@@ -33,11 +33,12 @@ class NewService(msgspec.Struct, frozen=True, kw_only=True):
 async def register(
     app: App, principal: Principal, new: NewService, idempotency: IdempotencyRecord | None = None
 ) -> PushService:
-    """Store it, or update the one with the same key in its scope. INVALID_REQUEST, NOT_FOUND, TOO_MANY_PUSH_SERVICES.
+    """Register a service, or update the one with the same key in its scope.
 
-    A global service reaches the projects that its credential may write now, and no others.
+    A global service serves the projects that its credential may write at this moment. Raises INVALID_REQUEST,
+    NOT_FOUND, TOO_MANY_PUSH_SERVICES.
     """
-    refuse_bound(principal, "registers no services")
+    refuse_bound(principal, "cannot register push services")
     for name, url in (("base_url", new.base_url), ("invoke_url", new.invoke_url)):
         try:
             app.egress.check(url)
@@ -46,11 +47,11 @@ async def register(
                 "INVALID_REQUEST", f"{name}: {refusal}", errors=((f"$.{name}", str(refusal)),)
             ) from None
     if (new.project is not None) is not (new.scope_kind == "project"):
-        wrong = "needs a project_id" if new.scope_kind == "project" else "takes no project_id"
+        problem = "needs a project_id" if new.scope_kind == "project" else "takes no project_id"
         raise Error(
             "INVALID_REQUEST",
-            f"A service with scope_kind {new.scope_kind} {wrong}",
-            errors=(("$.project_id", wrong),),
+            f"A service with scope_kind {new.scope_kind} {problem}",
+            errors=(("$.project_id", problem),),
         )
     project_id = None
     if new.project is not None:
@@ -58,19 +59,19 @@ async def register(
         reach: tuple[str, ...] = (project_id,)
     else:
         reach = projects_with(principal, Scope.RUNS_WRITE)
-    given = {name: getattr(new, name) for name in NewService.__struct_fields__ if name != "project"}
+    members = {name: getattr(new, name) for name in NewService.__struct_fields__ if name != "project"}
     service = PushService(
         id=str(uuid.uuid4()),
         registrant=f"project:{project_id}" if project_id is not None else _registrant(principal),
         project_id=project_id,
         reach=reach,
-        **given,
+        **members,
     )
     return await app.store.push_services.register(service, idempotency)
 
 
 def _registrant(principal: Principal) -> str:
-    """Whose a global service is: a user's, or that of the project whose key registered it."""
+    """Return the owner of a global service: the user, or the project whose key registered it."""
     if principal.kind == "user":
         return f"user:{principal.id}"
     (project_id,) = principal.grants
@@ -80,7 +81,10 @@ def _registrant(principal: Principal) -> str:
 async def heartbeat(
     app: App, principal: Principal, service_id: str, idempotency: IdempotencyRecord | None = None
 ) -> PushService:
-    """Heard of now: a silent one is active again, a disabled one stays disabled."""
+    """Store a heartbeat. A silent service becomes active again; a disabled one stays disabled.
+
+    Raises NOT_FOUND.
+    """
     service = await _own(app, principal, service_id)
     reach = projects_with(principal, Scope.RUNS_WRITE) if service.project_id is None else None
     found = await app.store.push_services.heartbeat(service_id, reach, idempotency)
@@ -90,6 +94,7 @@ async def heartbeat(
 
 
 async def disable(app: App, principal: Principal, service_id: str) -> PushService:
+    """Disable a service until it registers again. Raises NOT_FOUND."""
     await _own(app, principal, service_id)
     found = await app.store.push_services.disable(service_id)
     if found is None:
@@ -98,7 +103,8 @@ async def disable(app: App, principal: Principal, service_id: str) -> PushServic
 
 
 async def get(app: App, principal: Principal, service_id: str) -> PushService:
-    refuse_bound(principal, "shows no services")
+    """Return a service that serves a project of the caller. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot read push services")
     found = await app.store.push_services.get(service_id)
     if found is None or not any(can(principal, Scope.RUNS_READ, project) for project in found.reach):
         raise not_found("Push service")
@@ -106,8 +112,8 @@ async def get(app: App, principal: Principal, service_id: str) -> PushService:
 
 
 async def visible(app: App, principal: Principal, project: str | None) -> list[PushService]:
-    """The services that reach a project, or any that the caller may read; oldest first."""
-    refuse_bound(principal, "lists no services")
+    """List the services that serve a project, or any project that the caller may read, oldest first."""
+    refuse_bound(principal, "cannot list push services")
     if project is not None:
         ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
     else:
@@ -116,8 +122,8 @@ async def visible(app: App, principal: Principal, project: str | None) -> list[P
 
 
 async def _own(app: App, principal: Principal, service_id: str) -> PushService:
-    """A service that the caller may change: of a project that it may write, or a global one of its own."""
-    refuse_bound(principal, "changes no services")
+    """Return a service that the caller may change: of a project that it may write, or its own global one."""
+    refuse_bound(principal, "cannot change push services")
     found = await app.store.push_services.get(service_id)
     if found is None:
         raise not_found("Push service")
@@ -135,7 +141,7 @@ def _require_own(principal: Principal, service: PushService) -> None:
 
 
 def may_change(principal: Principal, service: PushService) -> bool:
-    """Whether to offer that the caller disables it."""
+    """Return whether the caller may disable the service."""
     try:
         _require_own(principal, service)
     except Error:

@@ -1,8 +1,8 @@
-"""Pausing a run, naming it, deleting it, and what it used."""
+"""Pause, rename and delete a run, and read its usage."""
 
 from collections.abc import Mapping
 
-from runstead.commands import locate, runs
+from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
@@ -19,7 +19,7 @@ from runstead.ports.store import Written
 async def pause(
     app: App, principal: Principal, run_ref: RunRef, idempotency: IdempotencyRecord | None = None
 ) -> Written:
-    """Hold the run back until an unpause. RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
+    """Pause the run until a resume with the type unpause. Raises RUN_ALREADY_WAITING, RUN_NOT_ACTIVE."""
     return await runs.apply(
         app,
         principal,
@@ -37,7 +37,7 @@ async def rename(
     if_match: IfMatch | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Set title and labels, in any state. PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
+    """Set title and labels, in any state. Raises PRECONDITION_REQUIRED, PRECONDITION_FAILED."""
     return await runs.apply(
         app,
         principal,
@@ -48,27 +48,31 @@ async def rename(
 
 
 async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
-    """Remove an ended run without runs below it, and all that belongs to it. RUN_NOT_TERMINAL, RUN_HAS_CHILDREN."""
-    refuse_bound(principal, "deletes nothing")
-    key = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+    """Delete an ended run without children, and all that belongs to it.
+
+    Raises RUN_NOT_TERMINAL, RUN_HAS_CHILDREN.
+    """
+    refuse_bound(principal, "cannot delete runs")
+    key = await runs.write_key(app, principal, run_ref)
     before = await app.store.runs.get(key)
-    told = before is not None and before.terminal and before.awaited_at is not None
-    if before is not None and told:
-        # Once it is gone, nobody finds it to tell of its end.
+    resumed = before is not None and before.terminal and before.awaited_at is not None
+    if before is not None and resumed:
+        # The parent waits for this run, and could not be resumed after the deletion.
         await resume_parent(app, before)
 
     def rule(run: Run, _: Loaded) -> Transition:
-        # Found first: whoever cannot see the run learns nothing of it, not even which scope it would take.
+        # Checked after the run was found, so that a caller who may not see it gets NOT_FOUND.
         require(principal, Scope.ADMIN, run.project_id, "Run")
         return transitions.delete(run)
 
-    written = await runs.apply(app, principal, run_ref, rule)
-    if not told and written.run.awaited_at is not None:
-        await resume_parent(app, written.run)  # it ended only just now
+    written = await runs.apply_at(app, key, rule)
+    if not resumed and written.run.awaited_at is not None:
+        await resume_parent(app, written.run)  # it ended after it was read above
     return written
 
 
 async def usage(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, FamilyUsage]:
-    refuse_bound(principal, "reads no others")
+    """Return the usage of the run, of its descendants and of its family."""
+    refuse_bound(principal, "cannot read other runs")
     run = await runs.get(app, principal, run_ref)
     return run, await app.store.runs.usage(run)

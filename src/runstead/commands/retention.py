@@ -1,4 +1,4 @@
-"""Lets old families leave: what they said in conversations stays."""
+"""Retention: delete families that ended long ago. Their messages stay in their conversations."""
 
 from typing import cast
 
@@ -12,28 +12,31 @@ from runstead.ports.store import Archived, RetentionPage
 
 
 async def retire(app: App, age_ms: int, after: int) -> tuple[int, int | None]:
-    """One bounded piece of what is older than this; how many runs left, and where to go on (None: all was looked at)."""
+    """Delete one bounded group of families older than `age_ms`.
+
+    Returns the number of deleted runs and the seq to continue after; None: all were checked.
+    """
     page: RetentionPage = await app.store.retention.candidates(
         age_ms, after, limits.retention_rows_per_tick_max
     )
     count = 0
     for start in range(0, len(page.runs), limits.retention_runs_max):
-        leaving = page.runs[start : start + limits.retention_runs_max]
-        told = [
-            (doomed, None if doomed.message is None else await _left(app, doomed.message))
-            for doomed in leaving
+        candidates = page.runs[start : start + limits.retention_runs_max]
+        archived = [
+            (run, None if run.message is None else await _archive(app, run.message)) for run in candidates
         ]
-        count += await app.store.retention.retire(age_ms, told)
+        count += await app.store.retention.retire(age_ms, archived)
     return count, page.reached
 
 
 async def sweep(app: App, age_ms: int) -> int:
+    """Free the space of deleted runs, if the engine defers that. Returns the amount freed."""
     return await app.store.retention.sweep(age_ms)
 
 
-async def _left(app: App, run: MessageRun) -> Archived:
-    folded = await app.projections.of(run)
+async def _archive(app: App, run: MessageRun) -> Archived:
+    projected = await app.projections.of(run)
     metadata = msgspec.Raw(run.metadata or b"null")
     status = cast(TerminalStatus, run.status.value)
-    outcome = Outcome(run.run_id, status, run.updated_at, metadata, folded.truncated)
-    return Archived(folded.parts, msgspec.json.encode(outcome))
+    outcome = Outcome(run.run_id, status, run.updated_at, metadata, projected.truncated)
+    return Archived(projected.parts, msgspec.json.encode(outcome))

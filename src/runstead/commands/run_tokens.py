@@ -1,4 +1,4 @@
-"""Tokens that are good for writing the events of one run."""
+"""Tokens that allow to append the events of one run."""
 
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -11,7 +11,10 @@ from runstead.ports.store import RunKey
 async def for_child(
     app: App, principal: Principal, run_id: str, child_run_id: str, project: str | None
 ) -> str:
-    """A token for a direct child, for whoever may write the parent's events. NOT_FOUND, RUN_NOT_ACTIVE."""
+    """Sign a token for a direct child. The caller must be allowed to append the parent's events.
+
+    Raises NOT_FOUND, RUN_NOT_ACTIVE.
+    """
     caller = for_appending(principal, run_id)
     key = await locate.run_key(app, caller, Scope.RUNS_WRITE, run_id, project)
     parent = await app.store.runs.get(key)

@@ -1,4 +1,4 @@
-"""What can be done with a run that exists."""
+"""Runs: read, complete, cancel and resume them."""
 
 import hashlib
 import random
@@ -17,11 +17,11 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
 from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunQuery, Written
+from runstead.ports.store import RunKey, RunQuery, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
-    """A run as a caller names it: by its id, and by its project or conversation where that is said."""
+    """A run as the caller refers to it: its id, and optionally its project or its conversation."""
 
     run_id: str
     project: str | None = None
@@ -36,19 +36,44 @@ async def apply(
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """The one way to change a run that exists: authorise → apply → publish."""
-    if run_ref.conversation_id is not None:
-        key = await locate.conversation_run_key(
-            app, principal, Scope.RUNS_WRITE, run_ref.conversation_id, run_ref.run_id
-        )
-    else:
-        key = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+    """Change an existing run: authorize the caller, apply the rule in a transaction, publish the change.
 
-    def decide(loaded: Loaded) -> Transition:
-        run = loaded.run
-        if run is None or run_ref.conversation_id not in (None, run.conversation_id):
+    Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
+    """
+    conversation_id = run_ref.conversation_id
+    if conversation_id is None:
+        return await apply_at(app, await write_key(app, principal, run_ref), rule, want, idempotency)
+    key = await locate.conversation_run_key(app, principal, Scope.RUNS_WRITE, conversation_id, run_ref.run_id)
+
+    def in_conversation(run: Run, loaded: Loaded) -> Transition:
+        if run.conversation_id != conversation_id:
             raise not_found("Run")
         return rule(run, loaded)
+
+    return await apply_at(app, key, in_conversation, want, idempotency)
+
+
+async def write_key(app: App, principal: Principal, run_ref: RunRef) -> RunKey:
+    """Authorize a write of a run. Returns its key. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS."""
+    return await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+
+
+async def apply_at(
+    app: App,
+    key: RunKey,
+    rule: Callable[[Run, Loaded], Transition],
+    want: Want = NOTHING_ELSE,
+    idempotency: IdempotencyRecord | None = None,
+) -> Written:
+    """Change the run of an authorized key and publish the change.
+
+    Raises NOT_FOUND, and what the rule raises.
+    """
+
+    def decide(loaded: Loaded) -> Transition:
+        if loaded.run is None:
+            raise not_found("Run")
+        return rule(loaded.run, loaded)
 
     written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
@@ -56,11 +81,22 @@ async def apply(
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
+    """Return a run. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS."""
     if run_ref.conversation_id is not None:
         return await locate.conversation_run(
             app, principal, Scope.RUNS_READ, run_ref.conversation_id, run_ref.run_id
         )
     return await locate.run(app, principal, Scope.RUNS_READ, run_ref.run_id, run_ref.project)
+
+
+async def get_with_descendants(app: App, principal: Principal, run_ref: RunRef) -> Run:
+    """Return a run whose descendants the caller may read.
+
+    Raises what `get` raises; FORBIDDEN for a token of one run.
+    """
+    run = await get(app, principal, run_ref)
+    refuse_bound(principal, "cannot read other runs")
+    return run
 
 
 async def complete(
@@ -71,7 +107,7 @@ async def complete(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """End the run, once: `transition.accepted` tells whether it stands as this call wanted it."""
+    """Complete the run. `transition.accepted` is true if the run has the status that this call wanted."""
     return await apply(
         app,
         principal,
@@ -88,7 +124,7 @@ async def cancel(
     reason: str | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Call the run off with all that runs below it: `transition.accepted` tells whether this call did it."""
+    """Cancel the run and its descendants. `transition.accepted` is true if this call cancelled it."""
     return await apply(
         app,
         principal,
@@ -99,7 +135,7 @@ async def cancel(
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
-    """`type` is a key of transitions.RESUMES; `result` any JSON value."""
+    """The result that a waiting run gets. `type` is a key of transitions.RESUMES, `result` any JSON value."""
 
     type: str
     tool_call_id: str | None = None
@@ -114,11 +150,11 @@ async def resume(
     resume: Resume,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Bring what the run waits for. TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
+    """Resume a waiting run. Raises TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
     receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
     if key is not None:
-        told = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
-        receipt = Receipt(key, hashlib.sha256(told).digest())
+        content = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
+        receipt = Receipt(key, hashlib.sha256(content).digest())
     return await apply(
         app,
         principal,
@@ -139,7 +175,10 @@ async def resume(
 
 
 def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
-    """A call may be approved first and answered later: the reason tells the two apart. A pause is of no call."""
+    """Return the key of a resume's receipt, None for a pause.
+
+    It contains the reason, since one tool call can be approved first and get its result later.
+    """
     return None if tool_call_id is None or reason == "pause" else f"{reason}:{tool_call_id}"
 
 
@@ -151,13 +190,16 @@ async def heartbeat(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Renew the lease of the current attempt, without knowing the worker. ATTEMPT_SUPERSEDED where it is lost."""
+    """Renew the lease of the current attempt, of any worker.
+
+    Raises ATTEMPT_SUPERSEDED if the lease is lost.
+    """
 
     def rule(run: Run, loaded: Loaded) -> Transition:
         lease_ms = lease_s * 1000 if lease_s is not None else None
         transition = transitions.renew(run, now=loaded.now, lease_ms=lease_ms, worker=None, fence=fence)
         if not transition.accepted:
-            raise Error("ATTEMPT_SUPERSEDED", f"No attempt of the run is under way: it is {run.status.value}")
+            raise Error("ATTEMPT_SUPERSEDED", f"The run has no active attempt: it is {run.status.value}")
         return transition
 
     written = await apply(app, principal, run_ref, rule, idempotency=idempotency)
@@ -167,25 +209,29 @@ async def heartbeat(
 
 
 def dice() -> float:
-    """Randomness for jitter, in [0, 1)."""
-    return random.random()  # noqa: S311 - spreads retries, guards nothing
+    """Return a random number in [0, 1) for jitter."""
+    return random.random()  # noqa: S311 - jitter, not a secret
 
 
 async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
-    """A page of runs of one project, or of every project that the caller may read."""
+    """List runs of one project, or of every project that the caller may read."""
     ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
 
 
 async def readable(app: App, principal: Principal, project: str | None) -> tuple[str, ...]:
-    """The ids of that project, or of every project whose runs the caller may read. FORBIDDEN, NOT_FOUND."""
-    refuse_bound(principal, "lists no others")
+    """Return the id of the project, or of every project whose runs the caller may read.
+
+    Raises FORBIDDEN, NOT_FOUND.
+    """
+    refuse_bound(principal, "cannot list other runs")
     if project is None:
         return projects_with(principal, Scope.RUNS_READ)
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
 async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
+    """List the direct children of a run, oldest first."""
     run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, limits.children_rows_max)
 
@@ -193,18 +239,21 @@ async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]
 async def agent_children(
     app: App, principal: Principal, run_ref: RunRef, after: int, limit: int
 ) -> list[Run]:
-    """The agent runs right below it with a seq over `after`, oldest first, in whichever conversation they speak."""
+    """List the child agent runs with a seq over `after`, oldest first, of any conversation."""
     run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, limit, after, "agent")
 
 
 async def tree(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """The run's whole family from its root, oldest first."""
+    """List the run's whole family from its root, oldest first."""
     run = await get(app, principal, run_ref)
     return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
 
 
 async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
-    """The attempts that ended without a completion; the run itself tells of the current or last one."""
+    """Return the run and its attempts that ended without a completion.
+
+    The run's row holds the latest attempt.
+    """
     run = await get(app, principal, run_ref)
     return run, await app.store.runs.attempts(run.seq)

@@ -1,4 +1,4 @@
-"""Schedules: storing, reading, changing them, and starting a run of one by hand."""
+"""Schedules: create, read, change and delete them, and start a run by hand."""
 
 import asyncio
 import uuid
@@ -34,8 +34,9 @@ from runstead.ports.store import RunKey, ScheduleQuery, Written
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """What shall run when: at the times of a cron expression, or once at `run_at` (ms). `config` is JSON text; durations
-    in seconds.
+    """A schedule to create. It fires at the times of a cron expression, or one time at `run_at` (ms).
+
+    `config` is JSON text. Durations are in seconds.
     """
 
     name: str
@@ -60,12 +61,15 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
 async def create(
     app: App, principal: Principal, ref: str, new: NewSchedule, idempotency: IdempotencyRecord | None = None
 ) -> Schedule:
-    """Store a schedule. INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED."""
-    refuse_bound(principal, "makes no schedules")
+    """Create a schedule.
+
+    Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
+    """
+    refuse_bound(principal, "cannot create schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    schedule = drafted(new, project.id, user_uuid(principal.id))
+    schedule = draft(new, project.id, user_uuid(principal.id))
     check(schedule, now_ms())
-    await locate.refuse_place(app, principal, project.id, schedule.conversation_id)
+    await locate.check_conversation(app, principal, project.id, schedule.conversation_id)
 
     def decide(count: int, now: int) -> Schedule:
         refuse_more_than_fit(count + 1)
@@ -74,8 +78,8 @@ async def create(
     return await app.store.schedules.create(project.id, decide, idempotency)
 
 
-def drafted(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
-    """The row that it would be, without its times."""
+def draft(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
+    """Build the row of a new schedule, without its times."""
     members = msgspec.structs.asdict(new)
     if new.target_kind == "agent" and new.conversation_mode is None:
         members["conversation_mode"] = "create_new" if new.conversation_id is None else "existing"
@@ -97,33 +101,40 @@ async def change(
     wanted: Edit,
     idempotency: IdempotencyRecord | None = None,
 ) -> Schedule:
-    """Edit, pause or resume it. INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE."""
-    refuse_bound(principal, "changes no schedules")
+    """Edit, pause or resume a schedule.
+
+    Raises INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE.
+    """
+    refuse_bound(principal, "cannot change schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    await locate.refuse_place(app, principal, project.id, wanted.members.get("conversation_id"))
+    await locate.check_conversation(app, principal, project.id, wanted.members.get("conversation_id"))
     return await app.store.schedules.change(
         project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), idempotency
     )
 
 
 async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
-    """It fires no more, and is gone once its runs have ended. NOT_FOUND, SCHEDULE_FROM_SOURCE."""
-    refuse_bound(principal, "deletes nothing")
+    """Stop a schedule, and delete it when its runs have ended. Raises NOT_FOUND, SCHEDULE_FROM_SOURCE."""
+    refuse_bound(principal, "cannot delete schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     return await app.store.schedules.change(project.id, schedule_id, edits.delete)
 
 
 async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:
-    """The next times at which it fires."""
+    """Return the next times (ms) at which the schedule fires."""
     schedule = await get(app, principal, ref, schedule_id)
-    now = await app.store.schedules.now()
-    return await asyncio.to_thread(next_times, schedule, count, now)
+    return await asyncio.to_thread(next_times, schedule, count, await now(app))
 
 
-async def moment(app: App, schedules: Sequence[Schedule]) -> int:
-    """The time for which their health is told."""
-    judged = any(one.max_staleness_seconds is not None for one in schedules)
-    return await app.store.schedules.now() if judged else 0
+async def now(app: App) -> int:
+    """Return the store's time (ms)."""
+    return await app.store.schedules.now()
+
+
+async def health_time(app: App, schedules: Sequence[Schedule]) -> int:
+    """Return the time (ms) at which to judge the health of schedules; 0 if none of them has a health."""
+    judged = any(schedule.max_staleness_seconds is not None for schedule in schedules)
+    return await now(app) if judged else 0
 
 
 async def page(
@@ -133,16 +144,17 @@ async def page(
     status: ScheduleStatus | None,
     source_trigger_id: str | None,
 ) -> list[Schedule]:
-    """The project's schedules, oldest first."""
-    refuse_bound(principal, "lists no schedules")
+    """List the project's schedules, oldest first."""
+    refuse_bound(principal, "cannot list schedules")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    # Those that are being deleted are shown, and do not count: a project may have as many of them for a moment.
+    # The limit does not count schedules in deletion, so there can be twice as many for a short time.
     limit = 2 * limits.schedules_per_project_max
     return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id))
 
 
 async def get(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
-    refuse_bound(principal, "reads no schedules")
+    """Return a schedule. Raises NOT_FOUND."""
+    refuse_bound(principal, "cannot read schedules")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     found = await app.store.schedules.get(project.id, schedule_id)
     if found is None:
@@ -159,12 +171,12 @@ async def run(
     run_name: str | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Start a run of the schedule now; the same key finds the run that it started: `transition.duplicate` tells.
+    """Start a run of the schedule now, whatever its status and concurrency policy.
 
-    Neither the schedule's status nor its concurrency policy holds back a run by hand. NOT_FOUND, SCHEDULE_COMPLETED,
-    SCHEDULE_DELETING, RUN_ID_CONFLICT.
+    A repeat with the same key returns the run of the first call, with `transition.duplicate` true. Raises
+    NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING, RUN_ID_CONFLICT.
     """
-    refuse_bound(principal, "creates no others")
+    refuse_bound(principal, "cannot create other runs")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     schedule = await app.store.schedules.get(project.id, schedule_id)
     push_agent = schedule.target_id if schedule is not None and schedule.target_kind == "agent" else None
@@ -189,7 +201,7 @@ async def run(
 
 
 def run_id(schedule_id: str, key: str) -> str:
-    """The id of the run that a key starts: always the same one. NOT_FOUND where the schedule's id is no uuid."""
+    """Derive a run id from the schedule and the key. Raises NOT_FOUND if the schedule's id is not a UUID."""
     try:
         return f"run_{uuid.uuid5(uuid.UUID(schedule_id), key)}"
     except ValueError:

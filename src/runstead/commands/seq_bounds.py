@@ -1,8 +1,9 @@
-"""Where in the order of runs a time is, so that a stretch of a long list is read without the rest.
+"""Convert bounds in time into bounds on the seq of runs, so that a part of a long list is read without the
+rest.
 
-Runs are numbered in the order in which they are stored, and their times follow it, but for what passes between the clock and
-the commit, and for clocks that were set. So a time is found as a word in a dictionary is, by a few looks at one run each, and
-`order_slack_ms` is left on either side.
+Runs are numbered in the order in which they are stored. Their creation times follow that order, except for
+the time between the clock and the commit, and for adjusted clocks. So a time is found by binary search, with
+a margin of `order_slack_ms` on both sides.
 """
 
 from collections.abc import Iterable
@@ -18,8 +19,10 @@ from runstead.ports.store import Edge, RunQuery
 
 
 async def with_seq_bounds(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunQuery:
-    """The query, about this project or every one that the caller may read; where that is a single one, with bounds on the
-    seq that follow from its times. FORBIDDEN, NOT_FOUND.
+    """Return the query for this project, or for every project that the caller may read.
+
+    For a single project, bounds on the seq are added that follow from the query's times. Raises FORBIDDEN,
+    NOT_FOUND.
     """
     query = replace(query, project_ids=await runs.readable(app, principal, project))
     since, until = query.created_after, query.created_before
@@ -30,7 +33,7 @@ async def with_seq_bounds(app: App, principal: Principal, project: str | None, q
 
 
 async def edges(app: App, project_id: str, found: Iterable[tuple[int, int]]) -> list[Edge]:
-    """These stretches of time with bounds on the seq of their runs."""
+    """Add bounds on the seq of their runs to periods [since, until)."""
     bounded = []
     for since, until in found:
         over, under = await _bounds(app, project_id, since, until)
@@ -53,8 +56,9 @@ async def _bounds(
 
 
 async def _around(app: App, project_id: str, newest: RunSummary, at: int) -> tuple[int, int]:
-    """Two numbers that are at most `limits.order_near` apart: the runs up to the first were created before `at`, those from
-    the second on not.
+    """Return two seqs at most `limits.order_near` apart: (last before, first from) the time `at`.
+
+    Runs up to the first were created before `at`, runs from the second on were not.
     """
     low, high = 0, newest.seq + 1
     while high - low > limits.order_near:

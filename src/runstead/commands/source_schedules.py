@@ -1,4 +1,4 @@
-"""The schedules that a project's source defines, synced as a whole."""
+"""Schedules that a project's source code defines, synchronized as a whole."""
 
 import hashlib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.schedules import NewSchedule, drafted
+from runstead.commands.schedules import NewSchedule, draft
 from runstead.core.clock import now_ms
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
@@ -19,7 +19,7 @@ from runstead.core.schedules.schedule import Schedule
 
 
 class SourceSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """One schedule as the source has it. Without a hash it gets that of its definition."""
+    """A schedule of the source. Without a `source_hash`, the hash of the definition is used."""
 
     source_trigger_id: str
     definition: NewSchedule
@@ -34,26 +34,27 @@ async def sync(
     wanted: Sequence[SourceSchedule],
     idempotency: IdempotencyRecord | None = None,
 ) -> Sync:
-    """Make the project's source schedules these, and no others. INVALID_REQUEST, NOT_FOUND (project, conversation),
-    SCHEDULE_LIMIT_REACHED.
+    """Replace the project's source schedules: create, update and delete what differs.
+
+    Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
-    refuse_bound(principal, "syncs no schedules")
+    refuse_bound(principal, "cannot sync schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    drafts = [_draft(one, project.id, user_uuid(principal.id)) for one in wanted]
+    drafts = [_draft(schedule, project.id, user_uuid(principal.id)) for schedule in wanted]
     edits.check_synced(drafts, now_ms())
-    for place in {one.conversation_id for one in drafts}:
-        await locate.refuse_place(app, principal, project.id, place)
+    for conversation_id in {schedule.conversation_id for schedule in drafts}:
+        await locate.check_conversation(app, principal, project.id, conversation_id)
     return await app.store.schedules.sync(
         project.id, lambda known, now: edits.sync(known, drafts, now), idempotency
     )
 
 
-def _draft(one: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:
-    told = hashlib.sha256(msgspec.json.encode((one.definition, one.source_path))).hexdigest()
+def _draft(schedule: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:
+    digest = hashlib.sha256(msgspec.json.encode((schedule.definition, schedule.source_path))).hexdigest()
     return replace(
-        drafted(one.definition, project_id, created_by),
+        draft(schedule.definition, project_id, created_by),
         definition_source="source",
-        source_trigger_id=one.source_trigger_id,
-        source_path=one.source_path,
-        source_hash=one.source_hash or told,
+        source_trigger_id=schedule.source_trigger_id,
+        source_path=schedule.source_path,
+        source_hash=schedule.source_hash or digest,
     )

@@ -1,4 +1,4 @@
-"""What an administrator sees of the servers and the store."""
+"""The state of the servers and the store."""
 
 from typing import Any
 
@@ -7,26 +7,32 @@ import msgspec
 from runstead import __version__
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.core.identity.project import Project
 from runstead.core.replica import Replica
+from runstead.ports import metrics
 from runstead.ports.store import Depth
 
 
 class ProjectDepth(msgspec.Struct, frozen=True):
-    """A number of `limits.statistics_runs_max` (for the queue: of what is available and delayed together) may be larger."""
+    """The depth of a project's queue.
+
+    Counting stops at `limits.statistics_runs_max`, so that number means "or more".
+    """
 
     project: Project
     depth: Depth
 
 
 class System(msgspec.Struct, frozen=True):
-    """`address` holds no user and no password; `facts` are `Store.facts`: queue_depth (of writes), commits, commands of
-    this server since its start. `leader` is the id of the replica that leads, None where none does or the lead has run
-    out; `replica` is this server's own id, None where it told nobody of itself.
+    """The state of this server and of the store.
 
-    `depths` are of the projects that the caller administers, the oldest `limits.statistics_projects_max` of them;
-    `counted_to` is the bound of their numbers.
+    `address` is the store's, without user and password. `facts` are `Store.facts`: queue_depth (of writes),
+    commits and commands of this server since its start. `leader` is the id of the replica that leads, None if
+    none does. `replica` is this server's own id, None if it is not registered. `depths` are of the oldest
+    `limits.statistics_projects_max` projects that the caller administers; `counted_to` is the bound of their
+    numbers.
     """
 
     version: str
@@ -44,13 +50,13 @@ class System(msgspec.Struct, frozen=True):
 
 
 async def get(app: App, principal: Principal) -> System:
-    """For those who administer a project. FORBIDDEN."""
-    refuse_bound(principal, "sees nothing of the system")
+    """Return the state of the system. Raises FORBIDDEN unless the caller has the scope admin in a project."""
+    refuse_bound(principal, "cannot read the state of the system")
     ids = projects_with(principal, Scope.ADMIN)
     projects = await app.store.identity.projects(ids)
     shown = projects[: limits.statistics_projects_max]
     most = limits.statistics_runs_max
-    depths = await app.store.statistics.depths([one.id for one in shown], most)
+    depths = await app.store.statistics.depths([project.id for project in shown], most)
     lead = await app.store.leadership.held()
     facts = app.store.facts()
     return System(
@@ -69,8 +75,24 @@ async def get(app: App, principal: Principal) -> System:
     )
 
 
+async def readiness(app: App) -> dict[str, Any]:
+    """Prove that the store can commit. Returns its facts.
+
+    Raises STORE_BUSY, STORE_UNAVAILABLE; SHUTTING_DOWN while the server stops.
+    """
+    if app.stopping.is_set():
+        raise Error("SHUTTING_DOWN", "The server is stopping", retry_after_s=1)
+    return await app.store.check()
+
+
+async def exposition(app: App) -> bytes:
+    """Return the metrics of all processes of the server in Prometheus' text format."""
+    text = metrics.exposition(app.store.facts(), app.leader_state)
+    return text if app.exposition_of_all is None else await app.exposition_of_all(text)
+
+
 async def note_replica(app: App) -> int:
-    """Tell the others that this server is there."""
+    """Store that this server is alive. Returns 0 if it is not registered."""
     if app.replica is None:
         return 0
     app.replica = await app.store.replicas.note(app.replica)

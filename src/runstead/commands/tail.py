@@ -1,8 +1,8 @@
-"""The live end of a log: one read for all followers that stand at the same event, and its frames encoded once for all.
+"""The live end of a log: followers at the same event share one read, and its frames are encoded once.
 
-Followers of a log form groups by the place up to which they have read. A change notification starts one read for each
-group that waits; what it finds wakes the whole group with one shared page. A follower that falls behind is a group of
-its own until it has caught up, so it delays no other.
+Followers of a log form groups by the position up to which they have read. A change notification starts one
+read for each waiting group, and the page wakes the whole group. A slow follower is a group of its own until
+it has caught up, so it delays no other.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Typed)
 
 
 class Page(Generic[T]):
-    """What one read found after a place in a log. `reached` is the place to go on from; `ended`: nothing follows it."""
+    """The events after a position in a log. `reached` is the next position. `ended`: no event follows."""
 
     __slots__ = ("_encoded", "_events", "ended", "reached")
 
@@ -31,32 +31,35 @@ class Page(Generic[T]):
         self._encoded: dict[Callable[[T], bytes], tuple[list[bytes], bytes]] = {}
 
     def frames(self, to_frame: Callable[[T], bytes], types: frozenset[str]) -> bytes:
-        """The frames of the events of these types, of all events without any. `to_frame` runs once for each event,
-        however many followers ask: they must pass the same function, and it must depend on the event alone.
+        """Return the frames of the events of these types; of all events if `types` is empty.
+
+        `to_frame` runs once per event for all followers. They must pass the same function, and its result
+        must depend on the event only.
         """
         encoded = self._encoded.get(to_frame)
         if encoded is None:
-            made = list(map(to_frame, self._events))
-            encoded = self._encoded[to_frame] = made, b"".join(made)
-        made, all_of_them = encoded
+            frames = list(map(to_frame, self._events))
+            encoded = self._encoded[to_frame] = frames, b"".join(frames)
+        frames, joined = encoded
         if not types:
-            return all_of_them
-        return b"".join(one for event, one in zip(self._events, made, strict=True) if event.type in types)
+            return joined
+        pairs = zip(self._events, frames, strict=True)
+        return b"".join(frame for event, frame in pairs if event.type in types)
 
 
 class _Group(Generic[T]):
-    """The followers that have read up to one place, each with the time at which it wants a heartbeat."""
+    """The followers at one position, each with the time of its next heartbeat."""
 
     __slots__ = ("changes", "reading", "waiting")
 
     def __init__(self) -> None:
         self.waiting: dict[asyncio.Future[Page[T] | None], float] = {}
         self.reading: asyncio.Task[None] | None = None
-        self.changes = -1  # how many notifications the tail had got when the last read began
+        self.changes = -1  # the tail's notification count when the last read began
 
 
 class Tail(ABC, Generic[T]):
-    """One log with its followers. `set` is called at every change notification."""
+    """A log and its followers. The notifier calls `set` at each change notification."""
 
     __slots__ = ("_changes", "_groups", "_latest", "followers", "name")
 
@@ -68,78 +71,83 @@ class Tail(ABC, Generic[T]):
         self._latest = 0
 
     @abstractmethod
-    async def read(self, place: int) -> Page[T]:
-        """The page after a place, from the store."""
+    async def read(self, position: int) -> Page[T]:
+        """Read the page after a position from the store."""
 
-    async def after(self, place: int, beat_at: float) -> Page[T] | None:
-        """The next page after a place, as soon as there is one; None once the loop's clock passes `beat_at`, or when all
-        are woken. Raises what the read raises.
+    async def after(self, position: int, beat_at: float) -> Page[T] | None:
+        """Wait for the next page after a position, until the loop's clock passes `beat_at`; then return None.
+
+        Also returns None when `wake` wakes all followers. Raises what the read raises.
         """
-        group = self._groups.get(place)
+        group = self._groups.get(position)
         if group is None:
-            group = self._groups[place] = _Group()
+            group = self._groups[position] = _Group()
         if group.reading is None and group.changes != self._changes:
-            self._start(place, group)
+            self._start(position, group)
         woken: asyncio.Future[Page[T] | None] = asyncio.get_running_loop().create_future()
         group.waiting[woken] = beat_at
         try:
             return await woken
         finally:
             group.waiting.pop(woken, None)
-            self._drop_empty(place, group)
+            self._drop_empty(position, group)
 
     def set(self) -> None:
-        """The log may have changed: read again for each group."""
+        """Read again for each group, since the log may have changed."""
         self._changes += 1
-        for place, group in self._groups.items():
-            # Followers that are being woken come back by themselves, and see that something has changed.
+        for position, group in self._groups.items():
+            # Followers that are being woken call `after` again and see the new count.
             if group.reading is None and not all(woken.done() for woken in group.waiting):
-                self._start(place, group)
+                self._start(position, group)
 
-    def look(self, latest: int | None) -> None:
-        """Compare with the log's newest event id, None for a log that was deleted: a notification may have been lost."""
+    def compare(self, latest: int | None) -> None:
+        """Read again if the log's newest event id changed: a notification may have been lost.
+
+        None: the log was deleted.
+        """
         if latest is None:
-            for place, group in self._groups.items():
-                _wake(group, Page((), place, ended=True))
+            for position, group in self._groups.items():
+                _wake(group, Page((), position, ended=True))
         elif latest != self._latest:
-            # Remembered, because the newest event may be private: it moves no place, and must not cost a read each time.
+            # Remembered, since the newest event may be private. It advances no follower, and must not cost a
+            # read each time.
             self._latest = latest
-            if any(place < latest for place in self._groups):
+            if any(position < latest for position in self._groups):
                 self.set()
 
     def wake(self, now: float | None = None) -> None:
-        """Wake the followers that want a heartbeat by now, or all of them."""
+        """Wake the followers whose heartbeat is due at `now`, or all followers."""
         for group in self._groups.values():
             for woken, beat_at in group.waiting.items():
                 if (now is None or beat_at <= now) and not woken.done():
                     woken.set_result(None)
 
-    def _start(self, place: int, group: _Group[T]) -> None:
-        group.reading = asyncio.ensure_future(self._load(place, group))
+    def _start(self, position: int, group: _Group[T]) -> None:
+        group.reading = asyncio.ensure_future(self._load(position, group))
 
-    async def _load(self, place: int, group: _Group[T]) -> None:
-        """Read until there is something, or nothing has changed since the read began."""
+    async def _load(self, position: int, group: _Group[T]) -> None:
+        """Read until a page has events, or no notification arrived during the read."""
         try:
             while group.changes != self._changes:
                 group.changes = self._changes
-                page = await self.read(place)
-                if page.ended or page.reached != place:
-                    # Whoever comes to this place from now on reads for itself.
-                    self._groups.pop(place, None)
+                page = await self.read(position)
+                if page.ended or page.reached != position:
+                    # Followers that reach this position from now on form a new group.
+                    self._groups.pop(position, None)
                     _wake(group, page)
                     return
-        except Exception as error:  # noqa: BLE001 - each of the followers raises it
-            self._groups.pop(place, None)
+        except Exception as error:  # noqa: BLE001 - each follower raises it
+            self._groups.pop(position, None)
             for woken in group.waiting:
                 if not woken.done():
                     woken.set_exception(error)
         finally:
             group.reading = None
-            self._drop_empty(place, group)
+            self._drop_empty(position, group)
 
-    def _drop_empty(self, place: int, group: _Group[T]) -> None:
-        if not group.waiting and group.reading is None and self._groups.get(place) is group:
-            del self._groups[place]
+    def _drop_empty(self, position: int, group: _Group[T]) -> None:
+        if not group.waiting and group.reading is None and self._groups.get(position) is group:
+            del self._groups[position]
 
 
 def _wake(group: _Group[T], page: Page[T]) -> None:

@@ -1,4 +1,7 @@
-"""Triggers: addresses that start runs. Making one is for admins, as making a key is; calling it needs its token alone."""
+"""Triggers: URLs that start runs.
+
+Managing them needs the scope admin; a call needs only the trigger's token.
+"""
 
 import hashlib
 import hmac
@@ -30,8 +33,11 @@ tolerance_s: Final = 300
 
 
 class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
-    """`config` is JSON text. With a `secret`, calls must be signed: as Standard Webhooks where it is `whsec_…`, else
-    as GitHub signs. `conversation_id` is for agents: each run of one speaks there, else in a new conversation.
+    """A trigger to create. `config` is JSON text.
+
+    With a `secret`, calls must be signed: as Standard Webhooks if it begins with `whsec_`, else as GitHub
+    signs. The runs of an agent join the conversation `conversation_id`; without one, each run gets a new
+    conversation.
     """
 
     target: str
@@ -43,19 +49,19 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
-    refuse_bound(principal, "has no part in triggers")
+    refuse_bound(principal, "cannot manage triggers")
     return (await locate.project(app, principal, Scope.ADMIN, ref)).id
 
 
 async def create(
     app: App, principal: Principal, ref: str, new: NewTrigger, idempotency: IdempotencyRecord | None = None
 ) -> Trigger:
-    """INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
+    """Create a trigger. Raises INVALID_REQUEST, NOT_FOUND (project, conversation), TRIGGER_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
     if new.conversation_id is not None and not new.target.startswith("agent:"):
-        why = "Only an agent speaks in a conversation: leave conversation_id out"
-        raise Error("INVALID_REQUEST", why, errors=(("$.conversation_id", "not for this target"),))
-    await locate.refuse_place(app, principal, project_id, new.conversation_id)
+        message = "Only an agent has a conversation: leave conversation_id out"
+        raise Error("INVALID_REQUEST", message, errors=(("$.conversation_id", "not for this target"),))
+    await locate.check_conversation(app, principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     now = now_ms()
@@ -72,10 +78,10 @@ async def create(
         config=new.config,
         conversation_id=new.conversation_id,
     )
-    return await app.store.triggers.create(trigger, _room_for_one, idempotency)
+    return await app.store.triggers.create(trigger, _refuse_at_limit, idempotency)
 
 
-def _room_for_one(count: int) -> None:
+def _refuse_at_limit(count: int) -> None:
     if count >= limits.triggers_per_project_max:
         raise Error(
             "TRIGGER_LIMIT_REACHED", f"A project has at most {limits.triggers_per_project_max} triggers"
@@ -83,11 +89,12 @@ def _room_for_one(count: int) -> None:
 
 
 async def page(app: App, principal: Principal, ref: str) -> list[Trigger]:
-    """The project's triggers, oldest first."""
+    """List the project's triggers, oldest first."""
     return await app.store.triggers.page(await _project(app, principal, ref), limits.triggers_per_project_max)
 
 
 async def get(app: App, principal: Principal, ref: str, trigger_id: str) -> Trigger:
+    """Return a trigger. Raises NOT_FOUND."""
     found = await app.store.triggers.get(await _project(app, principal, ref), trigger_id)
     if found is None:
         raise not_found("Trigger")
@@ -105,7 +112,7 @@ async def change(
     token: str | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Trigger:
-    """None leaves a member; with a new token the old one is good no more. NOT_FOUND."""
+    """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND."""
     project_id = await _project(app, principal, ref)
     digest = None if token is None else rules.token_hash(token)
 
@@ -116,12 +123,16 @@ async def change(
 
 
 async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:
+    """Delete a trigger. Its runs stay. Raises NOT_FOUND."""
     if not await app.store.triggers.delete(await _project(app, principal, ref), trigger_id):
         raise not_found("Trigger")
 
 
-class Fired(msgspec.Struct, frozen=True, kw_only=True):
-    """A call of a trigger: `header` gives one by its lower-case name, `raw` is the body as it came."""
+class TriggerRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of a trigger. `header` returns a header by its lower-case name.
+
+    `raw` is the body as it was received.
+    """
 
     token: str
     raw: bytes
@@ -129,19 +140,20 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
     payload: Callable[[], bytes | None]
 
 
-async def fire(app: App, fired: Fired) -> Written:
-    """Start a run of the trigger's target with the payload; a repeat under the same key finds the run that it
-    started. NOT_FOUND for a token that is unknown or whose trigger is disabled: the two are not told apart; and where
-    the conversation that the trigger names was deleted. UNAUTHENTICATED where a signature is asked for and does not fit;
-    REQUEST_SNAPSHOT_TOO_LARGE; IDEMPOTENCY_KEY_REUSED.
+async def fire(app: App, request: TriggerRequest) -> Written:
+    """Start a run of the trigger's target with the payload. A repeat under the same key returns the same run.
+
+    Raises NOT_FOUND if the token is unknown, the trigger is disabled or its conversation was deleted;
+    UNAUTHENTICATED if a required signature is missing or wrong; REQUEST_SNAPSHOT_TOO_LARGE,
+    IDEMPOTENCY_KEY_REUSED.
     """
-    trigger = await app.store.triggers.by_token(rules.token_hash(fired.token))
+    trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
     if trigger is None or trigger.disabled_at is not None:
         raise not_found("Trigger")
     if trigger.secret is not None:
-        _check_signature(trigger.secret, fired)
-    payload, key = fired.payload(), _key(fired)
-    made = TriggerCall(
+        _check_signature(trigger.secret, request)
+    payload, key = request.payload(), _key(request)
+    call = TriggerCall(
         run_id=rules.run_id(trigger, key),
         uid=str(uuid.uuid4()),
         message_id=str(uuid.uuid4()),
@@ -150,50 +162,53 @@ async def fire(app: App, fired: Fired) -> Written:
     )
 
     def decide(loaded: Loaded) -> Transition:
-        return transitions.create_from_trigger(loaded, trigger, made)
+        return transitions.create_from_trigger(loaded, trigger, call)
 
     agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None
-    key_of_run = RunKey(trigger.project_id, made.run_id)
-    written = await app.store.runs.apply(key_of_run, decide, Want(push_agent=agent_id))
+    run_key = RunKey(trigger.project_id, call.run_id)
+    written = await app.store.runs.apply(run_key, decide, Want(push_agent=agent_id))
     app.publish(written)
     return written
 
 
-def _key(fired: Fired) -> str | None:
-    """What tells a repeat from a new call: our own header, that of Standard Webhooks, or that of GitHub."""
+def _key(request: TriggerRequest) -> str | None:
+    """Return the idempotency key: of Runstead's header, of Standard Webhooks' or of GitHub's.
+
+    None: every call is new.
+    """
     for name in (b"idempotency-key", b"webhook-id", b"x-github-delivery"):
-        key = fired.header(name)
+        key = request.header(name)
         if key is not None:
             if not 1 <= len(key) <= limits.idempotency_key_chars_max:
-                told = f"{name.decode()} must have 1 to {limits.idempotency_key_chars_max} characters"
-                raise Error("INVALID_REQUEST", told)
+                message = f"{name.decode()} must have 1 to {limits.idempotency_key_chars_max} characters"
+                raise Error("INVALID_REQUEST", message)
             return f"{name.decode()}:{key}"
     return None
 
 
-def _check_signature(secret: str, fired: Fired) -> None:
+def _check_signature(secret: str, request: TriggerRequest) -> None:
     if not secret.startswith("whsec_"):
-        mac = hmac.new(secret.encode(), fired.raw, hashlib.sha256).hexdigest()
-        given = fired.header(b"x-hub-signature-256")
-        if given is None:
+        mac = hmac.new(secret.encode(), request.raw, hashlib.sha256).hexdigest()
+        sent = request.header(b"x-hub-signature-256")
+        if sent is None:
             raise _unsigned("x-hub-signature-256")
-        if not hmac.compare_digest(f"sha256={mac}".encode(), given.encode()):
-            raise Error("UNAUTHENTICATED", "The signature in x-hub-signature-256 does not fit the body")
+        if not hmac.compare_digest(f"sha256={mac}".encode(), sent.encode()):
+            raise Error("UNAUTHENTICATED", "The signature in x-hub-signature-256 does not match the body")
         return
-    message_id, at, given = (
-        fired.header(name) for name in (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
+    message_id, timestamp, signatures = (
+        request.header(name) for name in (b"webhook-id", b"webhook-timestamp", b"webhook-signature")
     )
-    if message_id is None or at is None or given is None:
+    if message_id is None or timestamp is None or signatures is None:
         raise _unsigned("webhook-id, webhook-timestamp and webhook-signature")
-    if not re.fullmatch("[0-9]{1,12}", at) or abs(time.time() - int(at)) > tolerance_s:
+    if not re.fullmatch("[0-9]{1,12}", timestamp) or abs(time.time() - int(timestamp)) > tolerance_s:
         raise Error(
             "UNAUTHENTICATED", f"webhook-timestamp is more than {tolerance_s} s from the server's time"
         )
-    wanted = signature(secret, message_id, int(at), fired.raw).encode()
-    # Several may be given, while a secret is replaced.
-    if not any(hmac.compare_digest(wanted, one.encode()) for one in given.split(" ")):
-        raise Error("UNAUTHENTICATED", "No signature in webhook-signature fits the body")
+    expected = signature(secret, message_id, int(timestamp), request.raw).encode()
+    # A sender signs with two secrets while it rotates them.
+    if not any(hmac.compare_digest(expected, candidate.encode()) for candidate in signatures.split(" ")):
+        raise Error("UNAUTHENTICATED", "No signature in webhook-signature matches the body")
 
 
 def _unsigned(names: str) -> Error:
-    return Error("UNAUTHENTICATED", f"This trigger takes signed calls alone: send {names}")
+    return Error("UNAUTHENTICATED", f"This trigger requires signed calls: send {names}")

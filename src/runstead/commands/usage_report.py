@@ -1,4 +1,4 @@
-"""What a project used and what it cost, in groups."""
+"""Usage and cost of a project, in groups."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,9 @@ from runstead.ports.store import UsageQuery
 
 
 async def report(app: App, principal: Principal, project: str, since: int, until: int, by: By) -> UsageReport:
-    """What runs that were created in [since, until) (ms) reported, by today's prices. INVALID_REQUEST, FORBIDDEN,
-    NOT_FOUND.
+    """Report the usage of runs that were created in [since, until) (ms), at current prices.
+
+    Raises INVALID_REQUEST, FORBIDDEN, NOT_FOUND.
     """
     return (await reports(app, principal, project, since, until, (by,)))[0]
 
@@ -24,43 +25,45 @@ async def report(app: App, principal: Principal, project: str, since: int, until
 async def reports(
     app: App, principal: Principal, project: str, since: int, until: int, ways: Sequence[By]
 ) -> list[UsageReport]:
-    """The same told in several ways, of one reading."""
-    refuse_bound(principal, "reads no others")
+    """Report the usage in several groupings, from one snapshot."""
+    refuse_bound(principal, "cannot read other runs")
     check_span(since, until)
     for by in ways:
         if by not in WAYS:
-            raise Error("INVALID_REQUEST", f"Usage is told by one of {', '.join(WAYS)}, not {by!r}")
+            raise Error("INVALID_REQUEST", f"Usage is grouped by one of {', '.join(WAYS)}, not {by!r}")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     if "family" in ways:
         await _refuse_too_many_families(app, found.id, since, until)
     prices = PriceList(await app.store.prices.of(found.id))
     edges = await seq_bounds.edges(app, found.id, cover(since, until, (QUARTER,)).edges)
-    query = UsageQuery(found.id, since, until, ways, limits.usage_groups_max, edges)
+    query = UsageQuery(
+        project_id=found.id, since=since, until=until, ways=ways, groups=limits.usage_groups_max, edges=edges
+    )
     page = await app.store.rollups.usage(query)
     total = total_of(page.total, prices)
     return [
         UsageReport(
-            by,
-            since,
-            until,
-            groups_of(by, page.ways[by].lines, prices),
-            max(0, page.ways[by].groups - limits.usage_groups_max),
-            total,
-            page.runs,
-            page.truncated,
+            by=by,
+            since=since,
+            until=until,
+            groups=groups_of(by, page.ways[by].lines, prices),
+            groups_left_out=max(0, page.ways[by].groups - limits.usage_groups_max),
+            total=total,
+            runs=page.runs,
+            truncated=page.truncated,
         )
         for by in ways
     ]
 
 
 async def _refuse_too_many_families(app: App, project_id: str, since: int, until: int) -> None:
-    """A group for each of them, of which only the first are told: millions would take minutes and much memory."""
+    """Raise INVALID_REQUEST for too many families, which would need much time and memory."""
     most = limits.usage_families_max
     for span in cover(since, until, USAGE_WIDTHS["family"]).spans:
         if await app.store.rollups.families(project_id, span, most + 1) > most:
             raise Error(
                 "INVALID_REQUEST",
-                f"There are more than {most:,} families of runs in this time: choose a shorter one, or another way to"
-                " tell usage by",
-                errors=(("$.since", "too far back to tell usage by family"),),
+                f"There are more than {most:,} families of runs in this period: choose a shorter period or another"
+                " grouping",
+                errors=(("$.since", "the period has too many families"),),
             )

@@ -1,15 +1,14 @@
-"""Letting a run wait: for what somebody brings, for a time, or for the end of a run right below it."""
+"""Waits of a run: for a resume, for a time, or for the end of a child."""
 
 from contextlib import suppress
 
 import msgspec
 
-from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.runs import RunRef, apply, receipt_key
+from runstead.commands.runs import RunRef, apply_at, receipt_key, write_key
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, WaitingReason
 from runstead.core.runs.transition import Loaded, Transition, Want
@@ -18,7 +17,7 @@ from runstead.ports.store import RunKey, Written
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in ms. `release`: the worker gives its lease back in the same step."""
+    """A wait to begin. Times in ms. `release`: the wait also ends the attempt and its lease."""
 
     reason: WaitingReason
     tool_call_id: str | None = None
@@ -37,20 +36,18 @@ async def wait(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Hold the run until a resume. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST for an
-    awaited run that is not right below it. Where that has ended already, the run does not wait.
+    """Let the run wait until a resume. If the awaited child has already ended, the run does not wait.
+
+    Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST for other runs.
     """
-    awaited = None
+    key, awaited = await write_key(app, principal, run_ref), None
     if wait.awaited_run_id is not None:
-        awaited = await _await_end(app, principal, run_ref, wait.awaited_run_id)
+        awaited = await _mark_awaited(app, key, wait.awaited_run_id)
         if awaited.terminal:
-            return await apply(
-                app, principal, run_ref, lambda run, _: _unchanged(run, fence), idempotency=idempotency
-            )
-    written = await apply(
+            return await apply_at(app, key, lambda run, _: _unchanged(run, fence), idempotency=idempotency)
+    written = await apply_at(
         app,
-        principal,
-        run_ref,
+        key,
         lambda run, loaded: transitions.wait(
             run,
             now=loaded.now,
@@ -68,27 +65,28 @@ async def wait(
         idempotency,
     )
     if awaited is not None:
-        # It may have ended between the two steps; the referee would find it too, only later, and not what was deleted.
-        now = await app.store.runs.get(RunKey(awaited.project_id, awaited.run_id))
-        if now is None or now.terminal:
-            await resume_parent(app, now or awaited)
+        # The child may have ended or been deleted between the two steps. The deadlines loop would find an
+        # ended child later, but not a deleted one.
+        child = await app.store.runs.get(RunKey(awaited.project_id, awaited.run_id))
+        if child is None or child.terminal:
+            await resume_parent(app, child or awaited)
     return written
 
 
-async def _await_end(app: App, principal: Principal, run_ref: RunRef, run_id: str) -> Run:
-    """The awaited run, marked so that its end is told. Whoever may let a run wait may wait for those right below it."""
-    above = await locate.run_key(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
+async def _mark_awaited(app: App, parent: RunKey, run_id: str) -> Run:
+    """Mark the child as awaited, so that its end resumes the parent. Returns the child.
+
+    A caller that may let a run wait may wait for any child of it. Raises INVALID_REQUEST.
+    """
 
     def decide(loaded: Loaded) -> Transition:
         child = loaded.run
-        if child is None or child.parent_run_id != above.run_id:
-            sentence = (
-                f"A run waits for one right below it, and no run {run_id} is right below {above.run_id}"
-            )
-            raise Error("INVALID_REQUEST", sentence, errors=(("$.awaited_run_id", sentence),))
+        if child is None or child.parent_run_id != parent.run_id:
+            message = f"A run can wait for its children only, and {run_id} is not a child of {parent.run_id}"
+            raise Error("INVALID_REQUEST", message, errors=(("$.awaited_run_id", message),))
         return transitions.mark_awaited(child, now=loaded.now)
 
-    return (await app.store.runs.apply(RunKey(above.project_id, run_id), decide)).run
+    return (await app.store.runs.apply(RunKey(parent.project_id, run_id), decide)).run
 
 
 def _unchanged(run: Run, fence: Fence) -> Transition:
@@ -97,30 +95,28 @@ def _unchanged(run: Run, fence: Fence) -> Transition:
 
 
 async def resume_parent(app: App, child: Run) -> None:
-    """Let the run above go on, where it waits for this one, which has ended or was deleted. Called by the server itself,
-    any number of times.
-    """
+    """Resume the parent if it waits for this child, which has ended or was deleted. Safe to repeat."""
     assert child.parent_run_id is not None
-    above, settled = RunKey(child.project_id, child.parent_run_id), True
+    parent, settled = RunKey(child.project_id, child.parent_run_id), True
 
-    def go_on(loaded: Loaded) -> Transition:
-        return transitions.resume_parent(_there(loaded), now=loaded.now, child=child)
+    def decide(loaded: Loaded) -> Transition:
+        return transitions.resume_parent(_existing(loaded), now=loaded.now, child=child)
 
     with suppress(_GoneError):
-        written = await app.store.runs.apply(above, go_on)
+        written = await app.store.runs.apply(parent, decide)
         app.publish(written)
         settled = written.transition.accepted
     if settled:
         with suppress(_GoneError):
             key = RunKey(child.project_id, child.run_id)
-            await app.store.runs.apply(key, lambda loaded: transitions.clear_awaited(_there(loaded)))
+            await app.store.runs.apply(key, lambda loaded: transitions.clear_awaited(_existing(loaded)))
 
 
 class _GoneError(Exception):
-    """The run was deleted meanwhile."""
+    """The run was deleted."""
 
 
-def _there(loaded: Loaded) -> Run:
+def _existing(loaded: Loaded) -> Run:
     if loaded.run is None:
         raise _GoneError
     return loaded.run

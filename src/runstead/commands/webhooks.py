@@ -1,4 +1,7 @@
-"""Webhooks: where a project's events go. All of it is for admins: a webhook goes on telling once a key is revoked."""
+"""Webhooks of a project and their deliveries.
+
+All commands need the scope admin, since a webhook keeps sending after the key that created it is revoked.
+"""
 
 import secrets
 import uuid
@@ -19,11 +22,12 @@ from runstead.security.egress import RefusedAddressError
 
 
 def new_secret() -> str:
+    """Return a random signing secret."""
     return rules.secret_of(secrets.token_bytes(32))
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
-    refuse_bound(principal, "has no part in webhooks")
+    refuse_bound(principal, "cannot manage webhooks")
     return (await locate.project(app, principal, Scope.ADMIN, ref)).id
 
 
@@ -43,7 +47,7 @@ async def create(
     secret: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
-    """Tell this address of what happens from now on. INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
+    """Create a webhook for events from now on. Raises INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
     _check_url(app, url)
     rules.check_secret(secret)
@@ -58,12 +62,12 @@ async def create(
         updated_at=now,
         created_by=user_uuid(principal.id),
     )
-    made = await app.store.webhooks.create(webhook, _room_for_one, idempotency)
+    created = await app.store.webhooks.create(webhook, _refuse_at_limit, idempotency)
     app.webhook_projects.add(project_id)
-    return made
+    return created
 
 
-def _room_for_one(count: int) -> None:
+def _refuse_at_limit(count: int) -> None:
     if count >= limits.webhooks_per_project_max:
         raise Error(
             "WEBHOOK_LIMIT_REACHED", f"A project has at most {limits.webhooks_per_project_max} webhooks"
@@ -71,12 +75,13 @@ def _room_for_one(count: int) -> None:
 
 
 async def page(app: App, principal: Principal, ref: str) -> list[Webhook]:
-    """The project's webhooks, oldest first."""
+    """List the project's webhooks, oldest first."""
     project_id = await _project(app, principal, ref)
     return await app.store.webhooks.page(project_id, limits.webhooks_per_project_max)
 
 
 async def get(app: App, principal: Principal, ref: str, webhook_id: str) -> Webhook:
+    """Return a webhook. Raises NOT_FOUND."""
     found = await app.store.webhooks.get(await _project(app, principal, ref), webhook_id)
     if found is None:
         raise not_found("Webhook")
@@ -94,7 +99,10 @@ async def change(
     enabled: bool | None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
-    """None leaves a member. What is pending goes to the new address. INVALID_REQUEST, NOT_FOUND."""
+    """Change the members that are not None. Pending deliveries go to the new URL.
+
+    Raises INVALID_REQUEST, NOT_FOUND.
+    """
     project_id = await _project(app, principal, ref)
     if url is not None:
         _check_url(app, url)
@@ -119,8 +127,11 @@ async def rotate(
     secret: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> Webhook:
-    """Sign with another secret, and for `limits.webhook_old_secret_ms` with the one so far as well: also what is pending.
-    INVALID_REQUEST, NOT_FOUND.
+    """Replace the signing secret.
+
+    For `limits.webhook_old_secret_ms`, deliveries are signed with the old one too.
+
+    Raises INVALID_REQUEST, NOT_FOUND.
     """
     project_id = await _project(app, principal, ref)
     rules.check_secret(secret)
@@ -132,7 +143,7 @@ async def rotate(
 
 
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
-    """With its deliveries: what is pending is sent no more."""
+    """Delete a webhook with its deliveries. Pending ones are not sent. Raises NOT_FOUND."""
     project_id = await _project(app, principal, ref)
     if not await app.store.webhooks.delete(project_id, webhook_id):
         raise not_found("Webhook")
@@ -141,17 +152,17 @@ async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> N
 async def send_test(
     app: App, principal: Principal, ref: str, webhook_id: str, idempotency: IdempotencyRecord | None = None
 ) -> Delivery:
-    """Send it a `webhook.test`, whatever events it asked for. NOT_FOUND, WEBHOOK_DISABLED."""
+    """Send a `webhook.test`, whatever events the webhook receives. Raises NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
-    name = f"msg_{uuid.uuid4()}"
+    delivery_id = f"msg_{uuid.uuid4()}"
 
     def decide(webhook: Webhook, now: int) -> Delivery:
         refuse_disabled(webhook)
-        return new_delivery(name, webhook, TEST, None, build_test_payload(webhook, now), now)
+        return new_delivery(delivery_id, webhook, TEST, None, build_test_payload(webhook, now), now)
 
-    made = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
+    created = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
     app.publish_deliveries()
-    return made
+    return created
 
 
 async def deliveries(
@@ -163,7 +174,7 @@ async def deliveries(
     before: int | None,
     status: DeliveryStatus | None,
 ) -> list[Delivery]:
-    """A page of what was sent, or is to be, newest first."""
+    """List deliveries that were sent or are pending, newest first."""
     webhook = await get(app, principal, ref, webhook_id)
     return await app.store.webhooks.deliveries(webhook.project_id, webhook.id, limit, before, status)
 
@@ -171,7 +182,7 @@ async def deliveries(
 async def delivery(
     app: App, principal: Principal, ref: str, webhook_id: str, delivery_id: str
 ) -> tuple[Webhook, Delivery]:
-    """One with what was sent in it, and its webhook. NOT_FOUND."""
+    """Return a delivery with its payload, and its webhook. Raises NOT_FOUND."""
     webhook = await get(app, principal, ref, webhook_id)
     found = await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id)
     if found is None:
@@ -187,7 +198,7 @@ async def redeliver(
     delivery_id: str,
     idempotency: IdempotencyRecord | None = None,
 ) -> tuple[Webhook, Delivery]:
-    """Send it once more, under the same id. NOT_FOUND, WEBHOOK_DISABLED."""
+    """Send a delivery again under the same id. Raises NOT_FOUND, WEBHOOK_DISABLED."""
     project_id = await _project(app, principal, ref)
     pair = await app.store.webhooks.settle(project_id, webhook_id, delivery_id, rules.redeliver, idempotency)
     app.publish_deliveries()

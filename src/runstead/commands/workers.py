@@ -57,16 +57,16 @@ async def register(
         raise Error("FORBIDDEN", "A worker token cannot register workers: use an API key or a user token")
     now = now_ms()
     worker = Worker(
-        str(uuid.uuid4()),
-        found.id,
-        new.implementation_kind,
-        new.worker_key,
-        now,
-        now,
-        new.display_name,
-        new.implementation_display_name,
-        new.metadata,
-        now,
+        id=str(uuid.uuid4()),
+        project_id=found.id,
+        implementation_kind=new.implementation_kind,
+        worker_key=new.worker_key,
+        created_at=now,
+        updated_at=now,
+        display_name=new.display_name,
+        implementation_display_name=new.implementation_display_name,
+        metadata=new.metadata,
+        last_heartbeat_at=now,
     )
     return await app.store.workers.register(worker, token_hash(token), idempotency)
 
@@ -76,7 +76,7 @@ async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
 
     Raises FORBIDDEN, NOT_FOUND.
     """
-    refuse_bound(principal, "acts for no worker")
+    refuse_bound(principal, "cannot act for a worker")
     if principal.worker_id not in (None, worker_id):
         raise not_found("Worker")
     worker = await app.worker(worker_id)
@@ -108,7 +108,7 @@ async def page(
     silent: bool | None,
 ) -> list[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
-    refuse_bound(principal, "lists no workers")
+    refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.workers.page(found.id, after, limit, silent=silent)
 
@@ -120,11 +120,11 @@ async def held(
 
     At most `limits.held_runs_checked_max` runs are read. Owners without runs are left out.
     """
-    refuse_bound(principal, "lists no workers")
+    refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     by_owner: dict[str, list[HeldRun]] = {}
-    for one in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
-        by_owner.setdefault(one.owner, []).append(one)
+    for run in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
+        by_owner.setdefault(run.owner, []).append(run)
     return by_owner
 
 
@@ -145,23 +145,23 @@ async def claim(
     max_runs: int,
     lease_s: int,
     wait_s: int,
-    gone: Callable[[], Awaitable[bool]],
+    disconnected: Callable[[], Awaitable[bool]],
     idempotency: IdempotencyRecord | None = None,
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
-    Without kinds and targets, agent runs are claimed, as published clients expect. `gone` returns whether the caller
-    has disconnected; then no run is leased to it.
+    Without kinds and targets, agent runs are claimed, as published clients expect. If `disconnected` returns
+    true, no run is leased.
     """
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
     request = ClaimRequest(
-        worker.project_id,
-        _kinds(kinds, targets),
-        tuple(targets),
-        worker.implementation_kind,
-        worker.worker_key,
-        max_runs,
+        project_id=worker.project_id,
+        kinds=_kinds(kinds, targets),
+        targets=tuple(targets),
+        implementation_kind=worker.implementation_kind,
+        worker_key=worker.worker_key,
+        limit=max_runs,
     )
 
     def decide(run: Run, now: int) -> Transition:
@@ -192,8 +192,8 @@ async def claim(
                 return []
             if not limits_read:
                 limits_read = True
-                # Under concurrency limits, the end of a run can make another one claimable. Only a claim that waits
-                # pays for this read.
+                # Under concurrency limits, the end of a run can make another one claimable. Only a claim that
+                # waits pays for this read.
                 if await app.store.concurrency.of(project):
                     both = app.notifier.subscribe(queue_key(project), slot_key(project))
                     change = subscriptions.enter_context(both)
@@ -202,7 +202,7 @@ async def claim(
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _pause(delay))):
                     await change.wait()
-            if app.stopping.is_set() or await gone():
+            if app.stopping.is_set() or await disconnected():
                 return []
 
 
@@ -235,7 +235,8 @@ def _rendering(
 ) -> IdempotencyRecord | None:
     """Convert what the store wrote into the command's result before the answer is rendered and stored.
 
-    Sessions are read after the commit, so a replayed answer holds none. Nothing is stored where `stored` is false.
+    Sessions are read after the commit, so a replayed answer has none. An answer is stored if `stored` is
+    true.
     """
     if idempotency is None:
         return None
@@ -254,7 +255,7 @@ async def renew(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> LeasedRun | None:
-    """Renew the lease. Returns None where the worker has lost it. Raises NOT_FOUND."""
+    """Renew the lease. Returns None if the worker has lost it. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
     app.worker_activity.add(worker.id)
 
@@ -284,7 +285,7 @@ async def release(
     fence: Fence,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED where the worker has lost it."""
+    """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
 
     def decide(loaded: Loaded) -> Transition:

@@ -8,10 +8,11 @@ ChangeType = Literal["run.created", "run.updated", "run.completed", "conversatio
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What changed, with the status after the commit. It can be outdated when it is read: the store is authoritative.
+    """What changed, with the status after the commit. It can be outdated when it is read: the store is
+    authoritative.
 
-    `run.completed`: the run reached a terminal status. `resync`: notifications were lost, so read the lists again; only
-    `at` (ms) is set.
+    `run.completed`: the run reached a terminal status. `resync`: notifications were lost, so read the lists
+    again; only `at` (ms) is set.
     """
 
     type: ChangeType

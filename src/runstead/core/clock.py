@@ -12,7 +12,8 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stops while the machine sleeps. On macOS it continues.
+#: Linux's `CLOCK_MONOTONIC`, which is `time.monotonic()`, stops while the machine sleeps. On macOS it
+#: continues.
 _ELAPSED: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

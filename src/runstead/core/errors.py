@@ -80,7 +80,8 @@ RUN_CODES: Final[dict[str, str]] = {
 class Error(Exception):
     """A refused command. `code` is stable and for programs; `message` is one sentence for people.
 
-    `retry_after_s` is set if a retry can succeed. `errors` holds `(path, message)` pairs for invalid values of a body.
+    `retry_after_s` is set if a retry can succeed. `errors` holds `(path, message)` pairs for invalid values
+    of a body.
     """
 
     def __init__(

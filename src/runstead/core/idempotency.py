@@ -9,9 +9,9 @@ import msgspec
 class IdempotencyRecord(msgspec.Struct, frozen=True):
     """An idempotency key and the request that uses it.
 
-    `owner` names the caller. `digest` is a SHA-256 over method, path and body. `render` builds the answer (status, body)
-    from the result of the store method, or returns None if the answer need not be stored. An engine looks up the key
-    first, and stores the answer with the effect.
+    `owner` names the caller. `digest` is a SHA-256 over method, path and body. `render` builds the answer
+    (status, body) from the result of the store method, or returns None if the answer need not be stored. An
+    engine looks up the key first, and stores the answer with the effect.
     """
 
     owner: str
@@ -21,7 +21,10 @@ class IdempotencyRecord(msgspec.Struct, frozen=True):
 
 
 class ReplayedResponse(Exception):  # noqa: N818 - it carries an answer and is not an error
-    """The stored answer of an earlier request with the same key. Engines raise it, the HTTP layer sends it."""
+    """The stored answer of an earlier request with the same key.
+
+    Engines raise it, the HTTP layer sends it.
+    """
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(status)

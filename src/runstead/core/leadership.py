@@ -8,8 +8,8 @@ from runstead.core.clock import elapsed_s
 
 
 class Lead(msgspec.Struct, frozen=True):
-    """The leader's lease in the store. `expires_at` in ms by the store's clock. `term` grows with every election, so that
-    of two replicas that both believe to lead, the higher term is the right one.
+    """The leader's lease in the store. `expires_at` in ms by the store's clock. `term` grows with every
+    election, so that of two replicas that both believe to lead, the higher term is the right one.
     """
 
     term: int = 0
@@ -18,7 +18,8 @@ class Lead(msgspec.Struct, frozen=True):
 
 
 def elect(held: Lead, owner: str, lease_ms: int, now: int) -> Lead:
-    """Decide a request for the lead: renew it for its owner, or give it to `owner` if it is free or has expired.
+    """Decide a request for the lead: renew it for its owner, or give it to `owner` if it is free or has
+    expired.
 
     An owner whose lease has expired is elected again, with a new term. Times in ms by the store's clock.
     """
@@ -26,8 +27,8 @@ def elect(held: Lead, owner: str, lease_ms: int, now: int) -> Lead:
         return Lead(held.term + 1, owner, now + lease_ms)
     if held.owner == owner:
         return Lead(held.term, owner, now + lease_ms)
-    # A lease that ends later than a whole lease from now shows that the clock was set back. It is shortened, so that a
-    # dead leader does not keep the lead until the clock has caught up.
+    # A lease that ends later than a whole lease from now shows that the clock was set back. It is shortened,
+    # so that a dead leader does not keep the lead until the clock has caught up.
     return Lead(held.term, held.owner, min(held.expires_at, now + lease_ms))
 
 
@@ -42,9 +43,9 @@ def resign(held: Lead, owner: str) -> Lead:
 
 
 class LeaderState:
-    """What this replica knows about the lead. Its own lead ends by a local clock that continues while the process is
-    stopped or the machine sleeps, and that started before the request to the store. So it ends before another replica can
-    be elected.
+    """What this replica knows about the lead. Its own lead ends by a local clock that continues while the
+    process is stopped or the machine sleeps, and that started before the request to the store. So it ends
+    before another replica can be elected.
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed_s) -> None:

@@ -136,7 +136,7 @@ index_settle_s: Final = 5.0  # wait for transactions that began earlier
 order_slack_ms: Final = 5 * 60_000  # runs may be stored this much out of the order of their times
 order_near: Final = 500  # the search for a time stops at a range of this many runs
 chart_buckets_max: Final = 500
-chart_runs_max: Final = 10_000  # the newest that a chart reads where its filters are those of no sum
+chart_runs_max: Final = 10_000  # the newest runs, which a chart reads if no sum has its filters
 
 # Usage and cost
 tokens_per_run_max: Final = 1_000_000_000_000  # of one kind, counted in sums, so that no sum overflows

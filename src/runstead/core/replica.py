@@ -6,7 +6,10 @@ import msgspec
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """`id` is also its name in leader election (`leadership.Lead.owner`). `url` is its own listening address."""
+    """`id` is also its name in leader election (`leadership.Lead.owner`).
+
+    `url` is its own listening address.
+    """
 
     id: str
     host: str

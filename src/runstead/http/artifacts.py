@@ -1,4 +1,4 @@
-"""Artifacts: the bytes that a run has made. Their names and types are strangers' words, and so are they."""
+"""Artifacts: files that a run stored. Their names, types and bytes are untrusted."""
 
 import re
 import unicodedata
@@ -24,8 +24,9 @@ _RANGE: Final = re.compile(r"bytes=([0-9]{0,19})-([0-9]{0,19})")
 
 
 class StoreArtifact(InProject, frozen=True, kw_only=True):
-    """`attempt` (or the header `X-Lease-Token`) fences a worker's write. With `sha256`, other bytes are refused, and the
-    same ones that are there already are not read again.
+    """`attempt` or the header `X-Lease-Token` proves that the worker still holds the run.
+
+    With `sha256`, other bytes are refused, and bytes that are already stored are not uploaded again.
     """
 
     attempt: Positive | None = None
@@ -33,7 +34,7 @@ class StoreArtifact(InProject, frozen=True, kw_only=True):
 
 
 class StoredArtifact(msgspec.Struct, frozen=True):
-    """`uri` is where it can be read, below the server's URL."""
+    """A stored artifact. `uri` is its path on this server."""
 
     name: str
     media_type: str
@@ -43,7 +44,7 @@ class StoredArtifact(msgspec.Struct, frozen=True):
 
 
 class ArtifactAnswer(msgspec.Struct, frozen=True):
-    """`stored`: whether this call did it; false where the same bytes were there."""
+    """`stored` is true if this call stored the bytes, false if the same bytes were stored before."""
 
     stored: bool
     artifact: StoredArtifact
@@ -69,9 +70,9 @@ def _view(artifact: Stored) -> StoredArtifact:
     streamed=True,
 )
 async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
-    """Store an artifact of a run that has not ended: the body is its bytes, Content-Type its media type.
+    """Store an artifact of an active run. The body is its bytes, `Content-Type` its media type.
 
-    The same bytes under the same name change nothing; others take their place.
+    The same bytes under the same name change nothing. Other bytes replace the artifact.
     """
     media_type = call.header(b"content-type") or ANY_TYPE
     if not is_media_type(media_type):
@@ -89,13 +90,13 @@ async def store(call: Call[Nothing, StoreArtifact]) -> Reply:
 
 
 def _safe(name: str) -> str:
-    """For those who know no better form: a name that is no path, no quote and no hidden file."""
+    """Return an ASCII file name for old clients: not a path, no quotes, not a hidden file."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._ -]", "_", plain).strip(" .")[:128] or "artifact"
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Whoever opens it in a browser gets a file of this name, never a page of this origin."""
+    """Return headers that make a browser download the file instead of showing it."""
     encoded = quote(name.replace("/", "_").replace("\\", "_"), safe="")
     return {
         "Content-Disposition": f"attachment; filename=\"{_safe(name)}\"; filename*=UTF-8''{encoded}",
@@ -113,9 +114,14 @@ def _headers(artifact: Stored) -> dict[str, str]:
     }
 
 
-def _range(told: str | None, size: int) -> tuple[int, int] | None:
-    """From where to before where; None for all of it, which is also the answer to ranges that nobody needs to know."""
-    match = None if told is None else _RANGE.fullmatch(told.strip())
+def _range(header: str | None, size: int) -> tuple[int, int] | None:
+    """Parse a Range header into [start, end).
+
+    None: the whole artifact, also for ranges that are not supported.
+
+    Raises RANGE_NOT_SATISFIABLE.
+    """
+    match = None if header is None else _RANGE.fullmatch(header.strip())
     if match is None or match[1] == match[2] == "":
         return None
     if match[1] == "":
@@ -138,13 +144,13 @@ def _range(told: str | None, size: int) -> tuple[int, int] | None:
     media_type=ANY_TYPE,
 )
 async def read(call: Call[Nothing, InProject]) -> Response:
-    """Read an artifact's bytes: all, or those of one `Range`. Its `ETag` is their sha256."""
+    """Read an artifact's bytes, or one `Range` of them. The `ETag` is the sha256 of all bytes."""
     reading = await commands.get(call.app, call.principal, run_ref(call), call.path["name"])
     return await answer(reading, call.header)
 
 
 async def answer(reading: Reading, header: Callable[[bytes], str | None]) -> Response:
-    """The bytes that a request with these headers asks for. RANGE_NOT_SATISFIABLE, NOT_FOUND."""
+    """Build the response for a request with these headers. Raises RANGE_NOT_SATISFIABLE, NOT_FOUND."""
     artifact = reading.artifact
     headers = _headers(artifact)
     tags = header(b"if-none-match")
@@ -153,15 +159,15 @@ async def answer(reading: Reading, header: Callable[[bytes], str | None]) -> Res
         "*",
     }:
         return Response(status_code=304, headers=headers)
-    only_if = header(b"if-range")
+    if_range = header(b"if-range")
     wanted = None
-    if only_if is None or only_if.strip() == headers["ETag"]:
+    if if_range is None or if_range.strip() == headers["ETag"]:
         wanted = _range(header(b"range"), artifact.size)
     start, end = wanted or (0, artifact.size)
     if wanted is not None:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{artifact.size}"
     headers["Content-Length"] = str(end - start)
-    # Asked for before the answer begins: once it has, nothing can be refused any more.
+    # Read before the response begins, since an error cannot be sent after its status.
     chunks = reading.bytes(start, end)
     first = await anext(chunks, b"")
 
@@ -172,5 +178,5 @@ async def answer(reading: Reading, header: Callable[[bytes], str | None]) -> Res
 
     status = 200 if wanted is None else 206
     response = StreamingResponse(body(), status, headers)
-    response.headers["Content-Type"] = artifact.media_type  # as it was given: Starlette would add a charset
+    response.headers["Content-Type"] = artifact.media_type  # unchanged: Starlette would add a charset
     return response

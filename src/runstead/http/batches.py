@@ -1,4 +1,4 @@
-"""Batches: `/projects/{project}/batches…` (contract C)."""
+"""Batches: `/projects/{project}/batches…`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Annotated, Literal
@@ -28,8 +28,9 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What to run: as for `POST /runs`, but that the batch's project is the owner. Agent runs live in conversations, so
-    no batch takes them.
+    """A run of the batch, as for `POST /runs`.
+
+    Its owner is the batch's project, so agent runs are not allowed.
     """
 
     kind: Literal["task", "workflow", "eval"]
@@ -54,8 +55,9 @@ _Target = Annotated[
 
 
 class OnComplete(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that is created once, when the batch is complete. Its `config` also gets `batch`: id, name, status, total
-    and status_counts.
+    """The run that is created when the batch completes.
+
+    Its `config` also gets `batch`: id, name, status, total and status_counts.
     """
 
     target: _Target
@@ -63,7 +65,7 @@ class OnComplete(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs to be created together: all of them, or none."""
+    """Runs to create together: all of them, or none."""
 
     runs: Annotated[list[BatchRun], Meta(min_length=1, max_length=limits.runs_per_batch_max)]
     name: Name | None = None
@@ -80,7 +82,7 @@ class StatusCounts(msgspec.Struct, frozen=True):
 
 
 class OnCompleteView(msgspec.Struct, frozen=True):
-    """`run_id` is null until the run is created."""
+    """The follow-up run of a batch. `run_id` is null until the run is created."""
 
     target: str
     config: JsonObject
@@ -88,7 +90,10 @@ class OnCompleteView(msgspec.Struct, frozen=True):
 
 
 class BatchView(msgspec.Struct, frozen=True):
-    """`total` counts every run that the batch has had. `completed` says that all have ended, however they did."""
+    """A batch. `total` counts all runs that it ever had.
+
+    The status `completed` means that all runs have ended.
+    """
 
     id: str
     project_id: str
@@ -112,77 +117,79 @@ def _counts(batch: Batch) -> StatusCounts:
 def _on_complete(batch: Batch) -> OnCompleteView | None:
     if batch.on_complete is None:
         return None
-    told = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
-    made = batch.follow_up_id if batch.followed_up_at is not None else None
-    return OnCompleteView(told.target, msgspec.Raw(msgspec.json.encode(told.config)), made)
+    follow = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
+    run_id = batch.follow_up_id if batch.followed_up_at is not None else None
+    return OnCompleteView(follow.target, msgspec.Raw(msgspec.json.encode(follow.config)), run_id)
 
 
 def view(batch: Batch) -> BatchView:
     return BatchView(
-        batch.id,
-        batch.project_id,
-        batch.name,
-        batch.status,
-        _counts(batch),
-        batch.total,
-        _on_complete(batch),
-        batch.created_by,
-        iso(batch.created_at),
-        iso_or_none(batch.started_at),
-        iso_or_none(batch.completed_at),
-        iso_or_none(batch.cancel_requested_at),
-        batch.cancel_reason,
+        id=batch.id,
+        project_id=batch.project_id,
+        name=batch.name,
+        status=batch.status,
+        status_counts=_counts(batch),
+        total=batch.total,
+        on_complete=_on_complete(batch),
+        created_by=batch.created_by,
+        created_at=iso(batch.created_at),
+        started_at=iso_or_none(batch.started_at),
+        completed_at=iso_or_none(batch.completed_at),
+        cancel_requested_at=iso_or_none(batch.cancel_requested_at),
+        cancel_reason=batch.cancel_reason,
     )
 
 
-def _run(one: BatchRun) -> NewRun:
-    if one.owner is not None and one.owner.kind != "project":
-        why = "The owner of a run is the project of its batch: leave it out"
-        raise Error("INVALID_REQUEST", why, errors=(("$.owner.kind", "must be project"),))
+def _run(run: BatchRun) -> NewRun:
+    if run.owner is not None and run.owner.kind != "project":
+        message = "The owner of a run is the project of its batch: leave owner out"
+        raise Error("INVALID_REQUEST", message, errors=(("$.owner.kind", "must be project"),))
     body = CreateRun(
-        kind=one.kind,
-        owner=OwnerBody("project", one.owner.id if one.owner is not None else ""),
-        request=one.request,
-        public_id=one.public_id,
-        parent_run_id=one.parent_run_id,
-        trigger=one.trigger,
-        conversation_id=one.conversation_id,
-        title=one.title,
-        labels=one.labels,
+        kind=run.kind,
+        owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
+        request=run.request,
+        public_id=run.public_id,
+        parent_run_id=run.parent_run_id,
+        trigger=run.trigger,
+        conversation_id=run.conversation_id,
+        title=run.title,
+        labels=run.labels,
     )
-    made = new_run(body)
-    if made.batch_id is not None:
-        why = "A run of a batch belongs to that batch: leave batch_id out"
-        raise Error("INVALID_REQUEST", why, errors=(("$.request.batch_id", "not here"),))
-    return made
+    new = new_run(body)
+    if new.batch_id is not None:
+        message = "A run of a batch belongs to that batch: leave batch_id out"
+        raise Error("INVALID_REQUEST", message, errors=(("$.request.batch_id", "not allowed"),))
+    return new
 
 
 def _new(body: CreateBatch) -> commands.NewBatch:
-    """The command's form. Several runs that are refused are told at once."""
+    """Convert the body into a command. The error lists up to `limits.batch_errors_max` refused runs."""
     runs: list[NewRun] = []
     refused: list[Error] = []
-    for place, one in enumerate(body.runs):
+    for index, run in enumerate(body.runs):
         try:
-            runs.append(_run(one))
+            runs.append(_run(run))
         except Error as refusal:
-            refused.append(commands.at(place, refusal))
+            refused.append(commands.at_index(index, refusal))
             if len(refused) == limits.batch_errors_max:
                 break
     if refused:
         first = refused[0]
-        raise Error(first.code, first.message, errors=tuple(one for each in refused for one in each.errors))
-    after = None
+        raise Error(
+            first.code, first.message, errors=tuple(error for refusal in refused for error in refusal.errors)
+        )
+    follow_up = None
     if body.on_complete is not None:
         config = {
             name: msgspec.Raw(msgspec.json.encode(v)) for name, v in (body.on_complete.config or {}).items()
         }
-        after = commands.FollowUp(body.on_complete.target, config)
+        follow_up = commands.FollowUp(body.on_complete.target, config)
         bounded("on_complete.config", msgspec.json.encode(config), limits.batch_config_bytes_max)
-    return commands.NewBatch(runs=runs, name=body.name, on_complete=after)
+    return commands.NewBatch(runs=runs, name=body.name, on_complete=follow_up)
 
 
 class CreatedBatch(msgspec.Struct, frozen=True):
-    """`run_ids` stand in the order of the request, of a retry in that of the runs that were tried again."""
+    """`run_ids` have the order of the request or, for a retry, of the retried runs."""
 
     accepted: bool
     batch: BatchView
@@ -198,17 +205,17 @@ class CreatedBatch(msgspec.Struct, frozen=True):
     errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP"),
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
-    """Create up to 1,000 runs at once: all of them, or none."""
+    """Create up to 1,000 runs together: all of them, or none."""
     new, ref = _new(call.body), call.path["project"]
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
     )
 
 
-def _created(made: Made) -> Reply:
-    place = f"/projects/{made.batch.project_id}/batches/{made.batch.id}"
-    ids = [written.run.run_id for written in made.runs]
-    return Reply(202, CreatedBatch(True, view(made.batch), ids), {"Location": place})
+def _created(created: Made) -> Reply:
+    location = f"/projects/{created.batch.project_id}/batches/{created.batch.id}"
+    ids = [written.run.run_id for written in created.runs]
+    return Reply(202, CreatedBatch(True, view(created.batch), ids), {"Location": location})
 
 
 class BatchPage(msgspec.Struct, frozen=True):
@@ -218,23 +225,23 @@ class BatchPage(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=_MISSING)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
-    """A project's batches, newest first."""
+    """List a project's batches, newest first."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], query.limit + 1, query.cursor)
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, BatchPage([view(one) for one in data], query.info(following)))
+    return Reply(200, BatchPage([view(batch) for batch in data], query.info(following)))
 
 
 @routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One batch, with how many of its runs are in which state."""
+    """Get a batch with the number of its runs in each status."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     return Reply(200, view(found))
 
 
 class CancelledBatch(msgspec.Struct, frozen=True):
-    """`cancelled`: whether this call did it."""
+    """`cancelled` is true if this call cancelled the batch."""
 
     cancelled: bool
     batch: BatchView
@@ -248,7 +255,7 @@ class CancelledBatch(msgspec.Struct, frozen=True):
     errors=_WRITE,
 )
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
-    """Call a batch off: every run of it that has not ended is cancelled, with all that runs below it."""
+    """Cancel a batch: its active runs and their descendants are cancelled."""
     path, reason = call.path, call.body.reason
 
     def answer(changed: Changed) -> Reply:
@@ -263,7 +270,10 @@ async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
 
 
 class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """`cancelled`: also the runs that were cancelled. The new batch has the name of the first unless it gets its own."""
+    """With `cancelled`, cancelled runs are retried too.
+
+    Without `name`, the new batch has the name of the first.
+    """
 
     cancelled: bool = False
     name: Name | None = None
@@ -278,7 +288,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED"),
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
-    """Run the requests of a complete batch's failed runs again, as a new batch: all of them, or none."""
+    """Retry the failed runs of a complete batch as a new batch: all of them, or none."""
     body, path = call.body, call.path
     return await call.idempotent(
         lambda idempotency: commands.retry(
@@ -295,7 +305,7 @@ async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """The `data` of a frame."""
+    """The `data` of a frame: the status and the counters of the batch."""
 
     batch_id: str
     status: BatchStatus
@@ -306,21 +316,24 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def _cursor(batch: Batch) -> str:
-    """What a frame told: whoever comes back with it is not told the same again, unless it was the end."""
+    """The id of a frame.
+
+    A client that reconnects with it does not get the same progress again, except at the end.
+    """
     return ".".join(map(str, (batch.status, *batch.counts)))
 
 
 def frame(batch: Batch) -> bytes:
-    told = Progress(
-        batch.id,
-        batch.status,
-        _counts(batch),
-        batch.total,
-        iso_or_none(batch.started_at),
-        iso_or_none(batch.completed_at),
+    progress = Progress(
+        batch_id=batch.id,
+        status=batch.status,
+        status_counts=_counts(batch),
+        total=batch.total,
+        started_at=iso_or_none(batch.started_at),
+        completed_at=iso_or_none(batch.completed_at),
     )
     kind = b"progress" if batch.completed_at is None else b"completed"
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(told))
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(progress))
 
 
 async def _frames(
@@ -342,7 +355,7 @@ async def _frames(
     errors=_MISSING,
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
-    """Follow a batch: a `progress` event now and whenever its counters have moved, and a `completed` event at its end."""
+    """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)

@@ -1,4 +1,4 @@
-"""Limits on running runs: `/projects/{project}/concurrency-limits`."""
+"""Concurrency limits: `/projects/{project}/concurrency-limits`."""
 
 from typing import Annotated
 
@@ -17,20 +17,20 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at a time, of the whole project where it is null. 0 holds all back."""
+    """At most `max_running` runs of `target` (null: of the project) run at a time. 0 stops all claims."""
 
     max_running: Annotated[int, Meta(ge=0, le=limits.running_max)]
     target: Target | None = None
 
 
 class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """All of the project's limits: those that are not among them end."""
+    """All limits of the project. Limits that are left out are removed."""
 
     limits: Annotated[list[Limit], Meta(max_length=limits.concurrency_limits_per_project_max)]
 
 
 class ConcurrencyLimitView(msgspec.Struct, frozen=True):
-    """`running`: how many runs count for it now."""
+    """A limit. `running` is the number of runs that count against it now."""
 
     target: str | None
     max_running: int
@@ -42,7 +42,10 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
 
 
 def _view(found: list[Occupancy]) -> Reply:
-    views = [ConcurrencyLimitView(one.limit.target, one.limit.max_running, one.running) for one in found]
+    views = [
+        ConcurrencyLimitView(occupancy.limit.target, occupancy.limit.max_running, occupancy.running)
+        for occupancy in found
+    ]
     return Reply(200, ConcurrencyLimits(views))
 
 
@@ -50,7 +53,7 @@ def _view(found: list[Occupancy]) -> Reply:
     "GET", "/projects/{project}/concurrency-limits", answer=ConcurrencyLimits, errors=("NOT_FOUND",)
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's limits on running runs, and how many run now."""
+    """Get the project's concurrency limits and the number of running runs."""
     return _view(await commands.get(call.app, call.principal, call.path["project"]))
 
 
@@ -62,6 +65,6 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
-    """Replace the project's limits on running runs. What runs already runs on."""
-    wanted = [ConcurrencyLimit(one.target, one.max_running) for one in call.body.limits]
+    """Replace the project's concurrency limits. Running runs continue."""
+    wanted = [ConcurrencyLimit(limit.target, limit.max_running) for limit in call.body.limits]
     return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))

@@ -1,4 +1,4 @@
-"""Conversations, and agent runs as they show them."""
+"""Conversations and their agent runs: `/conversations…`."""
 
 from typing import Annotated, Literal
 
@@ -28,7 +28,10 @@ _Title = Annotated[str, Meta(max_length=limits.conversation_title_chars_max, pat
 
 
 class CreateConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """Without a project: the key's project, or the user's personal scope."""
+    """A conversation to create.
+
+    Without `project_id`: in the key's project, or in the user's personal project.
+    """
 
     project_id: Name | None = None
     type: ConversationType = "chat"
@@ -59,24 +62,24 @@ class ConversationView(msgspec.Struct, frozen=True):
 
 def view(conversation: Conversation) -> ConversationView:
     return ConversationView(
-        conversation.id,
-        conversation.type,
-        conversation.status,
-        conversation.message_count,
-        conversation.created_by,
-        iso(conversation.created_at),
-        iso(conversation.updated_at),
-        None if conversation.personal else conversation.project_id,
-        conversation.title,
-        conversation.summary,
-        conversation.current_node,
-        iso_or_none(conversation.last_message_at),
-        raw(conversation.metadata),
-        conversation.agent_id,
-        None,
-        None,
-        None,
-        iso_or_none(conversation.archived_at),
+        id=conversation.id,
+        type=conversation.type,
+        status=conversation.status,
+        message_count=conversation.message_count,
+        created_by=conversation.created_by,
+        created_at=iso(conversation.created_at),
+        updated_at=iso(conversation.updated_at),
+        project_id=None if conversation.personal else conversation.project_id,
+        title=conversation.title,
+        summary=conversation.summary,
+        current_node=conversation.current_node,
+        last_message_at=iso_or_none(conversation.last_message_at),
+        metadata=raw(conversation.metadata),
+        agent_id=conversation.agent_id,
+        runtime_target_kind=None,
+        runtime_target_environment_id=None,
+        runtime_target_branch_id=None,
+        archived_at=iso_or_none(conversation.archived_at),
     )
 
 
@@ -89,7 +92,7 @@ def view(conversation: Conversation) -> ConversationView:
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def create(call: Call[CreateConversation, Nothing]) -> Reply:
-    """Create a conversation, where agent runs speak."""
+    """Create a conversation. Agent runs write their messages in it."""
     body = call.body
     new = commands.NewConversation(
         project=body.project_id,
@@ -99,13 +102,13 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     )
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
-        lambda made: Reply(201, view(made), {"Location": f"/conversations/{made.id}"}),
+        lambda created: Reply(201, view(created), {"Location": f"/conversations/{created.id}"}),
     )
 
 
 @routes.route("GET", "/conversations/{conversation_id}", answer=ConversationView, errors=("NOT_FOUND",))
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One conversation."""
+    """Get a conversation."""
     found = await commands.get(call.app, call.principal, call.path["conversation_id"])
     return Reply(200, view(found))
 
@@ -117,7 +120,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=("NOT_FOUND",),
 )
 async def get_run(call: Call[Nothing, Nothing]) -> Reply:
-    """An agent run as its conversation shows it."""
+    """Get an agent run as its conversation shows it."""
     return Reply(200, projection(await runs.get(call.app, call.principal, conversation_run_ref(call))))
 
 
@@ -127,7 +130,7 @@ class ProjectionPage(msgspec.Struct, frozen=True):
 
 
 class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
-    """`cursor` is `page_info.next` of the page before."""
+    """`cursor` is `page_info.next` of the previous page."""
 
     cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
@@ -147,7 +150,7 @@ class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
     errors=("NOT_FOUND",),
 )
 async def children(call: Call[Nothing, NumberedPage]) -> Reply:
-    """The agent runs right below an agent run, oldest first, in whichever conversation they speak."""
+    """List the child agent runs of an agent run, of any conversation, oldest first."""
     query = call.query
     found = await runs.agent_children(
         call.app, call.principal, conversation_run_ref(call), query.cursor or 0, query.limit + 1
@@ -158,7 +161,7 @@ async def children(call: Call[Nothing, NumberedPage]) -> Reply:
 
 
 class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
-    """`project_id` is a project's id or slug."""
+    """Filters of a list of conversations. `project_id` is an id or slug."""
 
     project_id: Name | None = None
     status: ShownStatus | None = None
@@ -173,7 +176,7 @@ class ConversationPage(msgspec.Struct, frozen=True):
     "GET", "/conversations", query=ConversationFilter, answer=ConversationPage, errors=("NOT_FOUND",)
 )
 async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
-    """The conversations of all projects of the caller, the personal one included, newest first."""
+    """List the conversations of the caller's projects, the personal one included, newest first."""
     query = call.query
     found = await commands.page(
         call.app,
@@ -183,11 +186,14 @@ async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
     )
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, ConversationPage([view(one) for one in data], query.info(following)))
+    return Reply(200, ConversationPage([view(conversation) for conversation in data], query.info(following)))
 
 
 class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
-    """Members that are left out stay as they are. `project_id` links a conversation that belongs to no project."""
+    """Members that are left out are not changed.
+
+    `project_id` moves a personal conversation into a project.
+    """
 
     title: _Title | msgspec.UnsetType | None = msgspec.UNSET
     summary: (
@@ -207,7 +213,7 @@ class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):
     errors=("NOT_FOUND", "CONVERSATION_LINKED", "RUN_ID_CONFLICT", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
-    """Change a conversation's title, summary or status, or link it to a project."""
+    """Change a conversation's title, summary or status, or move it into a project."""
     body = call.body
     wanted = Change(title=body.title, summary=body.summary, status=body.status, project_id=body.project_id)
     return await call.idempotent(
@@ -225,6 +231,6 @@ async def change(call: Call[UpdateConversation, Nothing]) -> Reply:
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
-    """Delete a conversation: it is kept, but not found from now on. Its runs go on to their end."""
+    """Delete a conversation: it is not found from now on. Its runs continue."""
     deleted = await commands.delete(call.app, call.principal, call.path["conversation_id"])
     return Reply(200, view(deleted))

@@ -1,4 +1,4 @@
-"""The bodies that create a run, one request shape per kind."""
+"""Bodies that create a run, with one request type per kind."""
 
 from typing import Annotated, Any, Literal, cast
 
@@ -38,7 +38,7 @@ Labels = Annotated[
 
 
 class OwnerBody(msgspec.Struct, frozen=True):
-    """Agent runs: a conversation; the others: a project."""
+    """The owner of a run: a conversation for an agent run, else a project."""
 
     kind: Literal["conversation", "project"]
     id: Uuid
@@ -53,7 +53,7 @@ class TriggerBody(msgspec.Struct, frozen=True):
 
 
 class TaskRequest(RuntimeTarget, frozen=True, kw_only=True):
-    """`config` is an object, `input` any JSON value, times in seconds."""
+    """A request of kind task or eval. `input` is any JSON value. Times are in seconds."""
 
     target: Target
     name: Name | None = None
@@ -66,14 +66,14 @@ class TaskRequest(RuntimeTarget, frozen=True, kw_only=True):
 
 
 class WorkflowRequest(TaskRequest, frozen=True, kw_only=True):
-    """A workflow by id, by target (`workflow:<id>`), or by both."""
+    """A request of kind workflow: by `workflow_id`, by `target` (`workflow:<id>`), or by both."""
 
     target: Target | None = None  # type: ignore[assignment]
     workflow_id: Name | None = None
 
 
 class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
-    """`input` is the start payload: its coming starts the run."""
+    """A request of kind agent. `input` is the start payload: the run starts when it is set."""
 
     mode: Literal["agent", "default_chat"] = "agent"
     agent_id: Name | None = None
@@ -97,7 +97,10 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
 
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What to run, for whom. The shape of `request` depends on `kind`. Nobody gets it before `available_at`."""
+    """A run to create. The type of `request` depends on `kind`.
+
+    It cannot be claimed before `available_at`.
+    """
 
     kind: Kind
     owner: OwnerBody
@@ -113,7 +116,7 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             ge=limits.priority_min,
             le=limits.priority_max,
-            description="The highest is claimed first, and the oldest of the same one.",
+            description="Runs with a higher priority are claimed first; at the same priority, older runs first.",
         ),
     ] = 0
     available_at: Moment | None = None
@@ -128,7 +131,7 @@ REQUESTS: dict[Kind, type[RuntimeTarget]] = {
 
 
 def new_run(body: CreateRun) -> NewRun:
-    """The command's form; refuses what does not fit together."""
+    """Convert the body into a command. Raises INVALID_REQUEST for members that do not fit together."""
     owner = "conversation" if body.kind == "agent" else "project"
     if body.owner.kind != owner:
         raise Error(
@@ -201,8 +204,8 @@ def _agent(body: CreateRun, request: AgentRequest) -> dict[str, Any]:
 def _work(body: CreateRun, request: TaskRequest) -> dict[str, Any]:
     target, workflow_id = request.target, None
     if isinstance(request, WorkflowRequest):
-        named = request.target.removeprefix("workflow:") if request.target is not None else None
-        workflow_id = request.workflow_id or named
+        of_target = request.target.removeprefix("workflow:") if request.target is not None else None
+        workflow_id = request.workflow_id or of_target
         target = request.target or f"workflow:{workflow_id}"
         if workflow_id is None:
             raise Error(

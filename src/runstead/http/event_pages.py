@@ -1,4 +1,4 @@
-"""Reading a run's log, and its family's: pages, one event, counts, the types there are."""
+"""Read the events of a run or a family: pages, single events, counts and known types."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ Unset = msgspec.UnsetType
 
 
 class EventView(msgspec.Struct, frozen=True):
-    """`run_id` and `cursor` are there with include_descendants."""
+    """An event. `run_id` and `cursor` are set with `include_descendants`."""
 
     event_id: int
     event_type: str
@@ -42,7 +42,7 @@ class EventPage(msgspec.Struct, frozen=True):
 
 
 class ConversationEventView(msgspec.Struct, frozen=True):
-    """`run_id` and `cursor` are there with include_descendants."""
+    """An event. `run_id` and `cursor` are set with `include_descendants`."""
 
     event_id: int
     event_type: str
@@ -57,14 +57,21 @@ class ConversationEventPage(msgspec.Struct, frozen=True):
 
 
 View = Callable[..., Any]
-"""(event, run_id, cursor) → one of the two views; the last two only for an event of a family."""
+"""(event, run_id, cursor) → one of the two views. `run_id` and `cursor` are passed for events of a family."""
 
 
 def event_view(
     event: Event, run_id: str | Unset = msgspec.UNSET, cursor: str | Unset = msgspec.UNSET
 ) -> EventView:
     at = iso(event.created_at)
-    return EventView(event.event_id, event.type, msgspec.Raw(event.payload), at, run_id, cursor)
+    return EventView(
+        event_id=event.event_id,
+        event_type=event.type,
+        payload=msgspec.Raw(event.payload),
+        created_at=at,
+        run_id=run_id,
+        cursor=cursor,
+    )
 
 
 def conversation_event_view(
@@ -74,8 +81,10 @@ def conversation_event_view(
 
 
 class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """Events after a number; `event_type` may repeat. With include_descendants also those of all runs below, in the
-    order in which they were stored, and `cursor` says where to go on.
+    """Events after `after_event_id`. `event_type` may be repeated.
+
+    With `include_descendants`, events of all descendants are included, in the order in which they were
+    stored; then `cursor` is the position to continue from.
     """
 
     after_event_id: Count = 0
@@ -87,13 +96,13 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):
         if self.include_descendants and self.after_event_id:
             raise Error(
                 "INVALID_REQUEST",
-                "Query: after_event_id is a place in the log of one run; with include_descendants, cursor takes its place",
+                "Query: after_event_id is a position in the log of one run: with include_descendants, use cursor",
                 errors=(("$.after_event_id", "not with include_descendants"),),
             )
         if self.cursor is not None and not self.include_descendants:
             raise Error(
                 "INVALID_REQUEST",
-                "Query: cursor belongs to include_descendants; the events of one run go on by after_event_id",
+                "Query: cursor needs include_descendants: for the events of one run, use after_event_id",
                 errors=(("$.cursor", "not without include_descendants"),),
             )
 
@@ -106,18 +115,18 @@ class EventRangeInProject(EventRange, frozen=True, kw_only=True):
     project: Name | None = None
 
 
-async def _page(call: Call[Nothing, Any], name: RunRef, view: View) -> tuple[Sequence[Any], PageInfo]:
+async def _page(call: Call[Nothing, Any], ref: RunRef, view: View) -> tuple[Sequence[Any], PageInfo]:
     query: EventRange = call.query
     query.check()
     if query.include_descendants:
-        run = await runs.get(call.app, call.principal, name)
+        run = await runs.get(call.app, call.principal, ref)
         after = from_cursor(run, query.cursor, "Query: cursor")
         page = await commands.family_page(call.app, call.principal, run, after, query.limit, query.event_type)
-        found = [view(one.event, one.run_id, to_cursor(run, one.position)) for one in page.events]
+        found = [view(event.event, event.run_id, to_cursor(run, event.position)) for event in page.events]
         following = to_cursor(run, page.reached) if page.more else None
         return found, PageInfo(self=query.cursor, next=following)
     _, events, more = await commands.page(
-        call.app, call.principal, name, query.after_event_id, query.limit, query.event_type
+        call.app, call.principal, ref, query.after_event_id, query.limit, query.event_type
     )
     info = PageInfo(self=str(query.after_event_id), next=str(events[-1].event_id) if more else None)
     return [view(event) for event in events], info
@@ -125,7 +134,7 @@ async def _page(call: Call[Nothing, Any], name: RunRef, view: View) -> tuple[Seq
 
 @routes.route("GET", "/runs/{run_id}/events", query=EventRangeInProject, answer=EventPage, errors=MISSING)
 async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
-    """A run's events after a number, in order; or its family's."""
+    """List the events of a run or its family, in order."""
     data, info = await _page(call, run_ref(call), event_view)
     return Reply(200, {"data": data, "page_info": info})
 
@@ -138,7 +147,7 @@ async def page(call: Call[Nothing, EventRangeInProject]) -> Reply:
     errors=("NOT_FOUND",),
 )
 async def page_in_conversation(call: Call[Nothing, EventRange]) -> Reply:
-    """An agent run's events after a number, in order; or its family's."""
+    """List the events of an agent run or its family, in order."""
     data, info = await _page(call, conversation_run_ref(call), conversation_event_view)
     return Reply(200, {"data": data, "page_info": info})
 
@@ -151,7 +160,7 @@ class EventTypeCount(msgspec.Struct, frozen=True):
 
 
 class EventSummary(msgspec.Struct, frozen=True):
-    """`total` counts all public events, `types` the most frequent types (1,000 at most)."""
+    """`total` counts all public events. `types` lists the most frequent types, at most 1,000."""
 
     run_id: str
     total: int
@@ -162,27 +171,27 @@ class EventSummary(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/runs/{run_id}/events/summary", query=InProject, answer=EventSummary, errors=MISSING)
 async def summary(call: Call[Nothing, InProject]) -> Reply:
-    """How many events of each type a run's log holds, and from when to when."""
+    """Count the events of each type in a run's log, with their first and last time."""
     run, counts = await commands.summary(call.app, call.principal, run_ref(call))
-    told = EventSummary(
+    found = EventSummary(
         run.run_id,
-        sum(one.count for one in counts),
-        iso_or_none(min((one.first_at for one in counts), default=None)),
-        iso_or_none(max((one.last_at for one in counts), default=None)),
+        sum(count.count for count in counts),
+        iso_or_none(min((count.first_at for count in counts), default=None)),
+        iso_or_none(max((count.last_at for count in counts), default=None)),
         [
-            EventTypeCount(one.type, one.count, iso(one.first_at), iso(one.last_at))
-            for one in counts[: limits.event_types_counted_max]
+            EventTypeCount(count.type, count.count, iso(count.first_at), iso(count.last_at))
+            for count in counts[: limits.event_types_counted_max]
         ],
     )
-    return Reply(200, told)
+    return Reply(200, found)
 
 
 @routes.route("GET", "/runs/{run_id}/events/{event_id}", query=InProject, answer=EventView, errors=MISSING)
 async def one(call: Call[Nothing, InProject]) -> Reply:
-    """One event of a run, by its number."""
-    told = call.path["event_id"]
-    # What is no number is no event's: that is found out after whether the caller may see the run.
-    number = int(told) if told.isascii() and told.isdigit() and len(told) <= 8 else 0
+    """Get an event of a run by its number."""
+    text = call.path["event_id"]
+    # A malformed number becomes 0, which no event has: the run is authorized before the answer is NOT_FOUND.
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
     return Reply(200, event_view(await commands.one(call.app, call.principal, run_ref(call), number)))
 
 
@@ -195,5 +204,5 @@ _TYPES = EventTypeList(list(EVENT_TYPES))
 
 @routes.route("GET", "/runs/event-types", answer=EventTypeList)
 async def event_types(call: Call[Nothing, Nothing]) -> Reply:
-    """The event types that clients know, with their members. Any other type may be appended too."""
+    """List the known event types with their members. Other types may be appended too."""
     return Reply(200, _TYPES)

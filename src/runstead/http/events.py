@@ -1,4 +1,4 @@
-"""Appending to a run's log, under `/runs` and under its conversation."""
+"""Append events to a run's log, under `/runs` and under its conversation."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -35,8 +35,10 @@ _APPEND = (
 
 
 class AppendEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """1 to 100 events, each a flat object with a string `type`. The cursors say where the log is believed to stand. An
-    event with an `idempotency_key` that the run has stored already is dropped.
+    """1 to 100 events, each a flat object with a string `type`.
+
+    `expected_previous_event_id` and `expected_previous_external_event_sequence` are the end of the log as the
+    caller knows it. An event whose `idempotency_key` is already stored in the run is dropped.
     """
 
     events: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=limits.events_per_append_max)]
@@ -71,25 +73,36 @@ _head = msgspec.json.Decoder(_Head)
 
 
 def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[NewEvent, ...]:
-    """The events as they are stored: each on one line (as all are if the body is `one_line`), its type known, its size
-    within bounds.
+    """Convert events into their stored form, each on one line. `one_line`: the whole body has no line breaks.
+
+    Raises INVALID_REQUEST, EVENT_TOO_LARGE.
     """
     events = []
-    for place, raw in enumerate(raws):
+    for index, raw in enumerate(raws):
         payload = bytes(raw)
         if not (one_line or _on_one_line(payload)):
             payload = msgspec.json.format(payload, indent=-1)
         try:
             head = _head.decode(payload)
         except msgspec.ValidationError as error:
-            raise invalid(str(error).replace("`$", f"`$.events[{place}]")) from None
+            raise invalid(str(error).replace("`$", f"`$.events[{index}]")) from None
         private = head.type in PRIVATE_TYPES
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
-            raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{place}]", "too large"),))
+            raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{index}]", "too large"),))
         is_error = head.type == TOOL_CALL_RESULT and head.isError is True
         key = head.idempotency_key
-        sum_of = None if key is None else digest(payload)
-        events.append(NewEvent(head.type, payload, True, private, is_error, key, sum_of))
+        key_digest = None if key is None else digest(payload)
+        events.append(
+            NewEvent(
+                type=head.type,
+                payload=payload,
+                external=True,
+                private=private,
+                is_error=is_error,
+                key=key,
+                digest=key_digest,
+            )
+        )
     return tuple(events)
 
 
@@ -139,7 +152,7 @@ async def _append(call: Call[AppendEvents, Any], ref: RunRef) -> Reply:
     "POST", "/runs/{run_id}/events", body=AppendEvents, query=InProject, answer=Appended, errors=_APPEND
 )
 async def append(call: Call[AppendEvents, InProject]) -> Reply:
-    """Append events to a run's log, all or none; a repeat of what is already there adds nothing."""
+    """Append events to a run's log, all or none. A repeat of stored events adds nothing."""
     return await _append(call, run_ref(call))
 
 
@@ -155,5 +168,5 @@ def conversation_run_ref(call: Call[Any, Any]) -> RunRef:
     errors=_APPEND,
 )
 async def append_in_conversation(call: Call[AppendEvents, Nothing]) -> Reply:
-    """Append events to an agent run's log, all or none; a repeat of what is already there adds nothing."""
+    """Append events to an agent run's log, all or none. A repeat of stored events adds nothing."""
     return await _append(call, conversation_run_ref(call))

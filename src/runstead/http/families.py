@@ -1,4 +1,4 @@
-"""A run's family and attempts: what belongs to one run."""
+"""A run's family and its attempts."""
 
 import msgspec
 
@@ -22,19 +22,21 @@ def run_list(found: list[Run]) -> Reply:
 
 @routes.route("GET", "/runs/{run_id}/children", query=InProject, answer=RunList, errors=MISSING)
 async def children(call: Call[Nothing, InProject]) -> Reply:
-    """The direct children of a run, oldest first."""
+    """List the direct children of a run, oldest first."""
     return run_list(await commands.children(call.app, call.principal, run_ref(call)))
 
 
 @routes.route("GET", "/runs/{run_id}/tree", query=InProject, answer=RunList, errors=MISSING)
 async def tree(call: Call[Nothing, InProject]) -> Reply:
-    """The whole family of a run from its root, oldest first; `parent_run_id` tells the shape."""
+    """List the whole family of a run from its root, oldest first. `parent_run_id` gives the tree."""
     return run_list(await commands.tree(call.app, call.principal, run_ref(call)))
 
 
 class AttemptView(msgspec.Struct, frozen=True):
-    """One attempt. `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout, parked, paused or
-    dispatch_failed (it could not be handed to its push service).
+    """An attempt of a run.
+
+    `outcome`: running, completed, failed, cancelled, lease_expired, released, timeout, parked, paused or
+    dispatch_failed (the dispatch to the push service failed).
     """
 
     attempt: int
@@ -51,17 +53,31 @@ class AttemptList(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
 async def attempts(call: Call[Nothing, InProject]) -> Reply:
-    """Every claim of the run, oldest first, and how each ended."""
+    """List the attempts of a run and their outcomes, oldest first."""
     run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
     data = [
         AttemptView(
-            one.attempt, one.lease_owner, iso(one.started_at), iso(one.ended_at), one.outcome, raw(one.error)
+            attempt=attempt.attempt,
+            lease_owner=attempt.lease_owner,
+            started_at=iso(attempt.started_at),
+            ended_at=iso(attempt.ended_at),
+            outcome=attempt.outcome,
+            error=raw(attempt.error),
         )
-        for one in ended
+        for attempt in ended
     ]
     if run.attempt and not (ended and ended[-1].attempt == run.attempt):
         outcome = run.status.value if run.terminal else "running"
         started, stopped = iso_or_none(run.attempt_started_at), iso_or_none(run.completed_at)
         error = raw(run.error) if run.terminal else NULL
-        data.append(AttemptView(run.attempt, run.lease_owner, started, stopped, outcome, error))
+        data.append(
+            AttemptView(
+                attempt=run.attempt,
+                lease_owner=run.lease_owner,
+                started_at=started,
+                ended_at=stopped,
+                outcome=outcome,
+                error=error,
+            )
+        )
     return Reply(200, AttemptList(data))

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import inputs as commands
-from runstead.commands.inputs import Asking, asked
+from runstead.commands.inputs import NewInputRequest, input_request_of
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.conversations import form
@@ -35,7 +35,7 @@ _WRITE = ("NOT_FOUND", "INPUT_REQUEST_NOT_OPEN", "EVENT_LOG_FULL", "STORE_BUSY",
 
 
 class CreateInputRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A form that somebody fills in. At `expires_at` the run fails (WAIT_EXPIRED)."""
+    """A form for a person or a service to fill in. At `expires_at` the run fails (WAIT_EXPIRED)."""
 
     run_id: RunId
     tool_call_id: Annotated[
@@ -70,7 +70,7 @@ _Names = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array", "items"
 
 
 class InputResponseView(msgspec.Struct, frozen=True):
-    """What was filled in. The value of a secret field is null; `withheld` names those that came with one."""
+    """A response. Values of secret fields are null; `withheld` lists the secret fields that had a value."""
 
     id: str
     input_request_id: str
@@ -105,19 +105,19 @@ class InputRequestView(msgspec.Struct, frozen=True):
 
 
 def response_view(request: InputRequest) -> InputResponseView | None:
-    given = request.response
-    if given is None:
+    response = request.response
+    if response is None:
         return None
     return InputResponseView(
-        given.id,
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        given.actor_type,
-        given.actor_id,
-        msgspec.Raw(given.values),
-        iso(given.created_at),
-        msgspec.Raw(given.withheld),
+        id=response.id,
+        input_request_id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        actor_type=response.actor_type,
+        actor_id=response.actor_id,
+        values=msgspec.Raw(response.values),
+        created_at=iso(response.created_at),
+        withheld=msgspec.Raw(response.withheld),
     )
 
 
@@ -126,35 +126,35 @@ def view(request: InputRequest) -> InputRequestView:
         return iso_or_none(request.ended_at) if request.status == status else None
 
     return InputRequestView(
-        request.id,
-        request.conversation_id,
-        request.run_id,
-        request.tool_call_id,
-        "form",
-        request.status,
-        request.requested_responder_type,
-        request.title,
-        request.description,
-        msgspec.Raw(request.fields),
-        NULL,
-        raw(request.metadata),
-        iso(request.created_at),
-        iso_or_none(request.expires_at),
-        ended("submitted"),
-        ended("cancelled"),
-        ended("expired"),
-        response_view(request),
+        id=request.id,
+        conversation_id=request.conversation_id,
+        run_id=request.run_id,
+        tool_call_id=request.tool_call_id,
+        kind="form",
+        status=request.status,
+        requested_responder_type=request.requested_responder_type,
+        title=request.title,
+        description=request.description,
+        fields=msgspec.Raw(request.fields),
+        recommendations=NULL,
+        metadata=raw(request.metadata),
+        created_at=iso(request.created_at),
+        expires_at=iso_or_none(request.expires_at),
+        submitted_at=ended("submitted"),
+        cancelled_at=ended("cancelled"),
+        expired_at=ended("expired"),
+        latest_response=response_view(request),
     )
 
 
 def _created(written: Written) -> Reply:
-    request = asked(written)
+    request = input_request_of(written)
     where = f"/conversations/{request.conversation_id}/input-requests/{request.id}"
     return Reply(201, view(request), {"Location": where})
 
 
 def _answer(status: int, written: Written) -> Reply:
-    return Reply(status, view(asked(written)))
+    return Reply(status, view(input_request_of(written)))
 
 
 @routes.route(
@@ -174,9 +174,12 @@ def _answer(status: int, written: Written) -> Reply:
     ),
 )
 async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
-    """Ask for a form to be filled in: the run waits (reason input) until it is. A repeat finds the request."""
+    """Open an input request: the run waits (reason input) until a response.
+
+    A repeat returns the same request.
+    """
     body, most = call.body, limits.input_request_bytes_max
-    asking = Asking(
+    new = NewInputRequest(
         run_id=body.run_id,
         tool_call_id=body.tool_call_id,
         requested_responder_type=body.requested_responder_type,
@@ -189,7 +192,7 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     proof = fence(call, body.attempt)
     return await call.idempotent(
         lambda idempotency: commands.create(
-            call.app, call.principal, call.path["conversation_id"], asking, proof, idempotency
+            call.app, call.principal, call.path["conversation_id"], new, proof, idempotency
         ),
         _created,
     )
@@ -212,14 +215,14 @@ class InputRequestPage(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND",),
 )
 async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
-    """A conversation's input requests, newest first."""
+    """List a conversation's input requests, newest first."""
     query = call.query
     found = await commands.page(
         call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit + 1
     )
     data = found[: query.limit]
     following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, InputRequestPage([view(one) for one in data], query.info(following)))
+    return Reply(200, InputRequestPage([view(request) for request in data], query.info(following)))
 
 
 def _named(call: Call[Any, Any]) -> tuple[str, str]:
@@ -233,12 +236,12 @@ def _named(call: Call[Any, Any]) -> tuple[str, str]:
     errors=("NOT_FOUND",),
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One input request with its latest response."""
+    """Get an input request with its latest response."""
     return Reply(200, view(await commands.get(call.app, call.principal, *_named(call))))
 
 
 class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
-    """Field name → value. A number may come as text; null and the empty text mean that nothing was filled in."""
+    """Field name → value. A number may be sent as text. Null and the empty text mean no value."""
 
     values: Annotated[dict[str, form.Value], Meta(max_length=limits.input_fields_max)]
 
@@ -252,7 +255,10 @@ class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
     errors=_WRITE,
 )
 async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
-    """Answer an input request: the run resumes. The same values again find the response that is there."""
+    """Respond to an input request: the run resumes.
+
+    A repeat with the same values returns the same response.
+    """
     values = call.body.values
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.idempotent(
@@ -268,7 +274,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
-    """Take an input request back: the run resumes with an error for a result."""
+    """Cancel an input request: the run resumes with an error as the result."""
     return await call.idempotent(
         lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
         lambda written: _answer(200, written),

@@ -20,12 +20,12 @@ from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
 routes = Routes("Messages")
 
 
-#: A part of a message, as callers send it and as it is shown.
+#: The schema of a message part in requests and answers.
 PART: Final = {"type": "object", "required": ["type"], "properties": {"type": {"type": "string"}}}
 
 
 class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a user says. A part is an object with a string `type`; its other members are kept as they are."""
+    """A user's message. A part is an object with a string `type`; other members are kept unchanged."""
 
     role: Literal["user"]
     parts: Annotated[list[JsonObject], Meta(min_length=1, max_length=limits.message_parts_max)]
@@ -38,7 +38,7 @@ class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenUsage(msgspec.Struct, frozen=True):
-    """Tokens that the model read and wrote."""
+    """The numbers of input and output tokens."""
 
     input: int
     output: int
@@ -48,9 +48,10 @@ _Parts = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "array", "items"
 
 
 class MessageView(msgspec.Struct, frozen=True):
-    """A message. The assistant's is folded from its run's events; `run_id` and `truncated` are Runstead's own.
+    """A message. An assistant's message is computed from the events of its run.
 
-    `truncated`: the run's log is longer than what one message reads of it, so its last parts are missing.
+    `run_id` and `truncated` are extensions of Runstead. `truncated`: the run's log is longer than the part
+    that a message reads, so the last parts are missing.
     """
 
     id: str
@@ -85,30 +86,30 @@ _NO_PARTS = msgspec.Raw(b"[]")
 
 
 def view(
-    message: StoredMessage, run: MessageRun | None = None, folded: Projected | None = None
+    message: StoredMessage, run: MessageRun | None = None, projected: Projected | None = None
 ) -> MessageView:
     usage = _Usage() if run is None or run.metadata is None else _usage.decode(run.metadata)
-    counted = (usage.inputTokens, usage.outputTokens)
-    parts = message.parts if folded is None else folded.parts
+    tokens = (usage.inputTokens, usage.outputTokens)
+    parts = message.parts if projected is None else projected.parts
     return MessageView(
-        message.id,
-        message.conversation_id,
-        message.seq,
-        message.role,
-        _NO_PARTS if parts is None else msgspec.Raw(parts),
-        "completed" if folded is None else folded.status,
-        message.parent_id,
-        message.created_by,
-        usage.model,
-        None if counted == (None, None) else TokenUsage(counted[0] or 0, counted[1] or 0),
-        usage.finishReason,
-        None,
-        message.idempotency_key,
-        raw(message.metadata),
-        iso(message.created_at),
-        iso(message.updated_at if run is None else run.updated_at),
-        None if run is None else run.run_id,
-        folded is not None and folded.truncated,
+        id=message.id,
+        conversation_id=message.conversation_id,
+        seq=message.seq,
+        role=message.role,
+        parts=_NO_PARTS if parts is None else msgspec.Raw(parts),
+        status="completed" if projected is None else projected.status,
+        parent_id=message.parent_id,
+        created_by=message.created_by,
+        model=usage.model,
+        token_usage=None if tokens == (None, None) else TokenUsage(tokens[0] or 0, tokens[1] or 0),
+        finish_reason=usage.finishReason,
+        edited_at=None,
+        idempotency_key=message.idempotency_key,
+        metadata=raw(message.metadata),
+        created_at=iso(message.created_at),
+        updated_at=iso(message.updated_at if run is None else run.updated_at),
+        run_id=None if run is None else run.run_id,
+        truncated=projected is not None and projected.truncated,
     )
 
 
@@ -121,11 +122,11 @@ def view(
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def add(call: Call[AddMessage, Nothing]) -> Reply:
-    """Add a user's message. A repeat under the same `idempotency_key` finds the message that is there."""
+    """Add a user's message. A repeat with the same `idempotency_key` returns the stored message."""
     body = call.body
-    for place, part in enumerate(body.parts):
+    for index, part in enumerate(body.parts):
         if not isinstance(part.get("type"), str):
-            raise invalid(f"Object missing required field `type` - at `$.parts[{place}]`")
+            raise invalid(f"Object missing required field `type` - at `$.parts[{index}]`")
     new = commands.NewMessage(
         parts=msgspec.json.encode(body.parts),
         parent_id=body.parent_id,
@@ -154,10 +155,10 @@ class MessagePage(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND",),
 )
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
-    """A conversation's messages, oldest first. A page of large ones is shorter than `limit`: go by `next`."""
+    """List a conversation's messages, oldest first. A page of large messages may be shorter than `limit`."""
     conversation_id, query = call.path["conversation_id"], call.query
     shown, more = await commands.page(
         call.app, call.principal, conversation_id, query.cursor or 0, query.limit
     )
-    data = [view(spoken.message, spoken.run, folded) for spoken, folded in shown]
+    data = [view(spoken.message, spoken.run, projected) for spoken, projected in shown]
     return Reply(200, MessagePage(conversation_id, data, query.info(data[-1].seq if more else None)))

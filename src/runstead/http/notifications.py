@@ -7,11 +7,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from runstead.commands import locate
+from runstead.commands import projects
 from runstead.commands.notifications import ChangePage, Notifications, NumberedChange
 from runstead.core import limits
 from runstead.core.clock import iso
-from runstead.core.identity.principal import Scope, refuse_bound
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
 from runstead.http.run_view import Timestamp
@@ -74,8 +73,7 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
 
     A cursor that is unknown or too old first gets one `resync`: read the lists again.
     """
-    refuse_bound(call.principal, "follows no project")
-    project = await locate.project(call.app, call.principal, Scope.RUNS_READ, call.path["project"])
+    project = await projects.get_to_follow(call.app, call.principal, call.path["project"])
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
         cursor = cursor[: limits.change_cursor_chars_max]  # a longer cursor is unknown, and stays unknown

@@ -1,4 +1,4 @@
-"""What models cost, and what a project used: `/projects/{project}/prices` and `/projects/{project}/usage`."""
+"""Prices of models and usage: `/projects/{project}/prices` and `/projects/{project}/usage`."""
 
 from typing import Annotated, Literal
 
@@ -18,20 +18,23 @@ from runstead.http.run_view import Timestamp
 routes = Routes("Usage")
 
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
-_stretch_ms = 30 * 86_400_000
+_period_ms_default = 30 * 86_400_000
 Rate = Annotated[
     int,
     Meta(
         ge=0,
         le=limits.price_max,
-        description="In millionths of your currency for a million tokens: 2500000 is 2.50.",
+        description="Millionths of your currency per million tokens: 2500000 is 2.50.",
     ),
 ]
 
 
 class PutPrice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model's tokens cost. The model `*` stands for those of the provider that have no price. Cached input without
-    a price costs what input does, reasoning what output does.
+    """The price of a model's tokens.
+
+    The model `*` sets the price of the provider's models without an own price.
+
+    If left out, `cached` costs as much as `input`, and `reasoning` as much as `output`.
     """
 
     provider: Name
@@ -43,7 +46,7 @@ class PutPrice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceView(msgspec.Struct, frozen=True):
-    """In millionths of your currency for a million tokens."""
+    """A price, in millionths of your currency per million tokens."""
 
     provider: str
     model: str
@@ -63,7 +66,7 @@ class PriceList(msgspec.Struct, frozen=True):
 
 
 class OfModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Which price."""
+    """The provider and model of the price."""
 
     provider: Name
     model: Name
@@ -77,21 +80,21 @@ class DeletedPrice(msgspec.Struct, frozen=True):
 
 def _view(price: Price) -> PriceView:
     return PriceView(
-        price.provider,
-        price.model,
-        price.input,
-        price.output,
-        price.cached,
-        price.reasoning,
-        iso(price.updated_at),
+        provider=price.provider,
+        model=price.model,
+        input=price.input,
+        output=price.output,
+        cached=price.cached,
+        reasoning=price.reasoning,
+        updated_at=iso(price.updated_at),
     )
 
 
 @routes.route("GET", "/projects/{project}/prices", answer=PriceList, errors=("NOT_FOUND",))
 async def page(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's prices, by provider, then model."""
+    """List the project's prices by provider and model."""
     found = await commands.page(call.app, call.principal, call.path["project"])
-    return Reply(200, PriceList([_view(one) for one in found]))
+    return Reply(200, PriceList([_view(price) for price in found]))
 
 
 @routes.route(
@@ -102,7 +105,7 @@ async def page(call: Call[Nothing, Nothing]) -> Reply:
     errors=(*_WRITE, "PRICE_LIMIT_REACHED"),
 )
 async def put(call: Call[PutPrice, Nothing]) -> Reply:
-    """Set the price of one model. Needs the scope admin. What was used before is told by the new price, too."""
+    """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
     body = call.body
     price = await commands.put(
         call.app,
@@ -120,15 +123,16 @@ async def put(call: Call[PutPrice, Nothing]) -> Reply:
 
 @routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=_WRITE)
 async def delete(call: Call[Nothing, OfModel]) -> Reply:
-    """Delete the price of one model. Needs the scope admin."""
+    """Delete the price of a model. Needs the scope admin."""
     provider, model = call.query.provider, call.query.model
     await commands.delete(call.app, call.principal, call.path["project"], provider, model)
     return Reply(200, DeletedPrice(True, provider, model))
 
 
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Of runs created from `since` on, before `until`: the last 30 days unless told otherwise, up to the end of this
-    quarter hour.
+    """Runs that were created from `since` on and before `until`. By default the last 30 days.
+
+    `until` is by default the end of the current quarter hour.
     """
 
     by: By = "model"
@@ -137,8 +141,9 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PricedUsage(msgspec.Struct, frozen=True):
-    """What one model used. Null where the completions named none. `cost_micros` is in millionths of your currency, null
-    without a price.
+    """The usage of a model. Provider and model are null if the completions named none.
+
+    `cost_micros` is in millionths of your currency, null without a price.
     """
 
     provider: str | None
@@ -153,8 +158,11 @@ class PricedUsage(msgspec.Struct, frozen=True):
 
 
 class UsageGroup(msgspec.Struct, frozen=True):
-    """`key`: the model, target, schedule id, id of the key or user that created the runs, day (UTC) or root run's id.
-    `cost_micros` leaves out what `unpriced_runs` used, which have no price.
+    """The usage of a group of runs.
+
+    `key` is the model, the target, the schedule's id, the id of the API key or user that created the runs,
+    the day (UTC) or the root run's id. `cost_micros` does not include `unpriced_runs`, which used models
+    without a price.
     """
 
     key: str | None
@@ -166,19 +174,21 @@ class UsageGroup(msgspec.Struct, frozen=True):
     total_tokens: int
     cost_micros: int
     unpriced_runs: int
-    models: Annotated[list[PricedUsage], Meta(description="Most tokens first, 1,000 at most.")]
+    models: Annotated[list[PricedUsage], Meta(description="Most tokens first, at most 1,000.")]
 
 
 class ProjectUsage(msgspec.Struct, frozen=True):
-    """`runs_looked_at`: the runs that were created in the stretch. `truncated` is false, but for a while after the upgrade of
-    a store from before there were sums: until all is added up, only its newest 100,000 runs count beside the sums.
+    """The usage of a project in a period. `runs_looked_at` is the number of runs that were created in it.
+
+    `truncated` is true only for a while after the upgrade of a store without usage sums: until the sums are
+    complete, only the newest 100,000 runs that are not summed yet are counted.
     """
 
     by: By
     since: Timestamp
     until: Timestamp
     groups: Annotated[
-        list[UsageGroup], Meta(description="Days newest first, else most tokens first; 1,000 at most.")
+        list[UsageGroup], Meta(description="Days newest first, other groups by most tokens; at most 1,000.")
     ]
     groups_left_out: int
     total: UsageGroup
@@ -189,30 +199,30 @@ class ProjectUsage(msgspec.Struct, frozen=True):
 def _group(group: Group) -> UsageGroup:
     models = [
         PricedUsage(
-            line.provider,
-            line.model,
-            line.runs,
-            line.tokens.input_tokens,
-            line.tokens.output_tokens,
-            line.tokens.cached_input_tokens,
-            line.tokens.reasoning_tokens,
-            line.tokens.total,
-            line.cost_micros,
+            provider=line.provider,
+            model=line.model,
+            runs=line.runs,
+            input_tokens=line.tokens.input_tokens,
+            output_tokens=line.tokens.output_tokens,
+            cached_input_tokens=line.tokens.cached_input_tokens,
+            reasoning_tokens=line.tokens.reasoning_tokens,
+            total_tokens=line.tokens.total,
+            cost_micros=line.cost_micros,
         )
         for line in group.lines
     ]
     tokens = group.tokens
     return UsageGroup(
-        group.key,
-        group.runs,
-        tokens.input_tokens,
-        tokens.output_tokens,
-        tokens.cached_input_tokens,
-        tokens.reasoning_tokens,
-        tokens.total,
-        group.cost_micros,
-        group.unpriced_runs,
-        models,
+        key=group.key,
+        runs=group.runs,
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+        cached_input_tokens=tokens.cached_input_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        total_tokens=tokens.total,
+        cost_micros=group.cost_micros,
+        unpriced_runs=group.unpriced_runs,
+        models=models,
     )
 
 
@@ -220,23 +230,23 @@ def _group(group: Group) -> UsageGroup:
     "GET", "/projects/{project}/usage", query=UsageFilter, answer=ProjectUsage, errors=("NOT_FOUND",)
 )
 async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
-    """What the project's runs used, and what that cost by today's prices."""
+    """Report the usage of the project's runs and its cost at current prices."""
     query = call.query
     until = moment_ms("until", query.until)
     until = (now_ms() // QUARTER + 1) * QUARTER if until is None else until
     since = moment_ms("since", query.since)
-    since = max(until - _stretch_ms, 0) if since is None else since
+    since = max(until - _period_ms_default, 0) if since is None else since
     found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
     return Reply(
         200,
         ProjectUsage(
-            found.by,
-            iso(found.since),
-            iso(found.until),
-            [_group(one) for one in found.groups],
-            found.groups_left_out,
-            _group(found.total),
-            found.runs,
-            found.truncated,
+            by=found.by,
+            since=iso(found.since),
+            until=iso(found.until),
+            groups=[_group(group) for group in found.groups],
+            groups_left_out=found.groups_left_out,
+            total=_group(found.total),
+            runs_looked_at=found.runs,
+            truncated=found.truncated,
         ),
     )

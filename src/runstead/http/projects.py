@@ -49,7 +49,7 @@ class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreatedProject(ProjectView, frozen=True):
-    """`api_key` is set where a key created the project: the new project's admin key, shown once."""
+    """`api_key` is set if an API key created the project. It is the new project's admin key, shown once."""
 
     api_key: str | None
 
@@ -63,22 +63,30 @@ class CreatedProject(ProjectView, frozen=True):
     errors=("PROJECT_SLUG_TAKEN", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def create(call: Call[CreateProject, Nothing]) -> Reply:
-    """Create a project. A user becomes its admin; an admin's key gets the new project's first key."""
+    """Create a project. A user becomes its admin.
+
+    For an API key, the answer holds the project's first key.
+    """
     secret = new_key()
     shown = secret if call.principal.kind == "api_key" else None
 
     def answer(project: Project) -> Reply:
-        made = CreatedProject(
-            project.id, project.slug, project.name, project.created_by, iso(project.created_at), shown
+        created = CreatedProject(
+            id=project.id,
+            slug=project.slug,
+            name=project.name,
+            created_by=project.created_by,
+            created_at=iso(project.created_at),
+            api_key=shown,
         )
-        return Reply(201, made, {"Location": f"/projects/{project.id}"})
+        return Reply(201, created, {"Location": f"/projects/{project.id}"})
 
     async def command(idempotency: IdempotencyRecord | None) -> Project:
         body = call.body
         return await commands.create(call.app, call.principal, body.slug, body.name, secret, idempotency)
 
     reply = await call.idempotent(command, answer, secret=shown)
-    call.forget_credentials()  # whoever made it may use it at once
+    call.forget_credentials()  # its creator may use it at once
     return reply
 
 
@@ -88,19 +96,19 @@ class ProjectList(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/projects", answer=ProjectList)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
-    """The caller's projects, oldest first."""
+    """List the caller's projects, oldest first."""
     found = await commands.visible(call.app, call.principal)
     return Reply(200, ProjectList([view(project) for project in found]))
 
 
 @routes.route("GET", "/projects/{project}", answer=ProjectView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One project, by id or slug."""
+    """Get a project by id or slug."""
     return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
 
 
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Without scopes: runs:read, runs:write and workers."""
+    """An API key to create. Without `scopes`: runs:read, runs:write and workers."""
 
     name: Name | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None
@@ -121,7 +129,7 @@ class KeyView(msgspec.Struct, frozen=True):
 
 
 class CreatedKey(KeyView, frozen=True):
-    """`key` is the whole key, shown once (null in a replay under an Idempotency-Key)."""
+    """`key` is the whole key. It is shown once, and is null in a replay under an Idempotency-Key."""
 
     key: str | None
 
@@ -179,21 +187,21 @@ class KeyList(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/projects/{project}/api-keys", answer=KeyList, errors=_MISSING)
 async def keys(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's API keys, oldest first, revoked ones included; never their secrets."""
+    """List the project's API keys, oldest first, revoked ones included, without their secrets."""
     found = await commands.keys(call.app, call.principal, call.path["project"])
     return Reply(200, KeyList([key_view(key) for key in found]))
 
 
 @routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=_WRITE)
 async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
-    """Revoke an API key: at once here, within two seconds on other replicas."""
+    """Revoke an API key: at once on this replica, within two seconds on others."""
     key = await commands.revoke_key(call.app, call.principal, call.path["project"], call.path["key_id"])
     call.forget_credentials()
     return Reply(200, key_view(key))
 
 
 class PutMember(msgspec.Struct, frozen=True, kw_only=True):
-    """admin: everything; member: runs and workers; viewer: reading runs."""
+    """A member of a project. `admin`: everything; `member`: runs and workers; `viewer`: reading runs."""
 
     user_id: Name
     role: Literal["admin", "member", "viewer"] = "member"
@@ -237,7 +245,7 @@ class MemberList(msgspec.Struct, frozen=True):
 
 @routes.route("GET", "/projects/{project}/members", answer=MemberList, errors=_MISSING)
 async def members(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's members, oldest first."""
+    """List the project's members, oldest first."""
     found = await commands.members(call.app, call.principal, call.path["project"])
     return Reply(200, MemberList([member_view(member) for member in found]))
 
@@ -250,7 +258,7 @@ class Removed(msgspec.Struct, frozen=True):
     "DELETE", "/projects/{project}/members/{user_id}", answer=Removed, errors=(*_WRITE, "LAST_ADMIN")
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
-    """Remove a member."""
+    """Remove a member from the project."""
     await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
     call.forget_credentials()
     return Reply(200, Removed(removed=True))

@@ -1,4 +1,4 @@
-"""Push services: `/agent-runtimes/push-services…`, and the keys with which they check what the server signs."""
+"""Push services: `/agent-runtimes/push-services…`, and the server's public keys."""
 
 from typing import Annotated, Literal
 
@@ -22,16 +22,19 @@ Url = Annotated[
         min_length=1,
         max_length=limits.push_service_url_chars_max,
         pattern=NO_CONTROLS,
-        description="http or https, without user name, password and fragment; its host may be a public one alone, "
-        "unless the server was told otherwise.",
+        description="http or https, without user name, password and fragment. Its host must be public, unless the server "
+        "is configured to allow others.",
     ),
 ]
 PushServiceStatus = Literal["active", "disabled"]
 
 
 class RegisterPushService(msgspec.Struct, frozen=True, kw_only=True):
-    """What a service says of itself. `project_id` (id or slug) with scope_kind project, and only then; without an
-    `agent_id` it gets the runs of every agent in its scope.
+    """A push service to register.
+
+    `project_id` (id or slug) is required with `scope_kind` project, and refused otherwise.
+
+    Without an `agent_id`, the service receives the runs of every agent in its scope.
     """
 
     service_name: Label
@@ -49,7 +52,10 @@ class RegisterPushService(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PushServiceView(msgspec.Struct, frozen=True):
-    """`status` is disabled once somebody disabled it, or it was silent for too long."""
+    """A push service.
+
+    `status` is disabled if it was disabled by a caller, or sent no heartbeat for too long.
+    """
 
     id: str
     service_name: str
@@ -81,24 +87,24 @@ class PushServiceList(msgspec.Struct, frozen=True):
 
 def view(service: PushService) -> PushServiceView:
     return PushServiceView(
-        service.id,
-        service.service_name,
-        service.service_key,
-        service.scope_kind,
-        service.scope_key,
-        service.project_id,
-        service.agent_id,
-        service.base_url,
-        service.invoke_url,
-        "active" if service.active else "disabled",
-        raw(service.capabilities),
-        raw(service.metadata),
-        service.version,
-        service.runtime,
-        service.region,
-        iso(service.last_heartbeat_at),
-        iso(service.created_at),
-        iso(service.updated_at),
+        id=service.id,
+        service_name=service.service_name,
+        service_key=service.service_key,
+        scope_kind=service.scope_kind,
+        scope_key=service.scope_key,
+        project_id=service.project_id,
+        agent_id=service.agent_id,
+        base_url=service.base_url,
+        invoke_url=service.invoke_url,
+        status="active" if service.active else "disabled",
+        capabilities=raw(service.capabilities),
+        metadata=raw(service.metadata),
+        version=service.version,
+        runtime=service.runtime,
+        region=service.region,
+        last_heartbeat_at=iso(service.last_heartbeat_at),
+        created_at=iso(service.created_at),
+        updated_at=iso(service.updated_at),
     )
 
 
@@ -144,7 +150,10 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     "POST", "/agent-runtimes/push-services/{service_id}/heartbeat", answer=PushServiceAnswer, errors=_WRITE
 )
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
-    """The service lives. One that was silent is active again; one that somebody disabled stays disabled."""
+    """Report that the service is alive.
+
+    A silent service becomes active again; a disabled one stays disabled.
+    """
     return await call.idempotent(
         lambda idempotency: commands.heartbeat(
             call.app, call.principal, call.path["service_id"], idempotency
@@ -154,7 +163,7 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
 
 
 class OfProject(msgspec.Struct, frozen=True):
-    """Without a project: of every project that the caller may read."""
+    """Without `project`: every project that the caller may read."""
 
     project: Name | None = None
 
@@ -163,7 +172,7 @@ class OfProject(msgspec.Struct, frozen=True):
     "GET", "/agent-runtimes/push-services", query=OfProject, answer=PushServiceList, errors=("NOT_FOUND",)
 )
 async def page(call: Call[Nothing, OfProject]) -> Reply:
-    """The push services that reach a project, or any project of the caller; oldest first."""
+    """List the push services that serve a project, or any project of the caller, oldest first."""
     found = await commands.visible(call.app, call.principal, call.query.project)
     return Reply(200, PushServiceList([view(service) for service in found]))
 
@@ -172,7 +181,7 @@ async def page(call: Call[Nothing, OfProject]) -> Reply:
     "GET", "/agent-runtimes/push-services/{service_id}", answer=PushServiceAnswer, errors=("NOT_FOUND",)
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One push service."""
+    """Get a push service."""
     return _answer(await commands.get(call.app, call.principal, call.path["service_id"]))
 
 
@@ -183,7 +192,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def disable(call: Call[Nothing, Nothing]) -> Reply:
-    """Disable a push service: it gets no more runs, and its tokens end, until it registers again."""
+    """Disable a push service: it gets no runs, and its tokens are refused, until it registers again."""
     service = await commands.disable(call.app, call.principal, call.path["service_id"])
     call.forget_credentials()
     return _answer(service)
@@ -214,7 +223,7 @@ class JsonWebKeySet(msgspec.Struct, frozen=True):
     errors=("STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def jwks(call: Call[Nothing, Nothing]) -> Reply:
-    """The public keys of what this server signs: EdDSA for its calls, RS256 for its tokens; newest last."""
+    """Get the public keys of the server: EdDSA for its calls, RS256 for its tokens; newest last."""
     keys = msgspec.convert(await call.app.keyring.jwks(), list[JsonWebKey])
     return Reply(
         200, JsonWebKeySet(keys), {"Cache-Control": f"public, max-age={limits.signing_keys_reload_s}"}

@@ -1,4 +1,4 @@
-"""Pausing a run, naming it, deleting it, and what it used."""
+"""Pause, rename and delete a run, and read its usage."""
 
 import re
 from typing import Annotated, Final, Literal
@@ -28,9 +28,10 @@ routes = Routes("Runs")
     errors=(*MISSING, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def pause(call: Call[Nothing, InProject]) -> Reply:
-    """Hold a run back until it is resumed with the type `unpause`.
+    """Pause a run until it is resumed with the type `unpause`.
 
-    A worker that has it loses its lease, which does not count as a lost attempt. A paused run stays paused.
+    A worker that holds the run loses its lease, which does not count as a failed attempt. Pausing a paused
+    run changes nothing.
     """
     return await call.idempotent(
         lambda idempotency: commands.pause(call.app, call.principal, run_ref(call), idempotency),
@@ -39,21 +40,23 @@ async def pause(call: Call[Nothing, InProject]) -> Reply:
 
 
 class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out stays; null takes it away. `labels` are replaced whole."""
+    """Members that are left out are not changed; null removes a member. `labels` are replaced as a whole."""
 
     title: Text | msgspec.UnsetType | None = msgspec.UNSET
     labels: Labels | msgspec.UnsetType | None = msgspec.UNSET
 
 
-_TAGS: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+_ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 #: Entity-tags in double quotes, separated by commas, or *.
-IF_MATCH: Final = rf"^\s*(\*|{_TAGS.pattern}(\s*,\s*{_TAGS.pattern})*)\s*$"
-_OURS: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}")
+IF_MATCH: Final = rf"^\s*(\*|{_ENTITY_TAG.pattern}(\s*,\s*{_ENTITY_TAG.pattern})*)\s*$"
+_OWN_TAG: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}")
 
 
 def _parse_if_match(if_match: str | None) -> IfMatch | None:
-    """What an If-Match names (RFC 9110, 13.1.1). The counters of the runs below are no part of what is changed here: a
-    new child spoils nobody's edit.
+    """Parse If-Match (RFC 9110, 13.1.1). Raises INVALID_REQUEST.
+
+    Only the version part of a tag is compared, not the counters of descendants, so a new child does not
+    conflict.
     """
     if if_match is None:
         return None
@@ -61,10 +64,10 @@ def _parse_if_match(if_match: str | None) -> IfMatch | None:
         return IfMatch(any=True)
     if not re.fullmatch(IF_MATCH, if_match):
         raise Error(
-            "INVALID_REQUEST", "If-Match holds entity-tags in double quotes, separated by commas, or *"
+            "INVALID_REQUEST", "If-Match must be * or entity-tags in double quotes, separated by commas"
         )
-    ours = (_OURS.fullmatch(tag) for weak, tag in _TAGS.findall(if_match) if not weak)
-    return IfMatch(frozenset(int(match[1]) for match in ours if match is not None))
+    own = (_OWN_TAG.fullmatch(tag) for weak, tag in _ENTITY_TAG.findall(if_match) if not weak)
+    return IfMatch(frozenset(int(match[1]) for match in own if match is not None))
 
 
 @routes.route(
@@ -76,7 +79,7 @@ def _parse_if_match(if_match: str | None) -> IfMatch | None:
     errors=(*MISSING, "PRECONDITION_FAILED", "PRECONDITION_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def update(call: Call[UpdateRun, InProject]) -> Reply:
-    """Set a run's title and labels, in any state, where it is still as `If-Match` says."""
+    """Set a run's title and labels, in any state, if it still matches `If-Match`."""
     if_match = _parse_if_match(call.header(b"if-match"))
     names: dict[str, str | bytes | None] = {}
     if call.body.title is not msgspec.UNSET:
@@ -104,13 +107,16 @@ class Deleted(msgspec.Struct, frozen=True):
     errors=(*MISSING, "RUN_NOT_TERMINAL", "RUN_HAS_CHILDREN", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def delete(call: Call[Nothing, InProject]) -> Reply:
-    """Delete an ended run without runs below it, with its events and all that belongs to it. Needs the scope admin."""
+    """Delete an ended run without children, with its events and all that belongs to it.
+
+    Needs the scope admin.
+    """
     written = await commands.delete(call.app, call.principal, run_ref(call))
     return Reply(200, Deleted(True, written.run.run_id))
 
 
 class ModelUsage(msgspec.Struct, frozen=True):
-    """What one model used over some runs. Null where the completions named none."""
+    """The usage of a model in some runs. Provider and model are null if the completions named none."""
 
     provider: str | None
     model: str | None
@@ -123,7 +129,10 @@ class ModelUsage(msgspec.Struct, frozen=True):
 
 
 class Captures(msgspec.Struct, frozen=True):
-    """How many runs reported how well. Where a completion did not say: complete with both input and output tokens."""
+    """The number of runs by completeness of their usage.
+
+    A completion without a `usageCaptureStatus` counts as complete if it has both input and output tokens.
+    """
 
     complete: int
     partial: int
@@ -131,7 +140,7 @@ class Captures(msgspec.Struct, frozen=True):
 
 
 class UsageView(msgspec.Struct, frozen=True):
-    """A sum over `runs`, of which `ended_runs` have ended and `reported_runs` came with metadata."""
+    """The usage of `runs` runs. `ended_runs` of them have ended, `reported_runs` reported usage."""
 
     runs: int
     ended_runs: int
@@ -143,11 +152,11 @@ class UsageView(msgspec.Struct, frozen=True):
     cached_input_tokens: int
     reasoning_tokens: int
     total_tokens: int
-    by_model: Annotated[list[ModelUsage], Meta(description="Most tokens first, 1,000 models at most.")]
+    by_model: Annotated[list[ModelUsage], Meta(description="Most tokens first, at most 1,000 models.")]
 
 
 class FamilyUsageView(msgspec.Struct, frozen=True):
-    """Of the run alone, of it and all below it, and of its whole family from the root."""
+    """The usage of the run, of the run with its descendants (`subtree`), and of its whole family."""
 
     run_id: str
     root_run_id: str
@@ -159,26 +168,26 @@ class FamilyUsageView(msgspec.Struct, frozen=True):
 def _usage_view(usage: Usage) -> UsageView:
     tokens = usage.tokens
     return UsageView(
-        usage.runs,
-        usage.ended,
-        usage.reported,
-        usage.capture,
-        Captures(**usage.captures),
-        tokens.input_tokens,
-        tokens.output_tokens,
-        tokens.cached_input_tokens,
-        tokens.reasoning_tokens,
-        tokens.total,
-        [
+        runs=usage.runs,
+        ended_runs=usage.ended,
+        reported_runs=usage.reported,
+        usage_capture_status=usage.capture,
+        captures=Captures(**usage.captures),
+        input_tokens=tokens.input_tokens,
+        output_tokens=tokens.output_tokens,
+        cached_input_tokens=tokens.cached_input_tokens,
+        reasoning_tokens=tokens.reasoning_tokens,
+        total_tokens=tokens.total,
+        by_model=[
             ModelUsage(
-                provider,
-                model,
-                count,
-                used.input_tokens,
-                used.output_tokens,
-                used.cached_input_tokens,
-                used.reasoning_tokens,
-                used.total,
+                provider=provider,
+                model=model,
+                runs=count,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
+                cached_input_tokens=used.cached_input_tokens,
+                reasoning_tokens=used.reasoning_tokens,
+                total_tokens=used.total,
             )
             for provider, model, count, used in usage.by_model()
         ],
@@ -187,7 +196,7 @@ def _usage_view(usage: Usage) -> UsageView:
 
 @routes.route("GET", "/runs/{run_id}/usage", query=InProject, answer=FamilyUsageView, errors=MISSING)
 async def usage(call: Call[Nothing, InProject]) -> Reply:
-    """The tokens that a run and its family used, by model, as its completions reported them."""
+    """Get the tokens of a run and its family by model, as reported by the completions."""
     run, found = await commands.usage(call.app, call.principal, run_ref(call))
     views = map(_usage_view, found)
     return Reply(200, FamilyUsageView(run.run_id, run.root_run_id, *views))

@@ -1,4 +1,4 @@
-"""Lists of runs, page by page."""
+"""Lists of runs: `/runs` and `/projects/{project}/runs`."""
 
 import base64
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ _MANY = Meta(max_length=100)
 
 
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which runs, in which order, which page. Filters that may repeat take any of their values."""
+    """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
 
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
@@ -81,21 +81,21 @@ def run_query(query: RunFilter) -> RunQuery:
             )
         labels.append((key, value))
     return RunQuery(
-        (),
-        tuple(query.status),
-        tuple(query.kind),
-        tuple(query.target),
-        query.batch_id,
-        query.schedule_id,
-        query.parent_run_id,
-        query.root_only,
-        tuple(labels),
-        moment_ms("created_after", query.created_after),
-        moment_ms("created_before", query.created_before),
-        query.q or None,
-        query.sort,
-        None if query.cursor is None else from_cursor(query.cursor, query.sort),
-        query.limit + 1,
+        project_ids=(),
+        statuses=tuple(query.status),
+        kinds=tuple(query.kind),
+        targets=tuple(query.target),
+        batch_id=query.batch_id,
+        schedule_id=query.schedule_id,
+        parent_run_id=query.parent_run_id,
+        root_only=query.root_only,
+        labels=tuple(labels),
+        created_after=moment_ms("created_after", query.created_after),
+        created_before=moment_ms("created_before", query.created_before),
+        text=query.q or None,
+        sort=query.sort,
+        before=None if query.cursor is None else from_cursor(query.cursor, query.sort),
+        limit=query.limit + 1,
     )
 
 
@@ -109,11 +109,11 @@ async def _page(call: Call[Nothing, RunFilter], project: str | None) -> Reply:
 
 @routes.route("GET", "/projects/{project}/runs", query=RunFilter, answer=RunPage, errors=("NOT_FOUND",))
 async def page_of_project(call: Call[Nothing, RunFilter]) -> Reply:
-    """A project's runs, newest first."""
+    """List a project's runs, newest first."""
     return await _page(call, call.path["project"])
 
 
 @routes.route("GET", "/runs", query=RunFilter, answer=RunPage)
 async def page(call: Call[Nothing, RunFilter]) -> Reply:
-    """The runs of all projects of the caller, newest first."""
+    """List the runs of all projects of the caller, newest first."""
     return await _page(call, None)

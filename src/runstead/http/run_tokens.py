@@ -1,4 +1,4 @@
-"""Tokens for the events of one run."""
+"""Tokens that allow to append the events of one run."""
 
 import msgspec
 
@@ -10,7 +10,10 @@ routes = Routes("Events")
 
 
 class RunEventToken(msgspec.Struct, frozen=True):
-    """A JWT, for a day: good for appending to that run, and for such tokens for its children."""
+    """A JWT, valid for a day.
+
+    It allows to append events to that run, and to get such tokens for its children.
+    """
 
     run_event_token: str
 
@@ -24,7 +27,10 @@ class RunEventToken(msgspec.Struct, frozen=True):
     errors=(*MISSING, "RUN_NOT_ACTIVE", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def child_token(call: Call[Nothing, InProject]) -> Reply:
-    """Get a token for writing the events of a direct child. Nothing is stored: every call makes a new one."""
+    """Get a token for appending the events of a direct child.
+
+    Each call returns a new token; none is stored.
+    """
     path = call.path
     token = await commands.for_child(
         call.app, call.principal, path["run_id"], path["child_run_id"], call.query.project

@@ -1,4 +1,4 @@
-"""The public forms of a run."""
+"""Runs in answers: the run itself, and the agent run as its conversation shows it."""
 
 from typing import Annotated, Any, Literal
 
@@ -50,14 +50,14 @@ class OwnerView(msgspec.Struct, frozen=True):
 
 
 class Descendants(msgspec.Struct, frozen=True):
-    """All runs below this one, and how many of them have not ended."""
+    """The numbers of all descendants and of the active ones."""
 
     total: int
     active: int
 
 
 class Cancellation(msgspec.Struct, frozen=True):
-    """`stopped_at` is set once the worker's last attempt has ended."""
+    """A requested cancellation. `stopped_at` is set when the last attempt has ended."""
 
     requested_at: Timestamp
     reason: str | None
@@ -65,7 +65,7 @@ class Cancellation(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """A run. The first 33 members are always present; those after them are Runstead's own."""
+    """A run. The first 33 members are always present; the others are extensions of Runstead."""
 
     run_id: str
     kind: Kind
@@ -100,7 +100,7 @@ class RunView(msgspec.Struct, frozen=True):
     updated_at: Timestamp
     started_at: Timestamp | None
     completed_at: Timestamp | None
-    # Runstead's own
+    # Extensions of Runstead
     project_id: str
     title: str | None
     labels: _Labels
@@ -124,14 +124,15 @@ class RunView(msgspec.Struct, frozen=True):
 
 
 def etag(run: Run) -> str:
-    """A strong entity-tag (RFC 9110, 8.8.3): it changes with everything that the view shows. The counters of what runs
-    below move beside the version.
+    """Return a strong entity-tag (RFC 9110, 8.8.3) that changes with every member of the view.
+
+    It contains the counters of descendants, which change without the run's version.
     """
     return f'"{run.version}.{run.descendants_total}.{run.descendants_active}"'
 
 
 def run_view(run: Run, *, sequence: bool = True) -> RunView:
-    """`sequence=False` leaves the external sequence out, as appends of private events alone do."""
+    """Build the view of a run. `sequence=False` leaves out the external sequence, as for private events."""
     cancellation = None
     if run.cancel_requested_at is not None:
         cancellation = Cancellation(
@@ -139,59 +140,59 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         )
     leased = run.lease_expires_at is not None and not run.terminal
     return RunView(
-        run.run_id,
-        run.kind,
-        run.status,
-        OwnerView(run.owner_kind, run.owner_id),
-        run.parent_run_id,
-        run.root_run_id,
-        run.shown_reason,
-        raw(run.metadata),
-        run.target,
-        run.workflow_id,
-        run.schedule_id,
-        run.batch_id,
-        run.runtime_target_kind,
-        run.runtime_target_environment_id,
-        run.runtime_target_branch_id,
-        raw(run.input),
-        raw(run.config),
-        raw(run.output),
-        raw(run.error),
-        run.logs,
-        _NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(run.artifacts),
-        run.duration_ms,
-        run.exit_code,
-        run.timeout_seconds,
-        run.backoff_limit,
-        run.start_mode,
-        run.trigger_kind,
-        run.trigger_id,
-        run.created_by,
-        iso(run.created_at),
-        iso(run.updated_at),
-        iso_or_none(run.started_at),
-        iso_or_none(run.completed_at),
-        run.project_id,
-        run.title,
-        _NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
-        run.retry_of,
-        run.conversation_id,
-        run.attempt,
-        run.priority,
-        iso_or_none(run.available_at),
-        run.lease_owner if leased else None,
-        iso_or_none(run.lease_expires_at) if leased else None,
-        run.waiting_tool_call_id,
-        run.waiting_run_id,
-        run.paused,
-        run.latest_event_id,
-        Descendants(run.descendants_total, run.descendants_active),
-        cancellation,
-        iso_or_none(run.scheduled_at),
-        iso_or_none(run.missed_since),
-        etag(run),
-        run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        run_id=run.run_id,
+        kind=run.kind,
+        status=run.status,
+        owner=OwnerView(run.owner_kind, run.owner_id),
+        parent_run_id=run.parent_run_id,
+        root_run_id=run.root_run_id,
+        waiting_reason=run.shown_reason,
+        metadata=raw(run.metadata),
+        target=run.target,
+        workflow_id=run.workflow_id,
+        schedule_id=run.schedule_id,
+        batch_id=run.batch_id,
+        runtime_target_kind=run.runtime_target_kind,
+        runtime_target_environment_id=run.runtime_target_environment_id,
+        runtime_target_branch_id=run.runtime_target_branch_id,
+        input=raw(run.input),
+        config=raw(run.config),
+        output=raw(run.output),
+        error=raw(run.error),
+        logs=run.logs,
+        artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(run.artifacts),
+        duration_ms=run.duration_ms,
+        exit_code=run.exit_code,
+        timeout_seconds=run.timeout_seconds,
+        backoff_limit=run.backoff_limit,
+        start_mode=run.start_mode,
+        trigger_kind=run.trigger_kind,
+        trigger_id=run.trigger_id,
+        created_by=run.created_by,
+        created_at=iso(run.created_at),
+        updated_at=iso(run.updated_at),
+        started_at=iso_or_none(run.started_at),
+        completed_at=iso_or_none(run.completed_at),
+        project_id=run.project_id,
+        title=run.title,
+        labels=_NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
+        retry_of=run.retry_of,
+        conversation_id=run.conversation_id,
+        attempt=run.attempt,
+        priority=run.priority,
+        available_at=iso_or_none(run.available_at),
+        lease_owner=run.lease_owner if leased else None,
+        lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
+        waiting_tool_call_id=run.waiting_tool_call_id,
+        waiting_run_id=run.waiting_run_id,
+        paused=run.paused,
+        latest_event_id=run.latest_event_id,
+        descendants=Descendants(run.descendants_total, run.descendants_active),
+        cancellation=cancellation,
+        scheduled_at=iso_or_none(run.scheduled_at),
+        missed_since=iso_or_none(run.missed_since),
+        etag=etag(run),
+        latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )
 
 
@@ -244,7 +245,7 @@ class _ErrorView(msgspec.Struct, frozen=True):
 _agent = msgspec.json.Decoder(AgentDetails)
 _error = msgspec.json.Decoder(_ErrorView)
 _STATUSES: dict[RunStatus, Any] = {status: status.value for status in RunStatus} | {
-    RunStatus.WAITING: "waiting_for_tool"  # what published clients know a wait by
+    RunStatus.WAITING: "waiting_for_tool"  # the status that published clients know
 }
 
 
@@ -256,37 +257,37 @@ def projection(run: Run, *, sequence: bool = True) -> ProjectionView:
     agent = agent_details(run)
     error = _ErrorView() if run.error is None else _error.decode(run.error)
     return ProjectionView(
-        run.run_id,
-        run.conversation_id,
-        agent.message_id,
-        run.project_id,
-        agent.requested_by_user_id,
-        agent.agent_id,
-        _STATUSES[run.status],
-        run.implementation_kind,
-        run.worker_key,
-        agent.source_target_kind,
-        agent.source_target_environment_id,
-        agent.source_target_branch_id,
-        agent.source_target_release_version,
-        run.runtime_target_kind,
-        run.runtime_target_environment_id,
-        run.runtime_target_branch_id,
-        agent.parent_conversation_id,
-        run.parent_run_id,
-        agent.spawned_from_message_id,
-        agent.spawned_from_tool_call_id,
-        agent.input_anchor_message_id,
-        None,
-        None,
-        run.latest_event_id,
-        run.waiting_tool_call_id,
-        run.waiting_tool_name,
-        error.code,
-        error.message,
-        iso(run.created_at),
-        iso_or_none(run.started_at),
-        iso_or_none(run.completed_at),
-        raw(run.metadata),
-        run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        run_id=run.run_id,
+        conversation_id=run.conversation_id,
+        message_id=agent.message_id,
+        project_id=run.project_id,
+        requested_by_user_id=agent.requested_by_user_id,
+        agent_id=agent.agent_id,
+        status=_STATUSES[run.status],
+        implementation_kind=run.implementation_kind,
+        worker_key=run.worker_key,
+        source_target_kind=agent.source_target_kind,
+        source_target_environment_id=agent.source_target_environment_id,
+        source_target_branch_id=agent.source_target_branch_id,
+        source_target_release_version=agent.source_target_release_version,
+        runtime_target_kind=run.runtime_target_kind,
+        runtime_target_environment_id=run.runtime_target_environment_id,
+        runtime_target_branch_id=run.runtime_target_branch_id,
+        parent_conversation_id=agent.parent_conversation_id,
+        parent_run_id=run.parent_run_id,
+        spawned_from_message_id=agent.spawned_from_message_id,
+        spawned_from_tool_call_id=agent.spawned_from_tool_call_id,
+        input_anchor_message_id=agent.input_anchor_message_id,
+        handoff_message_id=None,
+        resolved_deployment_id=None,
+        latest_event_id=run.latest_event_id,
+        waiting_tool_call_id=run.waiting_tool_call_id,
+        waiting_tool_name=run.waiting_tool_name,
+        terminal_error_code=error.code,
+        terminal_error_message=error.message,
+        created_at=iso(run.created_at),
+        started_at=iso_or_none(run.started_at),
+        finished_at=iso_or_none(run.completed_at),
+        metadata=raw(run.metadata),
+        latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )

@@ -1,4 +1,4 @@
-"""Runs: `/runs…` and the lists of them."""
+"""Runs: create, read, complete, cancel and retry them at `/runs…`."""
 
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -28,7 +28,7 @@ WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class InProject(msgspec.Struct, frozen=True):
-    """`project` (id or slug) chooses, where the caller's projects hold the same run id."""
+    """`project` (id or slug) is needed if several of the caller's projects have a run with this id."""
 
     project: Name | None = None
 
@@ -38,7 +38,7 @@ def run_ref(call: Call[Any, Any]) -> RunRef:
 
 
 def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
-    """The proof that a worker's write carries: `attempt` in the body, `X-Lease-Token` as a header."""
+    """Return the fence of a worker's write: `attempt` of the body and the header `X-Lease-Token`."""
     return Fence(attempt, call.header(b"x-lease-token"))
 
 
@@ -78,7 +78,7 @@ def created(written: Written) -> Reply:
     ),
 )
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
-    """Create a run. A repeat under the same `public_id` finds the run and answers `duplicate: true`."""
+    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`."""
     new = new_run(call.body)
     return await call.idempotent(
         lambda idempotency: creating.create(call.app, call.principal, new, idempotency), created
@@ -86,13 +86,13 @@ async def create(call: Call[CreateRun, Nothing]) -> Reply:
 
 
 def tagged(run: Run) -> Reply:
-    """A run with its ETag. Caches may keep it, but ask each time."""
+    """Answer with a run and its ETag. Caches may store the answer but must revalidate it."""
     return Reply(200, run_view(run), {"ETag": etag(run), "Cache-Control": "private, no-cache"})
 
 
 @routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING)
 async def get(call: Call[Nothing, InProject]) -> Reply | Response:
-    """One run. With an `If-None-Match` that names it as it is: 304, without a body."""
+    """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
     reply = tagged(await commands.get(call.app, call.principal, run_ref(call)))
     wanted = call.header(b"if-none-match")
     if wanted is not None:
@@ -103,7 +103,7 @@ async def get(call: Call[Nothing, InProject]) -> Reply | Response:
 
 
 class UsageMetadata(msgspec.Struct, frozen=True):
-    """What the model used. Other members are kept as they are."""
+    """The usage of a model. Other members are kept unchanged."""
 
     provider: str | None = None
     model: str | None = None
@@ -117,7 +117,7 @@ class UsageMetadata(msgspec.Struct, frozen=True):
 
 
 class Artifact(msgspec.Struct, frozen=True):
-    """Something that a run made. Other members are kept as they are."""
+    """A reference to a file of the run. Other members are kept unchanged."""
 
     name: Name
     media_type: str | None = None
@@ -127,7 +127,7 @@ class Artifact(msgspec.Struct, frozen=True):
 
 
 class CompleteRun(msgspec.Struct, frozen=True, kw_only=True):
-    """How the run ended. `metadata` is the usage object, `output` and `error_detail` any JSON value."""
+    """The outcome of a run. `metadata` is the usage; `output` and `error_detail` are any JSON values."""
 
     status: TerminalStatus
     metadata: JsonObject | None = None
@@ -142,14 +142,14 @@ class CompleteRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Completed(msgspec.Struct, frozen=True):
-    """`completed`: whether the run stands as this call wanted it."""
+    """`completed` is true if the run has the status that this call wanted."""
 
     completed: bool
     run: RunView
 
 
 def check_members(value: Any, shape: Any, path: str) -> None:
-    """The known members of an object that may hold others."""
+    """Check the known members of an object that may have others. Raises INVALID_REQUEST."""
     try:
         convert(value, shape)
     except msgspec.ValidationError as error:
@@ -165,9 +165,10 @@ def check_members(value: Any, shape: Any, path: str) -> None:
     errors=WRITE,
 )
 async def complete(call: Call[CompleteRun, InProject]) -> Reply:
-    """Complete a canonical run. The first completion wins and is durable when this answers.
+    """Complete a run. The first completion counts, and is durable when the answer is sent.
 
-    A repeat with the same status answers `completed: true`, another status `completed: false`; the run is unchanged.
+    A later call changes nothing: it answers `completed: true` for the same status, `completed: false` for
+    another one.
     """
     body = call.body
     if body.metadata is not None:
@@ -195,13 +196,13 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
 
 
 class CancelRun(msgspec.Struct, frozen=True):
-    """May be left out whole."""
+    """The reason of a cancellation. The body is optional."""
 
     reason: Annotated[str, Meta(max_length=limits.error_message_chars_max)] | None = None
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """`cancelled`: whether this call did it."""
+    """`cancelled` is true if this call cancelled the run."""
 
     cancelled: bool
     run: RunView
@@ -211,7 +212,7 @@ class Cancelled(msgspec.Struct, frozen=True):
     "POST", "/runs/{run_id}/cancel", body=CancelRun, query=InProject, answer=Cancelled, errors=WRITE
 )
 async def cancel(call: Call[CancelRun, InProject]) -> Reply:
-    """Cancel a run with all that runs below it."""
+    """Cancel a run and its descendants."""
     return await call.idempotent(
         lambda idempotency: commands.cancel(
             call.app, call.principal, run_ref(call), call.body.reason, idempotency
@@ -229,7 +230,7 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     errors=(*MISSING, "RUN_NOT_TERMINAL", "PARENT_CANCELLED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def retry(call: Call[Nothing, InProject]) -> Reply:
-    """Run the request of an ended run again, as a new run with `retry_of` set."""
+    """Create a new run with the request of an ended run; `retry_of` names that run."""
 
     async def command(idempotency: IdempotencyRecord | None) -> Written:
         return await creating.retry(

@@ -1,4 +1,4 @@
-"""The public form of a schedule."""
+"""Schedules in answers."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from runstead.http.run_view import JsonObject, Timestamp
 
 
 class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The conversation's members are there for agents alone: published clients refuse them elsewhere."""
+    """The target of a schedule. Only an agent's target has members for the conversation."""
 
     kind: ScheduleTargetKind
     id: str
@@ -30,14 +30,14 @@ class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ScheduleView(msgspec.Struct, frozen=True):
-    """A schedule. The members after `updated_at` are Runstead's own."""
+    """A schedule. The members after `updated_at` are extensions of Runstead."""
 
     id: str
     project_id: str
     name: str
     status: ScheduleStatus
     target: ScheduleTargetView
-    schedule: Annotated[str, Meta(description="Five fields of cron; empty where `run_at` says when.")]
+    schedule: Annotated[str, Meta(description="A cron expression of five fields; empty with `run_at`.")]
     timezone: str
     definition_source: DefinitionSource
     source_trigger_id: str | None
@@ -66,7 +66,7 @@ class ScheduleView(msgspec.Struct, frozen=True):
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
-    # Runstead's own
+    # Extensions of Runstead
     run_at: Timestamp | None
     next_fire_at: Timestamp | None
     max_staleness_seconds: int | None
@@ -85,50 +85,50 @@ def _target(schedule: Schedule) -> ScheduleTargetView:
 
 
 def view(schedule: Schedule, now: int) -> ScheduleView:
-    """`now` (ms) is what its health is told for."""
-    # What was not planned yet has no time, and what is being deleted fires no more.
+    """Build the view of a schedule. `now` (ms) is the time of its health."""
+    # Unplanned schedules have no next time, and schedules in deletion do not fire.
     next_fire_at = None if schedule.next_fire_at == UNPLANNED or not schedule.fires else schedule.next_fire_at
     return ScheduleView(
-        schedule.id,
-        schedule.project_id,
-        schedule.name,
-        schedule.status,
-        _target(schedule),
-        schedule.schedule,
-        schedule.timezone,
-        schedule.definition_source,
-        schedule.source_trigger_id,
-        schedule.source_path,
-        schedule.source_hash,
-        schedule.runtime_target_kind,
-        schedule.runtime_target_environment_id,
-        schedule.runtime_target_branch_id,
-        msgspec.Raw(schedule.config),
-        schedule.timeout_seconds,
-        schedule.backoff_limit,
-        schedule.concurrency_policy,
-        schedule.health(now),
-        schedule.max_runs,
-        schedule.run_count,
-        iso_or_none(schedule.last_scheduled_at),
-        iso_or_none(schedule.last_successful_at),
-        iso_or_none(schedule.last_failure_at),
-        schedule.last_failure_code,
-        schedule.last_failure_message,
-        schedule.last_failure_run_id,
-        schedule.paused_reason,
-        iso_or_none(schedule.paused_at),
-        iso_or_none(schedule.completed_at),
-        msgspec.json.decode(schedule.integration_requirements),
-        schedule.created_by,
-        iso(schedule.created_at),
-        iso(schedule.updated_at),
-        iso_or_none(schedule.run_at),
-        iso_or_none(next_fire_at),
-        schedule.max_staleness_seconds,
-        iso_or_none(schedule.last_skipped_at),
-        schedule.last_skipped_reason,
-        schedule.skipped_count,
-        iso_or_none(schedule.last_missed_at),
-        schedule.missed_count,
+        id=schedule.id,
+        project_id=schedule.project_id,
+        name=schedule.name,
+        status=schedule.status,
+        target=_target(schedule),
+        schedule=schedule.schedule,
+        timezone=schedule.timezone,
+        definition_source=schedule.definition_source,
+        source_trigger_id=schedule.source_trigger_id,
+        source_path=schedule.source_path,
+        source_hash=schedule.source_hash,
+        runtime_target_kind=schedule.runtime_target_kind,
+        runtime_target_environment_id=schedule.runtime_target_environment_id,
+        runtime_target_branch_id=schedule.runtime_target_branch_id,
+        config=msgspec.Raw(schedule.config),
+        timeout_seconds=schedule.timeout_seconds,
+        backoff_limit=schedule.backoff_limit,
+        concurrency_policy=schedule.concurrency_policy,
+        health=schedule.health(now),
+        max_runs=schedule.max_runs,
+        run_count=schedule.run_count,
+        last_scheduled_at=iso_or_none(schedule.last_scheduled_at),
+        last_successful_at=iso_or_none(schedule.last_successful_at),
+        last_failure_at=iso_or_none(schedule.last_failure_at),
+        last_failure_code=schedule.last_failure_code,
+        last_failure_message=schedule.last_failure_message,
+        last_failure_run_id=schedule.last_failure_run_id,
+        paused_reason=schedule.paused_reason,
+        paused_at=iso_or_none(schedule.paused_at),
+        completed_at=iso_or_none(schedule.completed_at),
+        integration_requirements=msgspec.json.decode(schedule.integration_requirements),
+        created_by=schedule.created_by,
+        created_at=iso(schedule.created_at),
+        updated_at=iso(schedule.updated_at),
+        run_at=iso_or_none(schedule.run_at),
+        next_fire_at=iso_or_none(next_fire_at),
+        max_staleness_seconds=schedule.max_staleness_seconds,
+        last_skipped_at=iso_or_none(schedule.last_skipped_at),
+        last_skipped_reason=schedule.last_skipped_reason,
+        skipped_count=schedule.skipped_count,
+        last_missed_at=iso_or_none(schedule.last_missed_at),
+        missed_count=schedule.missed_count,
     )

@@ -1,4 +1,4 @@
-"""Schedules: `/projects/{project}/schedules…` (contract A7 and C)."""
+"""Schedules: `/projects/{project}/schedules…`."""
 
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -61,7 +61,7 @@ _Zone = Annotated[
     Meta(
         min_length=1,
         max_length=limits.timezone_chars_max,
-        description="A name of the IANA database.",
+        description="A time zone of the IANA database, such as `Europe/Berlin`.",
         extra_json_schema={"pattern": rf"^[0-9A-Za-z_+/-]+{END}"},
     ),
 ]
@@ -72,7 +72,7 @@ _Staleness = Annotated[
     Meta(
         ge=1,
         le=limits.staleness_s_max,
-        description="How long ago the last success may be before `health` is `stale`.",
+        description="The age of the last success after which `health` is `stale`.",
     ),
 ]
 _MISSING = ("NOT_FOUND",)
@@ -80,8 +80,10 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`conversation_mode` is for agents: `create_new` (the default) and `none` make a conversation for each run,
-    `existing` uses the one of `conversation_id`.
+    """The target of a schedule. `conversation_mode` is for agents only.
+
+    `create_new` (the default) and `none` create a conversation for each run; `existing` uses
+    `conversation_id`.
     """
 
     kind: ScheduleTargetKind
@@ -91,8 +93,9 @@ class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
-    """What runs when: at the times of `schedule`, or once at `run_at`. `config` goes to every run; an agent is told its
-    `prompt`.
+    """A schedule to create: recurring with `schedule`, or one-time with `run_at`.
+
+    `config` is passed to every run. An agent gets its `prompt` as a message.
     """
 
     name: Name
@@ -110,7 +113,7 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
 
 def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
     body.check()
-    given = {
+    optional = {
         "timezone": body.timezone,
         "runtime_target_kind": body.runtime_target_kind,
         "config": json_object(body.config),
@@ -127,17 +130,17 @@ def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
         runtime_target_branch_id=body.runtime_target_branch_id,
         max_runs=body.max_runs,
         max_staleness_seconds=body.max_staleness_seconds,
-        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+        **{name: value for name, value in optional.items() if value is not None},  # type: ignore[arg-type]
     )
 
 
 def _target_members(target: ScheduleTarget) -> dict[str, Any]:
-    place = target.conversation_id
+    conversation_id = target.conversation_id
     return {
         "target_kind": target.kind,
         "target_id": target.id,
         "conversation_mode": target.conversation_mode,
-        "conversation_id": None if place is None else place.lower(),
+        "conversation_id": None if conversation_id is None else conversation_id.lower(),
     }
 
 
@@ -157,9 +160,9 @@ async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     """Create a schedule."""
     new, ref = new_schedule(call.body), call.path["project"]
 
-    def answer(made: Schedule) -> Reply:
-        place = f"/projects/{made.project_id}/schedules/{made.id}"
-        return Reply(201, ScheduleAnswer(view(made, made.created_at)), {"Location": place})
+    def answer(created: Schedule) -> Reply:
+        location = f"/projects/{created.project_id}/schedules/{created.id}"
+        return Reply(201, ScheduleAnswer(view(created, created.created_at)), {"Location": location})
 
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
@@ -172,7 +175,8 @@ class ScheduleFilters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScheduleList(msgspec.Struct, frozen=True):
-    """Those that a project's source defines are among the others, with the definition_source `source`:
+    """A project's schedules. Those of its source code are included, with `definition_source` source.
+
     `source_schedules` is always empty.
     """
 
@@ -184,28 +188,29 @@ class ScheduleList(msgspec.Struct, frozen=True):
     "GET", "/projects/{project}/schedules", query=ScheduleFilters, answer=ScheduleList, errors=_MISSING
 )
 async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
-    """The project's schedules, oldest first."""
+    """List the project's schedules, oldest first."""
     query = call.query
     found = await commands.page(
         call.app, call.principal, call.path["project"], query.status, query.source_trigger_id
     )
-    now = await commands.moment(call.app, found)
+    now = await commands.health_time(call.app, found)
     return Reply(200, ScheduleList([view(schedule, now) for schedule in found]))
 
 
 @routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One schedule."""
+    """Get a schedule."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["schedule_id"])
-    return Reply(200, view(found, await commands.moment(call.app, [found])))
+    return Reply(200, view(found, await commands.health_time(call.app, [found])))
 
 
 _Unset = msgspec.UnsetType
 
 
 class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out stays. `status` pauses and resumes, `paused_reason` says why. `schedule` and `run_at` take each
-    other's place; `target` and the runtime target are replaced whole.
+    """Members that are left out are not changed. `status` pauses or resumes the schedule.
+
+    `schedule` and `run_at` replace each other. `target` and the runtime target are replaced as a whole.
     """
 
     name: Name | _Unset = msgspec.UNSET
@@ -244,7 +249,7 @@ def _edit(body: UpdateSchedule) -> Edit:
     if body.schedule is not msgspec.UNSET:
         members |= {"schedule": body.schedule, "run_at": None}
     if body.run_at is not msgspec.UNSET:
-        # Both at once is refused where any schedule is checked.
+        # A change that sets both is refused by `schedule.check`.
         members |= {"schedule": members.get("schedule", ""), "run_at": moment_ms("run_at", body.run_at)}
     if body.target is not msgspec.UNSET:
         members |= _target_members(body.target)
@@ -262,10 +267,10 @@ def _edit(body: UpdateSchedule) -> Edit:
 
 def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
     names = RuntimeTarget.__struct_fields__
-    given = {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
-    if not given:
+    changed = {name: value for name in names if (value := getattr(body, name)) is not msgspec.UNSET}
+    if not changed:
         return {}
-    whole = dict.fromkeys(names) | {"runtime_target_kind": "main_branch"} | given
+    whole = dict.fromkeys(names) | {"runtime_target_kind": "main_branch"} | changed
     RuntimeTarget(**whole).check()
     return whole
 
@@ -278,9 +283,9 @@ def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
     errors=(*_WRITE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
 )
 async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
-    """Edit a schedule, pause or resume it."""
+    """Edit, pause or resume a schedule."""
     wanted, path = _edit(call.body), call.path
-    now = await call.app.store.schedules.now()
+    now = await commands.now(call.app)
 
     def answer(changed: Schedule) -> Reply:
         return Reply(200, ScheduleAnswer(view(changed, max(now, changed.updated_at))))
@@ -300,10 +305,10 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     errors=(*_WRITE, "SCHEDULE_FROM_SOURCE"),
 )
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
-    """Delete a schedule: it fires no more, and is gone once its runs have ended. They stay."""
+    """Delete a schedule: it stops firing, and is deleted when its runs have ended. The runs stay."""
     path = call.path
-    going = await commands.delete(call.app, call.principal, path["project"], path["schedule_id"])
-    return Reply(200, ScheduleAnswer(view(going, going.updated_at)))
+    deleting = await commands.delete(call.app, call.principal, path["project"], path["schedule_id"])
+    return Reply(200, ScheduleAnswer(view(deleting, deleting.updated_at)))
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -311,7 +316,7 @@ class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpcomingTimes(msgspec.Struct, frozen=True):
-    """The times, soonest first."""
+    """The next times, earliest first."""
 
     data: list[Timestamp]
 
@@ -324,14 +329,14 @@ class UpcomingTimes(msgspec.Struct, frozen=True):
     errors=_MISSING,
 )
 async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
-    """The next times at which a schedule fires: none while it is paused or once it is completed."""
+    """List the next times at which a schedule fires. A paused or completed schedule has none."""
     path, count = call.path, call.query.count
     times = await commands.upcoming(call.app, call.principal, path["project"], path["schedule_id"], count)
     return Reply(200, UpcomingTimes([iso(at) for at in times]))
 
 
 class RunSchedule(msgspec.Struct, frozen=True, kw_only=True):
-    """The same `idempotency_key` gives the same run. `run_name` is the run's title."""
+    """A repeat with the same `idempotency_key` returns the same run. `run_name` is the run's title."""
 
     idempotency_key: Annotated[
         str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)
@@ -358,10 +363,10 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
     body, path = call.body, call.path
 
     def answer(written: Written) -> Reply:
-        made = written.run
-        assert made.schedule_id is not None
-        place = {"Location": f"/runs/{quote(made.run_id, safe='')}"}
-        return Reply(201, ScheduleRun(made.run_id, made.uid, made.schedule_id), place)
+        run = written.run
+        assert run.schedule_id is not None
+        headers = {"Location": f"/runs/{quote(run.run_id, safe='')}"}
+        return Reply(201, ScheduleRun(run.run_id, run.uid, run.schedule_id), headers)
 
     return await call.idempotent(
         lambda idempotency: commands.run(

@@ -1,4 +1,4 @@
-"""What workers call their own work on a run."""
+"""Worker sessions: a worker's own identifier of its work on a run."""
 
 import uuid
 from typing import Annotated
@@ -18,7 +18,7 @@ routes = Routes("Workers")
 
 
 class PutSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker calls its own work on the run."""
+    """The worker's own identifier of its work on the run."""
 
     session_key: Annotated[
         str, Meta(min_length=1, max_length=limits.session_key_chars_max, pattern=NO_CONTROLS)
@@ -39,10 +39,18 @@ class SessionAnswer(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND", "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def put_session(call: Call[PutSession, Nothing]) -> Reply:
-    """Note the worker's session of a run, so that the next attempt can find it."""
+    """Store the worker's session of a run. The next attempt gets it."""
     body, path = call.body, call.path
     session = Session(
-        str(uuid.uuid4()), "", "", "", body.session_key, body.status, 0, 0, json_object(body.metadata)
+        id=str(uuid.uuid4()),
+        run_id="",
+        implementation_kind="",
+        worker_id="",
+        session_key=body.session_key,
+        status=body.status,
+        created_at=0,
+        updated_at=0,
+        metadata=json_object(body.metadata),
     )
     return await call.idempotent(
         lambda idempotency: commands.put_session(

@@ -1,38 +1,38 @@
-"""A run's log, folded: what a late reader needs instead of every event."""
+"""A snapshot of a run's log: its messages and state, for clients that join late."""
 
 from typing import Any
 
 import msgspec
 
-from runstead.commands import runs
-from runstead.core import limits
+from runstead.commands import snapshots as commands
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.inputs import view
-from runstead.http.run_view import JsonObject, agent_details, projection
+from runstead.http.run_view import JsonObject, agent_details, projection as projection_view
 
 routes = Routes("Conversations")
 
 
 class SnapshotEvent(msgspec.Struct, frozen=True):
-    """`event_id` is null where the event was made by folding."""
+    """An event of a snapshot. `event_id` is null if the event was computed from others."""
 
     event_id: int | None
     event: JsonObject
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The log up to `after_event_id`: its messages, its state, then its terminal event where there is one."""
+    """The log up to `after_event_id`: its messages, its state, and its terminal event if it has one."""
 
     after_event_id: int
     events: list[SnapshotEvent]
 
 
 def input_request(request: InputRequest) -> dict[str, Any]:
-    """An input request as clients keep it in their state: the members of an answer, in camel case. Those of its
-    latest response are as in answers, since clients parse it as one.
+    """Build an input request in the form of clients' state: the members of an answer in camel case.
+
+    The members of its latest response keep their names, since clients parse it as an answer.
     """
     shown = view(request)
     return {_camel(name): getattr(shown, name) for name in shown.__struct_fields__}
@@ -43,31 +43,34 @@ def _camel(name: str) -> str:
     return first + "".join(map(str.title, others))
 
 
-#: Kinds of source that clients know in this place.
+#: The source kinds that clients accept here.
 _SOURCES = frozenset({"project", "main_branch", "environment", "preview_branch"})
 
 
 def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
-    """A child under the tool call that it was spawned from, None where it came from none, or has no agent to name."""
+    """Return (tool call id, child) for a child that a tool call spawned.
+
+    None: no tool call, or no agent id.
+    """
     agent = agent_details(run)
     if agent.spawned_from_tool_call_id is None or agent.agent_id is None:
         return None
     source = agent.source_target_kind
-    told = {
+    child = {
         "toolCallId": agent.spawned_from_tool_call_id,
         "childConversationId": run.conversation_id,
         "childRunId": run.run_id,
         "childMessageId": agent.message_id,
         "childAgentId": agent.agent_id,
-        "status": projection(run).status,
+        "status": projection_view(run).status,
         "sourceTargetKind": source if source in _SOURCES else None,
         "runtimeTargetKind": run.runtime_target_kind,
         "targetEnvironmentId": run.runtime_target_environment_id,
         "targetBranchId": run.runtime_target_branch_id,
     }
     if run.title:
-        told["description"] = run.title
-    return agent.spawned_from_tool_call_id, told
+        child["description"] = run.title
+    return agent.spawned_from_tool_call_id, child
 
 
 @routes.route(
@@ -77,16 +80,15 @@ def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
     errors=("NOT_FOUND",),
 )
 async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
-    """What an agent run has said and done so far; follow the stream after `after_event_id` from here."""
-    run = await runs.get(call.app, call.principal, conversation_run_ref(call))
-    fold, _, _ = await call.app.projections.build(run.seq, run.latest_event_id)
-    children = await call.app.store.runs.children(run.seq, limits.snapshot_children_max, kind="agent")
-    asked = await call.app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
-    folded = fold.snapshot(
+    """Get a snapshot of an agent run's log. To follow the run, open its stream after `after_event_id`."""
+    run, projection, children, inputs = await commands.get(
+        call.app, call.principal, conversation_run_ref(call)
+    )
+    events = projection.snapshot(
         run.status,
         message_id=agent_details(run).message_id or run.run_id,
         child_runs=dict(filter(None, map(child_run, children))),
-        input_requests={request.tool_call_id: input_request(request) for request in asked},
+        input_requests={request.tool_call_id: input_request(request) for request in inputs},
     )
-    told = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in folded]
-    return Reply(200, Snapshot(run.latest_event_id, told))
+    views = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in events]
+    return Reply(200, Snapshot(run.latest_event_id, views))

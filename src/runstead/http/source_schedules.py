@@ -1,4 +1,4 @@
-"""Schedules that a project's source defines: `PUT /projects/{project}/source-schedules` (contract C)."""
+"""Schedules of a project's source code: `PUT /projects/{project}/source-schedules`."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import source_schedules as commands
+from runstead.commands.schedules import health_time
 from runstead.core import limits
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, Name
@@ -16,8 +17,9 @@ routes = Routes("Schedules")
 
 
 class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=True):
-    """A schedule as a project's source defines it. `source_trigger_id` tells it from the others there; `source_hash`
-    changes with its definition: without one the server makes it.
+    """A schedule that a project's source code defines. `source_trigger_id` identifies it in the source.
+
+    `source_hash` changes with the definition. If it is left out, the server computes it.
     """
 
     source_trigger_id: Name
@@ -32,13 +34,13 @@ class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class SyncSourceSchedules(msgspec.Struct, frozen=True, kw_only=True):
-    """All schedules that the project's source defines: one that is missing here is deleted."""
+    """All schedules that the project's source code defines. Schedules that are left out are deleted."""
 
     schedules: Annotated[list[SourceSchedule], Meta(max_length=limits.schedules_per_project_max)]
 
 
 class SyncedSchedules(msgspec.Struct, frozen=True):
-    """What became of each."""
+    """The schedules by what the call did with them."""
 
     created: list[ScheduleView]
     updated: list[ScheduleView]
@@ -54,17 +56,17 @@ class SyncedSchedules(msgspec.Struct, frozen=True):
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE", "SCHEDULE_LIMIT_REACHED"),
 )
 async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
-    """Make the schedules of a project's source these: created, updated, deleted or left alone, all at once."""
+    """Replace the schedules of a project's source code, in one transaction."""
     wanted = [
         commands.SourceSchedule(
-            source_trigger_id=one.source_trigger_id,
-            definition=new_schedule(one),
-            source_path=one.source_path,
-            source_hash=one.source_hash,
+            source_trigger_id=schedule.source_trigger_id,
+            definition=new_schedule(schedule),
+            source_path=schedule.source_path,
+            source_hash=schedule.source_hash,
         )
-        for one in call.body.schedules
+        for schedule in call.body.schedules
     ]
     synced = await commands.sync(call.app, call.principal, call.path["project"], wanted)
-    now = await call.app.store.schedules.now()
     kinds = (synced.created, synced.updated, synced.removed, synced.unchanged)
-    return Reply(200, SyncedSchedules(*([view(one, now) for one in found] for found in kinds)))
+    now = await health_time(call.app, [schedule for found in kinds for schedule in found])
+    return Reply(200, SyncedSchedules(*([view(schedule, now) for schedule in found] for found in kinds)))

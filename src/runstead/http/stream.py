@@ -1,4 +1,4 @@
-"""Runs as server-sent events (WHATWG HTML, "Server-sent events")."""
+"""Streams of events as server-sent events (WHATWG HTML, "Server-sent events")."""
 
 from typing import Annotated, Any, Final
 
@@ -9,7 +9,6 @@ from runstead.commands import runs
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.principal import refuse_bound
 from runstead.core.runs.event import Event, FamilyEvent, pascal
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
 from runstead.http.events import conversation_run_ref
@@ -23,8 +22,9 @@ routes = Routes("Events")
 
 
 class StreamFrom(WhichEvents, frozen=True, kw_only=True):
-    """Where to begin (the header `Last-Event-ID` says the same as `after_event_id` or `cursor`, and wins), and what to
-    tell.
+    """Where the stream begins, and its event types.
+
+    The header `Last-Event-ID` takes precedence over `after_event_id` and `cursor`.
     """
 
 
@@ -33,7 +33,7 @@ class StreamFromInProject(StreamFrom, frozen=True, kw_only=True):
 
 
 def frame(event: Event) -> bytes:
-    """`id`, `event` (the type in PascalCase) and `data` (the event on one line)."""
+    """Encode an event: `id`, `event` (the type in PascalCase) and `data` (the event on one line)."""
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.event_id, pascal(event.type).encode(), event.payload)
 
 
@@ -49,37 +49,39 @@ def _after(call: Call[Nothing, Any]) -> int:
 
 
 class FamilyFrame(msgspec.Struct, frozen=True):
-    """`id` is the family's cursor, `data` the item as the list with include_descendants shows it. Followers of one family
-    with the same view have equal ones, and so share the frames.
+    """Encodes an event of a family: `id` is the family's cursor, `data` the item of the list with
+    include_descendants.
+
+    Followers of one family with the same view have equal encoders, and so share the encoded frames.
     """
 
     mark: str
     view: View
 
-    def __call__(self, one: FamilyEvent) -> bytes:
-        cursor = cursor_at(self.mark, one.position)
-        data = msgspec.json.encode(self.view(one.event, one.run_id, cursor))
-        return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(one.type).encode(), data)
+    def __call__(self, event: FamilyEvent) -> bytes:
+        cursor = cursor_at(self.mark, event.position)
+        data = msgspec.json.encode(self.view(event.event, event.run_id, cursor))
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (cursor.encode(), pascal(event.type).encode(), data)
 
 
 _OPENING: Final = b": stream of run events\n\n"
 
 
-async def _stream(call: Call[Nothing, Any], name: RunRef, view: View) -> EventStream:
+async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStream:
     query: StreamFrom = call.query
     query.check()
-    run = await runs.get(call.app, call.principal, name)
-    following = call.app.followers
+    followers = call.app.followers
     if not query.include_descendants:
-        return EventStream(following.follow(run, _after(call), frame, query.event_type), _OPENING)
-    refuse_bound(call.principal, "reads no others")
+        run = await runs.get(call.app, call.principal, ref)
+        return EventStream(followers.follow(run, _after(call), frame, query.event_type), _OPENING)
+    run = await runs.get_with_descendants(call.app, call.principal, ref)
     header = call.header(b"last-event-id")
     if header is not None and header.strip():
         after = from_cursor(run, header, "Last-Event-ID")
     else:
         after = from_cursor(run, query.cursor, "Query: cursor")
     to_frame = FamilyFrame(mark_of(run), view)
-    return EventStream(following.follow_family(run, after, to_frame, query.event_type), _OPENING)
+    return EventStream(followers.follow_family(run, after, to_frame, query.event_type), _OPENING)
 
 
 @routes.route(
@@ -91,7 +93,7 @@ async def _stream(call: Call[Nothing, Any], name: RunRef, view: View) -> EventSt
     errors=MISSING,
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
-    """ReplayedResponse a run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    """Stream the events of a run or its family, then follow it until the terminal event."""
     return await _stream(call, run_ref(call), event_view)
 
 
@@ -104,5 +106,5 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     errors=("NOT_FOUND",),
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
-    """ReplayedResponse an agent run's events after `Last-Event-ID`, then follow live until the terminal one; or its family's."""
+    """Stream the events of an agent run or its family, then follow it until the terminal event."""
     return await _stream(call, conversation_run_ref(call), conversation_event_view)

@@ -1,4 +1,4 @@
-"""Triggers: `/projects/{project}/triggers…`, and `/triggers/{token}`, which others call."""
+"""Triggers: `/projects/{project}/triggers…`, and `/triggers/{token}`, which external systems call."""
 
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, quote
@@ -43,9 +43,11 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
-    """What a call starts. `config` goes to every run; with a `secret`, calls must be signed: as Standard Webhooks where
-    it begins with `whsec_`, else as GitHub signs (`X-Hub-Signature-256`). An agent speaks in the conversation of
-    `conversation_id`, else in a new one for each run.
+    """A trigger to create: each call starts a run of `target`. `config` is passed to every run.
+
+    With a `secret`, calls must be signed: as Standard Webhooks if it begins with `whsec_`, else as GitHub
+    signs (`X-Hub-Signature-256`). An agent's runs join the conversation `conversation_id`; without one, each
+    gets a new one.
     """
 
     target: _Target
@@ -56,14 +58,14 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateTrigger(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out or null stays."""
+    """Members that are left out or null are not changed."""
 
     name: Name | None = None
     enabled: bool | None = None
 
 
 class TriggerView(msgspec.Struct, frozen=True):
-    """`signed`: whether calls must be."""
+    """A trigger. `signed` is true if its calls must be signed."""
 
     id: str
     project_id: str
@@ -84,7 +86,7 @@ class TriggerAnswer(msgspec.Struct, frozen=True):
 
 
 class CreatedTrigger(msgspec.Struct, frozen=True):
-    """`token` is shown only here, and is null in the replay of an idempotency key."""
+    """`token` is shown once, and is null in a replay under an Idempotency-Key."""
 
     trigger: TriggerView
     token: str | None
@@ -96,18 +98,18 @@ class TriggerList(msgspec.Struct, frozen=True):
 
 def view(trigger: Trigger) -> TriggerView:
     return TriggerView(
-        trigger.id,
-        trigger.project_id,
-        trigger.name,
-        trigger.target,
-        raw(trigger.config),
-        trigger.disabled_at is None,
-        iso_or_none(trigger.disabled_at),
-        trigger.secret is not None,
-        trigger.conversation_id,
-        trigger.created_by,
-        iso(trigger.created_at),
-        iso(trigger.updated_at),
+        id=trigger.id,
+        project_id=trigger.project_id,
+        name=trigger.name,
+        target=trigger.target,
+        config=raw(trigger.config),
+        enabled=trigger.disabled_at is None,
+        disabled_at=iso_or_none(trigger.disabled_at),
+        signed=trigger.secret is not None,
+        conversation_id=trigger.conversation_id,
+        created_by=trigger.created_by,
+        created_at=iso(trigger.created_at),
+        updated_at=iso(trigger.updated_at),
     )
 
 
@@ -120,7 +122,7 @@ def view(trigger: Trigger) -> TriggerView:
     errors=(*_WRITE, "TRIGGER_LIMIT_REACHED"),
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
-    """Create a trigger: its token is shown only in this answer."""
+    """Create a trigger. Its token is shown only in this answer."""
     body, ref, token = call.body, call.path["project"], new_token()
     new = commands.NewTrigger(
         target=body.target,
@@ -131,9 +133,9 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
     )
 
-    def answer(made: Trigger) -> Reply:
-        place = f"/projects/{made.project_id}/triggers/{made.id}"
-        return Reply(201, CreatedTrigger(view(made), token), {"Location": place})
+    def answer(created: Trigger) -> Reply:
+        location = f"/projects/{created.project_id}/triggers/{created.id}"
+        return Reply(201, CreatedTrigger(view(created), token), {"Location": location})
 
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
@@ -142,14 +144,14 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
 
 @routes.route("GET", "/projects/{project}/triggers", answer=TriggerList, errors=_MISSING)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's triggers, oldest first."""
+    """List the project's triggers, oldest first."""
     found = await commands.page(call.app, call.principal, call.path["project"])
     return Reply(200, TriggerList([view(trigger) for trigger in found]))
 
 
 @routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One trigger."""
+    """Get a trigger."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["trigger_id"])
     return Reply(200, view(found))
 
@@ -162,7 +164,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
-    """Rename a trigger; enable or disable it."""
+    """Rename, enable or disable a trigger."""
     body, path = call.body, call.path
     return await call.idempotent(
         lambda idempotency: commands.change(
@@ -184,7 +186,7 @@ class TriggerDeleted(msgspec.Struct, frozen=True):
 
 @routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=_WRITE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
-    """Delete a trigger. The runs that it started stay."""
+    """Delete a trigger. Its runs stay."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["trigger_id"])
     return Reply(200, TriggerDeleted(deleted=True))
 
@@ -193,7 +195,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
     "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=_WRITE
 )
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
-    """Give a trigger another token: the old one is good no more."""
+    """Replace a trigger's token. The old token is refused at once."""
     path, token = call.path, new_token()
     return await call.idempotent(
         lambda idempotency: commands.change(
@@ -210,7 +212,7 @@ async def rotate(call: Call[Nothing, Nothing]) -> Reply:
 
 
 class Started(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`duplicate`: the call was a repeat, and the run is the one that the first started."""
+    """`duplicate` is true if the call was a repeat; then the run is that of the first call."""
 
     run_id: str
     duplicate: bool = False
@@ -229,11 +231,14 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
         "STORE_UNAVAILABLE",
     ),
     open=True,
-    keyed=False,  # it is, for ever, and by other headers too
+    keyed=False,  # the command reads the key, also from other headers
     body_bytes_max=limits.trigger_body_bytes_max,
 )
 async def fire(call: Call[Nothing, Nothing]) -> Reply:
-    """Start a run of the trigger's target: the body, JSON or a form, is its input; an agent is told it."""
+    """Start a run of the trigger's target.
+
+    The body (JSON or a form) is its input, or a message for an agent.
+    """
     kind = (call.header(b"content-type") or "").partition(";")[0].strip().lower()
 
     def payload() -> bytes | None:
@@ -243,19 +248,21 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
             return None
         return json_value(decode_body(call.raw, msgspec.Raw))
 
-    fired = commands.Fired(token=call.path["token"], raw=call.raw, header=call.header, payload=payload)
-    written: Written = await commands.fire(call.app, fired)
-    place = f"/runs/{quote(written.run.run_id, safe='')}"
-    return Reply(202, Started(written.run.run_id, written.transition.duplicate), {"Location": place})
+    request = commands.TriggerRequest(
+        token=call.path["token"], raw=call.raw, header=call.header, payload=payload
+    )
+    written: Written = await commands.fire(call.app, request)
+    location = f"/runs/{quote(written.run.run_id, safe='')}"
+    return Reply(202, Started(written.run.run_id, written.transition.duplicate), {"Location": location})
 
 
 def _form(text: bytes) -> bytes:
-    """A form as a JSON object; a field that is repeated is a list."""
+    """Convert a form into a JSON object. A repeated field becomes a list. Raises INVALID_REQUEST."""
     try:
         pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
     except ValueError:
-        told = f"The body is no form: UTF-8, URL-encoded, at most {_fields_max:,} fields"
-        raise Error("INVALID_REQUEST", told, errors=(("$", "not a form"),)) from None
+        message = f"The body is not a URL-encoded form in UTF-8 with at most {_fields_max:,} fields"
+        raise Error("INVALID_REQUEST", message, errors=(("$", "not a form"),)) from None
     fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
         known = fields.get(name)

@@ -1,4 +1,4 @@
-"""Letting a run wait, bringing what it waits for, and keeping the lease of an attempt."""
+"""Waits of a run, resumes, and heartbeats of an attempt."""
 
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ routes = Routes("Runs")
 
 
 class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. `tool_result` needs a `tool_call_id`; `result` is any JSON value. `unpause` alone lets a
-    paused run go on.
+    """The result that a waiting run gets. `result` is any JSON value.
+
+    `tool_result` needs a `tool_call_id`. Only `unpause` resumes a paused run.
     """
 
     type: Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
@@ -40,13 +41,13 @@ class Resumed(msgspec.Struct, frozen=True, omit_defaults=True):
     errors=(*WRITE, "TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE", "EVENT_LOG_FULL"),
 )
 async def resume(call: Call[ResumeRun, InProject]) -> Reply:
-    """Resume a waiting run with what it waits for; the same result again answers `duplicate: true`."""
+    """Resume a waiting run. A repeat with the same result answers `duplicate: true`."""
     body = call.body
     if body.type == "tool_result" and body.tool_call_id is None:
         raise Error(
             "INVALID_REQUEST", "A tool_result needs a tool_call_id", errors=(("$.tool_call_id", "missing"),)
         )
-    what = commands.Resume(
+    request = commands.Resume(
         type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
     )
 
@@ -55,16 +56,17 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
         return Reply(200, {"accepted": True, **duplicate})
 
     return await call.idempotent(
-        lambda idempotency: commands.resume(call.app, call.principal, run_ref(call), what, idempotency),
+        lambda idempotency: commands.resume(call.app, call.principal, run_ref(call), request, idempotency),
         answer,
     )
 
 
 class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run waits for. At `resume_at` it goes on by itself; at `expires_at` it fails (WAIT_EXPIRED).
+    """A wait to begin. At `resume_at` the run resumes; at `expires_at` it fails (WAIT_EXPIRED).
 
-    With `awaited_run_id`, a run right below it, it goes on when that one has ended; where it has ended already, the run
-    does not wait. A worker keeps its lease meanwhile; with `release: true` its attempt ends with this call.
+    With `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has already
+    ended, the run does not wait. The worker keeps its lease during the wait; with `release: true`, its
+    attempt ends with this call.
     """
 
     reason: Literal["tool", "approval", "event", "input"]
@@ -90,9 +92,9 @@ class RunAnswer(msgspec.Struct, frozen=True):
     errors=(*WRITE, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING"),
 )
 async def wait(call: Call[WaitRun, InProject]) -> Reply:
-    """Let a run wait until a resume; nobody claims it meanwhile."""
+    """Let a run wait until a resume. It cannot be claimed meanwhile."""
     body = call.body
-    what = waiting.Wait(
+    new = waiting.Wait(
         reason=body.reason,
         tool_call_id=body.tool_call_id,
         tool_name=body.tool_name,
@@ -103,7 +105,7 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
-        lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), what, proof, idempotency),
+        lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), new, proof, idempotency),
         lambda written: Reply(200, RunAnswer(run_view(written.run))),
     )
 
@@ -122,7 +124,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     errors=WRITE,
 )
 async def heartbeat(call: Call[Heartbeat, InProject]) -> Reply:
-    """Renew the lease of the current attempt. 409 ATTEMPT_SUPERSEDED tells a worker to stop."""
+    """Renew the lease of the current attempt. On 409 ATTEMPT_SUPERSEDED, the worker must stop."""
     proof = fence(call, call.body.attempt)
     lease_s = call.body.lease_duration_seconds
     return await call.idempotent(

@@ -20,7 +20,7 @@ routes = Routes("Webhooks")
 WebhookEvent: TypeAlias = Literal[
     "*", "run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled"
 ]
-"""`*` and the names of webhook_event.EVENT_TYPES."""
+"""`*` and the event types of `core.webhooks.event.EVENT_TYPES`."""
 _Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
 _Events = Annotated[list[WebhookEvent], Meta(min_length=1, max_length=32)]
 _Secret = Annotated[
@@ -36,7 +36,7 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to send what. Without a `secret`, one is made."""
+    """A webhook to create. Without a `secret`, the server generates one."""
 
     url: _Url
     events: _Events
@@ -44,7 +44,7 @@ class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """What is left out or null stays. `enabled` true forgets the failures."""
+    """Members that are left out or null are not changed. `enabled: true` resets the failures."""
 
     url: _Url | None = None
     events: _Events | None = None
@@ -52,14 +52,15 @@ class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RotateWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Without a `secret`, one is made."""
+    """Without a `secret`, the server generates one."""
 
     secret: _Secret | None = None
 
 
 class WebhookView(msgspec.Struct, frozen=True):
-    """`failing_since` is the first failure since the last delivery that arrived. Until `old_secret_until`, what is sent is
-    signed with the secret before the current one as well.
+    """A webhook. `failing_since` is the time of the first failure after the last successful delivery.
+
+    Until `old_secret_until`, deliveries are also signed with the previous secret.
     """
 
     id: str
@@ -81,7 +82,7 @@ class WebhookAnswer(msgspec.Struct, frozen=True):
 
 
 class CreatedWebhook(msgspec.Struct, frozen=True):
-    """`secret` is new, shown only here, and null in the replay of an idempotency key."""
+    """`secret` is shown once, and is null in a replay under an Idempotency-Key."""
 
     webhook: WebhookView
     secret: str | None
@@ -92,8 +93,10 @@ class WebhookList(msgspec.Struct, frozen=True):
 
 
 class DeliveryView(msgspec.Struct, frozen=True):
-    """One event on its way to one webhook; `id` is what the receiver knows as `webhook-id`. `last_error` and
-    `duration_ms` are of the last attempt; `next_attempt_at` is set while it is pending.
+    """The delivery of an event to a webhook. The receiver gets `id` as the header `webhook-id`.
+
+    `last_error` and `duration_ms` are of the last attempt. `next_attempt_at` is set while the delivery is
+    pending.
     """
 
     id: str
@@ -121,35 +124,35 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 def view(webhook: Webhook) -> WebhookView:
     return WebhookView(
-        webhook.id,
-        webhook.project_id,
-        webhook.url,
-        list(webhook.events),
-        webhook.disabled_at is None,
-        iso_or_none(webhook.disabled_at),
-        webhook.disabled_reason,
-        iso_or_none(webhook.failing_since),
-        iso_or_none(webhook.old_secret_until),
-        webhook.created_by,
-        iso(webhook.created_at),
-        iso(webhook.updated_at),
+        id=webhook.id,
+        project_id=webhook.project_id,
+        url=webhook.url,
+        events=list(webhook.events),
+        enabled=webhook.disabled_at is None,
+        disabled_at=iso_or_none(webhook.disabled_at),
+        disabled_reason=webhook.disabled_reason,
+        failing_since=iso_or_none(webhook.failing_since),
+        old_secret_until=iso_or_none(webhook.old_secret_until),
+        created_by=webhook.created_by,
+        created_at=iso(webhook.created_at),
+        updated_at=iso(webhook.updated_at),
     )
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
-        delivery.id,
-        delivery.webhook_id,
-        delivery.event_type,
-        delivery.run_id,
-        delivery.status,
-        delivery.attempts,
-        delivery.last_status,
-        delivery.last_error,
-        iso_or_none(delivery.next_attempt_at),
-        iso(delivery.created_at),
-        iso_or_none(delivery.delivered_at),
-        delivery.duration_ms,
+        id=delivery.id,
+        webhook_id=delivery.webhook_id,
+        event_type=delivery.event_type,
+        run_id=delivery.run_id,
+        status=delivery.status,
+        attempts=delivery.attempts,
+        last_status_code=delivery.last_status,
+        last_error=delivery.last_error,
+        next_attempt_at=iso_or_none(delivery.next_attempt_at),
+        created_at=iso(delivery.created_at),
+        delivered_at=iso_or_none(delivery.delivered_at),
+        duration_ms=delivery.duration_ms,
     )
 
 
@@ -162,13 +165,13 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
     errors=(*_WRITE, "WEBHOOK_LIMIT_REACHED"),
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
-    """Create a webhook: its secret is shown only in this answer."""
+    """Create a webhook. Its secret is shown only in this answer."""
     body, ref = call.body, call.path["project"]
     secret = commands.new_secret() if body.secret is None else body.secret
 
-    def answer(made: Webhook) -> Reply:
-        place = f"/projects/{made.project_id}/webhooks/{made.id}"
-        return Reply(201, CreatedWebhook(view(made), secret), {"Location": place})
+    def answer(created: Webhook) -> Reply:
+        location = f"/projects/{created.project_id}/webhooks/{created.id}"
+        return Reply(201, CreatedWebhook(view(created), secret), {"Location": location})
 
     return await call.idempotent(
         lambda idempotency: commands.create(
@@ -181,14 +184,14 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
 @routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=_MISSING)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
-    """The project's webhooks, oldest first."""
+    """List the project's webhooks, oldest first."""
     found = await commands.page(call.app, call.principal, call.path["project"])
     return Reply(200, WebhookList([view(webhook) for webhook in found]))
 
 
 @routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=_MISSING)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
-    """One webhook."""
+    """Get a webhook."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["webhook_id"])
     return Reply(200, view(found))
 
@@ -201,7 +204,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
-    """Change where a webhook goes or what it asks for; enable or disable it."""
+    """Change a webhook's URL or events, enable or disable it."""
     body, path = call.body, call.path
     return await call.idempotent(
         lambda idempotency: commands.change(
@@ -224,7 +227,7 @@ class WebhookDeleted(msgspec.Struct, frozen=True):
 
 @routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=_WRITE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
-    """Delete a webhook with its deliveries: what is pending is sent no more."""
+    """Delete a webhook with its deliveries. Pending deliveries are not sent."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
     return Reply(200, WebhookDeleted(deleted=True))
 
@@ -237,7 +240,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
-    """Give a webhook another secret. For 24 hours what it is sent is signed with the old one too."""
+    """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
     path = call.path
     secret = commands.new_secret() if call.body.secret is None else call.body.secret
     return await call.idempotent(
@@ -257,7 +260,7 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     errors=(*_WRITE, "WEBHOOK_DISABLED"),
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
-    """Send a `webhook.test`; the delivery log tells what became of it."""
+    """Send a `webhook.test` event. The list of deliveries shows its outcome."""
     path = call.path
     return await call.idempotent(
         lambda idempotency: commands.send_test(
@@ -293,7 +296,7 @@ def _before(cursor: str | None) -> int | None:
     errors=_MISSING,
 )
 async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
-    """What was sent in the last week, or is to be, newest first."""
+    """List the deliveries of the last week and the pending ones, newest first."""
     query, path = call.query, call.path
     found = await commands.deliveries(
         call.app,
@@ -318,7 +321,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     errors=(*_WRITE, "WEBHOOK_DISABLED"),
 )
 async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
-    """Send a delivery once more, under the same id, whatever became of it."""
+    """Send a delivery again under the same id, whatever its status."""
     path = call.path
     return await call.idempotent(
         lambda idempotency: commands.redeliver(

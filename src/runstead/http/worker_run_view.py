@@ -1,4 +1,4 @@
-"""A run, and the session of one, as a worker gets them."""
+"""Runs and their sessions in answers to workers."""
 
 from typing import Any, Literal
 
@@ -25,21 +25,21 @@ class SessionView(msgspec.Struct, frozen=True):
 
 def session_view(session: Session) -> SessionView:
     return SessionView(
-        session.id,
-        session.run_id,
-        session.implementation_kind,
-        session.worker_id,
-        session.session_key,
-        session.status,
-        raw(session.metadata),
-        iso(session.created_at),
-        iso(session.updated_at),
-        iso_or_none(session.ended_at),
+        id=session.id,
+        run_id=session.run_id,
+        implementation_kind=session.implementation_kind,
+        worker_id=session.worker_id,
+        session_key=session.session_key,
+        status=session.status,
+        metadata=raw(session.metadata),
+        created_at=iso(session.created_at),
+        updated_at=iso(session.updated_at),
+        ended_at=iso_or_none(session.ended_at),
     )
 
 
 class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an agent is asked: the start payload in the form that workers read."""
+    """The start payload of an agent run, in the form that workers read."""
 
     messages: list[Any]
     tools: list[Any]
@@ -49,7 +49,10 @@ class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerRun(msgspec.Struct, frozen=True):
-    """A run as a worker gets it. `lease_token` and `attempt` prove in later writes that it still holds the run."""
+    """A run for a worker.
+
+    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run.
+    """
 
     run_id: str
     conversation_id: str | None
@@ -81,20 +84,20 @@ class WorkerRun(msgspec.Struct, frozen=True):
 
 
 def snapshot_view(stored: bytes | None) -> RequestSnapshot | None:
-    """A start payload names its forwarded props in snake_case and may give its context as one object."""
+    """Convert a stored start payload. It may use snake_case names and have an object as its context."""
     if stored is None:
         return None
-    told = msgspec.json.decode(stored)
-    if not isinstance(told, dict):
+    payload = msgspec.json.decode(stored)
+    if not isinstance(payload, dict):
         return RequestSnapshot([], [], [])
-    props = told.get("forwarded_props", told.get("forwardedProps"))
-    context = told.get("context")
+    props = payload.get("forwarded_props", payload.get("forwardedProps"))
+    context = payload.get("context")
     return RequestSnapshot(
-        _list(told.get("messages")),
-        _list(told.get("tools")),
+        _list(payload.get("messages")),
+        _list(payload.get("tools")),
         [context] if isinstance(context, dict) else _list(context),
         props if isinstance(props, dict) else msgspec.UNSET,
-        told.get("trace_context", told.get("traceContext", msgspec.UNSET)),
+        payload.get("trace_context", payload.get("traceContext", msgspec.UNSET)),
     )
 
 
@@ -105,31 +108,31 @@ def _list(value: Any) -> list[Any]:
 def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
     agent = agent_details(run)
     return WorkerRun(
-        run.run_id,
-        run.conversation_id,
-        agent.message_id,
-        run.project_id,
-        agent.agent_id,
-        run.status,
-        snapshot_view(run.request_snapshot),
-        agent.source_target_kind,
-        agent.source_target_environment_id,
-        agent.source_target_branch_id,
-        agent.source_target_release_version,
-        run.runtime_target_kind,
-        run.runtime_target_environment_id,
-        run.runtime_target_branch_id,
-        run.latest_event_id,
-        run.latest_external_event_sequence,
-        run.lease_owner,
-        iso_or_none(run.lease_expires_at),
-        None if session is None else session_view(session),
-        run.kind,
-        run.target,
-        run.workflow_id,
-        raw(run.input),
-        raw(run.config),
-        run.timeout_seconds,
-        run.attempt,
-        run.lease_token,
+        run_id=run.run_id,
+        conversation_id=run.conversation_id,
+        message_id=agent.message_id,
+        project_id=run.project_id,
+        agent_id=agent.agent_id,
+        status=run.status,
+        request_snapshot=snapshot_view(run.request_snapshot),
+        source_target_kind=agent.source_target_kind,
+        source_target_environment_id=agent.source_target_environment_id,
+        source_target_branch_id=agent.source_target_branch_id,
+        source_target_release_version=agent.source_target_release_version,
+        runtime_target_kind=run.runtime_target_kind,
+        runtime_target_environment_id=run.runtime_target_environment_id,
+        runtime_target_branch_id=run.runtime_target_branch_id,
+        latest_event_id=run.latest_event_id,
+        latest_external_event_sequence=run.latest_external_event_sequence,
+        lease_owner=run.lease_owner,
+        lease_expires_at=iso_or_none(run.lease_expires_at),
+        worker_session=None if session is None else session_view(session),
+        kind=run.kind,
+        target=run.target,
+        workflow_id=run.workflow_id,
+        input=raw(run.input),
+        config=raw(run.config),
+        timeout_seconds=run.timeout_seconds,
+        attempt=run.attempt,
+        lease_token=run.lease_token,
     )

@@ -69,17 +69,17 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 def view(worker: Worker) -> WorkerView:
     return WorkerView(
-        worker.id,
-        worker.project_id,
-        worker.implementation_kind,
-        worker.worker_key,
-        worker.display_name,
-        worker.status,
-        raw(worker.metadata),
-        iso_or_none(worker.last_heartbeat_at),
-        iso(worker.created_at),
-        iso(worker.updated_at),
-        worker.implementation_display_name,
+        id=worker.id,
+        project_id=worker.project_id,
+        implementation_kind=worker.implementation_kind,
+        worker_key=worker.worker_key,
+        display_name=worker.display_name,
+        status=worker.status,
+        metadata=raw(worker.metadata),
+        last_heartbeat_at=iso_or_none(worker.last_heartbeat_at),
+        created_at=iso(worker.created_at),
+        updated_at=iso(worker.updated_at),
+        implementation_display_name=worker.implementation_display_name,
     )
 
 
@@ -134,8 +134,8 @@ _cursor = msgspec.json.Decoder(tuple[str, str])
 
 
 def to_cursor(worker: Worker) -> str:
-    place = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
+    key = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
+    return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def from_cursor(cursor: str) -> tuple[str, str]:
@@ -224,12 +224,12 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
             max_runs=body.max_runs or 1,
             lease_s=body.lease_duration_seconds,
             wait_s=body.wait_seconds,
-            gone=call.gone,
+            disconnected=call.is_disconnected,
             idempotency=idempotency,
         )
 
     def answer(leased: list[LeasedRun]) -> Reply:
-        runs = [worker_run(*one) for one in leased]
+        runs = [worker_run(*leased_run) for leased_run in leased]
         return Reply(200, Claimed(runs[0] if runs else None, runs))
 
     return await call.idempotent(command, answer)
@@ -267,7 +267,10 @@ async def renew(call: Call[RenewLease, Nothing]) -> Reply:
 
 
 class ReleaseRun(msgspec.Struct, frozen=True, kw_only=True):
-    """`error` is any JSON value. The next attempt starts after `retry_after_seconds`, else after an exponential backoff."""
+    """`error` is any JSON value.
+
+    The next attempt starts after `retry_after_seconds`, else after an exponential backoff.
+    """
 
     error: JsonValue = msgspec.UNSET
     retry_after_seconds: Annotated[int, Meta(ge=0, le=limits.retry_after_s_max)] | None = None

@@ -1,1 +1,1 @@
-"""What the server does by itself: one file and one verb each, bounded per tick."""
+"""Background loops of the server: one file for each, with a bounded amount of work per tick."""

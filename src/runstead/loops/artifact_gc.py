@@ -1,4 +1,4 @@
-"""Removes the artifacts of deleted runs."""
+"""Deletes the artifacts of deleted runs."""
 
 import structlog
 
@@ -10,17 +10,17 @@ log = structlog.get_logger(__name__)
 
 
 async def collect_artifacts(app: App) -> int:
-    """One bounded look; how many runs' artifacts are gone. Doing it twice does no harm."""
+    """Delete the artifacts of a bounded number of runs, and return the number of runs. It is idempotent."""
     if app.artifacts is None:
         return 0
-    gone = []
+    deleted = []
     for uid in await app.store.artifact_tombstones.some(limits.artifact_tombstones_per_tick_max):
         try:
             await app.artifacts.remove_all(uid)
         except Error as trouble:
-            log.warning("artifacts of a deleted run are still there", run=uid, trouble=trouble.message)
+            log.warning("artifacts of a deleted run could not be deleted", run=uid, reason=trouble.message)
             break
-        gone.append(uid)
-    if gone:
-        await app.store.artifact_tombstones.drop(gone)
-    return len(gone)
+        deleted.append(uid)
+    if deleted:
+        await app.store.artifact_tombstones.drop(deleted)
+    return len(deleted)

@@ -1,5 +1,7 @@
-"""Brings batches to their end: cancels what is left of those that were called off, and creates the run that follows those
-that are complete. Whatever a request or a server that died has left undone is found here.
+"""Finalizes batches: cancels the active runs of cancelled batches, and creates the follow-up runs of
+completed batches.
+
+It also finds what a request or a crashed server left unfinished.
 """
 
 from runstead.commands.app import App
@@ -8,7 +10,10 @@ from runstead.core import limits
 
 
 async def finish(app: App) -> int:
-    """One bounded look at batches that need a hand, oldest first; how many runs were cancelled or created."""
+    """Finalize a bounded number of batches, oldest first.
+
+    Returns the number of runs that were cancelled or created.
+    """
     count = 0
     for batch in await app.store.batches.unfinished(limits.batches_per_tick_max):
         if batch.follow_up_due:

@@ -1,4 +1,4 @@
-"""Ends what is over time: leases that expired, attempts and waits that took too long."""
+"""Enforces deadlines: expired leases, timeouts of attempts, timers and expired waits."""
 
 from runstead.commands.app import App
 from runstead.commands.runs import dice
@@ -11,7 +11,7 @@ from runstead.ports import metrics
 
 
 async def enforce_deadlines(app: App) -> int:
-    """One bounded look at what is due, soonest first; how many runs were looked at."""
+    """Enforce a bounded number of deadlines, earliest first. Returns the number of due runs."""
 
     def decide(run: Run, now: int) -> Transition:
         return transitions.enforce_deadlines(run, now=now, dice=dice())

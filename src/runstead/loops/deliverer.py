@@ -1,4 +1,4 @@
-"""Sends webhooks what they asked for: many at a time, few for any one of them."""
+"""Delivers webhook events: many at a time, but few for each webhook."""
 
 import asyncio
 from collections import Counter
@@ -20,26 +20,29 @@ grace_s: Final = 3.0
 
 
 class Deliverer:
-    """Woken by a hint when a delivery may be due; also looks by itself, once a second.
+    """Starts due deliveries: when a change notification arrives, and every `limits.delivery_poll_s`.
 
-    Every replica runs one: the store gives each delivery to one of them. Its way out is its own, so that receivers
-    which do not answer hold up nothing else.
+    Every replica runs a deliverer; the store gives each delivery to one of them. It has its own outgoing
+    connections, so that receivers that do not answer block nothing else.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
         self._egress = app.egress.with_own_connections()
-        self._hint = asyncio.Event()
+        self._wake = asyncio.Event()
         self._load: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listed_at: float | None = None
 
     async def run(self) -> None:
-        """Until the server stops. Attempts under way get a moment to end; one that is cut off is made again."""
-        with self._app.notifier.subscribe(DELIVERY_KEY) as hint:
-            self._hint = hint
+        """Run until the server stops.
+
+        Active attempts then get `grace_s` to end; a cancelled attempt is repeated later.
+        """
+        with self._app.notifier.subscribe(DELIVERY_KEY) as wake:
+            self._wake = wake
             while not self._app.stopping.is_set():
-                hint.clear()
+                wake.clear()
                 try:
                     await self.tick()
                 except Error as trouble:
@@ -50,7 +53,7 @@ class Deliverer:
                     log.exception("loop failed", loop="deliverer")
                 with suppress(TimeoutError):
                     async with asyncio.timeout(limits.delivery_poll_s):
-                        await hint.wait()
+                        await wake.wait()
         await self.close()
 
     async def close(self) -> None:
@@ -62,12 +65,12 @@ class Deliverer:
         await self._egress.close()
 
     async def idle(self) -> None:
-        """Until every attempt under way has ended. For tests."""
+        """Wait until no attempt is active. For tests."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
     async def tick(self) -> None:
-        """One bounded look: begin as many attempts as there is room for."""
+        """Start as many due attempts as the limits allow."""
         await self._list_projects()
         while (free := limits.deliveries_max - len(self._tasks)) > 0:
             busy = [name for name, load in self._load.items() if load >= limits.deliveries_per_webhook_max]
@@ -78,7 +81,9 @@ class Deliverer:
                 return
 
     async def _list_projects(self) -> None:
-        """Learn of webhooks that other replicas made: whoever changes a run of theirs here gives a hint."""
+        """Refresh the projects with webhooks, including those that other replicas created. A change of a run
+        in one of these projects wakes the deliverer.
+        """
         now = asyncio.get_running_loop().time()
         if self._listed_at is None or now - self._listed_at >= limits.hooked_poll_s:
             project_ids = await self._app.store.webhooks.hooked(limits.hooked_projects_max)
@@ -95,16 +100,16 @@ class Deliverer:
             self._load[webhook.id] -= 1
             if not self._load[webhook.id]:
                 del self._load[webhook.id]
-            self._hint.set()
+            self._wake.set()
 
         task.add_done_callback(done)
 
     async def _deliver(self, webhook: Webhook, delivery: Delivery) -> None:
         try:
             outcome = await deliver.deliver(self._app, self._egress, webhook, delivery)
-        except Error as trouble:  # its lease ends by itself, and it is sent again
+        except Error as trouble:  # the lease of the attempt expires, and the delivery is sent again
             log.warning(
-                "a delivery could not be noted",
+                "the outcome of a delivery could not be stored",
                 webhook_id=webhook.id,
                 delivery_id=delivery.id,
                 code=trouble.code,

@@ -1,4 +1,4 @@
-"""Sends runs to push services and tells services to stop: many at a time, few for any one service."""
+"""Dispatches runs to push services, and stops cancelled runs there: many at a time, but few for each service."""
 
 import asyncio
 from collections import Counter
@@ -21,7 +21,7 @@ grace_s: Final = 3.0
 
 
 class _Lane:
-    """Calls under way: at most `limits.dispatches_max`, and a service that has its share gets no more for now."""
+    """Active calls: at most `limits.dispatches_max`, and at most `limits.dispatches_per_service_max` for each service."""
 
     def __init__(self, freed: Callable[[], None]) -> None:
         self._freed = freed
@@ -53,29 +53,34 @@ class _Lane:
 
 
 class Dispatcher:
-    """Woken by a hint when a run is to be pushed or stopped; also looks by itself, once a second. Every replica pushes,
-    since no two are given the same run. Stops are the leader's: they are found by all, and one call is enough.
+    """Starts calls to push services: when a change notification arrives, and every `limits.dispatch_poll_s`.
+
+    Every replica dispatches runs, because the store never gives a run to two of them. Only the leader stops
+    runs, because all replicas find the same cancelled runs and one call is enough.
     """
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._hint = asyncio.Event()
-        self._served = ""  # the project that had its turn last
-        self._pushes = _Lane(self._wake)
-        self._stops = _Lane(self._wake)
+        self._wake = asyncio.Event()
+        self._served = ""  # the last project that was served, for the round robin
+        self._pushes = _Lane(self._call_ended)
+        self._stops = _Lane(self._call_ended)
 
-    def _wake(self) -> None:
-        self._hint.set()
+    def _call_ended(self) -> None:
+        self._wake.set()
 
     async def run(self) -> None:
-        """Until the server stops. Calls under way get a moment to end; what is cut off is found again in the store."""
+        """Run until the server stops.
+
+        Active calls then get `grace_s` to end; a cancelled call is repeated later.
+        """
         metrics.register_loop("dispatcher")
-        with self._app.notifier.subscribe(PUSH_KEY) as hint:
-            self._hint = hint
+        with self._app.notifier.subscribe(PUSH_KEY) as wake:
+            self._wake = wake
             while not self._app.stopping.is_set():
-                hint.clear()
+                wake.clear()
                 await tick("dispatcher", self.tick)
-                await pause(hint, limits.dispatch_poll_s)
+                await pause(wake, limits.dispatch_poll_s)
         await self.close()
 
     async def close(self) -> None:
@@ -88,20 +93,20 @@ class Dispatcher:
         await self._app.egress.close()
 
     async def idle(self) -> None:
-        """Until every call under way has ended. For tests."""
+        """Wait until no call is active. For tests."""
         while under_way := [*self._pushes.tasks.values(), *self._stops.tasks.values()]:
             await asyncio.wait(under_way)
 
     async def tick(self) -> int:
-        """One bounded look: start as many calls as there is room for; how many runs were found."""
+        """Start as many calls as the limits allow. Returns the number of runs found."""
         pushed = await self._push()
         return pushed + await self._stop() if self._app.leader_state.leads else pushed
 
     async def _push(self) -> int:
         lane, all_found = self._pushes, 0
         while lane.free > 0:
-            room = min(lane.free, limits.dispatches_per_service_max)
-            found = await dispatch.take(self._app, room, lane.busy, self._served)
+            most = min(lane.free, limits.dispatches_per_service_max)
+            found = await dispatch.take(self._app, most, lane.busy, self._served)
             if found:
                 self._served = found[-1].project_id
             for run in found:
@@ -110,22 +115,22 @@ class Dispatcher:
                 else:
                     metrics.dispatches.labels("failed" if run.terminal else "retried").inc()
             all_found += len(found)
-            if len(found) < room:
+            if len(found) < most:
                 break
         return all_found
 
     async def _stop(self) -> int:
         lane, all_found = self._stops, 0
         while lane.free > 0:
-            room = min(lane.free, limits.dispatches_per_service_max)
+            most = min(lane.free, limits.dispatches_per_service_max)
             known = len(lane.tasks) + len(self._pushes.tasks)
-            found = await dispatch.cancelled(self._app, room + known, lane.busy)
-            # One whose hand-over is under way is told afterwards: it must not start after it was stopped.
+            found = await dispatch.cancelled(self._app, most + known, lane.busy)
+            # A run whose dispatch is active is stopped later, so that it cannot start after its stop.
             new = [run for run in found if run.seq not in lane.tasks and run.seq not in self._pushes.tasks]
-            for run in new[:room]:
-                lane.start(run, self._tell(run))
-            all_found += min(room, len(new))
-            if len(new) < room:
+            for run in new[:most]:
+                lane.start(run, self._send_stop(run))
+            all_found += min(most, len(new))
+            if len(new) < most:
                 break
         return all_found
 
@@ -133,15 +138,15 @@ class Dispatcher:
         try:
             metrics.dispatches.labels(await dispatch.deliver(self._app, run)).inc()
         except Error as trouble:
-            log.warning("a dispatch could not be noted", run_id=run.run_id, code=trouble.code)
+            log.warning("the outcome of a dispatch could not be stored", run_id=run.run_id, code=trouble.code)
         except Exception:
             log.exception("dispatch failed", run_id=run.run_id)
 
-    async def _tell(self, run: Run) -> None:
+    async def _send_stop(self, run: Run) -> None:
         try:
-            told = await dispatch.stop(self._app, run)
-            metrics.dispatches.labels("stopped" if told else "not_stopped").inc()
+            stopped = await dispatch.stop(self._app, run)
+            metrics.dispatches.labels("stopped" if stopped else "not_stopped").inc()
         except Error as trouble:
-            log.warning("a stop could not be noted", run_id=run.run_id, code=trouble.code)
+            log.warning("the outcome of a stop could not be stored", run_id=run.run_id, code=trouble.code)
         except Exception:
             log.exception("stopping a pushed run failed", run_id=run.run_id)

@@ -1,21 +1,19 @@
-"""Forgets the answers kept for idempotency keys once they are a day old, what was delivered a week ago, and
-browsers whose session is over.
-"""
+"""Deletes expired records: idempotency records after a day, deliveries after a week, and browser sessions."""
 
 from runstead.commands.app import App
 from runstead.core import limits
 
 
 async def prune(app: App) -> int:
-    """One bounded look; how many answers were dropped."""
+    """Delete a bounded number of old idempotency records. Returns their number."""
     return await app.store.forget(limits.idempotency_s * 1000, limits.idempotency_records_per_tick_max)
 
 
 async def prune_deliveries(app: App) -> int:
-    """One bounded look; how many deliveries were dropped."""
+    """Delete a bounded number of old deliveries. Returns their number."""
     return await app.store.webhooks.prune(limits.delivery_kept_ms, limits.deliveries_expired_max)
 
 
 async def prune_browsers(app: App) -> int:
-    """One bounded look; how many sessions were dropped."""
+    """Delete a bounded number of expired browser sessions. Returns their number."""
     return await app.store.browser_sessions.prune(limits.browser_sessions_expired_max)

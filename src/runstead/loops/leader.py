@@ -1,4 +1,4 @@
-"""Has one replica lead: takes the lead where it is free, renews it, and gives it up when the server stops."""
+"""Leader election of this replica: takes a free lead, renews it, and resigns when the server stops."""
 
 import asyncio
 import os
@@ -19,45 +19,48 @@ _lease_ms = round(limits.leader_lease_s * 1000)
 
 
 class Leader:
-    """Writes `app.standing`. Woken by a hint when another gives up the lead; else it looks by itself."""
+    """Maintains `app.leader_state`.
+
+    It asks for the lead when another replica resigns, and every `limits.leader_poll_s`.
+    """
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._term = 0  # the one that was won last; 0 once another replica was seen to lead
+        self._term = 0  # the term of the own lead; 0 while another replica leads
         self._first = True
         self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     async def run(self) -> None:
-        """Until the server stops; then another replica may lead at once."""
+        """Run until the server stops, then resign, so that another replica can lead at once."""
         metrics.register_loop("leader")
-        with self._app.notifier.subscribe(LEADER_KEY) as hint:
+        with self._app.notifier.subscribe(LEADER_KEY) as wake:
             while not self._app.stopping.is_set():
-                hint.clear()
-                looked = await tick("leader", self.look)
-                await pause(hint, limits.leader_poll_s if looked else limits.leader_retry_s)
+                wake.clear()
+                succeeded = await tick("leader", self.request)
+                await pause(wake, limits.leader_poll_s if succeeded else limits.leader_retry_s)
         await self.resign()
 
-    async def look(self) -> int:
-        """Ask the store once. What it answers counts from before it was asked: since then it may have taken any time,
-        and so may this process have, which can be stopped and continued.
+    async def request(self) -> int:
+        """Ask the store for the lead once. The lease counts from before the request, because the store or
+        this process may be delayed for any time in between.
         """
         leader_state = self._app.leader_state
         until = leader_state.clock() + limits.leader_lease_s - limits.leader_margin_s
         try:
-            async with asyncio.timeout(limits.leader_lease_s):  # an answer that comes later is of no use
+            async with asyncio.timeout(limits.leader_lease_s):  # a later answer would be outdated
                 lead = await self._app.store.leadership.lead(self.owner, _lease_ms)
         except TimeoutError:
-            raise Error("STORE_BUSY", "The store did not tell in time who leads") from None
+            raise Error("STORE_BUSY", "The store did not answer the leader election in time") from None
         mine = lead.owner == self.owner
         if mine:
             leader_state.hold(lead.term, until)
         else:
             leader_state.follow(lead.term)
-        self._tell(lead.term if mine else 0)
+        self._log_change(lead.term if mine else 0)
         return 1
 
-    def _tell(self, term: int) -> None:
-        """Log a change; not that the only replica leads from its start on."""
+    def _log_change(self, term: int) -> None:
+        """Log that this replica gained or lost the lead. A lead from the start on is not logged."""
         if term == self._term and not self._first:
             return
         if self._term:
@@ -67,11 +70,11 @@ class Leader:
         self._term, self._first = term, False
 
     async def resign(self) -> None:
-        """Where the store does not take it, the lead runs out by itself."""
+        """Give up the lead. If the store does not accept it, the lease expires later."""
         self._app.leader_state.follow(self._app.leader_state.term)
         try:
             async with asyncio.timeout(limits.leader_poll_s):
                 await self._app.store.leadership.resign(self.owner)
         except (Error, TimeoutError) as trouble:
-            log.warning("the lead was not given up, it runs out by itself", reason=str(trouble))
+            log.warning("this replica could not resign; its lease expires later", reason=str(trouble))
         self._app.notifier.publish([LEADER_KEY])

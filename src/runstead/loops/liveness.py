@@ -1,4 +1,7 @@
-"""Notices workers and push services that went silent. Their runs need nothing of it: leases end by themselves."""
+"""Finds workers and push services without heartbeats.
+
+It only reports them: leases of their runs expire separately.
+"""
 
 from collections.abc import Sequence
 
@@ -14,16 +17,19 @@ log = structlog.get_logger(__name__)
 
 
 async def watch(app: App) -> int:
-    """One bounded look; how many of either went silent, whichever are more. Each silence is told once."""
+    """Log a bounded number of silent workers and services, each silence once.
+
+    Returns the larger of both numbers.
+    """
     workers = await app.store.workers.fell_silent(limits.silent_per_tick_max)
-    _tell("worker", workers)
+    _report("worker", workers)
     services = await app.store.push_services.fell_silent(limits.silent_per_tick_max)
-    _tell("push_service", services)
+    _report("push_service", services)
     return max(len(workers), len(services))
 
 
-def _tell(kind: str, silent: Sequence[Worker] | Sequence[PushService]) -> None:
+def _report(kind: str, silent: Sequence[Worker] | Sequence[PushService]) -> None:
     if silent:
         metrics.silences.labels(kind).inc(len(silent))
         some = [one.id for one in silent[: limits.silent_logged_max]]
-        log.warning("not heard of for too long", kind=kind, count=len(silent), some=some)
+        log.warning("heartbeats have stopped", kind=kind, count=len(silent), some=some)

@@ -1,4 +1,7 @@
-"""Runs a loop's verb again and again until the server stops. Trouble is logged and tried again: a loop never dies."""
+"""Runs the ticks of a loop until the server stops.
+
+A failed tick is logged and retried: a loop never ends by an error.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,76 +17,85 @@ from runstead.ports import metrics
 
 log = structlog.get_logger(__name__)
 
-Verb = Callable[[], Awaitable[int]]
-"""One bounded look; how much it found to do."""
+Tick = Callable[[], Awaitable[int]]
+"""A bounded amount of work. Returns the number of processed rows."""
 
 
 class Loop(NamedTuple):
-    """`seconds` lie between two looks, unless the first found as much as it may (`rows_max`) and more may be left."""
+    """A loop with `seconds` between two ticks.
+
+    The next tick comes earlier if one processed `rows_max` rows.
+    """
 
     name: str
     seconds: float
-    verb: Verb
-    #: Only on the leader: one look is enough for all replicas. Not for what is safe only so: no lead is ever sure.
+    run_tick: Tick
+    #: Run on the leader only, because one replica is enough. Safety must not depend on it: two replicas may
+    #: believe to lead.
     led: bool = True
     rows_max: int = limits.deadlines_per_tick_max
-    #: In how many ms there is something to do, None for nothing that is known: the next look is then.
+    #: Returns the ms until the next known work, None if there is none. The next tick comes at this time.
     soonest: Callable[[], Awaitable[int | None]] | None = None
-    #: Hints for this key make it look at once.
+    #: A change notification of this key starts a tick at once.
     key: str | None = None
 
 
 async def every(app: App, loop: Loop) -> None:
-    """A backlog is worked off in full ticks with as long a pause after each as it took: it gets half of the time at
-    most, and whoever else wants the store, the rest. A hint leaves as much.
+    """Run the loop until the server stops.
+
+    The pause after a tick is at least as long as the tick, even with a backlog or a change notification. So
+    the loop uses the store at most half of the time.
     """
     metrics.register_loop(loop.name)
     clock = app.leader_state.clock
-    with app.notifier.subscribe(*(() if loop.key is None else (loop.key,))) as hint:
+    with app.notifier.subscribe(*(() if loop.key is None else (loop.key,))) as wake:
         while not app.stopping.is_set():
             if loop.led and not app.leader_state.leads:
                 await pause(app.stopping, min(loop.seconds, limits.loop_wait_s_max))
                 continue
-            hint.clear()
+            wake.clear()
             began = clock()
-            found = await tick(loop.name, loop.verb)
+            processed = await tick(loop.name, loop.run_tick)
             took = clock() - began
             await pause(app.stopping, min(loop.seconds, took))
-            if found < loop.rows_max and not app.stopping.is_set():
+            if processed < loop.rows_max and not app.stopping.is_set():
                 left = min(loop.seconds - took, await _until_soonest(loop))
-                await pause(hint if loop.key is not None else app.stopping, left)
+                await pause(wake if loop.key is not None else app.stopping, left)
 
 
 async def _until_soonest(loop: Loop) -> float:
-    """Seconds. Not too few: what is due may be held by another replica."""
+    """Return the seconds until the next known work.
+
+    There is a minimum, because another replica may hold what is due.
+    """
     if loop.soonest is None:
         return loop.seconds
     try:
         soonest = await loop.soonest()
-    except Error:  # the next tick meets the same trouble, and logs it
+    except Error:  # the next tick gets the same error and logs it
         return loop.seconds
     return loop.seconds if soonest is None else max(soonest / 1000, limits.loop_pause_s_min)
 
 
-async def tick(name: str, verb: Verb) -> int:
-    """The verb once, noted; what it found, 0 where it met trouble."""
+async def tick(name: str, run_tick: Tick) -> int:
+    """Run one tick with its metrics. Returns the number of processed rows, 0 if it failed."""
     try:
-        found = await verb()
+        processed = await run_tick()
     except Error as trouble:
         log.warning("loop has to wait", loop=name, code=trouble.code, reason=trouble.message)
     except Exception:
         log.exception("loop failed", loop=name)
     else:
         metrics.loop_ticks.labels(name).inc()
-        metrics.loop_rows.labels(name).inc(found)
+        metrics.loop_rows.labels(name).inc(processed)
         metrics.loop_success.labels(name).set_to_current_time()
-        return found
+        return processed
     metrics.loop_failures.labels(name).inc()
     return 0
 
 
 async def pause(until: asyncio.Event, seconds: float) -> None:
-    """So long, or until the event is set."""
+    """Wait until the event is set, at most `seconds`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await until.wait()

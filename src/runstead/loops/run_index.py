@@ -1,8 +1,8 @@
-"""Keeps the index by which lists of runs are found."""
+"""Maintains the index of runs, which speeds up filtered lists."""
 
 from runstead.commands.app import App
 
 
 async def index(app: App) -> int:
-    """One bounded look at what is new and what has changed; how many runs were looked at."""
+    """Index a bounded number of new and changed runs. Returns the number of runs read."""
     return await app.store.run_index.advance()

@@ -1,4 +1,4 @@
-"""Makes the runs of schedules whose time has come."""
+"""Fires due schedules."""
 
 from runstead.commands.app import App
 from runstead.commands.fire_schedules import fire_due
@@ -7,13 +7,13 @@ from runstead.ports import metrics
 
 
 async def schedule(app: App) -> int:
-    """A few bounded looks at what is due, soonest first; how many schedules were looked at."""
-    looked = 0
-    while looked < limits.scheduler_rows_per_tick_max:
-        found = await fire_due(app)
-        for firing in found:
+    """Fire a bounded number of due schedules, earliest first. Returns the number of due schedules."""
+    handled = 0
+    while handled < limits.scheduler_rows_per_tick_max:
+        firings = await fire_due(app)
+        for firing in firings:
             metrics.firings.labels(firing.fired.outcome).inc()
-        looked += len(found)
-        if len(found) < limits.scheduler_rows_max:
+        handled += len(firings)
+        if len(firings) < limits.scheduler_rows_max:
             break
-    return looked
+    return handled

@@ -1,4 +1,7 @@
-"""The port to the artifact store, which holds the bytes of artifacts. The store of runs holds the list of artifacts."""
+"""The port to the artifact store, which holds the bytes of artifacts.
+
+The store of runs holds the list of artifacts.
+"""
 
 import re
 from collections.abc import AsyncIterator
@@ -17,8 +20,8 @@ class TooLargeError(Exception):
 
 
 class Artifacts(Protocol):
-    """Methods raise STORE_UNAVAILABLE if the storage fails. `run` is the uid of a run, `key` identifies one of its
-    contents. The bytes of a key never change.
+    """Methods raise STORE_UNAVAILABLE if the storage fails. `run` is the uid of a run, `key` identifies one
+    of its contents. The bytes of a key never change.
     """
 
     async def open(self) -> None:
@@ -28,13 +31,16 @@ class Artifacts(Protocol):
     async def close(self) -> None: ...
 
     async def put(self, run: str, chunks: AsyncIterator[bytes], bytes_max: int) -> Content:
-        """Store all chunks under a new key. They are durable when this returns. If it raises or is cancelled, nothing is
-        stored. TooLargeError.
+        """Store all chunks under a new key. They are durable when this returns. If it raises or is cancelled,
+        nothing is stored. TooLargeError.
         """
         ...
 
     def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
-        """Yield the bytes from `start` up to, but not including, `end`. FileNotFoundError at the first chunk."""
+        """Yield the bytes from `start` up to, but not including, `end`.
+
+        FileNotFoundError at the first chunk.
+        """
         ...
 
     async def remove(self, run: str, key: str) -> None:

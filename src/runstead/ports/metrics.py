@@ -18,7 +18,10 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10,
 
 
 class _Answers:
-    """The answers of one route, method and status. Plain numbers, because counting is frequent and reading is rare."""
+    """The answers of one route, method and status.
+
+    Plain numbers, because counting is frequent and reading is rare.
+    """
 
     __slots__ = ("buckets", "count", "seconds", "since")
 

@@ -1,7 +1,7 @@
 """The port for change notifications.
 
-A notification is sent after the commit, carries only a key, and may be lost. A subscriber that is woken reads the store
-by cursor. A subscriber that must not miss a change also polls.
+A notification is sent after the commit, carries only a key, and may be lost. A subscriber that is woken reads
+the store by cursor. A subscriber that must not miss a change also polls.
 """
 
 import asyncio
@@ -77,7 +77,10 @@ class Notifier(Protocol):
         ...
 
     def subscribe(self, *keys: str) -> AbstractContextManager[asyncio.Event]:
-        """Return an event that is set at every notification of the keys. Clear it before you read the store."""
+        """Return an event that is set at every notification of the keys.
+
+        Clear it before you read the store.
+        """
         ...
 
     def attach(self, key: str, signal: Signal) -> None:
@@ -86,10 +89,10 @@ class Notifier(Protocol):
 
     def detach(self, key: str, signal: Signal) -> None: ...
 
-    # Changes of a project. Listeners number them, so they are not merged: each change arrives once, and the changes of a
-    # run arrive in the order of its commits. An engine between processes sends each change to every listener of every
-    # process, including its own. If its connection broke and changes may be lost, it sends None to each listener, whose
-    # followers then read the lists again.
+    # Changes of a project. Listeners number them, so they are not merged: each change arrives once, and the
+    # changes of a run arrive in the order of its commits. An engine between processes sends each change to
+    # every listener of every process, including its own. If its connection broke and changes may be lost, it
+    # sends None to each listener, whose followers then read the lists again.
 
     def has_listeners(self, project_id: str) -> bool:
         """Whether the project may have a listener. True if the engine cannot know about other processes.

@@ -1,4 +1,4 @@
-"""The Python SDK: two clients, one that blocks and one that is awaited, and a worker. It speaks HTTP only.
+"""The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only.
 
 with Client("http://127.0.0.1:8720", key, project="default") as client:
 run = client.create_task_run("task:inventory", config={"path": "."}).run

@@ -1,4 +1,4 @@
-"""Recording agents that speak AG-UI: whatever yields events of `ag-ui-protocol` (or plain mappings like them)."""
+"""Records the events of AG-UI agents as runs: events of `ag-ui-protocol`, or mappings of the same form."""
 
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ _MESSAGE_CHARS: Final = 16 * 1024
 
 
 class End(msgspec.Struct, frozen=True):
-    """How an agent's stream ended: with RUN_FINISHED, or with RUN_ERROR (or none at all), and then `message` is set."""
+    """How an agent's stream ended. `message` is set for RUN_ERROR, and for a stream without RUN_FINISHED."""
 
     output: Any = None
     metadata: Mapping[str, Any] | None = None
@@ -36,31 +36,33 @@ async def record(
     target: str = "task:ag-ui",
     metadata: Metadata | None = None,
 ) -> Run:
-    """Record the events as a run, and end it as they end; the run as it then stands.
+    """Record an agent's events as a run, end the run as the events end, and return it.
 
-    `run` is one that exists, or the id of one that is made where there is none, or None for a new one. It is made for
-    `target`, which no worker should serve. RUN_FINISHED completes it, its `result` is the output; RUN_ERROR fails it, and
-    so does a stream that ends without either, or raises (which is raised here too). The rest is stored as it comes, in
-    batches. `metadata` (what the models used: provider, model, inputTokens …) goes out with the end; a function is
-    asked for it then. Where the run is ended by others, reading stops.
+    `run` is an existing run, or its id, or None for a new run. Where no run has the id, it is created. A created run
+    has the `target`, which no worker should serve.
+
+    Events are stored in batches as they come. RUN_FINISHED completes the run, and its `result` is the output. RUN_ERROR
+    fails the run, and so does a stream without either. An exception of the stream fails the run and is raised.
+    `metadata` is the usage (provider, model, inputTokens …), or a function that returns it; it is sent at the end.
+    Reading stops where a client ends the run.
     """
-    taken = await _taken(client, run, target)
-    run_id = taken.run_id
+    recorded = await _find_or_create(client, run, target)
+    run_id = recorded.run_id
     outbox = Outbox(lambda batch: client.append_events(run_id, batch))
 
-    begun = bool(taken.latest_event_id)
+    started = bool(recorded.latest_event_id)
 
     async def emit(event: Mapping[str, Any]) -> None:
-        nonlocal begun
-        if not begun and event["type"] != "RUN_STARTED":  # it sets a new run going
-            outbox.put({"type": "RUN_STARTED", "runId": run_id, "threadId": taken.root_run_id})
-        begun = True
+        nonlocal started
+        if not started and event["type"] != "RUN_STARTED":  # RUN_STARTED starts a pending run
+            outbox.put({"type": "RUN_STARTED", "runId": run_id, "threadId": recorded.root_run_id})
+        started = True
         outbox.put(event)
         await outbox.drain()
 
     try:
         try:
-            ended = await _read(events, emit)
+            end = await _read(events, emit)
             await outbox.flush()
         except RunsteadError as refusal:
             if refusal.code == "EVENT_RUN_TERMINAL":
@@ -72,24 +74,24 @@ async def record(
         with suppress(RunsteadError):
             await _complete(client, run_id, End(message=str(error), code=type(error).__name__), metadata)
         raise
-    return await _complete(client, run_id, ended, metadata)
+    return await _complete(client, run_id, end, metadata)
 
 
 async def relay(ctx: Context, events: Events) -> Any:
-    """The same for the run that a handler works on, which ends with the handler: what RUN_FINISHED holds as `result` is
-    answered, RUN_ERROR raises RunFailed. RunningStep of a step it is told once:
-    `await ctx.step("agent", agui.relay, ctx, events)`.
+    """Emit an agent's events in a handler's run, and return the `result` of RUN_FINISHED. Raise RunFailed for RUN_ERROR.
+
+    In a step the events are stored once: `await ctx.step("agent", agui.relay, ctx, events)`.
     """
-    ended = await _read(events, ctx.emit)
+    end = await _read(events, ctx.emit)
     await ctx.flush()
-    if ended.message is not None:
-        raise RunFailed(ended.message, ended.code)
-    if ended.metadata is not None:
-        ctx.metadata = {**(ctx.metadata or {}), **ended.metadata}
-    return ended.output
+    if end.message is not None:
+        raise RunFailed(end.message, end.code)
+    if end.metadata is not None:
+        ctx.metadata = {**(ctx.metadata or {}), **end.metadata}
+    return end.output
 
 
-async def _taken(client: AsyncClient, run: Run | str | None, target: str) -> Run:
+async def _find_or_create(client: AsyncClient, run: Run | str | None, target: str) -> Run:
     if isinstance(run, Run):
         return run
     if run is not None:
@@ -105,26 +107,24 @@ async def _taken(client: AsyncClient, run: Run | str | None, target: str) -> Run
 async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End:
     """Emit every event before the end of the run, and return the end. Reading stops there."""
     async with aclosing(_each(events)) as each:
-        async for event in each:
-            told = plain(event)
-            if told["type"] == "RUN_FINISHED":
-                return _finished(told)
-            if told["type"] == "RUN_ERROR":
-                message = str(told.get("message") or "The agent failed")[:_MESSAGE_CHARS]
-                code = told.get("code")
+        async for item in each:
+            event = to_mapping(item)
+            if event["type"] == "RUN_FINISHED":
+                return _finished(event)
+            if event["type"] == "RUN_ERROR":
+                message = str(event.get("message") or "The agent failed")[:_MESSAGE_CHARS]
+                code = event.get("code")
                 return End(message=message, code="AGENT_ERROR" if code is None else str(code)[:128])
-            await emit(told)
+            await emit(event)
     return End(message="The agent's events ended without RUN_FINISHED or RUN_ERROR", code="STREAM_ENDED")
 
 
-def _finished(told: Mapping[str, Any]) -> End:
-    output, outcome, used = told.get("result"), told.get("outcome"), told.get("metadata")
+def _finished(event: Mapping[str, Any]) -> End:
+    output, outcome, usage = event.get("result"), event.get("outcome"), event.get("metadata")
     if isinstance(outcome, dict) and outcome.get("type") != "success":
-        output = {
-            "result": output,
-            "outcome": outcome,
-        }  # it ended with a question, and the answer makes a new run
-    return End(output, used if isinstance(used, dict) else None)
+        # The agent ended with a question. Its answer starts another run.
+        output = {"result": output, "outcome": outcome}
+    return End(output, usage if isinstance(usage, dict) else None)
 
 
 async def _each(events: Events) -> AsyncGenerator[Any, None]:
@@ -136,7 +136,7 @@ async def _each(events: Events) -> AsyncGenerator[Any, None]:
             for event in events:
                 yield event
     finally:
-        # Whatever makes the events has to learn that nobody reads them any more.
+        # The source of the events must be closed, since it is not read to its end.
         close = getattr(events, "aclose", None) or getattr(events, "close", None)
         if close is not None:
             closed = close()
@@ -144,28 +144,28 @@ async def _each(events: Events) -> AsyncGenerator[Any, None]:
                 await closed
 
 
-def plain(event: Any) -> dict[str, Any]:
-    """An event of `ag-ui-protocol`, or a mapping with a string `type`, as JSON has it."""
+def to_mapping(event: Any) -> dict[str, Any]:
+    """Convert an event of `ag-ui-protocol`, or a mapping with a string `type`, to a JSON object."""
     if hasattr(event, "model_dump"):
-        told: Any = event.model_dump(by_alias=True, exclude_none=True, mode="json")
+        mapping: Any = event.model_dump(by_alias=True, exclude_none=True, mode="json")
     else:
-        told = dict(event) if isinstance(event, Mapping) else None
-    if not isinstance(told, dict) or not isinstance(told.get("type"), str):
+        mapping = dict(event) if isinstance(event, Mapping) else None
+    if not isinstance(mapping, dict) or not isinstance(mapping.get("type"), str):
         raise TypeError(f"This is no AG-UI event: {type(event).__name__}")
-    return told
+    return mapping
 
 
-async def _complete(client: AsyncClient, run_id: str, ended: End, metadata: Metadata | None) -> Run:
-    used = metadata() if callable(metadata) else metadata
-    used = {**(ended.metadata or {}), **(used or {})} or None
-    if ended.message is None:
-        return (await client.complete(run_id, output=ended.output, metadata=used)).run
+async def _complete(client: AsyncClient, run_id: str, end: End, metadata: Metadata | None) -> Run:
+    usage = metadata() if callable(metadata) else metadata
+    usage = {**(end.metadata or {}), **(usage or {})} or None
+    if end.message is None:
+        return (await client.complete(run_id, output=end.output, metadata=usage)).run
     return (
         await client.complete(
             run_id,
             "failed",
-            metadata=used,
-            error_code=ended.code,
-            error_message=ended.message[:_MESSAGE_CHARS] or "The agent's events could not be read",
+            metadata=usage,
+            error_code=end.code,
+            error_message=end.message[:_MESSAGE_CHARS] or "The agent's events could not be read",
         )
     ).run

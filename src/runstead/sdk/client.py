@@ -1,4 +1,4 @@
-"""The client that blocks."""
+"""The blocking client."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -9,29 +9,31 @@ import httpx2
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.models.batch import BatchFollower, BatchProgress
+from runstead.sdk.models.batch import BatchProgress
 from runstead.sdk.models.event import Event
-from runstead.sdk.models.notification import Notification, NotificationFollower
+from runstead.sdk.models.notification import Notification
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import Call, T
 from runstead.sdk.routes.log import EventLog
 from runstead.sdk.routes.route import SyncSender
 from runstead.sdk.routes.runs import RunFilters
+from runstead.sdk.transport.batch_follower import BatchFollower
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.message import Request, from_httpx, httpx_arguments
+from runstead.sdk.transport.notification_follower import NotificationFollower
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.run_follower import RunFollower
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
 
 class Client(ClientBase, SyncSender):
-    """Every route of the server, with retries.
+    """A client that blocks, with one method for each route of the server. Threads may share it.
 
-    `url` is where the server is; `key` an API key, a JWT or a worker token, or a function that answers the one to use
-    now; `project` (slug or id) is what calls mean unless told otherwise; `timeout_s` bounds connecting, writing and
-    each wait for a part of the answer; `retries` is how often a call is sent again after no answer, 429 or 5xx (or a
-    `Retries` with all its numbers). Pass `transport` or `http` to send through something else: a passed `http` stays
-    open when the client closes. Every call raises `RunsteadError`. It may be shared by threads.
+    `url` is the server's URL. `key` is an API key, a JWT or a worker token, or a function that returns the current one.
+    `project` (slug or id) is the default project of calls. `timeout_s` bounds connecting, and each write and read.
+    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. With
+    `transport` or `http` requests are sent through them; a passed `http` stays open when the client is closed. Every
+    method may raise `RunsteadError`.
     """
 
     def __init__(
@@ -62,26 +64,26 @@ class Client(ClientBase, SyncSender):
             self._http.close()
 
     def send(self, call: Call[T]) -> T:
-        """Send any call, with retries, and decode its answer."""
+        """Send any call, with retries, and return its decoded answer."""
         if call.owner is not None:
             call = call.with_owner(self._project_id(call.owner))
         exchange = Exchange(call, self._retries, self.project)
         while True:
-            outcome = self._once(exchange)
+            outcome = self._attempt(exchange)
             if isinstance(outcome, Done):
                 return outcome.value
             self._sleep(outcome)
 
-    def _once(self, exchange: Exchange[T]) -> Done[T] | float:
+    def _attempt(self, exchange: Exchange[T]) -> Done[T] | float:
         try:
             request = self._request(exchange.call, exchange.content)
             response = self._http.request(**self._arguments(request))
         except httpx2.RequestError as error:
             failure = no_answer(error, exchange.call.name)
         else:
-            return exchange.answered(from_httpx(response, response.content))
-        # Outside the except block: the error that may be raised here must not carry the request along.
-        return exchange.failed(failure)
+            return exchange.on_response(from_httpx(response, response.content))
+        # Outside the except block, so that the raised error has no context: the request holds the credential.
+        return exchange.on_no_response(failure)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         body = request.content
@@ -94,7 +96,7 @@ class Client(ClientBase, SyncSender):
         return known
 
     def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
-        """Every run of the project, newest first, page by page."""
+        """Yield every run of the project, newest first, page by page."""
         cursor: str | None = None
         while True:
             page = self.list_runs(project=project, cursor=cursor, **filters)
@@ -104,7 +106,7 @@ class Client(ClientBase, SyncSender):
                 return
 
     def iter_all_runs(self, **filters: Unpack[RunFilters]) -> Iterator[Run]:
-        """Every run of every project that the caller reaches, newest first, page by page."""
+        """Yield every run of every project that the caller has access to, newest first, page by page."""
         cursor: str | None = None
         while True:
             page = self.list_all_runs(cursor=cursor, **filters)
@@ -123,9 +125,9 @@ class Client(ClientBase, SyncSender):
         include_descendants: bool = False,
         cursor: str | None = None,
     ) -> Iterator[Event]:
-        """Every event that is stored by now, in order, page by page. `follow` goes on to those to come.
+        """Yield every stored event, in order, page by page. `follow` also yields those that come later.
 
-        With `include_descendants` also those of all runs below, after the `cursor` of an event seen before.
+        With `include_descendants` it yields the events of all descendants too, after the `cursor` of an earlier event.
         """
         log = EventLog(run_id, conversation_id, include_descendants)
         after: int | str | None = (cursor or "") if include_descendants else after_event_id
@@ -144,67 +146,66 @@ class Client(ClientBase, SyncSender):
         include_descendants: bool = False,
         cursor: str | None = None,
     ) -> Generator[Event, None, None]:
-        """Every event, those stored and then those to come as they come, until the run has ended.
+        """Yield every stored event, and then new events as they come, until the run has ended.
 
-        A connection that breaks or falls silent is made anew after the last event seen: nothing is lost, nothing
-        repeated. With `event_types` only those are yielded, and the end still ends it. Raises when the server stays
-        away for longer than the client's retries.
+        A broken or silent connection is replaced by a new one after the last event: no event is lost or repeated.
+        With `event_types` only events of these types are yielded. Raise RunsteadError when the server is unavailable
+        for longer than the client's retries.
 
-        With `include_descendants` also the events of all runs below, new ones included, after the `cursor` of an event
-        seen before; until the run and all below it have ended.
+        With `include_descendants` it yields the events of all descendants too, also of new ones, after the `cursor` of
+        an earlier event, until the run and all descendants have ended.
         """
         log = EventLog(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
-        following = RunFollower(log, after, event_types, self._retries, self.project)
-        return self._streamed(following, lambda: self._over(following))
+        follower = RunFollower(log, after, event_types, self._retries, self.project)
+        return self._follow(follower, lambda: self._is_complete(follower))
 
     def notifications(
         self, project: str | None = None, *, after: str | None = None
     ) -> Generator[Notification, None, None]:
-        """What happens in the project from now on, or after a notification's cursor, for as long as you listen.
+        """Yield notifications of the project's changes, from now on or after a notification's `cursor`.
 
-        A connection that breaks or falls silent is made anew after the last one seen. Where something was missed
-        meanwhile, one with the type `resync` comes first. Raises when the server stays away for longer than the
-        client's retries.
+        A broken or silent connection is replaced by a new one after the last notification. Where some may have been
+        missed, one of the type `resync` comes first. Raise RunsteadError when the server is unavailable for longer
+        than the client's retries.
         """
-        return self._streamed(NotificationFollower(self._project(project), after, self._retries))
+        return self._follow(NotificationFollower(self._project(project), after, self._retries))
 
     def follow_batch(
         self, batch_id: str, *, project: str | None = None
     ) -> Generator[BatchProgress, None, None]:
-        """The batch as it stands, then whenever its counters have moved (at most ten times a second), until all its runs
-        have ended: the last one has `completed_at`.
+        """Yield the progress of a batch now and after each change (at most ten times a second), until all runs ended.
 
-        A connection that breaks or falls silent is made anew. Raises when the server stays away for longer than the
-        client's retries.
+        The last progress has `completed_at`. A broken or silent connection is replaced by a new one. Raise
+        RunsteadError when the server is unavailable for longer than the client's retries.
         """
-        return self._streamed(BatchFollower(self._project(project), batch_id, self._retries))
+        return self._follow(BatchFollower(self._project(project), batch_id, self._retries))
 
-    def _streamed(
-        self, streaming: StreamFollower[Item], over: Callable[[], bool] | None = None
+    def _follow(
+        self, follower: StreamFollower[Item], is_complete: Callable[[], bool] | None = None
     ) -> Generator[Item, None, None]:
-        """What a stream tells, over as many connections as it takes. `over` finds out whether one that ended cleanly was
-        the last.
+        """Yield the items of a stream, over any number of connections.
+
+        `is_complete` is asked after a connection that ended without an error: was it the last one?
         """
         while True:
-            call, error = streaming.call(), None
+            call, error = follower.call(), None
             try:
                 with self._http.stream(**self._arguments(self._stream_request(call))) as response:
                     content = b"" if response.is_success else response.read()
-                    error = streaming.opened(from_httpx(response, content), call.name)
+                    error = follower.opened(from_httpx(response, content), call.name)
                     if error is None:
                         for chunk in response.iter_bytes():
-                            yield from streaming.feed(chunk)
-                            if streaming.done:
+                            yield from follower.feed(chunk)
+                            if follower.done:
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and over is not None and over():
+            if error is None and is_complete is not None and is_complete():
                 return
-            self._sleep(streaming.broke(error))
+            self._sleep(follower.disconnected(error))
 
-    def _over(self, following: RunFollower) -> bool:
-        if not following.may_be_over:
+    def _is_complete(self, follower: RunFollower) -> bool:
+        if not follower.may_be_complete or not follower.has_ended(self.send(follower.log.state())):
             return False
-        state = self.send(following.log.state())
-        return following.ended(state) and following.over(self.send(following.rest()))
+        return not self.send(follower.next_events()).data

@@ -1,4 +1,4 @@
-"""What both clients hold: where the server is, the credential, and how long to wait for it."""
+"""The base of both clients: the server's URL, the credential and timeouts, and how requests are built."""
 
 import copy
 import re
@@ -32,7 +32,7 @@ from runstead.sdk.transport.stream_follower import SILENCE_S
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
-#: A credential, or a function that answers the one to use now (for tokens that expire).
+#: A credential, or a function that returns the current one (for tokens that expire).
 Key = str | Callable[[], str]
 
 LIMITS: Final = httpx2.Limits(
@@ -42,7 +42,7 @@ _AGENT: Final = {"User-Agent": f"runstead-python/{runstead.__version__}"}
 
 
 class Bearer(httpx2.Auth):
-    """Puts the credential on a request at the last moment, and shows it nowhere."""
+    """Adds the credential to a request when it is sent. The credential is in no repr."""
 
     def __init__(self, key: Key) -> None:
         self._key = key
@@ -74,17 +74,17 @@ class Routes(
     BatchRoutes,
     ArtifactRoutes,
 ):
-    """Every route of the server."""
+    """All routes of the server."""
 
 
 class ClientBase(Routes):
-    """Base of both clients: everything about a request but sending it."""
+    """Base of both clients: builds requests. The subclasses send them."""
 
     def __init__(
         self, url: str, key: Key | None, project: str | None, timeout_s: float, retries: int | Retries
     ) -> None:
-        where = httpx2.URL(url)
-        if where.scheme not in {"http", "https"} or not where.host:
+        parsed = httpx2.URL(url)
+        if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("The server's url must be like http://127.0.0.1:8720")
         self.project = project
         self._url = url.rstrip("/")
@@ -95,41 +95,41 @@ class ClientBase(Routes):
         self._owns_http = True
 
     def with_key(self, key: Key) -> Self:
-        """The same client, over the same connections, with another credential. Closing it closes nothing."""
+        """Return a client with another credential that shares this client's connections. Closing it closes nothing."""
         other = copy.copy(self)
         vars(other).update(_bearer=Bearer(key), _owns_http=False)
         return other
 
     def __repr__(self) -> str:
-        where = httpx2.URL(self._url)
-        return f"{type(self).__name__}({where.scheme}://{where.netloc.decode()}, project={self.project!r})"
+        url = httpx2.URL(self._url)
+        return f"{type(self).__name__}({url.scheme}://{url.netloc.decode()}, project={self.project!r})"
 
     def _known_project_id(self, ref: str) -> str | None:
         return ref if _UUID.fullmatch(ref) else self._project_ids.get(ref)
 
     def _request(self, call: Call[Any], content: bytes | Upload | None) -> Request:
-        return self._line(call, content, self._timeout_s + call.extra_wait_s)
+        return self._build_request(call, content, self._timeout_s + call.extra_wait_s)
 
     def _stream_request(self, call: Call[Any]) -> Request:
-        return self._line(call, None, SILENCE_S)
+        return self._build_request(call, None, SILENCE_S)
 
-    def _line(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
+    def _build_request(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
         return Request(
-            call.method,
-            call.target,
-            call.head() | _AGENT,
-            content,
-            self._bearer,
-            self._timeout_s,
-            read_s,
-            call.repeatable,
+            method=call.method,
+            target=call.target,
+            headers=call.all_headers() | _AGENT,
+            content=content,
+            credential=self._bearer,
+            timeout_s=self._timeout_s,
+            read_s=read_s,
+            repeatable=call.repeatable,
         )
 
 
 class Calls(Routes, CallFactory):
-    """The routes without a client: every method answers the call, to be sent with `client.send(call)`, again if need be.
+    """The routes without a client. Each method returns a call, to be sent with `client.send(call)`.
 
-    A call that is sent twice carries the same idempotency key both times.
+    A call may be sent several times: its idempotency key stays the same.
     """
 
     def __init__(self, project: str | None = None) -> None:

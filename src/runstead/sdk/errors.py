@@ -1,4 +1,4 @@
-"""The one error that calls raise, and how an answer or a failed connection becomes it. It never holds a credential."""
+"""The error that calls raise, made from a response or a failed connection. It never contains a credential."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,18 +8,18 @@ import msgspec
 
 from runstead.sdk.models.response import FieldError
 
-#: Failures that happen before a request leaves: sending again cannot do anything twice.
+#: Failures before a request is sent: a retry cannot have an effect twice.
 _UNSENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
-#: Failures that sending again cannot mend.
+#: Failures that a retry cannot resolve.
 _PERMANENT: Final = (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError)
 
 
 class RunsteadError(Exception):
-    """A call that did not succeed.
+    """A call failed.
 
-    `status` is the HTTP status (0 where no answer came), `code` the stable code for programs (None where the answer
-    carries none, as from a proxy), `detail` one sentence for people, `errors` the refused values of the body, and
-    `retry_after_s` the seconds after which the server says trying again can help.
+    `status` is the HTTP status, 0 where no answer came. `code` is the stable code for programs, None where the answer
+    has none, such as a proxy's. `detail` is one sentence for people. `errors` are the refused values of the body.
+    `retry_after_s` is the server's Retry-After, in seconds.
     """
 
     def __init__(
@@ -43,14 +43,14 @@ class RunsteadError(Exception):
 
     @property
     def retryable(self) -> bool:
-        """Whether trying again later can help: no answer, 429 or 5xx."""
+        """Whether a retry can succeed: after no answer, 429 or 5xx."""
         return self.status in {0, 429} or self.status >= 500
 
 
 class NoAnswerError(RunsteadError):
-    """The server could not be reached, or the connection broke before it answered. `status` is 0.
+    """The server could not be reached, or the connection broke before the answer. `status` is 0.
 
-    `unsent` is true where the request surely never left; `permanent` where sending again cannot help.
+    `unsent`: the request was certainly not sent. `permanent`: a retry cannot succeed.
     """
 
     def __init__(self, detail: str, *, unsent: bool = False, permanent: bool = False) -> None:
@@ -67,7 +67,7 @@ class NoAnswerError(RunsteadError):
 
 
 class UnexpectedAnswerError(RunsteadError):
-    """An answer that is not what the route promises: not JSON, or of another shape."""
+    """The answer is not what the route documents: it is not JSON, or has another shape."""
 
     @property
     def retryable(self) -> bool:
@@ -80,20 +80,20 @@ class _Problem(msgspec.Struct, frozen=True):
     errors: list[FieldError] = []
 
 
-def no_answer(error: httpx2.RequestError, what: str) -> NoAnswerError:
-    """`what` names the call, such as `GET /runs/abc`."""
+def no_answer(error: httpx2.RequestError, call: str) -> NoAnswerError:
+    """Return the error of a failed connection. `call` is the call's name, such as `GET /runs/abc`."""
     return NoAnswerError(
-        f"No answer to {what}: {type(error).__name__}: {error}".rstrip(": "),
+        f"No answer to {call}: {type(error).__name__}: {error}".rstrip(": "),
         unsent=isinstance(error, _UNSENT),
         permanent=isinstance(error, _PERMANENT) or not isinstance(error, httpx2.TransportError),
     )
 
 
-def refusal(status: int, content: bytes, what: str, retry_after_s: float | None) -> RunsteadError:
-    """The error for an answer outside 2xx. `content` is a problem document, or anything at all."""
+def refusal(status: int, content: bytes, call: str, retry_after_s: float | None) -> RunsteadError:
+    """Return the error of an answer outside 2xx. `content` is a problem document (RFC 9457), or any other body."""
     try:
         problem = msgspec.json.decode(content, type=_Problem)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem()
-    detail = problem.detail or f"{what} was answered with status {status}"
+    detail = problem.detail or f"{call} was answered with status {status}"
     return RunsteadError(detail, status, problem.code, problem.errors, retry_after_s)

@@ -1,1 +1,1 @@
-"""Signing, encryption, and calls to addresses that callers chose."""
+"""Signing, encryption, and guarded requests to addresses that callers chose."""

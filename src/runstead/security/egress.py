@@ -1,7 +1,7 @@
-"""Calls to addresses that callers chose: guarded, so that nobody makes the server reach into its own network.
+"""Requests to addresses that callers chose, guarded against server-side request forgery (SSRF).
 
-http and https alone, no redirects, no proxies, bounded in time and in the size of the answer. A name is resolved here,
-every address it has is checked, and the connection goes to exactly an address that was checked.
+Only http and https, without redirects or proxies, bounded in time and in the size of the answer. This module
+resolves the host name, checks every address, and connects only to a checked address.
 """
 
 import asyncio
@@ -22,22 +22,25 @@ idle_s_max: Final = 15.0
 connect_s_max: Final = 10.0
 
 _SIX_TO_FOUR: Final = ipaddress.IPv6Network("2002::/16")
-_PRIVATE: Final = "set RUNSTEAD_ALLOW_PRIVATE_EGRESS where such addresses are yours to call"
+_PRIVATE: Final = "set RUNSTEAD_ALLOW_PRIVATE_EGRESS to allow private addresses"
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
-"""(host, port) → every address that the host has, as literals."""
+"""(host, port) → all addresses of the host, as literals."""
 
 
 class EgressError(Exception):
-    """The call came to nothing. The sentence may be shown: it holds no credential and nothing of the answer."""
+    """The request failed.
+
+    The message can be shown to callers: it has no credential and no part of the answer.
+    """
 
 
 class RefusedAddressError(EgressError):
-    """The address is not one that may be called."""
+    """The address is not allowed."""
 
 
 class Answer(NamedTuple):
-    """`headers` by lower-case name; `body` is whole, within the limit that was asked for."""
+    """The answer to a request. `headers` by lower-case name; `body` is at most `answer_bytes_max` long."""
 
     status: int
     headers: dict[str, str]
@@ -45,8 +48,8 @@ class Answer(NamedTuple):
 
 
 def check_url(url: str, *, allow_private: bool) -> httpx2.URL:
-    """The URL in parts. RefusedAddressError, with a sentence, where it can be told without a look-up that no call to it
-    would be made: scheme, user-info, no host, or an address that is not public.
+    """Parse the URL. RefusedAddressError if it is refused without a DNS look-up: a wrong scheme, user info, a
+    fragment, no host, or an address that is not public.
     """
     try:
         parsed = httpx2.URL(url)
@@ -63,7 +66,7 @@ def check_url(url: str, *, allow_private: bool) -> httpx2.URL:
     host = parsed.host.rstrip(".").lower()
     local = host == "localhost" or host.endswith(".localhost")
     if not allow_private and (local or _forbidden_literal(host)):
-        raise RefusedAddressError(f"The address {parsed.host} is not a public one: {_PRIVATE}")
+        raise RefusedAddressError(f"The address {parsed.host} is not public: {_PRIVATE}")
     return parsed
 
 
@@ -72,20 +75,20 @@ def _forbidden_literal(host: str) -> bool:
         return not is_public(ipaddress.ip_address(host.partition("%")[0]))
     except ValueError:
         pass
-    try:  # what resolvers also take for an address: 127.1, 2130706433, 0x7f.1
+    try:  # resolvers also accept these forms of an address: 127.1, 2130706433, 0x7f.1
         return not is_public(ipaddress.IPv4Address(socket.inet_aton(host)))
     except (OSError, ValueError):
         return False
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether it lies in the public network: not private, loopback, link-local, multicast, reserved or unspecified,
-    also where it stands in an IPv6 address.
+    """Whether the address is public: not private, loopback, link-local, multicast, reserved or unspecified.
+    An IPv4 address inside an IPv6 address is checked too.
     """
     if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or (address.sixtofour if address in _SIX_TO_FOUR else None)
-        if inner is not None:
-            return is_public(inner)
+        embedded = address.ipv4_mapped or (address.sixtofour if address in _SIX_TO_FOUR else None)
+        if embedded is not None:
+            return is_public(embedded)
         if address.is_site_local:
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved)
@@ -97,7 +100,7 @@ async def resolve(host: str, port: int) -> list[str]:
 
 
 class _Guard(AsyncNetworkBackend):
-    """Connects to an address that was checked, and to no other."""
+    """Connects only to checked addresses."""
 
     def __init__(self, look_up: Resolve, *, allow_private: bool) -> None:
         self._look_up, self._allow_private = look_up, allow_private
@@ -116,10 +119,11 @@ class _Guard(AsyncNetworkBackend):
         except (OSError, UnicodeError):
             raise httpcore2.ConnectError("the name has no address") from None
         if not self._allow_private:
-            # One bad address spoils the name: whoever controls it must not choose between checks.
+            # One private address refuses the name, so that the owner of the name cannot mix public and
+            # private ones.
             for literal in addresses:
                 if not is_public(ipaddress.ip_address(literal.partition("%")[0])):
-                    raise RefusedAddressError(f"{host} leads to an address that is not public: {_PRIVATE}")
+                    raise RefusedAddressError(f"{host} has an address that is not public: {_PRIVATE}")
         trouble: Exception = httpcore2.ConnectError("the name has no address")
         for literal in addresses:
             try:
@@ -138,7 +142,7 @@ def _tls() -> ssl.SSLContext:
 
 
 class Egress:
-    """Makes the calls. `resolve` is for tests: names lead where it says."""
+    """Sends guarded requests. `resolve` can be replaced in tests."""
 
     def __init__(self, *, allow_private: bool = False, resolve: Resolve = resolve) -> None:
         self.allow_private = allow_private
@@ -146,7 +150,7 @@ class Egress:
         self._pool: httpcore2.AsyncConnectionPool | None = None
 
     def with_own_connections(self) -> "Egress":
-        """Another one by the same rules, with connections of its own."""
+        """Return another `Egress` with the same rules and its own connection pool."""
         return Egress(allow_private=self.allow_private, resolve=self._resolve)
 
     def check(self, url: str) -> httpx2.URL:
@@ -164,8 +168,11 @@ class Egress:
         answer_bytes_max: int,
         cut: bool = False,
     ) -> Answer:
-        """One call, within `total_s` from the look-up of the name to the last byte. EgressError says why it came to
-        nothing; a redirect is an answer like any other. With `cut`, an answer that is too long is cut, not refused.
+        """Send one request, within `total_s` from the DNS look-up to the last byte. EgressError with the
+        reason if it fails.
+
+        A redirect is returned and not followed. With `cut`, an answer that is too long is cut instead of
+        refused.
         """
         target = self.check(url)
         if self._pool is None:
@@ -206,17 +213,17 @@ class Egress:
                             del content[answer_bytes_max:]
                             break
                         raise EgressError(f"the answer is larger than {answer_bytes_max} bytes")
-                told = {
+                answer_headers = {
                     name.decode("latin-1").lower(): value.decode("latin-1")
                     for name, value in response.headers
                 }
-                return Answer(response.status, told, bytes(content))
+                return Answer(response.status, answer_headers, bytes(content))
         except (TimeoutError, httpcore2.TimeoutException):
-            raise EgressError(f"there was no whole answer within {total_s:g} s") from None
+            raise EgressError(f"there was no complete answer within {total_s:g} s") from None
         except httpcore2.ConnectError:
             raise EgressError("no connection could be made") from None
         except (httpcore2.NetworkError, httpcore2.ProtocolError, ssl.SSLError, OSError):
-            raise EgressError("the connection broke, or what came over it was no HTTP") from None
+            raise EgressError("the connection broke, or the answer was not HTTP") from None
 
     async def close(self) -> None:
         if self._pool is not None:

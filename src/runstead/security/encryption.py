@@ -1,4 +1,4 @@
-"""What the server keeps and cannot read: values encrypted under a secret that somebody else holds."""
+"""Encryption of stored values with a secret that the server does not store, such as one in a browser's cookie."""
 
 import secrets
 from typing import Final
@@ -22,16 +22,16 @@ def _cipher(secret: bytes, purpose: str) -> AESGCM:
 
 
 def encrypt(secret: bytes, purpose: str, value: bytes) -> bytes:
-    """The value under AES-256-GCM, with the key that HKDF-SHA256 makes of the secret for this purpose: nonce, ciphertext,
-    tag.
+    """Encrypt a value with AES-256-GCM. The key is derived from the secret and the purpose with HKDF-SHA256.
+    Returns the nonce, the ciphertext and the tag.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     return nonce + _cipher(secret, purpose).encrypt(nonce, value, None)
 
 
 def decrypt(secret: bytes, purpose: str, encrypted: bytes) -> bytes | None:
-    """The value; None where another secret or purpose encrypted it, or where it was changed since."""
+    """Decrypt a value. None if it was encrypted with another secret or purpose, or was changed."""
     try:
         return _cipher(secret, purpose).decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], None)
-    except (InvalidTag, ValueError):  # ValueError: too short to be one
+    except (InvalidTag, ValueError):  # ValueError: it is too short
         return None

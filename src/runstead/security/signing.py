@@ -1,4 +1,4 @@
-"""What the server signs: tokens for push services (RS256), and its own calls to them (EdDSA); contract A7."""
+"""The server's signatures: tokens for push services (RS256), and its own requests to them (EdDSA); contract A7."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ from runstead.ports.store import SigningKeys
 RUN_EVENT_WRITER: Final = "run_event_writer"
 RUN_SERVICE: Final = "run_service"
 APPEND: Final = "agent-runs:events:append"
-ISSUER: Final = "veryfront-api"  # which published services demand
+ISSUER: Final = "veryfront-api"  # published services require this issuer
 SURFACE: Final = "studio"
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ _Private = ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
 
 def unpadded(data: bytes) -> str:
-    """Base64url without padding, as JOSE has it (RFC 7515, 2)."""
+    """Encode as base64url without padding (JOSE, RFC 7515, section 2)."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
@@ -58,26 +58,26 @@ def _public_jwk(private: _Private) -> dict[str, str]:
 
 
 def _thumbprint(private: _Private) -> str:
-    """RFC 7638: the SHA-256 of the required members, in lexical order."""
+    """Compute the thumbprint of RFC 7638: the SHA-256 of the required members in lexical order."""
     return unpadded(hashlib.sha256(msgspec.json.encode(_public_jwk(private), order="sorted")).digest())
 
 
-def _kept(private: _Private, created_at: int) -> SigningKey:
+def _to_signing_key(private: _Private, created_at: int) -> SigningKey:
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     algorithm: Any = "EdDSA" if isinstance(private, ed25519.Ed25519PrivateKey) else "RS256"
     return SigningKey(_thumbprint(private), algorithm, pem, created_at)
 
 
 def new_pair(created_at: int) -> list[SigningKey]:
-    """A new key of each kind: one for calls, one for tokens."""
+    """Generate a pair of keys: one for requests (EdDSA), one for tokens (RS256)."""
     return [
-        _kept(ed25519.Ed25519PrivateKey.generate(), created_at),
-        _kept(rsa.generate_private_key(public_exponent=65_537, key_size=2_048), created_at),
+        _to_signing_key(ed25519.Ed25519PrivateKey.generate(), created_at),
+        _to_signing_key(rsa.generate_private_key(public_exponent=65_537, key_size=2_048), created_at),
     ]
 
 
 def read_file(path: Path) -> list[SigningKey]:
-    """The keys in a PEM file, oldest first. ValueError with a sentence for the operator."""
+    """Read the keys of a PEM file, oldest first. ValueError with a message for the operator."""
     try:
         text = path.read_text()
     except (OSError, ValueError):
@@ -90,14 +90,14 @@ def read_file(path: Path) -> list[SigningKey]:
             raise ValueError(f"{path} holds a private key that cannot be read") from None
         if not isinstance(private, ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey):
             raise ValueError(f"{path} holds a key that is neither Ed25519 nor RSA")  # noqa: TRY004
-        keys.append(_kept(private, place))
+        keys.append(_to_signing_key(private, place))
     if {key.algorithm for key in keys} != {"EdDSA", "RS256"}:
         raise ValueError(f"{path} must hold an Ed25519 and an RSA private key: make it with `keys signing`")
     return keys
 
 
 def write_file(path: Path) -> None:
-    """Add a new pair at the file's end, for its owner's eyes alone (mode 0600). The newest keys sign."""
+    """Append a new pair to the file, readable by its owner only (mode 0600). The newest keys sign."""
     if path.exists():
         read_file(path)
     added = "".join(key.pem for key in new_pair(0))
@@ -109,7 +109,7 @@ def write_file(path: Path) -> None:
 
 
 class _Pair:
-    """All keys there are, and the newest of each kind, ready for use."""
+    """All keys, and the newest key of each algorithm, loaded for use."""
 
     def __init__(self, keys: Sequence[SigningKey]) -> None:
         self.private: dict[str, Any] = {}
@@ -125,8 +125,10 @@ class _Pair:
 
 
 class Keyring:
-    """The server's keys: those of a file, or else those of the store, made there when first needed. They are looked at
-    again from time to time, so that every replica learns of new ones.
+    """The server's signing keys: those of the file, or those of the store, where they are created at the
+    first use.
+
+    They are reloaded every `limits.signing_keys_reload_s`, so that every replica gets new keys.
     """
 
     def __init__(
@@ -159,28 +161,28 @@ class Keyring:
         except ValueError as trouble:
             if self._pair is None:
                 raise
-            log.warning("the signing keys could not be read again", reason=str(trouble))
+            log.warning("the signing keys could not be reloaded", reason=str(trouble))
             return list(self._pair.keys)
 
-    async def _made(self) -> _Pair:
+    async def _current_pair(self) -> _Pair:
         pair = await self._load(make=True)
         assert pair is not None
         return pair
 
     async def _new(self) -> list[SigningKey]:
-        return await asyncio.to_thread(new_pair, self._clock())  # finding primes takes a while
+        return await asyncio.to_thread(new_pair, self._clock())  # generating an RSA key is slow
 
     async def rotate(self) -> None:
-        """Add a new pair to the store: it signs from now on, and what the old ones signed stays good."""
+        """Add a new pair to the store. It signs from now on; signatures of old keys stay valid."""
         await self._store.add(await self._new(), only_first=False)
         self._pair = None
 
     async def run_event_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
-        """Good for appending to one run, and for the same kind of token for its children."""
+        """Return a token to append events to one run, and to get the same kind of token for its children."""
         return await self._run_token(user_id, service_id, project_id, run_id, RUN_EVENT_WRITER, [APPEND])
 
     async def service_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
-        """Good for working on one run and on those below it."""
+        """Return a token to work on one run and its descendants."""
         scopes = ["runs:read", "runs:write"]
         return await self._run_token(user_id, service_id, project_id, run_id, RUN_SERVICE, scopes)
 
@@ -199,12 +201,15 @@ class Keyring:
             "iat": now,
             "exp": now + limits.run_token_s,
         }
-        return (await self._made()).sign("RS256", claims)
+        return (await self._current_pair()).sign("RS256", claims)
 
     async def signature(
         self, *, method: str, path: str, body: bytes, audience: str, project_id: str, run_id: str
     ) -> str:
-        """The value of `x-veryfront-control-plane-jws` for one call. `audience` is the project's slug."""
+        """Return the header value of `x-veryfront-control-plane-jws` for one request.
+
+        `audience` is the project's slug.
+        """
         now = self._clock() // 1000
         claims = {
             "iss": ISSUER,
@@ -218,11 +223,13 @@ class Keyring:
             "iat": now,
             "exp": now + limits.signature_s,
         }
-        return (await self._made()).sign("EdDSA", claims)
+        return (await self._current_pair()).sign("EdDSA", claims)
 
     async def verify(self, token: str, kid: str) -> dict[str, Any] | None:
-        """The claims of a token that the key `kid` of this server signed, times unchecked; None where there is no
-        such key. UNAUTHENTICATED where the signature is not its own.
+        """Return the claims of a token that was signed with the server's key `kid`; the times are not
+        checked.
+
+        None if the server has no such key. UNAUTHENTICATED if the signature is wrong.
         """
         pair = await self._load(make=False, kid=kid)
         private = None if pair is None else pair.private.get(kid)
@@ -232,20 +239,20 @@ class Keyring:
         try:
             claims: dict[str, Any] = jwt.decode(token, private.public_key(), ["RS256"], options=unchecked)
         except jwt.PyJWTError:
-            raise Error("UNAUTHENTICATED", "The token's signature is not good") from None
+            raise Error("UNAUTHENTICATED", "The token's signature is not valid") from None
         return claims
 
     async def jwks(self) -> list[dict[str, str]]:
-        """The public keys (RFC 7517), newest last."""
-        pair = await self._made()
+        """Return the public keys as a JWK set (RFC 7517), newest last."""
+        pair = await self._current_pair()
         return [
             {**_public_jwk(pair.private[key.kid]), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
             for key in pair.keys
         ]
 
     async def public_pems(self) -> dict[str, str]:
-        """Algorithm → the newest public key, PEM (SPKI): what services are configured with."""
-        pair = await self._made()
+        """Return algorithm → newest public key as PEM (SPKI), for the configuration of services."""
+        pair = await self._current_pair()
         return {
             algorithm: pair.private[key.kid]
             .public_key()

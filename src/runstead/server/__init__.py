@@ -1,1 +1,1 @@
-"""Puts the parts together and runs them: the only folder that knows all others."""
+"""Builds the server from its parts and runs it: the only folder that imports all others."""

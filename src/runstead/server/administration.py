@@ -1,4 +1,4 @@
-"""What an operator does on the store itself, beside a server or without one."""
+"""Operations on the store itself, for commands that need no running server."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,13 +18,16 @@ from runstead.server.settings import load
 
 
 async def migrate(database: str | None) -> list[str]:
-    """The names of the migrations that were applied now."""
+    """Apply migrations. Returns the names of the applied ones."""
     return await make_store(load(database=database)).migrate()
 
 
 @asynccontextmanager
 async def ready(database: str | None) -> AsyncIterator[Store]:
-    """A store that is there and up to date; nothing is made, and nothing migrated."""
+    """Open an existing store that has all migrations.
+
+    Nothing is created or migrated. ValueError if one is missing.
+    """
     store = make_store(load(database=database))
     if pending := await store.pending():
         raise ValueError(
@@ -38,21 +41,24 @@ async def ready(database: str | None) -> AsyncIterator[Store]:
 
 
 async def check(
-    database: str | None, tell: Callable[[Violation], None], progress: Progress
+    database: str | None, report: Callable[[Violation], None], progress: Progress
 ) -> tuple[int, int]:
-    """How many runs were looked at and how many violations there are; each is told as it is found."""
-    looked, violations = 0, 0
+    """Check a store.
 
-    def note(runs: int, reached: int, newest: int) -> None:
-        nonlocal looked
-        looked = runs
+    Returns the number of checked runs and of violations. `report` gets each violation at once.
+    """
+    checked, violations = 0, 0
+
+    def note_progress(runs: int, reached: int, newest: int) -> None:
+        nonlocal checked
+        checked = runs
         progress(runs, reached, newest)
 
     async with ready(database) as store:
-        async for violation in check_store(store, note):
+        async for violation in check_store(store, note_progress):
             violations += 1
-            tell(violation)
-    return looked, violations
+            report(violation)
+    return checked, violations
 
 
 async def stats(database: str | None) -> Stats:
@@ -61,7 +67,7 @@ async def stats(database: str | None) -> Stats:
 
 
 async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
-    """Table → rows. The target is made and migrated where it is not there yet."""
+    """Copy a store. Returns table → number of rows. The target is created and migrated if needed."""
     source_settings, target_settings = (load(database=url) for url in (source_url, target_url))
     if source_url == target_url:
         raise ValueError("the source and the target are the same database")
@@ -108,11 +114,11 @@ async def create_key(
     name: str | None,
     expires_at: int | None = None,
 ) -> tuple[str, ApiKey]:
-    """The secret, shown once, and the key as it is kept."""
+    """Create an API key. Returns the secret, which is shown only once, and the stored key."""
     try:
         wanted = frozenset(map(Scope, scopes)) or DEFAULT_SCOPES
     except ValueError:
-        raise ValueError(f"a scope is one of {', '.join(Scope)}, not {', '.join(scopes)}") from None
+        raise ValueError(f"a scope must be one of {', '.join(Scope)}, not {', '.join(scopes)}") from None
     async with opened(database) as store:
         found = await _project(store, project)
         secret = new_key()
@@ -142,7 +148,7 @@ async def _project(store: Store, ref: str) -> Project:
 
 
 async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
-    """The public keys of a server with these settings; made now where there are none."""
+    """Return the public keys of a server with these settings. Keys are created if there are none."""
     settings = load(database=database)
     if rotate and settings.signing_key_file is not None:
         raise ValueError(

@@ -1,6 +1,7 @@
-"""Which engine a setting means: the only file that imports engines, and each only where it is asked for.
+"""Creates the engines that the settings name. This is the only file that imports engines, each only when it
+is needed.
 
-A command that asks a store of SQLite one thing has loaded neither PostgreSQL's driver nor the server.
+So a command that reads a SQLite store loads neither the PostgreSQL driver nor the server.
 """
 
 # ruff: noqa: PLC0415
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def make_store(settings: Settings) -> Store:
-    """The engine that the database's URL names."""
+    """Create the store that the database URL names."""
     if is_postgres(settings.database_url):
         from runstead.engines.postgres.store import PostgresStore
 
@@ -31,7 +32,7 @@ def make_store(settings: Settings) -> Store:
 
 
 def make_bulk(url: str) -> Bulk:
-    """A store as plain tables."""
+    """Create the engine that copies a store as plain tables."""
     if is_postgres(url):
         from runstead.engines.postgres.bulk import PostgresBulk
 
@@ -42,18 +43,18 @@ def make_bulk(url: str) -> Bulk:
 
 
 def oldest_sqlite() -> tuple[int, ...]:
-    """The oldest version of SQLite's library that will do."""
+    """Return the oldest supported version of the SQLite library."""
     from runstead.engines.sqlite.connection import VERSION_MIN
 
     return VERSION_MIN
 
 
 def make_notifier(settings: Settings) -> Notifier:
-    """What carries hints: within the process, and to other replicas where there may be some."""
+    """Create the notifier: within the process, and between replicas if the settings allow several."""
     from runstead.engines.notifiers.local import LocalNotifier
 
-    local, told = LocalNotifier(), settings.notifier
-    if told is not None and told != "memory://":
+    local, url = LocalNotifier(), settings.notifier
+    if url is not None and url != "memory://":
         try:
             from runstead.engines.notifiers.nats import NatsNotifier  # an extra
         except ModuleNotFoundError as missing:
@@ -61,8 +62,8 @@ def make_notifier(settings: Settings) -> Notifier:
                 "RUNSTEAD_NOTIFIER names a NATS server, and the package nats-py is missing:"
                 " pip install 'runstead[nats]'"
             ) from missing
-        return NatsNotifier(told, local)
-    if told is None and is_postgres(settings.database_url):
+        return NatsNotifier(url, local)
+    if url is None and is_postgres(settings.database_url):
         from runstead.engines.notifiers.postgres import PostgresNotifier
 
         return PostgresNotifier(settings.database_url, local)
@@ -70,8 +71,8 @@ def make_notifier(settings: Settings) -> Notifier:
 
 
 def make_artifacts(settings: Settings) -> Artifacts | None:
-    """What keeps artifacts: files beside SQLite's, unless the setting names another place. None for a database that
-    several machines may share, where it names none.
+    """Create the artifact store of the setting. By default it is a folder next to the SQLite file, and None
+    for a database that several machines may share.
     """
     from runstead.engines.artifacts.files import FilesystemArtifacts
 
@@ -94,7 +95,7 @@ def make_artifacts(settings: Settings) -> Artifacts | None:
 
 
 def make_keyring(settings: Settings, store: Store) -> "Keyring":
-    """The keys that the server signs with. ValueError where the file of them cannot be used."""
+    """Create the keyring of the server's signing keys. ValueError if the key file is not valid."""
     from runstead.security.signing import Keyring, read_file
 
     if settings.signing_key_file is None:
@@ -105,7 +106,7 @@ def make_keyring(settings: Settings, store: Store) -> "Keyring":
 
 
 def measure_updates(url: str, concurrency: int, seconds: float) -> float:
-    """Single-row updates/s that the engine commits for this many callers: the floor of a bench."""
+    """Measure the engine's baseline: committed single-row updates per second with this many callers."""
     if is_postgres(url):
         from runstead.engines.postgres.commit_benchmark import updates_per_second as on_postgres
 

@@ -1,14 +1,17 @@
-"""Where a server listens: its socket, its address, and the line that says so."""
+"""The listening socket of a server, its URL, and the line that reports it."""
 
 import socket
 from typing import Final
 
-#: Begins the line that says where the server listens, once it does.
+#: The start of the line that reports the URL once the server accepts requests.
 READY: Final = "runstead is ready on "
 
 
 def listen(host: str, port: int, *, share: bool = False) -> socket.socket:
-    """A bound socket. `share`: others of this user may bind the same port, and share its connections."""
+    """Bind a socket.
+
+    With `share`, other sockets of the same user can bind the same port and share its connections.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:

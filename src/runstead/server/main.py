@@ -1,4 +1,4 @@
-"""The program as an object. Tests start it the same way the command does."""
+"""The server as an object, which tests start in the same way as the command."""
 
 import asyncio
 import gc
@@ -28,7 +28,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
-from runstead.http.framework.cors import open_to
+from runstead.http.framework.cors import with_cors
 from runstead.http.framework.protocol import Protocol
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
@@ -66,31 +66,32 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but: it says when it accepts; at the first signal it tells the application, so that open streams end
-    now and not after the grace period; and a signal is an order to end well, not a death to be re-enacted.
+    """uvicorn with three changes: it reports when it accepts requests; at the first signal it stops the
+    application, so that open streams end at once and not after the grace period; and it does not raise the
+    signal again at its end.
     """
 
     def __init__(self, config: uvicorn.Config, stop: Callable[[], None], started: Callable[[], None]) -> None:
         super().__init__(config)
         self._stop = stop
-        self._tell = started
+        self._started = started
         self._loop = asyncio.get_running_loop()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
-        self._tell()
+        self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
-        self.force_exit = self.should_exit  # a second signal does not wait for anybody
+        self.force_exit = self.should_exit  # a second signal waits for no request
         self.should_exit = True
-        # Not set here: a signal may come while somebody is half-way into waiting for it, and would not wake them.
+        # Not called here: a signal that arrives while a task is about to wait would not wake the task.
         self._loop.call_soon_threadsafe(self._stop)
 
 
 class Main:
-    """One server. `await run()` serves until a signal or `stop()`; `url` is known once `ready` is set.
+    """One server. `await run()` serves until a signal or `stop()`. `url` is set when `ready` is set.
 
-    Under a supervisor it is given the socket to listen on, and `siblings`: the server's other processes.
+    A supervisor passes the listening socket, and `siblings`: the other processes of the server.
     """
 
     def __init__(
@@ -107,18 +108,19 @@ class Main:
         self.ready = asyncio.Event()
         self.url = ""
         self._out = out
-        self.app: App | None = None  # what the commands work with, while it serves
+        self.app: App | None = None  # set while it serves
         self._server: _Server | None = None
 
     async def run(self) -> None:
-        """Serve, then let go of everything. Raises OSError where the address is taken."""
+        """Serve, then release all resources. OSError if the address is in use."""
         verifier = _verifier(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store, notifier = make_store(self.settings), make_notifier(self.settings)
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
-        # First of all: a start that fails must leave no store behind, and show no key that is shown only once.
+        # Bind first: a failed start must not create a store, and must not print a key that is shown only
+        # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
             try:
@@ -134,7 +136,7 @@ class Main:
                 await store.close()
 
     def stop(self) -> None:
-        """End as at SIGTERM."""
+        """Stop as at SIGTERM."""
         if self._server is not None:
             self._server.handle_exit(signal.SIGTERM, None)
 
@@ -157,7 +159,7 @@ class Main:
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Dispatch(open_to(origins, http), WebApp(app, authenticator)),
+            Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",
@@ -166,7 +168,8 @@ class Main:
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
-            # Whoever sends the signal counts until the process is gone: the last two seconds are for the rest.
+            # `shutdown_s` is for the whole stop: the last two seconds are for closing the store and the
+            # loops.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
             backlog=connections.bounds.backlog,
         )
@@ -175,10 +178,10 @@ class Main:
         leader = Leader(app)
         app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
 
-        stack = ExitStack()  # of what holds while it serves
+        stack = ExitStack()  # closed when it stops serving
 
         def started() -> None:
-            stack.enter_context(_seldom_collected())
+            stack.enter_context(_rare_garbage_collection())
             self.url = url
             print(f"{READY}{self.url}", file=self._out, flush=True)
             print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
@@ -188,7 +191,7 @@ class Main:
         loops = [
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
-        loops += [asyncio.ensure_future(alone.run()) for alone in (leader, Dispatcher(app), Deliverer(app))]
+        loops += [asyncio.ensure_future(other.run()) for other in (leader, Dispatcher(app), Deliverer(app))]
         if self._siblings is not None:
             app.exposition_of_all = self._siblings.exposition
             await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
@@ -202,23 +205,23 @@ class Main:
             if self._siblings is not None:
                 await self._siblings.close()
             await asyncio.gather(*loops, return_exceptions=True)
-            with suppress(Exception):  # where the store does not take it, the others notice by themselves
+            with suppress(Exception):  # if the store fails, the other replicas notice the missing heartbeats
                 await store.replicas.leave(leader.owner)
-            with suppress(Exception):  # the last minute's last-used times, where the store still takes them
+            with suppress(Exception):  # the last use of keys, if the store still accepts writes
                 await authenticator.flush(force=True)
 
     async def _bootstrap(self, store: Store) -> None:
-        """Make sure that somebody can get in."""
-        settings, directory = self.settings, store.identity
+        """Create the bootstrap key, or a first key if the store has no project."""
+        settings, identity = self.settings, store.identity
         if settings.bootstrap_key is not None:
             project = new_project(settings.bootstrap_project, None)
             key = make_key(settings.bootstrap_key, project.id, ALL_SCOPES, name="bootstrap")
-            await directory.ensure_project(project, None, key)
-        elif await directory.is_empty():
+            await identity.ensure_project(project, None, key)
+        elif await identity.is_empty():
             secret = new_key()
             project = new_project(settings.bootstrap_project, None)
             key = make_key(secret, project.id, ALL_SCOPES, name="first key")
-            await directory.ensure_project(project, None, key)
+            await identity.ensure_project(project, None, key)
             print(
                 f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
                 file=self._out,
@@ -227,20 +230,21 @@ class Main:
 
 
 @contextmanager
-def _seldom_collected() -> Iterator[None]:
-    """Let the garbage collector leave alone what lives as long as the server, and look at the rest less often.
+def _rare_garbage_collection() -> Iterator[None]:
+    """Exclude objects that live as long as the server from garbage collection, and collect the others less
+    often.
 
-    A request leaves hardly a cycle behind, but its objects set the collector off, again and again over everything that was
-    loaded. Measured by turns with 64 callers, three rounds on a busy machine: a median of 1,579 lifecycles a second without
-    this, 1,748 with it. A first threshold of 50,000 is as fast and pauses longer: 7.4 ms in place of 6.3 for the p99 of a
-    complete at 16 callers, four rounds by turns.
+    A request leaves almost no reference cycles, but its objects trigger the collector, which then scans all
+    loaded objects. Measured alternately with 64 callers, three rounds on a busy machine: a median of 1,579
+    lifecycles a second without this change, 1,748 with it. A first threshold of 50,000 is as fast but pauses
+    longer: the p99 of a complete at 16 callers is 7.4 ms instead of 6.3 ms, in four alternating rounds.
 
-    Nothing is collected before: the little garbage of the start is not worth the 40 ms that looking for it takes.
+    There is no collection before: the garbage of the start is small, and finding it takes 40 ms.
     """
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-    gc.enable()  # `runstead serve` does without while it starts
+    gc.enable()  # `runstead serve` disables it during the start
     try:
         yield
     finally:
@@ -249,7 +253,7 @@ def _seldom_collected() -> Iterator[None]:
 
 
 def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[Loop]:
-    """Beside the leader, the dispatcher and the deliverer, which look when they are woken."""
+    """Return all loops but the leader, the dispatcher and the deliverer, which run on their own."""
 
     async def flush() -> int:
         await authenticator.flush()
@@ -257,8 +261,8 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
 
     loops: list[Loop] = []
     if settings.retention_days is not None:
-        retirer = RetentionLoop(app, settings.retention_days * 86_400_000)
-        loops.append(Loop("retention", limits.retention_tick_s, retirer.retire))
+        retention = RetentionLoop(app, settings.retention_days * 86_400_000)
+        loops.append(Loop("retention", limits.retention_tick_s, retention.retire))
     return [
         *loops,
         Loop(
@@ -327,5 +331,5 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             rows_max=limits.seen_per_tick_max,
         ),
         Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
-        Loop("last used", 60.0, flush, led=False),  # each replica knows the keys that it was asked with
+        Loop("last used", 60.0, flush, led=False),  # every replica stores the use of the keys that it saw
     ]

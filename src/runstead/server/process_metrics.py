@@ -1,6 +1,7 @@
-"""One `/metrics` for the processes of one server: whichever is asked asks the others over sockets of their own.
+"""One `/metrics` for all processes of a server: the process that gets the request reads the others over Unix
+sockets.
 
-Every sample carries the label `process`, so that a process that starts again resets its own counters and no sum.
+Every sample has the label `process`, so that a process that restarts resets its own counters and no sum.
 """
 
 import asyncio
@@ -18,7 +19,10 @@ from runstead.core import limits
 
 
 class Siblings:
-    """The processes of a server, by the sockets in their directory. `number` is this process's own."""
+    """The processes of a server, found by the sockets in their directory.
+
+    `number` is that of this process.
+    """
 
     def __init__(self, directory: str, number: int) -> None:
         self._directory = Path(directory)
@@ -26,7 +30,10 @@ class Siblings:
         self._server: asyncio.Server | None = None
 
     async def open(self, own: Callable[[], bytes]) -> None:
-        """Answer the others. The socket takes the place of the one that an earlier process of this number had."""
+        """Serve the own metrics to the other processes.
+
+        The socket replaces that of an earlier process with this number.
+        """
 
         async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(own())
@@ -44,7 +51,7 @@ class Siblings:
             self._server.close()
 
     async def exposition(self, own: bytes) -> bytes:
-        """The metrics of all processes that answer within `limits.process_metrics_s`."""
+        """Return the merged metrics of all processes that answer within `limits.process_metrics_s`."""
         others = [path for path in self._directory.glob("*.sock") if path.stem != str(self._number)]
         texts = await asyncio.gather(*map(_ask, others))
         found = {int(path.stem): text for path, text in zip(others, texts, strict=True) if text}
@@ -55,13 +62,13 @@ class Siblings:
 
 
 class _Merged(Collector):
-    """The samples of several processes: each metric once, its samples labelled."""
+    """The merged metrics of several processes: each metric once, with the label `process` on its samples."""
 
     def __init__(self, texts: Mapping[int, str]) -> None:
         self._texts = texts
 
     def describe(self) -> Iterable[Metric]:
-        return ()  # else it is collected at registration
+        return ()  # otherwise it would be collected at registration
 
     def collect(self) -> Iterable[Metric]:
         families: dict[str, Metric] = {}
@@ -76,7 +83,10 @@ class _Merged(Collector):
 
 
 async def _ask(path: Path) -> bytes:
-    """Empty where the process does not answer: it is about to be replaced, and its counters with it."""
+    """Read the metrics of a process.
+
+    Empty if it does not answer: it will be replaced, and its counters with it.
+    """
     with suppress(OSError, TimeoutError):
         async with asyncio.timeout(limits.process_metrics_s):
             reader, writer = await asyncio.open_unix_connection(str(path))

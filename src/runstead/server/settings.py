@@ -1,4 +1,4 @@
-"""Every setting, from the environment. docs/configuration.md tells of each; a test keeps the two together."""
+"""All settings, read from the environment. A test compares them with docs/configuration.md."""
 
 import os
 import re
@@ -39,7 +39,7 @@ _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
 class SettingError(ValueError):
-    """A setting that cannot be; the sentence is for the operator."""
+    """An invalid setting. The message is for the operator."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,17 +73,17 @@ def load(
     database: str | None = None,
     processes: int | None = None,
 ) -> Settings:
-    """The settings; what the command line says wins. An empty variable is one that is not set."""
+    """Read the settings. Options of the command line take precedence. An empty variable counts as not set."""
 
     def get(name: str) -> str | None:
         assert name in NAMES
         return environment.get(name) or None
 
     if port is None:
-        told = get("RUNSTEAD_PORT") or "8720"
-        if not (told.isascii() and told.isdigit()):
-            raise SettingError(f"RUNSTEAD_PORT must be a number from 0 to 65535, not {told!r}")
-        port = int(told)
+        text = get("RUNSTEAD_PORT") or "8720"
+        if not (text.isascii() and text.isdigit()):
+            raise SettingError(f"RUNSTEAD_PORT must be a number from 0 to 65535, not {text!r}")
+        port = int(text)
     if not 0 <= port <= 65_535:
         raise SettingError(f"The port must be from 0 to 65535, not {port}")
     synchronous = (get("RUNSTEAD_SQLITE_SYNCHRONOUS") or "FULL").upper()
@@ -127,52 +127,52 @@ def _processes(option: int | None, variable: str | None, database: str) -> int:
         raise SettingError(f"The number of processes must be from 1 to {limits.processes_max}, not {text!r}")
     if int(text) > 1 and not is_postgres(database):
         raise SettingError(
-            "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): SQLite lets one process write"
-            " at a time, so more processes would only wait for it"
+            "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): in SQLite only one process"
+            " writes at a time, so the others would only wait for it"
         )
     return int(text)
 
 
-def _days(told: str | None) -> int | None:
-    if told is None:
+def _days(text: str | None) -> int | None:
+    if text is None:
         return None
-    if not (told.isascii() and told.isdigit() and 1 <= int(told) <= limits.retention_days_max):
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limits.retention_days_max):
         raise SettingError(
-            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {told!r}"
+            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {text!r}"
         )
-    return int(told)
+    return int(text)
 
 
-def _notifier(told: str | None) -> str | None:
-    if told is None or told == "memory://" or told.startswith(_NATS):
-        return told
-    kind, separator, _ = told.partition("://")
+def _notifier(url: str | None) -> str | None:
+    if url is None or url == "memory://" or url.startswith(_NATS):
+        return url
+    kind, separator, _ = url.partition("://")
     raise SettingError(
         "RUNSTEAD_NOTIFIER must be nats://<host>:<port>, tls://<host>:<port> or memory://, not "
-        + (f"{kind}://..." if separator else repr(told))
+        + (f"{kind}://..." if separator else repr(url))
     )
 
 
-def _artifacts(told: str | None) -> str | None:
-    if told is None:
+def _artifacts(url: str | None) -> str | None:
+    if url is None:
         return None
-    kind, separator, rest = told.partition("://")
+    kind, separator, rest = url.partition("://")
     if kind == "s3" and rest and not rest.startswith(("/", "?")):
-        return told
+        return url
     if (kind == "file" and rest.startswith("/") and rest != "/") or not separator:
-        return told
+        return url
     raise SettingError(
         "RUNSTEAD_ARTIFACTS_URL must be a directory, file:///<directory> or s3://<bucket>/<prefix>, not "
-        + (f"{kind}://..." if separator else repr(told))
+        + (f"{kind}://..." if separator else repr(url))
     )
 
 
-def _bytes(name: str, told: str | None) -> int:
-    if told is None:
+def _bytes(name: str, text: str | None) -> int:
+    if text is None:
         return limits.artifact_bytes_max
-    if not (told.isascii() and told.isdigit() and 0 < int(told) <= limits.integer_max):
-        raise SettingError(f"{name} must be a number of bytes above 0, not {told!r}")
-    return int(told)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= limits.integer_max):
+        raise SettingError(f"{name} must be a number of bytes above 0, not {text!r}")
+    return int(text)
 
 
 def _count(name: str, text: str | None) -> int | None:
@@ -187,10 +187,10 @@ def is_postgres(url: str) -> bool:
     return url.startswith(("postgresql://", "postgres://"))
 
 
-def _origins(told: str | None) -> tuple[str, ...] | None:
-    if told is None:
+def _origins(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
         return None
-    origins = tuple(origin.strip() for origin in told.split(",") if origin.strip())
+    origins = tuple(origin.strip() for origin in text.split(",") if origin.strip())
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise SettingError(
@@ -200,15 +200,17 @@ def _origins(told: str | None) -> tuple[str, ...] | None:
     return origins or None
 
 
-def _flag(name: str, told: str | None) -> bool:
-    value = (told or "false").lower()
+def _flag(name: str, text: str | None) -> bool:
+    value = (text or "false").lower()
     if value not in ("true", "false", "1", "0"):
-        raise SettingError(f"{name} must be true or false, not {told!r}")
+        raise SettingError(f"{name} must be true or false, not {text!r}")
     return value in ("true", "1")
 
 
 def sqlite_path(url: str) -> Path:
-    """`sqlite:///./runstead.db` → runstead.db here; `sqlite:////var/lib/runstead.db` → an absolute path."""
+    """Return the path of a SQLite URL: `sqlite:///./runstead.db` is relative,
+    `sqlite:////var/lib/runstead.db` absolute.
+    """
     prefix = "sqlite:///"
     if not url.startswith(prefix) or len(url) == len(prefix):
         raise SettingError(

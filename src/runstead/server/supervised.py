@@ -1,4 +1,4 @@
-"""One of the processes of `runstead serve --processes N`. Started by supervisor.py, never by hand."""
+"""One process of `runstead serve --processes N`. Only supervisor.py starts it."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ import sys
 import msgspec
 import uvloop
 
-from runstead.cli.shared.output import refuse
+from runstead.cli.shared.output import fail
 from runstead.server.main import Main
 from runstead.server.process_metrics import Siblings
 from runstead.server.supervisor import Assignment
@@ -24,7 +24,7 @@ async def serve(assignment: Assignment) -> None:
     loop = asyncio.get_running_loop()
 
     def ended() -> None:
-        # The supervisor writes nothing more: the pipe's end means that it is gone.
+        # The supervisor writes only one line: the end of the pipe means that the supervisor has ended.
         if not os.read(stdin, 1024):
             loop.remove_reader(stdin)
             main.stop()
@@ -35,7 +35,9 @@ async def serve(assignment: Assignment) -> None:
 
 def run() -> None:
     gc.disable()  # until it serves, as in cli/serve.py
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the supervisor, and may be sent to all by name
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # for the supervisor only, but pkill sends it to all processes
     log_to_stderr()
     line = b""
     while not line.endswith(b"\n"):
@@ -47,8 +49,8 @@ def run() -> None:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(assignment))
-    except (ValueError, RuntimeError, OSError) as trouble:
-        refuse(str(trouble))
+    except (ValueError, RuntimeError, OSError) as error:
+        fail(str(error))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""`runstead serve --processes N`: several servers of one store behind one port, kept up.
+"""The supervisor of `runstead serve --processes N`: several servers of one store on one port. It restarts
+processes.
 
-Each process is a replica like any other: nothing is shared but the port. On Linux every process has a listening socket of its
-own (SO_REUSEPORT: the kernel spreads connections by their addresses), elsewhere all share one. The sockets belong to
-the supervisor, so a process that dies leaves its unaccepted connections to the one that takes its place.
+Each process is a normal replica: only the port is shared. On Linux every process has its own listening socket
+(SO_REUSEPORT: the kernel spreads connections by their addresses); on other systems all share one. The
+supervisor owns the sockets, so the replacement of a process that ends gets its unaccepted connections.
 """
 
 import asyncio
@@ -27,8 +28,8 @@ _PROGRAM: Final = [sys.executable, "-P", "-m", "runstead.server.supervised"]
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """What a process reads from its first line of standard input. `directory` holds the sockets by which processes
-    show each other their metrics.
+    """The first line on the standard input of a process, as JSON. `directory` holds the sockets for metrics
+    (see process_metrics.py).
     """
 
     settings: Settings
@@ -41,12 +42,17 @@ class Assignment(msgspec.Struct, frozen=True):
 class _Slot:
     number: int
     sock: socket.socket
-    starting: asyncio.Lock = field(default_factory=asyncio.Lock)  # a restart and a renewal take turns
+    starting: asyncio.Lock = field(
+        default_factory=asyncio.Lock
+    )  # only one of restart and replacement at a time
     process: asyncio.subprocess.Process | None = None
 
 
 class Supervisor:
-    """`await run()` serves until SIGTERM or SIGINT and returns the exit status; SIGHUP replaces the processes one by one."""
+    """`await run()` serves until SIGTERM or SIGINT and returns the exit status.
+
+    SIGHUP replaces the processes in turn.
+    """
 
     def __init__(self, settings: Settings, out: TextIO = sys.stdout) -> None:
         self._settings = settings
@@ -58,7 +64,9 @@ class Supervisor:
         self._readers: set[asyncio.Task[None]] = set()
 
     async def run(self) -> int:
-        """1 where the first processes do not become ready: they have said why. OSError where the address is taken."""
+        """Serve. Returns 1 if the first processes do not become ready; they have printed why. OSError if the
+        address is in use.
+        """
         loop = asyncio.get_running_loop()
         with ExitStack() as held:
             slots = [_Slot(number, sock) for number, sock in enumerate(self._sockets(held))]
@@ -67,12 +75,12 @@ class Supervisor:
                 loop.add_signal_handler(number, self._stop, slots)
             loop.add_signal_handler(signal.SIGHUP, self._renewals.set)
             try:
-                # The first one alone: it migrates the store, and shows the key that it may have made.
+                # The first process starts alone: it migrates the store, and prints the key if it created one.
                 if not await self._start(slots[0], forward=True):
                     return 1
                 if not all(await asyncio.gather(*map(self._start, slots[1:]))):
                     return 1
-                self._tell(url_of(slots[0].sock))
+                self._print_ready(url_of(slots[0].sock))
                 kept = [asyncio.ensure_future(self._keep(slot)) for slot in slots]
                 kept.append(asyncio.ensure_future(self._renew(slots)))
                 await self._stopping.wait()
@@ -87,7 +95,7 @@ class Supervisor:
 
     def _sockets(self, held: ExitStack) -> list[socket.socket]:
         host, port = self._settings.host, self._settings.port
-        if sys.platform != "linux":  # elsewhere SO_REUSEPORT lets one of them have every connection
+        if sys.platform != "linux":  # on other systems SO_REUSEPORT gives all connections to one socket
             return [held.enter_context(listen(host, port))] * self._processes
         made: list[socket.socket] = []
         for _ in range(self._processes):
@@ -95,26 +103,29 @@ class Supervisor:
             port = made[0].getsockname()[1]
         return made
 
-    def _tell(self, url: str) -> None:
+    def _print_ready(self, url: str) -> None:
         print(f"{READY}{url}", file=self._out)
         print(f"  dashboard: {url}/ui", file=self._out)
         print(f"  processes: {self._processes}", file=self._out, flush=True)
 
     def _stop(self, slots: list[_Slot]) -> None:
-        """At the first signal end well; a second one is passed on, and the processes then wait for no request."""
+        """At the first signal, stop gracefully.
+
+        A second one is passed on: the processes stop without waiting for requests.
+        """
         if self._stopping.is_set():
             for slot in slots:
                 _signal(slot.process, signal.SIGTERM)
         self._stopping.set()
 
     async def _start(self, slot: _Slot, *, forward: bool = False) -> bool:
-        """Start a process in the slot; whether it became ready. The one that was there before goes on."""
+        """Start a process in the slot. Returns whether it became ready. A previous process continues."""
         process = await self._spawn(slot)
         try:
             async with asyncio.timeout(limits.process_ready_s):
                 ready = await self._ready(process, forward=forward)
         except TimeoutError:
-            log.error(  # noqa: TRY400 - where it hangs is in its own log, if anywhere
+            log.error(  # noqa: TRY400 - this trace would not show where the process hangs
                 "a process did not become ready", process=slot.number, seconds=limits.process_ready_s
             )
             ready = False
@@ -136,11 +147,11 @@ class Supervisor:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[descriptor],
-            start_new_session=True,  # Ctrl-C in a terminal is for the supervisor alone, which passes it on once
+            start_new_session=True,  # Ctrl-C in a terminal reaches the supervisor only, which passes it on once
         )
         assert process.stdin is not None
-        # Through the pipe and not as arguments: settings hold secrets, and everyone can list arguments. The pipe stays open: its
-        # end tells the process that the supervisor is gone.
+        # Settings hold secrets, and every user can list the arguments of processes, so the pipe is used. It
+        # stays open: its end shows the process that the supervisor has ended.
         assignment = Assignment(self._settings, slot.number, descriptor, self._directory)
         process.stdin.write(msgspec.json.encode(assignment) + b"\n")
         with suppress(ConnectionError):
@@ -160,7 +171,7 @@ class Supervisor:
         return False
 
     async def _keep(self, slot: _Slot) -> None:
-        """Start another process where one ends: at once, and ever later where they end soon."""
+        """Replace a process that ends: at once, and with a growing delay if processes end soon after their start."""
         loop, delay = asyncio.get_running_loop(), 0.0
         while True:
             process, began = slot.process, loop.time()
@@ -168,8 +179,8 @@ class Supervisor:
             status = await process.wait()
             async with slot.starting:
                 if slot.process is not process:
-                    continue  # it was replaced, and ended for that
-                log.error("a process ended; another one takes its place", process=slot.number, status=status)
+                    continue  # it ended because it was replaced
+                log.error("a process ended and is replaced", process=slot.number, status=status)
                 if loop.time() - began > limits.process_backoff_s_max:
                     delay = 0.0
                 while True:
@@ -179,7 +190,7 @@ class Supervisor:
                         break
 
     async def _renew(self, slots: list[_Slot]) -> None:
-        """At SIGHUP, one slot after the other: the new process is ready before the old one is asked to end."""
+        """At SIGHUP, replace the processes in turn: the new process is ready before the old one is stopped."""
         while True:
             await self._renewals.wait()
             self._renewals.clear()
@@ -189,7 +200,7 @@ class Supervisor:
                     old = slot.process
                     started = await self._start(slot)
                 if not started:
-                    log.error("the new process did not start; the old ones go on", process=slot.number)
+                    log.error("the new process did not start; the old ones continue", process=slot.number)
                     break
                 await self._end(old)
             else:
@@ -203,7 +214,7 @@ class Supervisor:
             async with asyncio.timeout(limits.shutdown_s + 2):
                 await process.wait()
         except TimeoutError:
-            log.error("a process did not end and is killed", pid=process.pid)  # noqa: TRY400 - no trace to show
+            log.error("a process did not end and is killed", pid=process.pid)  # noqa: TRY400 - a trace shows nothing
             _signal(process, signal.SIGKILL)
             await process.wait()
 
@@ -215,6 +226,6 @@ def _signal(process: asyncio.subprocess.Process | None, number: int) -> None:
 
 
 async def _drain(stream: asyncio.StreamReader) -> None:
-    """A pipe that is not read would stop the process one day."""
+    """Read and drop the output, because a full pipe would block the process."""
     while await stream.read(4096):
         pass

@@ -1,4 +1,4 @@
-"""The log lines of the server, on stderr."""
+"""Logging of the server, on stderr."""
 
 import logging
 import sys
@@ -8,10 +8,14 @@ import structlog
 
 
 def log_to_stderr() -> None:
-    """One line per event: for people on a terminal, JSON elsewhere. stdout belongs to the commands' own answers."""
+    """Log one line per event: readable on a terminal, JSON otherwise.
+
+    stdout is for the output of commands.
+    """
     renderer: Any = structlog.processors.JSONRenderer()
     if sys.stderr.isatty():
-        # Where rich is installed, its tracebacks would show every local variable: bodies, credentials, secrets.
+        # If rich is installed, its tracebacks would show all local variables, including bodies, credentials
+        # and secrets.
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[

@@ -1,5 +1,6 @@
-"""For tests of an app: `Testbed(app)` runs the real server and the real worker in one process, with a clock that the test
-moves. `BlockingTestbed` is the same for plain functions.
+"""A server and a worker for users' tests, in one process, with a clock that the test moves.
+
+`Testbed(app)` is for asynchronous tests, `BlockingTestbed(app)` for plain functions.
 """
 
 from runstead.testing.blocking import BlockingTestbed

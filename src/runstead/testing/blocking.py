@@ -10,12 +10,12 @@ from runstead.testing.testbed import Testbed
 
 
 class BlockingTestbed:
-    """As `Testbed`, with methods that block: `with BlockingTestbed(app) as bed: run = bed.run("task:sync-data")`."""
+    """A `Testbed` with methods that block: `with BlockingTestbed(app) as bed: run = bed.run("task:sync-data")`."""
 
     __test__ = False
 
     def __init__(self, app: App, **options: Any) -> None:
-        """`options` as `Testbed` takes them."""
+        """`options` are those of `Testbed`."""
         self._app, self._options = app, options
         self._runner = asyncio.Runner()
 

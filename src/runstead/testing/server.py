@@ -1,4 +1,4 @@
-"""A server in the test's process: no port, and time from a clock that the test moves."""
+"""A server in the test's process: no port, and the test's clock."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ PROJECT = "test"
 
 
 class Server:
-    """One project, and a key for all of it."""
+    """A server with one project and a key that has every scope."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -32,7 +32,7 @@ class Server:
         self._artifacts = FilesystemArtifacts(None)
 
     async def open(self) -> AsyncClient:
-        """A client of it."""
+        """Start the server, and return a client."""
         await self._store.open()
         await self._artifacts.open()
         keyring = Keyring(self._store.signing_keys, clock=self._clock)
@@ -48,7 +48,7 @@ class Server:
             project=PROJECT,
             transport=httpx2.ASGITransport(http_app, raise_app_exceptions=False),
             retries=0,
-            sleep=self._clock.nap,
+            sleep=self._clock.handler_sleep,
         )
 
     async def close(self) -> None:
@@ -57,14 +57,17 @@ class Server:
         await self._artifacts.close()
 
     async def tick(self) -> int:
-        """What the loops do; how much there was to do."""
+        """Run each loop once, and return how many rows they changed."""
         return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
 
-    def times(self, *, retries: bool) -> Iterator[int]:
-        """When something happens next, in ms: runs become due or available, schedules fire; or only retries."""
+    def due_times(self, *, retries: bool) -> Iterator[int]:
+        """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.
+
+        `retries`: only the times at which a run is retried.
+        """
         return self._store.times_after(self._clock.ms, retries=retries)
 
     @property
     def busy(self) -> bool:
-        """Whether the store has not answered all that it was asked."""
+        """Whether the store has calls that it has not answered."""
         return self._store.busy

@@ -10,7 +10,7 @@ from typing import Final
 from runstead.core.clock import now_ms
 from runstead.engines.sqlite.store import SqliteStore
 
-#: (time, whether it is the time of a retry): of runs with a deadline or in the queue, and of schedules.
+#: (time, whether it is a retry) of runs with a deadline or in the queue, and of schedules.
 _TIMES: Final = """
 SELECT due_at, waiting_tool_name IS 'retry' OR (available_at IS NOT NULL AND attempt > 0) FROM runs
 WHERE due_at > :now
@@ -23,7 +23,7 @@ SELECT next_fire_at, FALSE FROM schedules WHERE next_fire_at > :now
 
 
 class TemporaryStore(SqliteStore):
-    """The real engine without waiting for the disk. Closing it removes its file."""
+    """The SQLite engine without waiting for the disk. `close` removes its file."""
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="runstead-test-")
@@ -34,7 +34,10 @@ class TemporaryStore(SqliteStore):
         self._directory.cleanup()
 
     def times_after(self, now: int, *, retries: bool) -> Iterator[int]:
-        """When runs become due or available and schedules fire, in ms: only retries, or all of them."""
+        """Yield times after `now`, in ms, at which runs are due or can be claimed and schedules fire.
+
+        `retries`: only the times at which runs are retried.
+        """
         with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute(_TIMES, {"now": now}).fetchall()
         return (at for at, retry in rows if retry or not retries)

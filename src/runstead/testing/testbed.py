@@ -1,4 +1,4 @@
-"""A server and a worker for tests of what an app does."""
+"""A server and a worker for tests of an app."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,17 +9,16 @@ from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Work
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 
-#: When a testbed's time begins, unless told otherwise.
+#: The default start of a testbed's time.
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-#: So many turns of the event loop without work for the store pass before the clock jumps to the end of a handler's sleep.
-_ROUNDS: Final = 100
+#: How many turns of the event loop without work of the store pass before the clock moves to the end of a handler's sleep.
+_TURNS: Final = 100
 _STORE_PAUSE_S: Final = 0.001
 
 
 class Testbed:
-    """The real server and the real worker in one process, on SQLite in a temporary directory: no port, and a clock that
-    stands still until the test moves it.
+    """The real server and the real worker in one process, on SQLite in a temporary directory, with the test's clock.
 
         async with Testbed(app) as bed:
             run = await bed.run("task:sync-data", config={"url": "x"})
@@ -27,22 +26,22 @@ class Testbed:
             await bed.approve(run)
             assert (await bed.result(run)).output == {"rows": 3}
 
-    Everything here returns once no run can go on by itself: each has ended, waits, or is not served. Pauses between two
-    tries, and sleeps up to a second, are skipped: the clock jumps. All other waits last until `advance`. `client` does
-    what the methods do not; `settle()` after it. `start` is when time begins; `patience_seconds` bounds, in real time,
-    how long handlers may take.
+    Each method returns when no run can continue: each one has ended, waits, or has no handler. The clock moves by
+    itself over backoffs and over sleeps of up to a second. All other waits last until `advance`. For calls without a
+    method use `client`, and `settle()` afterwards. `start` is the first time of the clock. `real_timeout_seconds` bounds
+    the real time of handlers.
     """
 
     __test__ = False  # for pytest, which takes the name for a test's
 
     def __init__(
-        self, app: App, *, start: datetime = START, concurrency: int = 16, patience_seconds: float = 30.0
+        self, app: App, *, start: datetime = START, concurrency: int = 16, real_timeout_seconds: float = 30.0
     ) -> None:
         self.clock = Clock(start)
         self._app = app
         self._server = Server(self.clock)
         self._concurrency = concurrency
-        self._patience_s = patience_seconds
+        self._real_timeout_s = real_timeout_seconds
         self._client: AsyncClient | None = None
         self._worker: Worker | None = None
 
@@ -50,7 +49,7 @@ class Testbed:
         self._client = await self._server.open()
         self._worker = Worker(
             self._client,
-            self._in_time,
+            self._handle,
             targets=self._app.targets,
             worker_key="testbed",
             lease_seconds=300,
@@ -64,13 +63,13 @@ class Testbed:
         await self.client.aclose()
         await self._server.close()
 
-    async def _in_time(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.use_clock(self.clock.now, self.clock.nap)
+    async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
+        ctx.use_clock(self.clock.now, self.clock.handler_sleep)
         return await self._app(run, ctx)
 
     @property
     def client(self) -> AsyncClient:
-        """A client of the server, with a key for all of its one project."""
+        """A client of the server, with every scope in its project."""
         assert self._client is not None, "Enter the testbed first: async with Testbed(app) as bed"
         return self._client
 
@@ -86,10 +85,10 @@ class Testbed:
         input: Any = None,  # noqa: A002 - the member's name on the wire
         **options: Any,
     ) -> Run:
-        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and work on it; the run as it is then.
+        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return it when it cannot continue.
 
-        `options` as the client's `create_task_run` and the others take them. An agent's run gets a conversation of its
-        own, and has its `input` ({messages, context, …}) as `request_snapshot`.
+        `options` are those of the client's `create_task_run` and the other methods. An agent's run gets a new
+        conversation, and its `input` ({messages, context, …}) as `request_snapshot`.
         """
         kind, _, name = target.partition(":")
         if kind == "agent":
@@ -108,54 +107,54 @@ class Testbed:
         return await self.get(created.run)
 
     async def get(self, run: Run | str) -> Run:
-        """The run as it is now."""
+        """Return the run as it is now."""
         return await self.client.get_run(_id(run))
 
     async def result(self, run: Run | str) -> Run:
-        """The run, which must have ended. AssertionError with what it is at, where it has not."""
+        """Return a run that has ended. Raise AssertionError with its state where it has not."""
         now = await self.get(run)
         if not now.terminal:
-            raise AssertionError(f"Run {now.run_id} has not ended: {_told(now)}")
+            raise AssertionError(f"Run {now.run_id} has not ended: {_state(now)}")
         return now
 
     async def approve(self, run: Run | str, approved: Any = True) -> None:
-        """Answer what a run asks (`ctx.wait_for_approval`). AssertionError where it asks nothing."""
+        """Answer `ctx.wait_for_approval` of a run. Raise AssertionError where the run does not wait for it."""
         await self._answer(run, "approval", "approval", approved)
 
     async def send(self, run: Run | str, event: str, value: Any = None) -> None:
-        """Bring an event (`ctx.wait_for_event`). AssertionError where the run does not wait for it."""
+        """Send an event to `ctx.wait_for_event` of a run. Raise AssertionError where the run does not wait for it."""
         await self._answer(run, "event", f"event:{event}", value)
 
     async def _answer(self, run: Run | str, kind: Any, awaited: str, value: Any) -> None:
         now = await self.get(run)
         if now.status != "waiting" or _awaited(now) != awaited:
-            raise AssertionError(f"Run {now.run_id} does not wait for {awaited}: {_told(now)}")
+            raise AssertionError(f"Run {now.run_id} does not wait for {awaited}: {_state(now)}")
         await self.client.resume(now.run_id, value, type=kind, tool_call_id=now.waiting_tool_call_id)
         await self.settle()
 
     async def cancel(self, run: Run | str) -> Run:
-        """Cancel the run and all below it."""
+        """Cancel the run and its descendants."""
         await self.client.cancel(_id(run))
         await self.settle()
         return await self.get(run)
 
     async def events(self, run: Run | str) -> list[Event]:
-        """All that the run's log tells."""
+        """Return all events of the run's log."""
         return [event async for event in self.client.events(_id(run))]
 
     async def advance(self, seconds: float) -> None:
-        """Let time go by: sleeps end, waits expire, schedules fire, runs that were delayed begin, each at its moment."""
+        """Move the clock forward: sleeps end, waits expire, schedules fire and delayed runs start, each at its time."""
         await self._until(self.clock.ms + round(seconds * 1000))
 
     async def settle(self) -> None:
-        """Work until no run can go on by itself."""
+        """Run handlers until no run can continue."""
         await self._work()
-        while (again := min(self._server.times(retries=True), default=None)) is not None:
-            await self._until(again)
+        while (retry_at := min(self._server.due_times(retries=True), default=None)) is not None:
+            await self._until(retry_at)
 
     async def _until(self, end: int) -> None:
         await self._work()
-        while (at := min(self._server.times(retries=False), default=end)) < end:
+        while (at := min(self._server.due_times(retries=False), default=end)) < end:
             self.clock.move_to(at)
             await self._work()
         self.clock.move_to(end)
@@ -163,28 +162,28 @@ class Testbed:
 
     async def _work(self) -> None:
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._finished(asyncio.ensure_future(self._round()))
+            async with asyncio.timeout(self._real_timeout_s):
+                await self._move_clock_for(asyncio.ensure_future(self._run_until_idle()))
         except TimeoutError:
             raise AssertionError(
-                f"Handlers were still at work after {self._patience_s:g} s of real time"
+                f"Handlers were still running after {self._real_timeout_s:g} s of real time"
             ) from None
 
-    async def _round(self) -> None:
+    async def _run_until_idle(self) -> None:
         assert self._worker is not None
         while await self._server.tick() + await self._worker.run_until_idle():
             pass
 
-    async def _finished(self, working: "asyncio.Future[None]") -> None:
-        """Wait for it; where a handler sleeps, move the clock to the end of that."""
+    async def _move_clock_for(self, working: "asyncio.Future[None]") -> None:
+        """Wait for the work. While a handler sleeps, move the clock to the end of its sleep."""
         try:
             while not working.done():
-                napping = asyncio.ensure_future(self.clock.napped.wait())
-                either: list[asyncio.Future[Any]] = [working, napping]
+                sleeping = asyncio.ensure_future(self.clock.handler_sleeps.wait())
+                either: list[asyncio.Future[Any]] = [working, sleeping]
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                napping.cancel()
-                await self._settled()
-                at = self.clock.nap_ends()
+                sleeping.cancel()
+                await self._let_others_run()
+                at = self.clock.handler_wakes_at()
                 if at is not None:
                     self.clock.move_to(at)
             working.result()
@@ -192,15 +191,15 @@ class Testbed:
             working.cancel()
             await asyncio.gather(working, return_exceptions=True)
 
-    async def _settled(self) -> None:
+    async def _let_others_run(self) -> None:
         """Let all other tasks run until none of them waits for the store."""
-        rounds = 0
-        while rounds < _ROUNDS:
+        turns = 0
+        while turns < _TURNS:
             if self._server.busy:
-                rounds = 0
+                turns = 0
                 await asyncio.sleep(_STORE_PAUSE_S)
             else:
-                rounds += 1
+                turns += 1
                 await asyncio.sleep(0)
 
 
@@ -209,11 +208,11 @@ def _id(run: Run | str) -> str:
 
 
 def _awaited(run: Run) -> str:
-    """`approval`, `event:<name>`, `sleep`, `run:<id>` …: a context puts the step's number behind it."""
+    """Return what the run waits for: `approval`, `event:<name>`, `sleep`, `run:<id>` … The call id ends with a step id."""
     return (run.waiting_tool_call_id or "").rpartition(":")[0] or run.waiting_reason or "nothing"
 
 
-def _told(run: Run) -> str:
+def _state(run: Run) -> str:
     if run.status == "waiting":
         return f"it waits for {_awaited(run)}"
     served = " (does the app serve its target?)" if run.status == "pending" else ""

@@ -1,6 +1,6 @@
-// @ag-ui/client: its transport reads the server's stream, its agent builds the messages that the server does.
+// @ag-ui/client: its transport reads the server's stream, and its agent builds the same messages as the server.
 import { HttpAgent, runHttpRequest, transformHttpEventStream } from "@ag-ui/client";
-import { given, key, refusal, tell, url } from "./setting.mjs";
+import { given, key, refusal, report, url } from "./setting.mjs";
 
 const headers = { Authorization: `Bearer ${key}` };
 const stream = (runId) => `${url}/runs/${runId}/stream`;
@@ -33,7 +33,7 @@ await failing.runAgent({}, { onRunErrorEvent: ({ event }) => void errors.push([e
 
 const missing = await refusal(agentOf("no-such-run").runAgent({}, { onRunFailed: () => undefined }));
 
-tell({
+report({
   events,
   heard,
   messages: agent.messages,

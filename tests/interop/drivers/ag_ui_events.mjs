@@ -1,8 +1,8 @@
-// @ag-ui/core: every event that a stream or a snapshot shows is one of AG-UI's, by its own schemas.
+// @ag-ui/core: every event of a stream or a snapshot matches the schemas of AG-UI.
 import { EventType } from "@ag-ui/core";
 import { EventSchemas } from "@ag-ui/core/schemas";
 import { frames } from "./frames.mjs";
-import { given, key, tell, url } from "./setting.mjs";
+import { given, key, report, url } from "./setting.mjs";
 
 const headers = { Authorization: `Bearer ${key}` };
 
@@ -27,7 +27,7 @@ for (const path of given.streams) {
 const response = await fetch(`${url}${given.snapshot}`, { headers });
 const snapshot = await response.json();
 
-tell({
+report({
   streams,
   snapshot: {
     types: snapshot.events.map(({ event }) => event.type),

@@ -7,26 +7,26 @@ import {
   runDurableRunCanaryCli,
 } from "veryfront/eval/agent-service";
 import { startService } from "./push_service.mjs";
-import { given, key, projectId, tell, url } from "./setting.mjs";
+import { given, key, projectId, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 
-// An agent that writes the file it is asked for, and then says what it did.
-const service = await startService(async ({ request, say }) => {
+// An agent that writes the requested file, and then reports it.
+const service = await startService(async ({ request, emit }) => {
   const prompt = request.messages.at(-1).parts[0].text;
   const toolCallId = crypto.randomUUID();
   if (prompt.includes("Never mind")) throw new Error("The agent does not like this");
   if (prompt.includes("canary setup")) {
     const input = { path: ".veryfront-token-growth-canary.txt", content: "marker\n".repeat(4000) };
-    await say({ type: "TOOL_CALL_START", toolCallId, toolCallName: "create_file" });
-    await say({ type: "TOOL_CALL_ARGS", toolCallId, delta: JSON.stringify(input) });
-    await say({ type: "TOOL_CALL_END", toolCallId });
-    await say({ type: "TOOL_CALL_RESULT", messageId: `tool:${toolCallId}`, toolCallId, content: "written" });
+    await emit({ type: "TOOL_CALL_START", toolCallId, toolCallName: "create_file" });
+    await emit({ type: "TOOL_CALL_ARGS", toolCallId, delta: JSON.stringify(input) });
+    await emit({ type: "TOOL_CALL_END", toolCallId });
+    await emit({ type: "TOOL_CALL_RESULT", messageId: `tool:${toolCallId}`, toolCallId, content: "written" });
   }
   const messageId = request.durableRootRun.messageId;
-  await say({ type: "TEXT_MESSAGE_START", messageId, role: "assistant" });
-  await say({ type: "TEXT_MESSAGE_CONTENT", messageId, delta: "Done." });
-  await say({ type: "TEXT_MESSAGE_END", messageId });
+  await emit({ type: "TEXT_MESSAGE_START", messageId, role: "assistant" });
+  await emit({ type: "TEXT_MESSAGE_CONTENT", messageId, delta: "Done." });
+  await emit({ type: "TEXT_MESSAGE_END", messageId });
 });
 const lifecycle = await createAgentServiceRegistrationLifecycle({
   ...access,
@@ -81,7 +81,7 @@ const code = await runDurableRunCanaryCli({
 
 lifecycle.stop();
 service.stop();
-tell({
+report({
   conversationId: grown.id,
   passed,
   failed,

@@ -1,9 +1,9 @@
-// veryfront/channels/control-plane: what the server signs is what the SDK verifies, and nothing else is.
+// veryfront/channels/control-plane: the SDK accepts the server's signatures, and no others.
 import { createConversationRecord } from "veryfront/agent";
 import { verifyControlPlaneJws } from "veryfront/channels/control-plane";
 import { createDurableRunCanaryApiClient } from "veryfront/eval/agent-service";
 import { startService } from "./push_service.mjs";
-import { key, project, projectId, refusal, tell, until, url } from "./setting.mjs";
+import { key, project, projectId, refusal, report, until, url } from "./setting.mjs";
 
 const service = await startService(async () => {});
 const { baseUrl } = service;
@@ -56,7 +56,7 @@ const der = Buffer.from(await crypto.subtle.exportKey("spki", pair.publicKey)).t
 
 const changed = await refusal(verifyControlPlaneJws(`${header}.${forged}.${signature}`, call.body, right));
 
-tell({
+report({
   claims,
   path: call.path,
   header: JSON.parse(Buffer.from(header, "base64url")),

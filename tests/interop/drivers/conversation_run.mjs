@@ -1,4 +1,4 @@
-// veryfront/agent: agent runs in a conversation, from their creation to each of their ends.
+// veryfront/agent: agent runs in a conversation, from creation to each outcome.
 import {
   appendConversationRunEvents,
   AppendConversationRunEventsError,
@@ -11,7 +11,7 @@ import {
   monitorConversationRunStatus,
 } from "veryfront/agent";
 import { createRunsClient } from "veryfront/runs";
-import { answers, key, projectId, refusal, tell, url } from "./setting.mjs";
+import { answers, key, projectId, refusal, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const conversation = await createConversationRecord({
@@ -42,7 +42,7 @@ const appended = await appendConversationRunEvents({
   expectedPreviousExternalEventSequence: running.latestExternalEventSequence,
   events: [
     { type: "RUN_STARTED", runId: running.runId, threadId: conversation.id },
-    // The client cuts this one in two, since the API would refuse it for its size.
+    // The client splits this event, because the API would refuse it for its size.
     { type: "TEXT_MESSAGE_CONTENT", messageId: "m1", delta: "x".repeat(300 * 1024) },
   ],
 });
@@ -66,7 +66,7 @@ const late = await refusal(
   }),
 );
 
-// A host watches its run while somebody else cancels it.
+// A host follows its run while another client cancels it.
 let polls = 0;
 const terminal = [];
 const watching = monitorConversationRunStatus({
@@ -82,7 +82,7 @@ while ((polls = seen()) < 3) await new Promise((resolve) => setTimeout(resolve, 
 await createRunsClient({ apiUrl: url, authToken: key }).cancel(named.runId);
 await watching;
 
-tell({
+report({
   conversation,
   record,
   missing: missing.message,

@@ -1,5 +1,5 @@
 // The guide's own `follow`, over a network that breaks every connection in the middle of a frame.
-import { given, key, tell, url } from "./setting.mjs";
+import { given, key, report, url } from "./setting.mjs";
 
 const { follow } = await import(given.follow);
 const send = globalThis.fetch;
@@ -34,4 +34,4 @@ try {
 } catch (error) {
   refused = error.status;
 }
-tell({ values, connections: made, refused });
+report({ values, connections: made, refused });

@@ -1,4 +1,4 @@
-// veryfront/agent and the guide's agent: what the SDK makes of a model's stream, appended and shown.
+// veryfront/agent and the guide's agent: the SDK's events of a model's stream are appended and shown.
 import { EventSchemas } from "@ag-ui/core/schemas";
 import {
   appendConversationRunEvents,
@@ -9,7 +9,7 @@ import {
   prepareConversationRunChunkEvents,
 } from "veryfront/agent";
 import { frames } from "./frames.mjs";
-import { given, key, projectId, tell, url } from "./setting.mjs";
+import { given, key, projectId, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const { id: conversationId } = await createConversationRecord({ ...access, body: { project_id: projectId } });
@@ -50,7 +50,7 @@ const { agentOf } = await import(given.agent);
 const http = agentOf(address, headers, runId);
 await http.runAgent();
 
-tell({
+report({
   conversationId,
   runId,
   sent: events.map((event) => event.type),

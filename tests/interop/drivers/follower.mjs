@@ -1,6 +1,6 @@
-// A follower whose connection is cut again and again, and that goes on after the last event it has seen.
+// A follower whose connection is cut repeatedly, and that continues after its last event.
 import { frames } from "./frames.mjs";
-import { given, key, say, tell, url } from "./setting.mjs";
+import { given, key, printLine, report, url } from "./setting.mjs";
 
 const ids = [];
 const values = [];
@@ -12,11 +12,11 @@ for (let ended = false; !ended; ) {
   const last = ids.at(-1);
   const headers = { Authorization: `Bearer ${key}`, ...(last ? { "Last-Event-ID": String(last) } : {}) };
   const read = await frames(`${url}${given.path}`, headers, (frame) => {
-    if (ids.length === 0 && seen === 0) say("open");
+    if (ids.length === 0 && seen === 0) printLine("open");
     return (seen += 1) >= limit && !["RunFinished", "RunError"].includes(frame.event);
   });
   ids.push(...read.found.map((frame) => frame.id));
   values.push(...read.found.map((frame) => frame.data.value ?? null));
   ended = read.ended;
 }
-tell({ ids, values, connections });
+report({ ids, values, connections });

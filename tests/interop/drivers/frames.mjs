@@ -1,4 +1,4 @@
-// Server-sent events (WHATWG HTML), as a browser reads them: `{ id, event, data }`, comments apart.
+// Server-sent events (WHATWG HTML), as a browser parses them: `{ id, event, data }`, without comments.
 
 /** Every frame of a stream until it ends; `stop(frame)` cuts the connection, and drops what else came. */
 export async function frames(address, headers, stop = () => false) {
@@ -17,7 +17,7 @@ export async function frames(address, headers, stop = () => false) {
       if (read("data") === undefined) continue; // a comment
       const frame = { id: Number(read("id")), event: read("event"), data: JSON.parse(read("data")) };
       found.push(frame);
-      // To leave the loop is to close the connection.
+      // Leaving the loop closes the connection.
       if (stop(frame)) return { found, ended: false };
     }
   }

@@ -1,4 +1,4 @@
-// veryfront/agent: an agent asks a human, waits for the answer over the API, and goes on with it.
+// veryfront/agent: an agent asks a person, waits for the answer over the API, and continues with it.
 import {
   buildInputRequestLifecycleDataEvent,
   createConversationAgentRun,
@@ -9,7 +9,7 @@ import {
   getConversationRun,
   getInputRequest,
 } from "veryfront/agent";
-import { key, projectId, refusal, say, tell, url } from "./setting.mjs";
+import { key, projectId, refusal, printLine, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const { id: conversationId } = await createConversationRecord({ ...access, body: { project_id: projectId } });
@@ -60,7 +60,7 @@ const result = await executeDurableHumanInputFlow({
     seen.created = created;
     seen.event = buildInputRequestLifecycleDataEvent({ action: "created", inputRequest: created }).name;
     seen.waiting = await getConversationRun({ ...access, conversationId, runId: run.runId });
-    say(JSON.stringify({ conversationId, id: created.id }));
+    printLine(JSON.stringify({ conversationId, id: created.id }));
   },
   getSnapshot: ({ id }) => getInputRequest({ ...access, conversationId, inputRequestId: id }),
   resolveSnapshot: (snapshot) => {
@@ -77,4 +77,4 @@ const unknown = await refusal(
 const end = { runId: run.runId, status: "completed", provider: "p", model: "m" };
 await finalizeConversationAgentRun({ ...access, ...end });
 
-tell({ seen, result: result.result, unknown: JSON.parse(unknown.message).status, form });
+report({ seen, result: result.result, unknown: JSON.parse(unknown.message).status, form });

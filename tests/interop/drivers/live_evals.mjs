@@ -1,7 +1,7 @@
-// veryfront/eval/agent-service: the client of live evals, as far as it speaks of conversations and forms.
+// veryfront/eval/agent-service: the client of live evals, for conversations and forms.
 import { createConversationAgentRun, createInputRequest, getConversationRun } from "veryfront/agent";
 import { createLiveEvalApiClient } from "veryfront/eval/agent-service";
-import { key, projectId, refusal, tell, url } from "./setting.mjs";
+import { key, projectId, refusal, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const live = createLiveEvalApiClient({ ...access, projectId });
@@ -38,4 +38,4 @@ const run = await getConversationRun({ ...access, conversationId, runId: "run-su
 await live.deleteConversation(on);
 await live.deleteConversation(on);
 
-tell({ conversationId, before, submitted, cancelled, after, again: again.message, status: run.status });
+report({ conversationId, before, submitted, cancelled, after, again: again.message, status: run.status });

@@ -1,6 +1,6 @@
-// veryfront/agent: a worker stops renewing, another one finishes its run, and the first comes back too late.
+// veryfront/agent: a worker stops renewing, another one finishes its run, and the first one writes too late.
 import { createExternalAgentWorkerClient } from "veryfront/agent";
-import { key, project, refusal, tell, until, url } from "./setting.mjs";
+import { key, project, refusal, report, until, url } from "./setting.mjs";
 
 async function worker(workerKey) {
   const client = createExternalAgentWorkerClient({ apiUrl: url, authToken: key });
@@ -41,7 +41,7 @@ await first.client.completeRun({
   terminalErrorMessage: "The first worker gave up",
 });
 
-tell({
+report({
   workers: [first.id, second.id],
   lost,
   taken,

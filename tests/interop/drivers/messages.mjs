@@ -1,4 +1,4 @@
-// veryfront/agent: what users say in a conversation, and an agent run handed over with a message.
+// veryfront/agent: messages of users in a conversation, and an agent run with a message for the handover.
 import {
   bootstrapConversationAgentRun,
   createConversationMessage,
@@ -8,7 +8,7 @@ import {
   persistConversationUserMessage,
   persistLatestConversationUserMessage,
 } from "veryfront/agent";
-import { given, key, projectId, refusal, tell, url } from "./setting.mjs";
+import { given, key, projectId, refusal, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const parent = await createConversationRecord({ ...access, body: { project_id: projectId } });
@@ -75,7 +75,7 @@ await finalizeConversationAgentRun({
 await ensureConversationProjectLink({ ...inParent, projectId });
 const linked = await refusal(ensureConversationProjectLink({ ...inParent, projectId: given.unknown }));
 
-tell({
+report({
   parent: parent.id,
   asked: asked.id,
   askedAgain: askedAgain.id,

@@ -1,7 +1,7 @@
-// veryfront/runs: a list longer than a page, read to its end by cursors, while more runs are created.
+// veryfront/runs: a list longer than a page, read completely by cursors, while more runs are created.
 import "veryfront/agent"; // registers the schema validator that veryfront/runs parses with
 import { createRunsClient } from "veryfront/runs";
-import { given, key, project, projectId, tell, url } from "./setting.mjs";
+import { given, key, project, projectId, report, url } from "./setting.mjs";
 
 const runs = createRunsClient({ apiUrl: url, authToken: key, projectReference: project });
 const ids = Array.from({ length: given.count }, (_, number) => `page-${String(number).padStart(3, "0")}`);
@@ -24,4 +24,4 @@ for (let cursor; ; ) {
 runs.setProjectReference(projectId);
 const byId = await runs.list();
 
-tell({ ids, pages, listed, byDefault: byId.data.map((run) => run.run_id) });
+report({ ids, pages, listed, byDefault: byId.data.map((run) => run.run_id) });

@@ -1,4 +1,4 @@
-// veryfront/agent and veryfront/eval/agent-service: a service registers, gets runs, and is told of a cancel.
+// veryfront/agent and veryfront/eval/agent-service: a service registers, gets runs, and gets a cancel.
 import {
   createAgentServiceRegistrationLifecycle,
   createConversationRecord,
@@ -7,21 +7,21 @@ import {
 import { createDurableRunCanaryApiClient } from "veryfront/eval/agent-service";
 import { createRunsClient } from "veryfront/runs";
 import { startService } from "./push_service.mjs";
-import { answers, key, project, projectId, tell, until, url } from "./setting.mjs";
+import { answers, key, project, projectId, report, until, url } from "./setting.mjs";
 
 const stopped = [];
-const service = await startService(async ({ request, say, signal }) => {
+const service = await startService(async ({ request, emit, signal }) => {
   const text = request.messages.at(-1).parts[0].text;
   if (text === "Break") throw new Error("It broke");
   const messageId = "m1";
-  await say({ type: "TEXT_MESSAGE_START", messageId, role: "assistant" });
-  await say({ type: "TEXT_MESSAGE_CONTENT", messageId, delta: `You said: ${text}` });
+  await emit({ type: "TEXT_MESSAGE_START", messageId, role: "assistant" });
+  await emit({ type: "TEXT_MESSAGE_CONTENT", messageId, delta: `You said: ${text}` });
   if (text === "Work for long") {
     await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
     stopped.push(request.durableRootRun.runId);
     throw signal.reason;
   }
-  await say({ type: "TEXT_MESSAGE_END", messageId });
+  await emit({ type: "TEXT_MESSAGE_END", messageId });
 });
 
 const registration = await resolveAgentServiceRegistrationInput({
@@ -39,7 +39,7 @@ const registration = await resolveAgentServiceRegistrationInput({
   runtime: "node",
 });
 const warnings = [];
-const logger = { info: () => {}, warn: (...told) => warnings.push(told) };
+const logger = { info: () => {}, warn: (...values) => warnings.push(values) };
 const lifecycle = await createAgentServiceRegistrationLifecycle({ ...registration, logger });
 const again = await createAgentServiceRegistrationLifecycle({ ...registration, logger });
 again.stop();
@@ -81,11 +81,11 @@ const broken = await ended("run-broken");
 await begin("run-long", "Work for long");
 await until(async () => (await summary("run-long")).latestEventId >= 2, "the first events");
 await runs.cancel("run-long");
-await until(() => stopped.length > 0, "the service to be told");
+await until(() => stopped.length > 0, "the service to get the cancel");
 
 lifecycle.stop();
 service.stop();
-tell({
+report({
   conversationId,
   service: lifecycle.service,
   again: again.serviceId,

@@ -1,4 +1,4 @@
-// An agent service made of the SDK's own parts: its routes, its tracker, its check of who calls.
+// An agent service made of the SDK's own parts: its routes, its tracker, its authentication.
 import { createPublicKey, verify } from "node:crypto";
 import { createServer } from "node:http";
 import {
@@ -32,7 +32,7 @@ const authProvider = {
 };
 
 /**
- * Serves until `stop()`. `work({ request, say, signal })` answers a run: it says events and returns, and the
+ * Serves until `stop()`. `work({ request, emit, signal })` answers a run: it emits events and returns, and the
  * run is completed; what it throws fails the run. `calls` holds every request, as it came.
  */
 export async function startService(work) {
@@ -42,7 +42,7 @@ export async function startService(work) {
     getConfig: () => ({ VERYFRONT_API_URL: url, OAUTH_PUBLIC_KEY: keys.RS256, NODE_ENV: "production" }),
     authProvider,
   });
-  const tokens = new Map(); // of the events of each run
+  const tokens = new Map(); // for the events of each run
 
   async function run({ execution: request, abortSignal: signal }) {
     const { runId, latestEventId, latestExternalEventSequence } = request.durableRootRun;
@@ -55,14 +55,14 @@ export async function startService(work) {
       latestExternalEventSequence,
       maxEventsPerBatch: 24,
     });
-    const say = async (...events) => {
+    const emit = async (...events) => {
       queue.enqueue(events);
       const { outcome, errorMessage } = await queue.flush();
       if (outcome !== "flushed") throw new Error(errorMessage ?? outcome);
     };
     const end = { apiUrl: url, authToken: request.authToken, runId };
     try {
-      await work({ request, say, signal });
+      await work({ request, emit, signal });
     } catch (error) {
       if (signal.aborted) return; // cancelled: the server has ended it
       const terminalErrorMessage = error.message;

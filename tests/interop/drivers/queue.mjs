@@ -1,11 +1,11 @@
-// veryfront/agent: the queue through which a host appends, while another writer appends to the same run.
+// veryfront/agent: a host appends through its queue, while another writer appends to the same run.
 import {
   appendConversationRunEvents,
   createConversationAgentRun,
   createConversationRecord,
   createConversationRunEventQueueController,
 } from "veryfront/agent";
-import { answers, given, key, projectId, refusal, tell, url } from "./setting.mjs";
+import { answers, given, key, projectId, refusal, report, url } from "./setting.mjs";
 
 const access = { apiUrl: url, authToken: key };
 const { id: conversationId } = await createConversationRecord({ ...access, body: { project_id: projectId } });
@@ -50,7 +50,7 @@ for (let first = 0; first < given.count; first += pieces) {
       value: { by: "queue", number: first + place },
     })),
   );
-  // Two at once: the queue sends one after the other.
+  // Two at the same time: the queue sends one after the other.
   const flushed = await Promise.all([queue.flush(), queue.flush()]);
   for (const { outcome } of flushed) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
 }
@@ -58,7 +58,7 @@ for (let first = 0; first < given.count; first += pieces) {
 const mismatches = answers.filter((answer) => answer.status === 400).length;
 const after = queue.getSnapshot();
 
-// Where the other writer steps in again and again within one flush, the queue gives up, and says so.
+// Where the other writer appends too often within one flush, the queue gives up and reports it.
 const unfortunate = createConversationRunEventQueueController({
   ...access,
   conversationId,
@@ -86,7 +86,7 @@ const mismatch = await refusal(
   }),
 );
 
-tell({
+report({
   runId,
   outcomes,
   mismatches,

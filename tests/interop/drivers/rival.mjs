@@ -1,6 +1,6 @@
-// veryfront/agent: a worker that takes and finishes runs as fast as it can, for as long as there are any.
+// veryfront/agent: a worker that claims and completes runs as fast as it can, until there are none.
 import { createExternalAgentWorkerClient } from "veryfront/agent";
-import { given, heard, key, project, say, tell, url } from "./setting.mjs";
+import { given, heard, key, project, printLine, report, url } from "./setting.mjs";
 
 const client = createExternalAgentWorkerClient({ apiUrl: url, authToken: key });
 const worker = await client.registerWorker({
@@ -8,7 +8,7 @@ const worker = await client.registerWorker({
   implementationKind: "rival",
   workerKey: given.name,
 });
-say("ready");
+printLine("ready");
 await heard();
 
 const won = [];
@@ -24,4 +24,4 @@ for (;;) {
   });
   await client.completeRun({ runId: run.run_id, status: "completed" });
 }
-tell({ won });
+report({ won });

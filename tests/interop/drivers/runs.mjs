@@ -1,7 +1,7 @@
-// veryfront/runs: every call of the runs client, once or as often as a caller makes it.
+// veryfront/runs: every call of the runs client.
 import "veryfront/agent"; // registers the schema validator that veryfront/runs parses with
 import { createRunsClient } from "veryfront/runs";
-import { answered, given, key, project, projectId, refusal, tell, url } from "./setting.mjs";
+import { answered, given, key, project, projectId, refusal, report, url } from "./setting.mjs";
 
 const runs = createRunsClient({ apiUrl: url, authToken: key, projectReference: project });
 
@@ -56,13 +56,13 @@ runs.setRequestToken("vf_wrong_0000000000000000000000000000000000000000");
 const stranger = await refusal(runs.get(created.run.run_id));
 runs.clearRequestToken();
 
-// Without arguments, the client takes where, who and what from the environment.
+// Without arguments, the client takes the URL, the credential and the project from the environment.
 process.env.VERYFRONT_API_URL = url;
 process.env.VERYFRONT_API_TOKEN = key;
 process.env.VERYFRONT_PROJECT_SLUG = project;
 const fromEnvironment = await createRunsClient().list({ limit: 1 });
 
-tell({
+report({
   created,
   again,
   child: child.run,

@@ -1,9 +1,9 @@
-// Where the server is and who asks, as every driver needs it; and how a driver tells what it found.
+// The server's URL and the credential for every driver, and how a driver reports its facts.
 import { createInterface } from "node:readline";
 
 export const { url, key, project, projectId, given } = JSON.parse(process.env.INTEROP);
 
-/** Every answer that came in, in order: `{ method, path, status }`. */
+/** All answers in order: `{ method, path, status }`. */
 export const answers = [];
 const send = globalThis.fetch;
 globalThis.fetch = async (target, init) => {
@@ -16,14 +16,14 @@ globalThis.fetch = async (target, init) => {
   return response;
 };
 
-/** How many answers had a status. */
+/** The number of answers with this status. */
 export const answered = (status) => answers.filter((answer) => answer.status === status).length;
 
-/** A line that says where the driver is. */
-export const say = (line) => process.stdout.write(`${line}\n`);
+/** Prints a line for the test. */
+export const printLine = (line) => process.stdout.write(`${line}\n`);
 
-/** The facts, as the last line. */
-export const tell = (facts) => say(JSON.stringify(facts));
+/** Prints the facts as the last line. */
+export const report = (facts) => printLine(JSON.stringify(facts));
 
 /** What a promise is refused with. */
 export async function refusal(promise) {

@@ -1,6 +1,6 @@
-// veryfront/agent: one external worker through one whole run, and then one that it fails.
+// veryfront/agent: an external worker completes one run, and fails another.
 import { createExternalAgentWorkerClient } from "veryfront/agent";
-import { answers, key, project, refusal, tell, url } from "./setting.mjs";
+import { answers, key, project, refusal, report, url } from "./setting.mjs";
 
 const client = createExternalAgentWorkerClient({ apiUrl: url, authToken: key });
 const registration = {
@@ -59,7 +59,7 @@ await client.completeRun({
 const nothing = await client.claimRun(lease);
 
 const unregistered = createExternalAgentWorkerClient({ apiUrl: url, authToken: key });
-tell({
+report({
   worker,
   registeredAgain,
   heartbeat,

@@ -7,13 +7,13 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
-from runstead.core.runs import transitions
-from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
+from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules import schedule as schedules
 from runstead.core.schedules.schedule import Schedule
-from runstead.core.webhooks import event as webhook_event
+from runstead.core.webhooks.event import deliveries
 from runstead.core.webhooks.webhook import Delivery
 from runstead.ports.store import Written
 from tests.support.model.rows import Place, Rows
@@ -37,7 +37,7 @@ class Draft:
         self._batches: dict[str, Batch] = {}
         self._tally = Tally()
         self._removed: list[str] = []
-        self._asked: list[InputRequest] = []
+        self._opened: list[InputRequest] = []
         self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
         self._written: list[tuple[int, Transition, list[int], Run | None]] = []
@@ -48,21 +48,18 @@ class Draft:
 
     def write(self, old: Run | None, transition: Transition) -> None:
         """Take in a decision about one run, the end of its family included."""
-        new = transition.run
-        if transition.deletes:
-            assert new is old
-            self._deleted.append(new)
-            self._count(new, transition)
-        if new is old:
-            self._written.append((new.seq, transition, [], old))
-            return
+        seq = 0
         if old is None:
             self._created += 1
             seq = self._rows.latest_seq + self._created
-            new = replace(new, seq=seq, root_seq=seq if new.root_seq is None else new.root_seq)
-        self._put(old, new, transition)
-        cancelled = self._cancel_family(new) if transition.cancels_family else []
-        self._written.append((new.seq, transition, cancelled, old))
+        write = write_set(old, transition, self._now, seq)
+        if write.deletes:
+            self._deleted.append(write.run)
+            self._count(write)
+        elif not write.unchanged:
+            self._put(write)
+        cancelled = self._cancel_family(write) if write.cancels_family else []
+        self._written.append((write.run.seq, transition, cancelled, old))
 
     def add_batch(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
@@ -111,7 +108,7 @@ class Draft:
             del rows.schedules[schedule_id]
         for message in self._messages:
             rows.add_message(message, self._now)
-        for request in self._asked:
+        for request in self._opened:
             rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
         for closed in self._closed:
             rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
@@ -122,49 +119,40 @@ class Draft:
         for run in self._deleted:
             rows.remove(run)
 
-    def _put(self, old: Run | None, new: Run, transition: Transition) -> None:
-        _guard(old, new, transition.events)
-        self._runs[new.seq] = new
-        self._tally.note(old, new)
-        stored = _numbered(old, transition.events, self._now)
-        self._events[new.seq] += stored
-        self._places += [(new.root_seq or new.seq, (new.seq, event.event_id)) for event in stored]
-        for event in transition.events:
-            if event.key is not None and event.digest is not None:
-                self._keys.append((new.seq, event.key, event.digest))
-        if transition.ended is not None:
-            self._attempts.append((new.seq, transition.ended))
-        if transition.receipt is not None:
-            self._receipts.append((new.seq, transition.receipt))
-        if transition.conversation is not None:
+    def _put(self, write: WriteSet) -> None:
+        run = write.run
+        self._runs[run.seq] = run
+        if write.batch_move is not None:
+            self._tally.add(write.batch_move)
+        self._events[run.seq] += write.events
+        self._places += [(run.root_seq or run.seq, (run.seq, event.event_id)) for event in write.events]
+        self._keys += [(run.seq, name.key, name.digest) for name in write.event_keys]
+        if write.ended_attempt is not None:
+            self._attempts.append((run.seq, write.ended_attempt))
+        if write.receipt is not None:
+            self._receipts.append((run.seq, write.receipt))
+        if write.conversation is not None:
             number = len(self._rows.conversations) + 1  # a command makes one at most
-            made = replace(transition.conversation, seq=number)
+            made = replace(write.conversation, seq=number)
             self._conversations[made.id] = made
-        if (message := transition.message) is not None:
-            where = message.conversation_id
-            if where not in self._conversations:
-                self._rows.live(where)
-            times = (self._now, self._now)
-            self._messages.append(
-                StoredMessage(
-                    message.id, where, "assistant", *times, run_seq=new.seq, created_by=message.created_by
-                )
-            )
-        if transition.input_request is not None and transition.input_request.seq == 0:
-            self._rows.live(transition.input_request.conversation_id)
-            self._asked.append(transition.input_request)
-        if transition.closed_input is not None:
-            assert self._rows.inputs[transition.closed_input.id].status == "open"
-            self._closed.append(transition.closed_input)
-        if transition.schedule is not None:
-            self._rewrite(transition.schedule)
-        if new.schedule_id is not None and new.terminal and old is not None and not old.terminal:
-            self._note_end(new)
-        if (told := webhook_event.event_of(old, new)) is not None:
-            hooks = [one for one in self._rows.webhooks.values() if one.project_id == new.project_id]
-            self._deliveries += webhook_event.deliveries(new, told, hooks, self._now)
-        if transition.family_total or transition.family_active:
-            self._count(new, transition)
+        if write.message is not None:
+            if write.message.conversation_id not in self._conversations:
+                self._rows.live(write.message.conversation_id)
+            self._messages.append(write.message)
+        if write.opened_input is not None:
+            self._rows.live(write.opened_input.conversation_id)
+            self._opened.append(write.opened_input)
+        if write.closed_input is not None:
+            assert self._rows.inputs[write.closed_input.id].status == "open"
+            self._closed.append(write.closed_input)
+        if write.schedule is not None:
+            self._rewrite(write.schedule)
+        if write.ends_schedule_run:
+            self._note_end(run)
+        if write.webhook_event is not None:
+            hooks = [one for one in self._rows.webhooks.values() if one.project_id == run.project_id]
+            self._deliveries += deliveries(run, write.webhook_event, hooks, self._now)
+        self._count(write)
 
     def _rewrite(self, new: Schedule) -> None:
         old = self._schedule(new.id)
@@ -183,54 +171,23 @@ class Draft:
             if new is not old:
                 self._rewrite(new)
 
-    def _count(self, run: Run, transition: Transition) -> None:
+    def _count(self, write: WriteSet) -> None:
         """Ancestors' counters move beside their versions: they are no change to the ancestor itself."""
-        for seq in map(int, run.path.strip("/").split("/") if run.path != "/" else ()):
-            above = self.run(seq)
+        for seq in write.ancestors:
+            ancestor = self.run(seq)
             self._runs[seq] = replace(
-                above,
-                descendants_total=above.descendants_total + transition.family_total,
-                descendants_active=above.descendants_active + transition.family_active,
+                ancestor,
+                descendants_total=ancestor.descendants_total + write.family_total,
+                descendants_active=ancestor.descendants_active + write.family_active,
             )
 
-    def _cancel_family(self, run: Run) -> list[int]:
-        assert run.root_seq is not None
-        step = f"/{run.seq}/"
-        below = [member.seq for member in self._rows.family(run.root_seq) if step in member.path]
-        cancelled = [seq for seq in below if not self.run(seq).terminal]
-        for seq in cancelled:
-            member = self.run(seq)
-            transition = transitions.cancel(member, now=self._now, reason=run.cancel_reason)
-            self._put(member, transition.run, transition)
+    def _cancel_family(self, write: WriteSet) -> list[int]:
+        assert write.run.root_seq is not None
+        step = f"/{write.run.seq}/"
+        members = [member for member in self._rows.family(write.run.root_seq) if step in member.path]
+        cancelled = []
+        for member in members:  # one by one: each moves the counters of those that are cancelled after it
+            for each in cancel_descendants(write, [self.run(member.seq)]):
+                self._put(each)
+                cancelled.append(each.run.seq)
         return cancelled
-
-
-def _guard(old: Run | None, new: Run, events: tuple[NewEvent, ...]) -> None:
-    latest, sequence = 0, 0
-    if old is not None:
-        latest, sequence = old.latest_event_id, old.latest_external_event_sequence
-        assert new.version > old.version, (old.version, new.version)
-        assert (new.seq, new.project_id, new.run_id) == (old.seq, old.project_id, old.run_id)
-        assert (new.path, new.root_seq) == (old.path, old.root_seq)
-    assert new.latest_event_id - latest == len(events), (latest, new.latest_event_id, len(events))
-    assert new.latest_external_event_sequence - sequence == sum(event.counted for event in events)
-
-
-def _numbered(old: Run | None, events: tuple[NewEvent, ...], now: int) -> list[Event]:
-    latest, sequence = (0, 0) if old is None else (old.latest_event_id, old.latest_external_event_sequence)
-    numbered = []
-    for number, event in enumerate(events, latest + 1):
-        sequence += event.counted
-        numbered.append(
-            Event(
-                event_id=number,
-                type=event.type,
-                payload=event.payload,
-                created_at=now,
-                external=event.external,
-                private=event.private,
-                is_error=event.is_error,
-                sequence=sequence,
-            )
-        )
-    return numbered

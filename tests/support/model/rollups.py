@@ -12,15 +12,15 @@ from runstead.core.usage.rollup import (
     Durations,
     Line,
     Span,
+    StoredEntries,
     Sums,
-    Told,
     UsageKey,
+    decode_facts,
     facts_of,
     lines,
     packed,
-    stored,
 )
-from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.core.usage.rollup_check import RollupChecker
 from runstead.ports.store import ActivityQuery, Edge, Rollups, RunQuery, UsagePage, UsageQuery, WaySums
 from tests.support.model.journal import Journal
 from tests.support.model.pages import matches
@@ -34,9 +34,9 @@ class ModelRollups(Rollups):
         self._usage: dict[UsageKey, Sums] = {}
         self._activity: dict[ActivityKey, tuple[int, Durations]] = {}
 
-    async def fold(self, limit: int) -> int:
+    async def add_entries(self, limit: int) -> int:
         entries = self._rows.rollup_entries[:limit]
-        additions = Additions((one.action, one.project_id, stored(one.facts)) for one in entries)
+        additions = Additions((one.action, one.project_id, decode_facts(one.facts)) for one in entries)
 
         def effect() -> None:
             del self._rows.rollup_entries[:limit]
@@ -64,7 +64,7 @@ class ModelRollups(Rollups):
 
     async def usage(self, query: UsageQuery) -> UsagePage:
         rows = [facts_of(run) for edge in query.edges for run in self._ended(query.project_id, edge)]
-        unsummed = query.unsummed(self._told(query.project_id), rows)
+        unsummed = query.pending(self._told(query.project_id), rows)
 
         def sums(way: str, *, by_model: bool = False) -> WaySums:
             found: dict[tuple[str, str, str], Sums] = {}
@@ -118,7 +118,7 @@ class ModelRollups(Rollups):
             if run.project_id == project_id and run.terminal and edge.since <= run.created_at < edge.until
         )
 
-    def _told(self, project_id: str) -> Told:
+    def _told(self, project_id: str) -> StoredEntries:
         entries = self._rows.rollup_entries
         return [(one.action, one.facts) for one in entries if one.project_id == project_id]
 
@@ -134,7 +134,7 @@ class ModelRollups(Rollups):
                 and any(one.width == key.width and one.since <= key.bucket < one.until for one in query.spans)
             )
         )
-        found.add(query.unsummed(self._told(project_id)))
+        found.add(query.pending(self._told(project_id)))
         for rows in (query.living, *map(query.ended, query.edges)):
             if rows is not None:
                 found.add(shares(self._rows, rows, *query.where))
@@ -146,7 +146,7 @@ class ModelRollups(Rollups):
             if run.terminal:
                 auditor.run(run.project_id, facts_of(run))
         for entry in self._rows.rollup_entries:
-            auditor.entry(entry.project_id, entry.action, stored(entry.facts))
+            auditor.entry(entry.project_id, entry.action, decode_facts(entry.facts))
         for key, sums in self._usage.items():
             name = key.name if key.way == "gone" else ""
             auditor.usage(

@@ -1,1 +1,1 @@
-"""What the commands share: the connection, parsing, output."""
+"""Shared by all commands: connection, parsing, output."""

@@ -1,10 +1,10 @@
-"""What the doctor finds."""
+"""Findings of `runstead doctor`."""
 
 from typing import Final, Literal
 
 import msgspec
 
-from runstead.cli.shared.render import span
+from runstead.cli.shared.render import format_duration
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -13,7 +13,7 @@ _SKEW_S_FAIL: Final = 60.0
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """`advice`: what to do about it, empty where there is nothing to do."""
+    """The result of a check. `advice` says how to fix it, empty if there is nothing to fix."""
 
     check: str
     level: Level
@@ -22,15 +22,15 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def skew(check: str, seconds: float, coarse_s: float) -> Finding:
-    """How far another clock is ahead of ours, which was told to `coarse_s` seconds."""
+    """A finding about another clock, `seconds` ahead of this machine's, known to `coarse_s` seconds."""
     off = max(abs(seconds) - coarse_s, 0.0)
     way = "ahead of" if seconds > 0 else "behind"
     if off < _SKEW_S_WARN:
-        return Finding(check, "ok", "agrees with this machine's")
+        return Finding(check, "ok", "agrees with this machine's clock")
     level: Level = "fail" if off >= _SKEW_S_FAIL else "warn"
     return Finding(
         check,
         level,
-        f"{span(abs(seconds))} {way} this machine's",
-        "let NTP set both: tokens and keys expire by the server's clock, leases by the database's",
+        f"{format_duration(abs(seconds))} {way} this machine's clock",
+        "synchronize both with NTP: tokens and keys expire by the server's clock, leases by the database's",
     )

@@ -1,11 +1,18 @@
-"""How a run or a batch that was waited for ended, as an exit code."""
+"""Exit codes of the program, as docs/cli.md lists them."""
 
 from typing import Final
 
+REFUSED: Final = 1
+USAGE: Final = 2
+UNREACHABLE: Final = 3
 FAILED: Final = 4
 CANCELLED: Final = 5
-_CODES: Final = {"completed": 0, "failed": FAILED, "cancelled": CANCELLED}
+INTERRUPTED: Final = 130
+BROKEN_PIPE: Final = 141
+
+_BY_STATUS: Final = {"completed": 0, "failed": FAILED, "cancelled": CANCELLED}
 
 
 def exit_code(status: str) -> int:
-    return _CODES.get(status, 1)
+    """The exit code for the final status of a run."""
+    return _BY_STATUS.get(status, REFUSED)

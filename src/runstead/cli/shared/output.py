@@ -1,52 +1,57 @@
-"""How commands answer: the one place that prints."""
+"""Output of commands. Nothing else in the CLI prints."""
 
 import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-REFUSED = 1
+from runstead.cli.shared.exit_codes import REFUSED
 
 
-def say(text: str, end: str = "\n", *, flush: bool = False) -> None:
+def write_out(text: str, end: str = "\n", *, flush: bool = False) -> None:
+    """Print to stdout: the command's result."""
     print(text, end=end, flush=flush)
 
 
-def tell(text: str) -> None:
-    """Beside the answer."""
+def write_err(text: str) -> None:
+    """Print to stderr: notes and warnings."""
     print(text, file=sys.stderr)
 
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine. An expected error ends the program with its message."""
     import asyncio  # noqa: PLC0415 - not for `runstead --help`
 
     from runstead.core.errors import Error  # noqa: PLC0415
 
     try:
         return asyncio.run(work)
-    except Error as refusal:
-        refuse(refusal.message)
-    except (ValueError, RuntimeError, OSError) as trouble:
-        refuse(str(trouble))
-    except Exception as trouble:
-        refuse_database(trouble)
+    except Error as error:
+        fail(error.message)
+    except (ValueError, RuntimeError, OSError) as error:
+        fail(str(error))
+    except Exception as error:
+        fail_if_database_error(error)
         raise
 
 
-def refuse_database(trouble: Exception) -> None:
+def fail_if_database_error(error: Exception) -> None:
+    """End the program if the error is SQLite's."""
     import sqlite3  # noqa: PLC0415
 
-    if isinstance(trouble, sqlite3.Error):
-        refuse(f"cannot use the database: {trouble}")
+    if isinstance(error, sqlite3.Error):
+        fail(f"cannot use the database: {error}")
 
 
-def refuse(sentence: str, status: int = REFUSED) -> NoReturn:
+def fail(message: str, status: int = REFUSED) -> NoReturn:
+    """Print one line to stderr and end the program with this exit code."""
     from runstead.cli.shared.render import safe  # noqa: PLC0415
 
-    print(f"runstead: {safe(sentence)}", file=sys.stderr)
+    print(f"runstead: {safe(message)}", file=sys.stderr)
     sys.exit(status)
 
 
 def show(value: Any, *, json: bool) -> None:
+    """Print a mapping as JSON or as `name: value` lines."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     if json:

@@ -1,7 +1,7 @@
-"""A command that ends with the process that started it: `start()` begins one, running this file is one.
+"""Starts a command that ends together with its parent process.
 
-Its standard input is a pipe that nobody writes to. Its other end closes with the parent, however that dies; then the
-child ends as at SIGTERM, and is killed where that takes too long.
+`start` starts the child, which runs this module. The child's stdin is a pipe from the parent. It closes when
+the parent ends in any way; then the child gets SIGTERM, and SIGKILL if it does not end in time.
 """
 
 import os
@@ -13,15 +13,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-#: For the end of a child whose parent is gone.
+#: Time between SIGTERM and SIGKILL after the parent has ended.
 _ORPHAN_S: Final = 10.0
 
 
 def start(
     arguments: Sequence[str], environment: Mapping[str, str], **options: Any
 ) -> "subprocess.Popen[bytes]":
-    """`runstead <arguments>`, tethered to this process. SIGINT does not reach it: the parent says when it ends."""
-    return subprocess.Popen(  # noqa: S603 - this very program
+    """Start `runstead <arguments>` as a child. It ignores SIGINT: the parent decides when it ends."""
+    return subprocess.Popen(  # noqa: S603 - this program itself
         [sys.executable, "-P", "-m", "runstead.cli.shared.parent_bound", *arguments],
         stdin=subprocess.PIPE,
         env={**os.environ, **environment},
@@ -38,7 +38,9 @@ def _watch_parent() -> None:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C goes to the whole group
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT}
+    )  # the terminal sends Ctrl-C to the whole process group
     threading.Thread(target=_watch_parent, daemon=True).start()
     from runstead.cli import main
 

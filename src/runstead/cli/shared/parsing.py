@@ -1,4 +1,4 @@
-"""What people type, read: JSON or text, `name=value`, files, moments."""
+"""Parses command-line values: JSON or text, `name=value`, files, times and durations."""
 
 import re
 import sys
@@ -9,96 +9,98 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.cli.shared.output import refuse
+from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.output import fail
 
-USAGE: Final = 2
-_SPAN: Final = re.compile(r"(\d{1,9})([smhdw])")
+_DURATION: Final = re.compile(r"(\d{1,9})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def json_or_text(told: str) -> Any:
-    """JSON where it is JSON, else the text itself: `3` is a number, `"3"` a text, `Ada` a text. `@file` reads a file,
-    `-` or `@-` stdin.
+def json_or_text(value: str) -> Any:
+    """The value decoded as JSON or, if it is not JSON, as text: `3` is a number, `"3"` and `Ada` are texts.
+
+    `@file` reads a file; `-` and `@-` read stdin.
     """
-    text = contents(told)
+    text = read_text(value)
     try:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return text
 
 
-def json_object(option: str, told: str) -> dict[str, Any]:
-    found = _decoded(option, told)
-    if not isinstance(found, dict):
-        refuse(f"{option} must be a JSON object, like '{{\"key\": 1}}'", USAGE)
-    return found
-
-
-def json_list(option: str, told: str) -> list[Any]:
-    """A JSON array, or one value a line."""
-    text = contents(told)
+def json_object(option: str, value: str) -> dict[str, Any]:
+    """A JSON object."""
     try:
-        found = msgspec.json.decode(text)
+        decoded = msgspec.json.decode(read_text(value))
+    except msgspec.DecodeError as error:
+        fail(f"{option} is not JSON: {error}", USAGE)
+    if not isinstance(decoded, dict):
+        fail(f"{option} must be a JSON object, like '{{\"key\": 1}}'", USAGE)
+    return decoded
+
+
+def json_list(option: str, value: str) -> list[Any]:
+    """A JSON array, or one JSON value per line."""
+    text = read_text(value)
+    try:
+        decoded = msgspec.json.decode(text)
     except msgspec.DecodeError:
         try:
             return [msgspec.json.decode(line) for line in text.splitlines() if line.strip()]
-        except msgspec.DecodeError as wrong:
-            refuse(f"{option} is neither a JSON array nor one JSON value a line: {wrong}", USAGE)
-    return found if isinstance(found, list) else [found]
+        except msgspec.DecodeError as error:
+            fail(f"{option} is neither a JSON array nor one JSON value per line: {error}", USAGE)
+    return decoded if isinstance(decoded, list) else [decoded]
 
 
-def _decoded(option: str, told: str) -> Any:
+def read_text(value: str) -> str:
+    """The value itself, or the content of the file or stdin that it names."""
     try:
-        return msgspec.json.decode(contents(told))
-    except msgspec.DecodeError as wrong:
-        refuse(f"{option} is not JSON: {wrong}", USAGE)
-
-
-def contents(told: str) -> str:
-    """What is given, or what is in the file or on stdin that it names."""
-    try:
-        if told in {"-", "@-"}:
+        if value in {"-", "@-"}:
             return sys.stdin.read()
-        return Path(told[1:]).read_text(encoding="utf-8") if told.startswith("@") and len(told) > 1 else told
-    except OSError as trouble:
-        refuse(f"cannot read {told[1:]}: {trouble.strerror}")
+        if value.startswith("@") and len(value) > 1:
+            return Path(value[1:]).read_text(encoding="utf-8")
+    except OSError as error:
+        fail(f"cannot read {value[1:]}: {error.strerror}")
     except UnicodeDecodeError:
-        refuse(f"{told.lstrip('@')} is not UTF-8")
+        fail(f"{value.lstrip('@')} is not UTF-8")
+    return value
 
 
-def pairs(option: str, told: Iterable[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for one in told:
+def name_value_pairs(option: str, values: Iterable[str]) -> dict[str, str]:
+    """Values of the form `name=value`."""
+    pairs: dict[str, str] = {}
+    for one in values:
         name, separator, value = one.partition("=")
         if not separator or not name:
-            refuse(f"{option} takes name=value, not {one!r}", USAGE)
-        found[name] = value
-    return found
+            fail(f"{option} takes name=value, not {one!r}", USAGE)
+        pairs[name] = value
+    return pairs
 
 
-def config(told: Iterable[str], whole: str | None) -> dict[str, Any] | None:
-    """The object of `--config-json` with the members of `--config` put into it; None where neither is given."""
-    base = {} if whole is None else json_object("--config-json", whole)
-    base |= {name: json_or_text(value) for name, value in pairs("--config", told).items()}
-    return base or (None if whole is None else {})
+def read_config(pairs: Iterable[str], config_json: str | None) -> dict[str, Any] | None:
+    """The object of `--config-json`, updated with the members of `--config`; None if both are missing."""
+    config = {} if config_json is None else json_object("--config-json", config_json)
+    config |= {name: json_or_text(value) for name, value in name_value_pairs("--config", pairs).items()}
+    return config or (None if config_json is None else {})
 
 
-def span(option: str, told: str) -> timedelta:
-    """`90s`, `10m`, `2h`, `3d`, `1w`."""
-    found = _SPAN.fullmatch(told)
-    if found is None:
-        refuse(f"{option} takes a span like 90s, 10m, 2h, 3d or 1w, not {told!r}", USAGE)
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+def parse_duration(option: str, text: str) -> timedelta:
+    """A duration such as `90s`, `10m`, `2h`, `3d` or `1w`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        fail(f"{option} takes a duration like 90s, 10m, 2h, 3d or 1w, not {text!r}", USAGE)
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
 
 
-def moment(option: str, told: str, *, ahead: bool = False) -> datetime:
-    """A time in ISO 8601 (without a zone: of this machine), or a span: so long ago, with `ahead` from now."""
-    if _SPAN.fullmatch(told):
+def parse_time(option: str, text: str, *, ahead: bool = False) -> datetime:
+    """A time in ISO 8601 (local if it has no zone), or a duration before now, with `ahead` after now."""
+    if _DURATION.fullmatch(text):
+        duration = parse_duration(option, text)
         try:
-            return datetime.now(UTC) + (span(option, told) if ahead else -span(option, told))
+            return datetime.now(UTC) + (duration if ahead else -duration)
         except OverflowError:
-            refuse(f"{option} is too far away: {told}", USAGE)
+            fail(f"{option} is too far away: {text}", USAGE)
     try:
-        return datetime.fromisoformat(told).astimezone(UTC)
+        return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        refuse(f"{option} takes a time like 2026-03-20T12:00:00Z or a span like 2h, not {told!r}", USAGE)
+        fail(f"{option} takes a time like 2026-03-20T12:00:00Z or a duration like 2h, not {text!r}", USAGE)

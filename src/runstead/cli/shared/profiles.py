@@ -13,7 +13,7 @@ _MEMBERS: Final = "url, key and project"
 
 
 class ProfileError(ValueError):
-    """A config file that cannot be used; the sentence is for whoever wrote it, and holds nothing of its values."""
+    """An invalid config file. The message contains no values of the file, which may be secret."""
 
 
 class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,25 +28,26 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class File(msgspec.Struct, frozen=True):
-    """`open_to_others`: it holds a key, and others than its owner may read or write it."""
+    """The config file. `readable_by_others`: it contains a key, and other users can read or write it."""
 
     path: Path
-    there: bool = False
+    exists: bool = False
     default: str | None = None
     profiles: dict[str, Profile] = {}
-    open_to_others: bool = False
+    readable_by_others: bool = False
 
 
 def path(environment: Mapping[str, str] = os.environ) -> Path:
     """`$XDG_CONFIG_HOME/runstead/config.toml`, else under `~/.config`."""
-    told = environment.get("XDG_CONFIG_HOME", "")
-    # By the specification a relative path is as good as none.
-    base = Path(told) if told.startswith("/") else Path(environment.get("HOME") or Path.home()) / ".config"
+    configured = environment.get("XDG_CONFIG_HOME", "")
+    home = Path(environment.get("HOME") or Path.home())
+    # The XDG specification says to ignore a relative path.
+    base = Path(configured) if configured.startswith("/") else home / ".config"
     return base / "runstead" / "config.toml"
 
 
 def read(environment: Mapping[str, str] = os.environ) -> File:
-    """The file; an empty one where there is none. ProfileError."""
+    """The config file; an empty one if it does not exist. ProfileError."""
     where = path(environment)
     try:
         with where.open("rb") as opened:
@@ -54,20 +55,24 @@ def read(environment: Mapping[str, str] = os.environ) -> File:
             content = opened.read()
     except (FileNotFoundError, NotADirectoryError):
         return File(where)
-    except OSError as trouble:
-        raise ProfileError(f"cannot read {where}: {trouble.strerror}") from None
+    except OSError as error:
+        raise ProfileError(f"cannot read {where}: {error.strerror}") from None
     try:
         found = msgspec.convert(tomllib.loads(content.decode()), _Document)
     except UnicodeDecodeError:
         raise ProfileError(f"{where} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as wrong:
-        raise ProfileError(f"{where} is not TOML: {wrong}") from None
-    except msgspec.ValidationError as wrong:
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"{where} is not TOML: {error}") from None
+    except msgspec.ValidationError as error:
         raise ProfileError(
-            f"{where}: {wrong}; it has `default` and [profiles.<name>] with {_MEMBERS}, each a string"
+            f"{where}: {error}; it has `default` and [profiles.<name>] with {_MEMBERS}, each a string"
         ) from None
     keyed = any(profile.key for profile in found.profiles.values())
     readable = bool(stat.S_IMODE(mode) & 0o077)
     return File(
-        where, there=True, default=found.default, profiles=found.profiles, open_to_others=keyed and readable
+        where,
+        exists=True,
+        default=found.default,
+        profiles=found.profiles,
+        readable_by_others=keyed and readable,
     )

@@ -1,22 +1,23 @@
-"""A progress bar on stderr, where that is a terminal."""
+"""A progress bar on stderr, if that is a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Advance = Callable[[int, int, str], None]
-"""(how far, of how much, in words)"""
+"""`(done, total, description)`"""
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Advance]:
+def bar(description: str) -> Iterator[Advance]:
+    """Yields a function that updates the bar."""
     if not sys.stderr.isatty():
-        yield lambda _done, _total, _words: None
+        yield lambda _done, _total, _description: None
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total, words: progress.update(task, completed=done, total=total, description=words)
+        task = progress.add_task(description, total=None)
+        yield lambda done, total, text: progress.update(task, completed=done, total=total, description=text)

@@ -1,4 +1,4 @@
-"""What a terminal or a pipe is shown: tables that fit, JSON on one line, and hostile text made harmless. No printing."""
+"""Formats output for terminals and pipes: tables, JSON lines, escaped text. It does not print."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import msgspec
 T = TypeVar("T")
 
 ELLIPSIS: Final = "…"
-#: In a pipe cells are whole; one that is wider than this does not push the columns of all other rows apart.
+#: In a pipe, cells are not cut. A cell wider than this does not widen its column for the other rows.
 _PADDED_CELLS_MAX: Final = 64
 _VALUE_CELLS_MAX: Final = 4_000
 _COLOURS: Final = {
@@ -34,8 +34,8 @@ _COLOURS: Final = {
     "offline": "2",
 }
 
-#: What a terminal obeys (C0, C1, DEL) or what changes how a line reads without being seen: directions, joiners of no
-#: width (all but those that letters and emoji need), separators of lines, tags, halves of a pair.
+#: Control characters (C0, C1, DEL), and invisible characters that change how a line reads: bidirectional
+#: marks, zero-width characters (except the joiners of scripts and emoji), line separators, tags, surrogates.
 _HARMFUL: Final = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff\ud800-\udfff"
@@ -47,7 +47,7 @@ _SHORT: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r", "\x1b": "\\e"}
 
 
 def safe(text: str, *, lines: bool = False) -> str:
-    """The text with everything in it written out that is not just seen. With `lines` it keeps its lines and tabs."""
+    """The text with harmful characters escaped. With `lines`, newlines and tabs are kept."""
     return (_IN_LINES if lines else _IN_A_LINE).sub(_escaped, text)
 
 
@@ -66,7 +66,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def document(value: Any) -> str:
-    """One line of JSON. What a terminal obeys is escaped in it, which no reader of JSON sees."""
+    """One line of JSON. Harmful characters are escaped, which does not change the value."""
     return _IN_JSON.sub(_json_escape, msgspec.json.encode(value).decode())
 
 
@@ -76,7 +76,7 @@ def _json_escape(found: re.Match[str]) -> str:
 
 
 class Screen(NamedTuple):
-    """Where the answer goes. `width` is None in a pipe: nothing is cut there."""
+    """Where output goes. `width` is None in a pipe, where nothing is cut."""
 
     width: int | None
     colour: bool
@@ -97,7 +97,7 @@ class Screen(NamedTuple):
         return f"\x1b[1m{text}\x1b[0m" if self.colour else text
 
     def line(self, text: str) -> str:
-        """The text on one line, cut where it does not fit."""
+        """The text on one line, cut to the width."""
         return safe(text) if self.width is None else cut(safe(text[: self.width * 4]), self.width)
 
 
@@ -105,20 +105,22 @@ PIPE: Final = Screen(None, colour=False)
 
 
 class Column(NamedTuple, Generic[T]):
-    """`leaves`: where the screen is narrow, columns leave with the highest number first, those with 0 never. A `whole`
-    one is not cut while anything else can give way.
+    """A column of a table.
+
+    On a narrow screen, columns are dropped: the highest `drop_rank` first, 0 never. A column with
+    `keep_whole` is cut only if all others are at their minimum.
     """
 
     title: str
     cell: Callable[[T], str]
-    leaves: int = 0
-    whole: bool = False
+    drop_rank: int = 0
+    keep_whole: bool = False
     number: bool = False
     status: bool = False
 
 
 def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> str:
-    """Aligned columns under their titles, two blanks apart."""
+    """Aligned columns below their titles, two spaces apart."""
     cells = [[safe(column.cell(row)) for column in columns] for row in rows]
     shown = list(range(len(columns)))
     widths = [
@@ -134,65 +136,65 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> st
     ]
     lines[0] = screen.bold(lines[0])
     for row in cells:
-        told = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
-        lines.append(_row(told, [columns[n] for n in shown], [widths[n] for n in shown], screen))
+        fitted = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
+        lines.append(_row(fitted, [columns[n] for n in shown], [widths[n] for n in shown], screen))
     return "\n".join(lines)
 
 
 def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen: Screen) -> str:
-    told = []
+    padded = []
     for cell, column, width in zip(cells, columns, widths, strict=True):
         blanks = " " * max(width - size(cell), 0)
         painted = screen.paint(cell, cell) if column.status else cell
-        told.append(blanks + painted if column.number else painted + blanks)
-    return "  ".join(told).rstrip()
+        padded.append(blanks + painted if column.number else painted + blanks)
+    return "  ".join(padded).rstrip(" ")
 
 
-def _fit(columns: Sequence[Column[T]], widths: list[int], room: int) -> tuple[list[int], list[int]]:
-    """Which columns stay, and how wide."""
+def _fit(columns: Sequence[Column[T]], widths: list[int], available: int) -> tuple[list[int], list[int]]:
+    """The columns that fit, and their widths."""
 
-    def least(n: int) -> int:
+    def min_width(n: int) -> int:
         return (
             widths[n]
-            if columns[n].whole or columns[n].number
+            if columns[n].keep_whole or columns[n].number
             else min(widths[n], max(size(columns[n].title), 8))
         )
 
     shown = list(range(len(columns)))
-    while sum(map(least, shown)) + 2 * (len(shown) - 1) > room:
-        leaving = max(shown, key=lambda n: (columns[n].leaves, n))
-        if not columns[leaving].leaves:
+    while sum(map(min_width, shown)) + 2 * (len(shown) - 1) > available:
+        dropped = max(shown, key=lambda n: (columns[n].drop_rank, n))
+        if not columns[dropped].drop_rank:
             break
-        shown.remove(leaving)
+        shown.remove(dropped)
     fitted = list(widths)
-    while (over := sum(fitted[n] for n in shown) + 2 * (len(shown) - 1) - room) > 0:
-        loose = [n for n in shown if fitted[n] > least(n)] or [n for n in shown if fitted[n] > 1]
-        if not loose:
+    while (over := sum(fitted[n] for n in shown) + 2 * (len(shown) - 1) - available) > 0:
+        shrinkable = [n for n in shown if fitted[n] > min_width(n)] or [n for n in shown if fitted[n] > 1]
+        if not shrinkable:
             break
-        widest = max(loose, key=lambda n: fitted[n])
-        fitted[widest] -= max(min(over, (fitted[widest] - least(widest)) // 2), 1)
+        widest = max(shrinkable, key=lambda n: fitted[n])
+        fitted[widest] -= max(min(over, (fitted[widest] - min_width(widest)) // 2), 1)
     return shown, fitted
 
 
-def members(pairs: Iterable[tuple[str, str | None]], screen: Screen) -> str:
-    """`name  value`, one below the other; what is None is left out. Values keep their lines."""
-    told = [(name, value) for name, value in pairs if value is not None]
-    width = max((len(name) for name, _ in told), default=0)
+def details(pairs: Iterable[tuple[str, str | None]], screen: Screen) -> str:
+    """Lines of `name  value`, without None values. Multi-line values keep their lines."""
+    present = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in present), default=0)
     lines = []
-    for name, value in told:
-        most = None if screen.width is None else _VALUE_CELLS_MAX
-        text = safe(value if most is None else value[: most + 1], lines=True)
-        if most is not None and len(value) > most:
-            text = f"{text[:most]}{ELLIPSIS} ({len(value):,} characters; --json prints all)"
+    for name, value in present:
+        chars_max = None if screen.width is None else _VALUE_CELLS_MAX
+        text = safe(value if chars_max is None else value[: chars_max + 1], lines=True)
+        if chars_max is not None and len(value) > chars_max:
+            text = f"{text[:chars_max]}{ELLIPSIS} ({len(value):,} characters; --json prints all)"
         first, *more = text.split("\n")
         painted = screen.paint(first, first) if name == "status" else first
-        lines.append(f"{name:<{width}}  {painted}".rstrip())
-        lines.extend(f"{'':<{width}}  {line}".rstrip() for line in more)
+        lines.append(f"{name:<{width}}  {painted}".rstrip(" "))
+        lines.extend(f"{'':<{width}}  {line}".rstrip(" ") for line in more)
     return "\n".join(lines)
 
 
 def size(text: str) -> int:
-    """In cells of a terminal: letters of East Asia and emoji take two."""
+    """The width in terminal cells: East Asian characters and emoji take two."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len  # noqa: PLC0415
@@ -201,17 +203,18 @@ def size(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
+    """The text, cut to `width` cells with an ellipsis."""
     if size(text) <= width:
         return text
     if text.isascii():
         return text[: width - 1] + ELLIPSIS
     from rich.cells import set_cell_size  # noqa: PLC0415
 
-    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS
+    return set_cell_size(text, width - 1).rstrip(" ") + ELLIPSIS
 
 
 def value(found: Any) -> str | None:
-    """Any JSON as a person reads it; None for what is not there."""
+    """A JSON value for people; None if it is missing or empty."""
     if found is None or found in ({}, []):
         return None
     if isinstance(found, str):
@@ -220,20 +223,20 @@ def value(found: Any) -> str | None:
     return (msgspec.json.format(encoded, indent=2) if len(encoded) > 72 else encoded).decode()
 
 
-def when(at: datetime | None) -> str:
-    """As 2026-03-20T12:00:00Z."""
+def format_time(at: datetime | None) -> str:
+    """A time such as 2026-03-20T12:00:00Z."""
     return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def age(at: datetime | None, screen: Screen, now: datetime | None = None) -> str:
-    """In a terminal `3m ago` or `in 5m`, in a pipe when."""
+def format_age(at: datetime | None, screen: Screen, now: datetime | None = None) -> str:
+    """`3m ago` or `in 5m` in a terminal, the time in a pipe."""
     if at is None or screen.width is None:
-        return when(at)
+        return format_time(at)
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
-    return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    return f"{format_duration(seconds)} ago" if seconds >= 0 else f"in {format_duration(-seconds)}"
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`0.4s`, `42s`, `3m`, `5h`, `12d`."""
     if seconds < 9.95:
         return f"{seconds:.1f}s".replace(".0s", "s")

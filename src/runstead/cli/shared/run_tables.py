@@ -1,35 +1,45 @@
-"""Runs as tables, as members and as trees."""
+"""Formats runs as tables, as details and as trees."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runstead.cli.shared.output import say, tell
-from runstead.cli.shared.render import Column, Screen, age, document, safe, span, table, value, when
+from runstead.cli.shared.output import write_err, write_out
+from runstead.cli.shared.render import (
+    Column,
+    Screen,
+    document,
+    format_age,
+    format_duration,
+    format_time,
+    safe,
+    table,
+    value,
+)
 
 if TYPE_CHECKING:
     from runstead.sdk import Attempt, Run
 
 
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
-    """A JSON array, a table, or a word on stderr that there is nothing."""
+    """Print a JSON array, a table, or `no …` on stderr if the list is empty."""
     if json:
-        say(document(found))
+        write_out(document(found))
     elif found:
-        say(table(columns, found, Screen.of()))
+        write_out(table(columns, found, Screen.of()))
     else:
-        tell(f"no {what}")
+        write_err(f"no {what}")
 
 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
     return [
-        Column("RUN", lambda run: run.run_id, whole=True),
+        Column("RUN", lambda run: run.run_id, keep_whole=True),
         Column("STATUS", _status, status=True),
-        Column("TARGET", lambda run: run.target or run.workflow_id or run.kind, leaves=1),
-        Column("CREATED", lambda run: age(run.created_at, screen), leaves=2, whole=True),
-        Column("TOOK", _took, leaves=3, number=True),
-        Column("ATTEMPT", lambda run: str(run.attempt or ""), leaves=5, number=True),
-        Column("TITLE", lambda run: run.title or "", leaves=4),
-        Column("ERROR", lambda run: (run.error.code or "") if run.error else "", leaves=6),
+        Column("TARGET", lambda run: run.target or run.workflow_id or run.kind, drop_rank=1),
+        Column("CREATED", lambda run: format_age(run.created_at, screen), drop_rank=2, keep_whole=True),
+        Column("TOOK", _took, drop_rank=3, number=True),
+        Column("ATTEMPT", lambda run: str(run.attempt or ""), drop_rank=5, number=True),
+        Column("TITLE", lambda run: run.title or "", drop_rank=4),
+        Column("ERROR", lambda run: (run.error.code or "") if run.error else "", drop_rank=6),
     ]
 
 
@@ -38,21 +48,21 @@ def _status(run: "Run") -> str:
 
 
 def _took(run: "Run") -> str:
-    return "" if run.duration_ms is None else span(run.duration_ms / 1000)
+    return "" if run.duration_ms is None else format_duration(run.duration_ms / 1000)
 
 
 def attempt_columns() -> "list[Column[Attempt]]":
     return [
         Column("ATTEMPT", lambda one: str(one.attempt), number=True),
         Column("OUTCOME", lambda one: one.outcome, status=True),
-        Column("STARTED", lambda one: when(one.started_at), leaves=1, whole=True),
-        Column("ENDED", lambda one: when(one.ended_at), leaves=2, whole=True),
-        Column("WORKER", lambda one: one.lease_owner or "", leaves=3),
-        Column("ERROR", lambda one: value(one.error) or "", leaves=4),
+        Column("STARTED", lambda one: format_time(one.started_at), drop_rank=1, keep_whole=True),
+        Column("ENDED", lambda one: format_time(one.ended_at), drop_rank=2, keep_whole=True),
+        Column("WORKER", lambda one: one.lease_owner or "", drop_rank=3),
+        Column("ERROR", lambda one: value(one.error) or "", drop_rank=4),
     ]
 
 
-def run_members(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
+def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
     if run.status == "waiting" and not run.paused:
@@ -69,11 +79,11 @@ def run_members(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "completed", _at(run.completed_at, screen)
     yield "took", _took(run) or None
     if run.descendants is not None and run.descendants.total:
-        yield "runs below", f"{run.descendants.total} ({run.descendants.active} active)"
+        yield "descendants", f"{run.descendants.total} ({run.descendants.active} active)"
     if run.cancellation is not None:
         yield (
-            "cancel asked",
-            " ".join(filter(None, (when(run.cancellation.requested_at), run.cancellation.reason))),
+            "cancel requested",
+            " ".join(filter(None, (format_time(run.cancellation.requested_at), run.cancellation.reason))),
         )
     if run.error is not None:
         yield "error", f"{run.error.message}{f' ({run.error.code})' if run.error.code else ''}"
@@ -86,34 +96,33 @@ def run_members(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
 def _at(at: Any, screen: Screen) -> str | None:
     if at is None:
         return None
-    return when(at) if screen.width is None else f"{when(at)} ({age(at, screen)})"
+    return format_time(at) if screen.width is None else f"{format_time(at)} ({format_age(at, screen)})"
 
 
-def branches(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
-    """Each run under its parent; the one that was asked for is marked."""
-    below: dict[str | None, list[Run]] = {}
+def format_tree(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
+    """The family as a tree, each run below its parent. The run `marked` gets a mark."""
+    children: dict[str | None, list[Run]] = {}
     known = {run.run_id for run in family}
     for run in family:
-        below.setdefault(run.parent_run_id if run.parent_run_id in known else None, []).append(run)
+        children.setdefault(run.parent_run_id if run.parent_run_id in known else None, []).append(run)
     lines: list[str] = []
-    # A family may be deeper than Python's own stack.
-    todo = [(run, "", "", "") for run in reversed(below.get(None, []))]
+    # Not recursive: a family may be deeper than Python's stack.
+    todo = [(run, "", "", "") for run in reversed(children.get(None, []))]
     while todo:
-        run, before, joint, after = todo.pop()
+        run, indent, joint, child_indent = todo.pop()
         mark = " *" if run.run_id == marked and len(family) > 1 else ""
-        told = f"{before}{joint}{safe(run.run_id)}  {safe(run.target or run.kind)}  "
+        head = f"{indent}{joint}{safe(run.run_id)}  {safe(run.target or run.kind)}  "
         tail = f"{mark}{'  ' + run.error.code if run.error and run.error.code else ''}"
         status = _status(run)
         if screen.width is None:
-            lines.append(f"{told}{status}{safe(tail)}")
+            lines.append(f"{head}{status}{safe(tail)}")
         else:
-            line = screen.line(f"{told}{status}{tail}")
-            at = len(told)
-            whole = line[at : at + len(status)] == status
-            painted = screen.paint(status, status)
-            lines.append(line[:at] + painted + line[at + len(status) :] if whole else line)
-        children = below.get(run.run_id, [])
-        for number, child in enumerate(reversed(children)):
+            line = screen.line(f"{head}{status}{tail}")
+            start, end = len(head), len(head) + len(status)
+            if line[start:end] == status:  # not cut
+                line = line[:start] + screen.paint(status, status) + line[end:]
+            lines.append(line)
+        for number, child in enumerate(reversed(children.get(run.run_id, []))):
             last = number == 0
-            todo.append((child, before + after, "└─ " if last else "├─ ", "   " if last else "│  "))
+            todo.append((child, indent + child_indent, "└─ " if last else "├─ ", "   " if last else "│  "))
     return "\n".join(lines)

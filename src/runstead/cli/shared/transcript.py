@@ -1,4 +1,4 @@
-"""The events of a run as a person follows them: text joined, each tool call on one line, waits with what resumes them."""
+"""Prints the events of a run: joined text, a line per tool call, waits with their resume command."""
 
 import shlex
 import threading
@@ -11,7 +11,7 @@ from runstead.cli.shared.render import Screen, safe
 from runstead.sdk import Event, Run
 
 _TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
-#: What only begins or ends something that is shown by its parts.
+#: Events that are not shown, or whose content other events show.
 _SILENT: Final = frozenset(
     {
         *(
@@ -44,30 +44,30 @@ class Call:
 
 
 class Transcript:
-    """`out(text)` writes as it is, without an end of line. May be told things from two threads."""
+    """Prints events with `out(text)`, which adds no newline. Thread-safe."""
 
     def __init__(self, run_id: str, out: Callable[[str], None], screen: Screen) -> None:
         self._run_id = run_id
-        self._whose = run_id
+        self._current_run_id = run_id
         self._out = out
         self._screen = screen
         self._calls: dict[str, Call] = {}
         self._mid_line = False
-        self._open_call: str | None = None  # its line stands without an end: its result may follow
+        self._open_call: str | None = None  # its line has no newline yet: its result may follow
         self._asked: set[str] = set()
         self._lock = threading.Lock()
 
     def event(self, event: Event) -> None:
         with self._lock:
             if (
-                event.run_id is not None and event.run_id != self._whose
-            ):  # of a family: each run under its name
-                self._whose = event.run_id
+                event.run_id is not None and event.run_id != self._current_run_id
+            ):  # in a family, the id of each run precedes its events
+                self._current_run_id = event.run_id
                 self._line("", f"[{event.run_id}]")
             self._event(event.event_type, event.payload)
 
     def waiting(self, run: Run) -> None:
-        """The run waits, and perhaps no event has told so."""
+        """Print that the run waits, unless an event has shown it already."""
         with self._lock:
             call = run.waiting_tool_call_id or ""
             reason = "pause" if run.paused else run.waiting_reason or "something"
@@ -89,8 +89,8 @@ class Transcript:
                 code = f" ({run.error.code})" if run.error.code else ""
                 self._out(safe(f"{run.error.message}{code}", lines=True) + "\n")
 
-    def leave(self) -> None:
-        """Nothing more is told: what comes next on the screen begins on a line of its own."""
+    def close(self) -> None:
+        """End the last line, so that later output starts on a new one."""
         with self._lock:
             self._end_line()
 
@@ -143,7 +143,7 @@ class Transcript:
         self._mid_line, self._open_call = False, None
 
     def _half(self, text: str) -> str:
-        """The call takes one half of a line, its result the other."""
+        """The text cut to half a line: a call takes one half, its result the other."""
         width = self._screen.width
         return self._screen.line(text) if width is None else Screen(width // 2, colour=False).line(text)
 
@@ -167,7 +167,7 @@ class Transcript:
 
     def _wait(self, what: str, reason: str, call_id: str) -> None:
         self._line("waiting", what)
-        self._out(f"  {resume_command(self._whose, reason, call_id)}\n")
+        self._out(f"  {resume_command(self._current_run_id, reason, call_id)}\n")
 
     def _line(self, status: str, text: str) -> None:
         self._end_line()
@@ -180,7 +180,7 @@ class Transcript:
 
 
 def resume_command(run_id: str, reason: str, call_id: str) -> str:
-    """What to type so that the run goes on; of a form, what shows it."""
+    """The command that resumes the run or, for a form, that shows it."""
     if reason == "input":
         return safe(shlex.join(["runstead", "inputs", "get", run_id]))
     line = ["runstead", "runs", "resume", run_id]

@@ -1,60 +1,62 @@
-"""Following one run to its end."""
+"""Follows one run to its end."""
 
 import threading
 from collections.abc import Callable
 from typing import Final
 
-from runstead.cli.shared.connection import Reach, connected
+from runstead.cli.shared.connection import ServerOptions, connected
 from runstead.cli.shared.exit_codes import exit_code
-from runstead.cli.shared.output import say
+from runstead.cli.shared.output import write_out
 from runstead.cli.shared.render import Screen, document
 from runstead.cli.shared.transcript import Transcript
 from runstead.sdk import Client, Event, Run, RunsteadError
 
-_LOOK_S: Final = 1.0
+_POLL_S: Final = 1.0
 
 
-def watch_run(reach: Reach, run_id: str, *, json: bool, family: bool = False) -> int:
-    """Show the run's events until it has ended; the exit code that its outcome stands for."""
-    with connected(reach) as client:  # who is wrong about the server or the run learns it at once
+def watch_run(server: ServerOptions, run_id: str, *, json: bool, family: bool = False) -> int:
+    """Print the run's events until it has ended. Return the exit code for its outcome."""
+    with connected(server) as client:  # report a wrong server or run id at once, without retries
         client.get_run(run_id)
-    with connected(reach, patient=True) as client:
+    with connected(server, patient=True) as client:
         if json:
             for event in client.follow(run_id, include_descendants=family):
-                say(document(event), flush=True)
+                write_out(document(event), flush=True)
             return exit_code(client.get_run(run_id).status)
-        transcript = Transcript(run_id, lambda text: say(text, end="", flush=True), Screen.of())
-        return _told(client, run_id, transcript, family=family)
+        transcript = Transcript(run_id, lambda text: write_out(text, end="", flush=True), Screen.of())
+        return _print_events(client, run_id, transcript, family=family)
 
 
-def _told(client: Client, run_id: str, transcript: Transcript, *, family: bool) -> int:
+def _print_events(client: Client, run_id: str, transcript: Transcript, *, family: bool) -> int:
     over = threading.Event()
-    looking = threading.Thread(target=_look, args=(client, run_id, transcript.waiting, over), daemon=True)
-    looking.start()
+    poller = threading.Thread(
+        target=_poll_waits, args=(client, run_id, transcript.waiting, over), daemon=True
+    )
+    poller.start()
     try:
         for event in client.follow(run_id, include_descendants=family):
             transcript.event(event)
     finally:
         over.set()
-        transcript.leave()
+        transcript.close()
     run = client.get_run(run_id)
     transcript.ended(run)
     return exit_code(run.status)
 
 
-def _look(client: Client, run_id: str, waits: Callable[[Run], None], over: threading.Event) -> None:
-    """Not every wait is told by an event: look now and then."""
-    while not over.wait(_LOOK_S):
+def _poll_waits(client: Client, run_id: str, on_wait: Callable[[Run], None], over: threading.Event) -> None:
+    """Report waits: poll the run, as not every wait has an event."""
+    while not over.wait(_POLL_S):
         try:
             run = client.get_run(run_id)
-        except (RunsteadError, RuntimeError):  # the follower will say it, or has closed the client
+        except (RunsteadError, RuntimeError):  # the follower reports it, or has closed the client
             continue
         if run.status == "waiting" and not over.is_set():
-            waits(run)
+            on_wait(run)
 
 
 def log_lines(event: Event) -> str | None:
-    """What a worker tells of the run's log while it runs."""
+    """The log lines in an event; None for any other event."""
     value = event.payload.get("value")
     if (
         event.payload.get("name") == "run.log"

@@ -1,11 +1,11 @@
 """A batch: runs that are created together, are counted together and can be cancelled together.
 
-The counters change in the transaction that changes the status of a run, so that reading them counts no rows. A deleted
-run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
+The counters change in the transaction that changes the status of a run, so that reading them counts no rows.
+A deleted run stays counted, so that the batch shows how its runs ended for as long as the batch exists.
 """
 
 import uuid
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -41,8 +41,8 @@ class Batch(msgspec.Struct, frozen=True):
 
     @property
     def status(self) -> BatchStatus:
-        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have ended, with
-        any status.
+        """`cancelling` becomes `cancelled` when the last run has ended. `completed` means that all runs have
+        ended, with any status.
         """
         if self.cancel_requested_at is not None:
             return "cancelling" if self.completed_at is None else "cancelled"
@@ -101,29 +101,64 @@ Place = tuple[str, str, int]
 """(project_id, batch_id, slot)"""
 
 
+class BatchMove(NamedTuple):
+    """A run of a batch that entered a status.
+
+    `left` is the status before, None for a new run. `started_at` is set if this write started the run.
+    """
+
+    project_id: str
+    batch_id: str
+    run_seq: int
+    left: RunStatus | None
+    entered: RunStatus
+    started_at: int | None
+    at: int
+
+
+def batch_move(old: Run | None, new: Run) -> BatchMove | None:
+    """Return the change of the batch's counters by a write of a run, None if there is none.
+
+    `new` must be stored, because its seq is needed.
+    """
+    if new.batch_id is None or (old is not None and old.status is new.status):
+        return None
+    return BatchMove(
+        new.project_id,
+        new.batch_id,
+        new.seq,
+        left=None if old is None else old.status,
+        entered=new.status,
+        started_at=new.started_at if old is None or old.started_at is None else None,
+        at=new.updated_at,
+    )
+
+
 class Tally:
-    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is always
-    counted in the same slot. A `batch_id` may also be a label that names no batch.
+    """Sums up the changes of batch counters in one transaction. If counters are spread over `slots`, a run is
+    always counted in the same slot. A `batch_id` may also be a label that names no batch.
     """
 
     def __init__(self, slots: int = 1) -> None:
         self._slots = slots
         self.moved: dict[Place, Moved] = {}
 
-    def note(self, old: Run | None, new: Run) -> None:
-        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
-        if new.batch_id is None or (old is not None and old.status is new.status):
-            return
-        place = (new.project_id, new.batch_id, new.seq % self._slots)
+    def add(self, move: BatchMove) -> None:
+        place = (move.project_id, move.batch_id, move.run_seq % self._slots)
         moved = self.moved.get(place)
         if moved is None:
             moved = self.moved[place] = Moved()
-        if old is not None:
-            moved.counts[_PLACES[old.status]] -= 1
-        moved.counts[_PLACES[new.status]] += 1
-        moved.at = max(moved.at, new.updated_at)
-        if new.started_at is not None and (old is None or old.started_at is None):
-            moved.started_at = min(moved.started_at or new.started_at, new.started_at)
+        if move.left is not None:
+            moved.counts[_PLACES[move.left]] -= 1
+        moved.counts[_PLACES[move.entered]] += 1
+        moved.at = max(moved.at, move.at)
+        if move.started_at is not None:
+            moved.started_at = min(moved.started_at or move.started_at, move.started_at)
+
+    def note(self, old: Run | None, new: Run) -> None:
+        """Count a run that was created (`old` is None) or changed. The run must be stored, because its seq is needed."""
+        if (move := batch_move(old, new)) is not None:
+            self.add(move)
 
 
 def counted(batch: Batch, moved: Moved) -> Batch:
@@ -153,7 +188,10 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 def cancel(batch: Batch, *, now: int, reason: str | None) -> Changed:
-    """Cancel the batch: it accepts no more runs, and none of its runs is claimed. Its runs are cancelled in steps."""
+    """Cancel the batch: it accepts no more runs, and none of its runs is claimed.
+
+    Its runs are cancelled in steps.
+    """
     if batch.closed:
         return Changed(batch, accepted=False)
     return Changed(replace(batch, cancel_requested_at=now, cancel_reason=reason))

@@ -19,8 +19,8 @@ _NULL: Final = msgspec.Raw(b"null")
 class Conversation(msgspec.Struct, frozen=True):
     """One conversation. `message_count` is also the number of the newest message, `current_node` is its id.
 
-    An archived conversation still accepts messages and runs. A deleted one stays in the store, accepts nothing and is not
-    found.
+    An archived conversation still accepts messages and runs. A deleted one stays in the store, accepts
+    nothing and is not found.
     """
 
     id: str
@@ -45,9 +45,9 @@ class Conversation(msgspec.Struct, frozen=True):
 class StoredMessage(msgspec.Struct, frozen=True):
     """A message as a row of the store. `seq` counts within its conversation, 0 before it is stored.
 
-    A message with a `run_seq` is the assistant's, written by that agent run: its parts and status are projected from the
-    run's events when it is read. `digest` shows whether a request with the same `idempotency_key` repeats this message.
-    JSON members are JSON text.
+    A message with a `run_seq` is the assistant's, written by that agent run: its parts and status are
+    projected from the run's events when it is read. `digest` shows whether a request with the same
+    `idempotency_key` repeats this message. JSON members are JSON text.
     """
 
     id: str
@@ -78,7 +78,10 @@ class MessageRun(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What is kept of an agent run that retention deleted, besides the parts of its message. JSON in a column."""
+    """What is kept of an agent run that retention deleted, besides the parts of its message.
+
+    JSON in a column.
+    """
 
     run_id: str
     status: TerminalStatus
@@ -90,7 +93,14 @@ class Outcome(msgspec.Struct, frozen=True):
     def run(self) -> MessageRun:
         """The same members as `MessageRun`, without a seq or events."""
         metadata = None if self.metadata == _NULL else bytes(self.metadata)
-        return MessageRun(0, self.run_id, RunStatus(self.status), 0, self.updated_at, metadata)
+        return MessageRun(
+            seq=0,
+            run_id=self.run_id,
+            status=RunStatus(self.status),
+            latest_event_id=0,
+            updated_at=self.updated_at,
+            metadata=metadata,
+        )
 
 
 class MessageWithRun(NamedTuple):
@@ -148,7 +158,10 @@ def delete(conversation: Conversation, *, now: int) -> Conversation:
 
 
 def same_message(known: StoredMessage, new: StoredMessage) -> StoredMessage:
-    """Return the stored message of an idempotency key. IDEMPOTENCY_KEY_REUSED if `new` is a different message."""
+    """Return the stored message of an idempotency key.
+
+    IDEMPOTENCY_KEY_REUSED if `new` is a different message.
+    """
     if known.digest != new.digest:
         raise Error(
             "IDEMPOTENCY_KEY_REUSED",

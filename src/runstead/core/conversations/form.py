@@ -1,7 +1,7 @@
 """Forms: the fields that an input request asks for, and values checked against them.
 
-Members have the names that published clients use (`HumanInputField`). An error about a value never contains the value,
-because it may be a secret.
+Members have the names that published clients use (`HumanInputField`). An error about a value never contains
+the value, because it may be a secret.
 """
 
 import hashlib
@@ -42,7 +42,8 @@ class FormOption(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class FormField(msgspec.Struct, frozen=True, kw_only=True):
     """One field. Members that do not belong to its type are dropped. A `password` is always secret.
 
-    `pattern` is for the client that shows the form. The server does not run it: a hostile pattern could run forever.
+    `pattern` is for the client that shows the form. The server does not run it: a hostile pattern could run
+    forever.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=limits.field_name_chars_max, pattern=_NO_NUL)]
@@ -85,7 +86,10 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
 
 
 def check_fields(fields: list[FormField]) -> bytes:
-    """Return the fields as stored JSON: with defaults, and without members of other types. INVALID_REQUEST."""
+    """Return the fields as stored JSON: with defaults, and without members of other types.
+
+    INVALID_REQUEST.
+    """
     errors: list[tuple[str, str]] = []
     seen: set[str] = set()
     checked = []
@@ -128,14 +132,20 @@ def _field_errors(field: FormField) -> list[tuple[str, str]]:
 
 
 class Filled(msgspec.Struct, frozen=True):
-    """Values that match their form. In `values`, secret fields are null; `withheld` holds the names of these fields."""
+    """Values that match their form.
+
+    In `values`, secret fields are null; `withheld` holds the names of these fields.
+    """
 
     values: dict[str, Value]
     withheld: list[str]
     canonical: bytes  # all values, including secrets: only for a digest, never stored
 
     def digest(self, salt: bytes) -> bytes:
-        """Return 32 bytes that identify these values. With a secret among them, scrypt makes guessing slow (20 ms)."""
+        """Return 32 bytes that identify these values.
+
+        With a secret among them, scrypt makes guessing slow (20 ms).
+        """
         if self.withheld:
             return hashlib.scrypt(self.canonical, salt=salt, n=1 << 13, r=8, p=1, dklen=32)
         return hashlib.sha256(salt + self.canonical).digest()

@@ -10,8 +10,9 @@ ResponderType = Literal["human", "agent", "system"]
 
 
 class InputResponse(msgspec.Struct, frozen=True):
-    """A submitted form. `values` is a JSON object in which the values of secret fields are null. `withheld` is a JSON
-    array with the names of the secret fields that had a value. `digest` identifies the values if they are sent again.
+    """A submitted form. `values` is a JSON object in which the values of secret fields are null. `withheld`
+    is a JSON array with the names of the secret fields that had a value. `digest` identifies the values if
+    they are sent again.
     """
 
     id: str
@@ -26,8 +27,9 @@ class InputResponse(msgspec.Struct, frozen=True):
 class InputRequest(msgspec.Struct, frozen=True):
     """One request as it is stored, with its latest response. `fields` is a JSON array (see `form.FormField`).
 
-    A run has at most one open request, and at most one request for each tool call. `ended_at` is when the request was
-    closed. `salt` goes into the digest of a response. `seq` is the order of creation, 0 before it is stored.
+    A run has at most one open request, and at most one request for each tool call. `ended_at` is when the
+    request was closed. `salt` goes into the digest of a response. `seq` is the order of creation, 0 before it
+    is stored.
     """
 
     id: str

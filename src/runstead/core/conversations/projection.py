@@ -1,7 +1,7 @@
 """Projections of an agent run's public events: the assistant message and the shared state.
 
-Invalid events never raise an error. Members of the wrong type, missing ids, parts that never started and patches that
-do not apply are ignored.
+Invalid events never raise an error. Members of the wrong type, missing ids, parts that never started and
+patches that do not apply are ignored.
 """
 
 import re
@@ -19,8 +19,10 @@ from runstead.core.runs.run import RunStatus
 MessageStatus = Literal["pending", "streaming", "completed", "failed", "cancelled"]
 
 CallState = Literal["streaming", "pending", "completed", "error"]
-"""State of a tool call. `streaming`: arguments are still arriving. `pending`: arguments are complete, no result yet.
-`completed`: it has a result. `error`: the result is an error, or the run failed or was cancelled before a result."""
+"""State of a tool call. `streaming`: arguments are still arriving. `pending`: arguments are complete, no
+result yet. `completed`: it has a result. `error`: the result is an error, or the run failed or was cancelled
+before a result.
+"""
 
 encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 
@@ -47,8 +49,8 @@ class Message(msgspec.Struct, frozen=True):
     """The assistant's message so far, with its parts in the order in which they started.
 
     A part is `{type: text, text}`, `{type: reasoning, text}`, `{type: tool_call, id, name, input, state}` or
-    `{type: tool_result, tool_call_id, output, is_error}`. `input` is always an object. If the arguments are not (yet) an
-    object, `input` is empty and `input_text` holds the arguments as they were sent.
+    `{type: tool_result, tool_call_id, output, is_error}`. `input` is always an object. If the arguments are
+    not (yet) an object, `input` is empty and `input_text` holds the arguments as they were sent.
     """
 
     status: MessageStatus
@@ -158,9 +160,9 @@ class Projection:
     ) -> list[tuple[int | None, bytes]]:
         """Return `(event_id, event)` pairs that replace all events up to `latest_event_id` for a new reader.
 
-        The pairs are the message as a MESSAGES_SNAPSHOT, the state as a STATE_SNAPSHOT (both without an id), and the
-        terminal event if there is one. `created_at` (ms) is the time of the message. `child_runs` and `input_requests`
-        are objects by tool call id; their members override the projected state.
+        The pairs are the message as a MESSAGES_SNAPSHOT, the state as a STATE_SNAPSHOT (both without an id),
+        and the terminal event if there is one. `created_at` (ms) is the time of the message. `child_runs` and
+        `input_requests` are objects by tool call id; their members override the projected state.
         """
         message = self.message(status)
         shown: dict[str, Any] = {"id": message_id, "role": "assistant", "status": message.status}
@@ -368,7 +370,10 @@ class _State:
         return value
 
     def _copy(self, value: Any) -> Any:
-        """Copy a value. The total size of all copies is bounded: copies of copies would double the state each time."""
+        """Copy a value.
+
+        The total size of all copies is bounded: copies of copies would double the state each time.
+        """
         text = encode(value) if self._copied_bytes <= limits.body_bytes_max else b""
         self._copied_bytes += len(text)
         if self._copied_bytes > limits.body_bytes_max:

@@ -1,5 +1,5 @@
-"""A signed-in browser. The store holds the credential encrypted with a secret that is only in the browser's cookie.
-Times are ms.
+"""A signed-in browser. The store holds the credential encrypted with a secret that is only in the browser's
+cookie. Times are ms.
 """
 
 from typing import Final
@@ -10,8 +10,8 @@ from runstead.core import limits
 
 
 class BrowserSession(msgspec.Struct, frozen=True):
-    """`hash` is the SHA-256 of the cookie's secret, `sealed` the credential as `encryption.encrypt` returned it, and
-    `identity` the owner (`Principal.identity`).
+    """`hash` is the SHA-256 of the cookie's secret, `sealed` the credential as `encryption.encrypt` returned
+    it, and `identity` the owner (`Principal.identity`).
     """
 
     id: str

@@ -44,9 +44,9 @@ def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller. `grants`: project id → scopes in the project, with all that they include.
 
-    `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set for worker
-    tokens, which act for that worker only. A `service` is a push service that works on a run; an `event_writer` can only
-    append events to one run. `service_id` names the push service of either.
+    `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
+    for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
+    `event_writer` can only append events to one run. `service_id` names the push service of either.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -93,7 +93,10 @@ def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
 
 
 def for_appending(principal: Principal, run_id: str) -> Principal:
-    """Return the principal for an append: an event writer gets the scope `runs:write` for its own run. FORBIDDEN."""
+    """Return the principal for an append: an event writer gets the scope `runs:write` for its own run.
+
+    FORBIDDEN.
+    """
     if principal.kind != "event_writer":
         return principal
     if principal.run_id != run_id:

@@ -20,7 +20,10 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 
 
 class Project(msgspec.Struct, frozen=True):
-    """A project, to which all other records belong. `personal_of` is set for the personal project of a user."""
+    """A project, to which all other records belong.
+
+    `personal_of` is set for the personal project of a user.
+    """
 
     id: str
     slug: str
@@ -54,7 +57,10 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 def check_slug(slug: str, what: str) -> None:
-    """ValueError with a message for the operator if `slug` is invalid. `what` names the value in the message."""
+    """ValueError with a message for the operator if `slug` is invalid.
+
+    `what` names the value in the message.
+    """
     if not re.fullmatch(SLUG, slug) or len(slug) > limits.slug_chars_max:
         raise ValueError(
             f"{what} must have 1 to {limits.slug_chars_max} lower-case letters, digits and inner hyphens, not {slug!r}"
@@ -88,8 +94,16 @@ def user_uuid(user_id: str) -> str:
 
 
 def personal_project(user_id: str, now: int) -> Project:
-    """Return the personal project of a user, for conversations without a project. Its id is derived from the user id."""
+    """Return the personal project of a user, for conversations without a project.
+
+    Its id is derived from the user id.
+    """
     project_id = uuid.uuid5(_PERSONAL, f"project:{user_id}")
     return Project(
-        str(project_id), f"personal-{project_id.hex[:16]}", "Personal", now, user_uuid(user_id), user_id
+        id=str(project_id),
+        slug=f"personal-{project_id.hex[:16]}",
+        name="Personal",
+        created_at=now,
+        created_by=user_uuid(user_id),
+        personal_of=user_id,
     )

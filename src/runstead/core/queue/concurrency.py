@@ -8,7 +8,10 @@ from runstead.core.runs.run import Run
 
 
 class ConcurrencyLimit(msgspec.Struct, frozen=True):
-    """The limit of a target, or of the whole project if `target` is None. A limit of 0 holds back all its runs."""
+    """The limit of a target, or of the whole project if `target` is None.
+
+    A limit of 0 holds back all its runs.
+    """
 
     target: str | None
     max_running: int

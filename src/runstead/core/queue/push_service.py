@@ -11,10 +11,12 @@ ScopeKind = Literal["global", "project"]
 
 
 class PushService(msgspec.Struct, frozen=True, kw_only=True):
-    """One service, identified by (`registrant`, `service_key`). Times in ms; `metadata` and `capabilities` are JSON text.
+    """One service, identified by (`registrant`, `service_key`). Times in ms; `metadata` and `capabilities`
+    are JSON text.
 
-    `reach` holds the projects whose runs it may receive: its own project, or for a global service the projects that its
-    registrant could write at the last heartbeat. `active` was computed when the service was read.
+    `reach` holds the projects whose runs it may receive: its own project, or for a global service the
+    projects that its registrant could write at the last heartbeat. `active` was computed when the service was
+    read.
     """
 
     id: str
@@ -51,7 +53,8 @@ def is_active(disabled_at: int | None, last_heartbeat_at: int, now: int) -> bool
 def choose(services: Iterable[PushService], agent_id: str | None) -> PushService | None:
     """Choose the active service for an agent's run among `services`, which all reach the run's project.
 
-    The most specific scope wins: project and agent, project, global and agent, global. Then the latest heartbeat wins.
+    The most specific scope wins: project and agent, project, global and agent, global. Then the latest
+    heartbeat wins.
     """
     matching = [service for service in services if service.active and service.agent_id in (None, agent_id)]
     return max(matching, key=_precedence, default=None)

@@ -5,15 +5,17 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-#: An engine first reads this many times the wanted rows, ordered by time. It probes each queue only if there are more.
+#: An engine first reads this many times the wanted rows, ordered by time. It probes each queue only if there
+#: are more.
 SCAN_FACTOR: Final = 4
 
 
 def needs_probes(soonest: Sequence[Any], most: int, limit: int) -> bool:
     """Whether each project must be probed to find the `limit` rows that come next.
 
-    `soonest` holds the first `most` rows by time, each (project, time, ...). It is enough if it is complete, or if it
-    has `limit` projects: then each of these projects gives its earliest row, and all other rows are later.
+    `soonest` holds the first `most` rows by time, each (project, time, ...). It is enough if it is complete,
+    or if it has `limit` projects: then each of these projects gives its earliest row, and all other rows are
+    later.
     """
     return len(soonest) == most and len({row[0] for row in soonest}) < limit
 
@@ -21,8 +23,8 @@ def needs_probes(soonest: Sequence[Any], most: int, limit: int) -> bool:
 def probe_sizes(limit: int) -> Iterator[int]:
     """Yield how many rows of each queue to read, until `limit` rows were found.
 
-    The first probe is small, because there may be thousands of queues. The last one reads `limit` rows of each, because
-    all queues but one may be short.
+    The first probe is small, because there may be thousands of queues. The last one reads `limit` rows of
+    each, because all queues but one may be short.
     """
     size = 2
     while size < limit:

@@ -48,7 +48,8 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class HeldRun(msgspec.Struct, frozen=True):
-    """A leased run without its large values. `owner` is the id of the worker or of the push service that holds it.
+    """A leased run without its large values. `owner` is the id of the worker or of the push service that
+    holds it.
 
     A cancelled run stays held until its owner has stopped.
     """

@@ -35,10 +35,11 @@ def append(
 ) -> Transition:
     """Append all the events or none.
 
-    `tail` holds the stored events after `expected_previous_event_id`, at most one append's worth. It shows which of the
-    events were already stored by an earlier append, so that none is stored twice. `keys` holds the keys of the events that
-    the run already has, with their digests: these events are skipped, whatever the cursors say.
-    EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH, EVENT_LOG_FULL, IDEMPOTENCY_KEY_REUSED.
+    `tail` holds the stored events after `expected_previous_event_id`, at most one append's worth. It shows
+    which of the events were already stored by an earlier append, so that none is stored twice. `keys` holds
+    the keys of the events that the run already has, with their digests: these events are skipped, whatever
+    the cursors say. EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH, EVENT_LOG_FULL,
+    IDEMPOTENCY_KEY_REUSED.
     """
     fence.check(run)
     fresh = _fresh(events, keys)
@@ -97,7 +98,10 @@ def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool
 
 
 def digest(payload: bytes) -> bytes:
-    """Return the digest of a JSON value, independent of whitespace and order. It identifies the event of a key."""
+    """Return the digest of a JSON value, independent of whitespace and order.
+
+    It identifies the event of a key.
+    """
     return hashlib.sha256(_canonical(payload)).digest()
 
 

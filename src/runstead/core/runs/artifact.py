@@ -37,7 +37,14 @@ class Stored(msgspec.Struct, frozen=True):
 
 def stored(run_id: str, name: str, media_type: str, content: Content) -> Stored:
     uri = f"/runs/{quote(run_id, safe='')}/artifacts/{quote(name, safe='')}"
-    return Stored(name, media_type, content.size, content.sha256, uri, content.key)
+    return Stored(
+        name=name,
+        media_type=media_type,
+        size=content.size,
+        sha256=content.sha256,
+        uri=uri,
+        content_key=content.key,
+    )
 
 
 def is_media_type(text: str) -> bool:
@@ -69,7 +76,10 @@ def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
 
 
 def with_notes(artifacts: bytes | None, notes: bytes | None) -> bytes | None:
-    """Return the list with the references of a completion. A reference with the name of a stored artifact is ignored."""
+    """Return the list with the references of a completion.
+
+    A reference with the name of a stored artifact is ignored.
+    """
     if notes is None:
         return artifacts
     kept = [one for one in decode_artifacts(artifacts) if KEY_MEMBER in one]

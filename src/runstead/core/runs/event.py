@@ -18,7 +18,8 @@ CUSTOM: Final = "CUSTOM"
 
 TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
 
-#: Event types that never appear in public lists, streams or snapshots. The external sequence does not count them.
+#: Event types that never appear in public lists, streams or snapshots. The external sequence does not count
+#: them.
 PRIVATE_TYPES: Final = frozenset({"AGENT_RUN_MODEL_CALL_CONTEXT"})
 
 #: Event types that carry a part of a value which a later event completes. All other types are facts.
@@ -70,7 +71,10 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class FamilyEvent(msgspec.Struct, frozen=True):
-    """An event of a run in a family. `position` counts all events of the family in the order of storing, from 1."""
+    """An event of a run in a family.
+
+    `position` counts all events of the family in the order of storing, from 1.
+    """
 
     run_id: str
     position: int
@@ -82,7 +86,10 @@ class FamilyEvent(msgspec.Struct, frozen=True):
 
 
 def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> NewEvent:
-    """Build the event of a tool result. AG-UI allows only text in `content`; any other value is also in `result`."""
+    """Build the event of a tool result.
+
+    AG-UI allows only text in `content`; any other value is also in `result`.
+    """
     payload: dict[str, Any] = {"type": TOOL_CALL_RESULT, "messageId": f"{tool_call_id}-result"}
     payload["toolCallId"] = tool_call_id
     if isinstance(result, str):
@@ -101,7 +108,10 @@ def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error
 
 
 def artifact_stored(artifact: Stored) -> NewEvent:
-    """Build the event of a stored artifact. It does not contain the storage key, which readers of the log do not need."""
+    """Build the event of a stored artifact.
+
+    It does not contain the storage key, which readers of the log do not need.
+    """
     value = {name: getattr(artifact, name) for name in ("name", "media_type", "size", "sha256", "uri")}
     return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": "run.artifact", "value": value}))
 
@@ -126,8 +136,8 @@ _pascal_names: dict[str, str] = {}
 def pascal(event_type: str) -> str:
     """Return the name of a server-sent event for an event type: `TOOL_CALL_START` → `ToolCallStart`.
 
-    Callers choose the types: all characters but letters, digits and underscores are removed, so that a line break cannot
-    end a frame.
+    Callers choose the types: all characters but letters, digits and underscores are removed, so that a line
+    break cannot end a frame.
     """
     name = _pascal_names.get(event_type)
     if name is None:

@@ -21,8 +21,8 @@ class EventMember(msgspec.Struct, frozen=True):
 
 
 class EventType(msgspec.Struct, frozen=True):
-    """An event type. `class`: a fact, or a delta that a later event completes. `appendable`: clients may append it; the
-    other types are written when the run is completed.
+    """An event type. `class`: a fact, or a delta that a later event completes. `appendable`: clients may
+    append it; the other types are written when the run is completed.
     """
 
     type: str

@@ -1,7 +1,8 @@
 """Invariants of a store, which `runstead db check` verifies.
 
-An invariant of runs is a function in `RULES`: it gets the stored facts of one run and yields a sentence for each
-violation. Any other invariant is a line in `CHECKS`, with a query of the same name in each engine's integrity.sql.
+An invariant of runs is a function in `RULES`: it gets the stored facts of one run and yields a sentence for
+each violation. Any other invariant is a line in `CHECKS`, with a query of the same name in each engine's
+integrity.sql.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from runstead.core.runs.transitions import claimable, due_at
 
 #: Attempts that ended with one of these do not count as lost.
 NOT_LOST: Final = frozenset({"parked", "paused", "dispatch_failed"})
-#: Tables in which every row belongs to the run of its `run_seq`. (Families keep the positions of deleted runs.)
+#: Tables in which every row belongs to the run of its `run_seq`. (Families keep the positions of deleted
+#: runs.)
 BELONGINGS: Final = {
     "run_events": "events",
     "run_event_keys": "keys of events",
@@ -37,9 +39,9 @@ CHECKS: Final = {
 
 
 class LogFacts(msgspec.Struct, frozen=True):
-    """Facts of a run's log. `counted`: events that the external sequence counts. `miscounted`: events whose sequence
-    differs from the count so far. `misplaced`: events that readers of the run do not find. `ends`: terminal events.
-    `last_payload` is set for a RUN_ERROR that is not large.
+    """Facts of a run's log. `counted`: events that the external sequence counts. `miscounted`: events whose
+    sequence differs from the count so far. `misplaced`: events that readers of the run do not find. `ends`:
+    terminal events. `last_payload` is set for a RUN_ERROR that is not large.
     """
 
     count: int = 0
@@ -63,8 +65,9 @@ class ParentFacts(msgspec.Struct, frozen=True):
 
 
 class FamilyFacts(msgspec.Struct, frozen=True):
-    """Facts of a root run: the positions of events in its family. `gaps`: ranges that do not start where the previous
-    range ends. `placed`: events of descendants that have a position. `stored`: all events of descendants.
+    """Facts of a root run: the positions of events in its family. `gaps`: ranges that do not start where the
+    previous range ends. `placed`: events of descendants that have a position. `stored`: all events of
+    descendants.
     """
 
     gaps: int = 0
@@ -75,7 +78,8 @@ class FamilyFacts(msgspec.Struct, frozen=True):
 class CheckedRun(msgspec.Struct, frozen=True):
     """A run without its large values, and the other stored facts about it, all read at one moment.
 
-    An `error` that is too large to read is empty. `children`: (total, active), computed from the rows of its children.
+    An `error` that is too large to read is empty. `children`: (total, active), computed from the rows of its
+    children.
     """
 
     run: Run

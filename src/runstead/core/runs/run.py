@@ -18,22 +18,29 @@ class RunStatus(StrEnum):
     """The six states. Three are terminal and never change again."""
 
     PENDING = "pending"
-    """Stored, with no work under way. Entered at creation, and when an attempt ends without a completion and retries are
-    left. Left by a claim or a start (running), by a completion or a cancel."""
+    """Stored, with no work under way. Entered at creation, and when an attempt ends without a completion and
+    retries are left. Left by a claim or a start (running), by a completion or a cancel.
+    """
 
     RUNNING = "running"
-    """In progress: a worker holds the lease, or a client drives the run without a lease. Entered by a claim, a start or
-    a resume. Left by a wait, by the end of the attempt (pending or failed), by a completion or a cancel."""
+    """In progress: a worker holds the lease, or a client drives the run without a lease. Entered by a claim,
+    a start or a resume. Left by a wait, by the end of the attempt (pending or failed), by a completion or a
+    cancel.
+    """
 
     WAITING = "waiting"
-    """Waiting for a tool result, an approval, an event or an input; or paused. Entered by a wait or a pause. Left by a
-    resume (running), by the expiry of the wait (failed), by a completion or a cancel."""
+    """Waiting for a tool result, an approval, an event or an input; or paused. Entered by a wait or a pause.
+    Left by a resume (running), by the expiry of the wait (failed), by a completion or a cancel.
+    """
 
     COMPLETED = "completed"
     """Ended successfully. Entered by the first completion with this status. Never left."""
 
     FAILED = "failed"
-    """Ended with an error. Entered by a completion, or by the server when no retries or no time is left. Never left."""
+    """Ended with an error.
+
+    Entered by a completion, or by the server when no retries or no time is left. Never left.
+    """
 
     CANCELLED = "cancelled"
     """Cancelled. Entered by a cancel of the run or of an ancestor, or by a completion. Never left."""
@@ -71,8 +78,8 @@ class Run(msgspec.Struct, frozen=True):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
-    `request_snapshot`) are JSON text and are not changed; None is JSON null. Engines store the fields as columns in this
-    order.
+    `request_snapshot`) are JSON text and are not changed; None is JSON null. Engines store the fields as
+    columns in this order.
     """
 
     # Identity. `uid` is internal; `run_id` is the public id, unique within its project.
@@ -112,7 +119,8 @@ class Run(msgspec.Struct, frozen=True):
     conversation_id: str | None = None
     implementation_kind: str | None = None
     worker_key: str | None = None
-    # The push service that receives it (agent runs that no worker claims), and failed dispatches since the last success
+    # The push service that receives it (agent runs that no worker claims), and failed dispatches since the
+    # last success
     push_service_id: str | None = None
     push_failures: int = 0
     # Times and bounds
@@ -172,6 +180,11 @@ class Run(msgspec.Struct, frozen=True):
     request_snapshot: bytes | None = None
 
     @property
+    def ancestor_seqs(self) -> tuple[int, ...]:
+        """The seqs of its ancestors, root first."""
+        return seqs_of(self.path)
+
+    @property
     def queued(self) -> bool:
         """Whether the server hands the run out, to a worker or to a push service."""
         return (
@@ -180,7 +193,10 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def occupies(self) -> bool:
-        """Whether the run counts for concurrency limits. A resumed run that is back in the queue counts after its claim."""
+        """Whether the run counts for concurrency limits.
+
+        A resumed run that is back in the queue counts after its claim.
+        """
         return self.status is RunStatus.RUNNING and self.available_at is None
 
     @property
@@ -205,6 +221,11 @@ class Run(msgspec.Struct, frozen=True):
 
 
 FIELDS: Final = Run.__struct_fields__
+
+
+def seqs_of(path: str) -> tuple[int, ...]:
+    """The seqs in a path: "/12/40/" → (12, 40)."""
+    return tuple([int(seq) for seq in path.split("/") if seq])
 
 
 def in_queue(run: Run) -> tuple[int, int, int]:

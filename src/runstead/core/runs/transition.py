@@ -18,7 +18,8 @@ AttemptOutcome = Literal["lease_expired", "released", "timeout", "parked", "paus
 class EndedAttempt(msgspec.Struct, frozen=True):
     """An attempt that ended without a completion. Times in ms.
 
-    `parked`: the worker released a waiting run. `paused`: a pause stopped the attempt. Neither counts as lost.
+    `parked`: the worker released a waiting run. `paused`: a pause stopped the attempt. Neither counts as
+    lost.
     """
 
     attempt: int
@@ -30,8 +31,8 @@ class EndedAttempt(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True):
-    """The assistant message that an agent run writes. Its status follows the run's. NOT_FOUND if its conversation does
-    not exist or was deleted.
+    """The assistant message that an agent run writes. Its status follows the run's. NOT_FOUND if its
+    conversation does not exist or was deleted.
     """
 
     id: str
@@ -83,8 +84,8 @@ class Want(msgspec.Struct, frozen=True):
 class Transition(msgspec.Struct, frozen=True):
     """The result of a rule: the new row, and everything that changes with it in one transaction.
 
-    `accepted` is whether the call had its effect: whether it completed, cancelled or renewed the run. If `run` is the
-    loaded object itself, nothing is written, unless `deletes` is true.
+    `accepted` is whether the call had its effect: whether it completed, cancelled or renewed the run. If
+    `run` is the loaded object itself, nothing is written, unless `deletes` is true.
     """
 
     run: Run
@@ -118,8 +119,8 @@ class Due(msgspec.Struct, frozen=True):
     now: int
     schedule: Schedule
     run: Run | None = None  # the run that already has the id of this firing
-    # Active runs of the schedule, oldest first: at most one for Forbid or while the schedule is being deleted, at most
-    # `limits.schedule_replaced_runs_max` for Replace, none for Allow.
+    # Active runs of the schedule, oldest first: at most one for Forbid or while the schedule is being
+    # deleted, at most `limits.schedule_replaced_runs_max` for Replace, none for Allow.
     running: tuple[Run, ...] = ()
     conversation_live: bool = True  # False: the conversation of the schedule does not exist or was deleted
     push_service_id: str | None = None  # the service that receives runs of the schedule's agent
@@ -131,8 +132,8 @@ FiringOutcome = Literal[
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """The result of a firing: the new row of the schedule (None: it is removed), the new run, and the cancelled runs that
-    it replaces. If `schedule` is the loaded object itself, it is not written.
+    """The result of a firing: the new row of the schedule (None: it is removed), the new run, and the
+    cancelled runs that it replaces. If `schedule` is the loaded object itself, it is not written.
     """
 
     schedule: Schedule | None

@@ -1,7 +1,8 @@
-"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie cron, in an IANA time zone.
+"""Five-field POSIX cron (IEEE Std 1003.1, crontab) with the names and steps of Vixie cron, in an IANA time
+zone.
 
-This is the only file of the core that needs more than the standard library and msgspec: `cronsim` computes which times
-an expression matches. This file handles the changes of the clock.
+This is the only file of the core that needs more than the standard library and msgspec: `cronsim` computes
+which times an expression matches. This file handles the changes of the clock.
 """
 
 import re
@@ -82,7 +83,10 @@ def _zone(name: str) -> tzinfo:
 
 
 def zone(name: str) -> tzinfo:
-    """Return the time zone. INVALID_REQUEST if the name is not in the IANA database with exactly this case."""
+    """Return the time zone.
+
+    INVALID_REQUEST if the name is not in the IANA database with exactly this case.
+    """
     if name != "UTC" and name not in _names():
         sentence = f"{name!r} is not an IANA time zone: use a name such as Europe/Berlin or UTC"
         raise Error("INVALID_REQUEST", sentence, errors=(("$.timezone", sentence),))
@@ -90,12 +94,13 @@ def zone(name: str) -> tzinfo:
 
 
 def next_time(expression: str, timezone: str, after: int) -> int | None:
-    """Return the first time after `after` (ms) that the expression matches, on a full minute. None if there is none
-    within fifty years.
+    """Return the first time after `after` (ms) that the expression matches, on a full minute. None if there
+    is none within fifty years.
 
-    An expression that names hours means times of the day. A time that the clock skips fires once, at the next existing
-    minute. A time that the clock shows twice fires once, the first time. An expression that matches every hour means an
-    interval: it fires in each hour that passes, also in an hour that the clock shows twice.
+    An expression that names hours means times of the day. A time that the clock skips fires once, at the next
+    existing minute. A time that the clock shows twice fires once, the first time. An expression that matches
+    every hour means an interval: it fires in each hour that passes, also in an hour that the clock shows
+    twice.
     """
     place = zone(timezone)
     moment = _EPOCH + timedelta(milliseconds=after)
@@ -121,8 +126,8 @@ def _is_valid(expression: str) -> bool:
 
 
 def _soon(named: CronSim, moment: datetime, place: tzinfo) -> datetime | None:
-    """Return the first matching minute of the next hours, including hours that the clock shows twice. Clocks are never
-    set back by more, so later matches are in clock order.
+    """Return the first matching minute of the next hours, including hours that the clock shows twice. Clocks
+    are never set back by more, so later matches are in clock order.
     """
     at = moment.replace(second=0, microsecond=0)
     for _ in range(_SOON_MINUTES):

@@ -1,4 +1,7 @@
-"""Change schedules: edits by a caller, and syncs with the project's source. Pure functions, like every rule."""
+"""Change schedules: edits by a caller, and syncs with the project's source.
+
+Pure functions, like every rule.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
@@ -32,8 +35,8 @@ class Sync(msgspec.Struct, frozen=True):
 
 
 def edit(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
-    """Return the changed row, or the same object if nothing changes. Times that passed during a pause, or before a
-    change of the times, do not fire later.
+    """Return the changed row, or the same object if nothing changes. Times that passed during a pause, or
+    before a change of the times, do not fire later.
 
     SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE, INVALID_REQUEST.
     """
@@ -61,8 +64,8 @@ def delete(schedule: Schedule, now: int) -> Schedule:
 def sync(known: Sequence[Schedule], wanted: Sequence[Schedule], now: int) -> Sync:
     """Compute the changes that make the project's schedules match its source, by `source_trigger_id`.
 
-    A schedule with the same `source_hash` is not changed. A paused schedule stays paused. A schedule that is missing in
-    the source is deleted. INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
+    A schedule with the same `source_hash` is not changed. A paused schedule stays paused. A schedule that is
+    missing in the source is deleted. INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
     """
     mine = {
         one.source_trigger_id: one

@@ -1,4 +1,7 @@
-"""Schedules: recurring and one-time runs, their times and their health (contract A7). Times are ms since 1970 UTC."""
+"""Schedules: recurring and one-time runs, their times and their health (contract A7).
+
+Times are ms since 1970 UTC.
+"""
 
 import uuid
 from typing import Final, Literal
@@ -24,9 +27,11 @@ _MINUTE_MS: Final = 60_000
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """One schedule as a row of the store. Members are named as in the public object, which nests those of the target.
+    """One schedule as a row of the store. Members are named as in the public object, which nests those of the
+    target.
 
-    `config` and `integration_requirements` are JSON text. Engines store the fields as columns with these names.
+    `config` and `integration_requirements` are JSON text. Engines store the fields as columns with these
+    names.
     """
 
     id: str
@@ -39,7 +44,8 @@ class Schedule(msgspec.Struct, frozen=True):
     updated_at: int
     timezone: str = "UTC"
     status: ScheduleStatus = "active"
-    # Agent targets: the conversation of their runs. `existing` has the id; the other modes create one for each run.
+    # Agent targets: the conversation of their runs. `existing` has the id; the other modes create one for
+    # each run.
     conversation_mode: ConversationMode | None = None
     conversation_id: str | None = None
     definition_source: DefinitionSource = "manual"
@@ -66,9 +72,11 @@ class Schedule(msgspec.Struct, frozen=True):
     created_by: str | None = None
     run_at: int | None = None
     max_staleness_seconds: int | None = None
-    # When the scheduler handles it next: to fire it while it is active, to remove it while it is being deleted.
+    # When the scheduler handles it next: to fire it while it is active, to remove it while it is being
+    # deleted.
     next_fire_at: int | None = None
-    # Firings that the concurrency policy skipped, and planned times at which no server ran: the latest, and the number.
+    # Firings that the concurrency policy skipped, and planned times at which no server ran: the latest, and
+    # the number.
     last_skipped_at: int | None = None
     last_skipped_reason: str | None = None
     skipped_count: int = 0
@@ -85,7 +93,8 @@ class Schedule(msgspec.Struct, frozen=True):
         return f"{self.target_kind}:{self.target_id}"
 
     def health(self, now: int) -> Health | None:
-        """Health at `now` (ms), by the last run that completed or failed, or the last firing that created no run.
+        """Health at `now` (ms), by the last run that completed or failed, or the last firing that created no
+        run.
 
         `stale`: the schedule still fires, and its last success (or its creation) is older than
         `max_staleness_seconds`. None before any run has ended. Cancelled runs do not count.
@@ -153,8 +162,8 @@ def begun(schedule: Schedule, now: int) -> Schedule:
 
 
 def planned(schedule: Schedule, now: int) -> Schedule:
-    """Return the row with its first time after now, None if it does not fire. The schedule is paused with a reason if its
-    time zone is no longer in the time zone database.
+    """Return the row with its first time after now, None if it does not fire. The schedule is paused with a
+    reason if its time zone is no longer in the time zone database.
     """
     if not schedule.fires:
         return replace(schedule, next_fire_at=None)

@@ -24,8 +24,8 @@ RUN_SUMMARY_FIELDS: Final = RunSummary.__struct_fields__
 
 
 class Share(NamedTuple):
-    """The number of runs with one status that were created in the bucket of `at`, and durations of completed runs, rounded
-    by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
+    """The number of runs with one status that were created in the bucket of `at`, and durations of completed
+    runs, rounded by `rollup.rounded`. Numbers are negative if they correct a sum that counts deleted runs.
     """
 
     at: int
@@ -41,7 +41,7 @@ def share(at: int, status: str, duration_ms: int | None, runs: int) -> Share:
 
 
 def shares_of(runs: Iterable[RunSummary], where: "Grid") -> list[Share]:
-    """Of runs that were read one by one: a share for each bar and state."""
+    """Count runs that were read one by one. Returns a share for each bucket and status."""
     counts: Counter[tuple[int, RunStatus]] = Counter()
     took: defaultdict[tuple[int, RunStatus], Counter[int]] = defaultdict(Counter)
     for run in runs:
@@ -56,8 +56,8 @@ def shares_of(runs: Iterable[RunSummary], where: "Grid") -> list[Share]:
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles are those of
-    completed runs, None if there are none.
+    """The number of runs by status that were created from `begins_at` up to the next bucket. The quantiles
+    are those of completed runs, None if there are none.
     """
 
     begins_at: int
@@ -71,9 +71,12 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """`buckets` oldest first, each `width_ms` wide; `total` of all of them. The first may begin before `since`, and the
-    last end after `until`, but runs that were created outside are not counted. `counted_since`: there are more runs than a
-    chart reads, and only the newest of them count, created from this moment on; None where all count.
+    """`buckets` oldest first, each `width_ms` wide, and their `total`. The first bucket may begin before
+    `since` and the last may end after `until`, but only runs that were created between `since` and `until`
+    are counted.
+
+    `counted_since` is set if there are more runs than a chart reads: only runs that were created since then
+    are counted.
     """
 
     since: int
@@ -92,13 +95,17 @@ class Grid(NamedTuple):
 
     @property
     def widths(self) -> list[int]:
-        """The widths of sums that add up to a bucket, narrowest first. Empty if a bucket must be counted from runs."""
+        """The widths of sums that add up to a bucket, narrowest first.
+
+        Empty if a bucket must be counted from runs.
+        """
         return [one for one in ACTIVITY_WIDTHS if self.width % one == 0 and self.origin % one == 0]
 
 
 def grid(since: int, until: int, count: int) -> Grid:
-    """At most `count` + 1 buckets over [since, until). Those of a quarter hour or more begin with quarter hours, and those of
-    an hour, a day or a week or more with hours, days or weeks (UTC): so they are sums of sums.
+    """Return a grid of at most `count` + 1 buckets over [since, until). Buckets of at least a quarter hour,
+    an hour, a day or a week start at a quarter hour, an hour, a day or a week (UTC), so that they can be
+    added up from sums.
     """
     assert since < until, (since, until)
     assert count > 0, count
@@ -111,7 +118,7 @@ def grid(since: int, until: int, count: int) -> Grid:
 
 
 class Merged:
-    """Shares, added up by bar and state as they are read: a chart of years reads thousands, and keeps few."""
+    """Adds up shares by bucket and status while they are read, because a chart of years reads thousands of shares."""
 
     def __init__(self, where: Grid) -> None:
         self._where = where
@@ -126,7 +133,7 @@ class Merged:
             _join(self._durations[place], share.durations)
 
     def shares(self) -> list[Share]:
-        """One for each bar and state."""
+        """Return one share for each bucket and status."""
         origin, width = self._where
         return [
             Share(origin + place * width, status, runs, self._durations[place, status])
@@ -143,25 +150,25 @@ def summarize(shares: Iterable[Share], *, since: int, until: int, where: Grid) -
         place = (share.at - where.origin) // where.width
         counts[place][share.status] += share.runs
         _join(durations[place], share.durations)
-    everything: Counter[RunStatus] = Counter()
-    took: dict[int, int] = {}
-    for one, its in zip(counts, durations, strict=True):
-        everything.update(one)
-        _join(took, its)
+    all_counts: Counter[RunStatus] = Counter()
+    all_durations: dict[int, int] = {}
+    for bucket_counts, bucket_durations in zip(counts, durations, strict=True):
+        all_counts.update(bucket_counts)
+        _join(all_durations, bucket_durations)
     return Activity(
         since,
         until,
         where.width,
         [
-            _bucket(where.origin + place * where.width, one, its)
-            for place, (one, its) in enumerate(zip(counts, durations, strict=True))
+            _bucket(where.origin + place * where.width, *of_bucket)
+            for place, of_bucket in enumerate(zip(counts, durations, strict=True))
         ],
-        _bucket(since, everything, took),
+        _bucket(since, all_counts, all_durations),
     )
 
 
 def _join(durations: dict[int, int], others: Mapping[int, int]) -> None:
-    # Of plain dictionaries, which are faster than counters: a chart of years adds up several 100,000 durations.
+    # Plain dictionaries are faster than counters: a chart of years adds up several 100,000 durations.
     if not durations:
         durations.update(others)
         return
@@ -169,13 +176,14 @@ def _join(durations: dict[int, int], others: Mapping[int, int]) -> None:
         durations[ms] = durations.get(ms, 0) + runs
 
 
-def _bucket(begins_at: int, counts: Counter[RunStatus], took: Mapping[int, int]) -> Bucket:
-    there = {status: runs for status, runs in counts.items() if runs}
-    return Bucket(begins_at, there, quantile(took, 50), quantile(took, 95))
+def _bucket(begins_at: int, counts: Counter[RunStatus], durations: Mapping[int, int]) -> Bucket:
+    present = {status: runs for status, runs in counts.items() if runs}
+    return Bucket(begins_at, present, quantile(durations, 50), quantile(durations, 95))
 
 
 def quantile(durations: Mapping[int, int], percent: int) -> int | None:
-    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None without runs.
+    """Return the smallest value that at least `percent` % of the runs do not exceed (nearest rank). None
+    without runs.
 
     `durations`: duration → number of runs.
     """

@@ -12,9 +12,9 @@ _PER: Final = 1_000_000
 
 
 class Price(msgspec.Struct, frozen=True):
-    """Prices per million tokens, in millionths of the currency: 2_500_000 is 2.50. Without its own price, cached input
-    costs as much as input, and reasoning as much as output. The model `*` stands for all models of the provider without
-    a price.
+    """Prices per million tokens, in millionths of the currency: 2_500_000 is 2.50. Without its own price,
+    cached input costs as much as input, and reasoning as much as output. The model `*` stands for all models
+    of the provider without a price.
     """
 
     project_id: str
@@ -31,8 +31,8 @@ PRICE_FIELDS: Final = Price.__struct_fields__
 
 
 def cost(price: Price, tokens: Tokens) -> int:
-    """Return the exact cost, in millionths of a millionth of the currency. Cached input counts at most as much as the
-    input, reasoning at most as much as the output.
+    """Return the exact cost, in millionths of a millionth of the currency. Cached input counts at most as
+    much as the input, reasoning at most as much as the output.
     """
     cached = min(tokens.cached_input_tokens, tokens.input_tokens)
     reasoning = min(tokens.reasoning_tokens, tokens.output_tokens)
@@ -56,7 +56,10 @@ class PriceList:
         self._prices = {(one.provider, one.model): one for one in prices}
 
     def of(self, provider: str | None, model: str | None) -> Price | None:
-        """Return the model's own price, else the price of the provider's model `*`. None if there is neither."""
+        """Return the model's own price, else the price of the provider's model `*`.
+
+        None if there is neither.
+        """
         if provider is None:
             return None
         own = None if model is None else self._prices.get((provider, model))

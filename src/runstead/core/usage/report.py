@@ -16,8 +16,8 @@ WAYS: Final[tuple[By, ...]] = get_args(By)
 
 
 class Line(msgspec.Struct, frozen=True):
-    """The usage of one model in one group. `provider` and `model` are None for runs that reported no model. `cost_micros`
-    in millionths of the project's currency, None if the model has no price.
+    """The usage of one model in one group. `provider` and `model` are None for runs that reported no model.
+    `cost_micros` in millionths of the project's currency, None if the model has no price.
     """
 
     provider: str | None
@@ -28,9 +28,9 @@ class Line(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """One group of a report. `key` is the model, the target, the id of the schedule, the id of the key or user that
-    created the runs, the day (UTC, 2026-03-20) or the id of the family's root run; None for runs without one.
-    `lines`: most tokens first.
+    """One group of a report. `key` is the model, the target, the id of the schedule, the id of the key or
+    user that created the runs, the day (UTC, 2026-03-20) or the id of the family's root run; None for runs
+    without one. `lines`: most tokens first.
 
     `cost_micros` does not include the `unpriced_runs`, whose models have no price.
     """
@@ -45,11 +45,11 @@ class Group(msgspec.Struct, frozen=True):
 
 class UsageReport(msgspec.Struct, frozen=True):
     """A usage report. `groups`: days newest first, other groups with the most tokens first, at most
-    `limits.usage_groups_max`; `groups_left_out` is the number of all others. `total` covers all groups, with a line for
-    each model.
+    `limits.usage_groups_max`; `groups_left_out` is the number of all others. `total` covers all groups, with
+    a line for each model.
 
-    `runs`: how many runs were created in the period. `truncated`: the sums of a store of an older version are not
-    complete yet.
+    `runs`: how many runs were created in the period. `truncated`: the sums of a store of an older version are
+    not complete yet.
     """
 
     by: By
@@ -95,4 +95,11 @@ def _group(key: str | None, found: Iterable[Sums], prices: PriceList) -> Group:
         exact += costs or 0
         unpriced += line.runs if costs is None else 0
     lines.sort(key=lambda one: (-one.tokens.total, one.provider or "", one.model or ""))
-    return Group(key, runs, tokens, micros(exact), unpriced, lines[: limits.usage_models_max])
+    return Group(
+        key=key,
+        runs=runs,
+        tokens=tokens,
+        cost_micros=micros(exact),
+        unpriced_runs=unpriced,
+        lines=lines[: limits.usage_models_max],
+    )

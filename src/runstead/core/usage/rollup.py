@@ -1,8 +1,10 @@
-"""Roll-ups: what ended runs used and came to, summed up by quarter hours, hours and days of their creation.
+"""Roll-ups: usage and outcomes of ended runs, summed up by the quarter hour, hour, day and week of their
+creation.
 
-Every run that ends leaves an entry in the transaction of its end, and so does one that is deleted or moves to another
-project. A loop adds entries to the sums and drops them, both in one transaction; what is not added yet, a report reads
-from the entries. So every report is exact at any moment. Quarter hours, since all time zones keep to them.
+A run that ends, is deleted or moves to another project writes an entry in the same transaction. A loop adds
+entries to the sums and deletes them in one transaction. A report reads the sums and the remaining entries, so
+that it is always exact. The smallest bucket is a quarter hour, because the offsets of all time zones are
+multiples of it.
 """
 
 from collections import Counter
@@ -20,17 +22,17 @@ QUARTER: Final = 900_000
 HOUR: Final = 3_600_000
 DAY: Final = 86_400_000
 WEEK: Final = 7 * DAY
-"""Weeks begin with the epoch's: on Thursdays."""
+"""Weeks start on Thursdays, like the epoch."""
 WEEKS: Final = 4 * WEEK
 
 Action = Literal["ended", "left", "joined", "deleted"]
 
-#: What an action does to charts: those tell of runs that are there. Usage outlives its run.
+#: The change of activity sums by an action. Charts count existing runs only; usage also counts deleted runs.
 ACTIVITY: Final[dict[Action, int]] = {"ended": 1, "left": -1, "joined": 1, "deleted": -1}
 
 
 class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """As much of an ended run as sums are made of. Times in ms."""
+    """The members of an ended run that sums are computed from. Times in ms."""
 
     created_at: int
     kind: Kind
@@ -43,10 +45,10 @@ class Facts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     provider: str | None = None
     model: str | None = None
     tokens: tuple[int, int, int, int] | None = None
-    """Input, output, cached input, reasoning; None where the run reported nothing."""
+    """Input, output, cached input, reasoning; None if the run reported no usage."""
 
 
-#: The columns of a run that `facts` takes, in its order.
+#: The columns of a run in the order of the parameters of `facts`.
 FACT_FIELDS: Final = (
     "created_at",
     "kind",
@@ -61,7 +63,9 @@ FACT_FIELDS: Final = (
 
 
 class Entry(NamedTuple):
-    """A row of the entries. A run does one thing at each of its versions, so that the first three are its key."""
+    """A row of the entries. A run has at most one action in each of its versions, so the first three members
+    are the key.
+    """
 
     run_seq: int
     version: int
@@ -71,7 +75,10 @@ class Entry(NamedTuple):
 
 
 class UsageKey(NamedTuple):
-    """Which sum of usage. `name`, `provider` and `model` are as `coded`."""
+    """The key of a usage sum.
+
+    `way` is the grouping; `name`, `provider` and `model` are encoded by `coded`.
+    """
 
     project_id: str
     way: str
@@ -83,7 +90,10 @@ class UsageKey(NamedTuple):
 
 
 class ActivityKey(NamedTuple):
-    """Which sum of runs. `name` is a target or a schedule, as `coded`, by the `way`."""
+    """The key of an activity sum.
+
+    `name` is a target or a schedule, depending on `way`, encoded by `coded`.
+    """
 
     project_id: str
     way: str
@@ -98,9 +108,9 @@ Sums = list[int]
 """Runs, then input, output, cached input and reasoning tokens."""
 
 Durations = Counter[int]
-"""Runs by how long they took, `rounded`."""
+"""Rounded duration → number of runs."""
 
-#: Which widths a way of telling usage is summed up in. Most families are there for one bucket only.
+#: Grouping → widths of its usage sums. Most families have runs in one bucket only.
 USAGE_WIDTHS: Final[dict[str, tuple[int, ...]]] = {
     "model": (QUARTER, DAY, WEEKS),
     "target": (QUARTER, DAY, WEEKS),
@@ -130,19 +140,19 @@ def facts(
     root_run_id: str,
     metadata: bytes | None,
 ) -> Facts:
-    """Of a run that has ended."""
+    """Build the facts of an ended run from its columns."""
     of_run = (created_at, kind, status, duration_ms, target, schedule_id, created_by, root_run_id)
     if metadata is None:
         return Facts(*of_run)
-    told = read(metadata)
-    counts = (told.input_tokens, told.output_tokens, told.cached_input_tokens, told.reasoning_tokens)
+    usage = read(metadata)
+    counts = (usage.input_tokens, usage.output_tokens, usage.cached_input_tokens, usage.reasoning_tokens)
     most = limits.tokens_per_run_max
-    used, made, cached, reasoned = (max(0, min(count or 0, most)) for count in counts)
-    return Facts(*of_run, _plain(told.provider), _plain(told.model), (used, made, cached, reasoned))
+    input_, output, cached, reasoning = (max(0, min(count or 0, most)) for count in counts)
+    return Facts(*of_run, _plain(usage.provider), _plain(usage.model), (input_, output, cached, reasoning))
 
 
 def _plain(name: str | None) -> str | None:
-    """No database keeps a NUL in a text."""
+    """Replace NUL characters, which databases do not store in texts."""
     return name.replace("\0", "\N{REPLACEMENT CHARACTER}") if name is not None and "\0" in name else name
 
 
@@ -161,14 +171,14 @@ def facts_of(run: Run) -> Facts:
 
 
 def ended(old: Run | None, new: Run) -> Sequence[Entry]:
-    """The entry that a change of a run leaves: none but where it ends."""
+    """Return the entry of a change that ends the run, and no entry for other changes."""
     if not new.terminal or (old is not None and old.terminal):
         return ()
     return (_entry(end_of(new), "ended"),)
 
 
 class End(NamedTuple):
-    """A run that has ended, as far as entries tell of it."""
+    """An ended run with the members that entries need."""
 
     run_seq: int
     version: int
@@ -185,8 +195,8 @@ def _entry(end: End, action: Action) -> Entry:
 
 
 def gone(end: End, *, rolled_up: bool) -> Iterator[Entry]:
-    """What a run that is deleted leaves. Of one that ended before there were roll-ups, and was not added to them
-    since (`rolled_up`), its end as well.
+    """Yield the entries of a deleted run. If its end is not in the sums or entries (`rolled_up` is False),
+    because it ended in an older version, this includes its end.
     """
     if not rolled_up:
         yield _entry(end, "ended")
@@ -194,24 +204,25 @@ def gone(end: End, *, rolled_up: bool) -> Iterator[Entry]:
 
 
 def moved(end: End, project_id: str, *, rolled_up: bool) -> Iterator[Entry]:
-    """What an ended run leaves that moves to another project, which gives it the next version."""
+    """Yield the entries of an ended run that moves to another project. The move increases its version."""
     if not rolled_up:
         yield _entry(end, "ended")
     yield _entry(end, "left")
     yield _entry(end._replace(version=end.version + 1, project_id=project_id), "joined")
 
 
-def stored(told: bytes) -> Facts:
-    """The facts of an entry."""
-    return _decode(told)
+def decode_facts(data: bytes) -> Facts:
+    """Decode the facts of an entry."""
+    return _decode(data)
 
 
 def coded(name: str | None) -> str:
-    """A name that may be missing, as a key that may not."""
+    """Encode an optional name as a key that is never NULL: "" for None, else ":" and the name."""
     return "" if name is None else f":{name}"
 
 
 def uncoded(key: str) -> str | None:
+    """Decode a name that was encoded by `coded`."""
     return key[1:] if key else None
 
 
@@ -221,50 +232,55 @@ Tokens = tuple[int, int, int, int]
 _NO_TOKENS: Final[Tokens] = (0, 0, 0, 0)
 
 Share = tuple[str, str, str, str, Tokens]
-"""A way, then the name, provider and model as `coded`, and tokens: what runs add to the sums of that way."""
+"""An addition to the sums of one grouping: the grouping, the encoded name, provider and model, and the tokens."""
 
 
-def uses(one: "_Alike", tokens: Tokens) -> Iterator[tuple[int, Share]]:
-    """What entries that are alike add to the sums of usage, by (sign, share); those of families apart. Of a run that is
-    deleted it is noted that it is gone, to tell the sums from the rows.
+def usage_additions(one: "_EntryGroup", tokens: Tokens) -> Iterator[tuple[int, Share]]:
+    """Yield (sign, share) for the usage sums that a group of equal entries changes, except those of families.
+
+    A deleted run is counted in the grouping `gone`, so that the sums can be checked against the rows.
     """
     sign = -1 if one.action == "left" else 1
-    told = coded(one.provider), coded(one.model), tokens
+    used = coded(one.provider), coded(one.model), tokens
     if one.action == "deleted":
         yield 1, ("gone", "ended", "", "", _NO_TOKENS)
         if one.reported:
-            yield 1, ("gone", "used", *told)
+            yield 1, ("gone", "used", *used)
         return
     yield sign, ("ended", "", "", "", _NO_TOKENS)
     if one.reported:
-        yield sign, ("model", "", *told)
-        yield sign, ("target", coded(one.target), *told)
-        yield sign, ("schedule", coded(one.schedule_id), *told)
-        yield sign, ("key", coded(one.created_by), *told)
-        yield sign, ("day", coded(iso(one.bucket)[:10]), *told)
+        yield sign, ("model", "", *used)
+        yield sign, ("target", coded(one.target), *used)
+        yield sign, ("schedule", coded(one.schedule_id), *used)
+        yield sign, ("key", coded(one.created_by), *used)
+        yield sign, ("day", coded(iso(one.bucket)[:10]), *used)
 
 
-def of_family(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
-    """What a run that reported adds to the sums of families. One that is deleted leaves its family's for that of no family,
-    so that sums of families do not pile up.
+def family_additions(action: Action, one: Facts) -> Iterator[tuple[int, Share]]:
+    """Yield (sign, share) for the family sums that a run with reported usage changes. A deleted run moves
+    from the sum of its family to the sum without a family, so that the number of family sums does not grow
+    forever.
     """
-    told = coded(one.provider), coded(one.model), one.tokens or _NO_TOKENS
+    used = coded(one.provider), coded(one.model), one.tokens or _NO_TOKENS
     root = coded(one.root_run_id)
-    yield -1 if action in ("left", "deleted") else 1, ("family", root, *told)
+    yield -1 if action in ("left", "deleted") else 1, ("family", root, *used)
     if action == "deleted":
-        yield 1, ("family", "", *told)
+        yield 1, ("family", "", *used)
 
 
 def rounded(duration_ms: int) -> int:
-    """To 2.5 % or better: two digits and a half. Quantiles are those of rounded durations, wherever they are read."""
+    """Round a duration to two and a half digits: the error is at most 2.5 %.
+
+    All quantiles use rounded durations.
+    """
     if duration_ms < 100:
         return duration_ms
     step: int = 10 ** (len(str(duration_ms)) - 2) // 2
     return (duration_ms + step // 2) // step * step
 
 
-class _Alike(NamedTuple):
-    """What entries have in common that add to the same sums, but for those of families."""
+class _EntryGroup(NamedTuple):
+    """The common members of entries that change the same sums, except those of families."""
 
     action: Action
     project_id: str
@@ -280,16 +296,18 @@ class _Alike(NamedTuple):
 
 
 Added = tuple[Action, str, Facts]
-"""What a run did, the project that it belongs to, and its facts."""
+"""The action of a run, its project, and its facts."""
 
 
 class Additions:
-    """What some entries add to the sums. Entries are alike, most of them: those are joined first."""
+    """The changes of sums by some entries. Most entries have the same key, so they are grouped first."""
 
     def __init__(self, entries: Iterable[Added]) -> None:
         self.usage: dict[UsageKey, Sums] = {}
         self.activity: dict[ActivityKey, tuple[int, Durations]] = {}
-        alike: dict[tuple[Any, ...], tuple[Sums, Durations]] = {}  # plain keys: they are made for every entry
+        groups: dict[
+            tuple[Any, ...], tuple[Sums, Durations]
+        ] = {}  # plain tuples as keys are faster to create
         for action, project_id, one in entries:
             bucket = one.created_at // QUARTER * QUARTER
             key = (
@@ -305,20 +323,20 @@ class Additions:
                 one.model,
                 one.tokens is not None,
             )
-            found = alike.get(key)
-            if found is None:
-                found = alike[key] = ([0, 0, 0, 0, 0], Counter())
-            sums, durations = found
+            group = groups.get(key)
+            if group is None:
+                group = groups[key] = ([0, 0, 0, 0, 0], Counter())
+            sums, durations = group
             add(sums, 1, one.tokens or ())
             if one.duration_ms is not None and one.status is RunStatus.COMPLETED:
                 durations[rounded(one.duration_ms)] += 1
             if one.tokens is not None:
-                for sign, share in of_family(action, one):
+                for sign, share in family_additions(action, one):
                     self._use(project_id, bucket, sign, share, 1)
-        for parts, (sums, durations) in alike.items():
-            key = _Alike(*parts)
-            _, used, made, cached, reasoned = sums
-            for sign, share in uses(key, (used, made, cached, reasoned)):
+        for parts, (sums, durations) in groups.items():
+            key = _EntryGroup(*parts)
+            _, input_, output, cached, reasoning = sums
+            for sign, share in usage_additions(key, (input_, output, cached, reasoning)):
                 self._use(key.project_id, key.bucket, sign, share, sums[0])
             self._count(key, ACTIVITY[key.action], sums[0], durations)
 
@@ -331,7 +349,7 @@ class Additions:
                 sums = self.usage[key] = [0, 0, 0, 0, 0]
             add(sums, sign, tokens, runs)
 
-    def _count(self, one: _Alike, sign: int, runs: int, durations: Durations) -> None:
+    def _count(self, one: _EntryGroup, sign: int, runs: int, durations: Durations) -> None:
         named = [("all", ""), ("target", coded(one.target))]
         if one.schedule_id is not None:
             named.append(("schedule", coded(one.schedule_id)))
@@ -339,15 +357,15 @@ class Additions:
             for width in ACTIVITY_WIDTHS:
                 bucket = one.bucket // width * width
                 key = ActivityKey(one.project_id, way, width, bucket, name, one.kind, one.status)
-                before, took = self.activity.get(key, (0, Counter()))
+                before, summed = self.activity.get(key, (0, Counter()))
                 for ms, count in durations.items():
-                    took[ms] += sign * count
-                self.activity[key] = before + sign * runs, took
+                    summed[ms] += sign * count
+                self.activity[key] = before + sign * runs, summed
 
     @property
     def emptied(self) -> tuple[list[UsageKey], list[ActivityKey]]:
-        """Sums that may have come to nothing, and go then: no runs alone is not nothing, as the end of a run may be added
-        after its deletion.
+        """The keys of sums that may be zero now and can then be deleted. A sum without runs but with other
+        values stays, because the end of a run may be added after its deletion.
         """
         return (
             [key for key, sums in self.usage.items() if sums[0] < 0],
@@ -361,29 +379,33 @@ def add(sums: Sums, sign: int, tokens: Sequence[int], runs: int = 1) -> None:
         sums[place] += sign * count
 
 
-def took_of(one: Facts, sign: int = 1) -> Durations:
-    """How long it took, where that counts: quantiles are of the runs that completed."""
+def duration_of(one: Facts, sign: int = 1) -> Durations:
+    """Return the rounded duration of a completed run.
+
+    Empty for other runs, which do not count for quantiles.
+    """
     if one.duration_ms is None or one.status is not RunStatus.COMPLETED:
         return Counter()
     return Counter({rounded(one.duration_ms): sign})
 
 
 def packed(durations: Durations) -> bytes:
-    """Those that are none are left out: a run that is deleted takes its own away."""
+    """Encode durations, without those whose count is zero after a deletion."""
     return _encode({ms: count for ms, count in durations.items() if count})
 
 
-def unpacked(told: bytes) -> Durations:
-    return Counter(_durations(told))
+def unpacked(data: bytes) -> Durations:
+    """Decode durations that were encoded by `packed`."""
+    return Counter(_durations(data))
 
 
-def unpacked_plain(told: bytes) -> dict[int, int]:
-    """For those who only read: half of the time."""
-    return _durations(told)
+def unpacked_plain(data: bytes) -> dict[int, int]:
+    """Decode durations to a plain dictionary, for reading. It takes half the time of `unpacked`."""
+    return _durations(data)
 
 
 class Span(NamedTuple):
-    """The buckets of one width that begin in [since, until)."""
+    """The buckets of one width that start in [since, until), in ms."""
 
     width: int
     since: int
@@ -391,18 +413,20 @@ class Span(NamedTuple):
 
 
 class Cover(NamedTuple):
-    """A stretch of time as whole buckets, the widest that fit, and what is left of it at its edges."""
+    """A period as whole buckets, as wide as possible, and the rest of the period at its edges."""
 
     spans: tuple[Span, ...]
     edges: tuple[tuple[int, int], ...]
 
     def holds(self, ms: int) -> bool:
-        """Whether the buckets hold this time."""
+        """Whether a bucket contains this time."""
         return any(span.since <= ms < span.until for span in self.spans)
 
 
 def cover(since: int, until: int, widths: Sequence[int]) -> Cover:
-    """`widths` from the narrowest on, each a multiple of the one before."""
+    """Divide the period [since, until) into buckets of these widths, which are narrowest first and each a
+    multiple of the previous one.
+    """
     narrow, *wider = widths
     first, last = -(-since // narrow) * narrow, until // narrow * narrow
     if first >= last:
@@ -425,7 +449,7 @@ def _spans(since: int, until: int, width: int, wider: Sequence[int]) -> Iterator
 
 
 class Line(NamedTuple):
-    """What runs of one name, provider and model used; the three as `coded`."""
+    """The summed usage of one name, provider and model, which are encoded by `coded`."""
 
     name: str
     provider: str
@@ -437,24 +461,25 @@ class Line(NamedTuple):
     reasoning_tokens: int
 
 
-Told = Iterable[tuple[Action, bytes]]
-"""Entries of one project: what they did, and their facts."""
+StoredEntries = Iterable[tuple[Action, bytes]]
+"""Entries of one project: their action and encoded facts."""
 
-Unsummed = list[tuple[Action, Facts]]
-
-
-def unsummed(entries: Told, where: Cover) -> Unsummed:
-    """The entries that the buckets of a stretch lack."""
-    read = ((action, stored(told)) for action, told in entries)
-    return [(action, one) for action, one in read if where.holds(one.created_at)]
+PendingEntries = list[tuple[Action, Facts]]
+"""Entries that are not in the sums yet: their action and facts."""
 
 
-def lines(way: str, found: Unsummed) -> list[Line]:
-    """What runs add that no sum has yet, grouped as the sums of a way are."""
+def pending_entries(entries: StoredEntries, where: Cover) -> PendingEntries:
+    """Return the entries that are missing in the sums of these buckets."""
+    decoded = ((action, decode_facts(data)) for action, data in entries)
+    return [(action, one) for action, one in decoded if where.holds(one.created_at)]
+
+
+def lines(way: str, found: PendingEntries) -> list[Line]:
+    """Sum up pending entries in the same groups as the sums of a grouping."""
     summed: dict[tuple[str, str, str], Sums] = {}
     for key, sums in Additions((action, "", one) for action, one in found).usage.items():
         if key.way == way and key.width == QUARTER:
-            there = summed.setdefault((key.name, key.provider, key.model), [0, 0, 0, 0, 0])
+            total = summed.setdefault((key.name, key.provider, key.model), [0, 0, 0, 0, 0])
             for place, value in enumerate(sums):
-                there[place] += value
+                total[place] += value
     return [Line(*key, *sums) for key, sums in summed.items()]

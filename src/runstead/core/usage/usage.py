@@ -50,7 +50,10 @@ class RunUsage(NamedTuple):
 
 
 class Tokens(msgspec.Struct):
-    """Token counts. Cached input tokens are part of the input tokens, reasoning tokens part of the output tokens."""
+    """Token counts.
+
+    Cached input tokens are part of the input tokens, reasoning tokens part of the output tokens.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0

@@ -13,7 +13,10 @@ from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
 
 TEST: Final = "webhook.test"
 EVENT_TYPES: Final = ("run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled")
-"""The events that a webhook can subscribe to by name, besides `*`. A noun with its own events adds them here."""
+"""The events that a webhook can subscribe to by name, besides `*`.
+
+A noun with its own events adds them here.
+"""
 
 _OF_STATUS: Final = {
     RunStatus.RUNNING: "run.started",
@@ -26,8 +29,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def event_of(old: Run | None, new: Run) -> str | None:
-    """Return the event of a change of a run, None if there is none. A change of the status is an event, except the end of
-    a wait and a return to the queue.
+    """Return the event of a change of a run, None if there is none. A change of the status is an event,
+    except the end of a wait and a return to the queue.
     """
     if old is not None and (
         old.status is new.status or (old.status is RunStatus.WAITING and not new.terminal)
@@ -37,8 +40,8 @@ def event_of(old: Run | None, new: Run) -> str | None:
 
 
 def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int) -> list[Delivery]:
-    """Create a delivery for each webhook that wants the event. Ids are derived from the change, so that a change never
-    creates two deliveries for a webhook.
+    """Create a delivery for each webhook that wants the event. Ids are derived from the change, so that a
+    change never creates two deliveries for a webhook.
     """
     receivers = [webhook for webhook in webhooks if webhook.wants(event_type)]
     if not receivers:
@@ -54,8 +57,8 @@ def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int)
 
 
 def payload(run: Run, event_type: str, now: int) -> bytes:
-    """Build the body of an event: the run after the change, with the member names of the public run object. Large values
-    are left out and listed in `omitted`; the receiver reads them from the run.
+    """Build the body of an event: the run after the change, with the member names of the public run object.
+    Large values are left out and listed in `omitted`; the receiver reads them from the run.
     """
     omitted: list[str] = []
 

@@ -18,11 +18,12 @@ _PREFIX: Final = "whsec_"
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """One webhook as a row of the store. `secret` is `whsec_<base64>`, stored in plain text, because the server signs
-    with it.
+    """One webhook as a row of the store. `secret` is `whsec_<base64>`, stored in plain text, because the
+    server signs with it.
 
-    `events` are names of `webhooks.event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the last
-    successful delivery. Until `old_secret_until`, `old_secret` signs too. Engines store the fields as columns.
+    `events` are names of `webhooks.event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the
+    last successful delivery. Until `old_secret_until`, `old_secret` signs too. Engines store the fields as
+    columns.
     """
 
     id: str
@@ -44,11 +45,12 @@ class Webhook(msgspec.Struct, frozen=True):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """One event for one webhook, as a row of the store. `payload` is the body, fixed when the delivery was created.
+    """One event for one webhook, as a row of the store. `payload` is the body, fixed when the delivery was
+    created.
 
-    `next_attempt_at` is set while the delivery is pending; during an attempt it is the end of the attempt's lease.
-    `attempts` counts started attempts and is also the fence: only the latest attempt can change the delivery. No attempt
-    starts after `expires_at`. `seq` is the order of creation (0: not stored yet).
+    `next_attempt_at` is set while the delivery is pending; during an attempt it is the end of the attempt's
+    lease. `attempts` counts started attempts and is also the fence: only the latest attempt can change the
+    delivery. No attempt starts after `expires_at`. `seq` is the order of creation (0: not stored yet).
     """
 
     id: str
@@ -78,7 +80,10 @@ DecidePair = Callable[[Webhook, Delivery, int], Pair]
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """The outcome of an attempt. `reason` is None if it was successful. `gone`: the receiver answered 410 Gone."""
+    """The outcome of an attempt.
+
+    `reason` is None if it was successful. `gone`: the receiver answered 410 Gone.
+    """
 
     number: int
     reason: str | None = None
@@ -105,8 +110,8 @@ def new_delivery(
 
 
 def backoff_ms(attempts: int, dice: float) -> int:
-    """Return the delay after the n-th failed attempt, in ms: 5 s, tripled each time, at most 3 h. `dice` in [0, 1)
-    spreads it over the upper half of the step.
+    """Return the delay after the n-th failed attempt, in ms: 5 s, tripled each time, at most 3 h. `dice` in
+    [0, 1) spreads it over the upper half of the step.
     """
     tripled: int = limits.delivery_backoff_ms_first * 3 ** min(max(attempts - 1, 0), 20)
     step = min(tripled, limits.delivery_backoff_ms_max)
@@ -114,8 +119,8 @@ def backoff_ms(attempts: int, dice: float) -> int:
 
 
 def record_attempt(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: int, dice: float) -> Pair:
-    """Return webhook and delivery after an attempt. Nothing changes if a newer attempt was started or the delivery has
-    ended.
+    """Return webhook and delivery after an attempt. Nothing changes if a newer attempt was started or the
+    delivery has ended.
     """
     if delivery.status != "pending" or delivery.attempts != attempt.number:
         return webhook, delivery
@@ -189,8 +194,8 @@ def changed(
 
 
 def rotated(webhook: Webhook, secret: str, now: int) -> Webhook:
-    """Return the row with a new secret. The previous secret signs for `limits.webhook_old_secret_ms` too; an older one no
-    longer signs. The same secret again changes nothing.
+    """Return the row with a new secret. The previous secret signs for `limits.webhook_old_secret_ms` too; an
+    older one no longer signs. The same secret again changes nothing.
     """
     if secret == webhook.secret:
         return webhook
@@ -224,8 +229,8 @@ def secret_of(key: bytes) -> str:
 
 
 def signatures(webhook: Webhook, message_id: str, timestamp_s: int, body: bytes, now: int) -> str:
-    """Return the header `webhook-signature` of Standard Webhooks: one signature for each secret that is valid at `now`
-    (ms), separated by blanks.
+    """Return the header `webhook-signature` of Standard Webhooks: one signature for each secret that is valid
+    at `now` (ms), separated by blanks.
     """
     secrets = [webhook.secret]
     until = webhook.old_secret_until

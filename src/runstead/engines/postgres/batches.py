@@ -7,10 +7,9 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.runs import transitions
-from runstead.core.runs.run import Run
+from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.engines.postgres.commit.commands import Apply, apply_all
-from runstead.engines.postgres.commit.draft import Draft, check
+from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.idempotency import IdempotencyRecords
@@ -94,16 +93,11 @@ def _with_runs(batch: Batch, written: Sequence[Written]) -> Batch:
 def _cancel(draft: Draft, seq: int, now: int, decide: DecideOne) -> Written:
     """One run of a batch, with all that runs below it: every row is held."""
     run = draft.runs[seq]
-    change = check(run, decide(run, max(now, run.updated_at)), 0)
+    now = max(now, run.updated_at)
+    write = write_set(run, decide(run, now), now)
     step = f"/{seq}/"
-    alive: list[Run] = []
-    if run.descendants_total and change.transition.cancels_family:
-        alive = [one for one in draft.runs.values() if step in one.path and not one.terminal]
-    below = [
-        check(one, transitions.cancel(one, now=max(now, one.updated_at), reason=change.new.cancel_reason), 0)
-        for one in alive
-    ]
-    draft.take([change, *below], now)
-    cancelled = tuple(replace(one.new, descendants_active=0) for one in below)
-    ended = replace(change.new, descendants_active=0) if below else change.new
-    return Written(ended, change.transition, cancelled, run)
+    descendants: list[WriteSet] = []
+    if run.descendants_total and write.cancels_family:
+        descendants = cancel_descendants(write, [one for one in draft.runs.values() if step in one.path])
+    draft.take([write, *descendants])
+    return Written.of(write, descendants)

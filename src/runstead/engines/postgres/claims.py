@@ -75,18 +75,18 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
     beginning = f"WITH RECURSIVE {', '.join(steps)}"
     if alone:
         # Read and locked row by row, until there are enough: a step to a lower priority only where there are not.
-        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608
-        return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608
+        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608 - generated from our own names
     # One short scan for each line and priority, unlocked; then only as many locks as are asked for. A row that somebody
     # else has taken meanwhile is looked at again, hence the condition's repetition.
     heads = " UNION ".join(
-        f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608
+        f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608 - generated from our own names
         f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
         for kind in kinds
     )
     order = "ORDER BY head.priority DESC, head.available_at, head.seq"
     return (
-        f"{beginning} SELECT run.* FROM ("  # noqa: S608
+        f"{beginning} SELECT run.* FROM ("  # noqa: S608 - generated from our own names
         f"SELECT * FROM ({heads}) AS head {order} LIMIT $3::bigint + $5"
         ") AS head CROSS JOIN LATERAL ("
         f"SELECT {LOCKED} FROM {RUNS} WHERE seq = ANY (ARRAY[head.seq]) AND available_at <= $1::bigint ORDER BY seq {_LOCK}"
@@ -117,7 +117,7 @@ def _steps(kind: PartitionKind, first: int) -> str:
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "line_most"))
-    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608
+    top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608 - generated from our own names
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names

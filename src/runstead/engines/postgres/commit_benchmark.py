@@ -18,7 +18,7 @@ async def updates_per_second(url: str, concurrency: int, seconds: float) -> floa
     """
     table = f"bench_floor_{secrets.token_hex(4)}"
     update = f"UPDATE {table} SET n = n + 1 WHERE id = ANY ($1::bigint[])"  # noqa: S608 - our own name
-    fill = f"INSERT INTO {table} SELECT id, 0 FROM generate_series(1, $1::bigint) AS id"  # noqa: S608
+    fill = f"INSERT INTO {table} SELECT id, 0 FROM generate_series(1, $1::bigint) AS id"  # noqa: S608 - our own name
     try:
         admin = await connect_alone(url)
     except (*BROKEN, ValueError) as trouble:

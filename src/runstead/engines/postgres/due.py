@@ -9,7 +9,8 @@ from runstead.core.queue.push_service import PushService
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
-from runstead.engines.postgres.commit.draft import Draft, check
+from runstead.core.runs.write_set import write_set
+from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import lock_slots, services_reaching
@@ -41,10 +42,10 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
     for seq in list(draft.runs):
         run = draft.runs[seq]  # the ones before it may have moved its counters
         at = max(now, run.updated_at)
-        change = check(run, decide(run, at), seq)
-        assert not change.transition.cancels_family or change.new is run
-        draft.take([change], at)
-        decided.append((seq, change.transition, run))
+        write = write_set(run, decide(run, at), at)
+        assert not write.cancels_family
+        draft.take([write])
+        decided.append((seq, write.transition, run))
     await draft.write(transaction.connection)
     return [Written(draft.runs[seq], transition, before=before) for seq, transition, before in decided]
 
@@ -66,9 +67,9 @@ async def dispatch_some(
         at = max(now, run.updated_at)
         if run.project_id not in services:
             services[run.project_id] = await services_reaching(transaction.connection, [run.project_id], at)
-        change = check(run, decide(run, at, services[run.project_id]), seq)
-        assert not change.transition.cancels_family or change.new is run
-        draft.take([change], at)
+        write = write_set(run, decide(run, at, services[run.project_id]), at)
+        assert not write.cancels_family
+        draft.take([write])
     await draft.write(transaction.connection)
     return [draft.runs[seq] for seq in locked]
 

@@ -1,16 +1,16 @@
 -- name: event
-SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
+SELECT {event} FROM run_events
 WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND event_id = $2
   AND flags & 2 = 0
 
 -- name: event_counts
-SELECT type, count(*) AS times, min(created_at), max(created_at) FROM run_events
+SELECT type, count(*) AS count, min(created_at) AS first_at, max(created_at) AS last_at FROM run_events
 WHERE run_created_at = (SELECT created_at FROM runs WHERE seq = $1) AND run_seq = $1 AND flags & 2 = 0
-GROUP BY type ORDER BY times DESC, type
+GROUP BY type ORDER BY count DESC, type
 
 -- name: events_after
 -- The run's creation tells the partition. Sizes are known without reading the payloads.
-SELECT event_id, type, payload, created_at, flags, sequence
+SELECT {event}
 FROM (
   SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
   FROM (
@@ -24,7 +24,7 @@ FROM (
 WHERE place = 1 OR bytes <= $5 ORDER BY event_id
 
 -- name: events_before
-SELECT event_id, type, payload, created_at, flags, sequence
+SELECT {event}
 FROM (
   SELECT *, row_number() OVER told AS place, sum(octet_length(payload)) OVER told AS bytes
   FROM (
@@ -38,13 +38,13 @@ FROM (
 WHERE place = 1 OR bytes <= $5 ORDER BY event_id
 
 -- name: tail
-SELECT event_id, type, payload, created_at, flags, sequence FROM run_events
+SELECT {event} FROM run_events
 WHERE run_created_at = $1 AND run_seq = $2 AND event_id > $3 ORDER BY event_id LIMIT $4
 
 -- name: add_events
-INSERT INTO run_events (run_created_at, run_seq, created_at, event_id, sequence, flags, type, payload)
+INSERT INTO run_events (run_created_at, run_seq, {event})
 SELECT * FROM unnest(
-  $1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::smallint[], $7::text[], $8::bytea[]
+  $1::bigint[], $2::bigint[], $3::integer[], $4::text[], $5::bytea[], $6::bigint[], $7::smallint[], $8::integer[]
 )
 
 -- name: event_keys

@@ -14,8 +14,9 @@ from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, RunUsage, read, tally
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.rows import columns_of, to_event
+from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.run_rows import to_event
 from runstead.ports.store import FamilyPage
 
 

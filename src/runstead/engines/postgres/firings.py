@@ -8,16 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec.structs import replace
-
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, choose
-from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
+from runstead.core.runs.write_set import cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
 from runstead.engines.postgres import schedules
-from runstead.engines.postgres.commit.draft import Draft, check
+from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import services_reaching
@@ -54,7 +52,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     fresh = [row[0] for row in await connection.fetch(Q["fresh_seqs"], _births(decided))]
     results = []
     for due, fired in decided:
-        written = [] if fired.transition is None else [_born(draft, fired.transition, fresh.pop(0), now)]
+        written = [] if fired.transition is None else [_created(draft, fired.transition, fresh.pop(0), now)]
         written += _cancelled(draft, due, fired, around.families)
         if fired.schedule is not None and fired.schedule is not due.schedule:
             draft.take_schedule(due.schedule, fired.schedule)
@@ -81,7 +79,7 @@ async def _look_around(connection: Connection, draft: Draft, held: Sequence[Sche
     services = {}
     for project_id in {one.project_id for one in held if one.target_kind == "agent"}:
         services[project_id] = await services_reaching(connection, [project_id], now)
-    return _Around(taken, running, families, live, services, busy)
+    return _Around(taken=taken, running=running, families=families, live=live, services=services, busy=busy)
 
 
 async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, list[Run]]:
@@ -135,36 +133,26 @@ def _due(around: _Around, schedule: Schedule, now: int) -> Due:
     if schedule.target_kind == "agent":
         service = choose(around.services[schedule.project_id], schedule.target_id)
     return Due(
-        now,
-        schedule,
-        run,
-        tuple(around.running[schedule.id]) if schedule.id in around.running else (),
-        schedule.conversation_id is None or schedule.conversation_id in around.live,
-        None if service is None else service.id,
+        now=now,
+        schedule=schedule,
+        run=run,
+        running=tuple(around.running[schedule.id]) if schedule.id in around.running else (),
+        conversation_live=schedule.conversation_id is None or schedule.conversation_id in around.live,
+        push_service_id=None if service is None else service.id,
     )
 
 
-def _born(draft: Draft, transition: Transition, seq: int, now: int) -> Written:
-    change = check(None, transition, seq)
-    draft.take([change], now)
-    return Written(change.new, transition)
+def _created(draft: Draft, transition: Transition, seq: int, now: int) -> Written:
+    write = write_set(None, transition, now, seq)
+    draft.take([write])
+    return Written.of(write)
 
 
 def _cancelled(draft: Draft, due: Due, fired: Fired, families: dict[int, list[Run]]) -> list[Written]:
     written = []
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
-        top = check(run, transition, 0)
-        below = [
-            check(
-                member,
-                transitions.cancel(member, now=max(due.now, member.updated_at), reason=top.new.cancel_reason),
-                0,
-            )
-            for member in families.get(run.seq, ())
-            if not member.terminal
-        ]
-        draft.take([top, *below], due.now)
-        cancelled = tuple(replace(member.new, descendants_active=0) for member in below)
-        shown = replace(top.new, descendants_active=0) if below else top.new
-        written.append(Written(shown, transition, cancelled, run))
+        write = write_set(run, transition, due.now)
+        descendants = cancel_descendants(write, families.get(run.seq, ()))
+        draft.take([write, *descendants])
+        written.append(Written.of(write, descendants))
     return written

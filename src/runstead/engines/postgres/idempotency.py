@@ -29,7 +29,7 @@ class IdempotencyRecords:
         if not wanted:
             return
         owners, keys = zip(*wanted, strict=True)
-        for owner, key, *stored in await self._connection.fetch(Q["seals"], owners, keys):
+        for owner, key, *stored in await self._connection.fetch(Q["idempotency_records"], owners, keys):
             self._stored[owner, key] = (stored[0], stored[1], stored[2])
 
     def known(self, idempotency: IdempotencyRecord | None) -> bool:
@@ -68,7 +68,7 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
     if idempotency is None:
         return job
 
-    async def with_seal(connection: Connection, now: int) -> T:
+    async def with_record(connection: Connection, now: int) -> T:
         idempotency_records = IdempotencyRecords(connection)
         await idempotency_records.load([idempotency])
         idempotency_records.replay(idempotency)
@@ -80,7 +80,7 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
         answer = idempotency_records.answer(idempotency, result)
         if answer is not None:
             row = (idempotency.owner, idempotency.key, idempotency.digest, *answer, now)
-            await connection.execute(Q["add_seals"], *([value] for value in row))
+            await connection.execute(Q["add_idempotency_records"], *([value] for value in row))
         return result
 
-    return with_seal
+    return with_record

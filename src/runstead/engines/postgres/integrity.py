@@ -51,13 +51,13 @@ class PostgresIntegrity:
         runs, events = sum(row[1] for row in rows), sum(row[2] for row in rows)
         pending = [row[3] for row in rows if row[3] is not None]
         return Stats(
-            "postgres",
-            size,
-            log_size,
-            [TableSize(*row) for row in await self._ask("stats_tables")],
-            {row[0]: row[1] for row in rows},
-            min(pending, default=None),
-            events / runs if runs else None,
+            engine="postgres",
+            bytes=size,
+            log_bytes=log_size,
+            tables=[TableSize(*row) for row in await self._ask("stats_tables")],
+            runs={row[0]: row[1] for row in rows},
+            oldest_pending_at=min(pending, default=None),
+            events_per_run=events / runs if runs else None,
         )
 
     async def medium(self) -> list[str]:
@@ -96,15 +96,15 @@ async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage
         facts = [int(found.get(seq, (0,))[0]) for found in (gaps, placed, stored)]
         total, active = below.get(seq, (0, 0))
         one = CheckedRun(
-            run,
-            LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            (int(total), int(active)),
-            ParentFacts(*parents[seq]) if seq in parents else None,
-            lost,
-            latest_ended,
-            keys.get(seq, (0,))[0],
-            tuple(inputs.get(seq, ())),
-            FamilyFacts(*facts),
+            run=run,
+            log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
+            children=(int(total), int(active)),
+            parent=ParentFacts(*parents[seq]) if seq in parents else None,
+            attempts_lost=lost,
+            latest_ended_attempt=latest_ended,
+            latest_keyed_event=keys.get(seq, (0,))[0],
+            open_inputs=tuple(inputs.get(seq, ())),
+            family=FamilyFacts(*facts),
         )
         audited.append(one)
     orphans = []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService
@@ -11,7 +12,7 @@ from runstead.core.runs.transition import Want
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import DIALECT
-from runstead.engines.sql import concurrency, inputs, push_services
+from runstead.engines.sql import concurrency, conversations, inputs, push_services
 from runstead.engines.sql.postgres_driver import PostgresDriver
 from runstead.engines.sql.steps import LockSpace, lock
 
@@ -42,6 +43,10 @@ async def services_reaching(
 
 async def load_input(connection: Connection, run_seq: int, want: Want) -> InputRequest | None:
     return await DRIVER.run(connection, inputs.load_input(run_seq, want))
+
+
+async def add_conversation(connection: Connection, conversation: Conversation) -> None:
+    await DRIVER.run(connection, conversations.add_conversation(conversation))
 
 
 async def add_input(connection: Connection, request: InputRequest) -> None:

@@ -1,4 +1,4 @@
-"""Old families leave the database. Their events stay where nobody finds them, until their whole partition is dropped."""
+"""Deletes old families from PostgreSQL. Their events stay, not found by reads, until their whole partition is dropped."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,36 +9,34 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.clock import to_ms
-from runstead.core.conversations.conversation import MessageRun
-from runstead.core.runs.run import RunStatus
+from runstead.core.runs.run import seqs_of
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.messages import delete_message
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rollups import note_leaving
-from runstead.engines.postgres.rows import columns_of, line_above
+from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
-from runstead.ports.store import Archived, RetentionCandidate, RetentionPage
+from runstead.engines.sql.conversations import Child
+from runstead.engines.sql.retention import SqlRetention
+from runstead.engines.sql.steps import Database, now, select
+from runstead.ports.store import Archived, RetentionCandidate
 
 log = structlog.get_logger(__name__)
 
 
-class PostgresRetention:
-    def __init__(self, url: str, writer: Writer, readers: Readers) -> None:
+class PostgresRetention(SqlRetention):
+    def __init__(self, url: str, database: Database, writer: Writer) -> None:
+        super().__init__(database)
         self._url = url
         self._writer = writer
-        self._readers = readers
-
-    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
-        before = await self._now() - age_ms
-        return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
     async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         return await self._writer.do(lambda c, now: _retire(c, now - age_ms, runs))
 
     async def sweep(self, age_ms: int) -> int:
         """Only months that are over since this age: before, their other runs may still leave."""
-        before = await self._now() - age_ms
+        before = await self._database.read(now) - age_ms
         month = datetime.fromtimestamp(before / 1000, UTC).replace(
             day=1, hour=0, minute=0, second=0, microsecond=0
         )
@@ -57,55 +55,31 @@ class PostgresRetention:
         )
         return dropped + swept
 
-    async def _now(self) -> int:
-        async def look(_: Connection, now: int) -> int:
-            return now
-
-        return await self._writer.do(look)
-
-
-async def _doomed(connection: Connection, before: int, after: int, limit: int) -> RetentionPage:
-    found: list[RetentionCandidate] = []
-    looks = limits.retention_roots_checked_max
-    roots = await connection.fetch(Q["retention_roots"], after, before, looks)
-    for root_seq, created_at, over, below in roots:
-        if created_at >= before:
-            return RetentionPage(found, None)
-        if not over:
-            continue
-        room = limit - len(found)
-        for row in await connection.fetch(Q["retention_family"], root_seq, room):
-            seq, run_id, status, *others, speaks = row
-            message = MessageRun(seq, run_id, RunStatus(status), *others) if speaks else None
-            found.append(RetentionCandidate(seq, root_seq, message))
-        if len(found) == limit:
-            return RetentionPage(found, root_seq - (room < 1 + below))
-    return RetentionPage(found, roots[-1][0] if len(roots) == looks else None)
-
 
 async def _retire(
     connection: Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
 ) -> int:
     """Locks as everybody takes them: runs by seq, conversations, counters."""
-    named = {doomed.seq for doomed, _ in runs}
-    roots = {doomed.root_seq for doomed, _ in runs}
+    named = {candidate.seq for candidate, _ in runs}
+    roots = {candidate.root_seq for candidate, _ in runs}
     rows = await connection.fetch(Q["lock_retired"], list(named | roots), before)
     held = {row[0]: row for row in rows}
     kept = {root for root in roots if root not in held or not held[root][3]}
-    kept |= {doomed.root_seq for doomed, _ in runs if doomed.seq not in held}
-    parents = {
-        parent
-        for parent, child in await connection.fetch(Q["children_seqs"], list(named))
-        if child not in named
-    }
-    kept |= {doomed.root_seq for doomed, _ in runs if doomed.seq in parents}
-    leaving = [(doomed.seq, left) for doomed, left in runs if doomed.root_seq not in kept]
+    kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq not in held}
+    children = await DRIVER.run(connection, select("children_seqs", Child, seqs=list(named)))
+    parents = {child.parent_seq for child in children if child.seq not in named}
+    kept |= {candidate.root_seq for candidate, _ in runs if candidate.seq in parents}
+    leaving = [(candidate.seq, archived) for candidate, archived in runs if candidate.root_seq not in kept]
     if not leaving:
         return 0
     seqs = [seq for seq, _ in leaving]
     places = {seq: held[seq][2] for seq in seqs if held[seq][2] is not None}
     await connection.fetch(Q["lock_spoken_in"], list(set(places.values())))
-    stay = [(places[seq], seq, left.parts, left.outcome) for seq, left in leaving if left is not None]
+    stay = [
+        (places[seq], seq, archived.parts, archived.outcome)
+        for seq, archived in leaving
+        if archived is not None
+    ]
     if stay:
         await connection.execute(Q["keep_messages"], *columns_of(stay))
     silent = places.keys() - {seq for _, seq, _, _ in stay}
@@ -114,7 +88,7 @@ async def _retire(
     await note_leaving(connection, seqs)
     written = await connection.fetchval(Q["retire_runs"], seqs)
     assert written == len(seqs), (written, len(seqs))
-    fewer = Counter(above for seq in seqs for above in line_above(held[seq][1]) if above not in named)
+    fewer = Counter(above for seq in seqs for above in seqs_of(held[seq][1]) if above not in named)
     if fewer:
         moved = [(seq, -count, 0, 0) for seq, count in fewer.items()]
         await connection.execute(Q["count_families"], *columns_of(moved))
@@ -146,7 +120,7 @@ async def _drop_months(connection: Connection, before: int) -> tuple[int, bool]:
 
 async def _is_left(connection: Connection, name: str, first: int, end: int) -> bool:
     """Whether no run of the partition is there any more. Runs of one month have numbers near to each other."""
-    lowest, highest = await connection.fetchrow(f"SELECT min(run_seq), max(run_seq) FROM {name}")  # noqa: S608
+    lowest, highest = await connection.fetchrow(f"SELECT min(run_seq), max(run_seq) FROM {name}")  # noqa: S608 - a name from the catalogue
     if lowest is None:
         return True
     found = await connection.fetchval(

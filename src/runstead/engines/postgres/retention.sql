@@ -1,21 +1,3 @@
--- name: retention_roots
-SELECT seq, created_at, coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false),
-  coalesce(descendants_total, 0)
-FROM {runs} WHERE seq > $1 AND parent_seq IS NULL ORDER BY seq LIMIT $3
-
--- name: retention_family
-WITH family AS MATERIALIZED (
-  (SELECT seq FROM runs WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
-   ORDER BY root_seq DESC, seq DESC LIMIT $2)
-  UNION ALL
-  SELECT $1
-)
-SELECT r.seq, r.run_id, r.status, r.latest_event_id, r.updated_at, r.metadata,
-  (SELECT status <> 'deleted' FROM conversations WHERE id = r.conversation_id) IS TRUE
-  AND (SELECT true FROM messages WHERE conversation_id = r.conversation_id AND run_seq = r.seq LIMIT 1) IS TRUE
-FROM family CROSS JOIN LATERAL (SELECT * FROM runs WHERE seq = family.seq LIMIT 1) AS r
-ORDER BY r.seq DESC LIMIT $2
-
 -- name: lock_retired
 SELECT seq, path, conversation_id,
   coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false)

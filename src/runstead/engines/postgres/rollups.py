@@ -19,16 +19,16 @@ from runstead.core.usage.rollup import (
     Facts,
     Line,
     Span,
+    decode_facts,
     end_of,
     facts,
     gone,
     lines,
     moved,
     packed,
-    stored,
     unpacked,
 )
-from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.core.usage.rollup_check import RollupChecker
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.page import shares
@@ -86,7 +86,7 @@ class PostgresRollups:
         self._writer = writer
         self._readers = readers
 
-    async def fold(self, limit: int) -> int:
+    async def add_entries(self, limit: int) -> int:
         return await self._tick("any_rollup_entry", _fold, limit)
 
     async def catch_up(self, limit: int) -> int:
@@ -139,7 +139,9 @@ class PostgresRollups:
 
 async def _fold(connection: Connection, limit: int) -> int:
     entries = await connection.fetch(Q["take_rollup_entries"], limit)
-    await _add(connection, Additions((action, project, stored(told)) for action, project, told in entries))
+    await _add(
+        connection, Additions((action, project, decode_facts(told)) for action, project, told in entries)
+    )
     return len(entries)
 
 
@@ -200,7 +202,7 @@ async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
             found = await _read_facts(connection, Q["backlog_facts"], *given)
             truncated = truncated or len(found) > most
             rows += found[:most]
-    unsummed = query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
+    unsummed = query.pending(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
 
     async def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
         spans = columns_of(query.spans(way)) or [[]] * 3
@@ -227,7 +229,7 @@ async def _activity(connection: Connection, query: ActivityQuery) -> list[Share]
     for span in query.spans:
         sums = await connection.fetch(Q["activity_between"], project, *query.way, *span)
         found.add(query.summed(map(tuple, sums)))
-    found.add(query.unsummed(map(tuple, await connection.fetch(Q["rollup_entries_of"], project))))
+    found.add(query.pending(map(tuple, await connection.fetch(Q["rollup_entries_of"], project))))
     for rows in (query.living, *map(query.ended, query.edges)):
         if rows is not None:
             found.add(await shares(connection, rows, *query.where))
@@ -239,7 +241,7 @@ async def _audit(connection: Connection) -> list[str]:
     async for project_id, *told in connection.cursor(Q["audit_rollup_runs"], prefetch=1_000):
         auditor.run(project_id, _facts(told))
     async for project_id, action, told in connection.cursor(Q["audit_rollup_entries"], prefetch=1_000):
-        auditor.entry(project_id, action, stored(told))
+        auditor.entry(project_id, action, decode_facts(told))
     for row in await connection.fetch(Q["audit_usage"]):
         auditor.usage(*row)
     async for row in connection.cursor(Q["audit_activity"], prefetch=1_000):

@@ -20,9 +20,10 @@ from runstead.engines.postgres.due import dispatch_some, enforce_some
 from runstead.engines.postgres.firings import fire_some
 from runstead.engines.postgres.page import SUMMARY_COLUMNS, shares
 from runstead.engines.postgres.readers import Readers
-from runstead.engines.postgres.rows import to_event, to_run, to_summary
+from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.run_index import found
 from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
+from runstead.engines.sql.run_rows import to_event, to_summary
 from runstead.ports.store import (
     ClaimRequest,
     DecideOne,

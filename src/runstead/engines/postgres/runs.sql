@@ -65,17 +65,17 @@ SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_se
 SELECT seq, latest_event_id FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: attempts
-SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = $1 ORDER BY attempt
+SELECT {attempt} FROM run_attempts WHERE run_seq = $1 ORDER BY attempt
 
 -- name: add_attempts
-INSERT INTO run_attempts (run_seq, attempt, lease_owner, started_at, ended_at, outcome, error)
+INSERT INTO run_attempts (run_seq, {attempt})
 SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::bytea[])
 
 -- name: receipt
-SELECT key, digest FROM run_receipts WHERE run_seq = $1 AND key = $2
+SELECT {receipt} FROM run_receipts WHERE run_seq = $1 AND key = $2
 
 -- name: add_receipts
-INSERT INTO run_receipts (run_seq, key, digest) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
+INSERT INTO run_receipts (run_seq, {receipt}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
 
 -- name: delete_runs
 -- All that belongs to a run, but for its message and its counters. Its places in its family's order stay empty.
@@ -127,3 +127,13 @@ ORDER BY below.seq
 
 -- name: lock_free_runs
 SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
+
+-- name: runs_of_schedules_alive
+-- The oldest of each that have not ended, as many as are asked for.
+SELECT asked.id, alive.*
+FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)
+CROSS JOIN LATERAL (
+  SELECT {columns} FROM {runs}
+  WHERE schedule_id = ANY (ARRAY[asked.id]) AND status IN ('pending', 'running', 'waiting')
+  ORDER BY schedule_id, seq LIMIT asked.most
+) AS alive

@@ -10,8 +10,8 @@ from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
-from runstead.engines.sql.dialect import Dialect
-from runstead.engines.sql.sql_files import statements
+from runstead.engines.sql.dialect import Dialect, statements
+from runstead.engines.sql.run_rows import ROW_WORDS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -89,25 +89,24 @@ BATCHES: Final = (
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
-    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES}
+    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
 )
-#: Name → statement, the shared ones too.
-Q: Final = {
-    **{name: statement.text for name, statement in DIALECT.named.items()},
-    **statements(
-        __package__,
-        WORDS
-        | {
-            "columns": COLUMNS,
-            "locked": LOCKED,
-            "runs": RUNS,
-            "clock": CLOCK,
-            "audited": _AUDITED,
-            "counted": ", ".join(COUNTED),
-            "facts": ", ".join(FACT_FIELDS),
-        },
-    ),
-}
+#: The statements of this engine alone: name → text.
+Q: Final = statements(
+    __package__,
+    WORDS
+    | ROW_WORDS
+    | {
+        "columns": COLUMNS,
+        "locked": LOCKED,
+        "runs": RUNS,
+        "clock": CLOCK,
+        "audited": _AUDITED,
+        "counted": ", ".join(COUNTED),
+        "facts": ", ".join(FACT_FIELDS),
+    },
+    DIALECT,
+)
 
 
 def _column_type(hint: object) -> str:

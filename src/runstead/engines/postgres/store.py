@@ -29,46 +29,16 @@ from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK, Q
-from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
-from runstead.engines.sql.browser_sessions import SqlBrowserSessions
-from runstead.engines.sql.concurrency import SqlConcurrency
-from runstead.engines.sql.conversations import SqlConversations
-from runstead.engines.sql.identity import SqlIdentity
-from runstead.engines.sql.inputs import SqlInputs
-from runstead.engines.sql.leadership import SqlLeadership
-from runstead.engines.sql.prices import SqlPrices
-from runstead.engines.sql.push_services import SqlPushServices
-from runstead.engines.sql.replicas import SqlReplicas
-from runstead.engines.sql.schedules import SqlSchedules
-from runstead.engines.sql.signing_keys import SqlSigningKeys
-from runstead.engines.sql.statistics import SqlStatistics
-from runstead.engines.sql.triggers import SqlTriggers
-from runstead.engines.sql.webhooks import SqlWebhooks
-from runstead.engines.sql.workers import SqlWorkers
+from runstead.engines.sql.nouns import SqlNouns
 
 _DAY_S = 86_400
 
 
-class PostgresStore:
+class PostgresStore(SqlNouns):
     """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
 
     runs: PostgresRuns
-    identity: SqlIdentity
-    workers: SqlWorkers
-    conversations: SqlConversations
-    artifact_tombstones: SqlArtifactTombstones
-    inputs: SqlInputs
-    schedules: SqlSchedules
-    webhooks: SqlWebhooks
-    triggers: SqlTriggers
     batches: PostgresBatches
-    push_services: SqlPushServices
-    signing_keys: SqlSigningKeys
-    leadership: SqlLeadership
-    replicas: SqlReplicas
-    statistics: SqlStatistics
-    prices: SqlPrices
-    browser_sessions: SqlBrowserSessions
     integrity: PostgresIntegrity
     retention: PostgresRetention
     run_index: PostgresRunIndex
@@ -97,27 +67,12 @@ class PostgresStore:
         self._batcher = batcher = Batcher(self._url, clock, decide_batch)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
+        self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
         database = PostgresDatabase(writer, readers, clock)
+        self.open_nouns(database, leadership, note_moved)
         self.runs = PostgresRuns(batcher, writer, readers, clock)
-        self.identity = SqlIdentity(database)
-        self.workers = SqlWorkers(database)
-        self.conversations = SqlConversations(database, note_moved)
-        self.browser_sessions = SqlBrowserSessions(database)
-        self.prices = SqlPrices(database)
-        self.replicas = SqlReplicas(database)
-        self.statistics = SqlStatistics(database)
-        self.artifact_tombstones = SqlArtifactTombstones(database)
-        self.inputs = SqlInputs(database)
-        self.webhooks = SqlWebhooks(database, database.settle)
-        self.triggers = SqlTriggers(database)
         self.batches = PostgresBatches(database, writer)
-        self.schedules = SqlSchedules(database)
-        self.push_services = SqlPushServices(database)
-        self.concurrency = SqlConcurrency(database)
-        self.signing_keys = SqlSigningKeys(database)
-        self._leadership = LeadershipDatabase(self._url, self._clock)
-        self.leadership = SqlLeadership(self._leadership)
-        self.retention = PostgresRetention(self._url, writer, readers)
+        self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
         self.rollups = PostgresRollups(self._url, writer, readers)
 
@@ -190,7 +145,7 @@ class PostgresStore:
                     await connection.close()
             except BROKEN as trouble:
                 raise trouble_with(trouble, "make room for the next months") from trouble
-        return await self._writer.do(lambda c, now: c.fetchval(Q["forget_seals"], now - age_ms, limit))
+        return await super().forget(age_ms, limit)
 
     async def _look_ahead(self, connection: Connection) -> None:
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))

@@ -11,21 +11,21 @@ from runstead.engines.postgres.related import DRIVER
 from runstead.engines.sql.steps import execute, select
 
 
-class Telling(NamedTuple):
-    """A change of a run that is an event."""
+class RunEvent(NamedTuple):
+    """A change of a run that webhooks may want."""
 
     run: Run
     event_type: str
     now: int
 
 
-async def tell(connection: Connection, told: Sequence[Telling]) -> None:
-    """Store the deliveries of runs' changes, in their transaction."""
-    project_ids = list({one.run.project_id for one in told})
+async def add_deliveries(connection: Connection, events: Sequence[RunEvent]) -> None:
+    """Store the deliveries of events of runs, in the transaction of their changes."""
+    project_ids = list({event.run.project_id for event in events})
     webhooks = await DRIVER.run(connection, select("enabled_webhooks", Webhook, project_ids=project_ids))
     new = [
         delivery
-        for run, event_type, now in told
+        for run, event_type, now in events
         for delivery in deliveries(
             run, event_type, (each for each in webhooks if each.project_id == run.project_id), now
         )

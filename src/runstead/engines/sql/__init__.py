@@ -1,1 +1,1 @@
-"""What SQLite and PostgreSQL share: statement files, columns, the index of runs."""
+"""What SQLite and PostgreSQL share: nouns beside runs, their statements with a driver for each engine, the index of runs."""

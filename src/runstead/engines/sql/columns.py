@@ -1,7 +1,9 @@
-"""How records stand in tables, for the engines that speak SQL: which columns, in which order, and what they hold."""
+"""The columns of records, for statements."""
 
 from collections.abc import Sequence
 from typing import Final
+
+from msgspec import Struct
 
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
@@ -20,37 +22,39 @@ from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.sql.inputs import RESPONSE
 from runstead.engines.sql.run_terms import FACTS
 
-_REQUESTED: Final = tuple(name for name in InputRequest.__struct_fields__ if name != "response")
-_OF_NO_COLUMN: Final = ("reach", "active")
 
-#: The records whose tables have a column for each field, under the names that shared statements use.
+def _without(record: type[Struct], *names: str) -> tuple[str, ...]:
+    return tuple(name for name in record.__struct_fields__ if name not in names)
+
+
+#: The columns that `{name}` stands for in statements. Most tables have a column for each field of their record.
 RECORDS: Final[dict[str, Sequence[str]]] = {
-    "new_batch": tuple(name for name in Batch.__struct_fields__ if name != "seq"),
-    "browser_session": BrowserSession.__struct_fields__,
-    "conversation": Conversation.__struct_fields__,
-    "new_conversation": tuple(name for name in Conversation.__struct_fields__ if name != "seq"),
-    "message": StoredMessage.__struct_fields__,
-    "input_request": (*_REQUESTED, *RESPONSE.values()),
-    "new_input_request": tuple(name for name in _REQUESTED if name not in {"seq", "ended_at"}),
-    "key": ApiKey.__struct_fields__,
-    "lead": Lead.__struct_fields__,
-    "member": Member.__struct_fields__,
-    "price": Price.__struct_fields__,
-    "project": Project.__struct_fields__,
-    "push_service": tuple(name for name in PushService.__struct_fields__ if name not in _OF_NO_COLUMN),
-    "replica": Replica.__struct_fields__,
-    "schedule": Schedule.__struct_fields__,
-    "session": Session.__struct_fields__,
-    "signing_key": SigningKey.__struct_fields__,
-    "trigger": Trigger.__struct_fields__,
-    "delivery": Delivery.__struct_fields__,
-    "delivery_without_payload": tuple(name for name in Delivery.__struct_fields__ if name != "payload"),
-    "new_delivery": tuple(name for name in Delivery.__struct_fields__ if name != "seq"),
-    "webhook": Webhook.__struct_fields__,
-    "worker": Worker.__struct_fields__,
+    "browser_session": _without(BrowserSession),
+    "conversation": _without(Conversation),
+    "delivery": _without(Delivery),
+    "delivery_without_payload": _without(Delivery, "payload"),
+    "input_request": (*_without(InputRequest, "response"), *RESPONSE.values()),
+    "key": _without(ApiKey),
+    "lead": _without(Lead),
+    "member": _without(Member),
+    "message": _without(StoredMessage),
+    "new_batch": _without(Batch, "seq"),
+    "new_conversation": _without(Conversation, "seq"),
+    "new_delivery": _without(Delivery, "seq"),
+    "new_input_request": _without(InputRequest, "response", "seq", "ended_at"),
+    "price": _without(Price),
+    "project": _without(Project),
+    "push_service": _without(PushService, "reach", "active"),
+    "replica": _without(Replica),
+    "schedule": _without(Schedule),
+    "session": _without(Session),
+    "signing_key": _without(SigningKey),
+    "trigger": _without(Trigger),
+    "webhook": _without(Webhook),
+    "worker": _without(Worker),
 }
 
-#: The words of the statements of one engine.
+#: The words of statements of one engine.
 WORDS: Final = {
     **{name: ", ".join(columns) for name, columns in RECORDS.items()},
     "indexed": ", ".join(FACTS),

@@ -31,7 +31,9 @@ class _RunInFamily(NamedTuple):
     run_id: str
 
 
-class _Child(NamedTuple):
+class Child(NamedTuple):
+    """A run that has a parent."""
+
     parent_seq: int
     seq: int
 
@@ -48,9 +50,7 @@ class SqlConversations:
         self, conversation: Conversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
         def create(now: int) -> Steps[Conversation]:
-            new = replace(conversation, created_at=now, updated_at=now)
-            seq = yield from value("add_conversation", **fields(new))
-            return replace(new, seq=seq)
+            return (yield from add_conversation(replace(conversation, created_at=now, updated_at=now)))
 
         return await self._database.write(create, idempotency)
 
@@ -115,6 +115,12 @@ class SqlConversations:
         yield from execute("move_runs", project_id=conversation.project_id, seqs=seqs)
 
 
+def add_conversation(conversation: Conversation) -> Steps[Conversation]:
+    """The conversation with its seq."""
+    seq = yield from value("add_conversation", **fields(conversation))
+    return replace(conversation, seq=seq)
+
+
 def _lock_runs(conversation_id: str) -> Steps[list[_RunInFamily]]:
     seqs = yield from values("runs_of_conversation", conversation_id=conversation_id)
     return (yield from select("lock_runs", _RunInFamily, seqs=seqs))
@@ -123,7 +129,7 @@ def _lock_runs(conversation_id: str) -> Steps[list[_RunInFamily]]:
 def _refuse_links(runs: Sequence[_RunInFamily]) -> Steps[None]:
     """CONVERSATION_LINKED where one of the runs has a parent or a child that is not among them."""
     seqs = [run.seq for run in runs]
-    children = yield from select("children_seqs", _Child, seqs=seqs)
+    children = yield from select("children_seqs", Child, seqs=seqs)
     linked = {child.parent_seq for child in children if child.seq not in seqs}
     linked |= {run.seq for run in runs if run.parent_seq is not None and run.parent_seq not in seqs}
     for run in runs:

@@ -128,3 +128,16 @@ def _any_of_query_to_in(text: str) -> str:
         assert text[end] == ")", text
         text = f"{text[:start]}IN ({text[inner:end]}{text[end + 1 :]}"
     return text
+
+
+def statements(package: str, words: Mapping[str, str], shared: Dialect) -> dict[str, str]:
+    """Name → text, of the statements in the .sql files of an engine's package, none of which has the name of a shared
+    one. `{word}` in a file stands for `words["word"]`.
+    """
+    own = {
+        name: re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
+        for name, body in named_bodies(files(package)).items()
+    }
+    twice = own.keys() & shared.named.keys()
+    assert not twice, f"two statements have the name {min(twice)}"
+    return own

@@ -13,7 +13,7 @@ R = TypeVar("R")
 def decoder(record: Callable[..., R], columns: tuple[str, ...]) -> Callable[[Sequence[Any]], R]:
     """A function that makes a record from a row with these columns. Each column has the name of a field, in any order.
 
-    `record` is a msgspec Struct, a NamedTuple. A field without a column keeps its default; TypeError without one.
+    `record` is a msgspec Struct or a NamedTuple. A field without a column keeps its default; TypeError without one.
     """
     hints = get_type_hints(record)
     assert len(set(columns)) == len(columns), (record, columns)

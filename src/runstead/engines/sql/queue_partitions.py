@@ -1,6 +1,7 @@
 """Partitions of the queue: the parts of it that one claim reads, for engines that keep the queue in indexes.
 
-Every run in a partition matches the claim, so that an index finds its first run at once, however long the queue is.
+Every run in a partition matches the claim, so that an index finds its first run at once, however long the
+queue is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +14,9 @@ PartitionKind = Literal["kind", "target", "agent", "agent_target"]
 
 
 class QueuePartition(NamedTuple):
-    """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind); agent:
-    (implementation_kind, worker_key); agent_target: those two and the target. '' stands for no target and for no
-    worker_key. `most` is how many of its runs the claim may take.
+    """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind);
+    agent: (implementation_kind, worker_key); agent_target: those two and the target. '' stands for no target
+    and for no worker_key. `most` is how many of its runs the claim may take.
     """
 
     kind: PartitionKind

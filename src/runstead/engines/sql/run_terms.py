@@ -110,7 +110,14 @@ Value: TypeAlias = Shape | str | bytes
 def values_of(run: Facts) -> list[Value]:
     """What gives a run its terms beside its id: its title as text, its labels as JSON."""
     values: list[Value] = [
-        Shape(run.project_id, run.kind, run.status, run.target, run.schedule_id, run.parent_run_id)
+        Shape(
+            project_id=run.project_id,
+            kind=run.kind,
+            status=run.status,
+            target=run.target,
+            schedule_id=run.schedule_id,
+            parent_run_id=run.parent_run_id,
+        )
     ]
     if run.title is not None:
         values.append(run.title)

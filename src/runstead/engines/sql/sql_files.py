@@ -1,7 +1,7 @@
-"""What every engine that speaks SQL has beside its modules: statements in .sql files, and migrations in a folder.
+"""Reads statements from .sql files, and migrations from a folder.
 
-A statement begins with a line `-- name: <name>`; its file is named after the noun it is about. What stands before the
-first of them tells of the file.
+A statement begins with a line `-- name: <name>`; its file has the name of its noun. Text before the first statement is
+about the file.
 """
 
 import re
@@ -12,14 +12,6 @@ from importlib.resources.abc import Traversable
 
 class NewerStoreError(RuntimeError):
     """The database was written by a newer Runstead."""
-
-
-def statements(package: str, words: Mapping[str, str]) -> dict[str, str]:
-    """Name → statement, from all .sql files of a package; `{word}` in them stands for `words["word"]`."""
-    return {
-        name: re.sub(r"\{(\w+)\}", lambda word: words[word[1]], body.strip())
-        for name, body in named_bodies(files(package)).items()
-    }
 
 
 def named_bodies(folder: Traversable) -> dict[str, str]:

@@ -109,6 +109,12 @@ class Database(Protocol):
         ...
 
 
+class StoreDatabase(Database, Protocol):
+    async def settle(self) -> None:
+        """Wait until every transaction has ended that may have begun before this call, for a limited time."""
+        ...
+
+
 def select(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[R]]:
     rows: list[R] = yield Select(statement, arguments, record)
     return rows

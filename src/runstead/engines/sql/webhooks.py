@@ -5,7 +5,7 @@ that began before a webhook was committed may not see it. So `create` and `chang
 delivery is missed after they have returned. Transactions of runs do not wait.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,9 +15,9 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
+    StoreDatabase,
     execute,
     first,
     lock,
@@ -33,10 +33,8 @@ _DAY_MS: Final = 86_400_000
 
 
 class SqlWebhooks:
-    def __init__(self, database: Database, settle: Callable[[], Awaitable[None]]) -> None:
-        """`settle` waits until every transaction has ended that may have begun before it was called."""
+    def __init__(self, database: StoreDatabase) -> None:
         self._database = database
-        self._settle = settle
 
     async def create(
         self, webhook: Webhook, guard: Count, idempotency: IdempotencyRecord | None = None
@@ -176,7 +174,7 @@ class SqlWebhooks:
         try:
             return await self._database.write(command, idempotency)
         finally:
-            await self._settle()
+            await self._database.settle()
 
 
 def _lock_webhook(project_id: str, webhook_id: str) -> Steps[Webhook]:

@@ -26,16 +26,18 @@ _RUNS: Final = ", ".join(
     "coalesce(root_seq, seq) AS root_seq" if name == "root_seq" else name for name in FIELDS
 )
 _EVENTS: Final = ("run_seq", "event_id", "type", "payload", "created_at", "flags", "sequence")
+_ENTRIES: Final = ("action", "facts", "project_id", "run_seq", "version")
 _FAMILY: Final = ("root_seq", "start", "run_seq", "first", "last")
 
 
 class _Plan(NamedTuple):
-    """How a table is read. `keys`: what tells where a row stands."""
+    """How a table is read. `keys`: the columns of its order. `not_copied`: columns that a copy fills anew."""
 
     columns: tuple[str, ...]
     keys: tuple[str, ...]
     values: str
     source: str
+    not_copied: tuple[str, ...] = ()
 
 
 #: What is not the same in every engine.
@@ -46,6 +48,9 @@ _OWN: Final = {
         ("id",),
         f"id >> {EVENT_BITS}, id & {_LOW}, type, payload, created_at, flags, sequence",
         "run_events",
+    ),
+    "rollup_entries": _Plan(
+        _ENTRIES, ("run_seq", "version", "action"), ", ".join(_ENTRIES), "rollup_entries", ("id",)
     ),
     # The events of a root whose descendants are gone have places after those that are noted: here they are told.
     "family_log": _Plan(
@@ -125,7 +130,7 @@ class SqliteBulk:
             plan = _Plan(tuple(columns), keys, ", ".join(columns), name)
             if name in _OWN:
                 own = _OWN[name]
-                more = sorted(set(columns) - {*own.columns, *own.keys})
+                more = sorted(set(columns) - {*own.columns, *own.keys, *own.not_copied})
                 plan = own._replace(columns=(*own.columns, *more), values=", ".join((own.values, *more)))
             self._plans[name] = plan
             references = {row[2] for row in self._open.execute(f"PRAGMA foreign_key_list({name})")}
@@ -171,7 +176,7 @@ class SqliteBulk:
         return Rows(rows, None)
 
     async def is_empty(self, table: str) -> bool:
-        return self._open.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608
+        return self._open.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is None  # noqa: S608 - names from the catalogue
 
     async def begin(self, source: bytes) -> None:
         self._open.execute("BEGIN IMMEDIATE")
@@ -196,7 +201,7 @@ class SqliteBulk:
         if table == "run_events":
             columns = ("id", *columns[2:])
             rows = [_stored_event(row) for row in rows]
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - names from the catalogue
         connection = self._open
         connection.execute("BEGIN IMMEDIATE")
         try:

@@ -12,7 +12,8 @@ from runstead.core import limits
 from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, Reported, RunUsage, tally
-from runstead.engines.sqlite.rows import PRIVATE, to_event
+from runstead.engines.sql.run_rows import PRIVATE
+from runstead.engines.sqlite.rows import to_event
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.ports.store import FamilyPage
 
@@ -106,7 +107,9 @@ def _stretches(connection: sqlite3.Connection, root_seq: int, after: int) -> Ite
     run_id, latest = row
     end, logged = _end(connection, root_seq)
     if latest > logged:
-        yield _Stretch(end + 1, root_seq, logged + 1, latest, run_id, "/")
+        yield _Stretch(
+            start=end + 1, run_seq=root_seq, first=logged + 1, last=latest, run_id=run_id, path="/"
+        )
 
 
 def _end(connection: sqlite3.Connection, root_seq: int) -> tuple[int, int]:

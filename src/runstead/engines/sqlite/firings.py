@@ -25,12 +25,12 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
     if schedule.target_kind == "agent":
         service = choose(services_reaching(connection, (schedule.project_id,), now), schedule.target_id)
     return Due(
-        now,
-        schedule,
-        None if row is None else to_run(row),
-        _running(connection, schedule),
-        place is None or connection.execute(_CONVERSATION, (place,)).fetchone() is not None,
-        None if service is None else service.id,
+        now=now,
+        schedule=schedule,
+        run=None if row is None else to_run(row),
+        running=_running(connection, schedule),
+        conversation_live=place is None or connection.execute(_CONVERSATION, (place,)).fetchone() is not None,
+        push_service_id=None if service is None else service.id,
     )
 
 

@@ -15,8 +15,8 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
     if idempotency is None:
         return job
 
-    def with_seal(connection: sqlite3.Connection, now: int) -> T:
-        stored = connection.execute(Q["seal"], (idempotency.owner, idempotency.key)).fetchone()
+    def with_record(connection: sqlite3.Connection, now: int) -> T:
+        stored = connection.execute(Q["idempotency_record"], (idempotency.owner, idempotency.key)).fetchone()
         if stored is not None:
             digest, status, body = stored
             if digest != idempotency.digest:
@@ -29,8 +29,9 @@ def idempotent(job: Job[T], idempotency: IdempotencyRecord | None) -> Job[T]:
         answer = idempotency.render(result)
         if answer is not None:
             connection.execute(
-                Q["add_seal"], (idempotency.owner, idempotency.key, idempotency.digest, *answer, now)
+                Q["add_idempotency_record"],
+                (idempotency.owner, idempotency.key, idempotency.digest, *answer, now),
             )
         return result
 
-    return with_seal
+    return with_record

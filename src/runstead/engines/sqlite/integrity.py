@@ -69,13 +69,13 @@ def _stats(connection: sqlite3.Connection) -> Stats:
     runs = sum(row[1] for row in rows)
     pending = [row[3] for row in rows if row[3] is not None]
     return Stats(
-        "sqlite",
-        pages * size,
-        log.stat().st_size if log.exists() else 0,
-        tables,
-        {row[0]: row[1] for row in rows},
-        min(pending, default=None),
-        events / runs if runs else None,
+        engine="sqlite",
+        bytes=pages * size,
+        log_bytes=log.stat().st_size if log.exists() else 0,
+        tables=tables,
+        runs={row[0]: row[1] for row in rows},
+        oldest_pending_at=min(pending, default=None),
+        events_per_run=events / runs if runs else None,
     )
 
 
@@ -99,15 +99,15 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPa
         lost, latest_ended = attempts.get(seq, (0, 0))
         facts = [found.get(seq, (0,))[0] for found in (gaps, placed, stored)]
         one = CheckedRun(
-            run,
-            LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            below.get(seq, (0, 0)),
-            ParentFacts(*parents[seq]) if seq in parents else None,
-            lost,
-            latest_ended,
-            keys.get(seq, (0,))[0],
-            tuple(inputs.get(seq, ())),
-            FamilyFacts(*facts),
+            run=run,
+            log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
+            children=below.get(seq, (0, 0)),
+            parent=ParentFacts(*parents[seq]) if seq in parents else None,
+            attempts_lost=lost,
+            latest_ended_attempt=latest_ended,
+            latest_keyed_event=keys.get(seq, (0,))[0],
+            open_inputs=tuple(inputs.get(seq, ())),
+            family=FamilyFacts(*facts),
         )
         audited.append(one)
     orphans = [("run_events", row[0]) for row in connection.execute(Q["audit_orphaned_events"], between)]

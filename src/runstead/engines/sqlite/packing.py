@@ -11,9 +11,9 @@ from runstead.core import limits
 from runstead.core.runs.run import FIELDS
 
 _FIRST: Final = 0x78
-_FIELDS: Final = ("config", "input", "output", "request_snapshot", "logs")
-#: The places of the fields of a run that may be compressed.
-PACKED: Final = frozenset(FIELDS.index(field) for field in _FIELDS)
+#: The fields of a run that may be compressed, and their places.
+PACKED_FIELDS: Final = frozenset({"config", "input", "output", "request_snapshot", "logs"})
+PACKED: Final = frozenset(FIELDS.index(field) for field in PACKED_FIELDS)
 
 
 def pack(value: bytes) -> bytes:

@@ -46,7 +46,7 @@ def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: 
 def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
     sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS)
     counted = (
-        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608
+        "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608 - the filter is generated
         f" FROM ({sql}) GROUP BY 1, 2, 3"
     )
     return counted, [origin, width, *arguments]
@@ -112,4 +112,4 @@ def _look(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list
             add("(duration_ms, seq) < (?, ?)", *query.before)
     elif query.before is not None:
         add("seq < ?", query.before[1])
-    return f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)}", arguments  # noqa: S608
+    return f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)}", arguments  # noqa: S608 - the filter is generated

@@ -39,7 +39,7 @@ def _head_sql(line: PartitionKind) -> str:
     """
     index, equal = _LINES[line]
     now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
-    top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608
+    top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = "AND available_at IS NOT NULL"
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names

@@ -4,13 +4,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from runstead.core.conversations.conversation import StoredMessage
+from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.concurrency import Occupancy
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.transition import Want
-from runstead.engines.sql import concurrency, inputs, messages, push_services
+from runstead.engines.sql import concurrency, conversations, inputs, messages, push_services
 from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import value
 from runstead.engines.sqlite.sql import DIALECT
@@ -41,6 +41,10 @@ def add_input(connection: sqlite3.Connection, request: InputRequest) -> None:
 
 def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
     DRIVER.run(connection, inputs.close_input(closed))
+
+
+def add_conversation(connection: sqlite3.Connection, conversation: Conversation) -> None:
+    DRIVER.run(connection, conversations.add_conversation(conversation))
 
 
 def add_message(connection: sqlite3.Connection, message: StoredMessage, now: int) -> StoredMessage:

@@ -1,77 +1,57 @@
-"""Old families leave the file; the room that they give back is used again."""
+"""Deletes old families from a SQLite file. Later writes use their space again."""
 
 import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
-from runstead.core import limits
-from runstead.core.conversations.conversation import MessageRun
-from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.run import Run
 from runstead.core.usage.rollup import end_of, gone
-from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sql.conversations import Child
+from runstead.engines.sql.retention import SqlRetention, roots
+from runstead.engines.sql.steps import Database, select
+from runstead.engines.sqlite.related import DRIVER
 from runstead.engines.sqlite.rollups import note, rolled_up
 from runstead.engines.sqlite.rows import delete_run, to_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import Archived, RetentionCandidate, RetentionPage
+from runstead.ports.store import Archived, RetentionCandidate
 
 
-class SqliteRetention:
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+class SqliteRetention(SqlRetention):
+    def __init__(self, database: Database, writer: Writer) -> None:
+        super().__init__(database)
         self._writer = writer
-        self._readers = readers
-
-    async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
-        before = self._writer.now() - age_ms
-        return await self._readers.do(lambda c: _doomed(c, before, after, limit))
 
     async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
         return await self._writer.do(lambda c, now: _retire(c, now - age_ms, runs))
 
-    async def sweep(self, age_ms: int) -> int:  # noqa: ARG002 - all is gone at once
+    async def sweep(self, age_ms: int) -> int:  # noqa: ARG002 - retire frees the space at once
         return 0
-
-
-def _doomed(connection: sqlite3.Connection, before: int, after: int, limit: int) -> RetentionPage:
-    found: list[RetentionCandidate] = []
-    looks = limits.retention_roots_checked_max
-    roots = connection.execute(Q["retention_roots"], (after, before, looks)).fetchall()
-    for root_seq, created_at, over, below in roots:
-        if created_at >= before:
-            return RetentionPage(found, None)
-        if not over:
-            continue
-        room = limit - len(found)
-        for seq, *told, speaks in connection.execute(Q["retention_family"], (root_seq, room)):
-            run_id, status, *others = told
-            message = MessageRun(seq, run_id, RunStatus(status), *others) if speaks else None
-            found.append(RetentionCandidate(seq, root_seq, message))
-        if len(found) == limit:
-            return RetentionPage(found, root_seq - (room < 1 + below))
-    return RetentionPage(found, roots[-1][0] if len(roots) == looks else None)
 
 
 def _retire(
     connection: sqlite3.Connection, before: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]
 ) -> int:
-    named = {doomed.seq for doomed, _ in runs}
+    named = {candidate.seq for candidate, _ in runs}
     leaving: dict[int, Run] = {}
-    kept = {root for root in {doomed.root_seq for doomed, _ in runs} if not _over(connection, root, before)}
-    for seq, root_seq in {(doomed.seq, doomed.root_seq) for doomed, _ in runs}:
+    kept = {
+        root for root in {candidate.root_seq for candidate, _ in runs} if not _ended(connection, root, before)
+    }
+    for seq, root_seq in {(candidate.seq, candidate.root_seq) for candidate, _ in runs}:
         row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
-        children = {child for _, child in connection.execute(Q["children_seqs"], (f"[{seq}]",))}
-        if row is None or not children <= named:
+        children = DRIVER.run(connection, select("children_seqs", Child, seqs=[seq]))
+        if row is None or any(child.seq not in named for child in children):
             kept.add(root_seq)
         else:
             leaving[seq] = to_run(row)
     fewer: Counter[int] = Counter()
     count = 0
-    for doomed, left in runs:
-        if doomed.root_seq in kept:
+    for candidate, archived in runs:
+        if candidate.root_seq in kept:
             continue
-        run = leaving[doomed.seq]
-        if left is not None:
-            values = (run.conversation_id, run.seq, left.parts, left.outcome)
+        run = leaving[candidate.seq]
+        if archived is not None:
+            values = (run.conversation_id, run.seq, archived.parts, archived.outcome)
             connection.execute(Q["keep_message"], values)
         note(connection, gone(end_of(run), rolled_up=rolled_up(connection, run.seq)))
         delete_run(connection, run)
@@ -81,7 +61,7 @@ def _retire(
     return count
 
 
-def _over(connection: sqlite3.Connection, root_seq: int, before: int) -> bool:
-    """Whether the family may leave."""
-    row = connection.execute(Q["retention_roots"], (root_seq - 1, before, 1)).fetchone()
-    return row is not None and row[0] == root_seq and bool(row[2])
+def _ended(connection: sqlite3.Connection, root_seq: int, before: int) -> bool:
+    """Whether the family may be deleted."""
+    found = DRIVER.run(connection, roots(before, root_seq - 1, 1))
+    return bool(found) and found[0].seq == root_seq and found[0].ended

@@ -20,15 +20,15 @@ from runstead.core.usage.rollup import (
     Facts,
     Line,
     Span,
+    decode_facts,
     end_of,
     facts,
     lines,
     moved,
     packed,
-    stored,
     unpacked,
 )
-from runstead.core.usage.rollup_audit import RollupChecker
+from runstead.core.usage.rollup_check import RollupChecker
 from runstead.engines.sql.pacing import paced
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
@@ -46,7 +46,7 @@ _STATUS: Final = FACT_FIELDS.index("status")
 
 def note(connection: sqlite3.Connection, entries: Iterable[Entry]) -> None:
     for entry in entries:
-        connection.execute(Q["add_rollup_entry"], entry[2:])
+        connection.execute(Q["add_rollup_entry"], entry)
 
 
 def rolled_up(connection: sqlite3.Connection, seq: int) -> bool:
@@ -67,7 +67,7 @@ class SqliteRollups:
         self._writer = writer
         self._readers = readers
 
-    async def fold(self, limit: int) -> int:
+    async def add_entries(self, limit: int) -> int:
         """What the sums grow by is found out beside the writer. They grow only where no other fold came between."""
         row = await self._readers.do(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
         folds, last, told = row
@@ -76,7 +76,8 @@ class SqliteRollups:
         entries = _entries.decode(told)
         additions = await asyncio.to_thread(
             lambda: Additions(
-                (action, project, stored(bytes.fromhex(facts))) for action, project, facts in paced(entries)
+                (action, project, decode_facts(bytes.fromhex(facts)))
+                for action, project, facts in paced(entries)
             )
         )
 
@@ -171,7 +172,7 @@ def _usage(connection: sqlite3.Connection, query: UsageQuery) -> UsagePage:
             truncated = truncated or len(found) > most
             rows += map(_facts, found[:most])
     entries = connection.execute(Q["rollup_entries_of"], (project,)).fetchall()
-    unsummed = query.unsummed(entries, rows)
+    unsummed = query.pending(entries, rows)
 
     def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
         parts = (encode(one).decode() for one in (query.spans(way), lines(way, unsummed)))
@@ -199,7 +200,7 @@ def _activity(connection: sqlite3.Connection, query: ActivityQuery) -> list[Shar
     for span in query.spans:
         sums = connection.execute(Q["activity_between"], (project, *query.way, *span))
         found.add(query.summed(sums))
-    found.add(query.unsummed(connection.execute(Q["rollup_entries_of"], (project,))))
+    found.add(query.pending(connection.execute(Q["rollup_entries_of"], (project,))))
     for rows in (query.living, *map(query.ended, query.edges)):
         if rows is not None:
             found.add(shares(connection, rows, *query.where))
@@ -211,7 +212,7 @@ def _audit(connection: sqlite3.Connection) -> list[str]:
     for project_id, *told in connection.execute(Q["audit_rollup_runs"]):
         auditor.run(project_id, _facts(told))
     for project_id, action, told in connection.execute(Q["audit_rollup_entries"]):
-        auditor.entry(project_id, action, stored(told))
+        auditor.entry(project_id, action, decode_facts(told))
     for row in connection.execute(Q["audit_usage"]):
         auditor.usage(*row)
     for row in connection.execute(Q["audit_activity"]):

@@ -1,5 +1,5 @@
 -- name: add_rollup_entry
-INSERT INTO rollup_entries (action, project_id, facts) VALUES (?, ?, ?)
+INSERT INTO rollup_entries (run_seq, version, action, project_id, facts) VALUES (?, ?, ?, ?, ?)
 
 -- name: rollup_entries
 -- The oldest ones as one row: each row is a hand-over between threads.

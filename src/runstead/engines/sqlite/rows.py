@@ -1,27 +1,30 @@
 """Rows to values and back."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from itertools import compress
-from operator import attrgetter, is_not
+from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
 
-from runstead.core.runs.event import Event, NewEvent
-from runstead.core.runs.run import FIELDS, Run, RunStatus
-from runstead.core.usage.activity import RunSummary
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.write_set import changed_fields
+from runstead.engines.sql import run_rows
+from runstead.engines.sql.run_rows import EVENT_COLUMNS, STATUSES, flags_of
 from runstead.engines.sqlite import sql
-from runstead.engines.sqlite.packing import PACKED, pack, pack_field, unpack, unpack_field
+from runstead.engines.sqlite.packing import PACKED, PACKED_FIELDS, pack, pack_field, unpack, unpack_field
 from runstead.engines.sqlite.related import delete_message
 from runstead.engines.sqlite.sql import EVENT_BITS, Q, insert_events, update_run
 
 encode = msgspec.json.Encoder().encode
 
-EXTERNAL, PRIVATE, IS_ERROR, DELTA, COMPRESSED = 1, 2, 4, 8, 16
+COMPRESSED: Final = 16
+"""A flag of an event, beside those of `engines.sql.run_rows`."""
 
-_STATUSES: Final = {status.value: status for status in RunStatus}
+_PAYLOAD: Final = EVENT_COLUMNS.index("payload")
+_FLAGS: Final = EVENT_COLUMNS.index("flags")
 _STATUS: Final = FIELDS.index("status")
 _SEQ: Final = FIELDS.index("seq")
 _ROOT: Final = FIELDS.index("root_seq")
@@ -32,7 +35,7 @@ _packed = attrgetter(*(FIELDS[place] for place in sorted(PACKED)))
 
 def to_run(row: tuple[Any, ...]) -> Run:
     values = list(row)
-    values[_STATUS] = _STATUSES[values[_STATUS]]
+    values[_STATUS] = STATUSES[values[_STATUS]]
     if values[_ROOT] is None:  # a root's own seq is known only once it is stored
         values[_ROOT] = values[_SEQ]
     for place in PACKED:
@@ -54,18 +57,6 @@ def changed_bytes(old: Run | None, new: Run) -> int:
     return sum(map(len, filter(None, values)))
 
 
-def to_runs(rows: Iterable[tuple[Any, ...]]) -> list[Run]:
-    return [to_run(row) for row in rows]
-
-
-def to_summaries(rows: Iterable[tuple[Any, ...]]) -> list[RunSummary]:
-    """In one go: a chart has many."""
-    return [
-        RunSummary(seq, _STATUSES[status], created_at, completed_at, duration_ms)
-        for seq, status, created_at, completed_at, duration_ms in rows
-    ]
-
-
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
     """The seq it got."""
     assert run.seq == 0
@@ -81,12 +72,12 @@ def insert_run(connection: sqlite3.Connection, run: Run) -> int:
 
 def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
     """Write what differs, guarded by the version that was read."""
-    assert new.version > old.version
-    was, becomes = astuple(old), astuple(new)
-    others = compress(_PLACES, map(is_not, was, becomes))
-    changed = tuple([place for place in others if was[place] != becomes[place]])
-    values = [pack_field(becomes[place]) if place in PACKED else becomes[place] for place in changed]
-    written = connection.execute(update_run(changed), (*values, old.seq, old.version)).rowcount
+    changed = changed_fields(old, new)
+    if not PACKED_FIELDS.isdisjoint(changed):
+        for name in PACKED_FIELDS & changed.keys():
+            changed[name] = pack_field(changed[name])
+    guarded = (*changed.values(), old.seq, old.version)
+    written = connection.execute(update_run(tuple(changed)), guarded).rowcount
     assert written == 1, f"run {old.seq} was not at version {old.version}"
 
 
@@ -102,45 +93,19 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
         delete_message(connection, run.conversation_id, run.seq)
 
 
-def add_events(
-    connection: sqlite3.Connection, run: Run, events: tuple[NewEvent, ...], now: int, sequence: int
-) -> None:
-    """Store the run's newest events. `sequence` is the external sequence before them."""
-    event_id = (run.seq << EVENT_BITS) + run.latest_event_id - len(events)
+def add_events(connection: sqlite3.Connection, run_seq: int, events: Sequence[Event]) -> None:
+    first = run_seq << EVENT_BITS
     values: list[Any] = []
     for event in events:
-        event_id += 1
-        sequence += event.counted
-        flags = (
-            EXTERNAL * event.external
-            | PRIVATE * event.private
-            | IS_ERROR * event.is_error
-            | DELTA * (event.event_class == "delta")
-        )
+        flags = flags_of(event)
         payload = pack(event.payload)
         if payload is not event.payload:
             flags |= COMPRESSED
-        values += (event_id, event.type, payload, now, flags, sequence)
-        if event.key is not None:
-            number = event_id - (run.seq << EVENT_BITS)
-            connection.execute(Q["add_event_key"], (run.seq, event.key, number, event.digest))
+        values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
     connection.execute(insert_events(len(events)), values)
 
 
 def to_event(row: tuple[Any, ...]) -> Event:
-    event_id, event_type, payload, created_at, flags, sequence = row
-    return Event(
-        event_id,
-        event_type,
-        unpack(payload) if flags & COMPRESSED else payload,
-        created_at,
-        bool(flags & EXTERNAL),
-        bool(flags & PRIVATE),
-        bool(flags & IS_ERROR),
-        sequence,
-    )
-
-
-def ancestors(run: Run) -> str:
-    """The seqs above a run as a JSON array, as json_each takes them."""
-    return f"[{','.join(run.path.strip('/').split('/'))}]"
+    if row[_FLAGS] & COMPRESSED:
+        row = (*row[:_PAYLOAD], unpack(row[_PAYLOAD]), *row[_PAYLOAD + 1 :])
+    return run_rows.to_event(row)

@@ -1,7 +1,7 @@
 """The index of runs in SQLite, and lists that are found by it."""
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final, TypeVar
@@ -81,7 +81,7 @@ def found(
     connection: sqlite3.Connection,
     query: RunQuery,
     columns: str,
-    convert: Callable[[Iterable[tuple[Any, ...]]], Sequence[Found]],
+    convert: Callable[[tuple[Any, ...]], Found],
 ) -> list[Any]:
     """The list of a query."""
     looking = search(query)
@@ -90,7 +90,7 @@ def found(
         while True:
             if isinstance(ask, Page):
                 sql, arguments = page_sql(ask.query, columns, ask.seqs)
-                ask = looking.send(convert(connection.execute(sql, arguments)))
+                ask = looking.send([convert(row) for row in connection.execute(sql, arguments)])
             else:
                 ask = looking.send(_rows(connection, *_statement(ask)))
     except StopIteration as over:

@@ -4,15 +4,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from runstead.core import limits
-from runstead.core.batches.batch import Tally
-from runstead.core.conversations.conversation import StoredMessage
+from runstead.core.batches.batch import BatchMove, Tally
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import choose
-from runstead.core.runs import transitions
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import (
@@ -25,20 +23,27 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
+from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.engines.sql.run_rows import PRIVATE, to_summary
 from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.related import add_input, add_message, close_input, load_input, services_reaching
+from runstead.engines.sqlite.related import (
+    add_conversation,
+    add_input,
+    add_message,
+    close_input,
+    load_input,
+    services_reaching,
+)
 from runstead.engines.sqlite.rows import (
-    PRIVATE,
     add_events,
-    ancestors,
     changed_bytes,
     delete_run,
     encode,
@@ -47,8 +52,6 @@ from runstead.engines.sqlite.rows import (
     stored_bytes,
     to_event,
     to_run,
-    to_runs,
-    to_summaries,
 )
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.run_index import found
@@ -81,14 +84,14 @@ class SqliteRuns:
         idempotency: IdempotencyRecord | None = None,
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
-            loaded = _load(connection, self._writer, key, want, now)
+            loaded = load_run(connection, self._writer, key, want, now)
             transition = decide(loaded)
             if _takes_long(loaded.run, transition):
                 self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
                 schedules.rewrite(connection, loaded.schedule, transition.schedule)
-            return _write(connection, self._cache, loaded.run, transition, now, loaded.parent)
+            return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
@@ -99,7 +102,7 @@ class SqliteRuns:
             runs = queue.claimable_runs(connection, self._writer, query, now)
             if len(runs) > limits.loop_runs_max:
                 self._writer.leave_loop()
-            return [_write(connection, self._cache, run, decide(run, now), now).run for run in runs]
+            return [write_run(connection, self._cache, run, decide(run, now), now).run for run in runs]
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
@@ -114,7 +117,7 @@ class SqliteRuns:
             written = []
             for seq in queue.due_seqs(connection, now, limit):
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                written.append(_write(connection, self._cache, run, decide(run, now), now))
+                written.append(write_run(connection, self._cache, run, decide(run, now), now))
             return written
 
         return await self._writer.do(job)
@@ -130,7 +133,7 @@ class SqliteRuns:
             written = []
             for run in queue.due_pushes(connection, now, limit, busy, after):
                 services = services_reaching(connection, (run.project_id,), now)
-                written.append(_write(connection, self._cache, run, decide(run, now, services), now).run)
+                written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
             return written
 
         return await self._writer.do(job)
@@ -155,10 +158,10 @@ class SqliteRuns:
         return await self._many("runs_by_id", arguments)
 
     async def page(self, query: RunQuery) -> list[Run]:
-        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_runs))
+        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_run))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summaries))
+        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))
@@ -291,7 +294,7 @@ def _takes_long(old: Run | None, transition: Transition) -> bool:
     )
 
 
-def _load(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
+def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
     run = _known(connection, writer, key, want)
     if want is NOTHING_ELSE:
         return Loaded(now, run)
@@ -301,8 +304,8 @@ def _load(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wan
         parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
         if parent is None:
             raise not_found("Parent run")
-        above = ancestors(replace(parent, path=f"{parent.path}{parent.seq}/"))
-        family_cancelled = connection.execute(Q["cancelled_among"], (above,)).fetchone() is not None
+        line = encode((*parent.ancestor_seqs, parent.seq)).decode()
+        family_cancelled = connection.execute(Q["cancelled_among"], (line,)).fetchone() is not None
     if (
         run is not None
         and want.expected_previous_event_id is not None
@@ -329,11 +332,21 @@ def _load(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wan
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
         push_service_id = None if service is None else service.id
     return Loaded(
-        now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, push_service_id, batch
+        now=now,
+        run=run,
+        parent=parent,
+        family_cancelled=family_cancelled,
+        tail=tail,
+        receipt=receipt,
+        input_request=asked,
+        schedule=schedule,
+        event_keys=keys,
+        push_service_id=push_service_id,
+        batch=batch,
     )
 
 
-def _write(
+def write_run(
     connection: sqlite3.Connection,
     cache: WriterCache,
     old: Run | None,
@@ -342,74 +355,74 @@ def _write(
     parent: Run | None = None,
     tally: Tally | None = None,
 ) -> Written:
-    """Write a decision about one run with all that changes with it. With a `tally` the caller moves the counters of
-    batches, once for many.
+    """Write a decision about one run, and cancel its descendants with it where it is cancelled. With a `tally` the caller
+    moves the counters of batches, once for many runs.
     """
-    run = transition.run
-    if transition.deletes:
-        assert run is old
-        rollups.note(
-            connection, rollup.gone(rollup.end_of(run), rolled_up=rollups.rolled_up(connection, run.seq))
-        )
-        delete_run(connection, run)
-        cache.drop(run.seq)
-        _count_family(connection, cache, run, transition)
-        return Written(run, transition, before=old)
-    if run is old:
-        return Written(run, transition, before=old)
+    seq = 0
     if old is None:
         if parent is not None:
             families.note_first_child(connection, parent)
-        seq = insert_run(connection, run)
-        run = replace(run, seq=seq, root_seq=run.root_seq if run.root_seq is not None else seq)
-    else:
-        rewrite_run(connection, old, run)
+        seq = insert_run(connection, transition.run)
+    write = write_set(old, transition, now, seq)
+    if write.deletes:
+        _delete(connection, cache, write)
+    elif not write.unchanged:
+        _store(connection, cache, write, tally)
+        if write.cancels_family and write.run.descendants_active:
+            return _cancel_family(connection, cache, write, tally)
+    return Written.of(write)
+
+
+def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None) -> None:
+    """Store all of a write set but a new run's row, which is there already: it got its number from that."""
+    run = write.run
+    if write.before is not None:
+        rewrite_run(connection, write.before, run)
     cache.put(run)
-    if run.batch_id is not None:
-        _count_batch(connection, old, run, tally)
-    latest = 0 if old is None else old.latest_event_id
-    assert run.latest_event_id - latest == len(transition.events)
-    if transition.events:
-        sequence = 0 if old is None else old.latest_external_event_sequence
-        add_events(connection, run, transition.events, now, sequence)
-        families.note_events(connection, run, len(transition.events))
-    if (ended := transition.ended) is not None:
-        connection.execute(Q["add_attempt"], (run.seq, *astuple(ended)))
-    if (receipt := transition.receipt) is not None:
-        connection.execute(Q["add_receipt"], (run.seq, receipt.key, receipt.digest))
-    if transition.conversation is not None:
-        connection.execute(Q["add_conversation"], astuple(transition.conversation)[:-1])  # all but seq
-    if (message := transition.message) is not None:
-        placeholder = StoredMessage(
-            message.id,
-            message.conversation_id,
-            "assistant",
-            now,
-            now,
-            run_seq=run.seq,
-            created_by=message.created_by,
-        )
-        add_message(connection, placeholder, now)
-    if (asked := transition.input_request) is not None and asked.seq == 0:
-        add_input(connection, asked)
-    if transition.closed_input is not None:
-        close_input(connection, transition.closed_input)
-    if run.schedule_id is not None and run.terminal and old is not None and not old.terminal:
+    if (move := write.batch_move) is not None:
+        _count_batch(connection, move, tally)
+    if write.events:
+        add_events(connection, run.seq, write.events)
+        families.note_events(connection, run, len(write.events))
+        for name in write.event_keys:
+            connection.execute(Q["add_event_key"], (run.seq, *name))
+    if write.ended_attempt is not None:
+        connection.execute(Q["add_attempt"], (run.seq, *astuple(write.ended_attempt)))
+    if write.receipt is not None:
+        connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
+    if write.conversation is not None:
+        add_conversation(connection, write.conversation)
+    if write.message is not None:
+        add_message(connection, write.message, write.now)
+    if write.opened_input is not None:
+        add_input(connection, write.opened_input)
+    if write.closed_input is not None:
+        close_input(connection, write.closed_input)
+    if write.ends_schedule_run:
         schedules.note_end(connection, run)
-    webhooks.tell(connection, cache, old, run, now)
-    rollups.note(connection, rollup.ended(old, run))
-    _count_family(connection, cache, run, transition)
-    if not transition.cancels_family or run.descendants_active == 0:
-        return Written(run, transition, before=old)
-    cancelled = _cancel_family(connection, cache, run, now, tally)
-    return Written(replace(run, descendants_active=0), transition, cancelled, before=old)
+    if write.webhook_event is not None:
+        webhooks.add_deliveries(connection, cache, run, write.webhook_event, write.now)
+    if write.rollup_entries:
+        rollups.note(connection, write.rollup_entries)
+    if write.ancestors:
+        _count_family(connection, cache, write)
 
 
-def _count_batch(connection: sqlite3.Connection, old: Run | None, run: Run, tally: Tally | None) -> None:
-    alone = Tally() if tally is None else tally
-    alone.note(old, run)
+def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
+    run = write.run
+    rolled_up = rollups.rolled_up(connection, run.seq)
+    rollups.note(connection, rollup.gone(rollup.end_of(run), rolled_up=rolled_up))
+    delete_run(connection, run)
+    cache.drop(run.seq)
+    if write.ancestors:
+        _count_family(connection, cache, write)
+
+
+def _count_batch(connection: sqlite3.Connection, move: BatchMove, tally: Tally | None) -> None:
+    moves = Tally() if tally is None else tally
+    moves.add(move)
     if tally is None:
-        batch_counts.count(connection, alone)
+        batch_counts.count(connection, moves)
 
 
 def _fire(
@@ -421,39 +434,27 @@ def _fire(
         schedules.remove(connection, schedule)
     elif fired.schedule is not schedule:
         schedules.rewrite(connection, schedule, fired.schedule)
-    written = [] if fired.transition is None else [_write(connection, cache, None, fired.transition, now)]
+    written = [] if fired.transition is None else [write_run(connection, cache, None, fired.transition, now)]
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
-        written.append(_write(connection, cache, run, transition, now))
+        written.append(write_run(connection, cache, run, transition, now))
     return WrittenFiring(schedule, fired, tuple(written))
 
 
-def _count_family(
-    connection: sqlite3.Connection, cache: WriterCache, run: Run, transition: Transition
-) -> None:
-    if run.path != "/" and (transition.family_total or transition.family_active):
-        for seq in run.path.strip("/").split("/"):
-            cache.drop(int(seq))
-        counts = (transition.family_total, transition.family_active, ancestors(run))
-        connection.execute(Q["count_family"], counts)
+def _count_family(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
+    for seq in write.ancestors:
+        cache.drop(seq)
+    counts = (write.family_total, write.family_active, encode(write.ancestors).decode())
+    connection.execute(Q["count_family"], counts)
 
 
 def _cancel_family(
-    connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int, tally: Tally | None
-) -> tuple[Run, ...]:
+    connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
+) -> Written:
+    run = write.run
     rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
-    cancelled = []
-    for row in rows:
-        below = to_run(row)
-        transition = transitions.cancel(below, now=now, reason=run.cancel_reason)
-        # The whole family is at hand already: nobody below needs to look for more, and nobody below stays active.
-        alone = replace(transition, cancels_family=False)
-        written = _write(connection, cache, below, alone, now, tally=tally)
-        cache.drop(
-            below.seq
-        )  # what it was read with does not count those below it that were written before it
-        cancelled.append(replace(written.run, descendants_active=0))
-    return tuple(cancelled)
-
-
-#: For batches, whose runs are created and cancelled in the same way, many in one transaction.
-load_run, write_run = _load, _write
+    cancelled = cancel_descendants(write, map(to_run, rows))
+    for each in cancelled:
+        _store(connection, cache, each, tally)
+        # Its row was loaded before its own descendants were counted as ended.
+        cache.drop(each.run.seq)
+    return Written.of(write, cancelled)

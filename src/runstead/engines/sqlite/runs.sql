@@ -24,17 +24,17 @@ ORDER BY seq
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
 
 -- name: attempts
-SELECT attempt, lease_owner, started_at, ended_at, outcome, error FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+SELECT {attempt} FROM run_attempts WHERE run_seq = ? ORDER BY attempt
 
 -- name: add_attempt
-INSERT INTO run_attempts (run_seq, attempt, lease_owner, started_at, ended_at, outcome, error)
+INSERT INTO run_attempts (run_seq, {attempt})
 VALUES (?, ?, ?, ?, ?, ?, ?)
 
 -- name: receipt
-SELECT key, digest FROM run_receipts WHERE run_seq = ? AND key = ?
+SELECT {receipt} FROM run_receipts WHERE run_seq = ? AND key = ?
 
 -- name: add_receipt
-INSERT INTO run_receipts (run_seq, key, digest) VALUES (?, ?, ?)
+INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?)
 
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
@@ -53,3 +53,12 @@ DELETE FROM worker_sessions WHERE run_seq = ?
 
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: runs_of_schedule_alive
+SELECT {columns} FROM runs
+WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
+ORDER BY seq LIMIT ?
+
+-- name: batch_alive
+SELECT seq FROM runs INDEXED BY runs_by_batch
+WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?

@@ -7,9 +7,9 @@ from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
-from runstead.engines.sql.dialect import Dialect
+from runstead.engines.sql.dialect import Dialect, statements
+from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS
 from runstead.engines.sql.run_terms import FACTS
-from runstead.engines.sql.sql_files import statements
 
 COLUMNS: Final = ", ".join(FIELDS)
 EVENT_BITS: Final = 24
@@ -27,7 +27,7 @@ _REACH: Final = (
 )
 #: JSON holds no bytes.
 _INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
-_EVENT_COLUMNS: Final = "id, type, payload, created_at, flags, sequence"
+_STORED_EVENT: Final = ", ".join("id" if name == "event_id" else name for name in EVENT_COLUMNS)
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
@@ -40,20 +40,23 @@ DIALECT: Final = Dialect(
         "batches": "batches AS b",
     },
 )
-#: Name → statement, the shared ones too.
-Q: Final = {
-    **{name: statement.text for name, statement in DIALECT.named.items()},
-    **statements(
-        __package__,
-        WORDS
-        | {
-            "columns": COLUMNS,
-            "audited": _AUDITED,
-            "facts": ", ".join(FACT_FIELDS),
-            "indexed_text": _INDEXED_TEXT,
-        },
-    ),
-}
+#: The statements of this engine alone: name → text.
+Q: Final = statements(
+    __package__,
+    WORDS
+    | ROW_WORDS
+    | {
+        "event": ", ".join(
+            f"id & {(1 << EVENT_BITS) - 1} AS {name}" if name == "event_id" else name
+            for name in EVENT_COLUMNS
+        ),
+        "columns": COLUMNS,
+        "audited": _AUDITED,
+        "facts": ", ".join(FACT_FIELDS),
+        "indexed_text": _INDEXED_TEXT,
+    },
+    DIALECT,
+)
 
 
 @lru_cache(512)
@@ -64,16 +67,16 @@ def insert_run(given: tuple[int, ...]) -> str:
 
 
 @cache
-def update_run(changed: tuple[int, ...]) -> str:
-    """Sets the columns with these places in `FIELDS`; then seq and the version that was read guard it."""
-    columns = ", ".join(f"{FIELDS[place]} = ?" for place in changed)
+def update_run(changed: tuple[str, ...]) -> str:
+    """Sets these columns; then seq and the version that was read guard it."""
+    columns = ", ".join(f"{name} = ?" for name in changed)
     return f"UPDATE runs SET {columns} WHERE seq = ? AND version = ?"  # noqa: S608 - our own names
 
 
 @cache
 def insert_events(count: int) -> str:
     """One statement for many rows: each statement is a hand-over between threads, each row is not."""
-    return f"INSERT INTO run_events ({_EVENT_COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
+    return f"INSERT INTO run_events ({_STORED_EVENT}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?)'] * count)}"  # noqa: S608
 
 
 @cache

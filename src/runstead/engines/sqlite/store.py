@@ -7,22 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
-from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
-from runstead.engines.sql.browser_sessions import SqlBrowserSessions
-from runstead.engines.sql.concurrency import SqlConcurrency
-from runstead.engines.sql.conversations import SqlConversations
-from runstead.engines.sql.identity import SqlIdentity
-from runstead.engines.sql.inputs import SqlInputs
-from runstead.engines.sql.leadership import SqlLeadership
-from runstead.engines.sql.prices import SqlPrices
-from runstead.engines.sql.push_services import SqlPushServices
-from runstead.engines.sql.replicas import SqlReplicas
-from runstead.engines.sql.schedules import SqlSchedules
-from runstead.engines.sql.signing_keys import SqlSigningKeys
-from runstead.engines.sql.statistics import SqlStatistics
-from runstead.engines.sql.triggers import SqlTriggers
-from runstead.engines.sql.webhooks import SqlWebhooks
-from runstead.engines.sql.workers import SqlWorkers
+from runstead.engines.sql.nouns import SqlNouns
 from runstead.engines.sqlite.batches import SqliteBatches
 from runstead.engines.sqlite.connection import connect, refuse_old_library
 from runstead.engines.sqlite.database import SqliteDatabase
@@ -33,31 +18,14 @@ from runstead.engines.sqlite.retention import SqliteRetention
 from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
-from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 
 
-class SqliteStore:
+class SqliteStore(SqlNouns):
     """`path` is created where it does not exist. Several processes may have it open; one should serve."""
 
     runs: SqliteRuns
-    identity: SqlIdentity
-    workers: SqlWorkers
-    conversations: SqlConversations
-    artifact_tombstones: SqlArtifactTombstones
-    inputs: SqlInputs
-    schedules: SqlSchedules
-    webhooks: SqlWebhooks
-    triggers: SqlTriggers
     batches: SqliteBatches
-    push_services: SqlPushServices
-    signing_keys: SqlSigningKeys
-    leadership: SqlLeadership
-    replicas: SqlReplicas
-    statistics: SqlStatistics
-    prices: SqlPrices
-    browser_sessions: SqlBrowserSessions
-    concurrency: SqlConcurrency
     integrity: SqliteIntegrity
     retention: SqliteRetention
     run_index: SqliteRunIndex
@@ -85,26 +53,11 @@ class SqliteStore:
         readers = Readers(lambda: connect(self._path, self._synchronous, read_only=True))
         self._writer, self._readers = writer, readers
         database = SqliteDatabase(writer, readers)
+        self.open_nouns(database, SqliteDatabase(writer, readers, self._clock), note_moved)
         self.runs = SqliteRuns(writer, readers)
-        self.identity = SqlIdentity(database)
-        self.workers = SqlWorkers(database)
-        self.conversations = SqlConversations(database, note_moved)
-        self.browser_sessions = SqlBrowserSessions(database)
-        self.prices = SqlPrices(database)
-        self.replicas = SqlReplicas(database)
-        self.statistics = SqlStatistics(database)
-        self.artifact_tombstones = SqlArtifactTombstones(database)
-        self.inputs = SqlInputs(database)
-        self.webhooks = SqlWebhooks(database, database.settle)
-        self.triggers = SqlTriggers(database)
         self.batches = SqliteBatches(database, writer)
-        self.schedules = SqlSchedules(database)
-        self.push_services = SqlPushServices(database)
-        self.concurrency = SqlConcurrency(database)
-        self.signing_keys = SqlSigningKeys(database)
-        self.leadership = SqlLeadership(SqliteDatabase(writer, readers, self._clock))
         self.integrity = SqliteIntegrity(readers)
-        self.retention = SqliteRetention(writer, readers)
+        self.retention = SqliteRetention(database, writer)
         self.run_index = SqliteRunIndex(writer, readers)
         self.rollups = SqliteRollups(writer, readers)
 
@@ -157,9 +110,3 @@ class SqliteStore:
             "commits": writer.commits,
             "commands": writer.commands,
         }
-
-    async def forget(self, age_ms: int, limit: int) -> int:
-        assert self._writer is not None, "not open"
-        return await self._writer.do(
-            lambda c, now: c.execute(Q["forget_seals"], (now - age_ms, limit)).rowcount
-        )

@@ -3,7 +3,7 @@
 import sqlite3
 
 from runstead.core.runs.run import Run
-from runstead.core.webhooks.event import deliveries, event_of
+from runstead.core.webhooks.event import deliveries
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import select, value
@@ -11,16 +11,15 @@ from runstead.engines.sqlite.related import DRIVER
 from runstead.engines.sqlite.run_cache import WriterCache
 
 
-def tell(connection: sqlite3.Connection, cache: WriterCache, old: Run | None, new: Run, now: int) -> None:
-    """Store the deliveries of a run's change, in its transaction."""
-    if new.project_id in cache.without_webhooks:
+def add_deliveries(
+    connection: sqlite3.Connection, cache: WriterCache, run: Run, event_type: str, now: int
+) -> None:
+    """Store the deliveries of an event of a run, in the transaction of its change."""
+    if run.project_id in cache.without_webhooks:
         return
-    event = event_of(old, new)
-    if event is None:
-        return
-    webhooks = DRIVER.run(connection, select("enabled_webhooks", Webhook, project_ids=[new.project_id]))
+    webhooks = DRIVER.run(connection, select("enabled_webhooks", Webhook, project_ids=[run.project_id]))
     if not webhooks:
-        cache.without_webhooks.add(new.project_id)
+        cache.without_webhooks.add(run.project_id)
         return
-    for delivery in deliveries(new, event, webhooks, now):
+    for delivery in deliveries(run, event_type, webhooks, now):
         DRIVER.run(connection, value("add_delivery", **fields(delivery)))

@@ -1,1 +1,1 @@
-"""Who calls: API keys, worker tokens, JWTs."""
+"""Authentication: API keys, worker tokens, JWTs."""

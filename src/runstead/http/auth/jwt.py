@@ -1,4 +1,4 @@
-"""JWT bearer tokens: RS256 and EdDSA, checked against PEM keys, a JWKS, or both."""
+"""Verify JWT bearer tokens (RS256 and EdDSA) with PEM keys, a JWKS, or both."""
 
 import asyncio
 import hashlib
@@ -26,16 +26,23 @@ seen_tokens_max: Final = 4_096
 seen_ms_max: Final = 60_000
 skew_ms_max: Final = 10_000
 rsa_bits_min: Final = 2_048
-rsa_bits_max: Final = 16_384  # OpenSSL verifies with nothing larger
+rsa_bits_max: Final = 16_384  # the largest key with which OpenSSL verifies
 jwks_bytes_max: Final = 256 * limits.KIB
 jwks_keys_max: Final = 32  # a token without a kid may cost one signature check each
 jwks_timeout_s: Final = 5
 jwks_age_ms_max: Final = 600_000
 jwks_retry_ms: Final = 30_000
-jwks_first_retry_s: Final = 5  # while no key was ever loaded, nothing works: try sooner
+jwks_first_retry_s: Final = 5  # sooner while no key was ever loaded
 
 _NEVER: Final = -limits.timestamp_ms_max
-_NO_KEY: Final = (AttributeError, LookupError, TypeError, ValueError, UnsupportedAlgorithm, jwt.PyJWTError)
+_KEY_ERRORS: Final = (
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    UnsupportedAlgorithm,
+    jwt.PyJWTError,
+)
 _JWS: Final = jwt.PyJWS(algorithms=["RS256", "EdDSA"])
 _PEM: Final = re.compile(r"-----BEGIN .+?-----END [^\n]+-----", re.DOTALL)
 _URL: Final = re.compile(r"https?://[^\s/?#]+([/?]\S*)?")
@@ -47,7 +54,7 @@ Transport = httpx2.AsyncBaseTransport | None
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """What a verified token says. `expires_at` in ms; `scopes` None where the token names none."""
+    """The claims of a verified token. `expires_at` in ms. `scopes` is None if the token has no such claim."""
 
     user_id: str
     expires_at: int
@@ -57,13 +64,16 @@ class Claims(msgspec.Struct, frozen=True):
     token_use: str | None = None
 
 
-_Names = str | list[str] | None  # one text holds them separated by spaces
+_Names = str | list[str] | None  # a string holds them separated by spaces
 _Moment = Annotated[float, msgspec.Meta(ge=0, le=limits.timestamp_ms_max // 1000)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f-\x9f]+\Z")]
 
 
 class _Payload(msgspec.Struct, rename="camel"):
-    """A claim that is there but no good is refused, never passed over: it may be one that narrows."""
+    """The claims that are read.
+
+    A malformed claim is refused, not ignored, since it may restrict the token.
+    """
 
     exp: _Moment | None = None
     nbf: _Moment = 0
@@ -80,11 +90,11 @@ class _Payload(msgspec.Struct, rename="camel"):
 
 
 class Recent(dict[K, tuple[int, int, T]]):
-    """A few values by key, each from `since` until `until` (ms), the oldest out first."""
+    """A small cache. An entry is valid from `since` until `until` (ms); the oldest entry is evicted first."""
 
     def live(self, key: K, now: int) -> T | None:
         entry = self.get(key)
-        # The lower bound: a wall clock that is set back must not prolong an entry
+        # The lower bound matters when the wall clock is set back: an entry must not live longer.
         return entry[2] if entry is not None and entry[0] <= now < entry[1] else None
 
     def keep(self, key: K, value: T, since: int, until: int, size_max: int) -> None:
@@ -95,7 +105,7 @@ class Recent(dict[K, tuple[int, int, T]]):
 
 
 class _Key(NamedTuple):
-    """A public key with the one algorithm that its type allows. Without a kid it is tried for any."""
+    """A public key and the only algorithm of its type. A key without a kid is tried for every token."""
 
     kid: str | None
     algorithm: Literal["RS256", "EdDSA"]
@@ -112,21 +122,25 @@ def _pinned(key: object, kid: str | None = None) -> _Key:
     return _Key(kid, "RS256", key)
 
 
-def _pem_keys(given: str) -> tuple[_Key, ...]:
-    """The keys in PEM text or in the file at a path; ValueError with a sentence for the operator."""
+def _pem_keys(setting_value: str) -> tuple[_Key, ...]:
+    """Parse PEM text, or the PEM file at a path. Raises ValueError with a message for the operator."""
     setting = "RUNSTEAD_JWT_PUBLIC_KEY"
     try:
-        # Environment files often hold a PEM on one line, with \n spelled out
-        text = given.replace("\\n", "\n") if "-----BEGIN" in given else Path(given).read_text()
+        # Environment files often hold a PEM on one line, with the two characters \n as line breaks.
+        text = (
+            setting_value.replace("\\n", "\n")
+            if "-----BEGIN" in setting_value
+            else Path(setting_value).read_text()
+        )
     except (OSError, ValueError):
         raise ValueError(f"{setting} is neither PEM text nor the path of a readable PEM file") from None
     if "PRIVATE KEY-----" in text:
-        raise ValueError(f"{setting} holds a private key: give the server the public one only")
+        raise ValueError(f"{setting} holds a private key: configure the public key only")
     try:
-        # Without a block, the text as a whole is what cannot be read
+        # Without a PEM block, loading the whole text raises the error.
         keys = [load_pem_public_key(block.encode()) for block in _PEM.findall(text) or [text]]
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"{setting} holds something that is not a public key in PEM") from None
+        raise ValueError(f"{setting} holds text that is not a public key in PEM") from None
     return tuple(_pinned(key) for key in keys)
 
 
@@ -135,21 +149,21 @@ class _JwkSet(msgspec.Struct):
 
 
 def _jwks_keys(body: bytes) -> tuple[_Key, ...]:
-    """The usable keys of a set; one that is for something else, or broken, harms no other."""
+    """Return the usable keys of a set. Broken keys and keys for other uses are skipped."""
     found: list[_Key] = []
     for jwk in msgspec.json.decode(body, type=_JwkSet).keys:
-        with suppress(*_NO_KEY):
-            # Only public members are handed on, so that a set with private keys makes no private key here
+        with suppress(*_KEY_ERRORS):
+            # Only public members are passed on, so that no private key is built from the set.
             public = {name: jwk[name] for name in ("kty", "crv", "n", "e", "x") if name in jwk}
             key = _pinned(jwt.PyJWK(public).key, jwk.get("kid"))
-            checks = jwk.get("use", "sig") == "sig" and "verify" in jwk.get("key_ops", ["verify"])
-            if checks and jwk.get("alg", key.algorithm) == key.algorithm:
+            verifies = jwk.get("use", "sig") == "sig" and "verify" in jwk.get("key_ops", ["verify"])
+            if verifies and jwk.get("alg", key.algorithm) == key.algorithm:
                 found.append(key)
     return tuple(found[:jwks_keys_max])
 
 
 class _Jwks:
-    """The keys behind a URL. A fetch that fails keeps the keys there are; many callers share one fetch."""
+    """The keys of a URL. A failed fetch keeps the current keys. Concurrent callers share one fetch."""
 
     def __init__(self, url: str, clock: Clock, transport: Transport, on_change: Callable[[], None]) -> None:
         if not _URL.fullmatch(url):
@@ -160,32 +174,32 @@ class _Jwks:
         self._fetch: asyncio.Task[None] | None = None
 
     async def refresh(self, age_ms_max: int) -> None:
-        """Fetch where the keys are missing or older, unless that was tried a moment ago."""
+        """Fetch the keys if they are older than `age_ms_max`, unless the last attempt was recent."""
         now = self._clock()
         if self._fetch is None or self._fetch.done():
             pause = jwks_first_retry_s * 1000 if self.loaded_at == _NEVER else jwks_retry_ms
             if 0 <= now - self.loaded_at < age_ms_max or 0 <= now - self._tried_at < pause:
                 return
             self._fetch = asyncio.create_task(self._load())
-        # A caller that goes away must not take the fetch from the others
+        # The cancellation of one caller must not cancel the fetch of the others.
         await asyncio.shield(self._fetch)
 
     async def _load(self) -> None:
-        # Uncompressed or not at all: a few bytes on the wire must not become megabytes here
+        # Compressed answers are refused, since a few bytes could expand to megabytes.
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         client = httpx2.AsyncClient(transport=self._transport, headers=headers, follow_redirects=False)
         body = bytearray()
         try:
             async with asyncio.timeout(jwks_timeout_s), client, client.stream("GET", self._url) as response:
                 if response.status_code != 200 or "content-encoding" in response.headers:
-                    raise ValueError(f"status {response.status_code}, or compressed")
+                    raise ValueError(f"status {response.status_code}, or a compressed body")
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > jwks_bytes_max:
                         raise ValueError(f"more than {jwks_bytes_max} bytes")
             keys = _jwks_keys(bytes(body))
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, RecursionError) as error:
-            _log.warning("the JWKS could not be fetched", error=repr(error))
+            _log.warning("fetching the JWKS failed", error=repr(error))
             self._tried_at = self._clock()
             return
         self.loaded_at = self._tried_at = self._clock()
@@ -195,10 +209,10 @@ class _Jwks:
 
 
 class TokenVerifier:
-    """Verifies tokens. Settings it cannot work with raise ValueError, with a sentence for the operator.
+    """Verifies tokens. Invalid settings raise ValueError with a message for the operator.
 
-    A token that names an audience is refused where none is configured, as PyJWT does and RFC 7519 (4.1.3) asks:
-    it was issued for someone, and nothing here says that this is us. `transport` is for tests.
+    A token with an audience is refused if no audience is configured, as RFC 7519 (4.1.3) requires and PyJWT
+    does. `transport` is for tests.
     """
 
     def __init__(
@@ -219,31 +233,31 @@ class TokenVerifier:
         self._issuer, self._audience, self._clock = issuer or None, audience or None, clock
 
     async def verify(self, token: str) -> Claims:
-        """The claims of a good token; UNAUTHENTICATED, saying what is wrong, for any other."""
+        """Return the claims of a valid token. Raises UNAUTHENTICATED with the reason."""
         if len(token) > token_chars_max or not token.isascii():
             raise refused("The bearer token is not a signed JWT")
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._seen.live(digest, self._clock())
         if claims is None:
-            payload = await self._open(token)
+            payload = await self._verified(token)
             now = self._clock()
             claims = _claims(payload, now, self._issuer, self._audience)
             self._seen.keep(digest, claims, now, min(now + seen_ms_max, claims.expires_at), seen_tokens_max)
         return claims
 
-    async def _open(self, token: str) -> bytes:
+    async def _verified(self, token: str) -> bytes:
         kid, algorithm = _header(token)
-        payload = _opened(token, kid, algorithm, self._own)
+        payload = _verify_with(token, kid, algorithm, self._own)
         if payload is None and self._jwks is not None:
             await self._jwks.refresh(jwks_age_ms_max)
-            payload = _opened(token, kid, algorithm, self._jwks.keys)
+            payload = _verify_with(token, kid, algorithm, self._jwks.keys)
             if payload is None and (kid is None or all(key.kid != kid for key in self._jwks.keys)):
                 await self._jwks.refresh(0)
-                payload = _opened(token, kid, algorithm, self._jwks.keys)
+                payload = _verify_with(token, kid, algorithm, self._jwks.keys)
             if payload is None and self._jwks.loaded_at == _NEVER:
-                raise refused("The keys for tokens cannot be fetched: try again shortly", jwks_first_retry_s)
+                raise refused("The keys for tokens cannot be fetched: retry later", jwks_first_retry_s)
         if payload is None:
-            raise refused("The token is signed by none of the keys that this server trusts")
+            raise refused("The token is not signed by a key that this server trusts")
         return payload
 
 
@@ -252,14 +266,17 @@ def refused(message: str, retry_after_s: int | None = None) -> Error:
 
 
 def _header(token: str) -> tuple[str | None, str]:
-    """(kid, algorithm) as the token claims them: good for choosing among keys, each of which has its own."""
+    """Return (kid, algorithm) of the unverified header.
+
+    They only select keys, and each key has its own algorithm.
+    """
     try:
         header = _JWS.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError):
         raise refused("The bearer token is not a signed JWT") from None
-    # PyJWT lets the extension b64 through: no token for this server needs any
+    # PyJWT accepts the extension b64, which this server does not support.
     if "crit" in header or "b64" in header:
-        raise refused("The token asks for header extensions that are not supported")
+        raise refused("The token uses header extensions that are not supported")
     if header.get("alg") not in ("RS256", "EdDSA"):
         raise refused("The token's algorithm is not accepted: sign with RS256 or EdDSA")
     return header.get("kid"), header["alg"]
@@ -270,8 +287,8 @@ class _Peek(msgspec.Struct, rename="camel"):
     token_use: str | None = None
 
 
-def peeked(token: str) -> tuple[str | None, str | None]:
-    """(kid, tokenUse) as a JWT claims them, nothing verified: good for choosing who verifies it."""
+def unverified_claims(token: str) -> tuple[str | None, str | None]:
+    """Return the unverified (kid, tokenUse) of a JWT, to choose its verifier."""
     parts = token.split(".")
     with suppress(ValueError):
         header, payload = (
@@ -282,7 +299,7 @@ def peeked(token: str) -> tuple[str | None, str | None]:
     return None, None
 
 
-def _opened(token: str, kid: str | None, algorithm: str, keys: Iterable[_Key]) -> bytes | None:
+def _verify_with(token: str, kid: str | None, algorithm: str, keys: Iterable[_Key]) -> bytes | None:
     for key in keys:
         if key.algorithm == algorithm and (kid is None or key.kid is None or key.kid == kid):
             with suppress(jwt.PyJWTError, ValueError):
@@ -291,28 +308,35 @@ def _opened(token: str, kid: str | None, algorithm: str, keys: Iterable[_Key]) -
 
 
 def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None) -> Claims:
-    # PyJWT's own checks read the machine's clock, and take numbers in strings for times
+    # Not PyJWT's checks: they read the machine's clock and accept numbers in strings as times.
     try:
-        said = msgspec.json.decode(payload, type=_Payload)
+        claims = msgspec.json.decode(payload, type=_Payload)
     except (ValueError, RecursionError) as error:
         member = re.search(r"at `\$\.(\w+)", str(error))
         raise refused(f"The token's {member[1] if member else 'claim set'} is malformed") from None
-    if said.exp is None:
-        raise refused("The token has no exp: only tokens that expire are accepted")
-    if said.exp * 1000 <= now:
+    if claims.exp is None:
+        raise refused("The token has no exp: only tokens with an expiry are accepted")
+    if claims.exp * 1000 <= now:
         raise refused("The token has expired")
-    if max(said.nbf, said.iat) * 1000 > now + skew_ms_max:
-        raise refused("The token is not valid yet: its nbf or iat lies in the future")
-    if issuer is not None and said.iss != issuer:
+    if max(claims.nbf, claims.iat) * 1000 > now + skew_ms_max:
+        raise refused("The token is not valid yet: its nbf or iat is in the future")
+    if issuer is not None and claims.iss != issuer:
         raise refused("The token is not from the issuer that this server trusts")
-    named = [said.aud] if isinstance(said.aud, str) and said.aud else said.aud or []
-    if audience is None and named:
-        raise refused("The token is for an audience, and this server has none: set RUNSTEAD_JWT_AUDIENCE")
-    if audience is not None and audience not in named:
+    audiences = [claims.aud] if isinstance(claims.aud, str) and claims.aud else claims.aud or []
+    if audience is None and audiences:
+        raise refused("The token has an audience, but none is configured: set RUNSTEAD_JWT_AUDIENCE")
+    if audience is not None and audience not in audiences:
         raise refused("The token is not for the audience of this server")
-    user_id = said.user_id or said.sub
+    user_id = claims.user_id or claims.sub
     if user_id is None:
-        raise refused("The token names no user: it needs the claim userId or sub")
-    names = said.scope if said.scopes is None else said.scopes
+        raise refused("The token has no user: it needs the claim userId or sub")
+    names = claims.scope if claims.scopes is None else claims.scopes
     scopes = None if names is None else frozenset(names.split() if isinstance(names, str) else names)
-    return Claims(user_id, int(said.exp * 1000), said.project_id, said.run_id, scopes, said.token_use)
+    return Claims(
+        user_id=user_id,
+        expires_at=int(claims.exp * 1000),
+        project_id=claims.project_id,
+        run_id=claims.run_id,
+        scopes=scopes,
+        token_use=claims.token_use,
+    )

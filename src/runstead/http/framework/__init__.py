@@ -1,1 +1,1 @@
-"""From bytes to a handler and back: protocol, routing, bodies, problems, server-sent events."""
+"""The HTTP framework: protocol, routing, bodies, problems, server-sent events."""

@@ -1,4 +1,4 @@
-"""All routes as one ASGI application."""
+"""The ASGI application with all routes."""
 
 import time
 from typing import Final
@@ -39,12 +39,12 @@ from runstead.http import (
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.asgi import respond
 from runstead.http.framework.endpoint import Operation, Server
-from runstead.http.framework.problems import problem, shown
+from runstead.http.framework.problems import problem, redacted
 from runstead.http.framework.router import Router
 from runstead.http.openapi import routes
 from runstead.ports import metrics
 
-#: In the order in which the documentation shows them.
+#: Modules with routes, in the order of the documentation.
 NOUNS: Final = (
     events,
     event_pages,
@@ -82,7 +82,7 @@ def operations() -> list[Operation]:
 
 
 class HttpApp:
-    """The ASGI application. It never redirects, and every refusal is a problem."""
+    """The ASGI application. It never redirects, and every error is a problem (RFC 9457)."""
 
     def __init__(self, app: App, authenticator: Authenticator) -> None:
         self.router = Router(Server(app, authenticator), operations())
@@ -95,23 +95,23 @@ class HttpApp:
         began = time.perf_counter()
         status = 500
 
-        async def note(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
-        # An encoded slash is part of a name for the caller and a border for a router: no id holds one.
+        # An encoded slash is part of a name, but the router would split there. No id contains one.
         if b"%2f" in scope.get("raw_path", b"").lower():
-            await problem(Error("NOT_FOUND", "No name here holds a slash"), shown(scope["path"]))(
+            await problem(Error("NOT_FOUND", "No name in a path contains a slash"), redacted(scope["path"]))(
                 scope, receive, send
             )
             return
         found = self.router.find(scope["path"])
         if found is None:
-            refusal = Error("NOT_FOUND", "There is no such path: see /docs")
-            await problem(refusal, shown(scope["path"]))(scope, receive, note)
+            refusal = Error("NOT_FOUND", "The path does not exist: see /docs")
+            await problem(refusal, redacted(scope["path"]))(scope, receive, send_and_record)
         else:
-            await respond(*found, scope, receive, note)
+            await respond(*found, scope, receive, send_and_record)
         path = found[0].path if found is not None else "unknown"
         metrics.count(path, scope["method"], status, time.perf_counter() - began)

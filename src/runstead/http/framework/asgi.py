@@ -1,4 +1,4 @@
-"""A request that came over ASGI, and its answer back: whatever the protocol does not serve by itself (`protocol.py`)."""
+"""Requests over ASGI: all that the protocol does not serve itself (`protocol.py`)."""
 
 from collections.abc import AsyncIterator
 
@@ -10,7 +10,7 @@ from runstead.http.framework.endpoint import Answer, Endpoint, Headers
 
 
 class AsgiRequest:
-    """See `endpoint.Request`."""
+    """An `endpoint.Request` over ASGI."""
 
     __slots__ = ("_receive", "_scope", "headers", "method", "path", "path_params", "query_string")
 
@@ -36,14 +36,14 @@ class AsgiRequest:
             if body := message.get("body"):
                 yield body
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         return await Request(self._scope, self._receive).is_disconnected()
 
 
 async def respond(
     endpoint: Endpoint, path_params: dict[str, str], scope: AsgiScope, receive: Receive, send: Send
 ) -> None:
-    """Answer with the endpoint; not at all where the caller went away before its body was here."""
+    """Send the endpoint's answer. Sends nothing if the caller disconnected before its body was complete."""
     try:
         answer = await endpoint.answer(AsgiRequest(scope, receive, path_params))
     except Disconnected:

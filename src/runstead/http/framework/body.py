@@ -1,4 +1,4 @@
-"""Reading a request: the body within its limit, JSON into typed values, and one clear sentence where it does not fit."""
+"""Read requests: bodies within their limits, and JSON and queries as typed values, with clear errors."""
 
 import re
 from array import array
@@ -18,12 +18,15 @@ T = TypeVar("T")
 _AT: Final = re.compile(r"^(?P<what>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
 
-class Disconnected(Exception):  # noqa: N818 - the caller went away; nobody is left to be told
-    """The caller went away before its body was here."""
+class Disconnected(Exception):  # noqa: N818 - not an error: nothing can be answered
+    """The caller disconnected before its body was complete."""
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, bytes_max: int) -> bytes:
-    """All of the body. BODY_TOO_LARGE before it is read where its length says so, else once more than that has come."""
+    """Read the whole body.
+
+    Raises BODY_TOO_LARGE by its Content-Length before reading, else when it exceeds the limit.
+    """
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > bytes_max:
         raise too_large(bytes_max)
@@ -51,22 +54,25 @@ def _decoder(shape: type[Any], strict: bool = True) -> msgspec.json.Decoder[Any]
 
 
 def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
-    """JSON as `shape`. An integer may be written 5.0 or 5e0, which mean 5 in JSON Schema and to other languages."""
+    """Decode JSON as `shape`. An integer may be written as 5.0 or 5e0, which JSON Schema allows."""
     key: Any = shape
     try:
         decoded: T = _decoder(key).decode(text)
     except msgspec.ValidationError as error:
         if "got `float`" not in str(error):
             raise
-        # Lax decoding takes such numbers, and leaves what is passed through as it is. It would take "5" too, so
-        # the strict one judges first, on the same text with its numbers written plainly.
+        # Lax decoding accepts such numbers and keeps raw values unchanged. It would accept "5" too, so the
+        # text with plain integers is decoded strictly first.
         _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
         decoded = _decoder(key, strict=False).decode(text)
     return decoded
 
 
 def convert(value: Any, shape: Any) -> None:
-    """Raise where `decode` would: for the known members of an object, or of a list of them, that may hold others."""
+    """Check a decoded value as `decode` would. Unknown members are allowed.
+
+    Raises msgspec.ValidationError.
+    """
     try:
         msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
@@ -76,20 +82,20 @@ def convert(value: Any, shape: Any) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """With integral numbers as integers, however deep."""
+    """Replace integral floats by integers at every depth."""
     if isinstance(value, dict):
         return {name: _plain(member) for name, member in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and value.is_integer() and abs(value) <= limits.integer_max:
         return int(value)
     return value
 
 
 def decode_body(body: bytes, shape: type[T]) -> T:
-    """The body as `shape`. An empty body is `{}`: published clients send none with the JSON content type.
+    """Decode the body as `shape`. An empty body counts as `{}`, since published clients send empty bodies.
 
-    Where a body repeats a member, the last one counts, as in every common parser.
+    Of a repeated member the last one counts, as in common parsers. Raises INVALID_REQUEST.
     """
     if not body:
         body = b"{}"
@@ -108,21 +114,21 @@ def decode_body(body: bytes, shape: type[T]) -> T:
 
 
 def _check_text(body: bytes) -> None:
-    """Values passed through untouched are read by others later: what they could not read is refused now."""
+    """Refuse JSON that other readers of raw values could not parse."""
     if not body.isascii():
         body.decode()
     if body.count(b"[") + body.count(b"{") > limits.json_depth_max and _deep(body):
         raise _malformed(f"it is nested more than {limits.json_depth_max} deep")
     try:
-        msgspec.json.decode(body)  # also refuses half a surrogate pair, and numbers that no double holds
+        msgspec.json.decode(body)  # refuses unpaired surrogates, and numbers out of the range of a double
     except msgspec.ValidationError:
         raise _malformed("a number in it is out of range") from None
     except msgspec.DecodeError:
-        mended = _SURROGATE.sub(rb"\\u0020", body)
-        if mended == body:
+        replaced = _SURROGATE.sub(rb"\\u0020", body)
+        if replaced == body:
             raise
-        msgspec.json.decode(mended)
-        raise _malformed("a text in it holds half a surrogate pair, which is no character") from None
+        msgspec.json.decode(replaced)
+        raise _malformed("a string in it has an unpaired surrogate, which is not a character") from None
 
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
@@ -133,9 +139,9 @@ _STEPS: Final = bytes.maketrans(b"[]", b"\x01\xff")  # 1 and -1 as signed bytes
 
 
 def _deep(body: bytes) -> bool:
-    """Whether arrays and objects stand in each other deeper than the limit."""
+    """Return whether arrays and objects are nested deeper than the limit."""
     brackets = _STRINGS.sub(b"", body).translate(_ONE_KIND, _NO_BRACKETS)
-    peeled = 4  # most brackets hold none or few: layers are taken off at once before the rest is walked
+    peeled = 4  # most brackets have few levels: removing pairs is faster than walking them
     for _ in range(peeled):
         brackets = brackets.replace(b"[]", b"")
     depth = max(accumulate(array("b", brackets.translate(_STEPS))), default=0)
@@ -146,10 +152,10 @@ def _malformed(why: str) -> Error:
     return Error("INVALID_REQUEST", f"The body is not valid JSON: {why}", errors=(("$", why),))
 
 
-def invalid(told: str) -> Error:
-    """From msgspec's sentence (`Expected … - at `$.path``) to ours."""
-    match = _AT.match(told)
-    what, path = (match["what"], match["path"]) if match else (told, "$")
+def invalid(message: str) -> Error:
+    """Convert a message of msgspec (`Expected … - at `$.path``) into INVALID_REQUEST."""
+    match = _AT.match(message)
+    what, path = (match["what"], match["path"]) if match else (message, "$")
     what = what.replace("`", "")
     where = "" if path == "$" else f" at {path}"
     return Error("INVALID_REQUEST", f"{what}{where}", errors=((path, what),))
@@ -157,34 +163,40 @@ def invalid(told: str) -> Error:
 
 @cache
 def _members(shape: type[Any]) -> dict[str, tuple[bool, type[Any]]]:
-    """Name → whether it may repeat, and the type of one value: int, bool, or str for all that is written as text."""
-    return {f.encode_name: _written(f.type) for f in msgspec.structs.fields(shape)}
+    """Return name → (may be repeated, type of one value).
+
+    The type is int, bool, or str for everything else.
+    """
+    return {f.encode_name: _parameter(f.type) for f in msgspec.structs.fields(shape)}
 
 
-def _written(kind: Any) -> tuple[bool, type[Any]]:
+def _parameter(kind: Any) -> tuple[bool, type[Any]]:
     if get_origin(kind) is Annotated:
         kind = kind.__origin__
     if get_origin(kind) is list:
-        return True, _written(get_args(kind)[0])[1]
-    for option in get_args(kind):  # a value or None, which is the parameter left out
+        return True, _parameter(get_args(kind)[0])[1]
+    for option in get_args(kind):  # `None` means that the parameter is left out
         if option is not type(None):
-            return _written(option)
+            return _parameter(option)
     return False, kind if kind in {int, bool} else str
 
 
-_INTEGER: Final = re.compile("-?[0-9]{1,20}")  # and no longer: out of every range, and slow to read
+_INTEGER: Final = re.compile("-?[0-9]{1,20}")  # longer numbers are out of every range and slow to parse
 _BOOLEANS: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
 def _value(text: str, kind: type[Any]) -> Any:
-    """What cannot be read stays the text, for the decoder to refuse."""
+    """Parse a value. Malformed text is returned as it is, for the decoder to refuse."""
     if kind is int and _INTEGER.fullmatch(text):
         return int(text)
     return _BOOLEANS.get(text.lower(), text) if kind is bool else text
 
 
 def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
-    """Query parameters as `shape`; those of a list type may repeat. Unknown ones are ignored."""
+    """Decode query parameters as `shape`. Those of list types may be repeated; unknown ones are ignored.
+
+    Raises INVALID_REQUEST.
+    """
     values: dict[str, Any] = {}
     key: Any = shape
     members = _members(key)

@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and of one address, and how long each may take to say what it wants."""
+"""Limits on connections: their number, in total and per address, and the time that each may take."""
 
 import asyncio
 import ipaddress
@@ -15,11 +15,11 @@ from runstead.ports import metrics
 
 log = structlog.get_logger(__name__)
 
-_looked_max: Final = 1_000  # connections that are looked at for one to close in another's favour
+_looked_max: Final = 1_000  # connections that are checked to find one that can be closed
 
 
 class Bounds(NamedTuple):
-    """Of connections in all, of those of one address, and of those that wait to be accepted."""
+    """Limits of connections: in total, per address, and of those that wait to be accepted."""
 
     connections_max: int
     per_address_max: int
@@ -27,14 +27,16 @@ class Bounds(NamedTuple):
 
 
 def bounds(connections_max: int | None = None, per_address_max: int | None = None) -> Bounds:
-    """What the operator asked for, else what the limit on open files allows for. Some files are kept back: for the store,
-    for what goes out, and for connections that are accepted only to be refused.
+    """Return the configured limits, or what the limit on open files allows.
+
+    Some files are reserved for the store, for outgoing calls, and for connections that are accepted to be
+    refused.
     """
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files == resource.RLIM_INFINITY:
         files = limits.connections_max + limits.files_kept_max
-    kept = min(files // 4, limits.files_kept_max)
-    total = min(connections_max or limits.connections_max, files - kept)
+    reserved = min(files // 4, limits.files_kept_max)
+    total = min(connections_max or limits.connections_max, files - reserved)
     return Bounds(
         total,
         min(per_address_max or max(total // 2, 1), total),
@@ -44,14 +46,14 @@ def bounds(connections_max: int | None = None, per_address_max: int | None = Non
 
 class Connection(Protocol):
     def expired(self) -> None:
-        """What it was awaited for did not come in time."""
+        """The deadline of the connection passed."""
 
     def close(self) -> None:
-        """Close it now: another needs its place."""
+        """Close it now, since another connection needs its place."""
 
 
 class Deadline:
-    """Connections of which one thing is awaited, the longest first."""
+    """The connections that one kind of deadline applies to, oldest first."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -59,10 +61,13 @@ class Deadline:
 
 
 class Connections:
-    """All open connections of one server. A connection is in one deadline at a time, or in none while it is worked for."""
+    """All open connections of a server.
 
-    def __init__(self, given: Bounds) -> None:
-        self.bounds = given
+    A connection has one deadline at a time, or none while its request is served.
+    """
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
         self.header = Deadline(limits.header_s_max)
         self.body = Deadline(limits.body_s_max)
         self.idle = Deadline(limits.idle_s_max)
@@ -72,16 +77,19 @@ class Connections:
         self._of_address: Counter[str] = Counter()
 
     def admit(self, connection: Connection, host: str | None) -> Error | None:
-        """Count it; the refusal where there are too many already, and none of them could be closed in its favour."""
+        """Count a new connection.
+
+        Returns an error if the limit is reached and no idle connection could be closed.
+        """
         address = _network(host)
         most = self.bounds.per_address_max
         if self._of_address[address] >= most and not self._make_room(address):
-            told = f"This address has {most} open connections: close some, or try again later"
-            return Error("ADDRESS_LIMIT_REACHED", told, retry_after_s=1)
+            message = f"This address has {most} open connections: close some, or retry later"
+            return Error("ADDRESS_LIMIT_REACHED", message, retry_after_s=1)
         most = self.bounds.connections_max
         if len(self._addresses) >= most and not self._make_room(None):
-            told = f"The server has {most} open connections: try again later"
-            return Error("CONNECTION_LIMIT_REACHED", told, retry_after_s=1)
+            message = f"The server has {most} open connections: retry later"
+            return Error("CONNECTION_LIMIT_REACHED", message, retry_after_s=1)
         self._addresses[connection] = address
         self._of_address[address] += 1
         metrics.connections.inc()
@@ -97,11 +105,14 @@ class Connections:
             del self._of_address[address]
 
     def may_linger(self) -> bool:
-        """Whether one more refused connection may stay for a moment, so that its caller can read why."""
+        """Return whether another refused connection may stay open until its caller has read the error."""
         return len(self.refused.since) < self.bounds.backlog
 
     def _make_room(self, address: str | None) -> bool:
-        """Close the connection that has asked for nothing for the longest time: first of those that never did."""
+        """Close the connection that was idle longest.
+
+        Connections that never sent a request are closed first.
+        """
         for deadline in (self.header, self.idle):
             for connection in islice(deadline.since, _looked_max):
                 if address is None or self._addresses.get(connection) == address:
@@ -109,8 +120,8 @@ class Connections:
                     return True
         return False
 
-    def look(self, now: float) -> None:
-        """Deal with every connection whose time is up."""
+    def enforce(self, now: float) -> None:
+        """Expire every connection whose deadline has passed."""
         for deadline in (self.header, self.body, self.idle, self.refused):
             late = []
             for connection, since in deadline.since.items():
@@ -125,15 +136,15 @@ class Connections:
                     connection.close()
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+        """Enforce deadlines every `tick_s` seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(self.tick_s)
-            self.look(loop.time())
+            self.enforce(loop.time())
 
 
 def _network(host: str | None) -> str:
-    """Whom an address stands for: with IPv6 the /64, any address of which one machine can take."""
+    """Return what counts as one address: an IPv4 address, or the /64 network of an IPv6 address."""
     if host is None or ":" not in host:
         return host or ""
     address = ipaddress.ip_address(host.partition("%")[0])

@@ -1,4 +1,4 @@
-"""Pages of other origins may call the API, where the operator names them (the Fetch standard's CORS protocol)."""
+"""CORS: pages of configured origins may call the API (the Fetch standard's CORS protocol)."""
 
 from typing import Final
 
@@ -19,10 +19,11 @@ _REQUEST_HEADERS: Final = (
 _ANSWER_HEADERS: Final = ("ETag", "Idempotent-Replayed", "Location", "Retry-After")
 
 
-def open_to(origins: tuple[str, ...], app: ASGIApp) -> ASGIApp:
-    """`app`, answering pages of these origins (`https://app.example.com`, or `*` for any). Unchanged without any.
+def with_cors(origins: tuple[str, ...], app: ASGIApp) -> ASGIApp:
+    """Wrap `app` so that pages of these origins (`https://app.example.com`, or `*` for any) may call it.
 
-    Cookies are never part of it: a page sends its credential in a header.
+    Cookies are not allowed: a page sends its credential in a header. Without origins, `app` is returned
+    unchanged.
     """
     if not origins:
         return app

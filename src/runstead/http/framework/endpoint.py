@@ -1,4 +1,4 @@
-"""Decode → authenticate → call → encode, once for every route, whichever way its request came."""
+"""Serve a request of any route: authenticate, decode, call the handler, encode the answer."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
-from runstead.http.framework.problems import problem, shown
+from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ R = TypeVar("R")
 
 
 class Nothing(msgspec.Struct, frozen=True):
-    """No members: the body or query of a route that takes none."""
+    """No members: the type of the body or query of a route that has none."""
 
 
 _nothing: Final = Nothing()
@@ -41,17 +41,17 @@ class Reply(NamedTuple):
 
     status: int
     value: Any
-    headers: dict[str, str] = {}  # noqa: RUF012 - never changed
+    headers: dict[str, str] = {}  # noqa: RUF012 - never modified
 
 
 class Request(Protocol):
-    """One request as it came: over ASGI (`asgi.py`), or from the parser itself (`protocol.py`)."""
+    """A received request: over ASGI (`asgi.py`), or from the parser itself (`protocol.py`)."""
 
     @property
     def method(self) -> str: ...
     @property
     def path(self) -> str:
-        """Without its percent-encoding."""
+        """The path, percent-decoded."""
 
     @property
     def path_params(self) -> dict[str, str]: ...
@@ -59,23 +59,23 @@ class Request(Protocol):
     def query_string(self) -> bytes: ...
     @property
     def headers(self) -> Headers:
-        """By their lower-case names."""
+        """Headers by their lower-case names."""
 
     async def body(self, bytes_max: int) -> bytes:
-        """All of it. BODY_TOO_LARGE as soon as more has come; Disconnected where it breaks off."""
+        """Read the whole body. Raises BODY_TOO_LARGE; Disconnected if it ends early."""
         ...
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Disconnected where it breaks off."""
+        """Yield the body as it arrives. Raises Disconnected if it ends early."""
         ...
 
-    async def gone(self) -> bool:
-        """Whether the caller has hung up."""
+    async def is_disconnected(self) -> bool:
+        """Return whether the caller has disconnected."""
         ...
 
 
 class Call(Generic[B, Q]):
-    """One request, as a handler gets it."""
+    """A decoded request, as a handler receives it."""
 
     __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
 
@@ -92,19 +92,19 @@ class Call(Generic[B, Q]):
         self.raw = raw
 
     def header(self, name: bytes) -> str | None:
-        """A header by its lower-case name."""
+        """Return a header by its lower-case name."""
         return _text(self._request.headers, name)
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes, of a route that is `streamed`. Disconnected where it breaks off."""
+        """Yield the body of a `streamed` route as it arrives. Raises Disconnected if it ends early."""
         return self._request.chunks()
 
-    async def gone(self) -> bool:
-        """Whether the caller has hung up."""
-        return await self._request.gone()
+    async def is_disconnected(self) -> bool:
+        """Return whether the caller has disconnected."""
+        return await self._request.is_disconnected()
 
     def forget_credentials(self) -> None:
-        """What a credential may do has changed: look it up again."""
+        """Clear cached credentials, since their rights changed."""
         self._server.authenticator.forget()
 
     async def idempotent(
@@ -113,8 +113,10 @@ class Call(Generic[B, Q]):
         answer: Callable[[R], Reply],
         secret: str | None = None,
     ) -> Reply:
-        """Run the command; under an Idempotency-Key, at most once, its answer stored with its effect. A `secret` in
-        the answer is shown once and never stored: a replay holds null in its place.
+        """Run the command and build the answer.
+
+        Under an Idempotency-Key the command runs at most one time, and its answer is stored in its
+        transaction. A `secret` in the answer is not stored: a replay has null in its place.
         """
         key = self.header(b"idempotency-key")
         if key is None:
@@ -126,18 +128,18 @@ class Call(Generic[B, Q]):
             )
         in_use, name = self._server.in_use, (self.principal.identity, key)
         if name in in_use:
-            raise Error(
-                "IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is still being worked on"
-            )
+            raise Error("IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is still in progress")
         in_use.add(name)
         try:
-            return answer(await command(self._seal(key, answer, secret)))
+            return answer(await command(self._idempotency_record(key, answer, secret)))
         finally:
             in_use.discard(name)
 
-    def _seal(self, key: str, answer: Callable[[R], Reply], secret: str | None) -> IdempotencyRecord:
+    def _idempotency_record(
+        self, key: str, answer: Callable[[R], Reply], secret: str | None
+    ) -> IdempotencyRecord:
         request = self._request
-        told = f"{request.method} {request.path}?".encode() + request.query_string + b"\n" + self.raw
+        content = f"{request.method} {request.path}?".encode() + request.query_string + b"\n" + self.raw
 
         def render(result: R) -> tuple[int, bytes]:
             reply = answer(result)
@@ -146,14 +148,14 @@ class Call(Generic[B, Q]):
                 body = body.replace(_encode(secret), b"null")
             return reply.status, body
 
-        return IdempotencyRecord(self.principal.identity, key, hashlib.sha256(told).digest(), render)
+        return IdempotencyRecord(self.principal.identity, key, hashlib.sha256(content).digest(), render)
 
 
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
 
 
 class Operation(NamedTuple):
-    """A route with all that its documentation and its decoding need."""
+    """A route, with all that decoding and documentation need."""
 
     method: str
     path: str
@@ -165,15 +167,15 @@ class Operation(NamedTuple):
     answer: type[Any] | None  # None: not JSON
     status: int
     errors: tuple[str, ...]
-    open: bool  # needs no credential
+    open: bool  # no credential needed
     media_type: str
-    keyed: bool  # takes an Idempotency-Key
-    streamed: bool = False  # its body is no JSON, and may be of any size: the handler reads it
+    keyed: bool  # accepts an Idempotency-Key
+    streamed: bool = False  # the handler reads the body, of any type and size
     body_bytes_max: int = limits.body_bytes_max
 
     @property
     def plain(self) -> bool:
-        """Whether it takes JSON whole and answers JSON whole: nothing of it is streamed."""
+        """Return whether request and answer are whole JSON bodies."""
         return self.answer is not None and self.media_type == "application/json" and not self.streamed
 
 
@@ -194,14 +196,18 @@ class Routes:
         query: type[Any] = Nothing,
         status: int = 200,
         errors: tuple[str, ...] = (),
-        open: bool = False,  # noqa: A002 - what it is
+        open: bool = False,  # noqa: A002 - the member's name
         media_type: str = "application/json",
         keyed: bool | None = None,
         streamed: bool = False,
         body_bytes_max: int = limits.body_bytes_max,
     ) -> Callable[[Handler], Handler]:
-        """Register a handler. Its docstring's first line is the summary; `errors` are the codes of its own. POST and PATCH
-        take an Idempotency-Key, unless `keyed` says otherwise.
+        """Register a handler.
+
+        The first paragraph of its docstring is the summary, the others are the description.
+
+        `errors` are the route's own error codes. POST and PATCH accept an Idempotency-Key, unless `keyed` is
+        set.
         """
 
         def register(handler: Handler) -> Handler:
@@ -209,21 +215,21 @@ class Routes:
             assert summary, f"{method} {path} has no docstring"
             self.operations.append(
                 Operation(
-                    method,
-                    path,
-                    handler,
-                    " ".join(summary.split()),
-                    self.tag,
-                    body,
-                    query,
-                    answer,
-                    status,
-                    errors,
-                    open,
-                    media_type,
-                    method in {"POST", "PATCH"} if keyed is None else keyed,
-                    streamed,
-                    body_bytes_max,
+                    method=method,
+                    path=path,
+                    handler=handler,
+                    summary=" ".join(summary.split()),
+                    tag=self.tag,
+                    body=body,
+                    query=query,
+                    answer=answer,
+                    status=status,
+                    errors=errors,
+                    open=open,
+                    media_type=media_type,
+                    keyed=method in {"POST", "PATCH"} if keyed is None else keyed,
+                    streamed=streamed,
+                    body_bytes_max=body_bytes_max,
                 )
             )
             return handler
@@ -232,19 +238,19 @@ class Routes:
 
 
 class Server:
-    """What every endpoint shares."""
+    """State that all endpoints share."""
 
     def __init__(self, app: App, authenticator: Authenticator) -> None:
         self.app = app
         self.authenticator = authenticator
-        self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests under way
+        self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests in progress
 
 
-_NOBODY: Final = Principal("user", "", {})
+_ANONYMOUS: Final = Principal("user", "", {})
 
 
 class Answer(NamedTuple):
-    """A reply as it is sent: `headers` with lower-case names, those of the body among them."""
+    """An encoded reply. Names of `headers` are lower-case; the headers of the body are included."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -262,26 +268,29 @@ class Endpoint:
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:
-        """What the request is answered, a refusal included; a Response where the handler made one. Disconnected."""
+        """Answer the request, also with an error. Returns a Response if the handler returned one.
+
+        Raises Disconnected.
+        """
         try:
             return await self._respond(request)
         except Error as error:
-            return problem(error, shown(request.path))
+            return problem(error, redacted(request.path))
         except Disconnected:
             raise
         except Exception:
-            path = shown(request.path)
+            path = redacted(request.path)
             log.exception("request failed", method=request.method, path=path)
-            return problem(Error("INTERNAL", "Something went wrong here; it was logged"), path)
+            return problem(Error("INTERNAL", "The server failed and logged the error"), path)
 
     async def _respond(self, request: Request) -> Answer | Response:
         operation = self._operations.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
-            return problem(refusal, shown(request.path), {"Allow": allowed})
+            return problem(refusal, redacted(request.path), {"Allow": allowed})
         headers = request.headers
-        principal = _NOBODY
+        principal = _ANONYMOUS
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
                 _text(headers, b"authorization"), _text(headers, b"x-api-key")
@@ -310,7 +319,7 @@ def _query(text: bytes, shape: type[Any]) -> Any:
 
 @cache
 def _defaults(shape: type[Any]) -> Any:
-    """An empty query: queries are frozen, so that one value serves all."""
+    """Decode an empty query. Queries are immutable, so one value serves all requests."""
     return decode_query([], shape)
 
 
@@ -319,7 +328,7 @@ def _encoded(reply: Reply) -> Answer:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     for name, value in reply.headers.items():
         if _CONTROL.search(value):
-            raise ValueError(f"{name} would break the answer's header")
+            raise ValueError(f"the header {name} has a control character")
         headers.append((name.lower().encode(), value.encode("latin-1")))
     return Answer(reply.status, headers, body)
 
@@ -333,10 +342,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _check_name(name: str, value: str) -> None:
-    """What cannot be a name is refused before anything is looked up under it."""
+    """Refuse malformed names in the path before any look-up."""
     if name == "run_id" and len(value) > limits.run_id_chars_max:
         raise Error("INVALID_REQUEST", f"A run id has 1 to {limits.run_id_chars_max} characters")
     if len(value) > limits.name_chars_max:
-        raise not_found("What the path names")
+        raise not_found("The object of the path")
     if _CONTROL.search(value):
-        raise Error("INVALID_REQUEST", f"{name} holds a control character")
+        raise Error("INVALID_REQUEST", f"{name} has a control character")

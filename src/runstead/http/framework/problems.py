@@ -1,4 +1,4 @@
-"""Codes to statuses, in the only place, and errors as `application/problem+json` (RFC 9457)."""
+"""The HTTP status of each error code, and errors as `application/problem+json` (RFC 9457)."""
 
 from http import HTTPStatus
 from typing import Final
@@ -71,14 +71,14 @@ assert STATUS.keys() == CODES.keys(), STATUS.keys() ^ CODES.keys()
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One value that was refused: where (`$.events[3].type`) and why."""
+    """A refused value: its path (`$.events[3].type`) and the reason."""
 
     path: str
     message: str
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """RFC 9457, with `error` (the same sentence as `detail`) and a stable `code`."""
+    """An error (RFC 9457). `error` is the same text as `detail`; `code` is stable."""
 
     type: str
     title: str
@@ -90,22 +90,23 @@ class Problem(msgspec.Struct, frozen=True):
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
-def shown(path: str) -> str:
-    """A path as it may be answered and logged: what follows `/triggers/` is a credential."""
+def redacted(path: str) -> str:
+    """Return the path without the token after `/triggers/`, for answers and logs."""
     return "/triggers/***" if path.startswith("/triggers/") else path
 
 
 def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
+    """Build the answer for an error. `instance` is the path of the request."""
     status = STATUS[error.code]
     body = Problem(
-        f"/docs#{error.code}",
-        HTTPStatus(status).phrase,
-        status,
-        error.message,
-        instance,
-        error.message,
-        error.code,
-        [FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
+        type=f"/docs#{error.code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=error.message,
+        instance=instance,
+        error=error.message,
+        code=error.code,
+        errors=[FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
     )
     extra = dict(headers or {})
     if error.retry_after_s is not None:

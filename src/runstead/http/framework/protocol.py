@@ -1,7 +1,8 @@
-"""HTTP/1.1 as this server speaks it: uvicorn's protocol, with bounds on what is read, and a short way for plain JSON.
+"""HTTP/1.1: uvicorn's protocol with limits on what is read, and a fast path for plain JSON.
 
-A request for a plain route (`Operation.plain`), whose body is small and comes as one, is routed, answered and written here,
-with one write. Everything else takes uvicorn's way, over ASGI. What an answer says is decided in `endpoint.py` for both.
+A request for a plain route (`Operation.plain`) with a small body that is not chunked is routed, answered and
+sent here, with one write. All other requests go through uvicorn over ASGI. Both paths call the same
+`endpoint.py`.
 """
 
 import time
@@ -17,14 +18,14 @@ from runstead.core.errors import Error
 from runstead.http.framework.body import too_large
 from runstead.http.framework.connections import Connections, Deadline
 from runstead.http.framework.endpoint import Answer, Endpoint, Headers
-from runstead.http.framework.problems import problem, shown
+from runstead.http.framework.problems import problem, redacted
 from runstead.http.framework.router import Router
 from runstead.http.framework.write_deadline import WriteDeadline
 from runstead.ports import metrics
 
-_BETWEEN, _HEADER, _BODY = range(3)  # what is read: nothing of a request yet, its header, its body
+_BETWEEN, _HEADER, _BODY = range(3)  # the part of a request that is being read
 
-#: What a plain request has not: it takes uvicorn's way.
+#: Headers with which a request is not plain.
 _NOT_PLAIN: Final = (b"transfer-encoding", b"expect", b"upgrade")
 
 
@@ -34,45 +35,44 @@ class Protocol(WriteDeadline):
     def __init__(
         self, router: Router, connections: Connections, *, cross_origin: bool = False, **options: Any
     ) -> None:
-        """With `cross_origin`, what a page of another origin asks goes over ASGI, where `cors.py` answers it."""
+        """With `cross_origin`, requests with an Origin header go over ASGI, where `cors.py` handles them."""
         super().__init__(**options)
         self._router = router
         self._guard = connections
         self._not_plain = (*_NOT_PLAIN, b"origin") if cross_origin else _NOT_PLAIN
         self._deadline: Deadline | None = None
         self._phase = _BETWEEN
-        self._active: RequestResponseCycle | Exchange | None = None  # whose answer is the next to be sent
-        self._refused = False  # then what comes is thrown away
-        self._last = False  # the server stops: the request that is on its way is the last one
-        self._read = 0  # bytes of the read that is being parsed
-        self._unparsed = 0  # bytes of reads since anything was complete: a header, or a piece of a body
-        self._tail = 0  # how many more the header may have, that began in the middle of a read
-        self._grown = 0  # bytes of the body since its deadline began
+        self._active: RequestResponseCycle | Exchange | None = None  # the next answer to be sent
+        self._refused = False  # if set, received data is discarded
+        self._last = False  # the server stops: the current request is the last one
+        self._read = 0  # size of the read that is being parsed
+        self._unparsed = 0  # bytes read since a header or a piece of a body was complete
+        self._tail = 0  # upper bound of the header's bytes in the read in which it began
+        self._grown = 0  # bytes of the body since its deadline started
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         refusal = self._guard.admit(self, self.client[0] if self.client else None)
         if refusal is None:
-            self._await(self._guard.header)
+            self._set_deadline(self._guard.header)
         else:
-            self._refuse(refusal)  # which it may read before it has asked
+            self._refuse(refusal)  # sent before any request
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
         active = self._active
-        if (
-            active is not None and not active.response_complete
-        ):  # it need not be the newest, which uvicorn tells
+        # The active request need not be the newest one, which uvicorn notifies.
+        if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
         super().connection_lost(exc)
 
     def _leave(self) -> None:
-        self._await(None)
+        self._set_deadline(None)
         self._guard.leave(self)
 
-    def _await(self, deadline: Deadline | None) -> None:
-        """Let another deadline hold from now on; the same goes on."""
+    def _set_deadline(self, deadline: Deadline | None) -> None:
+        """Start another deadline, or none. The current one continues if it is the same."""
         if deadline is self._deadline:
             return
         if self._deadline is not None:
@@ -90,23 +90,23 @@ class Protocol(WriteDeadline):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._unsupported_upgrade_warning()
-        except httptools.HttpParserError as trouble:
-            refusal = trouble.__context__
+        except httptools.HttpParserError as error:
+            refusal = error.__context__
             self._refuse(refusal if isinstance(refusal, Error) else None)
             return
         if self._unparsed > limits.header_bytes_max:
             self._refuse(_headers_too_large())
         elif self._phase == _BODY:
-            self._await(self._guard.body)
+            self._set_deadline(self._guard.body)
         elif self._answering():
-            self._await(None)
+            self._set_deadline(None)
         elif self._phase == _HEADER:
-            self._await(self._guard.header)
+            self._set_deadline(self._guard.header)
 
     def _answering(self) -> bool:
         return self._active is not None and not self._active.response_complete
 
-    # What the parser finds. An Error ends the parsing, and is answered.
+    # Callbacks of the parser. An Error ends the parsing and is sent as the answer.
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -121,13 +121,12 @@ class Protocol(WriteDeadline):
             raise Error("URL_TOO_LONG", f"The URL is longer than {limits.url_bytes_max // limits.KIB} KiB")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase == _HEADER:  # and no trailer: those are read, and mean nothing here
+        if self._phase == _HEADER:  # trailers are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if (
-            self._unparsed + self._tail > limits.header_bytes_max
-        ):  # or perhaps not: a body may have come with it
+        # The sum is an upper bound: it may include bytes of the body, so the exact size is computed.
+        if self._unparsed + self._tail > limits.header_bytes_max:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size > limits.header_bytes_max:
                 raise _headers_too_large()
@@ -137,7 +136,7 @@ class Protocol(WriteDeadline):
             self._begin_asgi()
 
     def _begin_plain(self) -> bool:
-        """Take the request, if it is one that is served here."""
+        """Begin a plain request. Returns False if the request is not plain."""
         url = self.url
         raw_path, _, query = url.partition(b"?")
         if (
@@ -170,7 +169,7 @@ class Protocol(WriteDeadline):
 
     def _begin_asgi(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()  # makes the scope, which a plain request needs not
+        super().on_message_begin()  # creates the scope, which a plain request does not need
         self.url, self.expect_100_continue = url, expects
         self.headers = self.scope["headers"] = headers
         super().on_headers_complete()
@@ -209,9 +208,9 @@ class Protocol(WriteDeadline):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._phase != _BODY and not self._refused:
-            self._await(self._guard.idle if self._phase == _BETWEEN else self._guard.header)
+            self._set_deadline(self._guard.idle if self._phase == _BETWEEN else self._guard.header)
 
-    # Where a request does not come as it should.
+    # Deadlines, refusals and shutdown.
 
     def expired(self) -> None:
         guard, deadline = self._guard, self._deadline
@@ -220,19 +219,23 @@ class Protocol(WriteDeadline):
         elif deadline is guard.idle or (deadline is guard.header and self._phase == _BETWEEN):
             self.close()
         elif deadline is guard.header:
-            self._refuse(_late(f"The header was not whole within {guard.header.seconds:g} seconds"))
+            self._refuse(_late(f"The header was not complete within {guard.header.seconds:g} seconds"))
         elif self.flow.read_paused or self._grown >= limits.body_bytes_per_s_min * guard.body.seconds:
-            self._grown = 0  # either it comes fast enough, or it is we who do not take it
-            self._await(None)
-            self._await(guard.body)
+            self._grown = 0  # the body arrives fast enough, or this server paused reading
+            self._set_deadline(None)
+            self._set_deadline(guard.body)
         else:
             self._refuse(
-                _late(f"The body was not whole within {guard.body.seconds:g} seconds, and hardly grew")
+                _late(
+                    f"The body was not complete within {guard.body.seconds:g} seconds, and arrived too slowly"
+                )
             )
 
     def shutdown(self) -> None:
-        """The server stops. A connection that was just made, or a header that has begun, may still bring its request: closed
-        now, it would be reset. What is idle between two requests is closed.
+        """Stop the connection after its current request.
+
+        A new connection or a started header may still send its request, because closing it would reset the
+        connection. A connection that is idle between two requests is closed.
         """
         if self._refused or (self._active is not None and self._phase != _HEADER):
             super().shutdown()
@@ -246,27 +249,26 @@ class Protocol(WriteDeadline):
 
     def close(self) -> None:
         self._leave()
-        if (
-            self.transport.get_write_buffer_size()
-        ):  # of an answer that is not read: it would keep the connection open
+        # An unread answer would keep the connection open.
+        if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self.transport.close()
 
     def _refuse(self, refusal: Error | None) -> None:
-        """End the connection with this answer, or with uvicorn's 400 for what is no HTTP."""
+        """Answer with this error and end the connection. None: uvicorn's 400, for data that is not HTTP."""
         self._refused = True
         self.pipeline.clear()
         active = self._active
         if active is not None and not active.response_complete:
             started = isinstance(active, RequestResponseCycle) and active.response_started
             if active is not self.cycle or self._phase != _BODY or started:
-                active.keep_alive = False  # its answer is on the way, and is the last one
-                self._await(None)
+                active.keep_alive = False  # its answer is being sent, and is the last one
+                self._set_deadline(None)
                 return
             active.response_complete = active.disconnected = True
             active.message_event.set()
-        elif self._phase == _BODY and self.cycle is not None:  # answered before its body had come
+        elif self._phase == _BODY and self.cycle is not None:  # answered before its body was complete
             self.close()
             return
         if refusal is None:
@@ -275,18 +277,18 @@ class Protocol(WriteDeadline):
             return
         metrics.refused_connections.labels(refusal.code).inc()
         path = self.url.partition(b"?")[0].decode("latin-1") if self._phase == _BODY else "/"
-        self.write(_answer(problem(refusal, shown(path))), keep_alive=False)
+        self.write(_answer(problem(refusal, redacted(path))), keep_alive=False)
         self._guard.leave(self)
         if self.transport.can_write_eof() and self._guard.may_linger():
-            # Closed with unread bytes, a connection is reset, and the answer may be lost with it.
+            # Closing with unread bytes resets the connection, and the answer may be lost.
             self.transport.write_eof()
             self.flow.resume_reading()
-            self._await(self._guard.refused)
+            self._set_deadline(self._guard.refused)
         else:
             self.close()
 
     def write(self, answer: Answer, *, keep_alive: bool) -> None:
-        """The whole answer, at once."""
+        """Send the whole answer with one write."""
         lines = [*self.server_state.default_headers, *answer.headers]
         if not keep_alive:
             lines.append((b"connection", b"close"))
@@ -294,14 +296,14 @@ class Protocol(WriteDeadline):
         self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body))
 
 
-class _NoEvent:
-    """Nobody waits for a message of a plain request: its body is here before it is begun."""
+class _UnusedEvent:
+    """Replaces uvicorn's event, for which a plain request never waits: its body is complete."""
 
     def set(self) -> None: ...
 
 
 class Exchange:
-    """A plain request and its answer: an `endpoint.Request`, and what uvicorn's protocol asks of a cycle."""
+    """A plain request: an `endpoint.Request` with the members that uvicorn's protocol reads of a cycle."""
 
     __slots__ = (
         "_began",
@@ -317,7 +319,7 @@ class Exchange:
         "query_string",
         "response_complete",
     )
-    message_event: Final = _NoEvent()
+    message_event: Final = _UnusedEvent()
 
     def __init__(
         self,
@@ -352,18 +354,18 @@ class Exchange:
     def chunks(self) -> AsyncIterator[bytes]:
         raise NotImplementedError("a route that streams its body is not plain")
 
-    async def gone(self) -> bool:
+    async def is_disconnected(self) -> bool:
         return self.disconnected or self._protocol.transport.is_closing()
 
     async def run(self) -> None:
-        """Answer."""
+        """Answer the request and send the answer."""
         protocol, status = self._protocol, 500
         try:
             answer = await self._endpoint.answer(self)
             if not isinstance(answer, Answer):
                 answer = _answer(answer)
             status = answer.status
-            if protocol.flow.write_paused:  # by an earlier answer, which the caller has not read yet
+            if protocol.flow.write_paused:  # the caller has not read an earlier answer yet
                 await protocol.flow.drain()
             self.response_complete = True
             if not self.disconnected:
@@ -372,13 +374,13 @@ class Exchange:
                     protocol.transport.close()
                 protocol.on_response_complete()
         finally:
-            if not self.response_complete:  # cancelled: the server does not wait for it any longer
+            if not self.response_complete:  # cancelled by a shutdown
                 protocol.transport.close()
         metrics.count(self._endpoint.path, self.method, status, time.perf_counter() - self._began)
 
 
 def _answer(response: Any) -> Answer:
-    """Of a Response whose body is whole."""
+    """Convert a Response with a complete body."""
     return Answer(response.status_code, response.raw_headers, response.body)
 
 
@@ -387,8 +389,8 @@ def _headers_too_large() -> Error:
     return Error("HEADERS_TOO_LARGE", f"The request line and the headers are larger than {most} KiB")
 
 
-def _late(told: str) -> Error:
-    return Error("REQUEST_TIMEOUT", told)
+def _late(message: str) -> Error:
+    return Error("REQUEST_TIMEOUT", message)
 
 
-assert limits.plain_body_bytes_max <= HIGH_WATER_LIMIT  # for those uvicorn stops reading
+assert limits.plain_body_bytes_max <= HIGH_WATER_LIMIT  # larger bodies pause reading

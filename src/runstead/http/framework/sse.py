@@ -1,4 +1,4 @@
-"""The answer that streams server-sent events (WHATWG HTML, "Server-sent events")."""
+"""An answer that streams server-sent events (WHATWG HTML, "Server-sent events")."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -19,17 +19,17 @@ _HEARTBEAT: Final = b": heartbeat\n\n"
 
 
 class EventStream(Response):
-    """Sends the opening comment, then what `frames` yields, a heartbeat for None, until it ends or the client hangs up.
+    """Sends the opening comment, then each frame of `frames`; None sends a heartbeat.
 
-    The opening comes at once, so that a proxy or a client sees an open stream before the first event. Everything is sent
-    in the request's own task: Starlette's way costs each follower another one that makes the frames, and a task group
-    around both.
+    The opening is sent at once, so that proxies and clients see an open stream before the first event. All is
+    sent in the request's own task: Starlette's StreamingResponse costs a second task and a task group per
+    follower.
     """
 
     def __init__(self, frames: AsyncGenerator[bytes | None, None], opening: bytes = b"") -> None:
         self.status_code = 200
         self.background = None
-        self.raw_headers = [*_HEADERS]  # its own: a page's answer gets more of them
+        self.raw_headers = [*_HEADERS]  # a copy, since pages add headers
         self._frames = frames
         self._opening = opening
 
@@ -40,8 +40,8 @@ class EventStream(Response):
         def stop(_: "asyncio.Task[Any]") -> None:
             sending.cancel()
 
-        hang_up = asyncio.ensure_future(_hang_up(receive))
-        hang_up.add_done_callback(stop)
+        disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
+        disconnected.add_done_callback(stop)
         try:
             with metrics.streams.track_inprogress():
                 async with aclosing(self._frames) as frames:
@@ -50,20 +50,20 @@ class EventStream(Response):
                         await send(_body(self._opening))
                     async for frame in frames:
                         await send(_body(_HEARTBEAT if frame is None else frame))
-                        del frame  # or it would stay until the next one
+                        del frame  # frees the frame before the next one arrives
                 await send(_body(b"", more=False))
         except asyncio.CancelledError:
-            if not hang_up.done() or sending.uncancel():
+            if not disconnected.done() or sending.uncancel():
                 raise
         finally:
-            hang_up.remove_done_callback(stop)
-            hang_up.cancel()
+            disconnected.remove_done_callback(stop)
+            disconnected.cancel()
 
 
 def _body(content: bytes, *, more: bool = True) -> dict[str, Any]:
     return {"type": "http.response.body", "body": content, "more_body": more}
 
 
-async def _hang_up(receive: Receive) -> None:
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The shapes of values that several routes take."""
+"""Types of values that several routes share."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
@@ -12,12 +12,12 @@ from runstead.core.errors import Error
 
 B = TypeVar("B", bytes, bytes | None)
 
-#: The end of a pattern. Alone, `$` also matches before a line break at the end, in Python though not in ECMA-262.
+#: The end of a pattern. In Python, but not in ECMA-262, `$` alone also matches before a final line break.
 END = r"$(?!\n)"
 NO_CONTROLS = rf"^[^\x00-\x1f\x7f]+{END}"
 NO_NUL = r"^[^\x00]*$"
 
-#: Not "/" (a path cannot hold it), no control characters, not "." or "..".
+#: No "/" (it would split the path), no control characters, not "." or "..".
 RunId = Annotated[
     str,
     Meta(
@@ -28,7 +28,7 @@ RunId = Annotated[
     ),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=NO_CONTROLS)]
-#: What people read: anything but NUL, which no database keeps in a text.
+#: Text for people: any character except NUL, which PostgreSQL cannot store.
 Text = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=NO_NUL)]
 Target = Annotated[str, Meta(min_length=1, max_length=limits.target_chars_max, pattern=NO_CONTROLS)]
 ToolCallId = Annotated[
@@ -60,7 +60,7 @@ def json_object(value: JsonObject | None) -> bytes | None:
 
 
 def bounded(name: str, text: B, bytes_max: int) -> B:
-    """A value of a body as JSON text, where it is no larger than what lists can show."""
+    """Return JSON text of at most `bytes_max` bytes, the bound of lists. Raises INVALID_REQUEST."""
     if text is not None and len(text) > bytes_max:
         raise Error(
             "INVALID_REQUEST",
@@ -71,7 +71,7 @@ def bounded(name: str, text: B, bytes_max: int) -> B:
 
 
 def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
-    """A value that was passed through. Absent and null are the same: null."""
+    """Return a raw value as JSON text. Absent and null both give None."""
     if value is msgspec.UNSET:
         return None
     text = bytes(value)
@@ -79,19 +79,25 @@ def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
 
 
 def moment_ms(name: str, moment: datetime | None) -> int | None:
-    """Ms since 1970; years before that are refused, as what was meant for no time at all."""
+    """Convert a time into ms since 1970.
+
+    Raises INVALID_REQUEST for earlier years, which mean no real time.
+    """
     if moment is None:
         return None
     if moment.year < 1970:
         raise Error(
-            "INVALID_REQUEST", f"{name} must be a moment from 1970 on", errors=((f"$.{name}", "range"),)
+            "INVALID_REQUEST", f"{name} must be a time from 1970 on", errors=((f"$.{name}", "range"),)
         )
-    # The first and the last hours of that range lie beyond it in some time zones
+    # In some time zones, the first and last hours of the range are outside it.
     return min(max(to_ms(moment), 0), limits.timestamp_ms_max)
 
 
 class RuntimeTarget(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run works. main_branch takes neither id, environment and preview_branch their own and not the other."""
+    """Where a run executes.
+
+    `environment` and `preview_branch` need their own id; other ids must be left out.
+    """
 
     runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None = None
     runtime_target_environment_id: Uuid | None = None
@@ -112,12 +118,12 @@ class RuntimeTarget(msgspec.Struct, frozen=True, kw_only=True):
                 "INVALID_REQUEST",
                 f"runtime_target_kind {self.runtime_target_kind or 'null'} takes {needed}"
                 + (" and no other id" if any(wants) else ""),
-                errors=(("$.request.runtime_target_kind", "ids do not fit the kind"),),
+                errors=(("$.request.runtime_target_kind", "ids do not match the kind"),),
             )
 
 
 class PageInfo(msgspec.Struct, frozen=True):
-    """Cursors of this page and its neighbours. `first` is always null."""
+    """Cursors of this page and the next one. `first` and `prev` are always null."""
 
     self: str | None = None
     first: None = None

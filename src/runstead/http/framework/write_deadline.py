@@ -1,4 +1,4 @@
-"""Connections whose peer does not read are closed: what waits for it must not stay in memory for as long as it likes."""
+"""Abort connections whose peer does not read, so that their unsent data does not stay in memory."""
 
 import asyncio
 import fcntl
@@ -12,10 +12,10 @@ from runstead.core import limits
 
 
 class WriteDeadline(HttpToolsProtocol):
-    """uvicorn's protocol, which also aborts a connection once its peer has taken nothing for `limits.write_silence_s`.
+    """Aborts a connection when its peer reads nothing for `limits.write_silence_s` seconds.
 
-    While more than the high-water mark waits to be sent (64 KiB in asyncio and uvloop), the transport holds the
-    application up; the deadline runs from then on, and begins anew whenever the peer has taken a part.
+    The deadline runs while writing is paused, that is while more than the high-water mark (64 KiB in asyncio
+    and uvloop) is unsent. It restarts whenever the peer has read something.
     """
 
     _due: asyncio.TimerHandle | None = None
@@ -33,23 +33,28 @@ class WriteDeadline(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _arm(self) -> None:
-        self._due = self.loop.call_later(limits.write_silence_s, self._look, self._unsent())
+        self._due = self.loop.call_later(limits.write_silence_s, self._check, self._unsent())
 
     def _disarm(self) -> None:
         if self._due is not None:
             self._due.cancel()
             self._due = None
 
-    def _look(self, waited: int) -> None:
-        """Nothing is added while writing is paused, so that what waits can only have become less."""
-        if self._unsent() < waited:
+    def _check(self, unsent_before: int) -> None:
+        """Restart the deadline if the peer has read.
+
+        Nothing is written while paused, so unsent data only shrinks.
+        """
+        if self._unsent() < unsent_before:
             self._arm()
         else:
             self.transport.abort()
 
     def _unsent(self) -> int:
-        """Bytes that the peer has not taken: in the transport, and in the system's send buffer where it tells (Linux), or
-        a peer that reads slowly would look like one that does not read: megabytes may wait there.
+        """Return the bytes that the peer has not read: in the transport, and on Linux in the socket's send
+        buffer.
+
+        That buffer can hold megabytes. Without it, a slow reader would look like one that does not read.
         """
         queued = array("i", [0])
         with suppress(OSError):

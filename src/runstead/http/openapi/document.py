@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, from the same types that decode requests and encode answers."""
+"""The OpenAPI 3.1 document, generated from the types that decode requests and encode answers."""
 
 import re
 from collections.abc import Sequence
@@ -39,13 +39,13 @@ from runstead.http.triggers import FORM
 Schema = dict[str, Any]
 
 _REF: Final = "#/components/schemas/{name}"
-_PATH_PARTS: Final = re.compile(r"{(\w+)}")
+_PATH_PARAMETERS: Final = re.compile(r"{(\w+)}")
 
-#: Told with every operation too: some generators of clients look for it there and nowhere else.
+#: Repeated in every operation, since some client generators read it only there.
 _SECURITY: Final[list[Schema]] = [{"bearer": []}, {"api_key": []}]
 
-#: Of each event of a stream, which is how readers of OpenAPI 3.1 take it. It says nothing of a stream read as one
-#: text, which is what generated clients do, and names no `properties`: they would make that text an object.
+#: The schema of one event of a stream, as OpenAPI 3.1 readers expect. It has no `properties`, since generated
+#: clients read the whole stream as one text, and `properties` would make that text an object.
 _STREAM: Final[Schema] = {
     "description": "Events as server-sent events, until the terminal one. Comments keep the connection open.",
     "required": ["id", "event", "data"],
@@ -56,13 +56,13 @@ _STREAM: Final[Schema] = {
     },
 }
 
-#: What any route that reads a credential or a body may answer, beside its own codes.
+#: Error codes that routes have in addition to their own codes.
 _WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
 _WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
 
-#: In the order in which they are read.
+#: Tags, in the order of the document.
 _TAGS: Final = (
     "Runs",
     "Artifacts",
@@ -86,7 +86,7 @@ _TAGS: Final = (
     "Documentation",
 )
 
-#: Creations that answer a Location.
+#: Routes that answer with a Location.
 _LOCATED: Final = frozenset(
     {
         "/runs",
@@ -103,12 +103,12 @@ _LOCATED: Final = frozenset(
         "/projects/{project}/schedules/{schedule_id}/runs",
     }
 )
-#: What takes any body.
-_PASSED_ON: Final = "/triggers/{token}"
-#: What answers an ETag.
+#: The route with a body of any type.
+_ANY_BODY: Final = "/triggers/{token}"
+#: The route with an ETag.
 TAGGED: Final = "/runs/{run_id}"
 
-_PATH_HELP: Final = {
+_PATH_DESCRIPTIONS: Final = {
     "run_id": "The run's public id.",
     "name": "The artifact's name.",
     "project": "A project's id or slug.",
@@ -130,11 +130,11 @@ _PATH_HELP: Final = {
 
 
 def codes_of(operation: Operation) -> tuple[str, ...]:
-    """Every error code that the operation documents."""
+    """Return all error codes that the operation documents."""
     codes = list(operation.errors)
     if not operation.open:
         codes += _WITH_CREDENTIAL
-    if _PATH_PARTS.search(operation.path):
+    if _PATH_PARAMETERS.search(operation.path):
         codes += _WITH_PATH
     if operation.method != "GET" and not operation.streamed:
         codes += _WITH_BODY
@@ -144,6 +144,7 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
 
 
 def document(operations: Sequence[Operation]) -> Schema:
+    """Generate the document of these operations."""
     shapes: list[Any] = [Problem, UsageMetadata, Artifact, *REQUESTS.values()]
     shapes += [o.body for o in operations if o.body is not Nothing]
     shapes += [o.answer for o in operations if o.answer is not None]
@@ -165,8 +166,8 @@ def document(operations: Sequence[Operation]) -> Schema:
         path = paths.setdefault(operation.path, {})
         path[operation.method.lower()] = _operation(operation, schema_of, components)
     for shape in {o.query for o in operations if o.query is not Nothing}:
-        del components[shape.__name__]  # told parameter by parameter
-    whole: Schema = {
+        del components[shape.__name__]  # listed as parameters
+    result: Schema = {
         "openapi": "3.1.0",
         "info": {
             "title": "Runstead",
@@ -184,24 +185,24 @@ def document(operations: Sequence[Operation]) -> Schema:
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A JWT, an API key (`vf_<prefix>_<secret>`) or a worker's token.",
+                    "description": "A JWT, an API key (`vf_<prefix>_<secret>`) or a worker token.",
                 },
                 "api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
             },
         },
     }
-    name_shapes(whole)
-    add_links(whole)
-    return whole
+    name_shapes(result)
+    add_links(result)
+    return result
 
 
 def _describe_values(components: dict[str, Schema]) -> None:
-    """Values that are passed through and checked in a second step: say what that step takes."""
+    """Add the schemas of values that are decoded as raw JSON and checked in a second step."""
     complete = components[CompleteRun.__name__]["properties"]
     complete["metadata"]["anyOf"] = [reference(UsageMetadata.__name__), {"type": "null"}]
     complete["artifacts"]["anyOf"][0]["items"] = reference(Artifact.__name__)
     complete["output"]["description"] = (
-        f"One over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
+        f"An output over {limits.output_bytes_max >> 20} MiB fails the run with OUTPUT_TOO_LARGE."
     )
     if AddMessage.__name__ in components:
         message = components[AddMessage.__name__]["properties"]
@@ -220,17 +221,17 @@ def _describe_values(components: dict[str, Schema]) -> None:
                     "maxLength": limits.event_type_chars_max,
                     "pattern": NO_CONTROLS,
                     "not": {"enum": sorted(TERMINAL_TYPES)},
-                    "description": "Any type but RUN_FINISHED and RUN_ERROR.",
+                    "description": "Any type except RUN_FINISHED and RUN_ERROR.",
                 },
                 "idempotency_key": {
                     "type": ["string", "null"],
                     "minLength": 1,
                     "maxLength": limits.idempotency_key_chars_max,
                     "pattern": NO_NUL,
-                    "description": "Stored once per run: a repeat of the event is dropped.",
+                    "description": "Unique in the run: an event with a stored key is dropped.",
                 },
             },
-            "description": "An event: a flat object, less than 256 KiB as JSON.",
+            "description": "An event: a flat object of less than 256 KiB of JSON.",
         }
 
 
@@ -261,10 +262,10 @@ def _operation(operation: Operation, schema_of: dict[int, Any], components: dict
             "required": False,
             "content": {
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-                "application/json": {"schema": {}},  # any type will do, this one too
+                "application/json": {"schema": {}},  # any media type is accepted
             },
         }
-    elif operation.path == _PASSED_ON:
+    elif operation.path == _ANY_BODY:
         spec["requestBody"] = {
             "required": False,
             "content": {"application/json": {"schema": {}}, FORM: {"schema": {"type": "object"}}},
@@ -278,14 +279,14 @@ def _path_parameters(operation: Operation) -> list[Schema]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PATH_HELP[name],
-            "schema": _part(name),
+            "description": _PATH_DESCRIPTIONS[name],
+            "schema": _path_parameter_schema(name),
         }
-        for name in _PATH_PARTS.findall(operation.path)
+        for name in _PATH_PARAMETERS.findall(operation.path)
     ]
 
 
-def _part(name: str) -> Schema:
+def _path_parameter_schema(name: str) -> Schema:
     if name == "event_id":
         return {"type": "integer", "minimum": 1, "maximum": limits.integer_max}
     return {
@@ -301,13 +302,18 @@ def _query_parameters(operation: Operation, components: dict[str, Schema]) -> li
         return []
     shape = components[operation.query.__name__]
     return [
-        {"name": name, "in": "query", "required": name in shape.get("required", ()), "schema": _told(schema)}
+        {
+            "name": name,
+            "in": "query",
+            "required": name in shape.get("required", ()),
+            "schema": _without_null(schema),
+        }
         for name, schema in shape["properties"].items()
     ]
 
 
-def _told(schema: Schema) -> Schema:
-    """A parameter is there or not: it is never null."""
+def _without_null(schema: Schema) -> Schema:
+    """Remove null from the schema of a query parameter, which cannot be null."""
     kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
     if len(kinds) != 1:
         return schema
@@ -320,26 +326,26 @@ def _header_parameters(operation: Operation) -> list[Schema]:
 
     found = []
     if operation.media_type == "text/event-stream":
-        told = "The `id` of the last frame that the caller has; wins over the query."
-        found.append(header("Last-Event-ID", told, {"type": "string"}))
+        text = "The `id` of the last frame that the caller received. It takes precedence over the query."
+        found.append(header("Last-Event-ID", text, {"type": "string"}))
     if "ATTEMPT_SUPERSEDED" in operation.errors and operation.method != "GET":
-        told = "The `lease_token` of a claim: a write of an attempt that is no longer current is refused."
-        found.append(header("X-Lease-Token", told, {"type": "string"}))
+        text = "The `lease_token` of a claim. Writes of an attempt that is not the current one are refused."
+        found.append(header("X-Lease-Token", text, {"type": "string"}))
     if "PRECONDITION_REQUIRED" in operation.errors:
-        told = "Needed: the ETag of what the caller has read, or `*`."
-        found.append({**header("If-Match", told, {"type": "string", "pattern": IF_MATCH}), "required": True})
+        text = "The ETag of the run that the caller has read, or `*`."
+        found.append({**header("If-Match", text, {"type": "string", "pattern": IF_MATCH}), "required": True})
     if operation.path == TAGGED and operation.method == "GET":
-        told = "ETags that the caller has: 304 where one of them is current."
-        found.append(header("If-None-Match", told, {"type": "string"}))
+        text = "ETags that the caller has. If one of them is current, the answer is 304."
+        found.append(header("If-None-Match", text, {"type": "string"}))
     if "RANGE_NOT_SATISFIABLE" in operation.errors:
-        told = "ETags that the caller has: 304 where one of them is current."
-        found.append(header("If-None-Match", told, {"type": "string"}))
-        told = "One range, such as `bytes=0-1023`: 206 with these bytes alone. Several are answered with all bytes."
-        found.append(header("Range", told, {"type": "string"}))
+        text = "ETags that the caller has. If one of them is current, the answer is 304."
+        found.append(header("If-None-Match", text, {"type": "string"}))
+        text = "One range, such as `bytes=0-1023`, is answered with 206. Several ranges are answered with all bytes."
+        found.append(header("Range", text, {"type": "string"}))
     if operation.keyed:
-        told = "The same key with the same request gets the stored answer for 24 hours."
+        text = "A repeat of the request with the same key gets the stored answer, for 24 hours."
         chars = {"type": "string", "minLength": 1, "maxLength": limits.idempotency_key_chars_max}
-        found.append(header("Idempotency-Key", told, chars))
+        found.append(header("Idempotency-Key", text, chars))
     return found
 
 
@@ -351,29 +357,33 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
         content = {"schema": schema_of[id(operation.answer)]}
     elif operation.media_type == "application/json":
         content = {"schema": {"type": "object"}}
-    good: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
-    if operation.media_type == ANY_TYPE:  # or whichever the bytes were stored with
-        good["content"]["*/*"] = {"schema": {}}
+    success: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
+    if operation.media_type == ANY_TYPE:  # or the media type with which the bytes were stored
+        success["content"]["*/*"] = {"schema": {}}
     if operation.path in _LOCATED and operation.method == "POST":
-        good["headers"] = {"Location": {"schema": {"type": "string"}, "description": "Where it can be read."}}
-    if operation.keyed:
-        told = "`true` on an answer that was stored under the Idempotency-Key before."
-        good.setdefault("headers", {})["Idempotent-Replayed"] = {
-            "schema": {"type": "string", "const": "true"},
-            "description": told,
+        success["headers"] = {
+            "Location": {"schema": {"type": "string"}, "description": "The path of the created object."}
         }
-    responses: Schema = {str(operation.status): good}
+    if operation.keyed:
+        text = "`true` if the answer was stored by an earlier request with the Idempotency-Key."
+        success.setdefault("headers", {})["Idempotent-Replayed"] = {
+            "schema": {"type": "string", "const": "true"},
+            "description": text,
+        }
+    responses: Schema = {str(operation.status): success}
     if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
-        good["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "Strong; also the member `etag`."}
+        success["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "A strong tag, equal to the member `etag`."}
         }
         if operation.method == "GET":
             responses["304"] = {
                 "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
             }
     if "RANGE_NOT_SATISFIABLE" in operation.errors:
-        good["headers"] = {"ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes."}}
-        responses["206"] = {"description": "Partial Content.", "content": good["content"]}
+        success["headers"] = {
+            "ETag": {"schema": {"type": "string"}, "description": "The sha256 of the bytes."}
+        }
+        responses["206"] = {"description": "Partial Content.", "content": success["content"]}
         responses["304"] = {
             "description": "Not Modified. The caller's `If-None-Match` names the current ETag."
         }
@@ -381,9 +391,9 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     for code in codes_of(operation):
         by_status.setdefault(STATUS[code], []).append(code)
     for status, codes in sorted(by_status.items()):
-        told = " ".join(f"`{code}`: {CODES[code]}" for code in codes)
+        listed = " ".join(f"`{code}`: {CODES[code]}" for code in codes)
         response: Schema = {
-            "description": f"{HTTPStatus(status).phrase}. {told}",
+            "description": f"{HTTPStatus(status).phrase}. {listed}",
             "content": {"application/problem+json": {"schema": schema_of[id(Problem)]}},
         }
         if status == HTTPStatus.SERVICE_UNAVAILABLE:

@@ -1,11 +1,11 @@
-"""Bodies as callers send them, by the name of their shape: the document shows them with every route that takes one."""
+"""Examples of request bodies by type name. The document shows them in the routes with that body."""
 
 from typing import Any, Final
 
 _PROJECT: Final = {"kind": "project", "id": "7f6c2f0e-6a1b-4c83-9f3e-0d9f6a3b1c52"}
 _CONVERSATION: Final = {"kind": "conversation", "id": "3d1c9a54-0f0e-4a53-8b1e-5f6f1f0f7a11"}
 
-#: Shape → name of the example → the body.
+#: Name of the type → name of the example → the body.
 EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "CreateRun": {
         "task": {

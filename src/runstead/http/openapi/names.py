@@ -1,4 +1,7 @@
-"""Names in the OpenAPI document for what has none of its own: generated clients call functions and types after them."""
+"""Names of operations and types in the OpenAPI document.
+
+Generated clients name functions and types after them.
+"""
 
 from typing import Any, Final, get_args
 
@@ -40,7 +43,7 @@ from runstead.http.webhooks import WebhookEvent
 
 Schema = dict[str, Any]
 
-#: `<tag>_<handler>` → operationId. What is not here keeps `<tag>_<handler>`.
+#: `<tag>_<handler>` → operationId. Other operations keep `<tag>_<handler>`.
 _OPERATIONS: Final = {
     "events_append": "append_events",
     "events_page": "list_events",
@@ -152,7 +155,7 @@ _OPERATIONS: Final = {
     "documentation_docs": "get_docs",
 }
 
-#: Choices that stand in several places: one type in a client, not one for each place.
+#: Enumerations that are used in several places, so that clients have one type for each.
 _CHOICES: Final = {
     "RunKind": Kind,
     "OwnerKind": OwnerKind,
@@ -197,7 +200,7 @@ _SHAPES: Final[dict[str, Schema]] = {
 
 _TYPES: Final = {str: "string", bool: "boolean", int: "integer"}
 
-_ABOUT: Final = ("title", "description", "default", "examples")
+_ANNOTATIONS: Final = ("title", "description", "default", "examples")
 
 
 def operation_id(tag: str, handler: str) -> str:
@@ -206,7 +209,7 @@ def operation_id(tag: str, handler: str) -> str:
 
 
 def name_shapes(document: Schema) -> None:
-    """Let every place that repeats a shape refer to it by name, and every schema say its type."""
+    """Replace repeated schemas by references to named ones, and give every schema a type."""
     schemas: dict[str, Schema] = document["components"]["schemas"]
     found: dict[str, Schema] = {}
     for name, schema in schemas.items():
@@ -220,10 +223,13 @@ def name_shapes(document: Schema) -> None:
 
 
 def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None:
-    """`whole`: the value is a component itself, whose shape stays where it is."""
+    """Replace known schemas by references.
+
+    `whole`: the value is a component, which is not replaced itself.
+    """
     if isinstance(value, list):
-        for one in value:
-            _refer(one, found)
+        for item in value:
+            _refer(item, found)
     if not isinstance(value, dict):
         return
     if value.get("type") == ["object", "null"]:
@@ -234,7 +240,7 @@ def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None
         shape = {"enum": value["enum"]}
         value["type"] = _TYPES[type(value["enum"][0])]
     else:
-        shape = {name: part for name, part in value.items() if name not in _ABOUT}
+        shape = {name: part for name, part in value.items() if name not in _ANNOTATIONS}
     name = None if whole else next((name for name, known in _SHAPES.items() if known == shape), None)
     if name is None:
         for member, part in value.items():
@@ -245,14 +251,14 @@ def _refer(value: Any, found: dict[str, Schema], *, whole: bool = False) -> None
     for member in (*shape, "type"):
         value.pop(member, None)
     reference = f"#/components/schemas/{name}"
-    if "default" in value:  # a reference with a neighbour: `allOf` keeps both for every reader
+    if "default" in value:  # older readers ignore members next to `$ref`, so `allOf` holds it
         value["allOf"] = [{"$ref": reference}]
     else:
         value["$ref"] = reference
 
 
 def _name_options(name: str, shape: Schema, found: dict[str, Schema]) -> None:
-    """What is one of several or one of many would be called after its place: `…Type0`, `…Item`."""
+    """Name the alternatives and items of a member. Generators would call them `…Type0` and `…Item`."""
     for option in shape.get("anyOf", ()):
         _name_part(name, option, found)
     if "items" in shape:
@@ -267,5 +273,5 @@ def _name_part(name: str, part: Schema, found: dict[str, Schema]) -> None:
 
 
 def _split_null(value: Schema) -> None:
-    told = {name: value.pop(name) for name in list(value) if name not in _ABOUT}
-    value["anyOf"] = [{**told, "type": "object"}, {"type": "null"}]
+    schema = {name: value.pop(name) for name in list(value) if name not in _ANNOTATIONS}
+    value["anyOf"] = [{**schema, "type": "object"}, {"type": "null"}]

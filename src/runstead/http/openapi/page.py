@@ -1,4 +1,4 @@
-"""The OpenAPI document as one page for people: no script, nothing from elsewhere."""
+"""The OpenAPI document as one HTML page, without scripts and external resources."""
 
 import base64
 import hashlib
@@ -16,37 +16,38 @@ Schema = dict[str, Any]
 
 _TICKS: Final = re.compile(r"`([^`]+)`")
 _HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-#: The page's own style and nothing else: no script, no image, no frame, no form.
+#: Allows only the page's own style: no script, image, frame or form.
 CONTENT_SECURITY_POLICY: Final = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 _AUTHENTICATION: Final = """
-<p>Every request carries one credential, in one of three forms:</p>
+<p>Every request needs one credential, in one of three forms:</p>
 <pre tabindex="0"><code>Authorization: Bearer vf_&lt;prefix&gt;_&lt;secret&gt;   <i># an API key</i>
 X-API-Key: vf_&lt;prefix&gt;_&lt;secret&gt;              <i># the same key</i>
-Authorization: Bearer &lt;token&gt;                <i># a user's JWT, or a worker's token</i></code></pre>
+Authorization: Bearer &lt;token&gt;                <i># a user's JWT, or a worker token</i></code></pre>
 <p>A key belongs to one project and carries scopes: <code>runs:read</code>, <code>runs:write</code>,
-<code>workers</code> and <code>admin</code>, which includes the others. A user reaches a project as its member, or by
-the token's <code>projectId</code>. A worker's token, which registering answers, is good for heartbeats, claims, leases
-and sessions. What a caller cannot see is not found.</p>
+<code>workers</code> and <code>admin</code>, which includes the others. A user has access to a project as its member, or
+by the token's <code>projectId</code>. A worker token is in the answer to the worker's registration. It is valid for
+heartbeats, claims, leases and sessions. Objects that a caller may not see answer 404.</p>
 <pre tabindex="0"><code>curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8720/runs</code></pre>
 """
 
 _CONVENTIONS: Final = """
 <ul>
-<li>JSON in and out, in UTF-8. Unknown members of a body are ignored; an empty body is <code>{}</code>.</li>
+<li>Requests and answers are JSON in UTF-8. Unknown members of a body are ignored. An empty body counts as
+<code>{}</code>.</li>
 <li>Times are ISO-8601 in UTC with milliseconds: <code>2026-03-20T12:00:00.000Z</code>.</li>
-<li>An error is <code>application/problem+json</code>: one sentence in <code>detail</code>, and a stable
+<li>An error is <code>application/problem+json</code> with a message in <code>detail</code> and a stable
 <code>code</code> from <a href="#errors">the table below</a>.</li>
-<li>A 503 carries <code>Retry-After</code>. Trying again is safe with an <code>Idempotency-Key</code>.</li>
-<li>Lists continue with <code>page_info.next</code> as <code>cursor</code>, lists of events with the number of an
-event as <code>after_event_id</code>.</li>
-<li>A body has at most 10 MiB. Nothing is ever redirected.</li>
+<li>A 503 has a <code>Retry-After</code>. With an <code>Idempotency-Key</code>, a retry is safe.</li>
+<li>For the next page of a list, send <code>page_info.next</code> as <code>cursor</code>; for a list of events, send the
+number of the last event as <code>after_event_id</code>.</li>
+<li>A body has at most 10 MiB. The API never redirects.</li>
 </ul>
 """
 
 
 def page(document: Schema) -> str:
-    """The whole page, as HTML."""
+    """Render the document as an HTML page."""
     groups = _groups(document)
     schemas: dict[str, Schema] = document["components"]["schemas"]
     info = document["info"]
@@ -116,12 +117,12 @@ def _method(method: str) -> str:
 
 
 def _path(path: str) -> str:
-    """May break after a slash, so that it fits a phone."""
+    """Render a path that may break after a slash, for narrow screens."""
     return f'<code class="path">{escape(path).replace("/", "/<wbr>")}</code>'
 
 
 def prose(text: str) -> str:
-    """Text with `code` in it."""
+    """Escape text, and render `code` as HTML."""
     return _TICKS.sub(r"<code>\1</code>", escape(text))
 
 
@@ -163,15 +164,15 @@ def _name_of(schema: Schema) -> str:
     return str(schema["$ref"]).rpartition("/")[2]
 
 
-def _row(name: str, schema: Schema, told: str | None, *, required: bool, where: str = "") -> str:
+def _row(name: str, schema: Schema, description: str | None, *, required: bool, where: str = "") -> str:
     kind, notes = type_of(schema)
-    inner = (one.get("description") for one in (schema, *schema.get("anyOf", ())))
-    said = " ".join(dict.fromkeys(text for text in (told, *inner) if text))
-    place = f' <span class="where">{where}</span>' if where else ""
+    inner = (option.get("description") for option in (schema, *schema.get("anyOf", ())))
+    about = " ".join(dict.fromkeys(text for text in (description, *inner) if text))
+    location = f' <span class="where">{where}</span>' if where else ""
     needed = ' <b class="required">required</b>' if required else ""
-    described = f"{prose(said)} " if said else ""
+    described = f"{prose(about)} " if about else ""
     return (
-        f'<tr><th scope="row"><code>{escape(name)}</code>{place}{needed}</th><td>{kind}</td>'
+        f'<tr><th scope="row"><code>{escape(name)}</code>{location}{needed}</th><td>{kind}</td>'
         f'<td>{described}<span class="limits">{escape(notes)}</span></td></tr>'
     )
 
@@ -182,21 +183,21 @@ def _table(caption: str, rows: Iterable[str], third: str = "About") -> str:
     return f"<table><caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
-def _members_table(caption: str, schema: Schema, told: str | None) -> str:
+def _members_table(caption: str, schema: Schema, description: str | None) -> str:
     rows = [_row(name, member, None, required=required) for name, member, required in members(schema)]
-    about = f"<p>{prose(told)}</p>" if told else ""
+    about = f"<p>{prose(description)}</p>" if description else ""
     if not rows:
         return f"{about}<p>{caption}: no members.</p>"
     return about + _table(caption, rows)
 
 
 def _cases(schema: Schema) -> str:
-    """A body that is one of several shapes, as one of its members says."""
-    told = schema["discriminator"]
+    """Render a body that has one of several types, selected by a member."""
+    discriminator = schema["discriminator"]
     rows = (
-        f"<li>With <code>{escape(told['propertyName'])}: {escape(value)}</code>: "
+        f"<li>With <code>{escape(discriminator['propertyName'])}: {escape(value)}</code>: "
         f"{type_of({'$ref': reference})[0]}.</li>"
-        for value, reference in told["mapping"].items()
+        for value, reference in discriminator["mapping"].items()
     )
     return f"<p>{prose(schema['description'])} The body is one of these:</p><ul>{''.join(rows)}</ul>"
 
@@ -226,14 +227,13 @@ def _answers(responses: Schema) -> str:
 def _objects(schemas: dict[str, Schema]) -> str:
     parts = []
     for name, schema in sorted(schemas.items()):
-        told = schema.get("description")
         if "properties" in schema:
-            what = _members_table("Members", schema, told)
+            content = _members_table("Members", schema, schema.get("description"))
         else:
-            what = f"<p>{type_of(schema)[0]}</p>"
+            content = f"<p>{type_of(schema)[0]}</p>"
         parts.append(
             f'<article aria-labelledby="object-{name}"><h3 id="object-{name}">'
-            f'<a href="#object-{name}">{name}</a></h3>{what}</article>'
+            f'<a href="#object-{name}">{name}</a></h3>{content}</article>'
         )
     return "".join(parts)
 
@@ -242,15 +242,15 @@ def _errors() -> str:
     def rows(codes: dict[str, str], statuses: dict[str, int]) -> str:
         return "".join(
             f'<tr id="{code}"><th scope="row"><a href="#{code}"><code>{code}</code></a></th>'
-            f"<td>{statuses.get(code, 'in the run')}</td><td>{prose(told)}</td></tr>"
-            for code, told in codes.items()
+            f"<td>{statuses.get(code, 'in the run')}</td><td>{prose(meaning)}</td></tr>"
+            for code, meaning in codes.items()
         )
 
-    own = {code: told for code, told in RUN_CODES.items() if code not in CODES}
+    own = {code: meaning for code, meaning in RUN_CODES.items() if code not in CODES}
     head = '<tr><th scope="col">Code</th><th scope="col">Status</th><th scope="col">Meaning</th></tr>'
     return (
-        f"<p>The <code>type</code> of a problem leads to its row here.</p>"
+        "<p>The <code>type</code> of a problem links to its row here.</p>"
         f"<table><caption>Codes of answers</caption><thead>{head}</thead><tbody>{rows(CODES, STATUS)}</tbody></table>"
-        f"<p>Codes that the server puts into a run's own <code>error</code>, when it ends the run itself:</p>"
+        "<p>Codes in the <code>error</code> of a run that the server ended:</p>"
         f"<table><caption>Codes of runs</caption><thead>{head}</thead><tbody>{rows(own, {})}</tbody></table>"
     )

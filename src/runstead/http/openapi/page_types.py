@@ -1,4 +1,4 @@
-"""JSON Schema in a few words of HTML."""
+"""Render JSON Schema as short HTML."""
 
 from collections.abc import Iterator
 from html import escape
@@ -8,7 +8,7 @@ from runstead.http.framework.values import END, NO_CONTROLS, NO_NUL
 
 Schema = dict[str, Any]
 
-#: Lower and upper bound, and what they bound.
+#: Keyword of the lower bound, of the upper bound, and the unit.
 _BOUNDS: Final = (
     ("minLength", "maxLength", " characters"),
     ("minimum", "maximum", ""),
@@ -16,18 +16,18 @@ _BOUNDS: Final = (
     ("minProperties", "maxProperties", " members"),
 )
 _PATTERNS: Final = {NO_CONTROLS: "no control characters", NO_NUL: "no NUL"}
-_HUGE: Final = 1 << 31  # a bound so far away says nothing to a reader
+_HUGE: Final = 1 << 31  # larger bounds are not shown
 
 
 def members(schema: Schema) -> Iterator[tuple[str, Schema, bool]]:
-    """(name, schema, required) of each member."""
+    """Yield (name, schema, required) of each member."""
     required = schema.get("required", ())
     for name, member in schema.get("properties", {}).items():
         yield name, member, name in required
 
 
 def type_of(schema: Schema) -> tuple[str, str]:
-    """The type as HTML, with links to objects; and its limits as plain text."""
+    """Return the type as HTML with links to objects, and its limits as plain text."""
     if "$ref" in schema:
         name = str(schema["$ref"]).rpartition("/")[2]
         return f'<a href="#object-{name}">{name}</a>', ""
@@ -38,9 +38,9 @@ def type_of(schema: Schema) -> tuple[str, str]:
     if "anyOf" in schema:
         found = [type_of(kind) for kind in schema["anyOf"]]
         notes = "; ".join(note for _, note in found if note)
-        told = schema.get("default")
-        if told is not None:
-            notes = f"{notes}; default {_value(told)}" if notes else f"default {_value(told)}"
+        default = schema.get("default")
+        if default is not None:
+            notes = f"{notes}; default {_value(default)}" if notes else f"default {_value(default)}"
         return " or ".join(dict.fromkeys(kind for kind, _ in found)), notes
     return _kind(schema), "; ".join(_notes(schema))
 
@@ -64,7 +64,7 @@ def _kind(schema: Schema) -> str:
 
 def _notes(schema: Schema) -> Iterator[str]:
     for lower, upper, what in _BOUNDS:
-        least, most = _near(schema.get(lower)), _near(schema.get(upper))
+        least, most = _shown_bound(schema.get(lower)), _shown_bound(schema.get(upper))
         if least is not None and most is not None:
             yield f"{least:,} to {most:,}{what}"
         elif least is not None:
@@ -78,7 +78,7 @@ def _notes(schema: Schema) -> Iterator[str]:
         yield f"default {_value(default)}"
 
 
-def _near(bound: int | None) -> int | None:
+def _shown_bound(bound: int | None) -> int | None:
     return None if bound is None or abs(bound) >= _HUGE else bound
 
 

@@ -1,4 +1,4 @@
-"""`/openapi.json`, and the same for people at `/docs`."""
+"""The OpenAPI document at `/openapi.json`, and as a page at `/docs`."""
 
 from functools import cache
 from typing import Any
@@ -14,7 +14,7 @@ routes = Routes("Documentation")
 
 @cache
 def _document() -> dict[str, Any]:
-    # Imported late: the document is made of all routes, these two among them.
+    # Imported late, since the document contains all routes, also those of this module.
     from runstead.http.framework.app import operations  # noqa: PLC0415
     from runstead.http.openapi.document import document  # noqa: PLC0415
 
@@ -33,7 +33,7 @@ def _html() -> str:
 
 @routes.route("GET", "/openapi.json", answer=None, open=True, media_type="application/json")
 async def openapi(call: Call[Nothing, Nothing]) -> Response:
-    """This document: OpenAPI 3.1."""
+    """Get this document, OpenAPI 3.1."""
     return Response(_json(), media_type="application/json")
 
 
@@ -46,5 +46,5 @@ _HEADERS = {
 
 @routes.route("GET", "/docs", answer=None, open=True, media_type="text/html")
 async def docs(call: Call[Nothing, Nothing]) -> Response:
-    """This document as a page for people, with every error code."""
+    """Show this document as an HTML page, with all error codes."""
     return Response(_html(), headers=_HEADERS, media_type="text/html")

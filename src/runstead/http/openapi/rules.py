@@ -1,4 +1,4 @@
-"""What the types of bodies cannot say: which members go together. Told as JSON Schema, kind by kind."""
+"""Rules between members that the types of bodies cannot express, as JSON Schema."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -34,8 +34,8 @@ def _where(kind: str, then: Schema, otherwise: Schema) -> Schema:
 
 
 def _ids(**types: Schema) -> Schema:
-    """Those that are texts must be there."""
-    return {"properties": types, "required": [name for name, told in types.items() if told is _TEXT]}
+    """Build a schema of these members. Those of type string are required."""
+    return {"properties": types, "required": [name for name, schema in types.items() if schema is _TEXT]}
 
 
 #: RuntimeTarget.check
@@ -59,7 +59,7 @@ _TOOL_RESULT: Final[Schema] = {
     "then": _ids(tool_call_id=_TEXT),
 }
 
-#: form.check_fields: the default of what is secret is dropped, as is every member that its type does not have.
+#: form.check_fields: it drops the default of a secret field, and members that the field's type does not have.
 _FORM_FIELD: Final[list[Schema]] = [
     {
         "if": {"properties": {"type": {"enum": ["radio", "select"]}}},
@@ -80,7 +80,7 @@ _FORM_FIELD: Final[list[Schema]] = [
     },
 ]
 
-#: commands.triggers.create: agents alone speak.
+#: commands.triggers.create: only agents have a conversation.
 _TRIGGER: Final[Schema] = {
     "if": {"properties": {"target": {"pattern": "^(task|workflow|eval):"}}},
     "then": {"properties": {"conversation_id": _NULL}},
@@ -105,7 +105,7 @@ _SCHEDULE_TARGET: Final[list[Schema]] = [
     },
 ]
 
-#: schedule.check: one of the two, and not both
+#: schedule.check: exactly one of the two
 _TIMES: Final[Schema] = {
     "if": {"properties": {"run_at": _TEXT}, "required": ["run_at"]},
     "then": {"properties": {"schedule": _NULL}},
@@ -118,12 +118,12 @@ _PUSH_SERVICE: Final[Schema] = {
     "then": _ids(project_id=_TEXT),
     "else": {"properties": {"project_id": _NULL}},
 }
-#: As much as a pattern can say of what `egress.check_url` takes.
+#: The part of `egress.check_url` that a pattern can express.
 _URL: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f/?#@]+([/?][^\x00-\x1f\x7f#]*)?" + END
 
 
 def describe_creations(components: dict[str, Schema]) -> None:
-    """A body of its own for each kind of run: `CreateTaskRun` and so on, `CreateRun` being one of them."""
+    """Split `CreateRun` into one body per kind of run, such as `CreateTaskRun`."""
     whole = components[CreateRun.__name__]
     plain = {shape.__name__: components[shape.__name__] for shape in REQUESTS.values()}
     bodies = {}
@@ -134,7 +134,7 @@ def describe_creations(components: dict[str, Schema]) -> None:
         components[f"{owner.title()}Owner"] = _owner(owner, components["OwnerBody"])
         body = deepcopy(whole)
         body["title"] = bodies[kind] = f"Create{kind.title()}Run"
-        body["description"] = f"What to run, for whom: a run of kind `{kind}`."
+        body["description"] = f"A run of kind `{kind}` to create."
         body["properties"] |= {
             "kind": {"type": "string", "const": kind, "default": kind},
             "owner": reference(f"{owner.title()}Owner"),
@@ -155,11 +155,14 @@ def describe_creations(components: dict[str, Schema]) -> None:
 
 
 def describe_batches(components: dict[str, Schema]) -> None:
-    """A body of its own for each kind of run in a batch, after those of `describe_creations`: no owner, no batch_id."""
+    """Split `BatchRun` into one body per kind, without owner and batch_id.
+
+    Call it after `describe_creations`.
+    """
     whole = components.get(BatchRun.__name__)
     if whole is None:
         return
-    del whole["properties"]["owner"]  # taken where it says the only thing that it can say
+    del whole["properties"]["owner"]  # accepted, but it can only be the batch's project
     bodies = {}
     for kind in ("task", "workflow", "eval"):
         request = deepcopy(components[f"{kind.title()}Request"])
@@ -189,11 +192,12 @@ def _references(value: Any) -> Iterator[Schema]:
         if "$ref" in value:
             yield {"$ref": value["$ref"]}
         value = list(value.values())
-    for one in value if isinstance(value, list) else ():
-        yield from _references(one)
+    for item in value if isinstance(value, list) else ():
+        yield from _references(item)
 
 
 def describe_targets(components: dict[str, Schema], bodies: list[type[Any]]) -> None:
+    """Add the rules of runtime targets to bodies that have one."""
     for body in bodies:
         if issubclass(body, RuntimeTarget):
             components[body.__name__].setdefault("allOf", []).append(_RUNTIME_TARGET)
@@ -215,10 +219,10 @@ def _request(kind: str, name: str, plain: Schema) -> Schema:
         rules.append(_WORKFLOW)
     target = request["properties"]["target"]
     target["description"] = f"`{kind}:<id>`"
-    for one in (target, *target.get("anyOf", ())):
-        if one.get("pattern") == NO_CONTROLS:
-            one["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
-            one["minLength"] = len(kind) + 2
+    for schema in (target, *target.get("anyOf", ())):
+        if schema.get("pattern") == NO_CONTROLS:
+            schema["pattern"] = rf"^{kind}:[^\x00-\x1f\x7f]+{END}"
+            schema["minLength"] = len(kind) + 2
     return request
 
 
@@ -242,7 +246,7 @@ def describe_schedules(components: dict[str, Schema]) -> None:
     for shape in (CreateSchedule, SourceSchedule):
         if shape.__name__ in components:
             components[shape.__name__].setdefault("allOf", []).append(_TIMES)
-    if SourceSchedule.__name__ in components:  # no body of its own, but one of many
+    if SourceSchedule.__name__ in components:  # an item of a body, which `describe_targets` does not see
         components[SourceSchedule.__name__]["allOf"].append(_RUNTIME_TARGET)
 
 
@@ -261,6 +265,6 @@ def describe_triggers(components: dict[str, Schema]) -> None:
 def describe_webhooks(components: dict[str, Schema]) -> None:
     for shape in (CreateWebhook, UpdateWebhook):
         url = components.get(shape.__name__, {}).get("properties", {}).get("url", {})
-        for one in (url, *url.get("anyOf", ())):
-            if one.get("type") == "string":
-                one["pattern"] = _URL
+        for schema in (url, *url.get("anyOf", ())):
+            if schema.get("type") == "string":
+                schema["pattern"] = _URL

@@ -2,11 +2,12 @@
 
 Rules for every engine:
 
-- A row and what belongs to it change in one transaction. A method returns only after the transaction is durable.
+- A row and what belongs to it change in one transaction. A method returns only after the transaction is
+  durable.
 - A rule that raises `errors.Error` leaves no change and affects no other command.
 - A failure of the storage is STORE_UNAVAILABLE, a full queue is STORE_BUSY. Neither leaves a change.
-- A method with an `idempotency` argument looks up the key first. It raises `ReplayedResponse` with the stored answer or
-  IDEMPOTENCY_KEY_REUSED; otherwise it stores `idempotency.render(result)` with the effect.
+- A method with an `idempotency` argument looks up the key first. It raises `ReplayedResponse` with the stored
+  answer or IDEMPOTENCY_KEY_REUSED; otherwise it stores `idempotency.render(result)` with the effect.
 - Times are ms by the engine's clock, which never runs backwards.
 """
 
@@ -169,8 +170,8 @@ class Store(Protocol):
         ...
 
     async def pending(self) -> list[str]:
-        """Return the names of the migrations that `migrate` would apply. Changes nothing. RuntimeError if there is no store
-        yet.
+        """Return the names of the migrations that `migrate` would apply. Changes nothing. RuntimeError if
+        there is no store yet.
         """
         ...
 

@@ -41,15 +41,15 @@ class Batches(Protocol):
     """Batches and their counters.
 
     A command that changes the status of a run also changes the counters of its batch in the same transaction
-    (`batch.Tally`, `batch.counted`). The command that ends the last run completes the batch. A completed batch accepts no
-    runs. Deleted runs stay counted. Claims skip the runs of a cancelled batch.
+    (`batch.Tally`, `batch.counted`). The command that ends the last run completes the batch. A completed
+    batch accepts no runs. Deleted runs stay counted. Claims skip the runs of a cancelled batch.
     """
 
     async def create(
         self, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None = None
     ) -> Made:
-        """Store the batch with all its runs, or nothing. Each member is decided as in `Runs.apply`; the first refusal is
-        raised unchanged. All keys are different. `created_at` is the engine's time.
+        """Store the batch with all its runs, or nothing. Each member is decided as in `Runs.apply`; the first
+        refusal is raised unchanged. All keys are different. `created_at` is the engine's time.
         """
         ...
 
@@ -70,13 +70,13 @@ class Batches(Protocol):
         ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
-        """Decide and write at most `limit` active runs of the batch, oldest first, with their descendants. Empty if there
-        are none.
+        """Decide and write at most `limit` active runs of the batch, oldest first, with their descendants.
+        Empty if there are none.
         """
         ...
 
     async def unfinished(self, limit: int) -> list[Batch]:
-        """Return the batches that the finalizer must handle, oldest first: cancelled with active runs, or completed without
-        their follow-up run.
+        """Return the batches that the finalizer must handle, oldest first: cancelled with active runs, or
+        completed without their follow-up run.
         """
         ...

@@ -1,8 +1,8 @@
 """A store as plain tables, for `runstead db copy`: names, columns and values are the same for every engine.
 
-The common form: the row of a run has all fields of `run.Run`, and the `root_seq` of a root run is its own seq. An event
-has the seq of its run and its number. The order of a family is complete. The row of a batch has its counters. Booleans
-are 0 or 1, and no value is compressed. Times, texts, integers and bytes are unchanged.
+The common form: the row of a run has all fields of `run.Run`, and the `root_seq` of a root run is its own
+seq. An event has the seq of its run and its number. The order of a family is complete. The row of a batch has
+its counters. Booleans are 0 or 1, and no value is compressed. Times, texts, integers and bytes are unchanged.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ NOT_COPIED: Final = {
     "replicas": "state of running servers",
     "browser_sessions": "users sign in again",
     "run_leftovers": "events of deleted runs",
+    "rollup_folds": "orders the folds of one store",
     "run_index": "the run index is built again",
     "run_terms": "the run index is built again",
     "run_index_changes": "the run index is built again",
@@ -40,8 +41,8 @@ class Rows(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """The progress of a copy into a store. `source`: the `state` of the copied store. `marks`: table → position after the
-    copied rows, empty for a table that is completely copied.
+    """The progress of a copy into a store. `source`: the `state` of the copied store. `marks`: table →
+    position after the copied rows, empty for a table that is completely copied.
     """
 
     source: bytes
@@ -50,7 +51,10 @@ class Progress(NamedTuple):
 
 class Bulk(Protocol):
     async def open_source(self) -> None:
-        """Open the store for reading at one moment. It blocks all writers until `close`. RuntimeError if one is active."""
+        """Open the store for reading at one moment.
+
+        It blocks all writers until `close`. RuntimeError if one is active.
+        """
         ...
 
     async def open_target(self) -> None: ...

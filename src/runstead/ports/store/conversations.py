@@ -11,7 +11,10 @@ from runstead.core.idempotency import IdempotencyRecord
 
 
 class ConversationQuery(msgspec.Struct, frozen=True):
-    """A list of the conversations of these projects. `before` continues after a page: the seq of its last row."""
+    """A list of the conversations of these projects.
+
+    `before` continues after a page: the seq of its last row.
+    """
 
     project_ids: tuple[str, ...]
     status: str | None = None
@@ -41,29 +44,30 @@ class Conversations(Protocol):
     async def change(
         self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None
     ) -> Conversation:
-        """Change a conversation under lock. If its project changes, its agent runs move too, each with a new version.
+        """Change a conversation under lock. If its project changes, its agent runs move too, each with a new
+        version.
 
-        CONVERSATION_LINKED if one of these runs has a parent or child outside the conversation. RUN_ID_CONFLICT if the new
-        project has a run with the same id.
+        CONVERSATION_LINKED if one of these runs has a parent or child outside the conversation.
+        RUN_ID_CONFLICT if the new project has a run with the same id.
         """
         ...
 
     async def add_message(
         self, message: StoredMessage, idempotency: IdempotencyRecord | None = None
     ) -> StoredMessage:
-        """Store a message with the next seq, and count it in its conversation. If its idempotency key has a message,
-        `same_message` decides.
+        """Store a message with the next seq, and count it in its conversation. If its idempotency key has a
+        message, `same_message` decides.
 
-        NOT_FOUND if the conversation does not exist or was deleted, or if `parent_id` is neither the id nor the idempotency
-        key of one of its messages.
+        NOT_FOUND if the conversation does not exist or was deleted, or if `parent_id` is neither the id nor
+        the idempotency key of one of its messages.
         """
         ...
 
     async def messages(
         self, conversation_id: str, after: int, limit: int, bytes_max: int
     ) -> list[MessageWithRun]:
-        """Return messages with a seq greater than `after`, in order: at most `limit`, and until their `bytes` exceed
-        `bytes_max`. The first message is always returned.
+        """Return messages with a seq greater than `after`, in order: at most `limit`, and until their `bytes`
+        exceed `bytes_max`. The first message is always returned.
         """
         ...
 

@@ -8,7 +8,10 @@ from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 
 Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
-"""Raises if a change of a project's members is not allowed. It gets the current members and keys under lock."""
+"""Raises if a change of a project's members is not allowed.
+
+It gets the current members and keys under lock.
+"""
 
 
 Count = Callable[[int], None]

@@ -8,7 +8,10 @@ from runstead.core.runs.invariants import CheckedRun
 
 
 class IntegrityPage(NamedTuple):
-    """Runs in the order of their seq. `orphans`: (table, run_seq) of rows up to the seq `reached` without a run."""
+    """Runs in the order of their seq.
+
+    `orphans`: (table, run_seq) of rows up to the seq `reached` without a run.
+    """
 
     runs: list[CheckedRun]
     orphans: list[tuple[str, int]]
@@ -17,8 +20,8 @@ class IntegrityPage(NamedTuple):
 
 
 class TableSize(NamedTuple):
-    """The size of a table. `bytes` includes indexes, None if the engine does not know it. `part_of`: the table that this
-    partition belongs to.
+    """The size of a table. `bytes` includes indexes, None if the engine does not know it. `part_of`: the
+    table that this partition belongs to.
     """
 
     name: str
@@ -28,7 +31,10 @@ class TableSize(NamedTuple):
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """`log_bytes`: what the write-ahead log takes up. Rows may be the engine's estimate."""
+    """The size of a store.
+
+    `log_bytes`: the size of the write-ahead log. Row counts may be estimates of the engine.
+    """
 
     engine: str
     bytes: int
@@ -41,17 +47,17 @@ class Stats(msgspec.Struct, frozen=True):
 
 class Integrity(Protocol):
     async def latest_seq(self) -> int:
-        """Of the newest run, 0 where there is none: what `reached` grows to."""
+        """Return the seq of the newest run, 0 if there is none. It is the final value of `reached`."""
         ...
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
-        """The next runs with a seq over `after`, all that is told of them from one moment. The last page looks for
-        orphans beyond its runs, too.
+        """Return the next runs with a seq greater than `after`, read at one moment. The last page also
+        includes orphans after its last run.
         """
         ...
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
-        """What violates one of `invariants.CHECKS`, a hundred at most."""
+        """Return at most a hundred rows that violate this check of `invariants.CHECKS`."""
         ...
 
     async def stats(self) -> Stats:

@@ -6,13 +6,17 @@ from runstead.core.leadership import Lead
 
 
 class Leadership(Protocol):
-    """One lead for the whole store, decided by `leadership.elect` with the store's wall clock, even if it is set back.
+    """One lead for the whole store, decided by `leadership.elect` with the store's wall clock, even if it is
+    set back.
 
     If a caller dies during a call, it leaves no lock that another replica has to wait for.
     """
 
     async def lead(self, owner: str, lease_ms: int) -> Lead:
-        """Take or renew the lead if it is free or belongs to `owner`. Returns the lead, which never has two owners."""
+        """Take or renew the lead if it is free or belongs to `owner`.
+
+        Returns the lead, which never has two owners.
+        """
         ...
 
     async def held(self) -> Lead:

@@ -8,7 +8,8 @@ from runstead.ports.store.identity import Count
 
 class Prices(Protocol):
     async def put(self, price: Price, guard: Count) -> Price:
-        """Store the price, or replace the one with the same project, provider and model. `updated_at` is the engine's time.
+        """Store the price, or replace the one with the same project, provider and model. `updated_at` is the
+        engine's time.
 
         For a new price, the guard gets the number of the project's other prices.
         """

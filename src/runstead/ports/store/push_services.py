@@ -13,7 +13,8 @@ class PushServices(Protocol):
     async def register(
         self, service: PushService, idempotency: IdempotencyRecord | None = None
     ) -> PushService:
-        """Store the service, or update the one with the same (registrant, service_key), whose id and creation time stay.
+        """Store the service, or update the one with the same (registrant, service_key), whose id and creation
+        time stay.
 
         A registration counts as a heartbeat and enables a disabled service.
         """
@@ -22,7 +23,10 @@ class PushServices(Protocol):
     async def heartbeat(
         self, service_id: str, reach: Sequence[str] | None, idempotency: IdempotencyRecord | None = None
     ) -> PushService | None:
-        """Record a heartbeat. `reach` replaces the projects that the service reaches; None leaves them unchanged."""
+        """Record a heartbeat.
+
+        `reach` replaces the projects that the service reaches; None leaves them unchanged.
+        """
         ...
 
     async def fell_silent(self, limit: int) -> list[PushService]:
@@ -33,7 +37,10 @@ class PushServices(Protocol):
         ...
 
     async def disable(self, service_id: str) -> PushService | None:
-        """Disable the service. The time of the first call stays. Only a registration enables the service again."""
+        """Disable the service.
+
+        The time of the first call stays. Only a registration enables the service again.
+        """
         ...
 
     async def get(self, service_id: str) -> PushService | None: ...

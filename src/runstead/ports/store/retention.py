@@ -9,7 +9,10 @@ from runstead.core.conversations.conversation import MessageRun
 
 
 class RetentionCandidate(msgspec.Struct, frozen=True):
-    """A run that may be deleted. `message` is set if the run writes a message of a conversation that is not deleted."""
+    """A run that may be deleted.
+
+    `message` is set if the run writes a message of a conversation that is not deleted.
+    """
 
     seq: int
     root_seq: int
@@ -32,23 +35,25 @@ class Archived(msgspec.Struct, frozen=True):
 
 class Retention(Protocol):
     async def candidates(self, age_ms: int, after: int, limit: int) -> RetentionPage:
-        """Return at most `limit` runs of families without active runs whose root ended more than `age_ms` ago.
+        """Return at most `limit` runs of families without active runs whose root ended more than `age_ms`
+        ago.
 
-        Families are sorted by their root, oldest first, starting with a root seq greater than `after`. Within a family the
-        newest run comes first.
+        Families are sorted by their root, oldest first, starting with a root seq greater than `after`. Within
+        a family the newest run comes first.
         """
         ...
 
     async def retire(self, age_ms: int, runs: Sequence[tuple[RetentionCandidate, Archived | None]]) -> int:
-        """Delete the runs and everything that belongs to them in one transaction. Returns the number of deleted runs.
+        """Delete the runs and everything that belongs to them in one transaction. Returns the number of
+        deleted runs.
 
-        A message with an `Archived` value stays, without its run; other messages are deleted. A family is kept completely
-        if it has become active again, or if a deleted run would leave a child behind.
+        A message with an `Archived` value stays, without its run; other messages are deleted. A family is
+        kept completely if it has become active again, or if a deleted run would leave a child behind.
         """
         ...
 
     async def sweep(self, age_ms: int) -> int:
-        """Free a bounded part of the space of deleted runs, if the engine does so later. Returns how much was done, 0 if
-        nothing is left.
+        """Free a bounded part of the space of deleted runs, if the engine does so later. Returns how much was
+        done, 0 if nothing is left.
         """
         ...

@@ -1,4 +1,4 @@
-"""Sums of what runs used and came to, so that reports over years read no runs."""
+"""Sums of usage and activity, so that reports over years read no runs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -15,20 +15,23 @@ from runstead.core.usage.rollup import (
     Cover,
     Facts,
     Line,
+    PendingEntries,
     Span,
-    Told,
-    Unsummed,
+    StoredEntries,
     coded,
     cover,
-    took_of,
+    duration_of,
+    pending_entries,
     unpacked_plain,
-    unsummed,
 )
 from runstead.ports.store.runs import RunQuery
 
 
 class Edge(NamedTuple):
-    """A stretch of time that is shorter than a bucket: its runs are read. The bounds on their seq are exclusive."""
+    """A period that is shorter than a bucket, so that its runs are read.
+
+    The bounds of their seq are exclusive.
+    """
 
     since: int
     until: int
@@ -37,7 +40,9 @@ class Edge(NamedTuple):
 
 
 class UsageQuery(msgspec.Struct, frozen=True):
-    """What runs used that were created in [since, until), grouped in each of these ways; of each the first `groups`."""
+    """A usage report of the runs that were created in [since, until), with the first `groups` groups of each
+    grouping in `ways`.
+    """
 
     project_id: str
     since: int
@@ -50,25 +55,28 @@ class UsageQuery(msgspec.Struct, frozen=True):
     def cover(self) -> Cover:
         return cover(self.since, self.until, (QUARTER,))
 
-    def unsummed(self, entries: Told, rows: Iterable[Facts]) -> Unsummed:
-        """What no sum has: entries of the project, and rows that were read."""
-        return [*unsummed(entries, self.cover), *[("ended", one) for one in rows]]
+    def pending(self, entries: StoredEntries, rows: Iterable[Facts]) -> PendingEntries:
+        """Return what no sum has: entries of the project, and rows that were read."""
+        return [*pending_entries(entries, self.cover), *[("ended", one) for one in rows]]
 
     def spans(self, way: str) -> tuple[Span, ...]:
-        """The buckets of this way."""
+        """The buckets of this grouping."""
         return cover(self.since, self.until, USAGE_WIDTHS[way]).spans
 
 
 class WaySums(NamedTuple):
-    """`lines` of the first groups (the newest days, or those with the most tokens), `groups`: how many there are."""
+    """The sums of one grouping: the `lines` of its first groups (the newest days, or those with the most
+    tokens), and the number of all `groups`.
+    """
 
     lines: list[Line]
     groups: int
 
 
 class UsagePage(msgspec.Struct, frozen=True):
-    """`total`: a line for each model. `runs`: all that were created in the stretch. `truncated`: a store of an older version is not added up yet, and more
-    of its runs are missing from the sums than are read.
+    """`total`: a line for each model. `runs`: the number of runs that were created in the period.
+    `truncated`: a store of an older version is not summed up yet, and the report could not read all of its
+    runs.
     """
 
     ways: dict[str, WaySums]
@@ -78,8 +86,9 @@ class UsagePage(msgspec.Struct, frozen=True):
 
 
 class ActivityQuery(msgspec.Struct, frozen=True):
-    """The runs of `filters` (one project; states, kinds, and a target or a schedule at most) created in [since, until), by
-    bars of `width` ms that begin at `origin`. Both are multiples of a quarter hour.
+    """An activity chart of the runs that match `filters` and were created in [since, until), in buckets of
+    `width` ms from `origin` on. Both are multiples of a quarter hour. `filters` has one project, any statuses
+    and kinds, and at most one target or schedule.
     """
 
     filters: RunQuery
@@ -91,7 +100,7 @@ class ActivityQuery(msgspec.Struct, frozen=True):
 
     @property
     def way(self) -> tuple[str, str]:
-        """Which sums it is about, and under which name."""
+        """The grouping of the sums, and their encoded name."""
         if self.filters.targets:
             return "target", coded(self.filters.targets[0])
         if self.filters.schedule_id is not None:
@@ -108,25 +117,26 @@ class ActivityQuery(msgspec.Struct, frozen=True):
 
     @property
     def living(self) -> RunQuery | None:
-        """Those that have not ended, which no sum counts; None where none is asked for."""
-        alive = [one.value for one in RunStatus if one not in TERMINAL]
-        asked = self.filters.statuses or alive
-        return self._rows([one for one in alive if one in asked])
+        """The list of active runs, which no sum counts. None if the filters exclude them."""
+        active = [one.value for one in RunStatus if one not in TERMINAL]
+        wanted = self.filters.statuses or active
+        return self._rows([one for one in active if one in wanted])
 
     def ended(self, edge: Edge) -> RunQuery | None:
-        """Those of an edge that have ended."""
-        over = [one.value for one in TERMINAL]
-        asked = self.filters.statuses or over
-        found = self._rows([one for one in over if one in asked])
-        if found is None:
+        """The list of the ended runs of an edge. None if the filters exclude them."""
+        terminal = [one.value for one in TERMINAL]
+        wanted = self.filters.statuses or terminal
+        query = self._rows([one for one in terminal if one in wanted])
+        if query is None:
             return None
         times = {"created_after": edge.since - 1, "created_before": edge.until}
-        return replace(found, **times, seq_over=edge.seq_over, seq_under=edge.seq_under)
+        return replace(query, **times, seq_over=edge.seq_over, seq_under=edge.seq_under)
 
     def _rows(self, statuses: Sequence[str]) -> RunQuery | None:
         return replace(self.filters, statuses=tuple(statuses)) if statuses else None
 
     def admits(self, kind: str, status: str) -> bool:
+        """Whether the filters include runs of this kind and status."""
         filters = self.filters
         return (not filters.kinds or kind in filters.kinds) and (
             not filters.statuses or status in filters.statuses
@@ -136,48 +146,57 @@ class ActivityQuery(msgspec.Struct, frozen=True):
         return Merged(self.where)
 
     def summed(self, sums: Iterable[Sequence[Any]]) -> Iterator[Share]:
-        """What sums say that are asked for: each its bucket, kind, status, runs and `packed` durations."""
+        """Yield the shares of sums that match the filters.
+
+        A sum is (bucket, kind, status, runs, `packed` durations).
+        """
         for at, kind, status, runs, durations in sums:
             if self.admits(kind, status):
                 yield Share(at, RunStatus(status), runs, unpacked_plain(durations))
 
-    def unsummed(self, entries: Told) -> Iterator[Share]:
-        """What entries of the project say."""
+    def pending(self, entries: StoredEntries) -> Iterator[Share]:
+        """Yield the shares of pending entries of the project that match the filters."""
         where = cover(self.since, self.until, self.where.widths)
         targets, schedule_id = self.filters.targets, self.filters.schedule_id
-        for action, one in unsummed(entries, where):
+        for action, one in pending_entries(entries, where):
             if (
                 self.admits(one.kind, one.status.value)
                 and (not targets or one.target in targets)
                 and schedule_id in (None, one.schedule_id)
             ):
                 sign = ACTIVITY[action]
-                yield Share(one.created_at, one.status, sign, took_of(one, sign))
+                yield Share(one.created_at, one.status, sign, duration_of(one, sign))
 
 
 class Rollups(Protocol):
-    """All that a method reads is from one moment, so that no run counts twice or not at all."""
+    """A method reads everything at one moment, so that every run counts exactly once."""
 
-    async def fold(self, limit: int) -> int:
-        """Add at most `limit` entries to the sums, and drop them; how many there were. Every replica may call it at the
-        same time.
+    async def add_entries(self, limit: int) -> int:
+        """Add at most `limit` entries to the sums and delete them. Returns their number. Several replicas may
+        call it at the same time.
         """
         ...
 
     async def catch_up(self, limit: int) -> int:
-        """Add at most `limit` runs that ended before the store kept sums, newest first; how many were looked at."""
+        """Add at most `limit` runs that ended before the store had sums, newest first.
+
+        Returns the number of runs read.
+        """
         ...
 
     async def usage(self, query: UsageQuery) -> UsagePage: ...
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
-        """How many sums of families these buckets hold, counted up to `most`."""
+        """Count the family sums of these buckets, up to `most`."""
         ...
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
-        """None while `catch_up` has something to do: then only the rows know."""
+        """Return the shares of a chart. None while `catch_up` is not complete: then the rows must be read."""
         ...
 
     async def integrity(self) -> list[str]:
-        """Where sums are not what the rows, the entries and each other say: sentences."""
+        """Compare the sums with the rows, the entries and each other.
+
+        Returns a sentence for each difference.
+        """
         ...

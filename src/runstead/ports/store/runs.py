@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
@@ -18,6 +19,7 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
+from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
@@ -31,7 +33,8 @@ class RunKey(NamedTuple):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """The result of a command: the run after the command, its transition, and the descendants that it cancelled.
+    """The result of a command: the run after the command, its transition, and the descendants that it
+    cancelled.
 
     `before` is the run as it was loaded: None if the command created it, `run` itself if nothing was written.
     """
@@ -41,10 +44,19 @@ class Written(msgspec.Struct, frozen=True):
     cancelled: tuple[Run, ...] = ()
     before: Run | None = None
 
+    @classmethod
+    def of(cls, write: WriteSet, descendants: Sequence[WriteSet] = ()) -> "Written":
+        """The result of a write set, and of those that cancelled the run's descendants with it: no run is active then."""
+        if not descendants:
+            return cls(write.run, write.transition, before=write.before)
+        run = replace(write.run, descendants_active=0)
+        cancelled = tuple([replace(each.run, descendants_active=0) for each in descendants])
+        return cls(run, write.transition, cancelled, write.before)
+
 
 class WrittenFiring(msgspec.Struct, frozen=True):
-    """The result of a firing: the schedule before it, the decision, and the written runs: the new run first, then the
-    runs that it replaced.
+    """The result of a firing: the schedule before it, the decision, and the written runs: the new run first,
+    then the runs that it replaced.
     """
 
     schedule: Schedule
@@ -76,9 +88,9 @@ class ClaimRequest(msgspec.Struct, frozen=True):
 class RunQuery(msgspec.Struct, frozen=True):
     """Filters of a list of runs. A run must match all filters: one of the values of each, but all labels.
 
-    `created_after` and `created_before` are exclusive. So are `seq_over` and `seq_under`, which bound the range that an
-    engine reads. A list that is sorted by duration has no runs without a duration. `before` continues after the last row of
-    a page: its sort value (None when sorted by creation) and its seq.
+    `created_after` and `created_before` are exclusive. So are `seq_over` and `seq_under`, which bound the
+    range that an engine reads. A list that is sorted by duration has no runs without a duration. `before`
+    continues after the last row of a page: its sort value (None when sorted by creation) and its seq.
     """
 
     project_ids: tuple[str, ...]
@@ -101,8 +113,9 @@ class RunQuery(msgspec.Struct, frozen=True):
 
 
 class FamilyPage(msgspec.Struct, frozen=True):
-    """A page of a family's events. `reached`: the last position that was read. `more`: whether more requested events
-    follow. `ended`: whether the run and all its descendants have ended, so that no more events will come.
+    """A page of a family's events. `reached`: the last position that was read. `more`: whether more requested
+    events follow. `ended`: whether the run and all its descendants have ended, so that no more events will
+    come.
     """
 
     events: list[FamilyEvent]
@@ -135,11 +148,11 @@ class Runs(Protocol):
         - A cancelled run cancels every descendant that has not ended, by `transitions.cancel`.
         - The counters of ancestors change by `family_total` and `family_active`.
         - NOT_FOUND if the wanted parent does not exist.
-        - A new input request (seq 0) is stored with the seq of its run. NOT_FOUND if its conversation does not exist or was
-          deleted.
+        - A new input request (seq 0) is stored with the seq of its run. NOT_FOUND if its conversation does
+          not exist or was deleted.
         - A new conversation is stored with the run. A changed schedule is written under its version.
-        - A deleted run is deleted with its events, their keys, its attempts, receipts, sessions, input requests and message.
-          Its positions in the family's order stay empty.
+        - A deleted run is deleted with its events, their keys, its attempts, receipts, sessions, input
+          requests and message. Its positions in the family's order stay empty.
         - If the command ends a run of a schedule, the schedule is changed by `schedule.ended`.
         """
         ...
@@ -147,26 +160,27 @@ class Runs(Protocol):
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
-        """Decide and write claimable runs, highest priority first, then oldest first (by `available_at`, then `seq`).
+        """Decide and write claimable runs, highest priority first, then oldest first (by `available_at`, then
+        `seq`).
 
-        Two claims never get the same run. Runs whose concurrency limit has no free slot are skipped. Concurrent claims
-        together never exceed a limit.
+        Two claims never get the same run. Runs whose concurrency limit has no free slot are skipped.
+        Concurrent claims together never exceed a limit.
         """
         ...
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         """Return the ms until the next delayed run of these kinds is available, None if none is delayed.
 
-        A run that became available at most `since_ms` ago counts as available now, because an earlier claim may have missed
-        it.
+        A run that became available at most `since_ms` ago counts as available now, because an earlier claim
+        may have missed it.
         """
         ...
 
     async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
         """Decide and write at most `limit` runs whose `due_at` has passed.
 
-        Projects are served round robin: the earliest run of every project, then the second of every project, each round
-        sorted by `due_at`.
+        Projects are served round robin: the earliest run of every project, then the second of every project,
+        each round sorted by `due_at`.
         """
         ...
 
@@ -177,19 +191,21 @@ class Runs(Protocol):
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
     ) -> list[Run]:
-        """Decide and write at most `limit` runs that are due to be pushed, without those of the services in `busy`.
+        """Decide and write at most `limit` runs that are due to be pushed, without those of the services in
+        `busy`.
 
-        Projects are served round robin in the order of their ids, starting after the id `after`. Within a project, order
-        and concurrency limits are those of claims. Two calls never get the same run.
+        Projects are served round robin in the order of their ids, starting after the id `after`. Within a
+        project, order and concurrency limits are those of claims. Two calls never get the same run.
         """
         ...
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
-        """Decide and write at most `limit` schedules whose `next_fire_at` has passed, earliest first, each with its new run
-        and the runs that it replaces.
+        """Decide and write at most `limit` schedules whose `next_fire_at` has passed, earliest first, each
+        with its new run and the runs that it replaces.
 
-        Several replicas may call it at the same time: each gets different schedules. A schedule that is locked, or that has
-        locked runs, is left for the next call. While a schedule is decided, no other command can create a run of it.
+        Several replicas may call it at the same time: each gets different schedules. A schedule that is
+        locked, or that has locked runs, is left for the next call. While a schedule is decided, no other
+        command can create a run of it.
         """
         ...
 
@@ -212,8 +228,8 @@ class Runs(Protocol):
         ...
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        """Count all runs that match the filters, by status and by buckets of `width` ms from `origin` on. `sort`, `before`
-        and `limit` are ignored.
+        """Count all runs that match the filters, by status and by buckets of `width` ms from `origin` on.
+        `sort`, `before` and `limit` are ignored.
         """
         ...
 
@@ -237,8 +253,8 @@ class Runs(Protocol):
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        """Return public events with a number greater than `after`, in order: at most `limit`, and at most `bytes_max` of
-        payloads. The first event is always returned.
+        """Return public events with a number greater than `after`, in order: at most `limit`, and at most
+        `bytes_max` of payloads. The first event is always returned.
         """
         ...
 
@@ -250,8 +266,8 @@ class Runs(Protocol):
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        """Return the last public events with a number less than `before`, in order: at most `limit`, and at most `bytes_max`
-        of payloads. The last event is always returned.
+        """Return the last public events with a number less than `before`, in order: at most `limit`, and at
+        most `bytes_max` of payloads. The last event is always returned.
         """
         ...
 
@@ -266,18 +282,24 @@ class Runs(Protocol):
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
-        """Return public events of a run and its descendants with a position greater than `after`, in order. Bounds are
-        those of `events`.
+        """Return public events of a run and its descendants with a position greater than `after`, in order.
+        Bounds are those of `events`.
 
-        The position counts all events that were ever stored in the whole family, from 1, in the order of storing. New
-        events are always at the end. The page is read at one moment.
+        The position counts all events that were ever stored in the whole family, from 1, in the order of
+        storing. New events are always at the end. The page is read at one moment.
         """
         ...
 
     async def usage(self, run: Run) -> FamilyUsage:
-        """Sum up the reported usage of the run's family. At most one run's metadata is in memory at a time."""
+        """Sum up the reported usage of the run's family.
+
+        At most one run's metadata is in memory at a time.
+        """
         ...
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
-        """Return seq → latest event id for these runs, including private events. Deleted runs are left out."""
+        """Return seq → latest event id for these runs, including private events.
+
+        Deleted runs are left out.
+        """
         ...

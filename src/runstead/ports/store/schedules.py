@@ -48,8 +48,8 @@ class Schedules(Protocol):
     async def sync(
         self, project_id: str, decide: DecideSync, idempotency: IdempotencyRecord | None = None
     ) -> Sync:
-        """Change all schedules of a project in one transaction, without those that are being deleted. Two calls for the same
-        project run one after the other.
+        """Change all schedules of a project in one transaction, without those that are being deleted. Two
+        calls for the same project run one after the other.
         """
         ...
 

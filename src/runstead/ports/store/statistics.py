@@ -7,7 +7,8 @@ from typing import NamedTuple, Protocol
 class Depth(NamedTuple):
     """The runs of one project: available now, delayed, running and waiting.
 
-    If `running`, `waiting` or the sum of `available` and `delayed` equals the bound, the real number may be larger.
+    If `running`, `waiting` or the sum of `available` and `delayed` equals the bound, the real number may be
+    larger.
     """
 
     project_id: str
@@ -19,7 +20,7 @@ class Depth(NamedTuple):
 
 class Statistics(Protocol):
     async def depths(self, project_ids: Sequence[str], most: int) -> list[Depth]:
-        """Return one row for each project, in their order. At most `most` queued, running and waiting runs of each project
-        are counted.
+        """Return one row for each project, in their order. At most `most` queued, running and waiting runs of
+        each project are counted.
         """
         ...

@@ -1,8 +1,8 @@
 """Webhooks and their deliveries.
 
-A command that changes the status of a run writes the deliveries of that event (`webhooks.event.deliveries`) in its
-transaction, for all webhooks that were enabled when the transaction began. After `create` or `change` has returned, no
-later commit misses the webhook.
+A command that changes the status of a run writes the deliveries of that event (`webhooks.event.deliveries`)
+in its transaction, for all webhooks that were enabled when the transaction began. After `create` or `change`
+has returned, no later commit misses the webhook.
 """
 
 from collections.abc import Callable, Sequence
@@ -83,10 +83,11 @@ class Webhooks(Protocol):
         ...
 
     async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
-        """Start an attempt of at most `limit` due deliveries, earliest first, at most `per_webhook` for each webhook, and none
-        for disabled webhooks or those in `busy`.
+        """Start an attempt of at most `limit` due deliveries, earliest first, at most `per_webhook` for each
+        webhook, and none for disabled webhooks or those in `busy`.
 
-        `attempts` grows by one, and the delivery is leased for `lease_ms`. Two calls never get the same delivery.
+        `attempts` grows by one, and the delivery is leased for `lease_ms`. Two calls never get the same
+        delivery.
         """
         ...
 
@@ -95,7 +96,7 @@ class Webhooks(Protocol):
         ...
 
     async def prune(self, age_ms: int, limit: int) -> int:
-        """Delete at most `limit` deliveries that are older than `age_ms` and had no attempt due in the last day or later.
-        Returns their number.
+        """Delete at most `limit` deliveries that are older than `age_ms` and had no attempt due in the last
+        day or later. Returns their number.
         """
         ...

@@ -11,8 +11,9 @@ class Workers(Protocol):
     async def register(
         self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
     ) -> Worker:
-        """Store the worker, or update the one with the same (project, implementation_kind, worker_key), and add the hash of
-        the token. The newest `limits.worker_tokens_max` tokens stay valid. A registration counts as a heartbeat.
+        """Store the worker, or update the one with the same (project, implementation_kind, worker_key), and
+        add the hash of the token. The newest `limits.worker_tokens_max` tokens stay valid. A registration
+        counts as a heartbeat.
         """
         ...
 
@@ -29,31 +30,36 @@ class Workers(Protocol):
         ...
 
     async def fell_silent(self, limit: int) -> list[Worker]:
-        """Set `silent_at` of at most `limit` workers without a heartbeat for `limits.worker_silence_s`, and return them,
-        longest silence first. Each silence is returned once, to one caller. The next heartbeat ends it.
+        """Set `silent_at` of at most `limit` workers without a heartbeat for `limits.worker_silence_s`, and
+        return them, longest silence first. Each silence is returned once, to one caller. The next heartbeat
+        ends it.
         """
         ...
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
     ) -> list[Worker]:
-        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key). `silent` filters them;
-        None returns all.
+        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key). `silent`
+        filters them; None returns all.
         """
         ...
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
-        """Return the runs of a project that the owners (ids of workers or push services) have leased, oldest attempt first.
+        """Return the runs of a project that the owners (ids of workers or push services) have leased, oldest
+        attempt first.
 
-        Only the `looked_max` runs of the project with the earliest deadlines are read. Leases are short, so a leased run is
-        missed only if very many other deadlines come before its own.
+        Only the `looked_max` runs of the project with the earliest deadlines are read. Leases are short, so a
+        leased run is missed only if very many other deadlines come before its own.
         """
         ...
 
     async def put_session(
         self, run_seq: int, session: Session, idempotency: IdempotencyRecord | None = None
     ) -> Session:
-        """Store or update the session of a run and worker. `ended_at` is set when the status changes from active."""
+        """Store or update the session of a run and worker.
+
+        `ended_at` is set when the status changes from active.
+        """
         ...
 
     async def session(self, run_seq: int) -> Session | None:

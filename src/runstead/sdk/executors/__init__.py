@@ -1,6 +1,6 @@
-"""Clusters that handlers run on: the lease, the steps and the cancel stay with the worker.
+"""Executors run handlers on clusters. The worker keeps the lease, the steps and the handling of cancels.
 
-A worker listens at one address; what the cluster runs calls back there, with a token that is good for one run.
+The worker listens at an address. Each task of the cluster connects to it, with a token that is valid for one run.
 """
 
 from urllib.parse import parse_qs, urlsplit
@@ -9,18 +9,21 @@ from runstead.sdk.isolation.parent_side import Executor
 
 
 def executor_from(url: str) -> Executor:
-    """`ray://head:10001`, `ray://auto`, `ray://local`; `dask://scheduler:8786`, `dask://local`. ValueError.
+    """Return the executor of a URL: `ray://head:10001`, `ray://auto`, `ray://local`, `dask://scheduler:8786`,
+    `dask://local`. Raise ValueError.
 
-    In its query: `callback=host:port` is the worker's address as the cluster reaches it (default: that of the way to the
-    cluster, and any free port). For Ray `num_cpus`, `num_gpus`, `memory` (bytes) are what each run takes. `workers` is how
-    many processes a local cluster has.
+    Query parameters: `callback=host:port` is the worker's address for the cluster (default: the address of the network
+    interface towards the cluster, and any free port). For Ray, `num_cpus`, `num_gpus` and `memory` (bytes) are the
+    resources of each run. `workers` is the number of processes of a local cluster.
     """
     parts = urlsplit(url)
     options = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
     if parts.path not in ("", "/"):
-        raise ValueError(f"An executor's address has no path, as in ray://head:10001: {url!r}")
+        raise ValueError(
+            f"An executor's address has no path, as in ray://head:10001, but this one has: {url!r}"
+        )
     if parts.scheme == "ray":
-        from runstead.sdk.executors.ray import RayExecutor  # noqa: PLC0415 - an extra, which may be missing
+        from runstead.sdk.executors.ray import RayExecutor  # noqa: PLC0415 - an extra that may not be installed
 
         return RayExecutor(parts.netloc, **_known(url, options, RayExecutor.OPTIONS))
     if parts.scheme == "dask":

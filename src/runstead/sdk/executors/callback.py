@@ -1,4 +1,4 @@
-"""The worker's end of runs on a cluster: it listens, and knows each that calls back by its token."""
+"""The worker's side of runs on a cluster: it listens, and identifies each task by its token."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.isolation.messages import FromHandler
 
-#: How long one who connects may take to say who it is.
+#: How long a new connection may take to send its token.
 _GREETING_TIMEOUT_S: Final = 10.0
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -24,18 +24,18 @@ class Submitted(Protocol):
     """A task of the cluster."""
 
     def wait(self) -> Awaitable[object]:
-        """Until it has ended; raises what it raised."""
+        """Wait until the task has ended. Raise the task's exception."""
 
     async def cancel(self) -> None:
-        """Ask the cluster to forget it."""
+        """Cancel the task on the cluster."""
 
 
 class Cluster(Protocol):
     async def submit(self, host: str, port: int, token: str) -> Submitted:
-        """Run `serve_run` with these."""
+        """Run `serve_run` with these arguments on the cluster."""
 
     def route(self) -> str:
-        """The host that the cluster is reached at, or an empty string where that is this machine."""
+        """Return the cluster's host, or an empty string where the cluster is this machine."""
 
     async def close(self) -> None: ...
 
@@ -43,20 +43,20 @@ class Cluster(Protocol):
 class RemoteProcess:
     """A handler's process on the cluster."""
 
-    def __init__(self, control: Streams, talk: Streams, submitted: Submitted) -> None:
-        self.channel: Channel[FromHandler] = Channel(*talk, FromHandler)
+    def __init__(self, control: Streams, messages: Streams, submitted: Submitted) -> None:
+        self.channel: Channel[FromHandler] = Channel(*messages, FromHandler)
         self._control = control
         self._submitted = submitted
 
     def terminate(self) -> None:
-        self._say(TERMINATE)
+        self._send(TERMINATE)
 
     def kill(self) -> None:
-        self._say(KILL)
+        self._send(KILL)
 
-    def _say(self, word: bytes) -> None:
+    def _send(self, command: bytes) -> None:
         if not self._control[1].is_closing():
-            self._control[1].write(word)
+            self._control[1].write(command)
 
     async def ended(self) -> int | None:
         try:
@@ -71,7 +71,7 @@ class RemoteProcess:
 
 
 class Callback:
-    """An executor over a cluster. `callback` is `host:port` where the worker's address is not to be found out."""
+    """An executor over a cluster. `callback` is the worker's address, `host:port`; empty: it is detected."""
 
     exact_path = False
 
@@ -95,32 +95,32 @@ class Callback:
         except ProcessFailed:
             raise
         except Exception as error:
-            raise ProcessFailed(f"The executor failed: {_told(error)}", "EXECUTOR_LOST") from error
+            raise ProcessFailed(f"The executor failed: {_describe(error)}", "EXECUTOR_LOST") from error
 
     async def _submit(self) -> RemoteProcess:
         token = secrets.token_urlsafe(32)
         assert len(token) == TOKEN_BYTES
         loop = asyncio.get_running_loop()
-        calls: list[asyncio.Future[Streams]] = [loop.create_future(), loop.create_future()]
+        connections: list[asyncio.Future[Streams]] = [loop.create_future(), loop.create_future()]
         keys = [_key(kind, token) for kind in (CONTROL, MESSAGES)]
-        self._expected |= dict(zip(keys, calls, strict=True))
+        self._expected |= dict(zip(keys, connections, strict=True))
         submitted: Submitted | None = None
         running: asyncio.Future[Any] | None = None
         try:
             submitted = await self._cluster.submit(self._host, self._port, token)
             running = asyncio.ensure_future(submitted.wait())
-            both = asyncio.gather(*calls)
+            both = asyncio.gather(*connections)
             await asyncio.wait([both, running], return_when=asyncio.FIRST_COMPLETED)
             if not both.done():
                 both.cancel()
                 raise ProcessFailed(f"The executor failed: {_why(running)}", "EXECUTOR_LOST")
-            control, talk = both.result()
-            return RemoteProcess(control, talk, submitted)
+            control, messages = both.result()
+            return RemoteProcess(control, messages, submitted)
         except BaseException:
-            for call in calls:
-                if call.done() and not call.cancelled():
-                    call.result()[1].close()
-                call.cancel()
+            for connection in connections:
+                if connection.done() and not connection.cancelled():
+                    connection.result()[1].close()
+                connection.cancel()
             if submitted is not None:
                 await asyncio.shield(submitted.cancel())
             raise
@@ -128,7 +128,7 @@ class Callback:
             for key in keys:
                 self._expected.pop(key, None)
             if running is not None:
-                # What it raises later is told by its connection's end.
+                # A later exception of the task closes its connection, which reports it.
                 running.add_done_callback(lambda one: one.cancelled() or one.exception())
 
     async def _listen(self) -> asyncio.Server:
@@ -138,7 +138,7 @@ class Callback:
         except OSError as error:
             if error.errno != errno.EADDRNOTAVAIL or not self._port:
                 raise
-            # The cluster reaches this machine by an address that is another's, which passes it on.
+            # The cluster reaches this machine through another host's address, which forwards the connections.
             server = await asyncio.start_server(self._accept, None, self._port)
         self._host, self._port = host, server.sockets[0].getsockname()[1]
         return server
@@ -146,33 +146,33 @@ class Callback:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(_GREETING_TIMEOUT_S):
-                said = await reader.readexactly(1 + TOKEN_BYTES)
+                greeting = await reader.readexactly(1 + TOKEN_BYTES)
         except (TimeoutError, asyncio.IncompleteReadError, ConnectionError):
             writer.close()
             return
-        # Good for one connection: a cluster that runs its task a second time is refused.
-        expected = self._expected.pop(_key(said[:1], said[1:].decode("ascii", "replace")), None)
+        # A token is valid for one connection. If the cluster runs a task again, the second one is refused.
+        expected = self._expected.pop(_key(greeting[:1], greeting[1:].decode("ascii", "replace")), None)
         if expected is None or expected.done():
             writer.close()
             return
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        writer.write(said[:1])
+        writer.write(greeting[:1])
         expected.set_result((reader, writer))
 
     async def close(self) -> None:
-        """Stop listening, and leave the cluster."""
+        """Stop listening, and disconnect from the cluster."""
         if self._server is not None:
             self._server.close()
         await self._cluster.close()
 
 
 def _key(kind: bytes, token: str) -> bytes:
-    """By its hash, so that how long a look-up takes tells nothing of a token."""
+    """Hash the token, so that the duration of a look-up reveals nothing about it."""
     return hashlib.sha256(kind + token.encode()).digest()
 
 
 def _own_address(host: str) -> str:
-    """This machine's address on the way to the host."""
+    """Return the address of this machine's interface towards the host."""
     if not host:
         return "127.0.0.1"
     for family, kind, _, _, address in socket.getaddrinfo(host, 9, type=socket.SOCK_DGRAM):
@@ -184,8 +184,8 @@ def _own_address(host: str) -> str:
 
 def _why(running: "asyncio.Future[Any]") -> str:
     error = running.exception() if running.done() and not running.cancelled() else None
-    return "the task ended before it had begun" if error is None else _told(error)
+    return "the task ended before it started" if error is None else _describe(error)
 
 
-def _told(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"

@@ -32,24 +32,24 @@ class _Dask:
         async with self._connecting:
             if self._client is None:
                 self._client = await self._connected()
-        # A run that the cluster loses is Runstead's to begin anew.
+        # No retries by Dask: Runstead retries a run that the cluster lost.
         future = self._client.submit(
             serve_run, host, port, token, pure=False, retries=0, key=f"runstead-{token[:8]}"
         )
         return _Submitted(future)
 
     async def _connected(self) -> Any:
-        where = f"tcp://{self._address}"
+        target = f"tcp://{self._address}"
         if self._address == "local":
-            # One thread each: a run that waits for a place must not share that of another.
-            where = self._local = await self._distributed.LocalCluster(
+            # One thread per worker, so that two runs do not share a process.
+            target = self._local = await self._distributed.LocalCluster(
                 n_workers=self._workers,
                 threads_per_worker=1,
                 processes=True,
                 asynchronous=True,
                 dashboard_address=None,
             )
-        return await self._distributed.Client(where, asynchronous=True)
+        return await self._distributed.Client(target, asynchronous=True)
 
     def route(self) -> str:
         return "" if self._address == "local" else self._address.rpartition(":")[0].strip("[]")
@@ -61,7 +61,10 @@ class _Dask:
 
 
 class DaskExecutor(Callback):
-    """`address` is the scheduler's `host:port`, or `local`. ImportError without the extra `runstead[dask]`."""
+    """Runs handlers on a Dask cluster. `address` is the scheduler's `host:port`, or `local`.
+
+    Raise ImportError without the extra `runstead[dask]`.
+    """
 
     OPTIONS: ClassVar = frozenset({"callback", "workers"})
 

@@ -23,11 +23,11 @@ class _Submitted:
 
 
 class _Ray:
-    def __init__(self, address: str, workers: int, takes: dict[str, float]) -> None:
+    def __init__(self, address: str, workers: int, resources: dict[str, float]) -> None:
         self._ray: Any = importlib.import_module("ray")
         self._address = address
         self._workers = workers
-        self._takes = takes
+        self._resources = resources
         self._connecting = asyncio.Lock()
         self._task: Any = None
 
@@ -40,14 +40,16 @@ class _Ray:
     def _connect(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": "warning"}
         if self._address == "local":
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
+            os.environ.setdefault(
+                "RAY_USAGE_STATS_ENABLED", "0"
+            )  # a local cluster sends no statistics to Ray's authors
             self._ray.init(address="local", num_cpus=self._workers, include_dashboard=False, **quiet)
         elif self._address == "auto":
             self._ray.init(address="auto", **quiet)
         else:
             self._ray.init(f"ray://{self._address}", **quiet)
-        # A run that the cluster loses is Runstead's to begin anew.
-        self._task = self._ray.remote(max_retries=0, **self._takes)(serve_run)
+        # No retries by Ray: Runstead retries a run that the cluster lost.
+        self._task = self._ray.remote(max_retries=0, **self._resources)(serve_run)
 
     def route(self) -> str:
         if self._address == "local":
@@ -58,19 +60,21 @@ class _Ray:
 
     async def close(self) -> None:
         if self._task is not None:
-            with contextlib.suppress(Exception):  # the cluster may be gone by now
+            with contextlib.suppress(Exception):  # the cluster may have ended
                 await asyncio.to_thread(self._ray.shutdown)
 
 
 class RayExecutor(Callback):
-    """`address` is `host:port` of a Ray client server, `auto` for the cluster that this machine is of, or `local`.
-    ImportError without the extra `runstead[ray]`.
+    """Runs handlers on a Ray cluster.
+
+    `address` is `host:port` of a Ray client server, `auto` for the cluster that this machine belongs to, or `local`.
+    Raise ImportError without the extra `runstead[ray]`.
     """
 
     OPTIONS: ClassVar = frozenset({"callback", "workers", "num_cpus", "num_gpus", "memory"})
 
-    def __init__(self, address: str, *, callback: str = "", workers: str = "2", **takes: str) -> None:
+    def __init__(self, address: str, *, callback: str = "", workers: str = "2", **resources: str) -> None:
         if address not in ("local", "auto") and not address.rpartition(":")[2].isdecimal():
             raise ValueError(f"A Ray cluster's address is like ray://head:10001, not {address!r}")
-        numbers = {"num_cpus": 1.0} | {name: float(value) for name, value in takes.items()}
+        numbers = {"num_cpus": 1.0} | {name: float(value) for name, value in resources.items()}
         super().__init__(_Ray(address, int(workers), numbers), callback)

@@ -1,4 +1,4 @@
-"""What the cluster runs for a run: it starts the handler's process, ties it to the worker, and waits for its end."""
+"""The task that a cluster runs: it starts the handler's process, connects it to the worker, and waits for its end."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from typing import Final
 from runstead.sdk.isolation.group import Group
 from runstead.sdk.isolation.local import spawn
 
-#: The first byte tells what a connection is for; the token follows.
+#: The first byte of a connection is its purpose. The token follows.
 CONTROL: Final = b"C"
 MESSAGES: Final = b"T"
 TERMINATE: Final = b"t"
@@ -20,11 +20,14 @@ _CONNECT_S: Final = 30.0
 
 
 def serve_run(host: str, port: int, token: str) -> int:
-    """The exit code of the handler's process. OSError where the worker is not reached, or does not want it any more."""
+    """Run the handler's process, and return its exit code.
+
+    Raise OSError where the worker cannot be reached, or no longer waits for the run.
+    """
     control = _connect(host, port, CONTROL, token)
     with control:
-        with _connect(host, port, MESSAGES, token) as talk:
-            group = spawn(talk.fileno())
+        with _connect(host, port, MESSAGES, token) as messages:
+            group = spawn(messages.fileno())
         threading.Thread(
             target=_handle_control, args=(control, group), name="runstead-control", daemon=True
         ).start()
@@ -40,7 +43,7 @@ def _connect(host: str, port: int, kind: bytes, token: str) -> socket.socket:
     connection.sendall(kind + token.encode())
     if connection.recv(1) != kind:
         connection.close()
-        raise ConnectionRefusedError("The worker does not wait for this run any more")
+        raise ConnectionRefusedError("The worker no longer waits for this run")
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -48,15 +51,15 @@ def _connect(host: str, port: int, kind: bytes, token: str) -> socket.socket:
 
 
 def _handle_control(control: socket.socket, group: Group) -> None:
-    """Once the worker is gone, nobody waits for what the handler does."""
+    """Follow the worker's commands. When the worker has disconnected, kill the handler's process."""
     while True:
         try:
-            word = control.recv(1)
+            command = control.recv(1)
         except OSError:
-            word = b""
-        if word == TERMINATE:
+            command = b""
+        if command == TERMINATE:
             group.terminate()
         else:
             group.kill()
-        if not word:
+        if not command:
             return

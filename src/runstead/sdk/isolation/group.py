@@ -23,6 +23,15 @@ class _Guard:
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
+    def ensure_started(self) -> None:
+        """Start the guard before a program, so that the program's group is registered as soon as it exists."""
+        with self._lock:
+            if (
+                self._owner != os.getpid()
+            ):  # not started, or this process was forked: the groups are its parent's
+                self._groups = set()
+                self._start()
+
     def add(self, group: int) -> None:
         with self._lock:
             self._groups.add(group)
@@ -38,6 +47,9 @@ class _Guard:
             return
         if self._owner != os.getpid():  # this process was forked: the groups belong to its parent
             self._groups = {int(line[1:])} if line.startswith("+") else set()
+        self._start()
+
+    def _start(self) -> None:
         # -I and -S: it starts fast, and nothing in the worker's environment can keep it from starting.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-I", "-S", str(Path(guard.__file__))],
@@ -84,6 +96,7 @@ class Group:
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
+        _guard.ensure_started()
         self.process = subprocess.Popen(  # noqa: S603 - the app's author chose the command; there is no shell
             list(command),
             cwd=cwd,

@@ -1,1 +1,1 @@
-"""What the server answers, as frozen structs."""
+"""The objects of the server's answers, as frozen structs."""

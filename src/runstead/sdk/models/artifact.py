@@ -1,4 +1,4 @@
-"""Artifacts: bytes on their way to the server, and what it keeps of them."""
+"""Artifacts: uploads, and the artifacts that the server stores."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ _CHUNK_BYTES: Final = 256 * 1024
 
 
 class StoredArtifact(ResponseModel, frozen=True, kw_only=True):
-    """An artifact that the server keeps. `size` in bytes, `sha256` in hex; `uri` is below the server's URL."""
+    """A stored artifact. `size` is in bytes, `sha256` in hex, `uri` relative to the server's URL."""
 
     name: str
     media_type: str
@@ -24,23 +24,23 @@ class StoredArtifact(ResponseModel, frozen=True, kw_only=True):
 
 
 class ArtifactStored(ResponseModel, frozen=True, kw_only=True):
-    """`stored` is false where the same bytes were there already."""
+    """The answer to an upload. `stored` is false where the same bytes were stored before."""
 
     stored: bool
     artifact: StoredArtifact
 
 
 class Upload:
-    """A body that is streamed, again for every time that it is sent: bytes, or what a file holds."""
+    """A streamed request body: bytes or a file. It is read again for each attempt of the call."""
 
     def __init__(self, source: bytes | bytearray | memoryview | str | os.PathLike[str]) -> None:
-        """OSError where the file is not there."""
+        """Raise OSError where the file does not exist."""
         self._path = Path(source) if isinstance(source, str | os.PathLike) else None
         self._data = b"" if isinstance(source, str | os.PathLike) else memoryview(source).cast("B")
         self.size = len(self._data) if self._path is None else self._path.stat().st_size
 
     def sha256(self) -> str:
-        """It reads the whole file."""
+        """Read the whole source, and return its SHA-256 in hex."""
         digest = hashlib.sha256()
         for chunk in self.chunks():
             digest.update(chunk)
@@ -52,14 +52,14 @@ class Upload:
                 yield bytes(self._data[start : start + _CHUNK_BYTES])
             return
         with self._path.open("rb") as file:
-            # No more than was announced, should the file grow meanwhile.
+            # No more than the announced size, also if the file grows meanwhile.
             left = self.size
             while left > 0 and (chunk := file.read(min(_CHUNK_BYTES, left))):
                 left -= len(chunk)
                 yield chunk
 
     async def async_chunks(self) -> AsyncIterator[bytes]:
-        """The same, reading in a thread."""
+        """Yield the chunks, read in a thread."""
         with closing(self.chunks()) as chunks:
             while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
                 yield chunk

@@ -1,22 +1,13 @@
-"""Batches of runs, and following one to its end across broken connections, without I/O."""
+"""Batches of runs."""
 
-from collections.abc import Iterator
 from datetime import datetime
-from types import NoneType
 from typing import Any
 
-import msgspec
-
-from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.response import PageInfo, ResponseModel
-from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.retry import Retries
-from runstead.sdk.transport.sse import Frame, Parser
-from runstead.sdk.transport.stream_follower import StreamFollower
 
 
 class StatusCounts(ResponseModel, frozen=True, kw_only=True):
-    """How many runs are in which state."""
+    """The number of runs in each state."""
 
     pending: int = 0
     running: int = 0
@@ -27,7 +18,7 @@ class StatusCounts(ResponseModel, frozen=True, kw_only=True):
 
 
 class OnComplete(ResponseModel, frozen=True, kw_only=True):
-    """The run that follows a batch. `run_id` is None until it is created."""
+    """The follow-up run of a batch. `run_id` is None until the run is created."""
 
     target: str
     config: dict[str, Any] | None = None
@@ -35,8 +26,10 @@ class OnComplete(ResponseModel, frozen=True, kw_only=True):
 
 
 class Batch(ResponseModel, frozen=True, kw_only=True):
-    """`status` is running, cancelling, completed (all have ended, however they did) or cancelled. `total` counts every
-    run that the batch has had.
+    """Runs that were created together.
+
+    `status` is running, cancelling, completed (all runs have ended, in any state) or cancelled. `total` counts all
+    runs of the batch, also deleted ones.
     """
 
     id: str
@@ -55,7 +48,7 @@ class Batch(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedBatch(ResponseModel, frozen=True, kw_only=True):
-    """`run_ids` stand in the order in which the runs were asked for."""
+    """The answer to the creation of a batch. `run_ids` are in the order of the request's runs."""
 
     accepted: bool
     batch: Batch
@@ -63,7 +56,7 @@ class CreatedBatch(ResponseModel, frozen=True, kw_only=True):
 
 
 class CancelledBatch(ResponseModel, frozen=True, kw_only=True):
-    """`cancelled`: whether this call did it."""
+    """The answer to a cancel. `cancelled`: this call cancelled the batch."""
 
     cancelled: bool
     batch: Batch
@@ -75,7 +68,7 @@ class BatchPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class BatchProgress(ResponseModel, frozen=True, kw_only=True):
-    """A batch as it stood. `completed_at` is set in the last one."""
+    """The progress of a batch. `completed_at` is set in the last one."""
 
     batch_id: str
     status: str
@@ -83,36 +76,3 @@ class BatchProgress(ResponseModel, frozen=True, kw_only=True):
     total: int
     started_at: datetime | None = None
     completed_at: datetime | None = None
-
-
-class BatchFollower(StreamFollower[BatchProgress]):
-    """One follower of a batch. `done` once its end was told."""
-
-    def __init__(self, project: str, batch_id: str, retries: Retries) -> None:
-        super().__init__(retries)
-        self._path = path("projects", project, "batches", batch_id, "stream")
-        self._last: str | None = None
-
-    def call(self) -> Call[None]:
-        self._parser = Parser()
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if self._last:
-            headers["Last-Event-ID"] = self._last
-        return Call("GET", self._path, NoneType, headers=headers)
-
-    def feed(self, chunk: bytes) -> Iterator[BatchProgress]:
-        self._failures = 0
-        for frame in self._parser.feed(chunk):
-            progress = self._progress(frame)
-            self._last = frame.id
-            self.done = progress.completed_at is not None
-            yield progress
-            if self.done:
-                return
-
-    def _progress(self, frame: Frame) -> BatchProgress:
-        try:
-            return msgspec.json.decode(frame.data, type=BatchProgress)
-        except msgspec.DecodeError as error:
-            trouble = str(error)
-        raise UnexpectedAnswerError(f"The progress of the batch was not understood: {trouble}", 200)

@@ -1,4 +1,4 @@
-"""Conversations, and agent runs as their conversation shows them."""
+"""Conversations, and the projections of agent runs in them."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -39,7 +39,7 @@ class ConversationPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class Projection(ResponseModel, frozen=True, kw_only=True):
-    """An agent run as its conversation shows it. A waiting run has the status `waiting_for_tool` here."""
+    """An agent run in the form of its conversation. A waiting run has the status `waiting_for_tool` here."""
 
     run_id: str
     conversation_id: str
@@ -77,7 +77,7 @@ class Projection(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether it has ended: completed, failed or cancelled, for ever."""
+        """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
 
 

@@ -1,4 +1,4 @@
-"""Events of a run's log, by AG-UI type names. Ids start at 1 and grow with every stored event of the run."""
+"""Events of a run's log. Types are those of AG-UI; ids start at 1 and increase with each stored event of the run."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -13,10 +13,10 @@ TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 
 
 class Event(ResponseModel, frozen=True, kw_only=True):
-    """One event. `payload` is the whole event object, its `type` included.
+    """One event. `payload` is the whole event object, including its `type`.
 
-    `created_at` is None for events that came over a live stream or a conversation's list, which do not tell it.
-    With include_descendants, `run_id` tells whose event it is, and `cursor` is where the family's log goes on after it.
+    `created_at` is None for events of a live stream or of a conversation's list, which do not contain it. With
+    include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
     """
 
     event_id: int
@@ -28,12 +28,12 @@ class Event(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether the run ended with it."""
+        """Whether this event ended the run."""
         return self.event_type in TERMINAL_EVENTS
 
 
 class ConversationEvent(Event, frozen=True, kw_only=True):
-    """An event as a conversation's list carries it: the same members, under the wire name `event`."""
+    """An event of a conversation's list. On the wire its payload is named `event`."""
 
     payload: dict[str, Any] = msgspec.field(name="event")
 
@@ -56,7 +56,7 @@ class EventTypeCount(ResponseModel, frozen=True, kw_only=True):
 
 
 class EventSummary(ResponseModel, frozen=True, kw_only=True):
-    """`total` counts a log's public events, `types` the most frequent types first."""
+    """Counts of a log's public events. `types` begins with the most frequent type."""
 
     run_id: str
     total: int
@@ -72,7 +72,9 @@ class EventMember(ResponseModel, frozen=True, kw_only=True):
 
 
 class EventType(ResponseModel, frozen=True, kw_only=True):
-    """A type that clients know. `event_class` is fact or delta; not `appendable` are those that completing writes."""
+    """A documented event type. `event_class` is fact or delta. Types that are not `appendable` are written by the
+    completion of a run.
+    """
 
     type: str
     event_class: str = msgspec.field(name="class")
@@ -85,7 +87,7 @@ class EventTypeList(ResponseModel, frozen=True, kw_only=True):
 
 
 class Appended(ResponseModel, frozen=True, kw_only=True):
-    """`latest_external_event_sequence` is None for a batch of private events, which do not advance it."""
+    """The answer to an append. `latest_external_event_sequence` is None where all appended events are private."""
 
     run: Run
     latest_event_id: int
@@ -101,14 +103,14 @@ class ConversationAppended(ResponseModel, frozen=True, kw_only=True):
 
 
 class SnapshotEvent(ResponseModel, frozen=True, kw_only=True):
-    """`event_id` is None for the events made for the snapshot, which the log does not hold."""
+    """An event of a snapshot. `event_id` is None where it was made for the snapshot and is not in the log."""
 
     event_id: int | None
     event: dict[str, Any]
 
 
 class Snapshot(ResponseModel, frozen=True, kw_only=True):
-    """A run up to `after_event_id`, folded: its messages, its state, and its terminal event if it has ended."""
+    """The state of a run after an event: its messages, its state, and its terminal event if the run has ended."""
 
     after_event_id: int
     events: list[SnapshotEvent]

@@ -1,4 +1,4 @@
-"""Input requests: forms that runs ask somebody to fill in."""
+"""Input requests: forms that a run waits for."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -12,7 +12,7 @@ ResponderType = Literal["human", "agent", "system"]
 
 
 class InputResponse(ResponseModel, frozen=True, kw_only=True):
-    """What was filled in. The value of a secret field is None; `withheld` names those that came with one."""
+    """The values of a submitted form. Values of secret fields are None; `withheld` lists those that were submitted."""
 
     id: str
     input_request_id: str

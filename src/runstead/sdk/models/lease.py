@@ -1,4 +1,4 @@
-"""What a worker holds: its registration, the runs it claimed, and the leases on them."""
+"""Workers, claimed runs, and the leases on them."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
     project_id: str
     implementation_kind: str
     worker_key: str
-    status: str  # active, or offline where it was not heard of for two minutes
+    status: str  # active, or offline after two minutes without a call
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: Any = None
@@ -28,9 +28,9 @@ class WorkerPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class Registration(ResponseModel, frozen=True, kw_only=True):
-    """`token` authenticates this worker's heartbeats, claims, leases and sessions; it is shown once.
+    """A registered worker. `token` authenticates its heartbeats, claims, leases and sessions, and is shown once.
 
-    A heartbeat's answer has the same shape, without the token.
+    The answer to a heartbeat has the same form, without the token.
     """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
@@ -57,7 +57,7 @@ class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
 
 
 class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
-    """A run as its worker gets it. `attempt` and `lease_token` fence what this attempt writes.
+    """A run as its worker receives it. `attempt` and `lease_token` fence the writes of this attempt.
 
     `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON.
     """
@@ -94,20 +94,20 @@ class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
 
 
 class Claim(ResponseModel, frozen=True, kw_only=True):
-    """What a claim brought. `run` is the first of `runs`, or None where nothing was there to claim."""
+    """The answer to a claim. `run` is the first of `runs`, or None where no run could be claimed."""
 
     run: ClaimedRun | None = None
     runs: list[ClaimedRun] = msgspec.field(default_factory=list)
 
 
 class Lease(ResponseModel, frozen=True, kw_only=True):
-    """A renewed lease. `run` is None where the lease is lost."""
+    """The answer to a renewal of a lease. `run` is None where the lease is lost."""
 
     run: ClaimedRun | None = None
 
 
 class LeasedRun(ResponseModel, frozen=True, kw_only=True):
-    """As much of a run as its worker needs to know whether to go on."""
+    """The members of a run that tell its worker whether to continue."""
 
     run_id: str
     status: str
@@ -116,17 +116,17 @@ class LeasedRun(ResponseModel, frozen=True, kw_only=True):
 
 
 class Heartbeat(ResponseModel, frozen=True, kw_only=True):
-    """A lease renewed by run id. `run` is None where it is lost."""
+    """The answer to a heartbeat of a run. `run` is None where the lease is lost."""
 
     run: LeasedRun | None = None
 
     @property
     def held(self) -> bool:
-        """Whether the attempt still holds the run. One that waits is held too."""
+        """Whether the attempt still has the run. It also has a waiting one."""
         return self.run is not None and self.run.status in {"running", "waiting"}
 
 
 class Released(ResponseModel, frozen=True, kw_only=True):
-    """An attempt that ended without a completion. `run` is the run after it."""
+    """The answer to a release. `run` is the run after it."""
 
     run: LeasedRun | None = None

@@ -9,15 +9,17 @@ from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class TokenUsage(ResponseModel, frozen=True, kw_only=True):
-    """Tokens that the model read and wrote."""
+    """Input and output tokens of a model."""
 
     input: int
     output: int
 
 
 class Message(ResponseModel, frozen=True, kw_only=True):
-    """One message. `run_id` names the agent run that fills an assistant's; `status` is pending, streaming, completed,
-    failed or cancelled, as that run stands. `truncated`: its log is too long to be shown whole.
+    """One message of a conversation.
+
+    An assistant's message is made from the events of the agent run `run_id`. Its `status` follows the run: pending,
+    streaming, completed, failed or cancelled. `truncated`: the run's log is too long to be shown completely.
     """
 
     id: str
@@ -41,7 +43,7 @@ class Message(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def text(self) -> str:
-        """Its text parts, joined."""
+        """The joined text parts."""
         return "".join(part.get("text", "") for part in self.parts if part["type"] == "text")
 
 

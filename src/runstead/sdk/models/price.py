@@ -1,4 +1,4 @@
-"""What models cost, and what a project used."""
+"""Prices of models, and usage reports of projects."""
 
 from datetime import datetime
 from typing import Literal
@@ -11,7 +11,7 @@ UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
 
 
 class Price(ResponseModel, frozen=True, kw_only=True):
-    """In millionths of your currency for a million tokens: 2_500_000 is 2.50."""
+    """The price of a million tokens, in millionths of your currency: 2_500_000 is 2.50."""
 
     provider: str
     model: str
@@ -37,7 +37,7 @@ class DeletedPrice(ResponseModel, frozen=True, kw_only=True):
 
 
 class PricedUsage(ResponseModel, frozen=True, kw_only=True):
-    """What one model used; `cost_micros` in millionths of your currency, None without a price."""
+    """The tokens of one model. `cost_micros` is in millionths of your currency, None without a price."""
 
     provider: str | None = None
     model: str | None = None
@@ -51,7 +51,7 @@ class PricedUsage(ResponseModel, frozen=True, kw_only=True):
 
 
 class UsageGroup(ResponseModel, frozen=True, kw_only=True):
-    """`cost_micros` leaves out what `unpriced_runs` used, which have no price."""
+    """The usage of one group. `cost_micros` does not include the `unpriced_runs`, whose models have no price."""
 
     key: str | None = None
     runs: int = 0
@@ -66,8 +66,9 @@ class UsageGroup(ResponseModel, frozen=True, kw_only=True):
 
 
 class ProjectUsage(ResponseModel, frozen=True, kw_only=True):
-    """`runs_looked_at`: the runs that were created in the stretch. `truncated`: a store of an older version is still being
-    added up, and some of its runs do not count yet.
+    """A usage report. `runs_looked_at` is the number of runs created in the period.
+
+    `truncated`: after an upgrade the sums of older runs are not complete yet.
     """
 
     by: str

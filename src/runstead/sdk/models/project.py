@@ -1,4 +1,4 @@
-"""Projects, and who may do what in them."""
+"""Projects, their keys and members, their concurrency limits, and the server's health."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Literal
@@ -12,7 +12,7 @@ Role = Literal["admin", "member", "viewer"]
 
 
 class Project(ResponseModel, frozen=True, kw_only=True):
-    """`api_key` is the new project's admin key: in the answer of a creation with an admin's key only, and shown once."""
+    """A project. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
 
@@ -29,7 +29,7 @@ class ProjectList(ResponseModel, frozen=True, kw_only=True):
 
 
 class ApiKey(ResponseModel, frozen=True, kw_only=True):
-    """A key as lists show it: never the key itself. `key` is set in the answer of its creation only."""
+    """An API key. Only the answer to its creation contains the `key` itself."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"key"})
 
@@ -61,7 +61,7 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at a time, of the whole project where it is None; `running` do now."""
+    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now."""
 
     target: str | None
     max_running: int
@@ -73,8 +73,10 @@ class ConcurrencyLimits(ResponseModel, frozen=True, kw_only=True):
 
 
 class Health(ResponseModel, frozen=True, kw_only=True):
-    """`status` is `ok` where the server lives, `ready` where its store, of which `store` tells, has just committed; then
-    `leader` tells whether this replica leads, and `term` the newest leader's.
+    """The health of a server.
+
+    `status` is `ok` for /healthz. For /readyz it is `ready` after a commit of the store; `store` describes the store,
+    `leader` is whether this replica leads, and `term` is the term of the newest leader.
     """
 
     status: str

@@ -1,4 +1,4 @@
-"""Push services, as the server answers them."""
+"""Push services."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -7,7 +7,7 @@ from runstead.sdk.models.response import ResponseModel
 
 
 class PushService(ResponseModel, frozen=True, kw_only=True):
-    """`status` is active or disabled: disabled by somebody, or silent for too long."""
+    """A registered push service. `status` is active, or disabled: by a client, or after too long without a heartbeat."""
 
     id: str
     service_name: str
@@ -38,7 +38,7 @@ class PushServiceList(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunEventToken(ResponseModel, frozen=True, kw_only=True):
-    """A token for writing the events of one run, for a day."""
+    """A token that may write the events of one run. It is valid for a day."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"run_event_token"})
 

@@ -1,4 +1,4 @@
-"""What every object of an answer shares: it is frozen, tolerates members it does not know, and hides secrets."""
+"""The base of all objects in answers: frozen, open to unknown members, and without secrets in its repr."""
 
 from typing import Any, ClassVar
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class ResponseModel(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of every object that the server answers.
+    """Base of every object in an answer of the server.
 
-    Members that a newer server adds are dropped. A member named in `SECRETS` never shows in a repr.
+    Members that a newer server adds are ignored. Members in `SECRETS` are hidden in the repr.
     """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset()
@@ -25,7 +25,7 @@ class ResponseModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PageInfo(ResponseModel, frozen=True, kw_only=True):
-    """Where a page stands. `next` is the cursor of the page after it, None on the last."""
+    """Cursors of a page. `next` is the cursor of the next page, None on the last one."""
 
     this: str | None = msgspec.field(name="self", default=None)
     first: None = None
@@ -34,7 +34,7 @@ class PageInfo(ResponseModel, frozen=True, kw_only=True):
 
 
 class FieldError(ResponseModel, frozen=True, kw_only=True):
-    """One value of a request body that was refused. `path` is like `request.target`."""
+    """A refused value of a request body. `path` is like `request.target`."""
 
     path: str
     message: str

@@ -1,4 +1,4 @@
-"""Runs as the server answers them. Times are aware `datetime`s in UTC, durations are integers with their unit named."""
+"""Runs. Times are aware `datetime`s in UTC. Durations are integers, with their unit in the name."""
 
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 class Owner(ResponseModel, frozen=True, kw_only=True):
-    """What a run belongs to: agent runs to a conversation, all others to a project."""
+    """The owner of a run: a conversation for agent runs, a project for all others."""
 
     kind: Literal["conversation", "project"]
     id: str
@@ -30,14 +30,14 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):
-    """How many runs stand below one, and how many of them have not ended."""
+    """The number of a run's descendants, and how many of them have not ended."""
 
     total: int = 0
     active: int = 0
 
 
 class Cancellation(ResponseModel, frozen=True, kw_only=True):
-    """A cancel that was asked for. `stopped_at` is None until the worker's last attempt has ended."""
+    """A requested cancel. `stopped_at` is None until the last attempt has ended."""
 
     requested_at: datetime | None = None
     reason: str | None = None
@@ -80,7 +80,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     created_by: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
-    # Beyond the 33 members that every server of this API answers
+    # Members that are not part of the public Veryfront runs API, which has the 33 above
     project_id: str | None = None
     conversation_id: str | None = None
     title: str | None = None
@@ -107,7 +107,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def terminal(self) -> bool:
-        """Whether it has ended: completed, failed or cancelled, for ever."""
+        """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
 
 
@@ -117,13 +117,13 @@ class RunPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunList(ResponseModel, frozen=True, kw_only=True):
-    """A whole list, unpaged: children, or a run and all below it."""
+    """A complete list without pages: a run's children, or its family."""
 
     data: list[Run]
 
 
 class CreatedRun(ResponseModel, frozen=True, kw_only=True):
-    """`duplicate` is true where a run with this public id was there already and `run` is that one."""
+    """The answer to a creation. `duplicate`: a run with this public id existed, and `run` is that one."""
 
     accepted: bool
     run: Run
@@ -131,21 +131,21 @@ class CreatedRun(ResponseModel, frozen=True, kw_only=True):
 
 
 class Completed(ResponseModel, frozen=True, kw_only=True):
-    """`completed` is false where the run had already ended another way; `run` is how it ended."""
+    """The answer to a completion. `completed` is false where the run had ended with another outcome."""
 
     completed: bool
     run: Run
 
 
 class Cancelled(ResponseModel, frozen=True, kw_only=True):
-    """`cancelled` is false where the run had already ended; `run` is how it ended."""
+    """The answer to a cancel. `cancelled` is false where the run had ended before."""
 
     cancelled: bool
     run: Run
 
 
 class Accepted(ResponseModel, frozen=True, kw_only=True):
-    """`duplicate` is true where the same was accepted before."""
+    """The answer to an accepted call. `duplicate`: the same call was accepted before."""
 
     accepted: bool
     duplicate: bool = False
@@ -157,16 +157,16 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
 
 
 class Waiting(ResponseModel, frozen=True, kw_only=True):
-    """A run that waits now, or is paused."""
+    """A run that waits, or that is paused."""
 
     run: Run
 
 
 class Attempt(ResponseModel, frozen=True, kw_only=True):
-    """One worker's try at a run, counted from 1.
+    """One attempt of a run by a worker, counted from 1.
 
-    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (it let go of a run
-    that waits), paused or dispatch_failed (its push service did not take it). `error` is any JSON.
+    `outcome` is running, completed, failed, cancelled, lease_expired, released, timeout, parked (the worker released a
+    waiting run), paused or dispatch_failed (the push service did not accept the run). `error` is any JSON.
     """
 
     attempt: int

@@ -1,4 +1,4 @@
-"""Schedules, and the runs that they start."""
+"""Schedules and the runs that they start."""
 
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from runstead.sdk.models.response import ResponseModel
 
 
 class ScheduleTarget(ResponseModel, frozen=True, kw_only=True):
-    """`conversation_mode` and `conversation_id` are set for agents alone."""
+    """The target of a schedule. `conversation_mode` and `conversation_id` are set for agents only."""
 
     kind: str
     id: str
@@ -18,8 +18,10 @@ class ScheduleTarget(ResponseModel, frozen=True, kw_only=True):
 
 
 class Schedule(ResponseModel, frozen=True, kw_only=True):
-    """`schedule` is five fields of cron, read in `timezone`; empty for one that runs once, at `run_at`. `health` is healthy,
-    stale, failed, or None before the first end of a run.
+    """A recurring or one-time schedule.
+
+    `schedule` has five cron fields in `timezone`. It is empty for a one-time schedule, which has `run_at`. `health` is
+    healthy, stale or failed, and None until the first run has ended.
     """
 
     id: str
@@ -76,13 +78,13 @@ class ScheduleList(ResponseModel, frozen=True, kw_only=True):
 
 
 class UpcomingTimes(ResponseModel, frozen=True, kw_only=True):
-    """Soonest first."""
+    """The next times of a schedule, soonest first."""
 
     data: list[datetime]
 
 
 class SyncedSchedules(ResponseModel, frozen=True, kw_only=True):
-    """What became of the schedules of a project's source."""
+    """The result of a sync: what changed for each schedule of the project's source."""
 
     created: list[Schedule]
     updated: list[Schedule]
@@ -91,7 +93,7 @@ class SyncedSchedules(ResponseModel, frozen=True, kw_only=True):
 
 
 class ScheduleRun(ResponseModel, frozen=True, kw_only=True):
-    """A run that a schedule started. `run_execution_id` is the server's own id of it."""
+    """A run that a schedule started. `run_execution_id` is the server's internal id of the run."""
 
     run_id: str
     run_execution_id: str

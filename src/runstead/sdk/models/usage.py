@@ -1,4 +1,4 @@
-"""What models used, as completions reported it."""
+"""Token usage of models, as completions report it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -9,7 +9,7 @@ from runstead.sdk.models.response import ResponseModel
 
 
 class ModelUsage(ResponseModel, frozen=True, kw_only=True):
-    """Cached input tokens are part of the input, reasoning tokens part of the output."""
+    """The tokens of one model. Input includes cached input tokens, output includes reasoning tokens."""
 
     provider: str | None = None
     model: str | None = None
@@ -22,7 +22,7 @@ class ModelUsage(ResponseModel, frozen=True, kw_only=True):
 
 
 class UsageSum(ResponseModel, frozen=True, kw_only=True):
-    """Over `runs`. `usage_capture_status` is complete, partial or missing, None where no run reported anything."""
+    """A sum over `runs`. `usage_capture_status` is complete, partial or missing, None where no run reported usage."""
 
     runs: int = 0
     ended_runs: int = 0
@@ -38,7 +38,7 @@ class UsageSum(ResponseModel, frozen=True, kw_only=True):
 
 
 class Usage(ResponseModel, frozen=True, kw_only=True):
-    """Of the run alone, of it and all below it, and of its whole family from the root."""
+    """The usage of a run, of the run and its descendants (`subtree`), and of its whole `family`."""
 
     run_id: str
     root_run_id: str
@@ -51,8 +51,9 @@ _COUNTS: Final = ("inputTokens", "outputTokens", "cachedInputTokens", "reasoning
 
 
 def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """A completion's metadata from what each call of a model used; None where there was none. Its provider and model
-    are those with the most tokens; where there were several, `models` tells of each.
+    """Return a completion's metadata from the usage of each model call; None without calls.
+
+    `provider` and `model` are those with the most tokens. With several models, `models` lists all of them.
     """
     models: dict[tuple[str, str], dict[str, Any]] = {}
     last: Mapping[str, Any] = {}
@@ -68,8 +69,8 @@ def summed(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
     if not models:
         return None
     each = sorted(models.values(), key=lambda sums: -(sums["inputTokens"] + sums["outputTokens"]))
-    told = {"provider": each[0]["provider"], "model": each[0]["model"]}
-    told |= {name: sum(sums[name] for sums in each) for name in _COUNTS}
-    told |= {name: last[name] for name in ("finishReason", "providerRequestId") if name in last}
-    told["usageCaptureStatus"] = "partial" if partial else "complete"
-    return told if len(each) == 1 else told | {"models": each}
+    metadata = {"provider": each[0]["provider"], "model": each[0]["model"]}
+    metadata |= {name: sum(sums[name] for sums in each) for name in _COUNTS}
+    metadata |= {name: last[name] for name in ("finishReason", "providerRequestId") if name in last}
+    metadata["usageCaptureStatus"] = "partial" if partial else "complete"
+    return metadata if len(each) == 1 else metadata | {"models": each}

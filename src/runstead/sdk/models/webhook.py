@@ -1,4 +1,4 @@
-"""Webhooks, what they were sent, and triggers, as the server answers them."""
+"""Webhooks, their deliveries, and triggers."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -9,8 +9,10 @@ from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class Webhook(ResponseModel, frozen=True, kw_only=True):
-    """`failing_since` is the first failure since the last delivery that arrived; a disabled one says why. Until
-    `old_secret_until`, what arrives is signed with the secret before the current one as well.
+    """A webhook.
+
+    `failing_since` is the first failure since the last successful delivery. Until `old_secret_until`, deliveries are
+    also signed with the previous secret.
     """
 
     id: str
@@ -32,7 +34,7 @@ class WebhookAnswer(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedWebhook(ResponseModel, frozen=True, kw_only=True):
-    """`secret` verifies what arrives, and is never shown again; None in the replay of an idempotency key."""
+    """A new webhook. `secret` verifies its deliveries and is shown once; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"secret"})
 
@@ -45,7 +47,7 @@ class WebhookList(ResponseModel, frozen=True, kw_only=True):
 
 
 class Delivery(ResponseModel, frozen=True, kw_only=True):
-    """One event on its way to one webhook. `status` is pending, delivered or failed."""
+    """The delivery of one event to one webhook. `status` is pending, delivered or failed."""
 
     id: str
     webhook_id: str
@@ -71,7 +73,9 @@ class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class Trigger(ResponseModel, frozen=True, kw_only=True):
-    """`signed`: whether calls must be. `conversation_id`: where each run of an agent speaks; else each in a new one."""
+    """A trigger. `signed`: calls must be signed. `conversation_id` is the conversation of its agent runs; None: each
+    run gets a new one.
+    """
 
     id: str
     project_id: str
@@ -92,7 +96,7 @@ class TriggerAnswer(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
-    """`token` starts runs, and is never shown again; None in the replay of an idempotency key."""
+    """A new trigger. `token` starts runs and is shown once; None in the replay of an idempotency key."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"token"})
 
@@ -105,7 +109,7 @@ class TriggerList(ResponseModel, frozen=True, kw_only=True):
 
 
 class TriggerRun(ResponseModel, frozen=True, kw_only=True):
-    """The run that a call of a trigger started; `duplicate` where an earlier call did."""
+    """The run that a trigger's call started. `duplicate`: an earlier call with the same key started it."""
 
     run_id: str
     duplicate: bool = False

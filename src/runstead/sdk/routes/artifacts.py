@@ -23,9 +23,9 @@ class ArtifactRoutes(RouteGroup):
     ) -> Call[ArtifactStored]:
         """`PUT /runs/{run_id}/artifacts/{name}`: store bytes, or the file at a path, for a run that has not ended.
 
-        The same bytes under the same name change nothing, others take their place. With `sha256` (hex) others than these
-        are refused: 400 ARTIFACT_MISMATCH. 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED, ARTIFACT_LIMIT_REACHED or
-        ARTIFACTS_NOT_KEPT, 410 RUN_NOT_ACTIVE.
+        The same bytes under the same name change nothing; other bytes replace them. With `sha256` (hex) bytes with
+        another digest are refused: 400 ARTIFACT_MISMATCH. Other errors: 413 ARTIFACT_TOO_LARGE, 409 ATTEMPT_SUPERSEDED,
+        ARTIFACT_LIMIT_REACHED or ARTIFACTS_NOT_KEPT, 410 RUN_NOT_ACTIVE.
         """
         upload = content if isinstance(content, Upload) else Upload(content)
         return Call(
@@ -40,11 +40,11 @@ class ArtifactRoutes(RouteGroup):
 
     @route
     def read_artifact(self, run_id: str, name: str, *, start: int = 0, end: int | None = None) -> Call[bytes]:
-        """`GET /runs/{run_id}/artifacts/{name}`: its bytes, from `start` to before `end`, in memory.
+        """`GET /runs/{run_id}/artifacts/{name}`: the bytes from `start` to before `end`, in memory.
 
-        404 where it is not kept here; 416 RANGE_NOT_SATISFIABLE where `start` lies behind its end.
+        404 where the server does not store it; 416 RANGE_NOT_SATISFIABLE where `start` is after the end.
         """
-        asked: dict[str, Any] = {"Accept": "*/*"}
+        headers: dict[str, Any] = {"Accept": "*/*"}
         if start or end is not None:
-            asked["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        return Call("GET", path("runs", run_id, "artifacts", name), bytes, headers=asked)
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        return Call("GET", path("runs", run_id, "artifacts", name), bytes, headers=headers)

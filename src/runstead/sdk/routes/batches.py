@@ -21,10 +21,10 @@ class BatchRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedBatch]:
-        """`POST /projects/{ref}/batches`: up to 1,000 runs at once, all of them or none. Each of `runs` is {kind: task,
-        workflow or eval, request, public_id?, parent_run_id?, title?, labels?}; `on_complete` is {target, config?}.
+        """`POST /projects/{ref}/batches`: create up to 1,000 runs, all or none.
 
-        400 and 409 name the run in `errors`: `$.runs[17]…`.
+        Each of `runs` is {kind: task, workflow or eval, request, public_id?, parent_run_id?, title?, labels?}.
+        `on_complete` is {target, config?}. The `errors` of 400 and 409 name the run: `$.runs[17]…`.
         """
         body = {"runs": list(runs)} | members(name=name, on_complete=on_complete)
         where = path("projects", self._project(project), "batches")
@@ -53,10 +53,10 @@ class BatchRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedBatch]:
-        """`POST /projects/{ref}/batches/{id}/retry`: a new batch with the requests of the runs that have failed, with
-        `cancelled` of those that were cancelled too. Each new run's `retry_of` is the old one.
+        """`POST /projects/{ref}/batches/{id}/retry`: create a batch from the requests of the failed runs.
 
-        409 BATCH_NOT_RETRIABLE while a run has not ended, and where none, or more than 1,000, would be tried again.
+        With `cancelled` the cancelled runs are included. Each new run's `retry_of` is the old run. 409
+        BATCH_NOT_RETRIABLE while a run has not ended, and where no run, or more than 1,000 runs, would be retried.
         """
         where = path("projects", self._project(project), "batches", batch_id, "retry")
         body = members(cancelled=cancelled or None, name=name)
@@ -71,8 +71,9 @@ class BatchRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CancelledBatch]:
-        """`POST /projects/{ref}/batches/{id}/cancel`: call it off with every run that has not ended. `cancelled` is false
-        where it was over, or called off before.
+        """`POST /projects/{ref}/batches/{id}/cancel`: cancel the batch and every run that has not ended.
+
+        `cancelled` is false where the batch had ended or was cancelled before.
         """
         where = path("projects", self._project(project), "batches", batch_id, "cancel")
         key = idempotency_key or new_key()

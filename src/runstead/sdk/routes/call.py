@@ -1,4 +1,4 @@
-"""One call, described without sending it: the same value serves the sync and the async client."""
+"""A call as a value, without I/O. Both clients send the same value."""
 
 import uuid
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Query = Iterable[tuple[str, str]]
 
-#: The header that proves a worker's write to be of the current attempt.
+#: The header with which a worker proves that it writes for the current attempt.
 LEASE_TOKEN: Final = "X-Lease-Token"  # noqa: S105 - a header's name
 
 
@@ -24,10 +24,9 @@ LEASE_TOKEN: Final = "X-Lease-Token"  # noqa: S105 - a header's name
 class Call(Generic[T]):
     """A request to the server and the type of its answer.
 
-    `path` is quoted already. `repeatable` is false where a repeat could do harm that no idempotency key prevents:
-    then it is sent again only if it surely was not performed. `extra_wait_s` is added to the client's timeout, for
-    answers that the server holds back on purpose. `owner` names a project (id or slug) whose id is put into the body
-    as the run's owner.
+    `path` is quoted. `repeatable` is false for a call that no idempotency key makes safe to repeat: it is retried only
+    where it certainly had no effect. `extra_wait_s` is added to the client's timeout, for calls that the server answers
+    late on purpose. `owner` is a project (id or slug): the client adds its id to the body as the run's owner.
     """
 
     method: Method
@@ -43,22 +42,22 @@ class Call(Generic[T]):
 
     @property
     def name(self) -> str:
-        """As errors tell it: a trigger's token is a credential."""
+        """The call's name in errors. A trigger's token is hidden, because it is a credential."""
         secret = self.path.startswith("/triggers/")
         return f"{self.method} {'/triggers/***' if secret else self.path}"
 
     @property
     def target(self) -> str:
-        """Path and query, as they stand in the request line."""
+        """Path and query of the request line."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
     def content(self) -> "bytes | Upload | None":
-        """The body as JSON, or one that is streamed; TypeError where a value in it is no JSON."""
+        """Return the body as JSON, or the upload. Raise TypeError where a value in it is not JSON."""
         if isinstance(self.body, Upload):
             return self.body
         return None if self.body is msgspec.UNSET else msgspec.json.encode(self.body)
 
-    def head(self) -> dict[str, str]:
+    def all_headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         if self.idempotency_key is not None:
             headers["Idempotency-Key"] = self.idempotency_key
@@ -72,19 +71,19 @@ class Call(Generic[T]):
 
 
 def path(*segments: str) -> str:
-    """`path("runs", run_id, "complete")` → `/runs/…/complete`, every segment quoted whole."""
+    """Return a quoted path: `path("runs", run_id, "complete")` → `/runs/…/complete`."""
     return "/" + "/".join(_segment(segment) for segment in segments)
 
 
 def _segment(text: str) -> str:
     if not text:
         raise ValueError("An id in a path is empty")
-    # A segment of dots alone would be taken for a relative path and collapse on the way.
+    # A segment of dots only is a relative path, and would be removed on the way.
     return quote(text, safe=":") if text.strip(".") else text.replace(".", "%2E")
 
 
 def query(**parameters: Any) -> tuple[tuple[str, str], ...]:
-    """Query parameters; None is left out, a list repeats its parameter, times become ISO 8601."""
+    """Return query parameters. None is left out, a list repeats its parameter, times become ISO 8601."""
     pairs: list[tuple[str, str]] = []
     for name, value in parameters.items():
         values = value if isinstance(value, list | tuple | set | frozenset) else (value,)
@@ -101,7 +100,7 @@ def _text(value: Any) -> str:
 
 
 def members(**values: Any) -> dict[str, Any]:
-    """A JSON object of the members that are not None."""
+    """Return a JSON object of the values that are not None."""
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -110,5 +109,5 @@ def fence(lease_token: str | None) -> dict[str, str]:
 
 
 def new_key() -> str:
-    """An idempotency key: one per call, the same for every time that it is sent."""
+    """Return an idempotency key for one call and its retries."""
     return uuid.uuid4().hex

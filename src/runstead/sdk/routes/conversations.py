@@ -1,4 +1,4 @@
-"""Conversations, their messages, and the runs in them."""
+"""Routes of conversations, their messages and their runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -28,7 +28,7 @@ class ConversationRoutes(RouteGroup):
         metadata: Any = None,
         idempotency_key: str | None = None,
     ) -> Call[Conversation]:
-        """`POST /conversations`. `title` has at most 500 characters; without `project_id` it is the caller's own."""
+        """`POST /conversations`. `title` has at most 500 characters. Without `project_id` the caller owns it."""
         body = members(project_id=project_id, type=type, title=title, metadata=metadata)
         key = idempotency_key or new_key()
         return Call("POST", path("conversations"), Conversation, body=body, idempotency_key=key)
@@ -47,9 +47,9 @@ class ConversationRoutes(RouteGroup):
         cursor: str | None = None,
         limit: int | None = None,
     ) -> Call[ConversationPage]:
-        """`GET /conversations`: newest first, of one project (id or slug) or of all that the caller reaches."""
-        asked = query(project_id=project_id, status=status, cursor=cursor, limit=limit)
-        return Call("GET", path("conversations"), ConversationPage, asked)
+        """`GET /conversations`: newest first, of one project (id or slug) or of all that the caller has access to."""
+        parameters = query(project_id=project_id, status=status, cursor=cursor, limit=limit)
+        return Call("GET", path("conversations"), ConversationPage, parameters)
 
     @route
     def update_conversation(
@@ -61,17 +61,18 @@ class ConversationRoutes(RouteGroup):
         status: Literal["active", "archived"] | UnsetType = UNSET,
         project_id: str | UnsetType = UNSET,
     ) -> Call[Conversation]:
-        """`PATCH /conversations/{conversation_id}`: what is left out stays. `project_id` links one that has none: 409
-        CONVERSATION_LINKED.
+        """`PATCH /conversations/{conversation_id}`: change the members that are given.
+
+        `project_id` links a conversation without a project. 409 CONVERSATION_LINKED where it has one.
         """
-        given = {"title": title, "summary": summary, "status": status, "project_id": project_id}
-        body = {name: value for name, value in given.items() if value is not UNSET}
+        changes = {"title": title, "summary": summary, "status": status, "project_id": project_id}
+        body = {name: value for name, value in changes.items() if value is not UNSET}
         where = path("conversations", conversation_id)
         return Call("PATCH", where, Conversation, body=body, idempotency_key=new_key())
 
     @route
     def delete_conversation(self, conversation_id: str) -> Call[Conversation]:
-        """`DELETE /conversations/{conversation_id}`: it is not found from then on; its runs go on to their end."""
+        """`DELETE /conversations/{conversation_id}`: it is no longer found. Its runs continue to their end."""
         return Call("DELETE", path("conversations", conversation_id), Conversation)
 
     @route
@@ -84,12 +85,16 @@ class ConversationRoutes(RouteGroup):
         metadata: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> Call[Message]:
-        """`POST /conversations/{conversation_id}/messages`: a user's message, of parts or of one text.
+        """`POST /conversations/{conversation_id}/messages`: add a user's message, from parts or from one text.
 
-        The same `idempotency_key` with the same message finds it, with another 409 IDEMPOTENCY_KEY_REUSED.
+        The same `idempotency_key` with the same message returns the stored one. With another message: 409
+        IDEMPOTENCY_KEY_REUSED.
         """
-        told = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
-        body = {"role": "user", "parts": told, "idempotency_key": idempotency_key or new_key()}
+        body = {
+            "role": "user",
+            "parts": [{"type": "text", "text": parts}] if isinstance(parts, str) else parts,
+            "idempotency_key": idempotency_key or new_key(),
+        }
         body |= members(parent_id=parent_id, metadata=metadata)
         return Call("POST", path("conversations", conversation_id, "messages"), Message, body=body)
 
@@ -103,7 +108,7 @@ class ConversationRoutes(RouteGroup):
 
     @route
     def get_conversation_run(self, conversation_id: str, run_id: str) -> Call[Projection]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}`: the run as its conversation shows it."""
+        """`GET /conversations/{conversation_id}/runs/{run_id}`: the projection of the run."""
         return Call("GET", path("conversations", conversation_id, "runs", run_id), Projection)
 
     @route

@@ -1,4 +1,4 @@
-"""Creating runs, one method per kind."""
+"""Routes that create runs, one method for each kind."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,12 +10,12 @@ from runstead.sdk.routes.route import RouteGroup, route
 
 
 class RunOptions(TypedDict, total=False):
-    """What a run of any kind takes.
+    """Options of runs of every kind.
 
-    `public_id` is the run's id, 1 to 128 characters: the same id again answers the same run, with `duplicate` set.
-    `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, 0 unless given) is claimed first; nobody
-    gets the run before `available_at`. `runtime_target_kind` main_branch takes neither id, environment and
-    preview_branch the one of their name. `idempotency_key` (1 to 255 characters) names this very request, for 24 h.
+    `public_id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
+    `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
+    can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
+    name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
     """
 
     public_id: str
@@ -31,15 +31,17 @@ class RunOptions(TypedDict, total=False):
 
 
 class CreateRoutes(RouteGroup):
-    """All of them are `POST /runs`. 409 RUN_ID_CONFLICT where the public id is taken by a run of another kind, owner or
-    target; 400 with `errors` for what is not valid; 404 for a parent that the caller cannot see.
+    """`POST /runs` for each kind of run.
+
+    409 RUN_ID_CONFLICT where a run of another kind, owner or target has the public id. 400 with `errors` for invalid
+    values. 404 for a parent that the caller cannot see.
     """
 
     @route
     def create_run(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> Call[CreatedRun]:
-        """Create a run from the body as it goes over the wire: {kind, owner: {kind, id}, request, public_id?, …}.
+        """Create a run from the request body: {kind, owner: {kind, id}, request, public_id?, …}.
 
-        Where it has no `owner`, the client's project is put in.
+        Without `owner` the client's project is the owner.
         """
         return _create(dict(body), idempotency_key, None if "owner" in body else self._project(None))
 
@@ -57,7 +59,7 @@ class CreateRoutes(RouteGroup):
         project: str | None = None,
         **options: Unpack[RunOptions],
     ) -> Call[CreatedRun]:
-        """Create a task run. `target` is `task:…`; `backoff_limit` is how many lost attempts are tried again."""
+        """Create a task run. `target` is `task:…`. `backoff_limit` is how many lost attempts are retried."""
         request = members(
             name=name,
             target=target,
@@ -126,8 +128,8 @@ class CreateRoutes(RouteGroup):
     ) -> Call[CreatedRun]:
         """Create an agent run in a conversation, with a placeholder for its message.
 
-        `input` is the start payload {messages, context, …}; `implementation_kind` and `worker_key` say which workers
-        may claim it. A pending run with a `public_id` starts when it is created again with an `input`.
+        `input` is the start payload {messages, context, …}. `implementation_kind` and `worker_key` select the workers
+        that may claim the run. A pending run with a `public_id` starts when it is created again with an `input`.
         """
         request = members(
             mode=mode,
@@ -147,7 +149,7 @@ class CreateRoutes(RouteGroup):
 
     @route
     def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Call[CreatedRun]:
-        """`POST /runs/{run_id}/retry`: a new run with the same request, whose `retry_of` is this one."""
+        """`POST /runs/{run_id}/retry`: create a run with the same request. Its `retry_of` is this run."""
         key = idempotency_key or new_key()
         return Call("POST", path("runs", run_id, "retry"), CreatedRun, body={}, idempotency_key=key)
 

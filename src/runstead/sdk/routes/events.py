@@ -1,4 +1,4 @@
-"""Appending to a run's log and reading it."""
+"""Routes of a run's event log."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,8 +23,9 @@ Events = Sequence[Mapping[str, Any] | msgspec.Raw]
 
 
 class EventRoutes(RouteGroup):
-    """A refused append stores nothing: 400 with the code EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING
-    or EVENT_TOO_LARGE; 409 ATTEMPT_SUPERSEDED.
+    """A refused append stores no event.
+
+    Errors: 400 EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING or EVENT_TOO_LARGE; 409 ATTEMPT_SUPERSEDED.
     """
 
     @route
@@ -68,7 +69,7 @@ class EventRoutes(RouteGroup):
         lease_token: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ConversationAppended]:
-        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: the same, answered with the projection."""
+        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `append_events`; returns the projection."""
         body = _append(events, expected_previous_event_id, expected_previous_external_event_sequence, attempt)
         return Call(
             "POST",
@@ -92,11 +93,11 @@ class EventRoutes(RouteGroup):
     ) -> Call[EventPage]:
         """`GET /runs/{run_id}/events`: one page, in order. `limit` is 1 to 500.
 
-        With `include_descendants` also the events of all runs below, in the order in which they were stored; they go
-        on by `cursor` (an event's, or `page_info.next`), not by `after_event_id`.
+        With `include_descendants` the events of all descendants are included, in the order in which they were stored.
+        The next page is then read by `cursor` (an event's, or `page_info.next`), not by `after_event_id`.
         """
-        asked = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
-        return Call("GET", path("runs", run_id, "events"), EventPage, asked)
+        parameters = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
+        return Call("GET", path("runs", run_id, "events"), EventPage, parameters)
 
     @route
     def list_conversation_events(
@@ -111,28 +112,28 @@ class EventRoutes(RouteGroup):
         cursor: str | None = None,
     ) -> Call[ConversationEventPage]:
         """`GET /conversations/{conversation_id}/runs/{run_id}/events`: one page, in order. As `list_events`."""
-        asked = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
+        parameters = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
         where = path("conversations", conversation_id, "runs", run_id, "events")
-        return Call("GET", where, ConversationEventPage, asked)
+        return Call("GET", where, ConversationEventPage, parameters)
 
     @route
     def get_event(self, run_id: str, event_id: int) -> Call[Event]:
-        """`GET /runs/{run_id}/events/{event_id}`: one event; 404 where there is none, or a private one."""
+        """`GET /runs/{run_id}/events/{event_id}`: one event. 404 for an unknown or private event."""
         return Call("GET", path("runs", run_id, "events", str(event_id)), Event)
 
     @route
     def event_summary(self, run_id: str) -> Call[EventSummary]:
-        """`GET /runs/{run_id}/events/summary`: how many events of each type, and from when to when."""
+        """`GET /runs/{run_id}/events/summary`: the number of events of each type, and their first and last times."""
         return Call("GET", path("runs", run_id, "events", "summary"), EventSummary)
 
     @route
     def event_types(self) -> Call[EventTypeList]:
-        """`GET /runs/event-types`: the types that clients know, with their members."""
+        """`GET /runs/event-types`: the documented event types and their members."""
         return Call("GET", path("runs", "event-types"), EventTypeList)
 
     @route
     def snapshot(self, conversation_id: str, run_id: str) -> Call[Snapshot]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/snapshot`: the run folded into messages and state."""
+        """`GET /conversations/{conversation_id}/runs/{run_id}/snapshot`: the run's messages and state."""
         return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
 
 

@@ -1,4 +1,4 @@
-"""Input requests: a run asks, somebody answers."""
+"""Routes of input requests: forms that a run waits for."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -28,8 +28,8 @@ class InputRoutes(RouteGroup):
     ) -> Call[InputRequest]:
         """`POST /conversations/{conversation_id}/input-requests`: the run waits until the form is filled in.
 
-        1 to 100 fields, each with `name`, `label` and `type`. At `expires_at` (aware) the run fails. 409
-        RUN_ALREADY_WAITING, 410 RUN_NOT_ACTIVE. The same request for the same tool call again is a repeat.
+        1 to 100 fields, each with `name`, `label` and `type`. At `expires_at` (an aware datetime) the run fails. 409
+        RUN_ALREADY_WAITING, 410 RUN_NOT_ACTIVE. The same request for the same tool call is a repeat.
         """
         body = members(
             run_id=run_id,
@@ -72,16 +72,17 @@ class InputRoutes(RouteGroup):
     ) -> Call[InputRequest]:
         """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/responses`: the run resumes.
 
-        The same values again are a repeat, so no idempotency key is needed, and none is sent: the server would keep a
-        digest of the secrets among them. 400 with one error for each bad value, 409 INPUT_REQUEST_NOT_OPEN.
+        The same values again are a repeat. No idempotency key is sent, because the server would store a digest of
+        secret values. 400 with one error for each invalid value, 409 INPUT_REQUEST_NOT_OPEN.
         """
         where = path("conversations", conversation_id, "input-requests", input_request_id, "responses")
         return Call("POST", where, InputRequest, body={"values": values})
 
     @route
     def cancel_input_request(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
-        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/cancel`: the run resumes with an
-        error for a result.
+        """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/cancel`: cancel it.
+
+        The run resumes with an error as its result.
         """
         where = path("conversations", conversation_id, "input-requests", input_request_id, "cancel")
         return Call("POST", where, InputRequest)

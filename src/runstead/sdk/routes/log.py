@@ -1,4 +1,4 @@
-"""The routes of one run's event log, under `/runs/{id}` or under `/conversations/{id}/runs/{id}`."""
+"""Routes of one event log for followers, under `/runs/{id}` or under `/conversations/{id}/runs/{id}`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EVENTS_PER_PAGE: Final = 500
 
 
 class RunState(ResponseModel, frozen=True, kw_only=True):
-    """As much of a run, or of its projection, as a follower needs."""
+    """The members of a run, or of its projection, that a follower reads."""
 
     status: str
     descendants: Descendants = Descendants()
@@ -28,48 +28,51 @@ class RunState(ResponseModel, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class EventLog:
-    """`family`: with the events of all runs below. Its places are cursors, those of one run's log event ids."""
+    """The log of a run. `family`: with the events of its descendants.
+
+    A position in a family's log is a cursor, a position in one run's log is an event id.
+    """
 
     run_id: str
     conversation_id: str | None = None
     family: bool = False
 
     @property
-    def _place(self) -> tuple[str, ...]:
+    def _run_path(self) -> tuple[str, ...]:
         if self.conversation_id is None:
             return "runs", self.run_id
         return "conversations", self.conversation_id, "runs", self.run_id
 
     def state(self) -> Call[RunState]:
-        # A projection does not tell of the runs below.
-        place = ("runs", self.run_id) if self.family else self._place
-        return Call("GET", path(*place), RunState)
+        # A projection has no `descendants`.
+        segments = ("runs", self.run_id) if self.family else self._run_path
+        return Call("GET", path(*segments), RunState)
 
     def page(
         self, after: int | str, types: Sequence[str] = (), limit: int = EVENTS_PER_PAGE
     ) -> Call[EventPage]:
-        # The two pages differ in a member's name on the wire alone.
+        # The two pages differ only in the name of a member on the wire.
         answer: Any = EventPage if self.conversation_id is None else ConversationEventPage
         if self.family:
-            asked = query(include_descendants=True, cursor=after or None, limit=limit, event_type=types)
+            parameters = query(include_descendants=True, cursor=after or None, limit=limit, event_type=types)
         else:
-            asked = query(after_event_id=after, limit=limit, event_type=types)
-        return Call("GET", path(*self._place, "events"), answer, asked)
+            parameters = query(after_event_id=after, limit=limit, event_type=types)
+        return Call("GET", path(*self._run_path, "events"), answer, parameters)
 
     def next_after(self, page: EventPage) -> int | str | None:
-        """Where the page after this one begins, None after the last."""
-        following = page.page_info.next
-        return following if self.family or following is None else int(following)
+        """Return the position after which the next page begins, None after the last page."""
+        next_position = page.page_info.next
+        return next_position if self.family or next_position is None else int(next_position)
 
     def stream(self, after: int | str, types: Sequence[str] = ()) -> Call[None]:
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
         if after:
             headers["Last-Event-ID"] = str(after)
-        asked = query(event_type=types, include_descendants=self.family or None)
-        return Call("GET", path(*self._place, "stream"), NoneType, asked, headers=headers)
+        parameters = query(event_type=types, include_descendants=self.family or None)
+        return Call("GET", path(*self._run_path, "stream"), NoneType, parameters, headers=headers)
 
     def event(self, data: str) -> Event:
-        """An item of a family's list, as its stream carries it."""
+        """Decode an event of a family's stream."""
         found: Event = msgspec.json.decode(
             data, type=Event if self.conversation_id is None else ConversationEvent
         )

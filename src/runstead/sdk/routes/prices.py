@@ -1,4 +1,4 @@
-"""What models cost, and what a project used."""
+"""Routes of prices and usage reports."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from runstead.sdk.routes.route import RouteGroup, route
 
 
 class PriceRoutes(RouteGroup):
-    """Prices are whole millionths of your currency for a million tokens. Setting them needs the scope `admin`."""
+    """A price is the cost of a million tokens in millionths of your currency. Setting one needs the scope `admin`."""
 
     @route
     def list_prices(self, *, project: str | None = None) -> Call[PriceList]:
@@ -27,8 +27,10 @@ class PriceRoutes(RouteGroup):
         reasoning: int | None = None,
         project: str | None = None,
     ) -> Call[PriceAnswer]:
-        """`PUT /projects/{ref}/prices`: the price of a model, or with `*` of the provider's other models. None: cached input
-        costs what input does, reasoning what output does. 409 PRICE_LIMIT_REACHED.
+        """`PUT /projects/{ref}/prices`: set the price of a model; `*`: of the provider's other models.
+
+        Without `cached`, cached input costs as much as input. Without `reasoning`, reasoning costs as much as output.
+        409 PRICE_LIMIT_REACHED.
         """
         body = members(
             provider=provider, model=model, input=input, output=output, cached=cached, reasoning=reasoning
@@ -50,6 +52,6 @@ class PriceRoutes(RouteGroup):
         until: datetime | None = None,
         project: str | None = None,
     ) -> Call[ProjectUsage]:
-        """`GET /projects/{ref}/usage`: of runs created from `since` on, before `until`; the last 30 days unless given."""
+        """`GET /projects/{ref}/usage`: the usage of runs created from `since` to before `until`. Default: 30 days."""
         where = path("projects", self._project(project), "usage")
         return Call("GET", where, ProjectUsage, query=query(by=by, since=since, until=until))

@@ -1,4 +1,4 @@
-"""Projects with their keys and members, and the server's health."""
+"""Routes of projects, their keys, members and concurrency limits, and of the server's health."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -21,7 +21,7 @@ from runstead.sdk.routes.route import RouteGroup, route
 
 
 class ProjectRoutes(RouteGroup):
-    """Projects are named by id or slug. Keys and members need the scope `admin`: 403 without it."""
+    """A project is identified by id or slug. Keys and members need the scope `admin`: 403 without it."""
 
     @route
     def create_project(
@@ -34,7 +34,7 @@ class ProjectRoutes(RouteGroup):
 
     @route
     def list_projects(self) -> Call[ProjectList]:
-        """`GET /projects`: those that the caller reaches."""
+        """`GET /projects`: the projects that the caller has access to."""
         return Call("GET", path("projects"), ProjectList)
 
     @route
@@ -52,10 +52,10 @@ class ProjectRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ApiKey]:
-        """`POST /projects/{ref}/api-keys`: `key` of the answer is the key itself, and is never shown again.
+        """`POST /projects/{ref}/api-keys`: create a key. The answer's `key` is shown once.
 
-        Not even a replay under an idempotency key shows it. So none is sent unless given, and without one the call is
-        sent again only where it surely was not performed: a lost answer is an error, and the key can be revoked.
+        A replay under an idempotency key does not show it either. So none is sent by default, and the call is retried
+        only where it certainly had no effect: a lost answer is an error, and the key can be revoked.
         """
         return Call(
             "POST",
@@ -68,7 +68,7 @@ class ProjectRoutes(RouteGroup):
 
     @route
     def list_api_keys(self, *, project: str | None = None) -> Call[ApiKeyList]:
-        """`GET /projects/{ref}/api-keys`: revoked ones included."""
+        """`GET /projects/{ref}/api-keys`: all keys, including revoked ones."""
         return Call("GET", path("projects", self._project(project), "api-keys"), ApiKeyList)
 
     @route
@@ -83,7 +83,7 @@ class ProjectRoutes(RouteGroup):
 
     @route
     def add_member(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
-        """`POST /projects/{ref}/members`: add a user, or change the role of one who is there."""
+        """`POST /projects/{ref}/members`: add a user, or change a member's role."""
         body = members(user_id=user_id, role=role)
         return Call("POST", path("projects", self._project(project), "members"), Member, body=body)
 
@@ -94,26 +94,28 @@ class ProjectRoutes(RouteGroup):
 
     @route
     def get_concurrency_limits(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
-        """`GET /projects/{ref}/concurrency-limits`: how many runs may run at a time, and how many do."""
+        """`GET /projects/{ref}/concurrency-limits`: the limits, and the numbers of running runs."""
         return Call("GET", path("projects", self._project(project), "concurrency-limits"), ConcurrencyLimits)
 
     @route
     def put_concurrency_limits(
         self, limits: Mapping[str | None, int], *, project: str | None = None
     ) -> Call[ConcurrencyLimits]:
-        """`PUT /projects/{ref}/concurrency-limits`: target → how many of its runs may run at a time, 0 to 10,000; None
-        stands for the whole project. They replace all that were set before.
+        """`PUT /projects/{ref}/concurrency-limits`: replace all limits.
+
+        `limits` maps a target to the number of its runs that may run at a time, 0 to 10,000. The target None is the
+        whole project.
         """
-        found = [members(target=target, max_running=most) for target, most in limits.items()]
+        body = [members(target=target, max_running=most) for target, most in limits.items()]
         where = path("projects", self._project(project), "concurrency-limits")
-        return Call("PUT", where, ConcurrencyLimits, body={"limits": found})
+        return Call("PUT", where, ConcurrencyLimits, body={"limits": body})
 
     @route
     def healthz(self) -> Call[Health]:
-        """`GET /healthz`: the server lives."""
+        """`GET /healthz`: whether the server is alive."""
         return Call("GET", path("healthz"), Health)
 
     @route
     def readyz(self) -> Call[Health]:
-        """`GET /readyz`: it can commit. RunsteadError with status 503 where it cannot."""
+        """`GET /readyz`: whether the server can commit. Raise RunsteadError with status 503 where it cannot."""
         return Call("GET", path("readyz"), Health)

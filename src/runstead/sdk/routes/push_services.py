@@ -1,10 +1,10 @@
-"""What push services call, and whoever looks after them."""
+"""Routes of push services: for the services, and for their administration."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList, RunEventToken
-from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.call import Call, members, new_key, path, query
 from runstead.sdk.routes.route import RouteGroup, route
 
 
@@ -26,7 +26,7 @@ class PushServiceRoutes(RouteGroup):
         capabilities: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> Call[PushServiceAnswer]:
-        """`POST /agent-runtimes/push-services`: the same key updates the service.
+        """`POST /agent-runtimes/push-services`: register a service, or update the one with this key.
 
         It gets the runs of one project, or with `everywhere` of all projects that the client's credential may write.
         """
@@ -49,7 +49,7 @@ class PushServiceRoutes(RouteGroup):
 
     @route
     def push_service_heartbeat(self, service_id: str) -> Call[PushServiceAnswer]:
-        """`POST /agent-runtimes/push-services/{service_id}/heartbeat`: the service lives. Every 30 s or so."""
+        """`POST /agent-runtimes/push-services/{service_id}/heartbeat`: the service is alive. Send it every 30 s."""
         where = path("agent-runtimes", "push-services", service_id, "heartbeat")
         return Call("POST", where, PushServiceAnswer, body={})
 
@@ -60,19 +60,17 @@ class PushServiceRoutes(RouteGroup):
 
     @route
     def list_push_services(self, *, project: str | None = None) -> Call[PushServiceList]:
-        """`GET /agent-runtimes/push-services`: those that reach a project, or any project of the client."""
-        given = members(project=project or self.project)
-        return Call(
-            "GET", path("agent-runtimes", "push-services"), PushServiceList, query=tuple(given.items())
-        )
+        """`GET /agent-runtimes/push-services`: the services of a project, or of all projects of the client."""
+        where = path("agent-runtimes", "push-services")
+        return Call("GET", where, PushServiceList, query(project=project or self.project))
 
     @route
     def disable_push_service(self, service_id: str) -> Call[PushServiceAnswer]:
-        """`DELETE /agent-runtimes/push-services/{service_id}`: no more runs for it until it registers again."""
+        """`DELETE /agent-runtimes/push-services/{service_id}`: it gets no more runs until it registers again."""
         return Call("DELETE", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
 
     @route
     def child_event_token(self, run_id: str, child_run_id: str) -> Call[RunEventToken]:
-        """`POST /runs/{run_id}/children/{child_run_id}/event-writer-token`: for the events of a direct child."""
+        """`POST /runs/{run_id}/children/{child_run_id}/event-writer-token`: a token for the events of a child."""
         where = path("runs", run_id, "children", child_run_id, "event-writer-token")
         return Call("POST", where, RunEventToken, body={})

@@ -1,4 +1,4 @@
-"""Pausing a run, naming it, deleting it, and what it used."""
+"""Routes that pause, change and delete a run, and read its usage."""
 
 from collections.abc import Mapping
 
@@ -15,10 +15,10 @@ class RecordRoutes(RouteGroup):
 
     @route
     def pause(self, run_id: str) -> Call[Waiting]:
-        """`POST /runs/{run_id}/pause`: hold the run back from workers until `unpause`.
+        """`POST /runs/{run_id}/pause`: keep the run from workers until `unpause`.
 
-        A worker that has it loses its lease, which does not count as a lost attempt. 409 RUN_ALREADY_WAITING where it
-        waits for something, 410 RUN_NOT_ACTIVE where it has ended.
+        A worker that has the run loses its lease; this is not counted as a lost attempt. 409 RUN_ALREADY_WAITING where
+        the run waits, 410 RUN_NOT_ACTIVE where it has ended.
         """
         return Call("POST", path("runs", run_id, "pause"), Waiting, body={}, idempotency_key=new_key())
 
@@ -37,9 +37,9 @@ class RecordRoutes(RouteGroup):
         labels: Mapping[str, str] | UnsetType | None = UNSET,
         if_match: str = "*",
     ) -> Call[Run]:
-        """`PATCH /runs/{run_id}`: set title and labels, in any state. None takes one away, labels are replaced whole.
+        """`PATCH /runs/{run_id}`: set title and labels, in any state. None removes them. Labels are replaced as a whole.
 
-        With `if_match=run.etag`, 412 PRECONDITION_FAILED where the run has changed since; `*` asks for nothing.
+        With `if_match=run.etag`: 412 PRECONDITION_FAILED where the run has changed since. `*` matches any version.
         """
         body = {name: value for name, value in (("title", title), ("labels", labels)) if value is not UNSET}
         return Call(
@@ -53,13 +53,13 @@ class RecordRoutes(RouteGroup):
 
     @route
     def delete_run(self, run_id: str) -> Call[Deleted]:
-        """`DELETE /runs/{run_id}`: remove an ended run with all that belongs to it. Needs the scope admin.
+        """`DELETE /runs/{run_id}`: delete an ended run with its events and artifacts. Needs the scope admin.
 
-        409 RUN_NOT_TERMINAL or RUN_HAS_CHILDREN. Sent again after no answer, it may be 404: then it is done.
+        409 RUN_NOT_TERMINAL or RUN_HAS_CHILDREN. A retry after no answer may be 404: then the run is deleted.
         """
         return Call("DELETE", path("runs", run_id), Deleted)
 
     @route
     def usage(self, run_id: str) -> Call[Usage]:
-        """`GET /runs/{run_id}/usage`: the tokens that it and its family used, by model."""
+        """`GET /runs/{run_id}/usage`: the tokens of the run and its family, by model."""
         return Call("GET", path("runs", run_id, "usage"), Usage)

@@ -1,4 +1,4 @@
-"""A route is written once, as a method that describes its call. `Client` sends it, `AsyncClient` awaits it."""
+"""Routes as methods that build calls. In `Client` and `AsyncClient` the same method sends the call."""
 
 import functools
 from collections.abc import Callable, Coroutine
@@ -11,43 +11,43 @@ T = TypeVar("T")
 
 
 class RouteGroup:
-    """Base of every group of routes. `project` is the id or slug that calls mean unless told otherwise."""
+    """Base of every group of routes. `project` is the default project, an id or slug."""
 
     project: str | None = None
 
-    def _project(self, given: str | None) -> str:
-        ref = given or self.project
+    def _project(self, project: str | None) -> str:
+        ref = project or self.project
         if ref is None:
-            raise ValueError("This call needs a project: give one to the client or to the call")
+            raise ValueError("This call needs a project: pass one to the client or to the call")
         return ref
 
 
 class SyncSender:
-    """A client that blocks."""
+    """A client whose methods block."""
 
     def send(self, call: Call[T]) -> T:
-        """Send any call, with retries, and decode its answer."""
+        """Send any call, with retries, and return its decoded answer."""
         raise NotImplementedError
 
 
 class AsyncSender:
-    """A client that is awaited."""
+    """A client whose methods are coroutines."""
 
     async def send(self, call: Call[T]) -> T:
-        """Send any call, with retries, and decode its answer."""
+        """Send any call, with retries, and return its decoded answer."""
         raise NotImplementedError
 
 
 class CallFactory:
-    """Neither: what it answers is the call itself."""
+    """Not a client: its methods return the calls."""
 
 
 class Route(Generic[P, T]):
-    """The method that a describing function becomes."""
+    """A method that sends the call that `build` returns."""
 
-    def __init__(self, describe: Callable[Concatenate[Any, P], Call[T]]) -> None:
-        self.describe = describe
-        self.__doc__ = describe.__doc__
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        self.build = build
+        self.__doc__ = build.__doc__
 
     @overload
     def __get__(self, caller: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
@@ -61,17 +61,17 @@ class Route(Generic[P, T]):
     def __get__(self, caller: CallFactory, owner: type | None = None) -> Callable[P, Call[T]]: ...
     def __get__(self, caller: Any, owner: type | None = None) -> Any:
         if caller is None:
-            return self.describe
-        described = self.describe.__get__(caller)
+            return self.build
+        build = self.build.__get__(caller)
         if isinstance(caller, CallFactory):
-            return described
+            return build
 
-        @functools.wraps(described)
-        def sent(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return caller.send(described(*args, **kwargs))
+        @functools.wraps(build)
+        def send(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return caller.send(build(*args, **kwargs))
 
-        return sent
+        return send
 
 
-def route(describe: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
-    return Route(describe)
+def route(build: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
+    return Route(build)

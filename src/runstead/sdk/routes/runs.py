@@ -1,4 +1,4 @@
-"""Creating runs, reading them, and moving them along."""
+"""Routes that read runs and change their state."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ WaitReason = Literal["tool", "approval", "event", "input"]
 
 
 class RunFilters(TypedDict, total=False):
-    """Which runs a list holds. Filters are joined by and; a list of values means any of them.
+    """Filters of a list of runs. All filters must match; of a list of values, any one.
 
     `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page.
     """
@@ -64,7 +64,7 @@ class RunRoutes(RouteGroup):
 
     @route
     def list_all_runs(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
-        """`GET /runs`: one page of the runs of every project that the caller reaches, newest first."""
+        """`GET /runs`: one page of the runs of every project that the caller has access to, newest first."""
         return Call("GET", path("runs"), RunPage, query(cursor=cursor, **filters))
 
     @route
@@ -84,7 +84,7 @@ class RunRoutes(RouteGroup):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Completed]:
-        """`POST /runs/{run_id}/complete`: end the run. The first completion wins, a repeat changes nothing.
+        """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
 
         `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE); `artifacts` are objects
         {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model, inputTokens …). With
@@ -107,9 +107,9 @@ class RunRoutes(RouteGroup):
 
     @route
     def cancel(self, run_id: str, *, reason: str | None = None) -> Call[Cancelled]:
-        """`POST /runs/{run_id}/cancel`: call off the run and all below it that has not ended.
+        """`POST /runs/{run_id}/cancel`: cancel the run and its descendants that have not ended.
 
-        A worker learns of it when it next renews its lease or appends.
+        A worker learns of it at its next renewal of the lease, or at its next append.
         """
         body = members(reason=reason)
         return Call("POST", path("runs", run_id, "cancel"), Cancelled, body=body, idempotency_key=new_key())
@@ -124,7 +124,7 @@ class RunRoutes(RouteGroup):
         tool_call_id: str | None = None,
         is_error: bool = False,
     ) -> Call[Accepted]:
-        """`POST /runs/{run_id}/resume`: bring what a waiting run waits for. `result` is any JSON.
+        """`POST /runs/{run_id}/resume`: send the result that a run waits for. `result` is any JSON.
 
         409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT, 410 RUN_NOT_ACTIVE. The same result again is a duplicate.
         """
@@ -146,11 +146,11 @@ class RunRoutes(RouteGroup):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[Waiting]:
-        """`POST /runs/{run_id}/wait`: hold the run until something comes from outside.
+        """`POST /runs/{run_id}/wait`: make the run wait until it is resumed.
 
-        `resume_at` resumes it by itself, `expires_at` fails it (both aware datetimes). With `awaited_run_id`, a run right
-        below it, it goes on when that one has ended; where it has ended already, the run does not wait. A worker keeps
-        its lease meanwhile, or gives it back with `release`.
+        At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
+        `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
+        does not wait. The worker keeps its lease meanwhile, or gives it back with `release`.
         """
         body = members(
             reason=reason,
@@ -182,7 +182,7 @@ class RunRoutes(RouteGroup):
     ) -> Call[Heartbeat]:
         """`POST /runs/{run_id}/heartbeats`: renew the lease without knowing the worker's id.
 
-        5 to 300 seconds; as long as last time where None. 409 ATTEMPT_SUPERSEDED where the lease is lost.
+        The lease is 5 to 300 seconds; None: as long as before. 409 ATTEMPT_SUPERSEDED where the lease is lost.
         """
         body = members(attempt=attempt, lease_duration_seconds=lease_duration_seconds)
         where = path("runs", run_id, "heartbeats")
@@ -190,15 +190,15 @@ class RunRoutes(RouteGroup):
 
     @route
     def children(self, run_id: str) -> Call[RunList]:
-        """`GET /runs/{run_id}/children`: the runs right below it, oldest first."""
+        """`GET /runs/{run_id}/children`: the run's children, oldest first."""
         return Call("GET", path("runs", run_id, "children"), RunList)
 
     @route
     def tree(self, run_id: str) -> Call[RunList]:
-        """`GET /runs/{run_id}/tree`: its whole family from the root, oldest first; see `parent_run_id`."""
+        """`GET /runs/{run_id}/tree`: the run's whole family from the root, oldest first; see `parent_run_id`."""
         return Call("GET", path("runs", run_id, "tree"), RunList)
 
     @route
     def attempts(self, run_id: str) -> Call[AttemptList]:
-        """`GET /runs/{run_id}/attempts`: every worker's try at it, oldest first."""
+        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first."""
         return Call("GET", path("runs", run_id, "attempts"), AttemptList)

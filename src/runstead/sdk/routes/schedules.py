@@ -1,4 +1,4 @@
-"""Schedules of a project."""
+"""Routes of schedules."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -45,11 +45,11 @@ class ScheduleRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ScheduleAnswer]:
-        """`POST /projects/{ref}/schedules`. `target` is {kind: task, workflow or agent, id, conversation_mode?,
-        conversation_id?}; `schedule` five fields of cron, read in `timezone` (an IANA name, else UTC). Instead of it,
-        `run_at` (with a time zone) is the one moment to run at.
+        """`POST /projects/{ref}/schedules`: create a recurring or one-time schedule.
 
-        400 with `errors` for what is not valid, 409 SCHEDULE_LIMIT_REACHED.
+        `target` is {kind: task, workflow or agent, id, conversation_mode?, conversation_id?}. `schedule` has five cron
+        fields in `timezone` (an IANA name; default UTC). A one-time schedule has `run_at` instead, with a time zone.
+        400 with `errors` for invalid values, 409 SCHEDULE_LIMIT_REACHED.
         """
         body = members(
             name=name,
@@ -79,8 +79,8 @@ class ScheduleRoutes(RouteGroup):
         project: str | None = None,
     ) -> Call[ScheduleList]:
         """`GET /projects/{ref}/schedules`: all of them, oldest first."""
-        asked = query(status=status, source_trigger_id=source_trigger_id)
-        return Call("GET", path("projects", self._project(project), "schedules"), ScheduleList, asked)
+        parameters = query(status=status, source_trigger_id=source_trigger_id)
+        return Call("GET", path("projects", self._project(project), "schedules"), ScheduleList, parameters)
 
     @route
     def get_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
@@ -108,12 +108,12 @@ class ScheduleRoutes(RouteGroup):
         runtime_target_branch_id: str | UnsetType | None = UNSET,
         project: str | None = None,
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: what is left out stays. `schedule` and `run_at` take each other's place;
-        None takes `max_runs` and `max_staleness_seconds` away.
+        """`PATCH /projects/{ref}/schedules/{id}`: change the members that are given.
 
-        400 with `errors`, 409 SCHEDULE_FROM_SOURCE for one that the project's source defines, SCHEDULE_DELETING.
+        `schedule` and `run_at` replace each other. None removes `max_runs` and `max_staleness_seconds`. 400 with
+        `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
-        given = {
+        changes = {
             "name": name,
             "target": target,
             "schedule": schedule,
@@ -129,21 +129,22 @@ class ScheduleRoutes(RouteGroup):
             "runtime_target_environment_id": runtime_target_environment_id,
             "runtime_target_branch_id": runtime_target_branch_id,
         }
-        body = {member: value for member, value in given.items() if value is not UNSET}
+        body = {member: value for member, value in changes.items() if value is not UNSET}
         return self._change(schedule_id, project, body)
 
     @route
     def pause_schedule(
         self, schedule_id: str, reason: str | None = None, *, project: str | None = None
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: it fires no more until `resume_schedule`; runs go on. `reason` is for
-        whoever looks.
+        """`PATCH /projects/{ref}/schedules/{id}`: stop firing until `resume_schedule`. Its runs continue.
+
+        `reason` is shown to people.
         """
         return self._change(schedule_id, project, members(status="paused", paused_reason=reason))
 
     @route
     def resume_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: it fires at its next time. Those of the pause are not made up for."""
+        """`PATCH /projects/{ref}/schedules/{id}`: fire again at the next time. Missed times are not made up for."""
         return self._change(schedule_id, project, {"status": "active"})
 
     def _change(self, schedule_id: str, project: str | None, body: Mapping[str, Any]) -> Call[ScheduleAnswer]:
@@ -152,10 +153,10 @@ class ScheduleRoutes(RouteGroup):
 
     @route
     def delete_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
-        """`DELETE /projects/{ref}/schedules/{id}`: it fires no more, and is gone once its runs have ended; they stay.
+        """`DELETE /projects/{ref}/schedules/{id}`: stop firing, and delete the schedule when its runs have ended.
 
-        409 SCHEDULE_FROM_SOURCE for one that the project's source defines. Sent again after no answer, it may be 404:
-        then it is done.
+        The runs stay. 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source. A retry after no answer may be
+        404: then the schedule is deleted.
         """
         return Call(
             "DELETE", path("projects", self._project(project), "schedules", schedule_id), ScheduleAnswer
@@ -165,8 +166,9 @@ class ScheduleRoutes(RouteGroup):
     def upcoming_times(
         self, schedule_id: str, *, count: int | None = None, project: str | None = None
     ) -> Call[UpcomingTimes]:
-        """`GET /projects/{ref}/schedules/{id}/upcoming`: the next times at which it fires, 10 unless told otherwise and 100
-        at most; none while it is paused.
+        """`GET /projects/{ref}/schedules/{id}/upcoming`: the next times at which it fires; none while it is paused.
+
+        `count` is at most 100; default 10.
         """
         where = path("projects", self._project(project), "schedules", schedule_id, "upcoming")
         return Call("GET", where, UpcomingTimes, query(count=count))
@@ -175,11 +177,11 @@ class ScheduleRoutes(RouteGroup):
     def sync_source_schedules(
         self, schedules: Sequence[Mapping[str, Any]], *, project: str | None = None
     ) -> Call[SyncedSchedules]:
-        """`PUT /projects/{ref}/source-schedules`: make these, and no others, the schedules that the project's source
-        defines. Each has the members of `create_schedule`, its own `source_trigger_id`, and may have `source_path` and
-        `source_hash`; with the same hash it is left alone.
+        """`PUT /projects/{ref}/source-schedules`: replace the schedules that the project's source defines.
 
-        400 with `errors`, 409 SCHEDULE_LIMIT_REACHED: then nothing has changed.
+        Each has the members of `create_schedule` and a `source_trigger_id`, and may have `source_path` and
+        `source_hash`. A schedule with the same hash does not change. After 400 with `errors`, or 409
+        SCHEDULE_LIMIT_REACHED, no schedule has changed.
         """
         where = path("projects", self._project(project), "source-schedules")
         return Call("PUT", where, SyncedSchedules, body={"schedules": list(schedules)})
@@ -193,10 +195,12 @@ class ScheduleRoutes(RouteGroup):
         idempotency_key: str | None = None,
         project: str | None = None,
     ) -> Call[ScheduleRun]:
-        """`POST /projects/{ref}/schedules/{id}/runs`: start a run now. The same key gives the same run, for ever;
-        without one, every call starts a run of its own. 409 SCHEDULE_COMPLETED after `max_runs`.
+        """`POST /projects/{ref}/schedules/{id}/runs`: start a run now.
+
+        The same key always returns the same run. Without a key every call starts a run. 409 SCHEDULE_COMPLETED after
+        `max_runs`.
         """
-        # The key in the body is enough: a repeat that overtakes the first call finds the same run.
+        # The key in the body is sufficient: a retry that arrives before the first call returns the same run.
         body = members(idempotency_key=idempotency_key or new_key(), run_name=run_name)
         where = path("projects", self._project(project), "schedules", schedule_id, "runs")
         return Call("POST", where, ScheduleRun, body=body)

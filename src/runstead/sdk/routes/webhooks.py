@@ -1,4 +1,4 @@
-"""Webhooks and triggers of a project. All but calling a trigger needs an admin's credential."""
+"""Routes of webhooks and triggers. All of them need the scope `admin`, except for firing a trigger."""
 
 from collections.abc import Mapping, Sequence
 from types import NoneType
@@ -40,11 +40,10 @@ class WebhookRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedWebhook]:
-        """`POST /projects/{ref}/webhooks`: tell this address of what happens from now on. `secret` of the answer is
-        never shown again, not even in a replay: so no idempotency key is sent unless given, and without one the call is
-        sent again only where it surely was not performed.
+        """`POST /projects/{ref}/webhooks`: send events to this URL from now on. The answer's `secret` is shown once.
 
-        400 with `errors` for what is not valid, 409 WEBHOOK_LIMIT_REACHED.
+        A replay under an idempotency key does not show it either. So none is sent by default, and the call is retried
+        only where it certainly had no effect. 400 with `errors` for invalid values, 409 WEBHOOK_LIMIT_REACHED.
         """
         body = members(url=url, events=list(events), secret=secret)
         return Call(
@@ -76,7 +75,7 @@ class WebhookRoutes(RouteGroup):
         enabled: bool | None = None,
         project: str | None = None,
     ) -> Call[WebhookAnswer]:
-        """`PATCH /projects/{ref}/webhooks/{id}`: what is None stays. Enabling forgets the failures."""
+        """`PATCH /projects/{ref}/webhooks/{id}`: change the members that are given. Enabling resets the failures."""
         body = members(url=url, events=None if events is None else list(events), enabled=enabled)
         where = self._hooks(project, webhook_id)
         return Call("PATCH", where, WebhookAnswer, body=body, idempotency_key=new_key())
@@ -90,11 +89,10 @@ class WebhookRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedWebhook]:
-        """`POST /projects/{ref}/webhooks/{id}/rotate`: another secret; for 24 hours the one so far signs as well. `secret`
-        of the answer is never shown again: keys and repeats as for `create_webhook`. Given, it is known, and the call may
-        be sent again.
+        """`POST /projects/{ref}/webhooks/{id}/rotate`: set a new secret. The old one also signs for 24 hours.
 
-        400 with `errors` for what is no secret.
+        The answer's `secret` is shown once, with the same retries as `create_webhook`. With a `secret` of yours the
+        call may be retried. 400 with `errors` for an invalid secret.
         """
         return Call(
             "POST",
@@ -107,7 +105,7 @@ class WebhookRoutes(RouteGroup):
 
     @route
     def delete_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/webhooks/{id}`: with its deliveries."""
+        """`DELETE /projects/{ref}/webhooks/{id}`: delete the webhook and its deliveries."""
         return Call("DELETE", self._hooks(project, webhook_id), NoneType)
 
     @route
@@ -127,15 +125,16 @@ class WebhookRoutes(RouteGroup):
         project: str | None = None,
     ) -> Call[DeliveryPage]:
         """`GET /projects/{ref}/webhooks/{id}/deliveries`: newest first; `page_info.next` is the next page's cursor."""
-        asked = query(status=status, cursor=cursor, limit=limit)
-        return Call("GET", self._hooks(project, webhook_id, "deliveries"), DeliveryPage, asked)
+        parameters = query(status=status, cursor=cursor, limit=limit)
+        return Call("GET", self._hooks(project, webhook_id, "deliveries"), DeliveryPage, parameters)
 
     @route
     def redeliver(
         self, webhook_id: str, delivery_id: str, *, project: str | None = None
     ) -> Call[DeliveryAnswer]:
-        """`POST /projects/{ref}/webhooks/{id}/deliveries/{id}/redeliver`: once more, under the same id. 409
-        WEBHOOK_DISABLED.
+        """`POST /projects/{ref}/webhooks/{id}/deliveries/{id}/redeliver`: send it again, with the same id.
+
+        409 WEBHOOK_DISABLED.
         """
         where = self._hooks(project, webhook_id, "deliveries", delivery_id, "redeliver")
         return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
@@ -152,11 +151,11 @@ class WebhookRoutes(RouteGroup):
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers`. `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`; with a
-        `secret`, calls must be signed; `conversation_id` is where an agent speaks, else each run in a new one. `token` of
-        the answer is never shown again: keys and repeats as for `create_webhook`.
+        """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
 
-        400 with `errors` for what is not valid, 409 TRIGGER_LIMIT_REACHED.
+        `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
+        `conversation_id` is the conversation of agent runs; without it each run gets a new one. Retries are those of
+        `create_webhook`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
         return Call(
             "POST",
@@ -188,27 +187,28 @@ class WebhookRoutes(RouteGroup):
         enabled: bool | None = None,
         project: str | None = None,
     ) -> Call[TriggerAnswer]:
-        """`PATCH /projects/{ref}/triggers/{id}`: what is None stays."""
+        """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
         body = members(name=name, enabled=enabled)
         where = self._triggers(project, trigger_id)
         return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
 
     @route
     def rotate_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
-        """`POST /projects/{ref}/triggers/{id}/rotate`: another token; the old one is good no more."""
+        """`POST /projects/{ref}/triggers/{id}/rotate`: set a new token. The old one is no longer valid."""
         return Call("POST", self._triggers(project, trigger_id, "rotate"), CreatedTrigger)
 
     @route
     def delete_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/triggers/{id}`: the runs that it started stay."""
+        """`DELETE /projects/{ref}/triggers/{id}`: delete the trigger. Its runs stay."""
         return Call("DELETE", self._triggers(project, trigger_id), NoneType)
 
     @route
     def fire_trigger(
         self, token: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> Call[TriggerRun]:
-        """`POST /triggers/{token}`: start a run with this input. The same key gives the same run, for ever; without one,
-        every call starts a run of its own.
+        """`POST /triggers/{token}`: start a run with this input.
+
+        The same key always returns the same run. Without a key every call starts a run.
         """
         where = path("triggers", token)
         return Call("POST", where, TriggerRun, body=payload, idempotency_key=idempotency_key or new_key())

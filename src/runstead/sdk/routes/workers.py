@@ -1,4 +1,4 @@
-"""What workers call. A worker token does for all but registering; so does a key that may write the project."""
+"""Routes for workers. Registering needs a key; the others take the worker's token or a key that may write."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -21,9 +21,10 @@ class WorkerRoutes(RouteGroup):
         metadata: Mapping[str, Any] | None = None,
         project: str | None = None,
     ) -> Call[Registration]:
-        """`POST /agent-workers/projects/{ref}/workers`: the same kind and key give the same worker and a new token.
+        """`POST /agent-workers/projects/{ref}/workers`: register a worker.
 
-        Use the token with `client.with_key(registration.token)`.
+        The same kind and key return the same worker with a new token. Use it with
+        `client.with_key(registration.token)`.
         """
         body = members(
             implementation_kind=implementation_kind,
@@ -46,14 +47,14 @@ class WorkerRoutes(RouteGroup):
     ) -> Call[WorkerPage]:
         """`GET /agent-workers/projects/{ref}/workers`: one page of a project's workers, by kind and key.
 
-        One that was not heard of for two minutes is `offline`.
+        A worker that made no call for two minutes is `offline`.
         """
         where = path("agent-workers", "projects", self._project(project), "workers")
         return Call("GET", where, WorkerPage, query(cursor=cursor, limit=limit, status=status))
 
     @route
     def worker_heartbeat(self, worker_id: str) -> Call[Registration]:
-        """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker lives. `token` is None in the answer."""
+        """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker is alive. `token` is None in the answer."""
         return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
 
     @route
@@ -67,10 +68,10 @@ class WorkerRoutes(RouteGroup):
         wait_seconds: int | None = None,
         max_runs: int | None = None,
     ) -> Call[Claim]:
-        """`POST /agent-workers/workers/{worker_id}/claim`: take the oldest runs that this worker may take.
+        """`POST /agent-workers/workers/{worker_id}/claim`: claim the oldest runs that this worker may claim.
 
-        The lease is 5 to 300 s. `wait_seconds` (0 to 30) holds the answer back until there is one; `max_runs` is 1 to
-        100. A claim whose answer was lost is not repeated: its runs return when the lease ends.
+        The lease is 5 to 300 s. With `wait_seconds` (0 to 30) the server answers late, when there is a run. `max_runs`
+        is 1 to 100. A claim without an answer is not repeated: its runs return to the queue when the lease ends.
         """
         body = members(
             lease_duration_seconds=lease_duration_seconds,
@@ -109,7 +110,7 @@ class WorkerRoutes(RouteGroup):
         attempt: int | None = None,
         lease_token: str | None = None,
     ) -> Call[SessionAnswer]:
-        """`PUT /agent-workers/workers/{worker_id}/runs/{run_id}/session`: what the worker calls its own work on it."""
+        """`PUT /agent-workers/workers/{worker_id}/runs/{run_id}/session`: record the worker's own session of a run."""
         body = members(session_key=session_key, status=status, metadata=metadata, attempt=attempt)
         where = path("agent-workers", "workers", worker_id, "runs", run_id, "session")
         return Call("PUT", where, SessionAnswer, body=body, headers=fence(lease_token))
@@ -127,7 +128,7 @@ class WorkerRoutes(RouteGroup):
     ) -> Call[Released]:
         """`POST /agent-workers/workers/{worker_id}/runs/{run_id}/release`: end the attempt without a completion.
 
-        The run returns to the queue, after `retry_after_seconds` where given, while it has attempts left.
+        While the run has attempts left, it returns to the queue after `retry_after_seconds`.
         """
         body = members(error=error, retry_after_seconds=retry_after_seconds, attempt=attempt)
         where = path("agent-workers", "workers", worker_id, "runs", run_id, "release")

@@ -1,3 +1,5 @@
-"""How an `AsyncClient` sends requests: over its own HTTP/1.1 connections (`pool.py`, `connection.py`), or through httpx2
-(`httpx_transport.py`). Both speak in the values of `message.py`.
+"""Sends requests and follows streams.
+
+An `AsyncClient` sends over its own HTTP/1.1 connections (`pool.py`, `connection.py`) or through httpx2
+(`httpx_transport.py`). Both take and return the values of `message.py`.
 """

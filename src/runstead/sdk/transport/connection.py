@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request at a time, its response parsed by httptools as it arrives."""
+"""One HTTP/1.1 connection: one request at a time, and its response parsed by httptools as it arrives."""
 
 import asyncio
 import select
@@ -12,17 +12,18 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.transport.message import Response
 
-#: A response's status line and headers, or its trailers, or what stands between two parts of its body.
+#: Bound of a response's status line and headers, of its trailers, and of the framing between two body chunks.
 HEAD_BYTES_MAX: Final = 64 * 1024
-#: A body that is streamed is read no further ahead than this.
+#: A streamed body is buffered up to this size.
 _AHEAD_BYTES_MAX: Final = 256 * 1024
 _WRITE_BYTES: Final = 256 * 1024
 _NO_BODY: Final = frozenset({204, 304})
 
 
 class Connection(asyncio.Protocol):
-    """`exchange()` sends a request, `chunks()` reads a body that is streamed. After an exchange that ended well
-    `reusable` tells whether another may follow; after any other the connection is closed.
+    """One connection. `exchange()` sends a request, `chunks()` reads a streamed body.
+
+    `reusable`: another request may follow. After a failed exchange the connection is closed.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class Connection(asyncio.Protocol):
         self._chunks: deque[bytes] = deque()
         self._buffered = 0
         self._overhead = 0
-        self._heard = False
+        self._received = False
         self._has_head = False
         self._until_eof = False
         self._keep_alive = False
@@ -62,17 +63,19 @@ class Connection(asyncio.Protocol):
 
     @property
     def was_stale(self) -> bool:
-        """Whether the server closed it, and answered nothing to the last request: it can have closed it before that."""
-        return not self._heard and isinstance(self._error, httpx2.NetworkError | httpx2.RemoteProtocolError)
+        """Whether the server closed the connection without a response: perhaps before it got the request."""
+        return not self._received and isinstance(
+            self._error, httpx2.NetworkError | httpx2.RemoteProtocolError
+        )
 
     def peer_closed(self) -> bool:
-        """Whether the other side has closed it, or sent what nothing asked for, and the event loop has yet to see it."""
+        """Whether the peer has closed the connection, or sent unexpected bytes, that the event loop has not seen yet."""
         poll = select.poll()
         poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
-    def rest(self) -> float:
-        """Nothing is under way any more. Returns since when, in seconds of the event loop."""
+    def mark_idle(self) -> float:
+        """Mark the connection as idle. Return the time, in seconds of the event loop."""
         self._busy = False
         self._chunks.clear()
         self.idle_since = self._loop.time()
@@ -88,7 +91,7 @@ class Connection(asyncio.Protocol):
     async def exchange(
         self, head: bytes, content: bytes | Upload | None, timeout_s: float, read_s: float, *, streamed: bool
     ) -> Response:
-        """Send a request and wait for its response, or where it is `streamed` for the head of it. httpx2.RequestError."""
+        """Send a request, and wait for its response; if `streamed`, for its head. Raise httpx2.RequestError."""
         self._begin(streamed=streamed)
         await self._write(head, content, timeout_s)
         await self._wait(self._has_head_or_end if streamed else self._is_over, read_s, httpx2.ReadTimeout)
@@ -99,7 +102,7 @@ class Connection(asyncio.Protocol):
         return Response(self._status, self._headers, b"".join(self._chunks))
 
     async def chunks(self, read_s: float) -> AsyncIterator[bytes]:
-        """The body of a streamed response."""
+        """Yield the body of a streamed response."""
         while True:
             await self._wait(self._has_more, read_s, httpx2.ReadTimeout)
             if not self._chunks:
@@ -119,20 +122,20 @@ class Connection(asyncio.Protocol):
                 self._transport.write(whole)
                 return
             for start in range(0, len(whole), _WRITE_BYTES):
-                if not await self._written(whole[start : start + _WRITE_BYTES], timeout_s):
+                if not await self._write_part(whole[start : start + _WRITE_BYTES], timeout_s):
                     return
             return
         left = content.size
-        await self._written(head, timeout_s)
+        await self._write_part(head, timeout_s)
         async for chunk in content.async_chunks():
-            if not await self._written(chunk, timeout_s):
+            if not await self._write_part(chunk, timeout_s):
                 return
             left -= len(chunk)
         if left:
             raise httpx2.LocalProtocolError(f"The body ended {left} bytes before its announced length")
 
-    async def _written(self, part: bytes, timeout_s: float) -> bool:
-        """Whether the rest of the request is still wanted: the server may have refused it from its head alone."""
+    async def _write_part(self, part: bytes, timeout_s: float) -> bool:
+        """Write a part. Return False where the server has responded already: it may refuse a request by its head."""
         if not self._is_over():
             self._transport.write(part)
             await self._wait(self._has_room, timeout_s, httpx2.WriteTimeout)
@@ -156,12 +159,12 @@ class Connection(asyncio.Protocol):
     async def _wait(
         self, ready: Callable[[], bool], seconds: float, error: type[httpx2.TimeoutException]
     ) -> None:
-        """Wait until it is ready. After so many seconds in which nothing came the exchange fails with `error`."""
+        """Wait until `ready()`. After this many seconds without received bytes the exchange fails with `error`."""
         if not ready():
             self._ready = ready
             self._waiter = waiter = self._loop.create_future()
-            self._heard_at = self._loop.time()
-            self._timer = self._loop.call_later(seconds, self._watch, seconds, error)
+            self._received_at = self._loop.time()
+            self._timer = self._loop.call_later(seconds, self._check_timeout, seconds, error)
             try:
                 await waiter
             finally:
@@ -172,10 +175,10 @@ class Connection(asyncio.Protocol):
         if self._error is not None:
             raise self._error
 
-    def _watch(self, seconds: float, error: type[httpx2.TimeoutException]) -> None:
-        left = self._heard_at + seconds - self._loop.time()
+    def _check_timeout(self, seconds: float, error: type[httpx2.TimeoutException]) -> None:
+        left = self._received_at + seconds - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._watch, seconds, error)
+            self._timer = self._loop.call_later(left, self._check_timeout, seconds, error)
         else:
             self._fail(error(f"Nothing for {seconds:g} s"))
 
@@ -196,15 +199,15 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self._busy or self._complete or self._parser is None:
-            self.close()  # nothing was asked for
+            self.close()  # no request is open
             return
-        self._heard = True
-        self._heard_at = self._loop.time()
+        self._received = True
+        self._received_at = self._loop.time()
         self._overhead += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade) as error:
-            self._keep_alive = False  # where it is complete, something stands behind it
+            self._keep_alive = False  # the response is complete, but unexpected bytes follow it
             if not self._complete:
                 self._fail(httpx2.RemoteProtocolError(f"The response is not HTTP: {error}"))
         if self._overhead > HEAD_BYTES_MAX and not self._complete:
@@ -220,7 +223,7 @@ class Connection(asyncio.Protocol):
             elif self._until_eof:
                 self._complete = True
             else:
-                what = "in the middle of its response" if self._heard else "without a response"
+                what = "in the middle of its response" if self._received else "without a response"
                 self._error = httpx2.RemoteProtocolError(f"The server closed the connection {what}")
         self._wake()
 
@@ -238,13 +241,13 @@ class Connection(asyncio.Protocol):
             raise ValueError("A second response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._has_head:  # and no trailer
+        if not self._has_head:  # trailers are ignored
             self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None
         status = self._parser.get_status_code()
-        if status < 200 and status != 101:  # an interim response: the one that counts follows
+        if status < 200 and status != 101:  # an interim response: the final one follows
             self._headers.clear()
             return
         if sum(map(len, self._headers.values())) > HEAD_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""Requests through an httpx2 client: behind a proxy, and where a caller has brought a transport or a client."""
+"""Sends requests through an httpx2 client: behind a proxy, or with the caller's own transport or client."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,7 @@ from runstead.sdk.transport.message import Request, Response, from_httpx, httpx_
 
 
 class HttpxTransport:
-    """Closing it closes the client."""
+    """A `Transport` over an httpx2 client. Closing it closes the client."""
 
     def __init__(self, http: httpx2.AsyncClient, url: str) -> None:
         self._http = http

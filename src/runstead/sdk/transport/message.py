@@ -1,4 +1,4 @@
-"""A request to the server and the response to it, as every transport takes and returns them."""
+"""The request and the response that every transport takes and returns."""
 
 import re
 from collections.abc import AsyncIterator
@@ -16,15 +16,17 @@ _ILLEGAL_IN_TARGET: Final = re.compile(r"[^\x21-\x7e]")
 
 
 class Credential(Protocol):
-    """Returns the value of the Authorization header, asked for each request anew."""
+    """Returns the value of the Authorization header. It is called for each request."""
 
     def header(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`target` is the path and query below the server's URL, quoted. `timeout_s` bounds connecting and each wait to write,
-    `read_s` each wait for a part of the response. A `repeatable` request may be sent twice.
+    """One HTTP request.
+
+    `target` is the quoted path and query, relative to the server's URL. `timeout_s` bounds connecting and each write,
+    `read_s` each read. A `repeatable` request may be sent twice.
     """
 
     method: str
@@ -37,14 +39,14 @@ class Request:
     repeatable: bool
 
     def head(self, host: str, path: str) -> bytes:
-        """The request line and headers. `host` is the Host header, `path` stands before the target.
+        """Return the request line and headers. `host` is the Host header, `path` is prepended to the target.
 
-        httpx2.LocalProtocolError for a header that HTTP cannot carry; its value is not shown.
+        Raise httpx2.LocalProtocolError for a header with characters that HTTP does not allow, without its value.
         """
         target = path + self.target
         if _ILLEGAL_IN_TARGET.search(target):
             target = quote(target, safe="!#$%&'()*+,/:;=?@[]~")
-        # Without a word on encodings a server or proxy might choose to compress.
+        # Without Accept-Encoding a server or proxy may compress the response.
         headers = {"Host": host, "Accept-Encoding": "identity", **self.headers}
         if self.credential is not None:
             headers["Authorization"] = self.credential.header()
@@ -54,7 +56,9 @@ class Request:
         for name, value in headers.items():
             line = f"{name}: {value}"
             if _ILLEGAL_IN_HEADER.search(line):
-                raise httpx2.LocalProtocolError(f"The header {name} holds a character that HTTP cannot carry")
+                raise httpx2.LocalProtocolError(
+                    f"The header {name} holds a character that HTTP does not allow"
+                )
             lines.append(line)
         lines.append("\r\n")
         return "\r\n".join(lines).encode("ascii")
@@ -78,19 +82,22 @@ def from_httpx(response: httpx2.Response, content: bytes) -> Response:
 
 
 class Transport(Protocol):
-    """Both methods raise httpx2.RequestError: ConnectError and ConnectTimeout where nothing was sent."""
+    """Sends requests. Both methods raise httpx2.RequestError; ConnectError and ConnectTimeout where nothing was sent."""
 
     async def request(self, request: Request) -> Response:
-        """Send it, and read the whole response."""
+        """Send a request, and read the whole response."""
 
     def stream(self, request: Request) -> AbstractAsyncContextManager[tuple[Response, AsyncIterator[bytes]]]:
-        """Send it, and read the response's head. The body follows in chunks, or, outside 2xx, is the content."""
+        """Send a request, and read the response's head.
+
+        The body is yielded in chunks. Outside 2xx it is the response's content instead.
+        """
 
     async def aclose(self) -> None: ...
 
 
 def httpx_arguments(request: Request, url: str, body: Any) -> dict[str, Any]:
-    """The arguments of an httpx2 client's `request` and `stream`."""
+    """Return the arguments for an httpx2 client's `request` and `stream`."""
     return {
         "method": request.method,
         "url": url + request.target,

@@ -1,4 +1,4 @@
-"""The connections of one client to its server."""
+"""The connection pool of one client."""
 
 import asyncio
 import ssl
@@ -13,22 +13,22 @@ import httpx2
 from runstead.sdk.transport.connection import Connection
 from runstead.sdk.transport.message import Request, Response
 
-#: Followers hold a connection each: their number is the caller's business, idle connections are not.
+#: Bounds of idle connections. Connections in use have no bound: each follower needs one.
 IDLE_MAX: Final = 100
 IDLE_S_MAX: Final = 30.0
-#: An idle connection is looked at before it is used again after so long: the event loop may not have seen its end yet.
+#: A connection that was idle for longer is checked before it is used: the event loop may not have seen its end yet.
 _CHECK_AFTER_S: Final = 1.0
 
 
 def can_reach(url: httpx2.URL) -> bool:
-    """Whether a pool can speak to this server: there is no proxy before it, and no password in its address."""
+    """Whether a pool can connect to this server: no proxy is configured for it, and its URL has no password."""
     proxies = getproxies()
     proxied = any(proxies.get(scheme) for scheme in (url.scheme, "all")) and not proxy_bypass(url.host)
     return not proxied and not url.userinfo
 
 
 class Pool:
-    """A `Transport` of as many connections as there are requests at a time. It belongs to one event loop."""
+    """A `Transport` with one connection per concurrent request. It belongs to one event loop."""
 
     def __init__(self, url: httpx2.URL) -> None:
         self._host = url.raw_host.decode()
@@ -85,7 +85,7 @@ class Pool:
             raise
 
     def _take(self) -> Connection | None:
-        """The idle connection that was used last, if it can still be used."""
+        """Return the idle connection that was used last, if it can still be used."""
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()
@@ -98,12 +98,12 @@ class Pool:
         return None
 
     def _release(self, connection: Connection) -> None:
-        """Keep a connection whose exchange ended well, and close any other."""
+        """Keep a connection that can be reused, and close any other."""
         self._busy.discard(connection)
         if not connection.reusable:
             connection.close()
             return
-        now = connection.rest()
+        now = connection.mark_idle()
         self._idle.append(connection)
         while len(self._idle) > IDLE_MAX or now - self._idle[0].idle_since >= IDLE_S_MAX:
             self._idle.popleft().close()

@@ -1,4 +1,4 @@
-"""When a call is sent again, and after how long."""
+"""Retries of calls: whether a call is sent again, and after which delay."""
 
 import random
 import time
@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
+from runstead.sdk.errors import RunsteadError
+
 
 @dataclass(frozen=True)
 class Retries:
-    """Full jitter: before repeat n the client waits a random time between 0 and `first_delay_s` doubled n times.
+    """How often calls are retried, with full jitter.
 
-    `times` repeats at most, `max_delay_s` seconds between two of them. A Retry-After is honoured, with up to `first_delay_s` of
-    jitter on top so that clients do not return all at once; one over `max_retry_after_s` seconds raises instead. `jitter`
-    answers numbers from 0 to 1, `now` the seconds since 1970 (for a Retry-After that is a date).
+    Before retry n the client waits a random time between 0 and `first_delay_s` doubled n times, at most `max_delay_s`.
+    There are at most `times` retries. A Retry-After of the server replaces the delay, plus up to `first_delay_s` of
+    jitter, so that clients do not return at the same moment. One above `max_retry_after_s` raises the error instead.
+    `jitter` returns numbers from 0 to 1. `now` returns seconds since 1970, for a Retry-After that is a date.
     """
 
     times: int = 5
@@ -23,15 +26,15 @@ class Retries:
     jitter: Callable[[], float] = random.random
     now: Callable[[], float] = time.time
 
-    def delay_s(self, repeats: int, retry_after_s: float | None = None) -> float:
-        """How long to wait before sending again, after `repeats` repeats were already made."""
+    def delay_s(self, retries: int, retry_after_s: float | None = None) -> float:
+        """Return the seconds to wait before the next retry, after `retries` retries."""
         if retry_after_s is not None:
             return retry_after_s + self.jitter() * self.first_delay_s
-        # 2 to the 30th is past every sensible `max_delay_s`, and keeps the power finite.
-        return self.jitter() * float(min(self.max_delay_s, self.first_delay_s * 2 ** min(repeats, 30)))
+        # The exponent is bounded, so that the power stays finite. 2 to the 30th is above every sensible maximum.
+        return self.jitter() * float(min(self.max_delay_s, self.first_delay_s * 2 ** min(retries, 30)))
 
     def retry_after_s(self, header: str | None) -> float | None:
-        """A Retry-After header in seconds from now: it holds a number of seconds or an HTTP date."""
+        """Parse a Retry-After header (RFC 9110, 10.2.3): seconds, or an HTTP date. Return seconds from now."""
         if header is None:
             return None
         text = header.strip()
@@ -42,3 +45,30 @@ class Retries:
         except ValueError:
             return None
         return max(at.timestamp() - self.now(), 0.0)
+
+
+class Backoff:
+    """Counts the failures of one operation in a row, and computes the delay before the next attempt."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self.failures = 0
+
+    def reset(self) -> None:
+        """Forget the failures after a success."""
+        self.failures = 0
+
+    def next_delay_s(self, retry_after_s: float | None = None) -> float:
+        """Return the seconds to wait after another failure, without a limit on their number."""
+        self.failures += 1
+        return self._retries.delay_s(self.failures - 1, retry_after_s)
+
+    def next_delay_or_raise(self, error: RunsteadError, *, retryable: bool) -> float:
+        """Return the seconds to wait after this error.
+
+        Raise the error where it is not retryable, where its Retry-After is too long, and after the last retry.
+        """
+        too_long = (error.retry_after_s or 0.0) > self._retries.max_retry_after_s
+        if not retryable or too_long or self.failures >= self._retries.times:
+            raise error
+        return self.next_delay_s(error.retry_after_s)

@@ -1,4 +1,4 @@
-"""RunFollower a run's stream across broken connections, without I/O: nothing lost, nothing repeated."""
+"""Follows a run's stream across broken connections, without I/O. No event is lost or repeated."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,11 +15,10 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 
 
 class RunFollower(StreamFollower[Event]):
-    """One follower's place in a run's log.
+    """One follower's position in a run's log, or in the log of a run and its descendants.
 
-    Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every chunk. When the
-    connection ends, `broke()` answers the seconds to wait before the next one, and `idle` says whether it brought
-    nothing new: then the run may be over already, which `over()` finds out. `done` is set with the terminal event.
+    `idle`: this connection brought no new event. Then the run may have ended before, and the client checks its state.
+    `done` is set with the terminal event.
     """
 
     def __init__(
@@ -30,68 +29,69 @@ class RunFollower(StreamFollower[Event]):
         retries: Retries,
         project: str | None = None,
     ) -> None:
-        """`project` is the client's, for a run id that is not unique among the caller's projects."""
+        """`project` is the client's project, for a run id that several of the caller's projects have."""
         super().__init__(retries)
         self.log = log
         self.last = after  # an event id, or a family's cursor
-        self._seen: dict[str | None, int] = {} if log.family else {None: int(after)}
+        self._last_ids: dict[str | None, int] = {} if log.family else {None: int(after)}
         self.idle = True
-        self._wanted = frozenset(types)
-        # The end must be seen even where it was not asked for; it is then kept back.
-        # A family has no such event: its stream ends by itself.
+        self._types = frozenset(types)
+        # Terminal events are requested even where the caller did not: they end the stream, and are not yielded.
+        # A family has no terminal event: the server ends its stream.
         end = frozenset() if log.family else TERMINAL_EVENTS
-        self._asked = sorted(self._wanted | end) if self._wanted else []
-        self._retries = retries
+        self._requested_types = sorted(self._types | end) if self._types else []
         self._project = project
-        self._naming: str | None = None
+        self._project_in_query: str | None = None
 
     def call(self) -> Call[None]:
         self._parser = Parser()
         self.idle = True
-        call = self.log.stream(self.last, self._asked)
-        return call if self._naming is None else call.with_project(self._naming)
+        call = self.log.stream(self.last, self._requested_types)
+        return call if self._project_in_query is None else call.with_project(self._project_in_query)
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        self._failures = 0
+        self._backoff.reset()
         for frame in self._parser.feed(chunk):
             event = self._event(frame)
-            # A server that ignores Last-Event-ID, or a proxy that replays, sends what was seen already.
-            if event.event_id <= self._seen.get(event.run_id, 0):
+            # A server that ignores Last-Event-ID, or a proxy that replays, sends events again.
+            if event.event_id <= self._last_ids.get(event.run_id, 0):
                 continue
-            self._seen[event.run_id] = event.event_id
+            self._last_ids[event.run_id] = event.event_id
             self.last = frame.id if self.log.family else event.event_id
             self.idle = False
             self.done = event.terminal and not self.log.family
-            if not self._wanted or event.event_type in self._wanted:
+            if not self._types or event.event_type in self._types:
                 yield event
             if self.done:
                 return
 
-    def broke(self, error: RunsteadError | None = None) -> float:
-        """The connection ended before the run did. Raises where it cannot get better or has not for too long."""
-        if error is not None and error.code == "RUN_ID_AMBIGUOUS" and self._naming is None and self._project:
-            self._naming = self._project
+    def disconnected(self, error: RunsteadError | None = None) -> float:
+        if (
+            error is not None
+            and error.code == "RUN_ID_AMBIGUOUS"
+            and self._project_in_query is None
+            and self._project
+        ):
+            self._project_in_query = self._project
             return 0.0
-        return super().broke(error)
+        return super().disconnected(error)
 
-    def ended(self, state: RunState) -> bool:
-        """Whether the run, and where they are followed all below it, had ended."""
+    def has_ended(self, state: RunState) -> bool:
+        """Whether the run has ended, and its descendants too where they are followed."""
         return state.terminal and not (self.log.family and state.descendants.active > 0)
 
-    def over(self, rest: EventPage) -> bool:
-        """Whether nothing can come any more, the run having `ended`.
-
-        `rest` is the page after `last`, read after the state: the terminal event is stored with the state.
-        """
-        return not rest.data
-
     @property
-    def may_be_over(self) -> bool:
-        """Whether a connection that ended cleanly may have been the last one."""
+    def may_be_complete(self) -> bool:
+        """Whether a connection that ended without an error may have been the last one."""
         return self.idle or self.log.family
 
-    def rest(self) -> Call[EventPage]:
-        return self.log.page(self.last, self._asked, limit=1)
+    def next_events(self) -> Call[EventPage]:
+        """Return the call that reads an event after `last`.
+
+        Send it after the run has ended: the terminal event is stored with the state. If there is none, all events have
+        been yielded.
+        """
+        return self.log.page(self.last, self._requested_types, limit=1)
 
     def _event(self, frame: Frame) -> Event:
         try:
@@ -100,5 +100,5 @@ class RunFollower(StreamFollower[Event]):
             payload = msgspec.json.decode(frame.data, type=dict[str, Any])
             return Event(event_id=int(frame.id), event_type=str(payload["type"]), payload=payload)
         except (msgspec.DecodeError, ValueError, KeyError) as error:
-            trouble = f"{type(error).__name__}: {error}"
-        raise UnexpectedAnswerError(f"The stream of run {self.log.run_id} was not understood: {trouble}", 200)
+            reason = f"{type(error).__name__}: {error}"
+        raise UnexpectedAnswerError(f"The stream of run {self.log.run_id} was not understood: {reason}", 200)

@@ -1,4 +1,4 @@
-"""Server-sent events, parsed as the WHATWG HTML standard says (section 9.2.6, "Interpreting an event stream")."""
+"""A parser of server-sent events (WHATWG HTML standard, 9.2.6, "Interpreting an event stream")."""
 
 from typing import Final, NamedTuple
 
@@ -6,7 +6,7 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class Frame(NamedTuple):
-    """One dispatched event. `id` is the last id seen so far, "" where there was none yet."""
+    """One dispatched event. `id` is the last id that was received, "" before the first one."""
 
     id: str
     event: str
@@ -14,17 +14,17 @@ class Frame(NamedTuple):
 
 
 class Parser:
-    """Fed with chunks cut anywhere, it answers the frames that are whole.
+    """Parses chunks of a stream, and returns the complete frames.
 
-    What follows the last blank line when a stream ends is no frame and is dropped: it was cut off. `retry_ms` is the
-    reconnection time that the server asked for last, None where it never did.
+    An incomplete frame at the end of the stream is dropped. `retry_ms` is the reconnection time that the server sent
+    last, None where it sent none.
     """
 
     def __init__(self) -> None:
         self.retry_ms: int | None = None
         self._partial: list[bytes] = []
         self._skip_lf = False
-        self._begun = False
+        self._started = False
         self._id = ""
         self._last_id = ""
         self._event = ""
@@ -32,16 +32,16 @@ class Parser:
 
     @property
     def last_id(self) -> str:
-        """The id of the last frame, those without data included; "" where there was none yet."""
+        """The id of the last frame, also of one without data; "" before the first one."""
         return self._last_id
 
     def feed(self, chunk: bytes) -> list[Frame]:
         if self._skip_lf and chunk:
-            # The last chunk ended with CR, which ended its line at once; an LF here belongs to that same end.
+            # The last chunk ended with CR, which ended its line. An LF here belongs to the same line end.
             chunk = chunk.removeprefix(b"\n")
             self._skip_lf = False
         frames: list[Frame] = []
-        # bytes.splitlines knows CR, LF and CRLF and no other line end, exactly as the standard does.
+        # bytes.splitlines splits at CR, LF and CRLF only, as the standard requires.
         for piece in chunk.splitlines(keepends=True):
             self._partial.append(piece)
             if piece[-1:] in {b"\n", b"\r"}:
@@ -55,8 +55,8 @@ class Parser:
         return frames
 
     def _line(self, raw: bytes) -> Frame | None:
-        if not self._begun:
-            self._begun = True
+        if not self._started:
+            self._started = True
             raw = raw.removeprefix(_BOM)
         if not raw:
             return self._dispatch()

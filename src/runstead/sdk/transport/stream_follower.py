@@ -1,4 +1,4 @@
-"""What every follower of a stream does about connections, without I/O: what came back, and when to try again."""
+"""Base of the followers of streams, without I/O: parses a stream and decides when to reconnect."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -7,38 +7,41 @@ from typing import Final, Generic, TypeVar
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.message import Response
-from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.retry import Backoff, Retries
 from runstead.sdk.transport.sse import Parser
 
 Item = TypeVar("Item")
 
-#: A live connection carries a comment every 15 s. Three of them missing mean that it is dead.
+#: The server sends a comment every 15 s. After three missing comments the connection is considered broken.
 SILENCE_S: Final = 45.0
 
 
 class StreamFollower(ABC, Generic[Item]):
-    """Base of followers. Per connection: `call()`, `opened()` once the head of the answer is there, `feed()` for every
-    chunk, and `broke()` when it ended. `done`: what was fed last was the end.
+    """Follows one stream over any number of connections.
+
+    For each connection: `call()` describes the request, `opened()` checks the response's head, `feed()` parses a chunk,
+    and `disconnected()` returns the delay before the next connection. `done`: the last item has been yielded.
     """
 
     done = False
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
-        self._failures = 0
+        self._backoff = Backoff(retries)
         self._parser = Parser()
 
     @abstractmethod
     def call(self) -> Call[None]:
-        """How the next connection is asked for."""
+        """Return the request of the next connection."""
 
     @abstractmethod
     def feed(self, chunk: bytes) -> Iterator[Item]:
-        """What a part of the stream tells."""
+        """Parse a chunk of the stream, and yield its items."""
 
     def opened(self, response: Response, name: str) -> RunsteadError | None:
-        """What is wrong with the answer to the call of this name, None where it is a stream. The body of one outside 2xx
-        must have been read.
+        """Return the error of a response that is not a stream, None where it is one.
+
+        `name` is the call's. The body of a response outside 2xx must have been read.
         """
         if not response.is_success:
             after = self._retries.retry_after_s(response.headers.get("retry-after"))
@@ -47,15 +50,12 @@ class StreamFollower(ABC, Generic[Item]):
             return UnexpectedAnswerError(f"{name} was not answered with a stream", response.status)
         return None
 
-    def broke(self, error: RunsteadError | None = None) -> float:
-        """The connection ended; the seconds to wait before the next one. Raises where it cannot get better or has not
-        for too long.
+    def disconnected(self, error: RunsteadError | None = None) -> float:
+        """Return the seconds to wait before the next connection.
+
+        Raise the error where it is not retryable, and after the last retry.
         """
-        self._failures += 1
         if error is not None:
-            too_long = (error.retry_after_s or 0.0) > self._retries.max_retry_after_s
-            if not error.retryable or too_long or self._failures > self._retries.times:
-                raise error
-            return self._retries.delay_s(self._failures - 1, error.retry_after_s)
-        asked_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
-        return self._retries.delay_s(self._failures - 1, asked_s)
+            return self._backoff.next_delay_or_raise(error, retryable=error.retryable)
+        server_s = self._parser.retry_ms / 1000 if self._parser.retry_ms is not None else None
+        return self._backoff.next_delay_s(server_s)

@@ -1,4 +1,4 @@
-"""From a run's config and input to a function's arguments, by its annotations."""
+"""Converts a run's config and input to the arguments of a function, by its annotations."""
 
 import inspect
 import typing
@@ -10,12 +10,12 @@ import msgspec
 from runstead.sdk.durable.context import RunFailed
 from runstead.sdk.models.lease import ClaimedRun
 
-#: Parameters of these names get the whole of it; any other gets the member of its name.
+#: Parameters of these names get the whole value. Any other parameter gets the member of its name.
 _WHOLE: Final = ("config", "input", "run")
 
 
 class Arguments:
-    """Made once for a function `(ctx, …)`; TypeError at once where its signature cannot be served."""
+    """The parameters of a function `(ctx, …)`. Raise TypeError where its signature cannot be served."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)
@@ -35,27 +35,27 @@ class Arguments:
             raise TypeError(f"An annotation of {self._name} cannot be resolved: {error}") from error
 
     def of(self, run: ClaimedRun) -> dict[str, Any]:
-        """By name. RunFailed with INVALID_INPUT, naming the argument, where one is missing or of another type."""
-        given = _members(run)
+        """Return the arguments by name. Raise RunFailed with INVALID_INPUT where one is missing or has another type."""
+        values = _members(run)
         bound: dict[str, Any] = {}
         for parameter in self._parameters:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                bound |= {name: value for name, value in given.items() if name not in bound}
+                bound |= {name: value for name, value in values.items() if name not in bound}
             elif parameter.name in _WHOLE:
                 value = run if parameter.name == "run" else getattr(run, parameter.name)
                 if value is None and parameter.default is not inspect.Parameter.empty:
                     continue
-                bound[parameter.name] = value if value is run else self._as_told(parameter.name, value)
-            elif parameter.name in given:
-                bound[parameter.name] = self._as_told(parameter.name, given[parameter.name])
+                bound[parameter.name] = value if value is run else self._convert(parameter.name, value)
+            elif parameter.name in values:
+                bound[parameter.name] = self._convert(parameter.name, values[parameter.name])
             elif parameter.default is inspect.Parameter.empty:
                 raise RunFailed(
-                    f"{self._name} needs {parameter.name!r}: give it as a member of the run's config or input",
+                    f"{self._name} needs {parameter.name!r}: add it to the run's config or input",
                     "INVALID_INPUT",
                 )
         return bound
 
-    def _as_told(self, name: str, value: Any) -> Any:
+    def _convert(self, name: str, value: Any) -> Any:
         try:
             return msgspec.convert(value, self._types.get(name, Any))
         except msgspec.ValidationError as error:
@@ -65,9 +65,9 @@ class Arguments:
 
 
 def _members(run: ClaimedRun) -> dict[str, Any]:
-    """Those of the config, and over them those of the input."""
+    """Return the members of the config and the input. The input's members take precedence."""
     members: dict[str, Any] = {}
-    for whole in (run.config, run.input):
-        if isinstance(whole, dict):
-            members |= whole
+    for value in (run.config, run.input):
+        if isinstance(value, dict):
+            members |= value
     return members

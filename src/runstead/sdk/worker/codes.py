@@ -1,4 +1,4 @@
-"""The codes with which a worker of this SDK fails runs by itself. Any other code is the handler's own."""
+"""The error codes with which the SDK's worker fails runs. Any other code comes from the handler."""
 
 from typing import Final
 

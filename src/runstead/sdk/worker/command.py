@@ -1,4 +1,4 @@
-"""Any program as a task: what it is given, what it says while it runs, and what came of it."""
+"""Runs any program as a task: its input, its output while it runs, and its exit code."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from runstead.sdk.isolation.group import Group
 from runstead.sdk.isolation.output import OutputLog, OutputStream
 from runstead.sdk.models.lease import ClaimedRun
 
-#: What a program finds in its environment, beside what it inherits; nothing else of RUNSTEAD_… is passed on to it.
+#: The RUNSTEAD_… variables that a program gets. Those of the worker are not passed on.
 ENVIRONMENT: Final = (
     "RUNSTEAD_RUN_ID",
     "RUNSTEAD_TARGET",
@@ -26,14 +26,14 @@ ENVIRONMENT: Final = (
     "RUNSTEAD_OUTPUT",
 )
 OUTPUT_BYTES_MAX: Final = 1024 * 1024
-#: Linux takes no longer string in an environment.
+#: The longest string in an environment on Linux is 128 KiB.
 _CONFIG_BYTES_MAX: Final = 127 * 1024
-#: How long output is waited for after the program's end. Who still holds it open then has escaped the group.
+#: How long to read output after the program's end. A process that still holds the pipe has escaped the group.
 _LINGER_S: Final = 1.0
 
 
 class Command:
-    """A handler that runs a program, without a shell. Exit code 0 completes the run, another fails it as EXIT_<n>."""
+    """A handler that runs a program without a shell. Exit code 0 completes the run; another fails it with EXIT_<n>."""
 
     def __init__(
         self,
@@ -75,16 +75,16 @@ class Command:
 
     def _start(self, run: ClaimedRun, file: Path) -> Group:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
-        environment |= self._env | _told(run, file)
-        with tempfile.TemporaryFile() as given:  # a pipe would have to be written while its output is read
-            given.write(msgspec.json.encode(run.input))
-            given.seek(0)
+        environment |= self._env | _run_variables(run, file)
+        with tempfile.TemporaryFile() as stdin:  # a pipe would have to be written while the output is read
+            stdin.write(msgspec.json.encode(run.input))
+            stdin.seek(0)
             try:
                 return Group(
                     self._command,
                     cwd=self._cwd,
                     env=environment,
-                    stdin=given,
+                    stdin=stdin,
                     stdout=-1,
                     stderr=-1,
                 )
@@ -94,13 +94,13 @@ class Command:
                 ) from error
 
     async def _follow(self, group: Group, ctx: Context, log: OutputLog) -> bytes:
-        """Until it has ended; cancelled, it is ended first. The last line of its standard output."""
+        """Wait until the program has ended, and return the last line of its standard output. A cancel ends it first."""
         stdout, stderr = group.process.stdout, group.process.stderr
         assert stdout is not None
         assert stderr is not None
-        keeps = self._output == "stdout"
+        keeps_line = self._output == "stdout"
         streams = [
-            OutputStream("stdout", stdout, ctx, log, keeps_line=keeps),
+            OutputStream("stdout", stdout, ctx, log, keeps_line=keeps_line),
             OutputStream("stderr", stderr, ctx, log),
         ]
         reading = [asyncio.ensure_future(stream.read()) for stream in streams]
@@ -111,9 +111,9 @@ class Command:
                     [ending, *(one for one in reading if not one.done())],
                     return_when=asyncio.FIRST_COMPLETED,
                 )
-                _raise_of(reading)
+                _raise_errors(reading)
             await asyncio.wait(reading, timeout=_LINGER_S)
-            _raise_of(reading)
+            _raise_errors(reading)
         except BaseException:
             try:
                 group.terminate()
@@ -129,30 +129,31 @@ class Command:
         return streams[0].last_line
 
 
-def _raise_of(reading: Sequence["asyncio.Future[None]"]) -> None:
-    """What the server refused of the output, or that the run is lost."""
+def _raise_errors(reading: Sequence["asyncio.Future[None]"]) -> None:
+    """Raise the server's refusal of output events, or LeaseLostError."""
     for one in reading:
         if one.done():
             one.result()
 
 
-def _told(run: ClaimedRun, file: Path) -> dict[str, str]:
+def _run_variables(run: ClaimedRun, file: Path) -> dict[str, str]:
     config = msgspec.json.encode(run.config)
     if len(config) > _CONFIG_BYTES_MAX:
         raise RunFailed(
-            f"A program's config has at most {_CONFIG_BYTES_MAX} bytes, since it is a variable of its environment."
-            " Give the rest as input",
+            f"A program's config has at most {_CONFIG_BYTES_MAX} bytes, since it is an environment variable."
+            " Pass large values as input",
             "INVALID_INPUT",
         )
-    values = (
-        run.run_id,
-        run.target or "",
-        str(run.attempt),
-        run.project_id or "",
-        config.decode(),
-        str(file),
-    )
-    return dict(zip(ENVIRONMENT, values, strict=True))
+    variables = {
+        "RUNSTEAD_RUN_ID": run.run_id,
+        "RUNSTEAD_TARGET": run.target or "",
+        "RUNSTEAD_ATTEMPT": str(run.attempt),
+        "RUNSTEAD_PROJECT_ID": run.project_id or "",
+        "RUNSTEAD_CONFIG": config.decode(),
+        "RUNSTEAD_OUTPUT": str(file),
+    }
+    assert tuple(variables) == ENVIRONMENT
+    return variables
 
 
 def _read(file: Path) -> bytes:
@@ -162,7 +163,7 @@ def _read(file: Path) -> bytes:
 
 
 def _output(text: bytes) -> Any:
-    """None where there is none."""
+    """Decode the program's output. Return None where it has none."""
     if not text.strip():
         return None
     if len(text) > OUTPUT_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""Several workers as one process: started together, stopped together."""
+"""Runs several workers in one process: they start together and stop together."""
 
 import asyncio
 import signal
@@ -15,20 +15,20 @@ class Serves(Protocol):
 
 
 class Closes(Protocol):
-    """What the workers share, such as an executor."""
+    """A resource that the workers share, such as an executor."""
 
     async def close(self) -> None: ...
 
 
 class WorkerGroup:
-    """Workers that serve side by side. Where the server refuses one of them for good, all stop, and its error is raised."""
+    """Workers that serve concurrently. If the server refuses one of them permanently, all stop and its error is raised."""
 
     def __init__(self, workers: Sequence[Serves], shared: Sequence[Closes] = ()) -> None:
         self._workers = workers
         self._shared = shared
 
     def run(self, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT, and close their clients and what they share. A second signal cuts the grace short."""
+        """Serve until SIGTERM or SIGINT, then close the clients and shared resources. A second signal skips the grace."""
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(self._main())
 
@@ -38,19 +38,19 @@ class WorkerGroup:
             worker.stop()
 
     async def serve(self) -> None:
-        """Until `stop()`; see `Worker.serve`."""
+        """Serve until `stop()`; see `Worker.serve`."""
         serving = [asyncio.ensure_future(worker.serve()) for worker in self._workers]
         try:
-            done, left = await asyncio.wait(serving, return_when=asyncio.FIRST_EXCEPTION)
-            if left:
+            done, pending = await asyncio.wait(serving, return_when=asyncio.FIRST_EXCEPTION)
+            if pending:
                 self.stop()
-                await asyncio.wait(left)
+                await asyncio.wait(pending)
         except asyncio.CancelledError:
             for one in serving:
                 one.cancel()
             await asyncio.gather(*serving, return_exceptions=True)
             raise
-        for one in (*done, *left):
+        for one in (*done, *pending):
             one.result()
 
     async def _main(self) -> None:

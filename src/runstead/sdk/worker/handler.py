@@ -1,4 +1,4 @@
-"""Calling a handler, in the loop or in a thread of its own, and what it came to."""
+"""Calls a handler in the event loop or in a thread, and builds the completion from its outcome."""
 
 import asyncio
 import functools
@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.context import Context, RunFailed, ThreadContext
-from runstead.sdk.durable.step_results import StepFailed, error_code
+from runstead.sdk.durable.step_results import StepFailed, error_code, without_surrogates
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.threads import in_thread
 
-#: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`: it then runs in a thread. What it
-#: returns is the run's output, any JSON up to 1 MiB; what it raises fails the run.
+#: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`, which runs in a thread. The return
+#: value is the run's output, any JSON up to 1 MiB. An exception fails the run.
 Handler = Callable[[ClaimedRun, Any], Any]
 
 _CODE_CHARS: Final = 128
@@ -37,13 +37,13 @@ def blocks(handler: Handler) -> bool:
 
 async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> Any:
     if blocks(handler):
-        inner = ThreadContext(context, asyncio.get_running_loop())
-        return await in_thread(lambda: handler(run, inner), f"runstead-{run.run_id}")
+        thread_context = ThreadContext(context, asyncio.get_running_loop())
+        return await in_thread(lambda: handler(run, thread_context), f"runstead-{run.run_id}")
     return await handler(run, context)
 
 
-def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
-    """The completion with a handler's output; one that fails the run where that is no JSON."""
+def success(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
+    """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
     call = calls.complete(
         run.run_id,
         output=output,
@@ -57,12 +57,12 @@ def succeeded(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> C
     try:
         call.content()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return failed(run, context, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
+        return failure(run, context, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
     return call
 
 
-def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException) -> Call[Completed]:
-    """The completion that fails the run. A traceback is told in the detail alone."""
+def failure(run: ClaimedRun, context: Context, calls: Calls, error: BaseException) -> Call[Completed]:
+    """Return the completion that fails the run. A traceback is part of the error's detail only."""
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
     elif isinstance(error, ProcessFailed):
@@ -71,7 +71,11 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
         message, code = str(error), error_code(error)
         detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
         if detail is None:
-            detail = {"traceback": _whole("".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:])}
+            detail = {
+                "traceback": without_surrogates(
+                    "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
+                )
+            }
     return calls.complete(
         run.run_id,
         "failed",
@@ -80,13 +84,8 @@ def failed(run: ClaimedRun, context: Context, calls: Calls, error: BaseException
         exit_code=context.exit_code,
         metadata=context.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
-        error_message=_whole((message or code or "The handler failed")[:_MESSAGE_CHARS]),
+        error_message=without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS]),
         error_detail=detail,
         attempt=run.attempt,
         lease_token=run.lease_token,
     )
-
-
-def _whole(text: str) -> str:
-    """Without lone surrogates, which JSON cannot carry."""
-    return text.encode("utf-8", "replace").decode()

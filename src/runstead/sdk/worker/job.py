@@ -1,4 +1,4 @@
-"""One claimed run in a worker: its handler, its lease, and its end."""
+"""One claimed run in a worker: its handler, its lease and its completion."""
 
 import asyncio
 import logging
@@ -14,26 +14,29 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed, TerminalStatus
 from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.retry import Retries
-from runstead.sdk.worker.handler import Handler, blocks, call_handler, failed, succeeded
-from runstead.sdk.worker.lease_renewal import LOSSES, Renewals, within
+from runstead.sdk.transport.retry import Backoff, Retries
+from runstead.sdk.worker.handler import Handler, blocks, call_handler, failure, success
+from runstead.sdk.worker.lease_renewal import LOSSES, Renewals, wait_at_most
 from runstead.sdk.worker.log_handler import install, logging_to
 
 T = TypeVar("T")
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
-#: How long a handler that is cancelled because the worker leaves may take to clean up.
+#: How long a handler may clean up when it is cancelled because the worker stops.
 _CLEANUP_S: Final = 5.0
 
 
 def _is_parked(handling: "asyncio.Future[Any]") -> bool:
-    """Whether the run waits by now, and is nobody's until it goes on."""
+    """Whether the run waits, without a worker."""
     return not handling.cancelled() and isinstance(handling.exception(), Parked)
 
 
 class Job:
-    """`work()` returns once the run is completed, lost or released. `dismiss()` asks it to release the run now."""
+    """Runs the handler of one run. `work()` returns when the run is completed, lost or released.
+
+    `release_now()` stops the handler and releases the run.
+    """
 
     def __init__(
         self,
@@ -44,10 +47,11 @@ class Job:
         renewals: Renewals,
         retries: Retries,
         sleep: Callable[[float], Awaitable[object]],
-        handled: Callable[["Job"], None],
+        on_handled: Callable[["Job"], None],
     ) -> None:
-        """`client` carries the original credential. `handled` is called once the handler is done and only the run's
-        completion is left to send.
+        """`client` uses the original credential.
+
+        `on_handled` is called when the handler is done, before the completion is sent.
         """
         self.run = run
         self._handler = handler
@@ -56,33 +60,33 @@ class Job:
         self._renewals = renewals
         self._retries = retries
         self._sleep = sleep
-        self._handled = handled
+        self._on_handled = on_handled
         self._calls = Calls()
         loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[None] = loop.create_future()
-        self._dismissed: asyncio.Future[None] = loop.create_future()
-        self._context = Context(run, self._calls, self._tell, sleep)
+        self._released: asyncio.Future[None] = loop.create_future()
+        self._context = Context(run, self._calls, self._send_for_handler, sleep)
 
-    def dismiss(self) -> None:
-        _settle(self._dismissed)
+    def release_now(self) -> None:
+        _set_done(self._released)
 
     async def work(self) -> None:
         self._lease = self._renewals.hold(self.run, self._lose)
         handling = asyncio.ensure_future(self._handle())
         try:
-            await self._first(handling, self._lost, self._dismissed)
+            await _wait_for_first(handling, self._lost, self._released)
             if handling.done() and not self._lost.done():
                 finished = _is_parked(handling)
                 if not finished:
-                    self._handled(self)
+                    self._on_handled(self)
                     finished = await self._finish(self._completion(handling))
             else:
                 finished = False
                 await self._stop(handling)
             if not finished and self._lost.done():
-                await self._let_go()
+                await self._report_stop()
             elif not finished:
-                stopped = self._dismissed.done()
+                stopped = self._released.done()
                 why = (
                     "The worker stopped before the run was done" if stopped else "Its completion was refused"
                 )
@@ -93,13 +97,13 @@ class Job:
             handling.cancel()
 
     async def _handle(self) -> Any:
-        """What the handler returns or raises, once all that it told is stored."""
+        """Call the handler, and wait until its events are stored."""
         install()
         try:
             with logging_to(self._context):
                 result = await call_handler(self._handler, self.run, self._context)
         except Exception:
-            with suppress(LeaseLostError, RunsteadError):  # why the handler failed is the better story
+            with suppress(LeaseLostError, RunsteadError):  # the handler's exception is the one to report
                 await self._context.flush()
             raise
         await self._context.finish()
@@ -111,23 +115,23 @@ class Job:
         else:
             error = handling.exception()
         if error is None:
-            return succeeded(self.run, self._context, self._calls, handling.result())
+            return success(self.run, self._context, self._calls, handling.result())
         logger.info("Run %s failed: %s", self.run.run_id, type(error).__name__)
-        return failed(self.run, self._context, self._calls, error)
+        return failure(self.run, self._context, self._calls, error)
 
     async def _finish(self, completion: Call[Completed]) -> bool:
-        """Whether the server took the completion, or said that the attempt has no say any more."""
-        # Renewal may have given the lease up by the clock; the server decides whether it was. The fence makes asking safe.
+        """Send the completion. Return False where the run still has to be released."""
+        # The worker's clock may have ended the lease too early. The server decides; the fence makes the attempt safe.
         try:
-            answer = await self._send(completion, self._dismissed)
+            answer = await self._send(completion, self._released)
         except LeaseLostError:
-            return not self._dismissed.done()
+            return not self._released.done()
         except RunsteadError as error:
             logger.warning("The completion of run %s was refused: %s", self.run.run_id, error)
             refused = RunFailed(f"The completion was refused: {error.detail}", "COMPLETION_REFUSED")
             try:
                 answer = await self._send(
-                    failed(self.run, self._context, self._calls, refused), self._dismissed
+                    failure(self.run, self._context, self._calls, refused), self._released
                 )
             except (LeaseLostError, RunsteadError):
                 return False
@@ -137,18 +141,18 @@ class Job:
 
     async def _stop(self, handling: "asyncio.Future[Any]") -> None:
         self._context.close()
-        # Nothing stops a thread. It keeps its place until it ends by itself, so that the worker never runs more than
-        # it may; only a worker that is leaving goes without it.
+        # A thread cannot be stopped. It keeps its slot until it ends, so that the worker never exceeds its concurrency.
+        # A worker that stops does not wait for it.
         if not blocks(self._handler):
             handling.cancel()
-        await self._first(handling, self._dismissed)
+        await _wait_for_first(handling, self._released)
         if not blocks(self._handler):
-            await within(_CLEANUP_S, handling, self._sleep)
+            await wait_at_most(_CLEANUP_S, handling, self._sleep)
         if handling.done() and not handling.cancelled() and handling.exception() is not None:
             logger.debug("Run %s was stopped: %r", self.run.run_id, handling.exception())
 
-    async def _let_go(self) -> None:
-        """Tell a run that was ended from outside that its worker has stopped."""
+    async def _report_stop(self) -> None:
+        """Report to the server that the worker has stopped a run that was ended by a client."""
         try:
             now = await self._client.get_run(self.run.run_id)
             if now.terminal:
@@ -159,25 +163,25 @@ class Job:
                     lease_token=self.run.lease_token,
                 )
         except RunsteadError as error:
-            logger.debug("Run %s was not told that its worker stopped: %s", self.run.run_id, error)
+            logger.debug("The stop of run %s was not reported: %s", self.run.run_id, error)
 
     def _lose(self, why: str) -> None:
         logger.warning("Run %s is lost: %s", self.run.run_id, why)
         self._renewals.drop(self._lease)
         self._context.close()
-        _settle(self._lost)
+        _set_done(self._lost)
 
-    async def _tell(self, call: Call[T]) -> T:
-        with logging_to(None):  # what it takes to tell is no part of what happened
+    async def _send_for_handler(self, call: Call[T]) -> T:
+        with logging_to(None):  # the SDK's own log lines do not belong to the run's log
             return await self._send(call, self._lost)
 
     async def _send(self, call: Call[T], until: "asyncio.Future[None]") -> T:
-        """Send through outages of any length, until then. LeaseLostError where the attempt has no say any more."""
-        outages = 0
+        """Send a call, and retry it through outages until `until` is done. Raise LeaseLostError when the lease is lost."""
+        backoff = Backoff(self._retries)
         while not until.done():
             sending = asyncio.ensure_future(self._client.send(call))
             try:
-                await self._first(sending, until)
+                await _wait_for_first(sending, until)
             finally:
                 sending.cancel()
             if not sending.done():
@@ -187,29 +191,28 @@ class Job:
                 return sending.result()
             if not isinstance(error, RunsteadError):
                 raise error
-            if error.code in LOSSES and (error.code != "NOT_FOUND" or self._is_mine(call)):
+            if error.code in LOSSES and (error.code != "NOT_FOUND" or self._is_own(call)):
                 self._lose(error.detail)
                 raise LeaseLostError(error.detail) from error
             if not error.retryable:
                 raise error
-            pause = asyncio.ensure_future(self._sleep(self._retries.delay_s(outages, error.retry_after_s)))
+            pause = asyncio.ensure_future(self._sleep(backoff.next_delay_s(error.retry_after_s)))
             try:
-                await self._first(pause, until)
+                await _wait_for_first(pause, until)
             finally:
                 pause.cancel()
-            outages += 1
-        raise LeaseLostError(f"Run {self.run.run_id} is not this worker's any more")
+        raise LeaseLostError(f"This worker no longer has the run {self.run.run_id}")
 
-    def _is_mine(self, call: Call[Any]) -> bool:
-        """Whether the call is about this run, and not about one below it."""
-        mine = path("runs", self.run.run_id)
-        return call.path == mine or call.path.startswith(f"{mine}/")
-
-    async def _first(self, *futures: "asyncio.Future[Any]") -> None:
-        """Wait for whichever comes first."""
-        await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+    def _is_own(self, call: Call[Any]) -> bool:
+        """Whether the call is about this run, and not about a child run."""
+        own = path("runs", self.run.run_id)
+        return call.path == own or call.path.startswith(f"{own}/")
 
 
-def _settle(future: "asyncio.Future[None]") -> None:
+async def _wait_for_first(*futures: "asyncio.Future[Any]") -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _set_done(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)

@@ -1,4 +1,4 @@
-"""The leases that a worker holds: one loop looks after all of them, each is renewed at a third of its length."""
+"""Renews the leases of a worker: one loop for all of them, each renewed after a third of its length."""
 
 import asyncio
 import logging
@@ -12,22 +12,25 @@ from runstead.sdk.models.lease import ClaimedRun
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
-#: Answers that mean: this attempt writes nothing to this run any more.
+#: Error codes that mean that this attempt can no longer write to the run.
 LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TERMINAL", "NOT_FOUND"})
 
 
 @dataclass(eq=False, slots=True)
 class HeldLease:
-    """`until` is when it ends unless it is renewed, by the worker's clock. `lost` is called once, with the reason."""
+    """`ends_at` is when the lease ends unless it is renewed, by the worker's clock.
+
+    `on_lost` is called once, with the reason.
+    """
 
     run: ClaimedRun
-    lost: Callable[[str], None]
-    until: float
+    on_lost: Callable[[str], None]
+    ends_at: float
     renewing: "asyncio.Task[None] | None" = None
 
 
 class Renewals:
-    """Keeps leases until the server says that one is lost, or until it can no longer be known to be held."""
+    """Renews leases until the server reports that one is lost, or until its end passes without a renewal."""
 
     def __init__(
         self,
@@ -36,18 +39,18 @@ class Renewals:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
     ) -> None:
-        """`client` carries the original credential. `clock` answers seconds that only grow."""
+        """`client` uses the original credential. `clock` returns monotonic seconds."""
         self._client = client
         self._lease_s = lease_s
         self._clock = clock
         self._sleep = sleep
-        # When each is due. All are renewed after the same time, so those that came first are due first.
+        # When each lease is due for renewal. All have the same interval, so the dict is in the order of due times.
         self._due: dict[HeldLease, float] = {}
         self._waiting: asyncio.Task[None] | None = None
 
-    def hold(self, run: ClaimedRun, lost: Callable[[str], None]) -> HeldLease:
-        """Renew the lease of a run that was claimed just now, until `drop`."""
-        lease = HeldLease(run, lost, self._clock() + self._lease_s)
+    def hold(self, run: ClaimedRun, on_lost: Callable[[str], None]) -> HeldLease:
+        """Renew the lease of a run that was just claimed, until `drop`."""
+        lease = HeldLease(run, on_lost, self._clock() + self._lease_s)
         self._renew_later(lease)
         return lease
 
@@ -67,7 +70,7 @@ class Renewals:
             self._waiting = asyncio.ensure_future(self._wait())
 
     async def _wait(self) -> None:
-        """Begin to renew each lease when it is due, all that are due at a time."""
+        """Start the renewal of each lease when it is due."""
         while self._due:
             await self._sleep(max(next(iter(self._due.values())) - self._clock(), 0.0))
             now = self._clock()
@@ -81,8 +84,8 @@ class Renewals:
 
     async def _renew(self, lease: HeldLease) -> None:
         while True:
-            asked_at = self._clock()
-            beat = asyncio.ensure_future(
+            sent_at = self._clock()
+            heartbeat = asyncio.ensure_future(
                 self._client.heartbeat(
                     lease.run.run_id,
                     lease.run.attempt,
@@ -90,26 +93,26 @@ class Renewals:
                     lease_token=lease.run.lease_token,
                 )
             )
-            await within(lease.until - asked_at, beat, self._sleep)
-            error = beat.exception() if beat.done() and not beat.cancelled() else None
-            if beat.done() and not beat.cancelled() and error is None:
-                if not beat.result().held:
-                    return lease.lost("it was ended from outside")
-                lease.until = asked_at + self._lease_s
+            await wait_at_most(lease.ends_at - sent_at, heartbeat, self._sleep)
+            error = heartbeat.exception() if heartbeat.done() and not heartbeat.cancelled() else None
+            if heartbeat.done() and not heartbeat.cancelled() and error is None:
+                if not heartbeat.result().held:
+                    return lease.on_lost("it was ended by a client")
+                lease.ends_at = sent_at + self._lease_s
                 lease.renewing = None
                 return self._renew_later(lease)
             if isinstance(error, RunsteadError) and error.code in LOSSES:
-                return lease.lost(error.detail)
-            if self._clock() >= lease.until:
-                return lease.lost("its lease could not be renewed in time")
+                return lease.on_lost(error.detail)
+            if self._clock() >= lease.ends_at:
+                return lease.on_lost("its lease could not be renewed in time")
             logger.warning("The lease of run %s was not renewed: %s", lease.run.run_id, error)
-            await self._sleep(min(self._lease_s / 10, max(lease.until - self._clock(), 0.0)))
+            await self._sleep(min(self._lease_s / 10, max(lease.ends_at - self._clock(), 0.0)))
 
 
-async def within(
+async def wait_at_most(
     seconds: float, work: "asyncio.Future[Any]", sleep: Callable[[float], Awaitable[object]]
 ) -> None:
-    """Wait for it, but no longer than this: then it is cancelled."""
+    """Wait for the work, and cancel it after this many seconds."""
     timer = asyncio.ensure_future(sleep(max(seconds, 0.0)))
     try:
         await asyncio.wait([work, timer], return_when=asyncio.FIRST_COMPLETED)
@@ -118,4 +121,4 @@ async def within(
         if not work.done():
             work.cancel()
         elif not work.cancelled():
-            work.exception()  # seen, also where whoever waits for it is being cancelled just now
+            work.exception()  # retrieved, so that asyncio does not log it when the caller is being cancelled

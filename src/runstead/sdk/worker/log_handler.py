@@ -1,4 +1,4 @@
-"""What the standard logging module is told running_step of a run goes to the run's log, and nothing else does."""
+"""A handler of the logging module that writes the records of a run to that run's log."""
 
 import contextvars
 import logging
@@ -14,12 +14,12 @@ class RunLog(Protocol):
     def log(self, line: str) -> None: ...
 
 
-#: Tasks and threads that a handler begins inherit it; other runs have their own.
+#: The log of the run that executes here. Tasks and threads that a handler starts inherit it.
 _current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("log", default=None)
 
 
 class RunLogHandler(logging.Handler):
-    """Takes each record to the log of the run that it was made in. Its level and formatter may be set like any other's."""
+    """Writes each record to the log of the run that made it. Its level and formatter can be changed."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -32,12 +32,12 @@ class RunLogHandler(logging.Handler):
         if log is not None:
             try:
                 log.log(self.format(record))
-            except Exception:  # noqa: BLE001 - a record that cannot be formatted is the program's, not the run's, trouble
+            except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the run
                 self.handleError(record)
 
     def handle(self, record: logging.LogRecord) -> bool:
         last = logging.lastResort
-        # Being there must not silence the warnings of a program that has set up no logging.
+        # A program that configured no logging prints warnings through lastResort. This handler must not silence them.
         if last is not None and logging.root.handlers == [self] and record.levelno >= last.level:
             last.handle(record)
         return bool(super().handle(record))
@@ -47,7 +47,7 @@ HANDLER: Final = RunLogHandler()
 
 
 def install() -> None:
-    """Listen at the root logger. Where the program has set up no logging, INFO and above is let through to it."""
+    """Add the handler to the root logger. If the program configured no logging, set the root logger's level to INFO."""
     if HANDLER in logging.root.handlers:
         return
     if not logging.root.handlers and logging.root.level == logging.WARNING:
@@ -57,7 +57,7 @@ def install() -> None:
 
 @contextmanager
 def logging_to(log: RunLog | None) -> Iterator[None]:
-    """What is logged in here, and by tasks and threads that are begun in here, goes to this log; to none for None."""
+    """Write records of this block, and of tasks and threads that it starts, to this log. None: to no log."""
     token = _current.set(log)
     try:
         yield

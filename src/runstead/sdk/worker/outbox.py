@@ -1,4 +1,4 @@
-"""Events on their way: collected for a moment, sent in order, many in one request."""
+"""The queue of events that a worker sends: collected for 50 ms, sent in order, many in one request."""
 
 import asyncio
 from collections import deque
@@ -10,7 +10,7 @@ import msgspec
 BATCH_EVENTS: Final = 24
 BATCH_BYTES: Final = 512 * 1024
 DELAY_S: Final = 0.05
-#: Whoever tells more than this at a time waits until some of it is sent.
+#: With more than this queued, `drain` waits.
 BYTES_MAX: Final = 4 * 1024 * 1024
 EVENTS_PER_REQUEST: Final = 100
 
@@ -18,8 +18,10 @@ SendBatch = Callable[[list[msgspec.Raw]], Awaitable[object]]
 
 
 class Outbox:
-    """`put` never waits; what was put is durable once `flush` returns. Events go out after 50 ms, or as soon as there
-    are 24 of them or 512 KiB. What the server refuses is raised by the next `flush`, and all that follows it is dropped.
+    """Sends events in batches. `put` never waits; events are durable when `flush` returns.
+
+    A batch is sent after 50 ms, or with 24 events or 512 KiB. After the server refuses a batch, the next `put` or
+    `flush` raises the refusal, and later events are dropped.
     """
 
     def __init__(self, send: SendBatch, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
@@ -32,7 +34,7 @@ class Outbox:
         self._refusal: Exception | None = None
 
     def put(self, event: Mapping[str, Any]) -> None:
-        """TypeError where it is no JSON; the refusal of an event before it."""
+        """Queue an event. Raise TypeError where it is not JSON, or the refusal of an earlier event."""
         if self._refusal is not None:
             raise self._refusal
         encoded = msgspec.json.encode(event)
@@ -41,28 +43,28 @@ class Outbox:
         if len(self._queue) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES:
             self._batch_full.set()
         if self._sending is None:
-            self._sending = asyncio.ensure_future(self._drain())
+            self._sending = asyncio.ensure_future(self._send_all())
 
     async def drain(self) -> None:
-        """Wait while too much is on its way."""
+        """Wait while more than BYTES_MAX are queued."""
         if self._bytes > BYTES_MAX:
             await self.flush()
 
     async def flush(self) -> None:
-        """Wait until everything is stored."""
+        """Wait until all events are stored. Raise the server's refusal."""
         while self._sending is not None:
             self._batch_full.set()
             await asyncio.wait([self._sending])
         if self._refusal is not None:
             raise self._refusal
 
-    async def _drain(self) -> None:
+    async def _send_all(self) -> None:
         try:
             while self._queue:
                 if not self._batch_full.is_set():
                     await self._wait_for_batch()
-                await self._send(self._take())
-        except Exception as refusal:  # noqa: BLE001 - the teller's to know
+                await self._send(self._next_batch())
+        except Exception as refusal:  # noqa: BLE001 - raised by the next put or flush
             self.close(refusal)
         finally:
             self._sending = None
@@ -77,7 +79,7 @@ class Outbox:
             timer.cancel()
             full.cancel()
 
-    def _take(self) -> list[msgspec.Raw]:
+    def _next_batch(self) -> list[msgspec.Raw]:
         batch: list[msgspec.Raw] = []
         size = 0
         while self._queue and len(batch) < EVENTS_PER_REQUEST:
@@ -92,7 +94,7 @@ class Outbox:
         return batch
 
     def close(self, why: Exception) -> None:
-        """Drop what has not been sent, and raise this from now on."""
+        """Drop the events that are not sent, and raise `why` from now on."""
         self._refusal = self._refusal or why
         self._queue.clear()
         self._bytes = 0

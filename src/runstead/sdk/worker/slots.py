@@ -1,86 +1,89 @@
-"""How the workers of one process share what it may do at a time."""
+"""Slots for runs: how the workers of one process share its concurrency."""
 
 import asyncio
 
 
 class WorkerSlots:
-    """`most` runs at a time, for any number of workers. Of those that want a place whoever holds the fewest is served
-    first, and one is kept for each worker that holds none: a project with much to do hides no other.
+    """`count` slots, each for one run, shared by any number of workers.
+
+    The waiting worker with the fewest slots is served first. One slot is reserved for each worker that has none, so a
+    project with many runs does not block another project.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        #: Runs without a place: only their completions are under way.
+    def __init__(self, count: int) -> None:
+        self.count = count
+        #: Runs that gave their slot back and whose completion is still being sent.
         self.completing = 0
-        self._seats: list[SlotShare] = []
+        self._shares: list[SlotShare] = []
 
-    def seat(self) -> "SlotShare":
-        """For one more worker. ValueError where there are more workers than places."""
-        if len(self._seats) == self.most:
-            raise ValueError(f"{self.most} runs at a time are not enough for {self.most + 1} workers")
-        self._seats.append(SlotShare(self))
-        return self._seats[-1]
+    def share(self) -> "SlotShare":
+        """Return the share of another worker. Raise ValueError where there would be more workers than slots."""
+        if len(self._shares) == self.count:
+            raise ValueError(f"{self.count} runs at a time are not enough for {self.count + 1} workers")
+        self._shares.append(SlotShare(self))
+        return self._shares[-1]
 
     @property
     def shared(self) -> bool:
-        return len(self._seats) > 1
+        return len(self._shares) > 1
 
-    def offered(self, seat: "SlotShare") -> int:
-        """How many places a worker may take now."""
-        others = [one for one in self._seats if one is not seat]
-        if any(one.wants and one.held < seat.held for one in others):
+    def available_to(self, share: "SlotShare") -> int:
+        """Return how many slots a worker may take now."""
+        others = [one for one in self._shares if one is not share]
+        if any(one.waiting and one.held < share.held for one in others):
             return 0
-        kept = sum(one.held == 0 for one in others)
-        return max(0, self.most - seat.held - kept - sum(one.held for one in others))
+        reserved = sum(one.held == 0 for one in others)
+        return max(0, self.count - share.held - reserved - sum(one.held for one in others))
 
-    def changed(self) -> None:
-        for one in self._seats:
-            one.look.set()
+    def notify(self) -> None:
+        for one in self._shares:
+            one.changed.set()
 
 
 class SlotShare:
-    """One worker's share. `look` is set whenever it may have grown."""
+    """The slots of one worker. `changed` is set when more slots may be available to it."""
 
-    def __init__(self, places: WorkerSlots) -> None:
-        self._places = places
+    def __init__(self, slots: WorkerSlots) -> None:
+        self._slots = slots
         self.held = 0
-        self.wants = False
-        self.look = asyncio.Event()
+        self.waiting = False
+        self.changed = asyncio.Event()
 
     @property
     def shared(self) -> bool:
-        return self._places.shared
+        return self._slots.shared
 
     def take(self, most: int) -> int:
-        """As many places as there are, and 0 where there is none; they are held until they are given back."""
-        self.look.clear()
-        taken = min(most, self._places.offered(self))
+        """Take up to `most` slots, and return how many were available. They are held until `give_back`."""
+        self.changed.clear()
+        taken = min(most, self._slots.available_to(self))
         self.held += taken
-        self.wants = taken == 0
+        self.waiting = taken == 0
         if taken and self.shared:
-            self._places.changed()  # whoever was behind this one may be next
+            self._slots.notify()  # another worker may be next now
         return taken
 
-    def give(self, count: int) -> None:
+    def give_back(self, count: int) -> None:
         if count:
             self.held -= count
-            self._places.changed()
+            self._slots.notify()
 
-    def give_early(self) -> bool:
-        """Give one back whose run is done but for its completion, until `completed`. False where as many of those are
-        under way as there are places: then it is held until the run has ended.
+    def give_back_early(self) -> bool:
+        """Give back the slot of a run whose handler is done, before its completion is sent; call `completed` afterwards.
+
+        Return False where as many completions are being sent as there are slots. The slot is then held until the run
+        has ended.
         """
-        if self._places.completing >= self._places.most:
+        if self._slots.completing >= self._slots.count:
             return False
-        self._places.completing += 1
-        self.give(1)
+        self._slots.completing += 1
+        self.give_back(1)
         return True
 
     def completed(self) -> None:
-        """What `give_early` was for is done."""
-        self._places.completing -= 1
+        """Report that the completion of a run whose slot was given back early has been sent."""
+        self._slots.completing -= 1
 
-    def leave(self) -> None:
-        """Want nothing more."""
-        self.wants = False
-        self._places.changed()
+    def stop_waiting(self) -> None:
+        self.waiting = False
+        self._slots.notify()

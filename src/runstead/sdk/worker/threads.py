@@ -1,4 +1,4 @@
-"""Plain functions beside the event loop."""
+"""Runs plain functions in threads, beside the event loop."""
 
 import asyncio
 import contextvars
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], name: str) -> T:
-    """Run it in a daemon thread: one that never returns must not keep the process from ending."""
+    """Run the function in a daemon thread, which cannot keep the process from ending."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[tuple[T | None, BaseException | None]] = loop.create_future()
 
@@ -23,9 +23,9 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
         outcome: tuple[T | None, BaseException | None]
         try:
             outcome = (work(), None)
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it is awaited
+        except BaseException as error:  # noqa: BLE001 - raised again where it is awaited
             outcome = (None, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: no task waits for the outcome
             loop.call_soon_threadsafe(settle, outcome)
 
     context = contextvars.copy_context()

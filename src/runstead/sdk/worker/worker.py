@@ -1,4 +1,4 @@
-"""A worker process: it claims runs, calls a handler for each, and keeps their leases while it does."""
+"""A worker: it claims runs, calls a handler for each, and renews their leases meanwhile."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import Claim, ClaimedRun
 from runstead.sdk.models.run import Kind
-from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.retry import Backoff, Retries
 from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
 from runstead.sdk.worker.job import Job
@@ -22,30 +22,29 @@ from runstead.sdk.worker.slots import WorkerSlots
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
-#: How long a claim under way is waited for when the worker stops: an answer that is just coming holds runs.
+#: How long a stopping worker waits for an open claim: its response may contain runs.
 _LINGER_S: Final = 1.0
-#: How long the release of a run may take when the worker leaves. After that its lease runs out by itself.
+#: How long the release of a run may take when the worker stops. After that the run's lease expires.
 _RELEASE_S: Final = 5.0
-#: What a server gives out in one claim.
+#: The most runs that the server returns for one claim.
 _RUNS_PER_CLAIM: Final = 100
-#: A claim that came back empty without waiting is not repeated at once.
+#: The interval of claims that return empty without waiting.
 _IDLE_S: Final = 1.0
 
 
 class Worker:
-    """Runs `handler(run, ctx)` for every run that it claims, `concurrency` of them at once.
+    """Runs `handler(run, ctx)` for every run that it claims, `concurrency` of them at a time.
 
-    What the handler returns completes the run, what it raises fails it. It is cancelled when the run is cancelled or
-    its lease is lost; nothing is then completed. The server may restart at any time.
+    The handler's return value completes the run, an exception fails it. The handler is cancelled when the run is
+    cancelled or its lease is lost. The server may restart at any time.
 
-    `kinds` and `targets` say which runs (`targets` like `task:inventory`; neither: agent runs). `implementation_kind`
-    and `worker_key` name the worker; it registers with `client`'s key, which must reach its project, and claims with
-    the token that it gets. With `worker_id` it does not register and uses `client`'s key for everything.
+    `kinds` and `targets` select the runs (`targets` like `task:inventory`; neither: agent runs). `implementation_kind`
+    and `worker_key` identify the worker. It registers with `client`'s key, which needs access to the project, and
+    claims with the token that it gets. With `worker_id` it does not register, and uses `client`'s key for all calls.
 
     `lease_seconds` is 5 to 300: a run whose worker dies is claimed again after that. `wait_seconds` (0 to 30) is how
-    long a claim waits for a run. Workers of one process may share their `places`, which then say how much is done at a
-    time, in place of `concurrency`. On `stop()` no more runs are claimed; those under way get `grace_seconds` to finish
-    and are then released.
+    long a claim waits for a run. Workers of one process may share `slots`, in place of `concurrency`. On `stop()` no
+    more runs are claimed; running ones get `grace_seconds` to finish and are then released.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Worker:
         metadata: Mapping[str, Any] | None = None,
         lease_seconds: int = 30,
         concurrency: int = 4,
-        places: WorkerSlots | None = None,
+        slots: WorkerSlots | None = None,
         wait_seconds: int = 20,
         grace_seconds: float = 30.0,
         heartbeat_seconds: float = 30.0,
@@ -88,7 +87,7 @@ class Worker:
         self._display_name = display_name
         self._metadata = metadata
         self._lease_s = lease_seconds
-        self._seat = (places or WorkerSlots(concurrency)).seat()
+        self._slots = (slots or WorkerSlots(concurrency)).share()
         self._wait_s = wait_seconds
         self._grace_s = grace_seconds
         self._heartbeat_s = heartbeat_seconds
@@ -101,10 +100,10 @@ class Worker:
         self._completing: set[Job] = set()
         self._renewals = Renewals(client, lease_seconds, clock, sleep)
         self._stopping = asyncio.Event()
-        self._hurrying = asyncio.Event()
+        self._releasing_now = asyncio.Event()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, and close the client. A second signal cuts the grace short."""
+        """Serve until SIGTERM or SIGINT, then close the client. A second signal skips the grace."""
         WorkerGroup([self]).run()
 
     async def aclose(self) -> None:
@@ -112,51 +111,55 @@ class Worker:
         await self._client.aclose()
 
     def stop(self) -> None:
-        """Stop claiming and let what runs finish. Called again, release what runs at once. For the loop's thread."""
+        """Stop claiming, and let runs finish. The second call releases them at once. Call it in the loop's thread."""
         if self._stopping.is_set():
-            self._hurrying.set()
+            self._releasing_now.set()
         self._stopping.set()
 
     async def serve(self) -> None:
-        """Claim and work until `stop()`; cancelled, it releases what runs at once. RunsteadError where the server refuses the worker for good (400, 401, 403)."""
-        beating = asyncio.ensure_future(self._beat())
-        failures = 0
+        """Claim and handle runs until `stop()`. A cancel releases all runs at once.
+
+        Raise RunsteadError where the server refuses the worker permanently (400, 401, 403).
+        """
+        heartbeats = asyncio.ensure_future(self._send_heartbeats())
+        backoff = Backoff(self._retries)
         try:
             while not self._stopping.is_set():
                 try:
                     await self._serve_once()
-                    failures = 0
+                    backoff.reset()
                 except RunsteadError as error:
-                    if not self._recovers(error):
+                    if not self._can_recover(error):
                         raise
                     logger.warning("No claim: %s", error)
-                    await self._pause(self._retries.delay_s(failures, error.retry_after_s))
-                    failures += 1
+                    await self._pause(backoff.next_delay_s(error.retry_after_s))
         except asyncio.CancelledError:
-            # Whoever cancels wants an end now: there is no grace, but every run is still given back.
-            self._hurrying.set()
+            # A cancel skips the grace. Every run is still released.
+            self._releasing_now.set()
             raise
         finally:
-            beating.cancel()
+            heartbeats.cancel()
             await self._drain()
 
     async def run_until_idle(self) -> int:
-        """Claim and work until nothing is there to claim; how many runs it worked on. For those who start a worker now
-        and then, and for tests. RunsteadError where the server refuses or does not answer.
+        """Claim and handle runs until no run is left to claim, and return how many it handled.
+
+        For jobs that run a worker from time to time, and for tests. Raise RunsteadError where the server refuses a call
+        or does not answer.
         """
         count = 0
         try:
             while not self._stopping.is_set():
                 if self.worker_id is None:
                     await self._register()
-                begun = await self._claim(await self._take(), 0)
-                count += begun
-                if not begun and not self._jobs:
+                started = await self._claim(await self._take_slots(), 0)
+                count += started
+                if not started and not self._jobs:
                     break
-                if not begun:
-                    await self._until(*self._jobs)
+                if not started:
+                    await self._wait_for_first(*self._jobs)
         except asyncio.CancelledError:
-            self._hurrying.set()
+            self._releasing_now.set()
             raise
         finally:
             await self._drain()
@@ -166,28 +169,28 @@ class Worker:
         if self.worker_id is None:
             await self._register()
             return
-        places = await self._take()
-        if places == 0:
+        slots = await self._take_slots()
+        if slots == 0:
             return
         began = self._clock()
-        if self._seat.shared:
-            # What waits for runs keeps its places from the others: look for many, and wait for one.
-            if await self._claim(places, 0) or self._stopping.is_set():
+        if self._slots.shared:
+            # A claim that waits blocks its slots for other workers: claim many without waiting, then wait with one.
+            if await self._claim(slots, 0) or self._stopping.is_set():
                 return
-            places = self._seat.take(1)
-        if not await self._claim(places, self._wait_s) and self._clock() - began < _IDLE_S:
+            slots = self._slots.take(1)
+        if not await self._claim(slots, self._wait_s) and self._clock() - began < _IDLE_S:
             await self._pause(_IDLE_S)
 
-    async def _take(self) -> int:
-        """WorkerSlots for runs to claim, as many as there are; 0 once the worker stops."""
+    async def _take_slots(self) -> int:
+        """Wait for slots, and return how many were taken; 0 when the worker stops."""
         try:
             while not self._stopping.is_set():
-                taken = self._seat.take(_RUNS_PER_CLAIM)
+                taken = self._slots.take(_RUNS_PER_CLAIM)
                 if taken:
                     return taken
-                await self._until(asyncio.ensure_future(self._seat.look.wait()), cancel=True)
+                await self._wait_for_first(asyncio.ensure_future(self._slots.changed.wait()), cancel=True)
         finally:
-            self._seat.leave()
+            self._slots.stop_waiting()
         return 0
 
     async def _register(self) -> None:
@@ -208,25 +211,25 @@ class Worker:
             ", ".join(self._targets or self._kinds or ["agents"]),
         )
 
-    def _recovers(self, error: RunsteadError) -> bool:
+    def _can_recover(self, error: RunsteadError) -> bool:
         if error.status in {401, 404} and self._registers and self.worker_id is not None:
-            # The server does not know the worker or its token any more: perhaps its store was replaced.
+            # The server no longer knows the worker or its token, for example because its store was replaced.
             self.worker_id = None
             return True
         return error.retryable
 
-    async def _claim(self, places: int, wait_s: int) -> int:
-        """Begin with as many runs as there are places for; how many. The other places are given back."""
-        begun = 0
+    async def _claim(self, slots: int, wait_s: int) -> int:
+        """Claim and start up to `slots` runs, and return how many. Give the other slots back."""
+        started = 0
         try:
-            for run in await self._claimed(places, wait_s) if places else []:
+            for run in await self._claim_runs(slots, wait_s) if slots else []:
                 self._start(run)
-                begun += 1
+                started += 1
         finally:
-            self._seat.give(places - begun)
-        return begun
+            self._slots.give_back(slots - started)
+        return started
 
-    async def _claimed(self, most: int, wait_s: int) -> list[ClaimedRun]:
+    async def _claim_runs(self, most: int, wait_s: int) -> list[ClaimedRun]:
         assert self.worker_id is not None
         claiming: asyncio.Future[Claim] = asyncio.ensure_future(
             self._claims.claim(
@@ -239,7 +242,7 @@ class Worker:
             )
         )
         try:
-            await self._until(claiming)
+            await self._wait_for_first(claiming)
             if not claiming.done():
                 await self._at_most(_LINGER_S, claiming)
         finally:
@@ -255,36 +258,36 @@ class Worker:
 
     def _start(self, run: ClaimedRun) -> None:
         job = Job(
-            run,
-            self._handler,
-            self._client,
-            self._release,
-            self._renewals,
-            self._retries,
-            self._sleep,
-            self._handled,
+            run=run,
+            handler=self._handler,
+            client=self._client,
+            release=self._release,
+            renewals=self._renewals,
+            retries=self._retries,
+            sleep=self._sleep,
+            on_handled=self._handled,
         )
         working = asyncio.ensure_future(job.work())
         self._jobs[working] = job
         working.add_done_callback(self._ended)
 
     def _handled(self, job: Job) -> None:
-        """Another run may have the place while this one's completion is on its way."""
-        if self._seat.give_early():
+        """Let another run have the slot while this run's completion is sent."""
+        if self._slots.give_back_early():
             self._completing.add(job)
 
     def _ended(self, working: "asyncio.Future[None]") -> None:
         job = self._jobs.pop(working)
         if job in self._completing:
             self._completing.remove(job)
-            self._seat.completed()
+            self._slots.completed()
         else:
-            self._seat.give(1)
+            self._slots.give_back(1)
         if not working.cancelled() and working.exception() is not None:
             logger.error("Run %s was dropped", job.run.run_id, exc_info=working.exception())
 
     async def _release(self, run: ClaimedRun, why: str) -> None:
-        """Give the run back at once. Where that fails, its lease runs out by itself."""
+        """Release the run at once. Where that fails, the run's lease expires."""
         assert self.worker_id is not None
         releasing = asyncio.ensure_future(
             self._claims.release(
@@ -304,21 +307,21 @@ class Worker:
             logger.warning("Run %s was not released: %s", run.run_id, releasing.exception())
 
     async def _drain(self) -> None:
-        if self._jobs and not self._hurrying.is_set():
+        if self._jobs and not self._releasing_now.is_set():
             logger.info("Stopping: %d runs have %s s to finish", len(self._jobs), self._grace_s)
-            hurried = asyncio.ensure_future(self._hurrying.wait())
+            releasing = asyncio.ensure_future(self._releasing_now.wait())
             finished = asyncio.ensure_future(asyncio.wait(list(self._jobs)))
-            await self._at_most(self._grace_s, finished, hurried)
-            hurried.cancel()
+            await self._at_most(self._grace_s, finished, releasing)
+            releasing.cancel()
             finished.cancel()
         for job in self._jobs.values():
-            job.dismiss()
+            job.release_now()
         if self._jobs:
             await asyncio.wait(list(self._jobs))
         self._renewals.close()
 
-    async def _beat(self) -> None:
-        """Tell the server that the worker lives, also while it is too busy to claim."""
+    async def _send_heartbeats(self) -> None:
+        """Report to the server that the worker is alive, also while it has no slot to claim for."""
         while True:
             await self._sleep(self._heartbeat_s)
             if self.worker_id is not None:
@@ -328,23 +331,23 @@ class Worker:
                     logger.debug("No heartbeat: %s", error)
 
     async def _pause(self, seconds: float) -> None:
-        await self._until(asyncio.ensure_future(self._sleep(seconds)), cancel=True)
+        await self._wait_for_first(asyncio.ensure_future(self._sleep(seconds)), cancel=True)
 
-    async def _until(self, *work: "asyncio.Future[Any]", cancel: bool = False) -> None:
-        """Wait for the first of them, or for the stop."""
+    async def _wait_for_first(self, *work: "asyncio.Future[Any]", cancel: bool = False) -> None:
+        """Wait for the first of the futures, or for the stop. `cancel`: cancel the futures then."""
         stop = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait([*work, stop], return_when=asyncio.FIRST_COMPLETED)
         for one in (stop, *work) if cancel else (stop,):
             one.cancel()
 
     async def _at_most(self, seconds: float, *work: "asyncio.Future[Any]") -> None:
-        """Wait for the first of them, but no longer than this."""
+        """Wait for the first of the futures, at most this many seconds."""
         timer = asyncio.ensure_future(self._sleep(seconds))
         await asyncio.wait([*work, timer], return_when=asyncio.FIRST_COMPLETED)
         timer.cancel()
 
 
 def default_worker_key() -> str:
-    """Host and process: what a worker is called unless told otherwise."""
+    """Return the default name of a worker: host name and process id."""
     name = re.sub(r"[^a-zA-Z0-9_.:-]", "-", socket.gethostname()) or "worker"
     return f"{name[:100]}-{os.getpid()}"

@@ -242,7 +242,7 @@ async def create_project(request: PageRequest) -> Response:
         title=f"The project {made.slug} was created",
         label="Its first key, with the scope admin",
         secret=secret,
-        note="Sign in with it to see the project: your current key belongs to another one. It is shown only now. The"
-        " server keeps only a hash of it.",
+        note="Sign in with it to see the project: your current key belongs to another one. It is shown only"
+        " now. The server keeps only a hash of it.",
         to="/ui",
     )

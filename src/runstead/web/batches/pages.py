@@ -9,13 +9,13 @@ from starlette.responses import Response
 from runstead.commands import batches as commands, runs
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch
+from runstead.core.batches.eta import Eta
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
 from runstead.ports.store import RunQuery
-from runstead.web.batches.eta import Pace
 from runstead.web.framework import live
 from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
@@ -78,6 +78,13 @@ def batch_view(batch: Batch) -> BatchView:
     return BatchView(batch, pieces, [(state, getattr(batch, state)) for state in COUNTED])
 
 
+def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
+    """The estimate, with the rate since the start of the first run. None if no run has started."""
+    if batch.started_at is None:
+        return None
+    return eta.time_left_ms(batch.total - batch.active, batch.total, now, batch.started_at)
+
+
 @pages.get("/projects/{project}/batches")
 async def index(request: PageRequest) -> Response:
     project = await request.project()
@@ -114,7 +121,7 @@ async def show(request: PageRequest) -> Response:
         "batches/page.html",
         project=project,
         one=batch_view(batch),
-        left_ms=Pace().time_left_ms(batch, now_ms()),
+        left_ms=_time_left_ms(Eta(), batch, now_ms()),
         runs=latest[:runs_shown],
         more=len(latest) > runs_shown,
         failed=failed[:runs_shown],
@@ -139,12 +146,12 @@ async def watch(request: PageRequest) -> Response:
 async def _messages(
     request: PageRequest, project: Project, batch: Batch
 ) -> AsyncGenerator[live.Message | None, None]:
-    pace, offered = Pace(), ""
+    eta, offered = Eta(), ""
     async for found in request.app.followers.follow_batch(batch):
         if found is None:
             yield None
             continue
-        left_ms = pace.time_left_ms(found, now_ms())
+        left_ms = _time_left_ms(eta, found, now_ms())
         values = {
             "project": project,
             "one": batch_view(found),

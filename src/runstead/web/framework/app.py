@@ -205,7 +205,7 @@ def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
         header(headers, b"sec-fetch-site") == "cross-site"
         and header(headers, b"sec-fetch-mode") == "navigate"
     ):
-        # A browser withholds a SameSite=Strict cookie when it follows a link from another site, and sends it on a reload.
+        # For a link from another site, the browser withholds a SameSite=Strict cookie; on a reload it sends it.
         return HTMLResponse(render("framework/same_site_redirect.html"))
     path = scope["path"] + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
     sign_in_address = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")

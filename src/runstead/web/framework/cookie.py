@@ -23,7 +23,7 @@ def secret_in(headers: Mapping[bytes, bytes]) -> str | None:
 
 
 def encrypted(scope: AsgiScope, headers: Mapping[bytes, bytes]) -> bool:
-    """Whether the browser uses TLS, to this server or to a proxy. A client that lies here only loses its cookie."""
+    """Whether the browser uses TLS, to this server or to a proxy. A client that lies loses only its cookie."""
     return scope.get("scheme") == "https" or header(headers, b"x-forwarded-proto") == "https"
 
 

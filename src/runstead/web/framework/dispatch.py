@@ -5,7 +5,7 @@ from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
 
 
 class Dispatch:
-    """Serves the dashboard below `/ui` and the API everywhere else. A browser at `/` is redirected to the dashboard."""
+    """Serves the dashboard below `/ui` and the API elsewhere. A browser at `/` is redirected to `/ui`."""
 
     def __init__(self, http: ASGIApp, web: ASGIApp) -> None:
         self._http = http

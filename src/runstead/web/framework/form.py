@@ -24,7 +24,7 @@ class Fields:
         return [value.strip() for key, value in self.pairs if key == name and value.strip()]
 
     def required(self, name: str, what: str) -> str:
-        """The last value of this name. INVALID_REQUEST if it is empty; `what` is the field's name for people."""
+        """The last value of this name. INVALID_REQUEST if empty; `what` is the field's label."""
         value = self.one(name)
         if not value:
             raise Error("INVALID_REQUEST", f"{what} is missing: fill it in")

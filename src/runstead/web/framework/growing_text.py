@@ -8,7 +8,7 @@ text_chars_max: Final = 20_000
 
 
 class TextDelta(NamedTuple):
-    """Added text. `offset` is where it starts, in UTF-16 units as JavaScript counts, so that a page skips what it has."""
+    """Added text, with its start in UTF-16 units, as JavaScript counts, so that a page skips what it has."""
 
     offset: int
     text: str

@@ -1,7 +1,8 @@
 """Forms that create something once, however often they are sent.
 
-Each form contains a token. The store keeps it with the effect, like an idempotency key. A reload of the response or a
-double click therefore creates nothing more, on any replica. A secret is in the first response only and is stored nowhere.
+Each form contains a token. The store keeps it with the effect, like an idempotency key. A reload of the
+response or a double click therefore creates nothing more, on any replica. A secret is in the first response
+only and is stored nowhere.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ def form_token_field() -> Markup:
 
 
 async def idempotent(request: PageRequest, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
-    """The result of the command; None if the same form with the same fields was processed before. INVALID_REQUEST."""
+    """The result of the command; None if this form was processed before. INVALID_REQUEST."""
     token = request.form.one("form_token")
     if not token:
         raise Error("INVALID_REQUEST", "The form token is missing: reload the page and send the form again")

@@ -1,7 +1,7 @@
 """Parts of a page that are updated live: HTML over server-sent events (WHATWG HTML), for htmx.
 
-A page receives at most ten messages a second. A stream ends after `stream_max_s`, so that a session that has ended stops
-reading: the browser reconnects and is authenticated again.
+A page receives at most ten messages a second. A stream ends after `stream_max_s`, so that a session that has
+ended stops reading: the browser reconnects and is authenticated again.
 """
 
 import asyncio
@@ -19,8 +19,8 @@ stream_max_s: Final = 300.0
 class Message(NamedTuple):
     """One server-sent event: `html` replaces the content of the element with `sse-swap="name"`.
 
-    `event_id` is the position after which a reconnecting browser continues: it sends it as `Last-Event-ID`, and page.js
-    skips messages that it has seen.
+    `event_id` is the position after which a reconnecting browser continues: it sends it as `Last-Event-ID`,
+    and page.js skips messages that it has seen.
     """
 
     name: str

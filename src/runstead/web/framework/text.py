@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 from markupsafe import Markup
 
-#: Control characters except tab and line feed, and characters that reorder text (Unicode Standard Annex 9), which could
-#: make one name look like another.
+#: Control characters except tab and line feed, and characters that reorder text (Unicode Standard Annex 9),
+#: which could make one name look like another.
 _HARMFUL: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -28,7 +28,7 @@ def _sign(match: re.Match[str]) -> str:
 
 
 def finalize(value: Any) -> Any:
-    """Jinja's hook for every expression: a value that is not Markup is made harmless, and is escaped afterwards."""
+    """Jinja's hook for every expression: makes all values except Markup harmless, before escaping."""
     if isinstance(value, Markup):
         return value
     return "" if value is None else harmless(str(value))

@@ -25,7 +25,7 @@ _NOT_ON_PAGE: Final = frozenset({"NOT_FOUND", "UNAUTHENTICATED"})
 
 
 def _change(name: str) -> Callable[[Act], Act]:
-    """Registers the form that is posted to `…/{name}`. A rejected form is shown again on the page, with its error."""
+    """Registers the form posted to `…/{name}`. A rejected form is shown again with its error."""
 
     def register(act: Act) -> Act:
         async def show(request: PageRequest) -> Response:
@@ -88,7 +88,7 @@ async def delete(request: PageRequest, page: RunPage) -> Response:
 
 @_change("approve")
 async def approve(request: PageRequest, page: RunPage) -> Response:
-    """Answer an approval. `decision` is `approve` or `deny`; with a comment the result is an object with both."""
+    """Answer an approval with `approve` or `deny`; with a comment, the result is an object of both."""
     decision, comment = request.form.one("decision"), request.form.one("comment")
     if decision not in ("approve", "deny"):
         raise Error("INVALID_REQUEST", "Choose approve or deny")
@@ -134,7 +134,7 @@ async def dismiss(request: PageRequest, page: RunPage) -> Response:
 
 
 def _posted_request(request: PageRequest, run: Run) -> tuple[str, str]:
-    """The conversation and input request of the posted form, which may not be the run's current one. INVALID_REQUEST."""
+    """The conversation and input request of the posted form, not of the run's current one. INVALID_REQUEST."""
     request_id = request.form.one("request")
     if run.conversation_id is None or not request_id:
         raise Error("INVALID_REQUEST", "The form does not belong to this run: reload the page")

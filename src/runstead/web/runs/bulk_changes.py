@@ -20,7 +20,7 @@ pages = Pages()
 
 
 class Change(NamedTuple):
-    """A bulk action. `apply` changes one run and returns the outcome as words that follow a number, such as "cancelled"."""
+    """A bulk action. `apply` changes one run and returns its outcome, such as "cancelled"."""
 
     verb: str
     note: str

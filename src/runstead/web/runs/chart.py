@@ -33,8 +33,9 @@ bars: Final = 60  # at most, of a time range that the user chose
 
 
 def time_range(filters: Filters, now: int) -> tuple[int, int, int]:
-    """Start, end and number of bars. A range that moves with the clock starts at a whole bar, so that a run stays in its
-    bar. INVALID_REQUEST.
+    """Start, end and number of bars. INVALID_REQUEST.
+
+    A range that moves with the clock starts at a whole bar, so that a run stays in its bar.
     """
     since, until = filters.times()
     length, width, _ = SPANS[filters.span]

@@ -83,7 +83,7 @@ class Filters(msgspec.Struct, frozen=True):
         return bool(self.status or self.q)
 
     def address(self, project: str, *below: str, **others: str) -> str:
-        """The address of the list, or of a page below it, with these filters; `others` replace some of them."""
+        """The address of the list or of a page below it, with these filters, updated by `others`."""
         values = msgspec.structs.asdict(self) | others
         kept = {name: value for name, value in values.items() if DEFAULTS.get(name) != value}
         segments = ("list", *below) if below else ("runs",)
@@ -121,7 +121,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _field_time(text: str) -> str:
-    """A time in the form of its input field, `2026-03-20T12:00:00`, in UTC. An invalid text is kept for the error message."""
+    """A time in UTC as its input field has it, `2026-03-20T12:00:00`. Invalid text is kept, to be reported."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -24,7 +24,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Error(msgspec.Struct):
-    """An error in its stored form. An error that a worker sends when it releases a run may be any other JSON."""
+    """An error in its stored form. A worker that releases a run may send any other JSON."""
 
     message: str
     code: str | None = None
@@ -80,7 +80,7 @@ def attempt_rows(run: Run, ended: list[EndedAttempt]) -> list[AttemptRow]:
 
 
 class Artifact(NamedTuple):
-    """An artifact. `stored`: its content is in this server's artifact store; `is_image`: it can be shown as an image."""
+    """An artifact. `stored`: the server has its content; `is_image`: it can be shown as an image."""
 
     name: str
     media_type: str
@@ -151,7 +151,7 @@ def _queue(run: Run, now: int) -> str:
 
 
 class Question(NamedTuple):
-    """What the run asks a person. `arguments` are those of the tool call that needs a result or an approval."""
+    """What the run asks. `arguments` are those of the tool call that needs a result or an approval."""
 
     question: str = ""
     arguments: str = ""

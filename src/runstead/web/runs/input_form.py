@@ -24,7 +24,7 @@ _fields = msgspec.json.Decoder(list[FormField]).decode
 
 
 class FieldView(NamedTuple):
-    """A field for display. `attributes` are those of its HTML control; `error` is why the posted value was rejected."""
+    """A field for display. `attributes` are those of its HTML control; `error` explains a rejected value."""
 
     field: FormField
     id: str
@@ -62,7 +62,7 @@ class FieldView(NamedTuple):
 def field_views(
     input_request: InputRequest, sent: Fields | None = None, errors: Mapping[str, str] | None = None
 ) -> list[FieldView]:
-    """The form's fields with their default values or, if `sent`, with the posted values. Secret values are not shown."""
+    """The form's fields with their default or posted values. Posted secrets are not shown."""
     return [
         _field_view(number, field, sent, (errors or {}).get(field.name, ""))
         for number, field in enumerate(_fields(input_request.fields), 1)

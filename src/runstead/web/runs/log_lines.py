@@ -48,7 +48,7 @@ def level_of(text: str) -> str:
 
 
 def stored_lines(logs: str, search: str = "") -> tuple[list[Line], int]:
-    """The last lines of a stored log, and the number of lines before them. `search` selects lines that contain it."""
+    """The last lines of a stored log (with `search`, of those that contain it), and the number before them."""
     lines = logs.removesuffix("\n").split("\n") if logs else []
     numbered = list(enumerate(lines))
     if search:
@@ -71,7 +71,7 @@ class _GrowingLine:
 
 
 class Lines:
-    """Builds lines from events, in order. A line's id contains the event that started it; later events may extend it."""
+    """Builds lines from events, in order. A line's id contains the event that started it."""
 
     def __init__(self) -> None:
         self._lines: list[_GrowingLine] = []

@@ -1,7 +1,7 @@
 """Live rows of the list of runs.
 
-A page receives whole rows, and only those that look different. The list is read at most twice a second, and one page uses
-at most a tenth of a reader thread's time, however much changes.
+A page receives whole rows, and only those that look different. The list is read at most twice a second, and
+one page uses at most a tenth of a reader thread's time, however much changes.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class Rows:
         return {one.run_id for one in self._shown.values()}
 
     def show(self, found: Sequence[Run]) -> tuple[list[Markup], list[ShownRow]]:
-        """Show these runs. Return the rows that are new or look different, and those that are no longer there."""
+        """Show these runs. Return the rows that are new or look different, and the rows that left."""
         before, self._shown = self._shown, {}
         for run in found:
             row = before.get(run.seq)
@@ -84,8 +84,8 @@ class Rows:
     async def replacement(self, row: ShownRow, *, pushed_out: bool) -> Markup:
         """What replaces a row that is no longer on the page.
 
-        A row that was pushed out by newer ones, or whose run was deleted, is removed. A row whose run no longer matches the
-        filters is shown in its current state, marked as unmatched.
+        A row that was pushed out by newer ones, or whose run was deleted, is removed. A row whose run no
+        longer matches the filters is shown in its current state, marked as unmatched.
         """
         if not pushed_out:
             named = commands.RunRef(row.run_id, self._project.id)
@@ -110,8 +110,8 @@ async def follow(
 ) -> AsyncGenerator[Message | None, None]:
     """The messages for a page of the list. `seen` is the digest of the rows that the page shows.
 
-    `rows`: replace or insert each of these rows. `all`: the same, and remove all other rows. `older`: the address of the
-    next page, empty if there is none. `news`: some run changed, in these rows or elsewhere.
+    `rows`: replace or insert each of these rows. `all`: the same, and remove all other rows. `older`: the
+    address of the next page, empty if there is none. `news`: some run of the project changed.
     """
     loop = asyncio.get_running_loop()
     rows, first, took = Rows(request, project), True, 0.0

@@ -49,8 +49,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class Bar(msgspec.Struct, frozen=True):
     """One row of the timeline.
 
-    Times are ms; `end` is None while it is open. `depth` is 0 for attempts, 1 for steps of the handler, 2 and more for
-    steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, 0 if there is none.
+    Times are ms; `end` is None while it is open. `depth` is 0 for attempts, 1 for steps of the handler, 2 and
+    more for steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, or 0.
     """
 
     name: str
@@ -65,11 +65,11 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 class Timeline:
-    """Collects bars from events of `TYPES`, added in order. `full_at` is the first event whose bar exceeded the limit."""
+    """Collects bars from events of `TYPES`. `full_at` is the first event whose bar exceeded the limit."""
 
     def __init__(self, limit: int = bars_max) -> None:
         self.full_at: int | None = None
-        self._room = limit
+        self._limit = limit
         self._bars: list[Bar] = []
         self._open: dict[tuple[str, str], list[int]] = {}  # indexes of bars, by step or tool call
         self._arguments_ended_at: dict[str, int] = {}  # by tool call
@@ -114,7 +114,7 @@ class Timeline:
             inner[index] = replace(bar, start=max(before, default=bar.start))
         found += inner
         found += [
-            _gather(gather, [inner[index] for index in indexs]) for gather, indexs in self._gathers.items()
+            _gather(gather, [inner[index] for index in indexes]) for gather, indexes in self._gathers.items()
         ]
         if run.status is RunStatus.WAITING and not any(
             bar.state == "open" and bar.kind in ("wait", "tool") for bar in inner
@@ -142,7 +142,7 @@ class Timeline:
     def _start(self, event: Event, key: tuple[str, str], name: str, kind: Kind, depth: int) -> None:
         if self.full_at is not None:
             return
-        if len(self._bars) >= self._room:
+        if len(self._bars) >= self._limit:
             self.full_at = event.event_id
             return
         self._open.setdefault(key, []).append(len(self._bars))
@@ -151,17 +151,17 @@ class Timeline:
 
     def _inside(self) -> int:
         """The depth of a bar that starts now: one more than the deepest open step."""
-        indexs = [index for (kind, _), indexs in self._open.items() if kind == "step" for index in indexs]
-        return 1 + max((self._bars[index].depth for index in indexs), default=0)
+        indexes = [index for (kind, _), indexes in self._open.items() if kind == "step" for index in indexes]
+        return 1 + max((self._bars[index].depth for index in indexes), default=0)
 
     # Ends
 
     def _close(self, kind: str, key: str, event: Event, *, failed: bool = False, note: str = "") -> None:
-        indexs = self._open.get((kind, key))
-        if not indexs:
+        indexes = self._open.get((kind, key))
+        if not indexes:
             return
-        index = indexs.pop()
-        if not indexs:
+        index = indexes.pop()
+        if not indexes:
             del self._open[kind, key]
         bar = self._bars[index]
         state: State = "failed" if failed else "done"
@@ -172,8 +172,8 @@ class Timeline:
         """The bar, closed if it is still open when the run has ended."""
         if bar.state != "open" or not run.terminal:
             return bar
-        for (kind, key), indexs in self._open.items():
-            if index in indexs and kind == "tool" and key in self._arguments_ended_at:
+        for (kind, key), indexes in self._open.items():
+            if index in indexes and kind == "tool" and key in self._arguments_ended_at:
                 return replace(bar, end=max(self._arguments_ended_at[key], bar.start), state="done")
         return replace(bar, end=max(run.completed_at or run.updated_at, bar.start), state="broken")
 
@@ -204,14 +204,14 @@ class Timeline:
     def _add_resumed(self, event: Event, value: dict[str, Any]) -> None:
         call_id, failed = _text(value.get("tool_call_id")), value.get("is_error") is True
         for key in (call_id, _asked_step(call_id)):
-            indexs = self._open.get(("step", key))
-            if indexs and self._bars[indexs[-1]].kind == "wait":
+            indexes = self._open.get(("step", key))
+            if indexes and self._bars[indexes[-1]].kind == "wait":
                 self._close("step", key, event, failed=failed)
                 return
         if self._open.get(("tool", call_id)):
             self._close("tool", call_id, event, failed=failed)
             return
-        if self.full_at is not None or len(self._bars) >= self._room:
+        if self.full_at is not None or len(self._bars) >= self._limit:
             return
         kind = _text(value.get("type"))
         name = "Paused" if kind == "unpause" else f"Waited for {_ANSWERS.get(kind, kind or 'something')}"

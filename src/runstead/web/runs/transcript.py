@@ -1,7 +1,8 @@
 """The live transcript of a run: text, reasoning and tool calls, built from its events one by one. Pure.
 
-`core/conversations/projection.py` projects a whole log into one message. This module returns only what changed since the
-last call, so that a page can be extended. The rules are the same: events of clients never cause an error.
+`core/conversations/projection.py` projects a whole log into one message. This module returns only what changed
+since the last call, so that a page can be extended. The rules are the same: events of clients never cause an
+error.
 """
 
 from typing import Any, Final, Literal, NamedTuple
@@ -28,8 +29,8 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 class TranscriptPart(NamedTuple):
     """A block, or what was added to it.
 
-    `delta` is text, or raw arguments of a tool call while they arrive. `arguments` and `result` are formatted for display;
-    `arguments` is None until they are complete.
+    `delta` is text, or raw arguments of a tool call while they arrive. `arguments` and `result` are formatted
+    for display; `arguments` is None until they are complete.
     """
 
     id: str
@@ -58,7 +59,7 @@ class _Block:
 
 
 class Transcript:
-    """Builds blocks from events of `TYPES`, added in order. A block's id contains the event that started it."""
+    """Builds blocks from events of `TYPES`, in order. A block's id contains the event that started it."""
 
     def __init__(self) -> None:
         self._blocks: list[_Block] = []

@@ -33,9 +33,9 @@ _pages_max: Final = 4  # of events that one view reads
 class View:
     """A view of a run's page.
 
-    `template` renders it from `values`; `parts` are the templates of its changing parts. `stale` tells that `parts` must be
-    rendered again. `additions` returns elements to append, for views that only grow. `pause_s` is the time between two
-    updates.
+    `template` renders it from `values`; `parts` are the templates of its changing parts. If `stale` is true,
+    `parts` must be rendered again. `additions` returns elements to append, for views that only grow. `pause_s`
+    is the time between two updates.
     """
 
     template: ClassVar[str]

@@ -18,7 +18,7 @@ _STATES: Final = {"open": "running", "done": "done", "failed": "failed", "broken
 
 
 class Row(NamedTuple):
-    """A bar with its position: `x` and `width` in percent. `summary` describes it in words, for the tooltip."""
+    """A bar with its position, `x` and `width` in percent. `summary` is its tooltip."""
 
     bar: Bar
     x: str

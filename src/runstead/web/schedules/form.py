@@ -79,7 +79,7 @@ def values_of(schedule: Schedule) -> Values:
 
 
 def zone_or_utc(name: str) -> tzinfo:
-    """The zone, or UTC if the time zone database no longer has it, so that the page can still show the schedule."""
+    """The zone, or UTC if the time zone database no longer has it: the page must show the schedule."""
     try:
         return cron.zone(name)
     except Error:
@@ -96,7 +96,7 @@ def in_zone(at_ms: int, timezone: str) -> datetime:
 
 
 def local(at_ms: int, timezone: str) -> str:
-    """A time as an `<input type=datetime-local>` has it, such as `2026-03-20T12:00:00`, with milliseconds if not 0."""
+    """A time for `<input type=datetime-local>`: `2026-03-20T12:00:00`, with milliseconds if not 0."""
     text = in_zone(at_ms, timezone).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{at_ms % 1000:03d}" if at_ms % 1000 else text
 

@@ -75,7 +75,7 @@ async def index(request: PageRequest) -> Response:
     project = await request.project()
     q, state = request.query.one("q")[:200], request.query.one("state")
     found = await commands.page(request.app, request.principal, project.id, None, None)
-    now = await commands.moment(request.app, found)
+    now = await commands.health_time(request.app, found)
     rows = [schedule_view(one, now) for one in found]
     kept = [
         one
@@ -132,7 +132,7 @@ async def show(request: PageRequest) -> Response:
     times = await commands.upcoming(request.app, request.principal, project.id, schedule.id, times_shown)
     query = RunQuery((), schedule_id=schedule.id, limit=runs_shown + 1)
     found = await runs.page(request.app, request.principal, project.id, query)
-    now = await commands.moment(request.app, [schedule])
+    now = await commands.health_time(request.app, [schedule])
     return await request.page(
         "schedules/page.html",
         project=project,

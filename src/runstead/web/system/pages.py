@@ -18,7 +18,7 @@ _rate_span_ms_min: Final = 500  # a rate over a shorter span is not meaningful
 
 
 class Rate(NamedTuple):
-    """Commits and commands of this server per second, since the page's last refresh or since the server's start."""
+    """Commits and commands per second, since the page's last refresh or since the server's start."""
 
     commits: float
     commands: float

@@ -27,8 +27,9 @@ def safe(text: str | None) -> str:
 
 
 def table(report: UsageReport, names: dict[str, str]) -> bytes:
-    """A header, then one row for each model of each group. A cost has six decimal places and is empty without a price.
-    `names` maps ids of keys and schedules to their names.
+    """A header, then one row for each model of each group. `names` maps ids of keys and schedules to names.
+
+    A cost has six decimal places, and is empty without a price.
     """
     sheet = io.StringIO(newline="")
     writer = csv.writer(sheet, lineterminator="\r\n")

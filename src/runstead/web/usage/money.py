@@ -16,7 +16,7 @@ def exact(micros: int) -> str:
 
 
 def rounded(micros: int) -> str:
-    """Rounded for display, such as `1,234.57`. Small amounts keep two significant digits, such as `0.0034`."""
+    """Rounded for display: `1,234.57`. Small amounts keep two significant digits: `0.0034`."""
     if micros >= 10_000 or micros == 0:
         whole, parts = divmod((micros + 5_000) // 10_000, 100)
         return f"{whole:,}.{parts:02d}"

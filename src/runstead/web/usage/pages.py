@@ -155,7 +155,7 @@ async def put(request: PageRequest) -> Response:
 
 
 def _amounts(values: dict[str, str]) -> dict[str, int | None]:
-    """The amounts in millionths; None for an empty optional field. INVALID_REQUEST, with every invalid field."""
+    """The amounts in millionths, None for empty optional fields. INVALID_REQUEST with all invalid fields."""
     found: dict[str, int | None] = {}
     errors: list[tuple[str, str]] = []
     for name in _AMOUNTS:

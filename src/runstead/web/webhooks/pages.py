@@ -28,7 +28,10 @@ FIELD_ERRORS: Final = {
     "url": "The URL is missing or too long: write it as https://example.com/hook",
     "secret": "The secret must be whsec_ and the base64 of 24 to 64 random bytes. Leave it empty to generate one",
 }
-SIGNING_NOTE: Final = "Deliveries are signed with it, as specified by Standard Webhooks. Configure the receiver with it: it is shown only now."
+SIGNING_NOTE: Final = (
+    "Deliveries are signed with it, as Standard Webhooks specifies. Configure the receiver with it: it is shown only"
+    " now."
+)
 
 
 async def for_admins(request: PageRequest, project: Project) -> Response:
@@ -221,8 +224,8 @@ async def rotate(request: PageRequest) -> Response:
         title="The secret was rotated",
         label="New signing secret",
         secret=secret,
-        note=f"Configure the receiver with it within {hours} hours: until then, deliveries are signed with the old secret"
-        " too. It is shown only now.",
+        note=f"Configure the receiver with it within {hours} hours: until then, deliveries are signed with the"
+        " old secret too. It is shown only now.",
         to=_page_address(request, project),
     )
 

@@ -21,7 +21,7 @@ pages = Pages()
 
 FIELD_ERRORS: Final = {
     "target": "The target must be task:<id>, workflow:<id>, eval:<id> or agent:<id>",
-    "conversation_id": "The conversation id is not valid. Leave it empty to start a new conversation for each run of an agent",
+    "conversation_id": "The conversation id is not valid. Leave it empty for a new conversation per run",
     "secret": "The signing secret must have 16 to 255 characters and no control characters",
 }
 

@@ -39,7 +39,10 @@ def claimable(run: Run, now: int) -> bool:
 
 
 def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Transition:
-    """Start the next attempt. The caller holds the lock of the row and has checked that the run is claimable."""
+    """Start the next attempt.
+
+    The caller holds the lock of the row and has checked that the run is claimable.
+    """
     assert claimable(run, now), run.run_id
     return Transition(
         rewrite(
@@ -60,7 +63,8 @@ def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Tran
 
 
 def renew(run: Run, *, now: int, lease_ms: int | None, worker: str | None, fence: Fence) -> Transition:
-    """Extend the lease by `lease_ms` (None: by its previous length). `accepted` is False if the lease is lost.
+    """Extend the lease by `lease_ms` (None: by its previous length). `accepted` is False if the lease is
+    lost.
 
     A lease that has expired but was not yet enforced still belongs to the worker.
     """

@@ -1,7 +1,8 @@
 """A parent run that waits for the end of a child.
 
-First the child is marked as awaited, then the parent waits. An awaited child that ends is due at once, so that the
-deadlines loop finds it and resumes the parent. After a crash between two steps, the next tick of the loop continues.
+First the child is marked as awaited, then the parent waits. An awaited child that ends is due at once, so
+that the deadlines loop finds it and resumes the parent. After a crash between two steps, the next tick of the
+loop continues.
 """
 
 from msgspec.structs import replace
@@ -22,7 +23,10 @@ def mark_awaited(child: Run, *, now: int) -> Transition:
 
 
 def postpone_resume(child: Run, *, now: int) -> Transition:
-    """Postpone the next look at an ended child, in case its parent cannot be resumed now. The pause grows each time."""
+    """Postpone the next look at an ended child, in case its parent cannot be resumed now.
+
+    The pause grows each time.
+    """
     assert child.completed_at is not None
     pause = max(limits.awaited_retry_ms, now - child.completed_at)
     return Transition(annotate(child, awaited_at=now + pause))

@@ -25,7 +25,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def complete(run: Run, *, now: int, completion: Completion, fence: Fence) -> Transition:
-    """End the run. Only the first completion counts; for a later one `accepted` is whether its status agrees."""
+    """End the run.
+
+    Only the first completion counts; for a later one `accepted` is whether its status agrees.
+    """
     fence.check(run)
     wanted = completion.status
     message, code = completion.error_message, completion.error_code
@@ -58,12 +61,17 @@ def complete(run: Run, *, now: int, completion: Completion, fence: Fence) -> Tra
 
 
 def cancel(run: Run, *, now: int, reason: str | None, error: RunError | None = None) -> Transition:
-    """Cancel the run and every descendant that has not ended. `error` is given when the server itself cancels."""
+    """Cancel the run and every descendant that has not ended.
+
+    `error` is given when the server itself cancels.
+    """
     if run.terminal:
         return Transition(run, accepted=False)
-    # A worker may still work on it. The lease stays: its end is the time by which the worker must have stopped.
+    # A worker may still work on it. The lease stays: its end is the time by which the worker must have
+    # stopped.
     held = run.lease_expires_at is not None
-    # A push service may still work on a run without a lease: the dispatcher stops it and then sets `cancel_stopped_at`.
+    # A push service may still work on a run without a lease: the dispatcher stops it and then sets
+    # `cancel_stopped_at`.
     pushed = run.push_service_id is not None and run.attempt > 0
     stopped_at = None if held or pushed else now
     return end(

@@ -20,11 +20,12 @@ def create(
     message: NewMessage | None,
     push_service_id: str | None = None,
 ) -> Transition:
-    """Create a run. The caller has set the members of its request; this sets its place in the family and its times.
+    """Create a run. The caller has set the members of its request; this sets its place in the family and its
+    times.
 
-    `push_service_id` is the service that receives the agent's runs. It gets an agent run that has its start payload and
-    that neither a worker nor the caller drives. `run.available_at` delays the run; INVALID_REQUEST if the caller drives it.
-    PARENT_CANCELLED, FAMILY_TOO_DEEP.
+    `push_service_id` is the service that receives the agent's runs. It gets an agent run that has its start
+    payload and that neither a worker nor the caller drives. `run.available_at` delays the run;
+    INVALID_REQUEST if the caller drives it. PARENT_CANCELLED, FAMILY_TOO_DEEP.
     """
     family: dict[str, Any] = {"root_run_id": run.run_id}
     if parent is not None:
@@ -66,7 +67,8 @@ def start(
 ) -> Transition:
     """Give an agent run its start payload. A later payload changes nothing.
 
-    With a push service for the agent's runs, the run stays pending until it is pushed, at `available_at` or now.
+    With a push service for the agent's runs, the run stays pending until it is pushed, at `available_at` or
+    now.
     """
     changes: dict[str, Any] = {"request_snapshot": snapshot} if run.request_snapshot is None else {}
     if run.status is PENDING and run.available_at is None:

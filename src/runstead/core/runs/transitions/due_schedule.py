@@ -24,7 +24,8 @@ from runstead.core.schedules.schedule import (
 
 
 def fire_due(due: Due) -> Fired:
-    """Decide the firing of a due schedule: a run for the latest planned time, or the reason why there is none.
+    """Decide the firing of a due schedule: a run for the latest planned time, or the reason why there is
+    none.
 
     Raises nothing: a refusal is recorded on the schedule, which then moves on to its next time.
     """
@@ -86,7 +87,8 @@ def _fire(due: Due, schedule: Schedule, at: int) -> Fired:
         return Fired(passed(held, at, now), "skipped")
     cancels = _replaced(due, run_id) if policy == "Replace" else ()
     if len(cancels) >= limits.schedule_replaced_runs_max:
-        # There may be more active runs. The schedule stays due, and its run is created once all are cancelled.
+        # There may be more active runs. The schedule stays due, and its run is created once all are
+        # cancelled.
         return Fired(due.schedule, "replacing", cancels=cancels)
     created = fire(
         Loaded(now, schedule=schedule, push_service_id=due.push_service_id),

@@ -30,8 +30,9 @@ def ask_input(
 ) -> Transition:
     """Open an input request and let the run wait for it.
 
-    `known` is the earlier request of the run for the same tool call. If the new request repeats it, nothing changes, even
-    if it is closed. `earlier` is the receipt of an answer to the same tool call that was given without an input request.
+    `known` is the earlier request of the run for the same tool call. If the new request repeats it, nothing
+    changes, even if it is closed. `earlier` is the receipt of an answer to the same tool call that was given
+    without an input request.
     """
     fence.check(run)
     if known is not None and known.asks_the_same(request):
@@ -79,7 +80,10 @@ def respond(run: Run, *, now: int, request: InputRequest, response: InputRespons
 
 
 def cancel_input(run: Run, *, now: int, request: InputRequest) -> Transition:
-    """Cancel an open request: the run resumes with an error as its result. A second cancel changes nothing."""
+    """Cancel an open request: the run resumes with an error as its result.
+
+    A second cancel changes nothing.
+    """
     if request.status == "cancelled":
         return Transition(run, duplicate=True, input_request=request)
     return _close(run, now, request, "cancelled", CANCELLED)

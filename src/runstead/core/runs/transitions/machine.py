@@ -41,7 +41,10 @@ NO_WAIT: Final = {
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """The attempt number and lease token that a worker sends to prove that it holds the run. None is not checked."""
+    """The attempt number and lease token that a worker sends to prove that it holds the run.
+
+    None is not checked.
+    """
 
     attempt: int | None = None
     token: str | None = None
@@ -149,7 +152,10 @@ def fail(run: Run, now: int, code: str, message: str) -> Transition:
 
 
 def stopped(run: Run, now: int) -> Transition:
-    """Record that the worker of a cancelled run has stopped. Only `cancel_stopped_at` and the lease change."""
+    """Record that the worker of a cancelled run has stopped.
+
+    Only `cancel_stopped_at` and the lease change.
+    """
     assert run.terminal
     at = (
         now
@@ -166,7 +172,8 @@ def annotate(run: Run, /, **changes: Any) -> Run:
 
 
 def lease_renewal(run: Run, now: int) -> dict[str, Any]:
-    """Return the fields that renew the lease of a pushed run after an append, as a sign that its service is alive.
+    """Return the fields that renew the lease of a pushed run after an append, as a sign that its service is
+    alive.
 
     Empty for other runs, and if the lease was renewed less than `limits.push_renewal_ms` ago.
     """
@@ -189,7 +196,14 @@ def log_full(run: Run) -> bool:
 
 def attempt_ended(run: Run, now: int, outcome: AttemptOutcome, error: bytes | None = None) -> EndedAttempt:
     assert run.attempt_started_at is not None
-    return EndedAttempt(run.attempt, run.lease_owner, run.attempt_started_at, now, outcome, error)
+    return EndedAttempt(
+        attempt=run.attempt,
+        lease_owner=run.lease_owner,
+        started_at=run.attempt_started_at,
+        ended_at=now,
+        outcome=outcome,
+        error=error,
+    )
 
 
 def parked(run: Run, now: int, error: bytes | None = None) -> Transition:

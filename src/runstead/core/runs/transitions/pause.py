@@ -9,9 +9,9 @@ from runstead.core.runs.transitions.wait import already_waiting
 def pause(run: Run, *, now: int) -> Transition:
     """Stop the run until it is resumed with an unpause. A second pause changes nothing.
 
-    A worker that holds the run loses its lease at once and gets an error at its next renewal or append. The attempt does
-    not count as lost. The claim after the unpause starts the next attempt. A queued run keeps its place in the queue.
-    RUN_NOT_ACTIVE, RUN_ALREADY_WAITING.
+    A worker that holds the run loses its lease at once and gets an error at its next renewal or append. The
+    attempt does not count as lost. The claim after the unpause starts the next attempt. A queued run keeps
+    its place in the queue. RUN_NOT_ACTIVE, RUN_ALREADY_WAITING.
     """
     if run.terminal:
         raise not_active(run)

@@ -17,10 +17,11 @@ UNREACHED: Final = "No active push service takes the runs of this agent"
 
 
 def dispatch(run: Run, *, now: int, service: PushService | None, token: str, dice: float) -> Transition:
-    """Start an attempt that sends the run to the service. The caller holds the row's lock and has checked that it is due.
+    """Start an attempt that sends the run to the service. The caller holds the row's lock and has checked
+    that it is due.
 
-    Without a service the dispatch fails at once. The attempt has a short lease: if the server dies during the call, the
-    lease expires and the run is sent again.
+    Without a service the dispatch fails at once. The attempt has a short lease: if the server dies during the
+    call, the lease expires and the run is sent again.
     """
     if service is None:
         return undelivered(run, now=now, reason=UNREACHED, dice=dice)
@@ -31,7 +32,8 @@ def dispatch(run: Run, *, now: int, service: PushService | None, token: str, dic
 def dispatched(run: Run, *, now: int, token: str) -> Transition:
     """Record that the service accepted the run. Its lease is now `limits.push_silence_ms`.
 
-    Changes nothing if the attempt has ended: the service completed the run before it answered, or the run was cancelled.
+    Changes nothing if the attempt has ended: the service completed the run before it answered, or the run was
+    cancelled.
     """
     if run.terminal or run.lease_token != token:
         return Transition(run, accepted=False)
@@ -64,7 +66,12 @@ def undelivered(
         assert run.attempt_started_at is not None
         error = msgspec.json.encode({"message": reason})
         ended = EndedAttempt(
-            run.attempt, run.lease_owner, run.attempt_started_at, now, "dispatch_failed", error
+            attempt=run.attempt,
+            lease_owner=run.lease_owner,
+            started_at=run.attempt_started_at,
+            ended_at=now,
+            outcome="dispatch_failed",
+            error=error,
         )
     if final or failures >= limits.dispatch_tries_max:
         ending = fail(replace(run, push_failures=failures), now, "DISPATCH_FAILED", reason)
@@ -76,7 +83,10 @@ def undelivered(
 
 
 def stopped_by_service(run: Run, *, now: int) -> Transition:
-    """Record that the service of a cancelled run has stopped, or could not be reached. The first record stays."""
+    """Record that the service of a cancelled run has stopped, or could not be reached.
+
+    The first record stays.
+    """
     if run.cancel_requested_at is None or run.cancel_stopped_at is not None:
         return Transition(run, accepted=False)
     return stopped(run, now)

@@ -23,8 +23,8 @@ class IfMatch(msgspec.Struct, frozen=True):
 def rename(
     run: Run, *, now: int, names: Mapping[str, str | bytes | None], if_match: IfMatch | None
 ) -> Transition:
-    """Set `title`, `labels` or both. A caller cannot overwrite a version that it has not read: PRECONDITION_REQUIRED
-    without `if_match`, PRECONDITION_FAILED at another version.
+    """Set `title`, `labels` or both. A caller cannot overwrite a version that it has not read:
+    PRECONDITION_REQUIRED without `if_match`, PRECONDITION_FAILED at another version.
     """
     assert names.keys() <= {"title", "labels"}, names
     if if_match is None:
@@ -39,9 +39,11 @@ def rename(
 
 
 def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transition:
-    """Add an artifact, whose content is already stored, to the run's list. An artifact with the same name is replaced.
+    """Add an artifact, whose content is already stored, to the run's list. An artifact with the same name is
+    replaced.
 
-    `duplicate`: the list already has the same bytes under the same name. RUN_NOT_ACTIVE, ARTIFACT_LIMIT_REACHED.
+    `duplicate`: the list already has the same bytes under the same name. RUN_NOT_ACTIVE,
+    ARTIFACT_LIMIT_REACHED.
     """
     fence.check(run)
     if run.terminal:

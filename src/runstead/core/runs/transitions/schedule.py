@@ -30,7 +30,8 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def fire(loaded: Loaded, firing: Firing) -> Transition:
-    """Create a run of the loaded schedule, and its conversation if the schedule creates one. Count it on the schedule.
+    """Create a run of the loaded schedule, and its conversation if the schedule creates one. Count it on the
+    schedule.
 
     If the schedule already has a run with this id, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
     SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
@@ -96,7 +97,10 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
 
 
 def _conversation(schedule: Schedule, firing: Firing, now: int) -> Conversation | None:
-    """Return the new conversation of an agent run, None if it uses an existing one. The mode `none` also creates one."""
+    """Return the new conversation of an agent run, None if it uses an existing one.
+
+    The mode `none` also creates one.
+    """
     if schedule.conversation_mode == "existing":
         return None
     return Conversation(

@@ -26,10 +26,11 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
-    """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names one.
+    """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names
+    one.
 
-    If a run with this id exists, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with another payload;
-    REQUEST_SNAPSHOT_TOO_LARGE.
+    If a run with this id exists, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with
+    another payload; REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
         refuse_other_payload(loaded.run, made.payload)
@@ -81,8 +82,8 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
 
 
 def _agent(trigger: Trigger, made: TriggerCall, place: str, agent_id: str) -> dict[str, Any]:
-    """Return the fields of an agent run. Its input is the trigger's prompt and the payload: a string as it is, any other
-    value as JSON.
+    """Return the fields of an agent run. Its input is the trigger's prompt and the payload: a string as it
+    is, any other value as JSON.
     """
     payload = None if made.payload is None else msgspec.json.decode(made.payload)
     texts = agent_defaults.prompt_texts(trigger.config)

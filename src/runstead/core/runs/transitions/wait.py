@@ -37,8 +37,9 @@ def wait(
 ) -> Transition:
     """Let the run wait until it is resumed. A worker keeps its lease until it releases or loses it.
 
-    `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run does not wait,
-    because the answer is not sent twice. With `release` the attempt ends here and does not count as lost.
+    `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run
+    does not wait, because the answer is not sent twice. With `release` the attempt ends here and does not
+    count as lost.
     """
     fence.check(run)
     if run.terminal:
@@ -88,7 +89,10 @@ def resume(
     receipt: Receipt | None,
     earlier: Receipt | None,
 ) -> Transition:
-    """Resume a waiting run with a result. `earlier` is the receipt of an earlier answer to the same tool call."""
+    """Resume a waiting run with a result.
+
+    `earlier` is the receipt of an earlier answer to the same tool call.
+    """
     if run.terminal:
         raise not_active(run)
     if earlier is not None:

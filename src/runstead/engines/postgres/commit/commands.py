@@ -13,23 +13,23 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
-from runstead.core.runs import transitions
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
+from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres.batch_counts import load_batch
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
-from runstead.engines.postgres.commit.draft import Change, Draft, check
+from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
-from runstead.engines.postgres.rows import line_above, to_event
 from runstead.engines.postgres.schedules import lock as lock_schedules
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
+from runstead.engines.sql.run_rows import to_event
 from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
@@ -197,21 +197,19 @@ class _Batch:
             if not self._alone:
                 return ALONE
             await self._refuse_child(loaded.run)
-        change = check(loaded.run, transition, seq)
-        below: list[Change] = []
-        if transition.cancels_family and change.new is not change.old:
+        write = write_set(loaded.run, transition, loaded.now, seq)
+        cancelled: list[WriteSet] = []
+        if write.cancels_family:
             if not self._alone:
-                if await self._has_family(change.new):
+                if await self._has_family(write.run):
                     return ALONE
             else:
-                below = await self._cancel_family(change.new, loaded.now)
-        cancelled = tuple(replace(member.new, descendants_active=0) for member in below)
-        run = replace(change.new, descendants_active=0) if below else change.new
-        written = Written(run, transition, cancelled, loaded.run)
-        self._keep([change, *below], command.idempotency, written, loaded.now)
-        if transition.schedule is not None:
+                cancelled = await self._cancel_family(write)
+        written = Written.of(write, cancelled)
+        self._keep([write, *cancelled], command.idempotency, written, loaded.now)
+        if write.schedule is not None:
             assert loaded.schedule is not None
-            self.draft.take_schedule(loaded.schedule, transition.schedule)
+            self.draft.take_schedule(loaded.schedule, write.schedule)
         if loaded.run is None:
             self._seqs.popleft()
         return written, None
@@ -219,26 +217,27 @@ class _Batch:
     def _claim(self, command: Claim) -> Outcome:
         queue = self._queues[replace(command.query, limit=0)]
         seqs = [queue[place] for place in range(min(command.query.limit, len(queue)))]
-        changes = []
+        writes = []
         for seq in seqs:
             run = self.draft.runs[seq]
-            changes.append(check(run, command.decide(run, self._now(run)), seq))
-        claimed = [change.new for change in changes]
-        self._keep(changes, command.idempotency, claimed, self._transaction.now)
+            now = self._now(run)
+            writes.append(write_set(run, command.decide(run, now), now))
+        claimed = [write.run for write in writes]
+        self._keep(writes, command.idempotency, claimed, self._transaction.now)
         for _ in seqs:
             queue.popleft()
         return claimed, None
 
     def _keep(
         self,
-        changes: list[Change],
+        writes: list[WriteSet],
         idempotency: IdempotencyRecord | None,
         result: Written | list[Run],
         now: int,
     ) -> None:
         """All of a command's effect, or, where its answer cannot be made, none of it."""
         answer = self._idempotency_records.answer(idempotency, result)
-        self.draft.take(changes, now)
+        self.draft.take(writes)
         if idempotency is not None and answer is not None:
             self.draft.add_idempotency_record(idempotency, answer, now)
 
@@ -256,7 +255,7 @@ class _Batch:
             parent = draft.find(RunKey(command.key.project_id, want.parent_run_id))
             if parent is None:
                 raise not_found("Parent run")
-            line = [parent, *(draft.runs[seq] for seq in line_above(parent.path))]
+            line = [parent, *(draft.runs[seq] for seq in parent.ancestor_seqs)]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
         tail: tuple[Event, ...] = ()
         if (
@@ -275,7 +274,17 @@ class _Batch:
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
-            now, run, parent, family_cancelled, tail, receipt, asked, schedule, keys, service, joined
+            now=now,
+            run=run,
+            parent=parent,
+            family_cancelled=family_cancelled,
+            tail=tail,
+            receipt=receipt,
+            input_request=asked,
+            schedule=schedule,
+            event_keys=keys,
+            push_service_id=service,
+            batch=joined,
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:
@@ -339,14 +348,7 @@ class _Batch:
             return True
         return await self._connection.fetchval(Q["any_descendant_alive"], run.root_seq, step) is not None
 
-    async def _cancel_family(self, run: Run, now: int) -> list[Change]:
+    async def _cancel_family(self, write: WriteSet) -> list[WriteSet]:
+        run = write.run
         rows = await self._connection.fetch(Q["descendants_alive"], run.root_seq, f"/{run.seq}/")
-        below = self.draft.lock(rows)
-        return [
-            check(
-                member,
-                transitions.cancel(member, now=max(now, member.updated_at), reason=run.cancel_reason),
-                0,
-            )
-            for member in below
-        ]
+        return cancel_descendants(write, self.draft.lock(rows))

@@ -12,11 +12,13 @@ from operator import attrgetter
 from typing import Any, Final
 
 from runstead.core.runs.run import Run
+from runstead.core.runs.write_set import changed_fields
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import (
     APPENDED,
     BROUGHT,
+    COUNTERS,
     CREATED,
     MOVING,
     STORED,
@@ -27,15 +29,14 @@ from runstead.engines.postgres.sql import (
 )
 
 _MOVING: Final = tuple(field for field in STORED if field in MOVING)
-_OTHERS: Final = tuple(field for field in STORED if field not in MOVING)
+_OTHERS: Final = frozenset(STORED) - MOVING
+_ONLY_APPENDED: Final = frozenset({*APPENDED, *COUNTERS})  # counters are rows of their own
 _FURTHER: Final = tuple(field for field in STORED if field not in CREATED)
 _NOTHING_FURTHER: Final = (None,) * len(_FURTHER)
 _NOTHING_BROUGHT: Final = (None,) * len(BROUGHT)
 
 _stored, _created, _further = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_FURTHER)
-_moving, _others = attrgetter(*_MOVING), attrgetter(*_OTHERS)
-_appended = attrgetter(*APPENDED)
-_unmoved = attrgetter(*(field for field in _MOVING if field not in APPENDED))
+_moving, _appended = attrgetter(*_MOVING), attrgetter(*APPENDED)
 
 _INSERT_FEW: Final = insert_runs(CREATED)
 _INSERT_ALL: Final = insert_runs(STORED)
@@ -104,22 +105,25 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
     usual: list[tuple[Run, Run]] = []
     brought: list[tuple[Any, ...]] = []
     rare: dict[tuple[str, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    only_appended = True
     for old, new in changed:
+        differing = changed_fields(old, new)
+        others = [name for name in differing if name in _OTHERS]
         brings: tuple[Any, ...] = _NOTHING_BROUGHT
-        if (was := _others(old)) != (becomes := _others(new)):
-            differs = [name for name, *pair in zip(_OTHERS, was, becomes, strict=True) if pair[0] != pair[1]]
-            if any(name not in BROUGHT or getattr(new, name) is None for name in differs):
-                columns = (*_MOVING, *differs)
-                rare[columns].append((old.seq, old.version, *(getattr(new, column) for column in columns)))
+        if others:
+            if any(name not in BROUGHT or getattr(new, name) is None for name in others):
+                columns = (*_MOVING, *others)
+                rare[columns].append((old.seq, old.version, *attrgetter(*columns)(new)))
                 continue
-            brings = tuple(getattr(new, name) if name in differs else None for name in BROUGHT)
+            brings = tuple(getattr(new, name) if name in others else None for name in BROUGHT)
         usual.append((old, new))
         brought.append(brings)
+        only_appended = only_appended and _ONLY_APPENDED.issuperset(differing)
     rest = [Write(update_runs(columns), rows) for columns, rows in rare.items()]
     if not usual:
         return None, rest
     if all(brings is _NOTHING_BROUGHT for brings in brought):
-        if all(_unmoved(old) == _unmoved(new) for old, new in usual):
+        if only_appended:
             return Write(_APPEND, [(old.seq, old.version, *_appended(new)) for old, new in usual]), rest
         return Write(_MOVE, [(old.seq, old.version, *_moving(new)) for old, new in usual]), rest
     rows = [

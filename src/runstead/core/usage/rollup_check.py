@@ -1,4 +1,4 @@
-"""Holds roll-ups against the runs that they sum up, for `runstead db check`."""
+"""Compares roll-ups with the runs that they sum up, for `runstead db check`."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from runstead.core.usage.rollup import (
     Sums,
     add,
     coded,
-    took_of,
+    duration_of,
     unpacked,
 )
 
@@ -24,11 +24,13 @@ _wrong_max: Final = 100
 _NOTHING: Final = [0, 0, 0, 0, 0]
 
 Place = tuple[str, int, str, str]
-"""Project and weeks, then provider and model, or kind and status."""
+"""The project and the period of four weeks, then provider and model, or kind and status."""
 
 
 class RollupChecker:
-    """By stretches of 28 days: every way and width has to come to what the runs come to, deleted ones (`gone`) included for usage."""
+    """Compares the sums by periods of 28 days: the sums of every grouping and width must equal those of the
+    runs. For usage, deleted runs (`gone`) are included.
+    """
 
     def __init__(self) -> None:
         self._used: dict[Place, Sums] = defaultdict(lambda: list(_NOTHING))
@@ -47,11 +49,11 @@ class RollupChecker:
         }
 
     def run(self, project_id: str, one: Facts) -> None:
-        """A run that is stored and has ended."""
+        """Count a stored run that has ended."""
         self._note(project_id, one, 1, 1)
 
     def entry(self, project_id: str, action: Action, one: Facts) -> None:
-        """What the sums do not know yet."""
+        """Count an entry that is not in the sums yet."""
         usage = {"ended": -1, "joined": -1, "left": 1, "deleted": 1}[action]
         self._note(project_id, one, usage, -ACTIVITY[action])
 
@@ -62,7 +64,7 @@ class RollupChecker:
             add(self._used[project_id, weeks, coded(one.provider), coded(one.model)], usage, one.tokens)
         active = self._active[project_id, weeks, one.kind, one.status.value]
         active[0] += activity
-        _join(active[1], took_of(one, activity))
+        _join(active[1], duration_of(one, activity))
 
     def usage(
         self,
@@ -75,7 +77,7 @@ class RollupChecker:
         model: str,
         *sums: int,
     ) -> None:
-        """Sums of usage of one weeks; `name` only of what is gone."""
+        """Count usage sums of one period. `name` is set for the grouping `gone` only."""
         place = project_id, weeks, provider, model
         gone = self._ended if name == "ended" else self._used
         into = gone if way == "gone" else self._usage[way, width]
@@ -99,6 +101,7 @@ class RollupChecker:
             _join(found[1], unpacked(durations))
 
     def wrong(self) -> list[str]:
+        """Return a sentence for each difference, at most a hundred."""
         return [sentence for _, sentence in zip(range(_wrong_max), self._wrong(), strict=False)]
 
     def _wrong(self) -> Iterator[str]:
@@ -119,20 +122,20 @@ def _differences(
     what: str, width: int, found: Mapping[Place, Sequence[Any]], wanted: Mapping[Place, Sequence[Any]]
 ) -> Iterator[str]:
     for place in sorted(found.keys() | wanted.keys()):
-        there, told = (_plain(one.get(place, ())) for one in (found, wanted))
-        if there != told:
+        stored, expected = (_plain(one.get(place, ())) for one in (found, wanted))
+        if stored != expected:
             project_id, weeks, *names = place
             of = " ".join(name.removeprefix(":") for name in names)
             yield (
-                f"The {what} of the project {project_id} in the 28 days from {iso(weeks * WEEKS)[:10]} on ({of}), in buckets of"
-                f" {width // 60_000} minutes, is {there}, and the runs come to {told}"
+                f"The {what} of the project {project_id} in the 28 days from {iso(weeks * WEEKS)[:10]} on ({of}), in buckets"
+                f" of {width // 60_000} minutes, is {stored}, but the runs add up to {expected}"
             )
 
 
 def _plain(sums: Sequence[Any]) -> list[Hashable]:
-    """Without what is nothing."""
-    told = [
+    """Return the sums in a comparable form, without zeros."""
+    values = [
         dict(sorted((ms, n) for ms, n in one.items() if n)) if isinstance(one, Counter) else one
         for one in sums
     ]
-    return told if any(told) else []  # type: ignore[return-value]
+    return values if any(values) else []  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The four runs that the demo tells: each is created, followed as it happens, shown and checked."""
+"""The four runs of the demo: each is created, followed, shown and checked."""
 
 import asyncio
 import json
@@ -18,14 +18,14 @@ from runstead.sdk import AsyncClient, Call, Event, Run
 from terminal import Terminal
 from worker import IMPLEMENTATION_KIND, LEASE_SECONDS, QUESTION
 
-CHAPTER_S: Final = 25.0
+SCENARIO_S: Final = 25.0
 _BLOCK: Final = 50_000
 _PRIMES_BELOW_A_MILLION: Final = 78_498
 _ENDLESS: Final = 10_000_000_000
-_REASON: Final = "Nobody needs that many primes"
+_REASON: Final = "Too many primes"
 
 
-class Story:
+class Scenarios:
     def __init__(
         self,
         client: AsyncClient,
@@ -34,7 +34,7 @@ class Story:
         root: Path,
         start_worker: Callable[[str], Awaitable[Child]],
     ) -> None:
-        """`root` is the repository; `start_worker` starts one of this name."""
+        """`root` is the repository. `start_worker` starts a worker with this name."""
         self._client = client
         self._children = children
         self._terminal = terminal
@@ -42,12 +42,12 @@ class Story:
         self._start_worker = start_worker
         self._rows: list[dict[str, Any]] = []
 
-    async def tell(self) -> None:
-        """ChildDiedError, TimeoutError or RunsteadError where a run cannot be told to its end."""
+    async def run(self) -> None:
+        """Run all scenarios. Raise ChildDiedError, TimeoutError or RunsteadError where one cannot be completed."""
         self._worker = await self._start_worker("worker-1")
-        for chapter in (self.inventory, self.agent, self.cancelled, self.takeover):
-            async with asyncio.timeout(CHAPTER_S):
-                await self._children.watch(chapter())
+        for scenario in (self.inventory, self.agent, self.cancelled, self.takeover):
+            async with asyncio.timeout(SCENARIO_S):
+                await self._children.watch(scenario())
 
     async def inventory(self) -> None:
         self._terminal.title("1 of 4: a task. An inventory of this repository's files")
@@ -59,7 +59,7 @@ class Story:
         self._check(checks.lifecycle(ended, "completed", ["completed"]), checks.inventory(ended, files))
 
     async def agent(self) -> None:
-        self._terminal.title("2 of 4: an agent in a conversation. It thinks, calls tools and answers")
+        self._terminal.title("2 of 4: an agent in a conversation. It reasons, calls tools and answers")
         self._terminal.note(f"Question: {QUESTION}")
         project = await self._client.get_project()
         conversation = await self._client.create_conversation(project_id=project.id, title="About the files")
@@ -77,7 +77,7 @@ class Story:
         self._check(checks.lifecycle(ended, "completed", ["completed"]), own)
 
     async def cancelled(self) -> None:
-        self._terminal.title("3 of 4: a task that is cancelled half-way. Its worker notices and stops")
+        self._terminal.title("3 of 4: a task that is cancelled half-way. Its worker stops")
         config = {"below": _ENDLESS, "block": _BLOCK}
         created = await self._client.create_task_run("task:primes", config=config, title="Too many primes")
         run_id = created.run.run_id
@@ -96,7 +96,7 @@ class Story:
         below = 20 * _BLOCK
         config = {"below": below, "block": _BLOCK}
         created = await self._client.create_task_run(
-            "task:primes", config=config, title="Primes, twice begun"
+            "task:primes", config=config, title="Primes, in two attempts"
         )
 
         async def kill(event: Event) -> None:
@@ -106,7 +106,7 @@ class Story:
                     f"worker-1 was killed (SIGKILL, exit code {code}); worker-2 takes its place."
                 )
                 self._terminal.note(
-                    f"The run is free again when its lease of {LEASE_SECONDS} s has run out …"
+                    f"The run can be claimed again when its lease of {LEASE_SECONDS} s has expired …"
                 )
                 await self._start_worker("worker-2")
 
@@ -122,7 +122,7 @@ class Story:
         conversation_id: str | None = None,
         until: Callable[[Run], bool] = lambda run: run.terminal,
     ) -> Ended:
-        """Print the run's events as they come, react to them, and read all that is left of it after its end."""
+        """Print the run's events as they come, react to them, and read the run again after its end."""
         self._terminal.note(f"{run.kind} run {run.run_id}, {run.status}")
         followed = []
         async with aclosing(self._client.follow(run.run_id, conversation_id=conversation_id)) as stream:
@@ -131,18 +131,18 @@ class Story:
                 followed.append(event)
                 if react is not None:
                     await react(event)
-        # What a worker still has to say after the terminal event is no event: it can only be looked for.
-        whole = await self._read(run.run_id)
-        while not until(ended := msgspec.convert(whole, Run)):
+        # A worker's report after the terminal event is not an event: the run has to be read until it is there.
+        members = await self._read(run.run_id)
+        while not until(ended := msgspec.convert(members, Run)):
             await asyncio.sleep(0.05)
-            whole = await self._read(run.run_id)
-        self._terminal.run(whole)
+            members = await self._read(run.run_id)
+        self._terminal.run(members)
         stored = [event async for event in self._client.events(run.run_id)]
         attempts = await self._client.attempts(run.run_id)
         return Ended(ended, followed, stored, attempts.data)
 
     async def _read(self, run_id: str) -> dict[str, Any]:
-        """The run as it is on the wire."""
+        """Return the run as a JSON object."""
         return await self._client.send(Call("GET", f"/runs/{run_id}", dict))
 
     def _check(self, *found: list[Check]) -> None:

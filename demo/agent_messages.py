@@ -1,4 +1,4 @@
-"""What an agent tells while it works, as AG-UI events."""
+"""The AG-UI events of an agent: reasoning, tool calls and text."""
 
 import json
 from collections.abc import Callable
@@ -7,28 +7,28 @@ from typing import Any
 from runstead.sdk import ThreadContext
 
 
-class Speech:
-    """An agent's events, each appended as it happens, in the order that AG-UI asks for."""
+class AgentMessages:
+    """Emits an agent's events in the order that AG-UI requires, each when it happens."""
 
     def __init__(self, ctx: ThreadContext, name: str) -> None:
         self.words = 0
-        self.thought_words = 0
+        self.reasoning_words = 0
         self._emit = ctx.emit
         self._name = name
         self._calls = 0
 
-    def think(self, text: str) -> None:
-        self.thought_words += len(text.split())
+    def reason(self, text: str) -> None:
+        self.reasoning_words += len(text.split())
         name = {"messageId": f"{self._name}-reasoning"}
         self._emit({"type": "REASONING_START", **name})
         self._message("REASONING_MESSAGE", name | {"role": "reasoning"}, text)
         self._emit({"type": "REASONING_END", **name})
 
-    def say(self, text: str) -> None:
+    def text(self, text: str) -> None:
         self.words += len(text.split())
         self._message("TEXT_MESSAGE", {"messageId": f"{self._name}-text", "role": "assistant"}, text)
 
-    def call(self, tool: str, arguments: dict[str, Any], work: Callable[[], Any]) -> Any:
+    def tool_call(self, tool: str, arguments: dict[str, Any], work: Callable[[], Any]) -> Any:
         self._calls += 1
         name = {"toolCallId": f"{self._name}-call-{self._calls}"}
         self._emit({"type": "TOOL_CALL_START", **name, "toolCallName": tool})

@@ -1,0 +1,234 @@
+"""The write set: all that one transition stores. Engines store it and add no rule of their own.
+
+Two parts need rows that only some transitions load, so they are pure steps of their own: webhook deliveries
+(`core.webhooks.event.deliveries` with the project's webhooks) and the schedule of a run that ended
+(`core.schedules.schedule.ended` with the schedule).
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from operator import is_not
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from msgspec.structs import astuple, replace
+
+from runstead.core.batches.batch import BatchMove, batch_move
+from runstead.core.conversations.conversation import Conversation, StoredMessage
+from runstead.core.conversations.input_request import ClosedInput, InputRequest
+from runstead.core.runs import transitions
+from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
+from runstead.core.schedules.schedule import Schedule
+from runstead.core.usage.rollup import Entry, ended
+from runstead.core.webhooks.event import event_of
+
+
+class EventKey(NamedTuple):
+    """The idempotency key of an event, and a digest of its payload."""
+
+    key: str
+    event_id: int
+    digest: bytes
+
+
+class WriteSet(msgspec.Struct, frozen=True, gc=False):
+    """What a transition stores, in one transaction. `now` in ms is the time of the write.
+
+    `run` is the row as it is stored; where it is `before` itself, nothing is stored, unless the run is deleted. What the
+    transition names itself is stored as it is there: the properties read it.
+    """
+
+    before: Run | None
+    run: Run
+    transition: Transition
+    now: int
+    events: Sequence[Event] = ()
+    event_keys: Sequence[EventKey] = ()
+    ancestors: tuple[int, ...] = ()  # seqs of the runs whose family counters move, root first
+    batch_move: BatchMove | None = None
+    webhook_event: str | None = None
+    rollup_entries: Sequence[Entry] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        return self.run is self.before and not self.transition.deletes
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the row goes, with all that belongs to it."""
+        return self.transition.deletes
+
+    @property
+    def ended_attempt(self) -> EndedAttempt | None:
+        return self.transition.ended
+
+    @property
+    def receipt(self) -> Receipt | None:
+        return self.transition.receipt
+
+    @property
+    def conversation(self) -> Conversation | None:
+        """A new one, stored before the message."""
+        return self.transition.conversation
+
+    @property
+    def message(self) -> StoredMessage | None:
+        """The placeholder that an agent run fills."""
+        message = self.transition.message
+        if message is None:
+            return None
+        return StoredMessage(
+            id=message.id,
+            conversation_id=message.conversation_id,
+            role="assistant",
+            created_at=self.now,
+            updated_at=self.now,
+            run_seq=self.run.seq,
+            created_by=message.created_by,
+        )
+
+    @property
+    def opened_input(self) -> InputRequest | None:
+        """The input request where it is new."""
+        request = self.transition.input_request
+        return request if request is not None and request.seq == 0 else None
+
+    @property
+    def closed_input(self) -> ClosedInput | None:
+        return self.transition.closed_input
+
+    @property
+    def schedule(self) -> Schedule | None:
+        """The schedule that the transition loaded, with its changes."""
+        return self.transition.schedule
+
+    @property
+    def family_total(self) -> int:
+        """Added to descendants_total of the ancestors."""
+        return self.transition.family_total
+
+    @property
+    def family_active(self) -> int:
+        """Added to descendants_active of the ancestors."""
+        return self.transition.family_active
+
+    @property
+    def ends_schedule_run(self) -> bool:
+        """Whether the run's schedule records how the run ended."""
+        run, before = self.run, self.before
+        return run.schedule_id is not None and run.terminal and before is not None and not before.terminal
+
+    @property
+    def joins_family(self) -> bool:
+        """Whether it stores a new child. A parent's first child gives the family's events an order."""
+        return self.before is None and self.run.parent_seq is not None
+
+    @property
+    def cancels_family(self) -> bool:
+        """Whether descendants that have not ended are cancelled in the same transaction, by `cancel_descendants`."""
+        return self.transition.cancels_family and self.run is not self.before
+
+
+def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0) -> WriteSet:
+    """What the transition stores. `before` is the row as it was loaded; `seq` is the number of a new row.
+
+    Asserts what every write keeps: the version grows, the row stays the same run, and the row counts its events.
+    """
+    run = transition.run
+    moves_family = run.parent_seq is not None and (transition.family_total or transition.family_active)
+    if run is before:
+        return WriteSet(before, run, transition, now, ancestors=run.ancestor_seqs if moves_family else ())
+    assert not transition.deletes
+    latest, sequence = 0, 0
+    if before is None:
+        assert run.seq == 0
+        assert seq > 0
+        run = replace(run, seq=seq, root_seq=seq if run.root_seq is None else run.root_seq)
+    else:
+        latest, sequence = before.latest_event_id, before.latest_external_event_sequence
+        _assert_same_run(before, run)
+    events: Sequence[Event] = ()
+    keys: Sequence[EventKey] = ()
+    if transition.events:
+        keys = _keys(transition.events, latest)
+        events = _numbered(transition.events, latest, sequence, now)
+        latest, sequence = events[-1].event_id, events[-1].sequence
+    assert run.latest_event_id == latest, (run.latest_event_id, latest)
+    assert run.latest_external_event_sequence == sequence, (run.latest_external_event_sequence, sequence)
+    return WriteSet(
+        before,
+        run,
+        transition,
+        now,
+        events=events,
+        event_keys=keys,
+        ancestors=run.ancestor_seqs if moves_family else (),
+        batch_move=None if run.batch_id is None else batch_move(before, run),
+        webhook_event=event_of(before, run),
+        rollup_entries=ended(before, run),
+    )
+
+
+def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[WriteSet]:
+    """The write sets of the descendants that are cancelled with a run: those that have not ended, as they were loaded."""
+    reason, now = cancelled.run.cancel_reason, cancelled.now
+    written = []
+    for run in descendants:
+        if not run.terminal:
+            at = max(now, run.updated_at)
+            written.append(write_set(run, transitions.cancel(run, now=at, reason=reason), at))
+    return written
+
+
+def changed_fields(old: Run, new: Run) -> dict[str, Any]:
+    """Field → new value, of the fields that differ. One transaction may write a row several times."""
+    was, becomes = astuple(old), astuple(new)
+    # Most values are the same objects: to compare those by identity first is faster.
+    others = compress(_PLACES, map(is_not, was, becomes))
+    return {FIELDS[place]: becomes[place] for place in others if was[place] != becomes[place]}
+
+
+_PLACES: Final = range(len(FIELDS))
+
+
+def _assert_same_run(before: Run, run: Run) -> None:
+    assert run.version > before.version, (before.version, run.version)
+    assert run.seq == before.seq, (before.seq, run.seq)
+    assert run.run_id == before.run_id, (before.run_id, run.run_id)
+    assert run.project_id == before.project_id, (before.project_id, run.project_id)
+    assert run.root_seq == before.root_seq, (before.root_seq, run.root_seq)
+    assert run.path == before.path, (before.path, run.path)
+
+
+def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> list[Event]:
+    """The events with their numbers, and the external sequence at each. `latest` and `sequence` are those before them."""
+    events = []
+    for event in new:
+        latest += 1
+        external, private = event.external, event.private
+        if external and not private:
+            sequence += 1
+        events.append(
+            Event(
+                event_id=latest,
+                type=event.type,
+                payload=event.payload,
+                created_at=now,
+                external=external,
+                private=private,
+                is_error=event.is_error,
+                sequence=sequence,
+            )
+        )
+    return events
+
+
+def _keys(new: Sequence[NewEvent], latest: int) -> list[EventKey]:
+    keys = []
+    for event in new:
+        latest += 1
+        if event.key is not None and event.digest is not None:
+            keys.append(EventKey(event.key, latest, event.digest))
+    return keys

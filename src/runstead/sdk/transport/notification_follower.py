@@ -1,0 +1,50 @@
+"""Follows the notifications of a project across broken connections, without I/O."""
+
+from collections.abc import Iterator
+from types import NoneType
+
+import msgspec
+
+from runstead.sdk.errors import UnexpectedAnswerError
+from runstead.sdk.models.notification import Notification
+from runstead.sdk.routes.call import Call, path
+from runstead.sdk.transport.retry import Retries
+from runstead.sdk.transport.sse import Frame, Parser
+from runstead.sdk.transport.stream_follower import StreamFollower
+
+
+class NotificationFollower(StreamFollower[Notification]):
+    """One follower's position in a project's notifications. `last` is the cursor of the last one."""
+
+    def __init__(self, project: str, after: str | None, retries: Retries) -> None:
+        super().__init__(retries)
+        self._project = project
+        self.last = after
+        self._connected_before = False
+
+    def call(self) -> Call[None]:
+        self._parser = Parser()
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if self.last or self._connected_before:
+            # A connection that broke before its first cursor may have missed something too. The server does not know
+            # the cursor "none", and sends a resync.
+            headers["Last-Event-ID"] = self.last or "none"
+        self._connected_before = True
+        return Call("GET", path("projects", self._project, "notifications"), NoneType, headers=headers)
+
+    def feed(self, chunk: bytes) -> Iterator[Notification]:
+        self._backoff.reset()
+        for frame in self._parser.feed(chunk):
+            self.last = frame.id
+            yield self._notification(frame)
+        # A frame without data only moves the cursor, so that a follower of a quiet project has a recent one.
+        self.last = self._parser.last_id or self.last
+
+    def _notification(self, frame: Frame) -> Notification:
+        try:
+            notification = msgspec.json.decode(frame.data, type=Notification)
+        except msgspec.DecodeError as error:
+            reason = str(error)
+        else:
+            return msgspec.structs.replace(notification, cursor=frame.id)
+        raise UnexpectedAnswerError(f"The notifications were not understood: {reason}", 200)
