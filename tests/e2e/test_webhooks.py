@@ -31,7 +31,9 @@ class Receiver:
                 mac = hmac.digest(base64.b64decode(mine.secret.removeprefix("whsec_")), signed, "sha256")
                 if self.headers["webhook-signature"] == f"v1,{base64.b64encode(mac).decode()}":
                     payload = json.loads(body)
-                    mine.calls.append((payload["type"], payload["data"].get("run_id"), self.headers["webhook-id"]))
+                    mine.calls.append(
+                        (payload["type"], payload["data"].get("run_id"), self.headers["webhook-id"])
+                    )
                 else:
                     mine.forged += 1
                 mine.free.wait(30)

@@ -179,7 +179,9 @@ def test_with_reload_a_changed_file_is_served(server, serve, folder):
         ("empty:app", "empty:app has no handlers: register a function with @app.task or another decorator"),
     ],
 )
-def test_a_reference_that_cannot_be_served_is_reported_in_one_sentence(folder, capsys, monkeypatch, reference, sentence):
+def test_a_reference_that_cannot_be_served_is_reported_in_one_sentence(
+    folder, capsys, monkeypatch, reference, sentence
+):
     from runstead.cli.shared.app_loader import LoadError, load
 
     (folder / "broken.py").write_text("import no_such_thing")

@@ -3,10 +3,11 @@
 import msgspec
 
 from runstead.commands import runs as commands
-from runstead.core.clock import iso, iso_or_none
+from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import Run
+from runstead.core.runs.transition import attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import NULL, Json, RunView, Timestamp, raw, run_view
+from runstead.http.run_view import Json, RunView, Timestamp, raw, run_view
 from runstead.http.runs import MISSING, InProject, run_ref
 
 routes = Routes("Families")
@@ -59,25 +60,11 @@ async def attempts(call: Call[Nothing, InProject]) -> Reply:
         AttemptView(
             attempt=attempt.attempt,
             lease_owner=attempt.lease_owner,
-            started_at=iso(attempt.started_at),
-            ended_at=iso(attempt.ended_at),
+            started_at=iso_or_none(attempt.started_at),
+            ended_at=iso_or_none(attempt.ended_at),
             outcome=attempt.outcome,
             error=raw(attempt.error),
         )
-        for attempt in ended
+        for attempt in attempts_of(run, ended)
     ]
-    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
-        outcome = run.status.value if run.terminal else "running"
-        started, stopped = iso_or_none(run.attempt_started_at), iso_or_none(run.completed_at)
-        error = raw(run.error) if run.terminal else NULL
-        data.append(
-            AttemptView(
-                attempt=run.attempt,
-                lease_owner=run.lease_owner,
-                started_at=started,
-                ended_at=stopped,
-                outcome=outcome,
-                error=error,
-            )
-        )
     return Reply(200, AttemptList(data))

@@ -1,7 +1,6 @@
 """Serves functions and coroutines as durable runs: `@app.task("sync-data")` serves `task:sync-data`."""
 
 import asyncio
-import inspect
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
@@ -19,6 +18,7 @@ from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_p
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
+from runstead.sdk.worker.handler import blocks
 from runstead.sdk.worker.threads import in_thread
 from runstead.sdk.worker.worker import Worker
 
@@ -55,8 +55,7 @@ class Served(msgspec.Struct, frozen=True):
     @property
     def blocks(self) -> bool:
         """Whether it is a plain function."""
-        called = self.function if inspect.isroutine(self.function) else type(self.function).__call__
-        return not inspect.iscoroutinefunction(called)
+        return blocks(self.function)
 
 
 class App:

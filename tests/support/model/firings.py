@@ -1,6 +1,5 @@
 """What is due of schedules in memory: loaded, and written."""
 
-from runstead.core import limits
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due, Fired
@@ -35,10 +34,8 @@ def load_due(rows: Rows, services: ModelPushServices, schedule: Schedule, now: i
 
 
 def _running(rows: Rows, schedule: Schedule) -> tuple[Run, ...]:
-    if schedule.status != "deleting" and schedule.concurrency_policy == "Allow":
-        return ()
     found = [run for run in rows.runs.values() if run.schedule_id == schedule.id and not run.terminal]
-    return tuple(sorted(found, key=lambda run: run.seq)[: limits.schedule_replaced_runs_max])
+    return tuple(sorted(found, key=lambda run: run.seq)[: schedule.runs_looked_at])
 
 
 def write_fired(rows: Rows, due: Due, fired: Fired) -> tuple[Draft, list[Written]]:

@@ -7,6 +7,7 @@ import msgspec
 from runstead.core.runs.artifact import Stored
 
 encode = msgspec.json.Encoder().encode
+_members = msgspec.json.Decoder(dict[str, Any]).decode
 
 EventClass = Literal["fact", "delta"]
 
@@ -68,6 +69,14 @@ class Event(msgspec.Struct, frozen=True):
     private: bool
     is_error: bool
     sequence: int
+
+
+def members_of(event: Event) -> dict[str, Any] | None:
+    """The members of an event's payload. None where the payload cannot be read: clients append what they like."""
+    try:
+        return _members(event.payload)
+    except (ValueError, RecursionError):
+        return None
 
 
 class FamilyEvent(msgspec.Struct, frozen=True):

@@ -1,9 +1,10 @@
 """Input and result of a decision: the values that pass between the rules and an engine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
+from msgspec.structs import asdict
 
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation
@@ -28,6 +29,34 @@ class EndedAttempt(msgspec.Struct, frozen=True):
     ended_at: int
     outcome: AttemptOutcome
     error: bytes | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """An attempt of a run as readers see it. `outcome` is that of an ended attempt, `running`, or the run's last status."""
+
+    attempt: int
+    lease_owner: str | None
+    started_at: int | None
+    ended_at: int | None
+    outcome: str
+    error: bytes | None
+
+
+def attempts_of(run: Run, ended: Sequence[EndedAttempt]) -> list[Attempt]:
+    """Every attempt of a run, oldest first: those that are stored, then the current one, which the row holds."""
+    attempts = [Attempt(**asdict(each)) for each in ended]
+    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
+        attempts.append(
+            Attempt(
+                attempt=run.attempt,
+                lease_owner=run.lease_owner,
+                started_at=run.attempt_started_at,
+                ended_at=run.completed_at,
+                outcome=run.status.value if run.terminal else "running",
+                error=run.error if run.terminal else None,
+            )
+        )
+    return attempts
 
 
 class NewMessage(msgspec.Struct, frozen=True):

@@ -113,6 +113,13 @@ class Schedule(msgspec.Struct, frozen=True):
         """Whether the schedule creates runs at its times."""
         return self.status == "active" and self.completed_at is None
 
+    @property
+    def runs_looked_at(self) -> int:
+        """How many of its runs that have not ended a firing or a deletion needs to know, the oldest ones."""
+        if self.concurrency_policy == "Replace":
+            return limits.schedule_replaced_runs_max
+        return 1 if self.status == "deleting" or self.concurrency_policy == "Forbid" else 0
+
 
 SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
 

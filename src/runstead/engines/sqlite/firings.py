@@ -3,7 +3,6 @@
 import sqlite3
 from typing import Final
 
-from runstead.core import limits
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Due
@@ -35,8 +34,7 @@ def load_due(connection: sqlite3.Connection, schedule: Schedule, now: int) -> Du
 
 
 def _running(connection: sqlite3.Connection, schedule: Schedule) -> tuple[Run, ...]:
-    replaces = schedule.concurrency_policy == "Replace"
-    if schedule.status != "deleting" and schedule.concurrency_policy == "Allow":
+    limit = schedule.runs_looked_at
+    if limit == 0:
         return ()
-    limit = limits.schedule_replaced_runs_max if replaces else 1
     return tuple(to_run(row) for row in connection.execute(Q["runs_of_schedule_alive"], (schedule.id, limit)))

@@ -1,6 +1,6 @@
 """The values in the head of a run's page: errors, attempts, artifacts, and what the run waits for."""
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -9,9 +9,9 @@ from runstead.commands.runs import RunRef
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
-from runstead.core.runs.event import CUSTOM, Event
+from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import EndedAttempt
+from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.web.framework.request import PageRequest
 from runstead.web.framework.text import cut, pretty
 
@@ -19,8 +19,6 @@ VALUES: Final = ("input", "config", "output", "metadata")
 #: Media types that are shown as images. They cannot contain scripts.
 RASTER: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 _recent: Final = 100  # events that are searched for a question or a tool call
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class _Error(msgspec.Struct):
@@ -65,18 +63,12 @@ class AttemptRow(NamedTuple):
 
 def attempt_rows(run: Run, ended: list[EndedAttempt]) -> list[AttemptRow]:
     """All attempts, oldest first."""
-    found = [
+    return [
         AttemptRow(
             one.attempt, one.lease_owner, one.started_at, one.ended_at, one.outcome, failure(one.error)
         )
-        for one in ended
+        for one in attempts_of(run, ended)
     ]
-    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
-        outcome = run.status.value if run.terminal else "running"
-        error = failure(run.error) if run.terminal else None
-        end = run.completed_at if run.terminal else None
-        found.append(AttemptRow(run.attempt, run.lease_owner, run.attempt_started_at, end, outcome, error))
-    return found
 
 
 class Artifact(NamedTuple):
@@ -169,9 +161,8 @@ class RecentEvents:
     def add(self, event: Event) -> None:
         if event.type != CUSTOM:
             return
-        try:
-            payload = _decode(event.payload)
-        except (ValueError, RecursionError):
+        payload = members_of(event)
+        if payload is None:
             return
         name, value = payload.get("name"), payload.get("value")
         if not isinstance(value, dict):
@@ -221,9 +212,8 @@ async def _arguments(request: PageRequest, named: RunRef, run: Run) -> str:
     )
     text = ""
     for event in found:
-        try:
-            payload = _decode(event.payload)
-        except (ValueError, RecursionError):
+        payload = members_of(event)
+        if payload is None:
             continue
         if payload.get("toolCallId") == run.waiting_tool_call_id:
             delta = payload.get("delta")

@@ -1,11 +1,9 @@
 """A run's log as lines: from log events while it runs, from the stored log when it has ended. Pure."""
 
 import re
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import msgspec
-
-from runstead.core.runs.event import CUSTOM, Event
+from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.web.framework.growing_text import GrowingText, TextDelta
 from runstead.web.framework.text import cut
 
@@ -13,8 +11,6 @@ TYPES: Final = (CUSTOM,)
 lines_max: Final = 1_000
 line_chars_max: Final = 4_000
 _LEVEL: Final = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Line(NamedTuple):
@@ -29,9 +25,8 @@ def log_text(event: Event) -> tuple[str, str] | None:
     """The stream and the text of a log event; None for any other event. The stream of the SDK's log is ""."""
     if event.type != CUSTOM:
         return None
-    try:
-        payload = _decode(event.payload)
-    except (ValueError, RecursionError):
+    payload = members_of(event)
+    if payload is None:
         return None
     value = payload.get("value")
     if not isinstance(value, dict):

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt
 
@@ -43,8 +43,6 @@ _WAITS: Final = {
     "pause": "Paused",
 }
 
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-
 
 class Bar(msgspec.Struct, frozen=True):
     """One row of the timeline.
@@ -77,9 +75,8 @@ class Timeline:
         self._gathers: dict[str, list[int]] = {}  # indexes of the steps of all branches, by gather id
 
     def add(self, event: Event) -> None:
-        try:
-            payload = _decode(event.payload)
-        except (ValueError, RecursionError):
+        payload = members_of(event)
+        if payload is None:
             return
         match event.type:
             case "STEP_STARTED":

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import Event, members_of
 from runstead.web.framework.growing_text import GrowingText, TextDelta
 from runstead.web.framework.text import cut, pretty
 
@@ -22,8 +22,6 @@ TYPES: Final = (
     *(f"TOOL_CALL_{step}" for step in ("START", "ARGS", "CHUNK", "END", "RESULT")),
 )
 label_chars_max: Final = 120
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class TranscriptPart(NamedTuple):
@@ -72,9 +70,8 @@ class Transcript:
         family, _, step = event.type.rpartition("_")
         if family not in _TEXTS and family != "TOOL_CALL":
             return
-        try:
-            payload = _decode(event.payload)
-        except (ValueError, RecursionError):
+        payload = members_of(event)
+        if payload is None:
             return
         if family in _TEXTS:
             self._add_text(event.event_id, _TEXTS[family], step, payload)
