@@ -1,8 +1,8 @@
-"""The write set: all that one transition stores. Engines store it and add no rule of their own.
+"""The write set: everything that one transition stores. Engines store it and add no rules.
 
-Two parts need rows that only some transitions load, so they are pure steps of their own: webhook deliveries
-(`core.webhooks.event.deliveries` with the project's webhooks) and the schedule of a run that ended
-(`core.schedules.schedule.ended` with the schedule).
+Three parts need rows that few transitions load, so they are separate pure functions: webhook deliveries
+(`core.webhooks.event.deliveries`), the schedule of a run that ended (`core.schedules.schedule.ended`) and the roll-up
+entries of a deleted run (`core.usage.rollup.gone`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,10 +34,10 @@ class EventKey(NamedTuple):
 
 
 class WriteSet(msgspec.Struct, frozen=True, gc=False):
-    """What a transition stores, in one transaction. `now` in ms is the time of the write.
+    """What a transition stores in one transaction. `now` in ms is the time of the write.
 
-    `run` is the row as it is stored; where it is `before` itself, nothing is stored, unless the run is deleted. What the
-    transition names itself is stored as it is there: the properties read it.
+    `run` is the row as it is stored. If it is the object `before`, nothing is stored, unless the run is deleted. The
+    properties read the parts that the transition itself contains.
     """
 
     before: Run | None
@@ -57,7 +57,7 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def deletes(self) -> bool:
-        """Whether the row goes, with all that belongs to it."""
+        """Whether the row is deleted, with everything that belongs to it."""
         return self.transition.deletes
 
     @property
