@@ -47,5 +47,5 @@ def test_a_queue_that_may_not_read_its_cursor_anew_gives_up_and_says_so(facts):
     assert facts["gaveUp"]["disableReason"] == "cursor_resyncs_exhausted"
 
 
-def test_a_wrong_cursor_is_told_by_its_status_and_sentence(facts):
+def test_a_wrong_cursor_is_reported_by_status_and_sentence(facts):
     assert facts["mismatch"] == {"status": 400, "detail": "External run event cursor mismatch"}

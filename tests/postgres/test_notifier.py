@@ -1,4 +1,4 @@
-"""Hints between replicas, by LISTEN and NOTIFY or over NATS: quick where they arrive, and never needed."""
+"""Notifications between replicas, by LISTEN and NOTIFY or over NATS. A lost one only delays."""
 
 import asyncio
 import time
@@ -12,7 +12,7 @@ from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.notifiers.relay import Relay
 
-LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'runstead hints' AND datname = current_database()"
+LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'runstead notifications' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -32,12 +32,12 @@ async def notifiers(new_notifier, acquainted):
         await notifier.close()
 
 
-async def woken(hint, seconds=5):
-    await asyncio.wait_for(hint.wait(), seconds)
-    hint.clear()
+async def woken(signal, seconds=5):
+    await asyncio.wait_for(signal.wait(), seconds)
+    signal.clear()
 
 
-async def test_a_hint_reaches_every_replica(notifiers):
+async def test_a_notification_reaches_every_replica(notifiers):
     here, there, everywhere = await notifiers(3)
     with here.subscribe("a") as own, there.subscribe("a") as one, everywhere.subscribe("a") as other:
         here.publish(["a"])
@@ -48,27 +48,27 @@ async def test_a_hint_reaches_every_replica(notifiers):
 
 async def test_only_the_key_is_woken(notifiers):
     here, there = await notifiers(2)
-    with there.subscribe("a") as hint, there.subscribe("b") as other:
+    with there.subscribe("a") as signal, there.subscribe("b") as other:
         here.publish(["b"])
         await woken(other)
-        assert not hint.is_set()
+        assert not signal.is_set()
 
 
-async def test_a_thousand_hints_are_a_few_messages(notifiers, monkeypatch):
+async def test_a_thousand_notifications_share_a_few_messages(notifiers, monkeypatch):
     here, there = await notifiers(2)
     messages = []
-    hear = there._hear
-    monkeypatch.setattr(there, "_hear", lambda message: messages.append(message) or hear(message))
-    with there.subscribe("run:999") as hint:
+    receive = there._receive
+    monkeypatch.setattr(there, "_receive", lambda message: messages.append(message) or receive(message))
+    with there.subscribe("run:999") as signal:
         for n in range(1_000):
             here.publish([f"run:{n}"])
-        await woken(hint)
+        await woken(signal)
     messages = [message for message in messages if message.startswith(here._name)]
     assert len(messages) <= 2
     assert sum(message.count("\n") for message in messages) == 1_000
 
 
-async def test_keys_that_fill_more_than_a_message_all_arrive(notifiers):
+async def test_keys_that_need_several_messages_all_arrive(notifiers):
     here, there = await notifiers(2)
     with (
         there.subscribe("queue:" + "é" * 300 + "0") as first,
@@ -79,14 +79,14 @@ async def test_keys_that_fill_more_than_a_message_all_arrive(notifiers):
         await woken(last)
 
 
-async def test_ones_own_hints_do_not_come_back(notifiers):
+async def test_a_replica_ignores_its_own_messages(notifiers):
     here, there = await notifiers(2)
     with here.subscribe("a") as own, there.subscribe("a") as other, here.subscribe("b") as after:
         here.publish(["a"])
         own.clear()
         await woken(other)
         there.publish(["b"])
-        await woken(after)  # whatever was sent before it has come by now
+        await woken(after)  # everything sent before it has arrived by now
         assert not own.is_set()
 
 
@@ -102,7 +102,7 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
 
     async def follow():
         async for frames in app.followers.follow(await there.row("run-1"), 0, number):
-            seen.extend((int(told), time.perf_counter()) for told in (frames or b"").split())
+            seen.extend((int(event_id), time.perf_counter()) for event_id in (frames or b"").split())
             came.set()
 
     following = asyncio.ensure_future(follow())
@@ -120,18 +120,18 @@ async def test_followers_of_one_replica_see_what_another_appends_within_100_ms(a
     assert sorted(took)[len(took) // 2] < 0.1, took
 
 
-async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
+async def test_a_lost_notification_delays_events_and_loses_none(apps, event, monkeypatch):
     monkeypatch.setattr(limits, "stream_poll_s", 0.05)
     monkeypatch.setattr(limits, "stream_tick_s", 0.05)
     (here, _), (there, app) = await apps(2)
-    monkeypatch.setattr(app.notifier, "_hear", lambda _: None)
+    monkeypatch.setattr(app.notifier, "_receive", lambda _: None)
     run = await here.create("run-1")
 
     async def follow():
         return [
-            int(told)
+            int(event_id)
             async for frames in app.followers.follow(await there.row("run-1"), 0, number)
-            for told in (frames or b"").split()
+            for event_id in (frames or b"").split()
         ]
 
     following = asyncio.ensure_future(follow())
@@ -141,16 +141,16 @@ async def test_a_lost_hint_delays_and_loses_nothing(apps, event, monkeypatch):
     assert await asyncio.wait_for(following, 10) == [1, 2, 3, 4, 5, 6]
 
 
-async def test_a_listener_that_was_cut_off_comes_back_and_has_everybody_look(databases, database, sql):
+async def test_a_listener_reconnects_and_wakes_all_subscribers(databases, database, sql):
     here, there = (PostgresNotifier(databases.server.url(database), LocalNotifier()) for _ in range(2))
     await here.open()
     await there.open()
-    with there.subscribe("a") as hint:
+    with there.subscribe("a") as signal:
         for _ in range(3):
             sql(LISTENERS.replace("pid", "pg_terminate_backend(pid)", 1))
-            await woken(hint)  # since something may have been missed
+            await woken(signal)  # a notification may have been missed
             here.publish(["a"])
-            await woken(hint)
+            await woken(signal)
     await here.close()
     await there.close()
     async with asyncio.timeout(5):
@@ -158,69 +158,69 @@ async def test_a_listener_that_was_cut_off_comes_back_and_has_everybody_look(dat
             await asyncio.sleep(0.001)
 
 
-def told(number, run_id=None, kind="run.updated"):
+def change(number, run_id=None, kind="run.updated"):
     return Change(kind, number, run_id or f"run-{number}", None, "running")
 
 
-class Listening:
-    """What a listener of the project was given, one after the other."""
+class Listener:
+    """A listener of a project that records its changes."""
 
     def __init__(self, notifier, project_id="p"):
-        self.heard = []
+        self.received = []
         self._came = asyncio.Event()
-        notifier.listen(project_id, self._hear)
+        notifier.listen(project_id, self._receive)
 
-    def _hear(self, hints):
-        self.heard += [None] if hints is None else hints
+    def _receive(self, changes):
+        self.received += [None] if changes is None else changes
         self._came.set()
 
     async def until(self, last):
         async with asyncio.timeout(5):
-            while last not in self.heard:
+            while last not in self.received:
                 self._came.clear()
                 await self._came.wait()
-        return self.heard
+        return self.received
 
 
-async def test_hints_about_a_project_reach_every_replica_once_and_in_order(notifiers):
+async def test_changes_of_a_project_reach_every_replica_once_and_in_order(notifiers):
     here, there = await notifiers(2)
-    own, other, elsewhere = Listening(here), Listening(there), Listening(there, "q")
-    hints = [told(n) for n in range(1_000)]
-    for hint in hints:
-        here.publish_changes("p", [hint])
-    assert own.heard == hints  # at once
-    assert await other.until(hints[-1]) == hints
-    there.publish_changes("p", [told(1_000), told(1_001)])
-    assert await own.until(told(1_001)) == [*hints, told(1_000), told(1_001)]
-    assert elsewhere.heard == []
+    own, other, elsewhere = Listener(here), Listener(there), Listener(there, "q")
+    changes = [change(n) for n in range(1_000)]
+    for each in changes:
+        here.publish_changes("p", [each])
+    assert own.received == changes  # at once
+    assert await other.until(changes[-1]) == changes
+    there.publish_changes("p", [change(1_000), change(1_001)])
+    assert await own.until(change(1_001)) == [*changes, change(1_000), change(1_001)]
+    assert elsewhere.received == []
 
 
-async def test_nobody_who_has_left_hears_anything(notifiers):
+async def test_a_removed_listener_receives_nothing(notifiers):
     here, there = await notifiers(2)
-    heard, stays = [], Listening(there)
-    there.listen("p", heard.append)
-    there.unlisten("p", heard.append)
-    there.unlisten("never", heard.append)
-    here.publish_changes("p", [told(1)])
-    await stays.until(told(1))
-    assert heard == []
+    received, stays = [], Listener(there)
+    there.listen("p", received.append)
+    there.unlisten("p", received.append)
+    there.unlisten("never", received.append)
+    here.publish_changes("p", [change(1)])
+    await stays.until(change(1))
+    assert received == []
 
 
-async def test_an_old_update_that_comes_late_is_left_out_and_ends_and_beginnings_are_not(notifiers):
+async def test_an_outdated_update_is_dropped_but_creation_and_completion_are_not(notifiers):
     here, there = await notifiers(2)
-    listening = Listening(there)
-    there.publish_changes("p", [told(5, "a", "run.completed")])
-    for hint in (told(3, "a"), told(1, "a", "run.created"), told(5, "a"), told(2, "b")):
-        here.publish_changes("p", [hint])
-    heard = await listening.until(told(2, "b"))
-    assert [(hint.type, hint.at) for hint in heard if hint.run_id == "a"] == [
+    listener = Listener(there)
+    there.publish_changes("p", [change(5, "a", "run.completed")])
+    for each in (change(3, "a"), change(1, "a", "run.created"), change(5, "a"), change(2, "b")):
+        here.publish_changes("p", [each])
+    received = await listener.until(change(2, "b"))
+    assert [(each.type, each.at) for each in received if each.run_id == "a"] == [
         ("run.completed", 5),
         ("run.created", 1),
         ("run.updated", 5),
     ]
 
 
-async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_at_another(apps):
+async def test_followers_of_a_project_at_another_replica_receive_changes(apps):
     (here, publisher), (_, app) = await apps(2)
     run = await here.create("run-1")
     following = app.notifications.follow(run.project_id)
@@ -232,23 +232,21 @@ async def test_what_one_replica_writes_is_told_to_those_who_follow_the_project_a
     await following.aclose()
 
 
-async def test_a_replica_that_was_cut_off_tells_its_listeners_that_hints_may_be_missing(
-    databases, database, sql
-):
+async def test_a_replica_that_reconnects_asks_its_listeners_to_resync(databases, database, sql):
     here, there = (PostgresNotifier(databases.server.url(database), LocalNotifier()) for _ in range(2))
     await here.open()
     await there.open()
-    listening = Listening(there)
+    listener = Listener(there)
     sql(LISTENERS.replace("pid", "pg_terminate_backend(pid)", 1))
-    await listening.until(None)
-    here.publish_changes("p", [told(1)])
-    await listening.until(told(1))
+    await listener.until(None)
+    here.publish_changes("p", [change(1)])
+    await listener.until(change(1))
     await here.close()
     await there.close()
 
 
 class Carrier(Relay):
-    """One that can be switched off."""
+    """A carrier that can be switched off."""
 
     carrier = "test"
 
@@ -263,13 +261,13 @@ class Carrier(Relay):
         self.works.set()
         await self.open()
 
-    async def _carry(self):
+    async def _connect_and_send(self):
         await self.works.wait()
-        self._joined()
+        self._on_connected()
 
         async def send(message):
             if not self.works.is_set():
-                self._lose()
+                self._on_disconnected()
                 self.failed.set()
                 raise ConnectionResetError
             self.sent.append(message.split("\n")[1:])
@@ -284,36 +282,36 @@ async def sent(carrier, count):
             await asyncio.sleep(0.001)
 
 
-async def test_hints_of_the_time_without_a_carrier_are_kept_up_to_a_limit(monkeypatch):
+async def test_keys_are_kept_up_to_a_limit_while_the_carrier_is_down(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0)
     monkeypatch.setattr(limits, "notifications_kept_max", 3)
     carrier = Carrier()
     await carrier.open()
-    with carrier.subscribe("2") as hint:
+    with carrier.subscribe("2") as signal:
         for n in range(5):
             carrier.publish([str(n)])
-        assert hint.is_set()
+        assert signal.is_set()
     carrier.works.set()
     await sent(carrier, 1)
     assert carrier.sent == [["0", "1", "2"]]
     await carrier.close()
 
 
-async def test_what_was_not_sent_when_the_carrier_was_lost_is_sent_later():
+async def test_keys_that_were_not_sent_when_the_connection_broke_are_sent_later():
     carrier = Carrier()
     await carrier.open_now()
     carrier.works.clear()
-    with carrier.subscribe("b") as hint:
+    with carrier.subscribe("b") as signal:
         carrier.publish(["a"])
         await carrier.failed.wait()
         carrier.works.set()
         await sent(carrier, 1)
-        await woken(hint)  # whoever is back looks
+        await woken(signal)  # a reconnected replica wakes its subscribers
     assert carrier.sent == [["a"]]
     await carrier.close()
 
 
-async def test_a_hint_that_comes_while_the_same_one_is_on_its_way_is_sent_too():
+async def test_a_key_published_while_it_is_being_sent_is_sent_again():
     carrier = Carrier()
     await carrier.open_now()
     carrier.on_its_way = lambda: carrier.publish(["a"]) if len(carrier.sent) < 3 else None
@@ -323,70 +321,70 @@ async def test_a_hint_that_comes_while_the_same_one_is_on_its_way_is_sent_too():
     await carrier.close()
 
 
-async def test_a_carrier_that_is_not_there_holds_up_no_start(monkeypatch):
+async def test_an_unreachable_carrier_does_not_delay_the_start(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0.05)
     for notifier in (
         NatsNotifier("nats://127.0.0.1:1", LocalNotifier()),
         PostgresNotifier("postgresql://x@127.0.0.1:1/x", LocalNotifier()),
     ):
         await asyncio.wait_for(notifier.open(), 3)
-        with notifier.subscribe("a") as hint:
+        with notifier.subscribe("a") as signal:
             notifier.publish(["a"])
-            assert hint.is_set()
+            assert signal.is_set()
         await asyncio.wait_for(notifier.close(), 3)
 
 
-async def test_hints_that_find_no_room_are_told_as_lost(monkeypatch):
+async def test_changes_over_the_limit_are_replaced_by_a_resync(monkeypatch):
     monkeypatch.setattr(limits, "connect_s", 0)
     monkeypatch.setattr(limits, "notifications_kept_max", 3)
     carrier, other = Carrier(), Carrier()
     await carrier.open()
-    mine, theirs = Listening(carrier), Listening(other)
+    mine, theirs = Listener(carrier), Listener(other)
     for n in range(5):
-        carrier.publish_changes("p", [told(n)])
-    assert mine.heard == [told(n) for n in range(5)]
+        carrier.publish_changes("p", [change(n)])
+    assert mine.received == [change(n) for n in range(5)]
     carrier.works.set()
     await sent(carrier, 1)
-    other._hear("\n".join(["someone", *carrier.sent[0]]))
-    assert theirs.heard == [None, told(3), told(4)]
+    other._receive("\n".join(["someone", *carrier.sent[0]]))
+    assert theirs.received == [None, change(3), change(4)]
     await carrier.close()
 
 
-async def test_a_message_that_may_not_have_arrived_is_told_as_lost_and_not_sent_twice():
+async def test_a_message_that_may_not_have_arrived_becomes_a_resync_and_is_not_sent_twice():
     carrier, other = Carrier(), Carrier()
     await carrier.open_now()
     carrier.works.clear()
-    theirs = Listening(other)
-    carrier.publish_changes("p", [told(1)])
+    theirs = Listener(other)
+    carrier.publish_changes("p", [change(1)])
     await carrier.failed.wait()
-    carrier.publish_changes("p", [told(2)])
+    carrier.publish_changes("p", [change(2)])
     carrier.works.set()
     await sent(carrier, 1)
-    other._hear("\n".join(["someone", *carrier.sent[0]]))
-    assert theirs.heard == [None, told(2)]
+    other._receive("\n".join(["someone", *carrier.sent[0]]))
+    assert theirs.received == [None, change(2)]
     await carrier.close()
 
 
-async def test_hints_sent_over_a_connection_that_is_lost_later_are_told_as_lost():
+async def test_changes_sent_over_a_connection_that_breaks_later_become_a_resync():
     carrier, other = Carrier(), Carrier()
     await carrier.open_now()
-    theirs = Listening(other)
-    carrier.publish_changes("p", [told(1)])
+    theirs = Listener(other)
+    carrier.publish_changes("p", [change(1)])
     await sent(carrier, 1)
-    carrier._lose()
+    carrier._on_disconnected()
     async with asyncio.timeout(5):
         while len(carrier.sent) < 2:
             carrier.publish(["a"])
             await asyncio.sleep(0.01)
     for message in carrier.sent[1:]:
-        other._hear("\n".join(["someone", *message]))
-    assert None in theirs.heard
+        other._receive("\n".join(["someone", *message]))
+    assert None in theirs.received
     await carrier.close()
 
 
-async def test_a_hint_that_fits_in_no_message_is_told_as_lost(notifiers, monkeypatch):
+async def test_a_change_too_large_for_a_message_becomes_a_resync(notifiers, monkeypatch):
     here, there = await notifiers(2)
-    listening = Listening(there)
-    here.publish_changes("p", [told(1, "é" * limits.notification_payload_bytes_max)])
-    here.publish_changes("p", [told(2)])
-    assert await listening.until(told(2)) == [None, told(2)]
+    listener = Listener(there)
+    here.publish_changes("p", [change(1, "é" * limits.notification_payload_bytes_max)])
+    here.publish_changes("p", [change(2)])
+    assert await listener.until(change(2)) == [None, change(2)]

@@ -1,4 +1,4 @@
-"""Hints within one process and one event loop."""
+"""Notifications within one process and one event loop."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ from runstead.ports.notifier import Listener, Signal
 
 
 class LocalNotifier:
-    """See `runstead.ports.notifier.Notifier`. Keys that nobody subscribes to cost one look-up and are not kept."""
+    """See `runstead.ports.notifier.Notifier`. A key without subscribers costs one look-up."""
 
     def __init__(self) -> None:
         self._subscribers: dict[str, set[Signal]] = {}
@@ -50,9 +50,9 @@ class LocalNotifier:
     def has_listeners(self, project_id: str) -> bool:
         return project_id in self._listeners
 
-    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
+    def publish_changes(self, project_id: str, changes: Sequence[Change]) -> None:
         for listener in self._listeners.get(project_id, ()):
-            listener(hints)
+            listener(changes)
 
     def listen(self, project_id: str, listener: Listener) -> None:
         self._listeners.setdefault(project_id, []).append(listener)
@@ -65,12 +65,12 @@ class LocalNotifier:
             self._listeners.pop(project_id, None)
 
     def __len__(self) -> int:
-        """How many subscriptions are open."""
+        """Number of open subscriptions."""
         return sum(map(len, self._subscribers.values()))
 
 
 class Subscription:
-    """Subscribed from `with` to its end."""
+    """A context manager that subscribes its event to the keys."""
 
     __slots__ = ("_event", "_keys", "_notifier")
 

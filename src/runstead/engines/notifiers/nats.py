@@ -1,4 +1,4 @@
-"""Hints to the other replicas over NATS, for deployments whose database has enough to do."""
+"""Notifications to the other replicas over NATS, which saves the database that load."""
 
 from typing import Final
 
@@ -21,27 +21,27 @@ class NatsNotifier(Relay):
         super().__init__(local)
         self._servers = [server.strip() for server in url.split(",")]
 
-    async def _carry(self) -> None:
-        async def lose() -> None:
-            self._lose()
+    async def _connect_and_send(self) -> None:
+        async def disconnected() -> None:
+            self._on_disconnected()
 
-        async def hear(message: Msg) -> None:
-            self._hear(message.data.decode())
+        async def receive(message: Msg) -> None:
+            self._receive(message.data.decode())
 
         client = await nats.connect(
             self._servers,
             name="runstead",
             no_echo=True,
-            allow_reconnect=False,  # done by the relay, which also wakes everybody afterwards
+            allow_reconnect=False,  # the relay reconnects, and then wakes all subscribers
             connect_timeout=limits.connect_s,
-            disconnected_cb=lose,
-            closed_cb=lose,
+            disconnected_cb=disconnected,
+            closed_cb=disconnected,
         )
         try:
-            await client.subscribe(SUBJECT, cb=hear)
+            await client.subscribe(SUBJECT, cb=receive)
             for _ in range(2):  # the first ping may overtake the subscription; the second cannot
                 await client.flush(limits.connect_s)
-            self._joined()
+            self._on_connected()
             await self._send(
                 lambda message: client.publish(SUBJECT, message.encode()),
                 lambda: client.flush(limits.connect_s),

@@ -1,4 +1,4 @@
-"""Hints to the other replicas by LISTEN and NOTIFY, on a session of their own; none while there is no other replica."""
+"""Notifications to the other replicas by LISTEN and NOTIFY, on a separate session."""
 
 import time
 from typing import Final
@@ -12,55 +12,57 @@ from runstead.ports.notifier import Notifier
 CHANNEL: Final = "runstead_hints"
 
 _NOTIFY: Final = "SELECT pg_notify($1, $2)"
-#: Every session that listens holds this lock for as long as it lives, and shares it.
-_TAKE: Final = f"SELECT pg_advisory_lock_shared({LISTENING}, 0)"
+#: Every listening session holds this shared lock until it ends.
+_LOCK: Final = f"SELECT pg_advisory_lock_shared({LISTENING}, 0)"
 _OTHERS: Final = f"""
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND classid = {LISTENING} AND objid = 0 AND objsubid = 2 AND pid <> pg_backend_pid()
   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""  # noqa: S608 - our own number
+"""  # noqa: S608 - a constant
 
 
 class PostgresNotifier(Relay):
-    """Needs a session that stays: behind a pooler that lends sessions per transaction, nothing is heard."""
+    """Needs a session of its own: LISTEN does not work behind a pooler in transaction mode."""
 
     carrier = "postgres"
 
     def __init__(self, url: str, local: Notifier) -> None:
         super().__init__(local)
         self._url = url
-        self._looked_at = 0.0
+        self._checked_at = 0.0
 
-    async def _carry(self) -> None:
-        # A hint is worth no wait for the disk.
-        connection = await connect(self._url, application_name="runstead hints", synchronous_commit="off")
+    async def _connect_and_send(self) -> None:
+        # A notification does not need to wait for the disk.
+        connection = await connect(
+            self._url, application_name="runstead notifications", synchronous_commit="off"
+        )
 
         async def notify(message: str) -> None:
             await connection.execute(_NOTIFY, CHANNEL, message)
-            if time.monotonic() - self._looked_at > limits.notification_listeners_s:
-                await self._look(connection)
+            if time.monotonic() - self._checked_at > limits.notification_listeners_s:
+                await self._check_listeners(connection)
 
         try:
-            connection.add_termination_listener(self._lose)
-            # In this order (docs/decisions/0022): hear greetings, be seen, greet, and only then see who else is there.
+            connection.add_termination_listener(self._on_disconnected)
+            # The order matters (docs/decisions/0022): listen, take the lock, greet, and only then check for listeners.
             await connection.add_listener(CHANNEL, self._notified)
-            await connection.execute(_TAKE)
+            await connection.execute(_LOCK)
             await connection.execute(_NOTIFY, CHANNEL, self._greeting())
-            await self._look(connection)
-            self._joined()
-            await self._send(notify, lambda: self._look(connection))
+            await self._check_listeners(connection)
+            self._on_connected()
+            await self._send(notify, lambda: self._check_listeners(connection))
         finally:
-            self._speak()  # until it is connected again, no greeting is heard
+            self._start_sending()  # while disconnected, no greeting can arrive
             connection.terminate()
 
-    async def _look(self, connection: Connection) -> None:
-        """Whether any other replica listens. One that takes the lock after this look greets after it, too."""
+    async def _check_listeners(self, connection: Connection) -> None:
+        """Send only if another replica listens. A replica that takes the lock after this check also greets after it."""
         greetings = self._greetings
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()
         if await connection.fetchval(_OTHERS):
-            self._speak()
+            self._start_sending()
         elif greetings == self._greetings:
-            self._fall_silent()
+            self._stop_sending()
 
     def _notified(self, _connection: Connection, _pid: int, _channel: str, message: object) -> None:
-        self._hear(str(message))
+        self._receive(str(message))

@@ -1,16 +1,15 @@
-"""Hints that also reach the other replicas: what every carrier (PostgreSQL, NATS) has in common.
+"""Notifications that also reach the other replicas: the common part of the carriers PostgreSQL and NATS.
 
-Whoever follows in this process is woken at once. For the others, keys are collected while a message is on its way, and
-leave together with the next: thousands of commits a second are a few hundred messages. While the carrier is away, hints
-are lost, which delays those who wait for them until they look by themselves; once it is back, everybody looks.
+Subscribers in this process are woken at once. For other replicas, keys are collected while a message is being sent,
+and share the next one: thousands of commits per second become a few hundred messages. While the carrier is down,
+notifications are lost, and subscribers depend on polling. When it is back, all subscribers are woken.
 
-Hints about a project are not merged: each comes once, in the order in which its replica told them. Where some cannot be
-carried, every listener of every replica gets None instead of them, as soon as that can be told. Two replicas may write
-to one run within milliseconds and be heard in the wrong order: an update that says less than what was heard already is
-left out.
+Changes of a project are not merged: each arrives once, in the order in which its replica published them. If some
+cannot be sent, every listener of every replica receives None instead, as soon as possible. Changes of one run from two
+replicas may arrive in the wrong order, so an update older than the latest one of its run is dropped.
 
-A carrier that can know that no other replica listens sends nothing meanwhile (`_fall_silent`). A replica that joins
-greets the others; one that was silent has everybody look, and sends from then on (docs/decisions/0022).
+A carrier that can detect other listeners sends nothing while there are none (`_stop_sending`). A replica that joins
+sends a greeting; a replica that had stopped then requests a resync and sends again (docs/decisions/0022).
 """
 
 import asyncio
@@ -31,69 +30,68 @@ from runstead.ports.notifier import Listener, Notifier, Signal
 log = structlog.get_logger(__name__)
 
 
-class _Told(msgspec.Struct, frozen=True, array_like=True):
-    """A hint about a project, as a line of a message. Without a hint: some were lost."""
+class _ProjectChange(msgspec.Struct, frozen=True, array_like=True):
+    """A change of a project, as a line of a message. None: changes were lost."""
 
     project_id: str
-    hint: Change | None = None
+    change: Change | None = None
 
 
-_MARK: Final = "!"  # of such a line; keys begin with a word
-_LOST: Final = f"{_MARK}*"
-"""The line that says that hints were lost, or not sent: whoever follows anything looks."""
-_GREETING: Final = f"{_MARK}?"
-"""The line with which a replica says that it hears from now on."""
+_PREFIX: Final = "!"  # of a line that is not a key
+_LOST: Final = f"{_PREFIX}*"
+"""The line that reports lost or unsent notifications: all subscribers are woken, all listeners resync."""
+_GREETING: Final = f"{_PREFIX}?"
+"""The line that a replica sends when it begins to listen."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(_Told).decode
+_decode: Final = msgspec.json.Decoder(_ProjectChange).decode
 
 
-class _Seen:
-    """How late the newest change of each run was that has been heard of, for as many runs as there is room."""
+class _LatestChanges:
+    """The time of the latest change of each run, for at most `limits.notifications_kept_max` runs."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str], int] = {}
 
-    def is_old(self, told: _Told) -> bool:
-        hint = told.hint
-        if hint is None or hint.run_id is None:
+    def is_outdated(self, project_id: str, change: Change | None) -> bool:
+        if change is None or change.run_id is None:
             return False
-        name = told.project_id, hint.run_id
-        latest = self._at.pop(name, hint.at)
-        self._at[name] = max(latest, hint.at)
+        run = project_id, change.run_id
+        latest = self._at.pop(run, change.at)
+        self._at[run] = max(latest, change.at)
         if len(self._at) > limits.notifications_kept_max:
             del self._at[next(iter(self._at))]
-        return hint.at < latest and hint.type == "run.updated"
+        return change.at < latest and change.type == "run.updated"
 
 
 class Relay(ABC):
     """See `runstead.ports.notifier.Notifier`. `local` wakes this process."""
 
     carrier: str
-    """What logs call it."""
+    """Its name in logs."""
 
     def __init__(self, local: Notifier) -> None:
         self._local = local
         self._name = secrets.token_hex(8)
         self._pending: dict[str, None] = {}
-        self._told: deque[str] = deque()  # lines
-        self._owed = False  # hints that may not have arrived
-        self._carried = False  # some over this connection
-        self._alone = False  # nothing is sent, since nobody would hear it
+        self._changes: deque[str] = deque()  # lines to send
+        self._resync_due = False  # changes may not have arrived
+        self._changes_sent = False  # over this connection
+        self._only_replica = False  # then nothing is sent
         self._greetings = 0
         self._listeners: dict[str, list[Listener]] = {}
-        self._seen = _Seen()
-        self._stir = asyncio.Event()
-        self._lost = asyncio.Event()
-        self._up = asyncio.Event()
+        self._latest = _LatestChanges()
+        self._has_work = asyncio.Event()
+        self._disconnected = asyncio.Event()
+        self._connected = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Start to carry. A carrier that is not there yet holds nobody up."""
+        """Connect in the background, and wait at most `limits.connect_s` for it."""
         self._task = asyncio.ensure_future(self._run())
         with suppress(TimeoutError):
             async with asyncio.timeout(limits.connect_s):
-                await self._up.wait()
+                await self._connected.wait()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -101,11 +99,11 @@ class Relay(ABC):
             await asyncio.gather(self._task, return_exceptions=True)
 
     def publish(self, keys: Iterable[str]) -> None:
-        told = list(keys)
-        self._local.publish(told)
-        if told and not self._alone and len(self._pending) < limits.notifications_kept_max:
-            self._pending.update(dict.fromkeys(told))
-            self._stir.set()
+        keys = list(keys)
+        self._local.publish(keys)
+        if keys and not self._only_replica and len(self._pending) < limits.notifications_kept_max:
+            self._pending.update(dict.fromkeys(keys))
+            self._has_work.set()
 
     def wake_all(self) -> None:
         self._local.wake_all()
@@ -121,23 +119,22 @@ class Relay(ABC):
 
     def has_listeners(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""
-        return not self._alone or project_id in self._listeners
+        return not self._only_replica or project_id in self._listeners
 
-    def publish_changes(self, project_id: str, hints: Sequence[Change]) -> None:
-        for hint in hints:
-            told = _Told(project_id, hint)
-            self._deliver(told)
-            if self._alone:
+    def publish_changes(self, project_id: str, changes: Sequence[Change]) -> None:
+        for change in changes:
+            self._notify_listeners(project_id, change)
+            if self._only_replica:
                 continue
-            if len(self._told) >= limits.notifications_kept_max:
-                self._told.clear()
-                self._owed = True
-            line = _line(told)
+            if len(self._changes) >= limits.notifications_kept_max:
+                self._changes.clear()
+                self._resync_due = True
+            line = _line(project_id, change)
             if len(line.encode()) > limits.notification_payload_bytes_max:
-                line = _line(_Told(project_id))
-            self._told.append(line)
-        if hints and not self._alone:
-            self._stir.set()
+                line = _line(project_id, None)
+            self._changes.append(line)
+        if changes and not self._only_replica:
+            self._has_work.set()
 
     def listen(self, project_id: str, listener: Listener) -> None:
         self._listeners.setdefault(project_id, []).append(listener)
@@ -149,70 +146,69 @@ class Relay(ABC):
         if not listeners:
             self._listeners.pop(project_id, None)
 
-    def _deliver(self, told: _Told) -> None:
-        """To this process."""
-        listeners = self._listeners.get(told.project_id)
-        if listeners and not self._seen.is_old(told):
+    def _notify_listeners(self, project_id: str, change: Change | None) -> None:
+        """Notify the listeners of this process."""
+        listeners = self._listeners.get(project_id)
+        if listeners and not self._latest.is_outdated(project_id, change):
             for listener in tuple(listeners):
-                listener(None if told.hint is None else [told.hint])
+                listener(None if change is None else [change])
 
-    def _miss(self) -> None:
-        """Hints were lost, and nobody knows which."""
+    def _request_resync(self) -> None:
+        """Send None to all listeners: unknown changes were lost."""
         for listeners in list(self._listeners.values()):
             for listener in tuple(listeners):
                 listener(None)
 
     @abstractmethod
-    async def _carry(self) -> None:
-        """Connect, tell `_joined`, then `_send` until the connection is lost; leave nothing open."""
+    async def _connect_and_send(self) -> None:
+        """Connect, call `_on_connected`, then `_send` until the connection is lost. Close everything at the end."""
 
-    def _joined(self) -> None:
-        """Connected: what was told before may have been missed."""
-        self._lost.clear()
-        self._up.set()
+    def _on_connected(self) -> None:
+        """Wake all subscribers: notifications may have been missed before."""
+        self._disconnected.clear()
+        self._connected.set()
         self._local.wake_all()
-        self._miss()
-        # The last ones over the connection before may have been lost with it.
-        self._owed, self._carried = self._owed or self._carried, False
+        self._request_resync()
+        # The last changes sent over the previous connection may have been lost.
+        self._resync_due, self._changes_sent = self._resync_due or self._changes_sent, False
 
-    def _lose(self, *_: object) -> None:
-        """The connection is gone."""
-        self._lost.set()
-        self._stir.set()
+    def _on_disconnected(self, *_: object) -> None:
+        """End `_send`: the connection is lost."""
+        self._disconnected.set()
+        self._has_work.set()
 
-    def _fall_silent(self) -> None:
-        """No other replica hears: what waits to be sent is for nobody. Only for a carrier over which the greeting of
-        every replica that joins arrives.
+    def _stop_sending(self) -> None:
+        """Discard pending notifications: no other replica listens. Only for a carrier that delivers the greeting of
+        every replica that joins.
         """
-        self._alone = True
+        self._only_replica = True
         self._pending.clear()
-        self._told.clear()
-        self._owed = self._carried = False
+        self._changes.clear()
+        self._resync_due = self._changes_sent = False
 
-    def _speak(self) -> None:
-        """Another replica may hear from now on. It may have joined since long before a change of which nothing was
-        sent, so it has to look.
-        """
-        if self._alone:
-            self._alone = False
-            self._owed = True
-            self._stir.set()
+    def _start_sending(self) -> None:
+        """Send from now on: another replica may listen. Request a resync, since changes were not sent before."""
+        if self._only_replica:
+            self._only_replica = False
+            self._resync_due = True
+            self._has_work.set()
 
-    def _hear(self, message: str) -> None:
-        """Hints from any replica; one's own come back too."""
+    def _receive(self, message: str) -> None:
+        """Handle a message from any replica. Ignore messages from this one."""
         sender, *lines = message.split("\n")
         if sender == self._name:
             return
-        self._local.publish(line for line in lines if not line.startswith(_MARK))
+        self._local.publish(line for line in lines if not line.startswith(_PREFIX))
         for line in lines:
             if line == _LOST:
                 self._local.wake_all()
-                self._miss()
+                self._request_resync()
             elif line == _GREETING:
                 self._greetings += 1
-                self._speak()
-            elif line.startswith(_MARK):
-                self._deliver(_decode(line.removeprefix(_MARK)))
+                self._start_sending()
+            elif line.startswith(_PREFIX):
+                decoded = _decode(line.removeprefix(_PREFIX))
+                self._notify_listeners(decoded.project_id, decoded.change)
 
     def _greeting(self) -> str:
         return f"{self._name}\n{_GREETING}"
@@ -220,50 +216,52 @@ class Relay(ABC):
     async def _send(
         self, send: Callable[[str], Awaitable[object]], is_alive: Callable[[], Awaitable[object]]
     ) -> None:
-        """Send what is published, and see now and then whether anybody is there, until the connection is lost."""
-        while not self._lost.is_set():
+        """Send notifications until the connection is lost. Check the connection after each silence."""
+        while not self._disconnected.is_set():
             try:
                 async with asyncio.timeout(limits.notification_silence_s):
-                    await self._stir.wait()
+                    await self._has_work.wait()
             except TimeoutError:
                 await is_alive()
                 continue
-            self._stir.clear()
-            while (self._pending or self._told or self._owed) and not self._lost.is_set():
-                keys, told = self._take()
+            self._has_work.clear()
+            while (self._pending or self._changes or self._resync_due) and not self._disconnected.is_set():
+                keys, lines = self._next_message()
                 try:
-                    await send("\n".join([self._name, *told, *keys]))
+                    await send("\n".join([self._name, *lines, *keys]))
                 except BaseException:
                     self._pending.update(dict.fromkeys(keys))
-                    self._owed = self._owed or bool(told)  # they may have arrived: twice would be worse
+                    self._resync_due = self._resync_due or bool(
+                        lines
+                    )  # they may have arrived: not sent twice
                     raise
-                self._carried = self._carried or bool(told)
+                self._changes_sent = self._changes_sent or bool(lines)
             await asyncio.sleep(limits.notification_pause_s)
 
-    def _take(self) -> tuple[list[str], list[str]]:
-        """As many keys and hints as one message holds. Taken before it leaves: what is published meanwhile needs
-        another.
+    def _next_message(self) -> tuple[list[str], list[str]]:
+        """Remove and return the keys and change lines of the next message. A key that is published while this message
+        is being sent needs another one.
         """
         keys: list[str] = []
-        told: list[str] = []
+        lines: list[str] = []
         size = len(self._name)
-        if self._owed:
-            self._owed = False
-            told.append(_LOST)
+        if self._resync_due:
+            self._resync_due = False
+            lines.append(_LOST)
             size += 1 + len(_LOST)
         for key in self._pending:
             size += 1 + len(key.encode())
             if keys and size > limits.notification_payload_bytes_max:
-                return self._taken(keys), told
+                return self._remove_pending(keys), lines
             keys.append(key)
-        while self._told:
-            size += 1 + len(self._told[0].encode())
-            if (keys or told) and size > limits.notification_payload_bytes_max:
+        while self._changes:
+            size += 1 + len(self._changes[0].encode())
+            if (keys or lines) and size > limits.notification_payload_bytes_max:
                 break
-            told.append(self._told.popleft())
-        return self._taken(keys), told
+            lines.append(self._changes.popleft())
+        return self._remove_pending(keys), lines
 
-    def _taken(self, keys: list[str]) -> list[str]:
+    def _remove_pending(self, keys: list[str]) -> list[str]:
         for key in keys:
             del self._pending[key]
         return keys
@@ -271,16 +269,16 @@ class Relay(ABC):
     async def _run(self) -> None:
         pause = 0.1
         while True:
-            self._up.clear()
+            self._connected.clear()
             try:
-                await self._carry()
-            except Exception as trouble:  # noqa: BLE001 - whatever it is, it is tried again
-                log.warning("hints reach no other replica", carrier=self.carrier, reason=str(trouble))
-            if self._up.is_set():
+                await self._connect_and_send()
+            except Exception as error:  # noqa: BLE001 - after any error it reconnects
+                log.warning("notifications reach no other replica", carrier=self.carrier, reason=str(error))
+            if self._connected.is_set():
                 pause = 0.1
             await asyncio.sleep(pause)
             pause = min(pause * 2, limits.reconnect_s_max)
 
 
-def _line(told: _Told) -> str:
-    return _MARK + _encode(told).decode()
+def _line(project_id: str, change: Change | None) -> str:
+    return _PREFIX + _encode(_ProjectChange(project_id, change)).decode()

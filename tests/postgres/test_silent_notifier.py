@@ -1,6 +1,6 @@
-"""While a replica is alone over its database it sends no hints; whoever joins misses nothing for it.
+"""The only replica of a database sends no notifications. A replica that joins misses nothing.
 
-Nobody looks by itself in these tests (`stream_poll_s`): a wake-up that is lost is a test that does not end.
+These tests disable polling (`stream_poll_s`): a lost notification makes a test time out.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from tests.support.until import eventually
 
 KILL = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-    " WHERE application_name = 'runstead hints' AND datname = current_database()"
+    " WHERE application_name = 'runstead notifications' AND datname = current_database()"
 )
 
 
 @pytest.fixture(autouse=True)
-def nobody_looks_by_itself(monkeypatch):
+def no_polling(monkeypatch):
     monkeypatch.setattr(limits, "stream_poll_s", 3600)
 
 
@@ -43,71 +43,69 @@ async def new(databases, database):
 
 
 @pytest.fixture
-async def overheard(databases, database):
-    """What goes over the channel, heard by somebody who is no replica; `await overheard.all()`: what came so far."""
+async def channel(databases, database):
+    """The messages on the channel, as another session receives them. `await channel.all()`: all messages so far."""
 
-    class Overheard(list):
+    class Messages(list):
         async def all(self):
             await session.execute("SELECT pg_notify($1, 'end')", CHANNEL)
             await eventually(lambda: "end" in self)
             self.remove("end")
             return self
 
-    heard = Overheard()
+    received = Messages()
     session = await asyncpg.connect(databases.server.url(database))
-    await session.add_listener(CHANNEL, lambda *told: heard.append(told[-1]))
-    yield heard
+    await session.add_listener(CHANNEL, lambda *args: received.append(args[-1]))
+    yield received
     await session.close()
 
 
-async def woken(hint):
-    await asyncio.wait_for(hint.wait(), 5)
-    hint.clear()
+async def woken(signal):
+    await asyncio.wait_for(signal.wait(), 5)
+    signal.clear()
 
 
 def update(number):
     return Change("run.updated", number, "run-1", None, "running")
 
 
-async def test_a_replica_that_is_alone_sends_nothing(new, overheard):
+async def test_the_only_replica_sends_nothing(new, channel):
     here = new()
     await here.open()
-    heard = []
-    here.listen("p", heard.append)
-    await overheard.all()
-    overheard.clear()
-    with here.subscribe("a") as hint:
+    received = []
+    here.listen("p", received.append)
+    await channel.all()
+    channel.clear()
+    with here.subscribe("a") as signal:
         here.publish(["a"])
         here.publish_changes("p", [update(1)])
-        assert hint.is_set()
-    assert heard == [[update(1)]]
+        assert signal.is_set()
+    assert received == [[update(1)]]
     assert (here.has_listeners("p"), here.has_listeners("q")) == (True, False)
-    assert await overheard.all() == []
+    assert await channel.all() == []
 
 
-async def test_a_replica_that_joins_is_greeted_back_with_a_look_and_hears_all_from_then_on(new, overheard):
+async def test_a_replica_that_joins_is_greeted_and_resynced_and_then_receives_all(new, channel):
     here, there = new(), new()
     await here.open()
     here.publish(["missed"])
-    with there.subscribe("missed") as missed, there.subscribe("b") as hint:
-        heard = []
-        there.listen("p", heard.append)
+    with there.subscribe("missed") as missed, there.subscribe("b") as signal:
+        received = []
+        there.listen("p", received.append)
         await there.open()
-        await eventually(lambda: not here._alone)
+        await eventually(lambda: not here._only_replica)
         await woken(missed)
         here.publish(["b"])
         here.publish_changes("p", [update(1)])
-        await eventually(lambda: [update(1)] in heard)
-        assert hint.is_set()
-        assert None in heard  # lists are to be read again
-    lines = [line for message in await overheard.all() for line in message.split("\n")[1:]]
+        await eventually(lambda: [update(1)] in received)
+        assert signal.is_set()
+        assert None in received  # lists are to be read again
+    lines = [line for message in await channel.all() for line in message.split("\n")[1:]]
     assert lines[:3] == ["!?", "!?", "!*"]
 
 
-async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
-    replicas, new, event, sql, monkeypatch
-):
-    """One that is alone writes without a pause while others come, follow its run, and go, decently or not."""
+async def test_replicas_join_and_leave_while_another_writes(replicas, new, event, sql, monkeypatch):
+    """A replica writes without a pause while others join, follow its run and leave, with and without a crash."""
     monkeypatch.setattr(limits, "notification_silence_s", 0.01)
     writer, *readers = await replicas(9)
     here, joined, counts = new(), asyncio.Event(), SimpleNamespace(written=0, seen=0)
@@ -129,7 +127,7 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
             counts.seen = int((frames or b"0").split()[-1])
 
     for turn, reader in enumerate(readers):
-        await eventually(lambda: here._alone)
+        await eventually(lambda: here._only_replica)
         joined.clear()
         counts.seen = 0
         writing = asyncio.ensure_future(write_on())
@@ -147,10 +145,10 @@ async def test_a_replica_joins_and_leaves_postgresql_while_hints_are_off(
         if turn % 2:
             sql(KILL)  # both lose their sessions, and find each other again
         await there.close()
-    await eventually(lambda: here._alone)
+    await eventually(lambda: here._only_replica)
 
 
-async def test_a_greeting_that_comes_during_the_look_is_not_overlooked(new, monkeypatch):
+async def test_a_greeting_during_the_check_for_listeners_counts(new, monkeypatch):
     here, there = new(), new()
     fetchval = asyncpg.Connection.fetchval
     answered, go_on = asyncio.Event(), asyncio.Event()
@@ -170,18 +168,18 @@ async def test_a_greeting_that_comes_during_the_look_is_not_overlooked(new, monk
     await eventually(lambda: here._greetings)
     go_on.set()
     await opening
-    assert not here._alone
-    with there.subscribe("a") as hint:
+    assert not here._only_replica
+    with there.subscribe("a") as signal:
         here.publish(["a"])
-        await woken(hint)
+        await woken(signal)
 
 
-async def test_both_of_two_that_start_at_once_send(new):
+async def test_two_replicas_that_start_at_once_both_send(new):
     for _ in range(20):
         here, there = new(), new()
         await asyncio.gather(here.open(), there.open())
         with here.subscribe("a") as one, there.subscribe("b") as other:
-            await eventually(lambda: not here._alone and not there._alone)  # noqa: B023 - used at once
+            await eventually(lambda: not here._only_replica and not there._only_replica)  # noqa: B023 - used at once
             there.publish(["a"])
             here.publish(["b"])
             await woken(one)
@@ -190,12 +188,10 @@ async def test_both_of_two_that_start_at_once_send(new):
         await there.close()
 
 
-async def test_what_is_written_while_a_lone_replica_is_cut_off_is_not_lost_to_one_that_joins_meanwhile(
-    new, monkeypatch, sql
-):
+async def test_a_replica_that_joins_while_the_only_one_is_disconnected_misses_nothing(new, monkeypatch, sql):
     here, there = new(), new()
     await here.open()
-    assert here._alone
+    assert here._only_replica
     may_connect = asyncio.Event()
     connect = module.connect
 
@@ -205,41 +201,41 @@ async def test_what_is_written_while_a_lone_replica_is_cut_off_is_not_lost_to_on
 
     monkeypatch.setattr(module, "connect", later)
     sql(KILL)
-    await eventually(lambda: not here._alone)  # nobody can greet it now
+    await eventually(lambda: not here._only_replica)  # no greeting can reach it now
     monkeypatch.setattr(module, "connect", connect)
-    with there.subscribe("a") as hint:
+    with there.subscribe("a") as signal:
         await there.open()
-        hint.clear()
+        signal.clear()
         here.publish(["a"])
         may_connect.set()
-        await woken(hint)
+        await woken(signal)
 
 
-async def test_one_whose_session_broke_is_greeted_again(new, sql):
+async def test_a_replica_that_lost_its_session_is_greeted_again(new, sql):
     here, there = new(), new()
     await here.open()
     await there.open()
     for _ in range(3):
         sql(KILL)
-        with there.subscribe("a") as hint, here.subscribe("b") as other:
-            await woken(hint)  # back, or had to look
+        with there.subscribe("a") as signal, here.subscribe("b") as other:
+            await woken(signal)  # reconnected, or resynced
             await woken(other)
-            await eventually(lambda: not here._alone and not there._alone)
+            await eventually(lambda: not here._only_replica and not there._only_replica)
             here.publish(["a"])
             there.publish(["b"])
-            await woken(hint)
+            await woken(signal)
             await woken(other)
 
 
-async def test_hints_stop_again_when_the_others_have_left(new, overheard, monkeypatch):
+async def test_notifications_stop_when_the_other_replicas_have_left(new, channel, monkeypatch):
     monkeypatch.setattr(limits, "notification_silence_s", 0.01)
     here, there = new(), new()
     await here.open()
     await there.open()
-    await eventually(lambda: not here._alone)
+    await eventually(lambda: not here._only_replica)
     await there.close()
-    await eventually(lambda: here._alone)
-    await overheard.all()
-    overheard.clear()
+    await eventually(lambda: here._only_replica)
+    await channel.all()
+    channel.clear()
     here.publish(["a"])
-    assert await overheard.all() == []
+    assert await channel.all() == []
