@@ -1,8 +1,8 @@
 """The write set: everything that one transition stores. Engines store it and add no rules.
 
-Two parts need rows that only some transitions load, so separate pure functions compute them: webhook
-deliveries (`core.webhooks.event.deliveries` with the project's webhooks) and the schedule of a run that ended
-(`core.schedules.schedule.ended` with the schedule).
+Three parts need rows that few transitions load, so separate pure functions compute them: webhook deliveries
+(`core.webhooks.event.deliveries`), the schedule of a run that ended (`core.schedules.schedule.ended`) and the
+roll-up entries of a deleted run (`core.usage.rollup.gone`).
 """
 
 from collections.abc import Iterable, Sequence
