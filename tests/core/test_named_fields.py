@@ -1,4 +1,4 @@
-"""Records of many fields are made by the names of the fields, so that two values of one type cannot be swapped unseen."""
+"""Records with many fields are built with the names of the fields, so that two values cannot be swapped unnoticed."""
 
 import ast
 from pathlib import Path
@@ -14,7 +14,7 @@ PLACES_MAX = 8
 
 
 def made_by_place(source):
-    """(line, class) of each call of a class with more than `PLACES_MAX` arguments that have no names."""
+    """Return (line, class) for each call of a class with more than `PLACES_MAX` positional arguments."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Call) and len(node.args) > PLACES_MAX:
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -1,4 +1,4 @@
-"""The write set: what each transition of a run's life stores, and what all of them add up to."""
+"""The write set: what each transition stores, and that all write sets of a run are consistent."""
 
 import msgspec
 import pytest
@@ -33,7 +33,7 @@ def stored(write):
 
 
 def family():
-    """A root that runs, and its child."""
+    """A running root and its child."""
     root = RunBuilder(seq=7, run_id="root")
     root.claim()
     return root, RunBuilder(seq=9, run_id="child", parent=root.run)
@@ -147,7 +147,7 @@ Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadl
 TestLife = Life.TestCase
 
 
-def test_a_new_root_takes_the_number_that_the_engine_gives_it():
+def test_a_new_root_gets_the_number_of_the_engine():
     [write] = RunBuilder(seq=7).writes
     assert (write.run.seq, write.run.root_seq, write.run.path) == (7, 7, "/")
     assert (write.before, write.joins_family, write.ancestors) == (None, False, ())
@@ -164,7 +164,7 @@ def test_ancestors_are_counted_root_first():
     assert (grandchild.writes[-1].ancestors, grandchild.writes[-1].family_active) == ((7, 9), -1)
 
 
-def test_a_cancel_takes_the_descendants_that_have_not_ended():
+def test_a_cancel_includes_the_descendants_that_have_not_ended():
     root, child = family()
     ended = RunBuilder(seq=10, run_id="ended", parent=root.run)
     ended.cancel("first")
@@ -181,7 +181,7 @@ def test_a_cancel_takes_the_descendants_that_have_not_ended():
     assert not root.writes[-1].cancels_family, "only the cancel that is stored cancels the descendants"
 
 
-def test_a_deletion_moves_the_family_s_total_and_stores_nothing_else():
+def test_a_deletion_changes_the_family_s_total_and_stores_nothing_else():
     _, child = family()
     child.complete()
     write = write_set(child.run, transitions.delete(child.run), child.now)
@@ -212,7 +212,7 @@ def test_the_placeholder_of_an_agent_run_has_the_run_s_number_and_the_time_of_th
     assert (write.message.run_seq, write.message.created_at, write.message.seq) == (5, NOON, 0)
 
 
-def test_a_request_is_stored_where_it_is_new(builder):
+def test_an_input_request_is_stored_only_if_it_is_new(builder):
     builder.claim()
     asked = InputRequest(
         id="input_1",
@@ -232,7 +232,7 @@ def test_a_request_is_stored_where_it_is_new(builder):
     assert write_set(builder.run, Transition(changed, input_request=known), NOON).opened_input is None
 
 
-def test_a_new_conversation_is_stored_as_it_was_decided():
+def test_a_new_conversation_is_stored_unchanged():
     conversation = Conversation("conversation_1", PROJECT, "agent_task", NOON, NOON)
     created = transitions.create(
         new_run(kind="agent"), now=NOON, parent=None, family_cancelled=False, message=None
@@ -252,7 +252,7 @@ def test_a_transition_that_names_another_run_is_refused(builder, field):
 @pytest.mark.parametrize(
     "wrong", [{"version": 1}, {"latest_event_id": 1}, {"latest_external_event_sequence": 1}], ids=str
 )
-def test_a_row_that_miscounts_is_refused(builder, wrong):
+def test_a_row_with_a_wrong_count_is_refused(builder, wrong):
     changed = replace(transitions.rewrite(builder.run, NOON), **wrong)
     with pytest.raises(AssertionError):
         write_set(builder.run, Transition(changed), NOON)
@@ -267,7 +267,7 @@ def test_a_new_row_needs_a_number(builder):
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=8))
-def test_private_and_internal_events_take_a_number_and_no_sequence(kinds):
+def test_private_and_internal_events_get_a_number_and_no_sequence(kinds):
     run = RunBuilder().run
     events = tuple(
         NewEvent("CUSTOM", b"{}", external=external, private=private) for external, private in kinds

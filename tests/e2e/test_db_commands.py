@@ -99,7 +99,7 @@ def test_copy_moves_a_store_and_compares_it(server, tmp_path, databases):
     code, stdout, stderr = runstead(*words, cwd=tmp_path)
     assert (code, stderr) == (0, "")
     assert "           5  runs\n" in stdout
-    assert "the copy is the same, row by row; 5 runs checked, 0 violation(s)" in stdout
+    assert "the copy is identical, row by row; 5 runs checked, 0 violation(s)" in stdout
     code, _, stderr = runstead(*words, cwd=tmp_path)
     assert (code, "the target is not empty" in stderr) == (1, True)
     back = ("db", "copy", "--from", target, "--to", f"sqlite:///{tmp_path / 'back.db'}", "--json")

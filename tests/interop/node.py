@@ -47,9 +47,11 @@ def _check_programs() -> None:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise MissingError(f"the published clients need {program}, which this machine does not have")
-    told = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    if int(told.removeprefix("v").split(".")[0]) < NODE_MAJOR_MIN:
-        raise MissingError(f"the published clients need node {NODE_MAJOR_MIN} or newer, and this is {told}")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if int(version.removeprefix("v").split(".")[0]) < NODE_MAJOR_MIN:
+        raise MissingError(
+            f"the published clients need node {NODE_MAJOR_MIN} or newer, and this is {version}"
+        )
 
 
 def _cache() -> Path:
@@ -58,10 +60,10 @@ def _cache() -> Path:
 
 
 def _key() -> str:
-    told = hashlib.sha256()
+    digest = hashlib.sha256()
     for name in _MANIFEST:
-        told.update((HERE / name).read_bytes() + b"\0")
-    return told.hexdigest()[:16]
+        digest.update((HERE / name).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def _install(kept: Path) -> None:

@@ -92,6 +92,7 @@ def test_both_engines_have_every_statement_but_what_sqlite_does_not_need():
 
 
 def test_both_forms_of_a_statement_have_the_same_parameters():
-    for name in SQLITE.named.keys() - {"add_batch"}:  # PostgreSQL counts the runs of a batch in another table
+    # PostgreSQL counts the runs of a batch in another table, and measures messages itself.
+    for name in SQLITE.named.keys() - {"add_batch", "messages_after"}:
         sqlite, postgres = (set(dialect.named[name].parameters) for dialect in (SQLITE, POSTGRES))
         assert sqlite - {"now"} == postgres - {"now"}, name  # SQLite's time is a parameter

@@ -53,7 +53,6 @@ SORTED = {
     "input_requests_of_run": "those of one run",
     "push_services_reaching": "those of a few projects",
     "push_services_fell_silent": "few",
-    "messages_after": "the sizes of one page",
     "replicas": "one for each server",
     "retention_family": "one page, and the root",
     "signing_keys": "few",

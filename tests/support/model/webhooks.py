@@ -5,14 +5,13 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.ports.store import Count, DecideDelivery, DecideWebhook, Webhooks
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
-
-_DAY_MS = 86_400_000
 
 
 class ModelWebhooks(Webhooks):
@@ -163,7 +162,9 @@ class ModelWebhooks(Webhooks):
                 one.id
                 for one in self._rows.deliveries.values()
                 if one.created_at < now - age_ms
-                and (one.next_attempt_at is None or one.next_attempt_at < now - _DAY_MS)
+                and (
+                    one.next_attempt_at is None or one.next_attempt_at < now - limits.delivery_overdue_ms_max
+                )
             ][:limit]
 
             def effect() -> None:

@@ -1,8 +1,8 @@
-"""The write set: all that one transition stores. Engines store it and add no rule of their own.
+"""The write set: everything that one transition stores. Engines store it and add no rules.
 
-Two parts need rows that only some transitions load, so they are pure steps of their own: webhook deliveries
-(`core.webhooks.event.deliveries` with the project's webhooks) and the schedule of a run that ended
-(`core.schedules.schedule.ended` with the schedule).
+Three parts need rows that few transitions load, so separate pure functions compute them: webhook deliveries
+(`core.webhooks.event.deliveries`), the schedule of a run that ended (`core.schedules.schedule.ended`) and the
+roll-up entries of a deleted run (`core.usage.rollup.gone`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +26,7 @@ from runstead.core.webhooks.event import event_of
 
 
 class EventKey(NamedTuple):
-    """The idempotency key of an event, and a digest of its payload."""
+    """The idempotency key of an event, with a digest of its payload."""
 
     key: str
     event_id: int
@@ -34,10 +34,10 @@ class EventKey(NamedTuple):
 
 
 class WriteSet(msgspec.Struct, frozen=True, gc=False):
-    """What a transition stores, in one transaction. `now` in ms is the time of the write.
+    """Everything that a transition stores in one transaction. `now` is the time of the write in ms.
 
-    `run` is the row as it is stored; where it is `before` itself, nothing is stored, unless the run is deleted. What the
-    transition names itself is stored as it is there: the properties read it.
+    `run` is the new row. If it is `before` itself, nothing is stored, unless the run is deleted. Records that
+    are already complete in the transition are read from it by the properties.
     """
 
     before: Run | None
@@ -46,7 +46,7 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     now: int
     events: Sequence[Event] = ()
     event_keys: Sequence[EventKey] = ()
-    ancestors: tuple[int, ...] = ()  # seqs of the runs whose family counters move, root first
+    ancestors: tuple[int, ...] = ()  # seqs of the runs whose family counters change, root first
     batch_move: BatchMove | None = None
     webhook_event: str | None = None
     rollup_entries: Sequence[Entry] = ()
@@ -57,7 +57,7 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def deletes(self) -> bool:
-        """Whether the row goes, with all that belongs to it."""
+        """Whether the run is deleted with everything that belongs to it."""
         return self.transition.deletes
 
     @property
@@ -70,12 +70,12 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def conversation(self) -> Conversation | None:
-        """A new one, stored before the message."""
+        """A new conversation, stored before the message."""
         return self.transition.conversation
 
     @property
     def message(self) -> StoredMessage | None:
-        """The placeholder that an agent run fills."""
+        """The new message that the agent run writes."""
         message = self.transition.message
         if message is None:
             return None
@@ -91,7 +91,7 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def opened_input(self) -> InputRequest | None:
-        """The input request where it is new."""
+        """The input request, if it is new."""
         request = self.transition.input_request
         return request if request is not None and request.seq == 0 else None
 
@@ -106,12 +106,12 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def family_total(self) -> int:
-        """Added to descendants_total of the ancestors."""
+        """The change of `descendants_total` of the ancestors."""
         return self.transition.family_total
 
     @property
     def family_active(self) -> int:
-        """Added to descendants_active of the ancestors."""
+        """The change of `descendants_active` of the ancestors."""
         return self.transition.family_active
 
     @property
@@ -132,9 +132,10 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
 
 def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0) -> WriteSet:
-    """What the transition stores. `before` is the row as it was loaded; `seq` is the number of a new row.
+    """Compute the write set of a transition. `before` is the loaded row; `seq` is the number of a new row.
 
-    Asserts what every write keeps: the version grows, the row stays the same run, and the row counts its events.
+    It asserts that the version grows, that the identity of the run stays the same, and that the row counts
+    its events.
     """
     run = transition.run
     moves_family = run.parent_seq is not None and (transition.family_total or transition.family_active)
@@ -172,7 +173,10 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
 
 
 def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[WriteSet]:
-    """The write sets of the descendants that are cancelled with a run: those that have not ended, as they were loaded."""
+    """Return the write sets of the descendants that are cancelled with a run.
+
+    `descendants` are the loaded rows that have not ended.
+    """
     reason, now = cancelled.run.cancel_reason, cancelled.now
     written = []
     for run in descendants:
@@ -183,9 +187,9 @@ def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[
 
 
 def changed_fields(old: Run, new: Run) -> dict[str, Any]:
-    """Field → new value, of the fields that differ. One transaction may write a row several times."""
+    """Return field → new value for the fields that differ. One transaction may write a row several times."""
     was, becomes = astuple(old), astuple(new)
-    # Most values are the same objects: to compare those by identity first is faster.
+    # Most values are the same objects, so comparing by identity first is faster.
     others = compress(_PLACES, map(is_not, was, becomes))
     return {FIELDS[place]: becomes[place] for place in others if was[place] != becomes[place]}
 
@@ -203,7 +207,7 @@ def _assert_same_run(before: Run, run: Run) -> None:
 
 
 def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> list[Event]:
-    """The events with their numbers, and the external sequence at each. `latest` and `sequence` are those before them."""
+    """Number the new events. `latest` and `sequence` are the event id and the external sequence before them."""
     events = []
     for event in new:
         latest += 1

@@ -1,8 +1,8 @@
-"""The SQL of a claim: the runs that come next for a worker, locked, and those that others have locked left out.
+"""The SQL of a claim: lock the next runs for a worker, and skip those that other transactions have locked.
 
-$1 now, $2 the project, $3 how many, $4 the seqs that are spoken for in this transaction, $5 how many more of each line
-are looked at, for those that others hold; then the lines, an array for each of their members and one for how many may
-be taken, kind by kind.
+$1 now, $2 the project, $3 how many runs, $4 the seqs that other commands of this transaction use, $5 how many more runs of
+each queue partition are read, since others may be locked; then the partitions, kind by kind: an array for each member,
+and one for how many runs may be taken.
 """
 
 from collections.abc import Sequence
@@ -16,53 +16,54 @@ from runstead.engines.sql.queue_partitions import PartitionKind, QueuePartition
 
 _FREE: Final = (
     "available_at <= $1::bigint AND seq <> ALL ($4::bigint[])"
-    # Of a batch that was called off, none. `OR` keeps it a filter: no join that would give up the index's order.
+    # None of a cancelled batch. `OR` keeps it a filter: a join would give up the index's order.
     " AND (batch_id IS NULL OR NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = batch_id"
     " AND b.project_id = runs.project_id AND b.cancel_requested_at IS NOT NULL AND b.completed_at IS NULL))"
 )
 _ORDER: Final = "ORDER BY available_at, seq"
 _LOCK: Final = "FOR UPDATE OF runs SKIP LOCKED"
 
-#: What is equal in a line, by the names of its members.
+#: The members of each kind of queue partition.
 _MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
-    "kind": ("line_kind",),
-    "target": ("line_target", "line_kind"),
-    "agent": ("line_implementation", "line_key"),
-    "agent_target": ("line_implementation", "line_key", "line_target"),
+    "kind": ("partition_kind",),
+    "target": ("partition_target", "partition_kind"),
+    "agent": ("partition_implementation", "partition_key"),
+    "agent_target": ("partition_implementation", "partition_key", "partition_target"),
 }
 _AGENT: Final = (
-    "implementation_kind = line_implementation AND coalesce(worker_key, '') = line_key AND kind = 'agent'"
+    "implementation_kind = partition_implementation AND coalesce(worker_key, '') = partition_key"
+    " AND kind = 'agent'"
 )
-#: What lets a statement have the indexes of the wider lines; see the migration that makes them.
+#: Lets a statement use the indexes of the wider partitions; see the migration that makes them.
 _WIDE: Final = "seq > 0"
 _EQUAL: Final[dict[PartitionKind, str]] = {
-    "kind": f"kind = line_kind AND {_WIDE}",
-    "target": "coalesce(target, '') = line_target AND kind = line_kind",
+    "kind": f"kind = partition_kind AND {_WIDE}",
+    "target": "coalesce(target, '') = partition_target AND kind = partition_kind",
     "agent": f"{_AGENT} AND {_WIDE}",
-    "agent_target": f"{_AGENT} AND coalesce(target, '') = line_target",
+    "agent_target": f"{_AGENT} AND coalesce(target, '') = partition_target",
 }
 
 
-def claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
-    """The statement and its arguments from $6 on. At least one line."""
-    kinds, arguments = _parts(lines)
-    return _sql(kinds, alone=len(lines) == 1), arguments
+def claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+    """The statement and its arguments from $6 on, for at least one queue partition."""
+    kinds, arguments = _parts(partitions)
+    return _sql(kinds, alone=len(partitions) == 1), arguments
 
 
-def first_claim_sql(lines: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
-    """The same as the first statement of a transaction, which tells what `load` tells as well: time and number, whether the
-    project has webhooks and whether limits, in which case no run is taken. $1 is the time, NULL for the database's.
+def first_claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
+    """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
+    and whether the project has webhooks and limits. With limits it takes no run. $1 is the time, NULL for the database's.
     """
-    kinds, arguments = _parts(lines)
-    return _first_sql(kinds, alone=len(lines) == 1), arguments
+    kinds, arguments = _parts(partitions)
+    return _first_sql(kinds, alone=len(partitions) == 1), arguments
 
 
-def _parts(lines: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
+def _parts(partitions: Sequence[QueuePartition]) -> tuple[tuple[PartitionKind, ...], list[Any]]:
     kinds: list[PartitionKind] = []
     arguments: list[Any] = []
-    for kind, found in groupby(sorted(lines), lambda line: line.kind):
+    for kind, found in groupby(sorted(partitions), lambda partition: partition.kind):
         kinds.append(kind)
-        arguments += columns_of([(*line.equal, line.most) for line in found])
+        arguments += columns_of([(*partition.equal, partition.most) for partition in found])
     return tuple(kinds), arguments
 
 
@@ -74,14 +75,16 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
         first += len(_MEMBERS[kind]) + 1
     beginning = f"WITH RECURSIVE {', '.join(steps)}"
     if alone:
-        # Read and locked row by row, until there are enough: a step to a lower priority only where there are not.
-        head = f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT line_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        # Read and locked row by row until there are enough. A lower priority is read only if there are not.
+        head = (
+            f"SELECT {LOCKED} FROM {RUNS} WHERE {_fits(kinds[0])} {_ORDER} LIMIT partition_most + $5 {_LOCK}"  # noqa: S608 - generated from our own names
+        )
         return f"{beginning} SELECT run.* FROM steps_{kinds[0]} CROSS JOIN LATERAL ({head}) AS run LIMIT $3::bigint"  # noqa: S608 - generated from our own names
-    # One short scan for each line and priority, unlocked; then only as many locks as are asked for. A row that somebody
-    # else has taken meanwhile is looked at again, hence the condition's repetition.
+    # One short scan for each partition and priority, without locks; then only as many locks as runs. The condition is
+    # repeated because another transaction may have taken a row meanwhile.
     heads = " UNION ".join(
         f"SELECT head.* FROM steps_{kind} CROSS JOIN LATERAL"  # noqa: S608 - generated from our own names
-        f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT line_most + $5) AS head"
+        f" (SELECT seq, priority, available_at FROM runs WHERE {_fits(kind)} {_ORDER} LIMIT partition_most + $5) AS head"
         for kind in kinds
     )
     order = "ORDER BY head.priority DESC, head.available_at, head.seq"
@@ -96,15 +99,15 @@ def _sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
 
 @cache
 def _first_sql(kinds: tuple[PartitionKind, ...], *, alone: bool) -> str:
-    claim = _sql(kinds, alone=alone).replace("$1::bigint", "told.now").removesuffix("$3::bigint")
-    # A limit of 0 and not a condition: where there are limits, no row is locked either.
-    claim += "CASE WHEN told.limited THEN 0 ELSE $3::bigint END"
+    claim = _sql(kinds, alone=alone).replace("$1::bigint", "state.now").removesuffix("$3::bigint")
+    # A limit of 0 instead of a condition: with limits, no row is locked either.
+    claim += "CASE WHEN state.limited THEN 0 ELSE $3::bigint END"
     return (
-        "WITH told AS MATERIALIZED ("  # noqa: S608 - our own names
+        "WITH state AS MATERIALIZED ("  # noqa: S608 - our own names
         f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
         " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
         " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited"
-        f") SELECT told.*, run.* FROM told LEFT JOIN LATERAL ({claim}) AS run ON true"
+        f") SELECT state.*, run.* FROM state LEFT JOIN LATERAL ({claim}) AS run ON true"
     )
 
 
@@ -113,15 +116,15 @@ def _fits(kind: PartitionKind) -> str:
 
 
 def _steps(kind: PartitionKind, first: int) -> str:
-    """The priorities that there are in each line, the highest first: each is one look into the index."""
+    """The distinct priorities of each queue partition, highest first. Each costs one index probe."""
     members = _MEMBERS[kind]
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
-    names = ", ".join((*members, "line_most"))
+    names = ", ".join((*members, "partition_most"))
     top = f"SELECT priority FROM runs WHERE project_id = $2 AND {_EQUAL[kind]} AND available_at IS NOT NULL"  # noqa: S608 - generated from our own names
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"steps_{kind} ({names}, step) AS ("  # noqa: S608 - our own names
         f"SELECT {names}, ({top} {last})"
-        f" FROM unnest({', '.join(arrays)}, ${first + len(members)}::bigint[]) AS lines ({names})"
+        f" FROM unnest({', '.join(arrays)}, ${first + len(members)}::bigint[]) AS partitions ({names})"
         f" UNION ALL SELECT {names}, ({top} AND priority < step {last}) FROM steps_{kind} WHERE step IS NOT NULL)"
     )

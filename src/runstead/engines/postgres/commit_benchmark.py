@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 
-from runstead.engines.postgres.commit.group import Batcher, Outcome
+from runstead.engines.postgres.commit.group import GroupCommit, Outcome
 from runstead.engines.postgres.commit.transaction import Clock, Transaction
 from runstead.engines.postgres.connection import BROKEN, address, connect_alone, plainly
 from runstead.engines.postgres.sql import CLOCK
@@ -35,20 +35,20 @@ async def updates_per_second(url: str, concurrency: int, seconds: float) -> floa
     try:
         await admin.execute(f"CREATE TABLE {table} (id bigint PRIMARY KEY, n bigint NOT NULL)")
         await admin.execute(fill, concurrency)
-        batcher = Batcher(url, Clock(None), decide)
+        group_commit = GroupCommit(url, Clock(None), decide)
         began = time.perf_counter()
 
         async def caller(row: int) -> None:
             nonlocal done
             while time.perf_counter() - began < seconds:
-                await batcher.do(row)
+                await group_commit.do(row)
                 done += 1
 
         try:
             await asyncio.gather(*(caller(row) for row in range(1, concurrency + 1)))
             return done / (time.perf_counter() - began)
         finally:
-            await batcher.close()
+            await group_commit.close()
     finally:
         await admin.execute(f"DROP TABLE IF EXISTS {table}")
         await admin.close()

@@ -1,4 +1,4 @@
-"""What is due: runs for the referee and for push services, taken by whichever replica looks, and never by two."""
+"""Due runs for the deadlines loop and for push services. Each run is taken by one replica."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from runstead.ports.store import DecideOne, DecidePush, Written
 
 
 async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) -> list[Written]:
-    """Runs whose time is up and that nobody else holds, each decided and written."""
+    """Decide and write runs whose deadline has passed and that no other transaction has locked."""
     now = await transaction.moment()
-    lines: dict[str, list[Any]] = defaultdict(list)
-    # More than are taken, for those that other replicas have locked.
+    by_project: dict[str, list[Any]] = defaultdict(list)
+    # More than are taken: other replicas may have locked some.
     most = limit * SCAN_FACTOR
     rows = await transaction.connection.fetch(Q["due_soonest"], now, most)
     if needs_probes(rows, most, limit):
@@ -31,16 +31,16 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
             if len(rows) >= most:
                 break
     for row in rows:
-        lines[row["project_id"]].append(row)
-    turns = interleave(list(lines.values()), lambda row: (row["due_at"], row["seq"]))
-    seqs = [row["seq"] for row in islice(turns, most)]
+        by_project[row["project_id"]].append(row)
+    ordered = interleave(list(by_project.values()), lambda row: (row["due_at"], row["seq"]))
+    seqs = [row["seq"] for row in islice(ordered, most)]
     if not seqs:
         return []
     draft = Draft()
     draft.lock(await transaction.connection.fetch(Q["lock_due"], seqs, now, limit))
     decided: list[tuple[int, Transition, Run]] = []
     for seq in list(draft.runs):
-        run = draft.runs[seq]  # the ones before it may have moved its counters
+        run = draft.runs[seq]  # earlier ones may have moved its counters
         at = max(now, run.updated_at)
         write = write_set(run, decide(run, at), at)
         assert not write.cancels_family
@@ -53,8 +53,8 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
 async def dispatch_some(
     transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
 ) -> list[Run]:
-    """Runs that are due to be pushed and that nobody else holds, each decided and written."""
-    seqs = await _turns(transaction, limit * SCAN_FACTOR, busy, after)
+    """Decide and write runs that are due for a push service and that no other transaction has locked."""
+    seqs = await _round_robin(transaction, limit * SCAN_FACTOR, busy, after)
     if not seqs:
         return []
     now = transaction.now
@@ -74,28 +74,28 @@ async def dispatch_some(
     return [draft.runs[seq] for seq in locked]
 
 
-async def _turns(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
-    """What may be pushed, in the order in which it shall be."""
+async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
+    """Seqs of runs to dispatch, in their order."""
     now = await transaction.moment()
     rows = await _due_pushes(transaction.connection, now, limit, busy)
     limited = {row["project_id"] for row in rows if row["limited"]}
     slots = await lock_slots(transaction, sorted(limited))
-    if limited:  # whoever held the lock has taken some of those
+    if limited:  # another transaction may have taken some while it held the lock
         rows = await _due_pushes(transaction.connection, now, limit, busy)
     queues: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
         if not row["limited"] or row["project_id"] in limited:
             queues[row["project_id"]].append(row)
-    lines = []
+    queues_of_projects = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
-        lines.append([row for row in found if slots.take_slot(project, row["target"] or None)])
-    turns = interleave(lines, lambda row: (row["project_id"] <= after, row["project_id"]))
-    return [row["seq"] for row in islice(turns, limit)]
+        queues_of_projects.append([row for row in found if slots.take_slot(project, row["target"] or None)])
+    ordered = interleave(queues_of_projects, lambda row: (row["project_id"] <= after, row["project_id"]))
+    return [row["seq"] for row in islice(ordered, limit)]
 
 
 async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:
-    """What is due, or where that is more than one look takes, the heads of each (project, service, target, priority)."""
+    """Due runs; if there are more than one page, the heads of each (project, service, target, priority)."""
     most = limit * SCAN_FACTOR
     rows: list[Any] = await connection.fetch(Q["push_soonest"], now, most)
     if len(rows) == most:

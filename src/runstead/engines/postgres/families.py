@@ -1,8 +1,8 @@
-"""A family's events in one order, and what its runs used.
+"""The order of a family's events, and the usage of its runs.
 
-While a root has no descendants, its own log is the order, and nothing is written beside it. With its first child, its
-events so far get their places in `family_log`; from then on every append of the family adds a stretch there. Places are
-given at the end of a transaction, under the lock of the root's counters: nobody sees a place before those below it.
+While a root has no descendants, its own log is the order and `family_log` has no rows. Its first child adds the root's
+events so far to `family_log`. From then on every append in the family adds a row with the range of its events. Positions
+are given at the end of a transaction, under the lock of the root's counters, so readers see them without gaps.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ from runstead.engines.sql.run_rows import to_event
 from runstead.ports.store import FamilyPage
 
 
-class _Stretch(NamedTuple):
-    """Events of one run that follow one another in the family."""
+class _Range(NamedTuple):
+    """Consecutive events of one run in the family's order."""
 
     run_seq: int
     first: int
@@ -29,38 +29,38 @@ class _Stretch(NamedTuple):
 
 
 class FamilyLog:
-    """The stretches of one transaction, in the order in which they were decided."""
+    """The ranges of events of one transaction, in the order of its commands."""
 
     def __init__(self) -> None:
         self.familied: set[int] = set()
-        """Roots with a family, as far as this transaction holds them."""
+        """Roots with a family, of those that this transaction has locked."""
         self.found: list[int] = []
-        """Those that got it in this transaction."""
-        self._stretches: dict[int, list[_Stretch]] = defaultdict(list)
+        """Roots that got a family in this transaction."""
+        self._ranges: dict[int, list[_Range]] = defaultdict(list)
 
     def first_child(self, root: Run) -> None:
-        """Give the events of a root that was alone so far their places. Before those of its child."""
+        """Add the events of a root without a family to the order. Called before its first child's events are added."""
         if root.seq not in self.familied:
             self.familied.add(root.seq)
             self.found.append(root.seq)
             self.note(root, root.latest_event_id)
 
     def note(self, run: Run, count: int) -> None:
-        """Give the run's newest events their places, where it has a family."""
+        """Add the run's newest events to the family's order, if the run has a family."""
         if not count or (run.parent_seq is None and run.seq not in self.familied):
             return
         assert run.root_seq is not None
-        stretches = self._stretches[run.root_seq]
-        new = _Stretch(run.seq, run.latest_event_id - count + 1, run.latest_event_id)
-        if stretches and stretches[-1].run_seq == run.seq and stretches[-1].last == new.first - 1:
-            new = _Stretch(run.seq, stretches.pop().first, new.last)
-        stretches.append(new)
+        ranges = self._ranges[run.root_seq]
+        new = _Range(run.seq, run.latest_event_id - count + 1, run.latest_event_id)
+        if ranges and ranges[-1].run_seq == run.seq and ranges[-1].last == new.first - 1:
+            new = _Range(run.seq, ranges.pop().first, new.last)
+        ranges.append(new)
 
     async def write(self, connection: Connection, moved: Mapping[int, Sequence[int]]) -> None:
-        """Move the counters, by (total, active) of each run, and store the stretches."""
+        """Move the counters by (total, active) of each run, and store the ranges."""
         counts = {
-            seq: sum(stretch.last - stretch.first + 1 for stretch in stretches)
-            for seq, stretches in self._stretches.items()
+            seq: sum(events_range.last - events_range.first + 1 for events_range in ranges)
+            for seq, ranges in self._ranges.items()
         }
         rows = [(seq, *moved.get(seq, (0, 0)), counts.get(seq, 0)) for seq in {**moved, **counts}]
         rows = [row for row in rows if any(row[1:])]
@@ -68,11 +68,11 @@ class FamilyLog:
             return
         logged = dict(await connection.fetch(Q["count_families"], *columns_of(rows)))
         places = []
-        for root_seq, stretches in self._stretches.items():
+        for root_seq, ranges in self._ranges.items():
             start = logged[root_seq] - counts[root_seq] + 1
-            for stretch in stretches:
-                places.append((root_seq, start, *stretch))
-                start += stretch.last - stretch.first + 1
+            for events_range in ranges:
+                places.append((root_seq, start, *events_range))
+                start += events_range.last - events_range.first + 1
         if places:
             await connection.execute(Q["log_families"], *columns_of(places))
 
@@ -87,7 +87,7 @@ async def page(
     most = limits.integer_max if bytes_max is None else bytes_max
     async with connection.transaction(
         isolation="repeatable_read", readonly=True
-    ):  # all of it from one moment
+    ):  # one snapshot for all statements
         row = await connection.fetchrow(Q["family_state"], run.seq, root_seq)
         ended, familied, latest, logged = row
         given = (root_seq, after, limit, most, list(types) or None)
@@ -95,10 +95,10 @@ async def page(
             rows = await connection.fetch(Q["family_events"], *given, run.seq, step)
         else:
             rows = await connection.fetch(Q["lone_events"], *given)
-    events = [FamilyEvent(run_id, position, to_event(told)) for run_id, position, *told, _ in rows]
+    events = [FamilyEvent(run_id, position, to_event(columns)) for run_id, position, *columns, _ in rows]
     if rows and rows[0][-1] > len(rows):
         return FamilyPage(events, events[-1].position, more=True, ended=ended)
-    # A cursor ahead of the log, which nobody was given, is taken for its end.
+    # A cursor beyond the log was never issued: it is treated as the end of the log.
     return FamilyPage(events, (logged if familied else latest) or 0, more=False, ended=ended)
 
 

@@ -1,7 +1,7 @@
-"""What is due of schedules in PostgreSQL: taken by whichever replica looks, and never by two.
+"""Due schedules in PostgreSQL. Each schedule is taken by one replica.
 
-What another transaction holds, a schedule or a run that it replaces, is passed over and found again: so nothing here
-waits for a row while it holds others, and schedules may be locked before runs.
+A schedule or a replaced run that another transaction has locked is skipped and found again later. So nothing here waits
+for a row while it holds others, and schedules may be locked before runs.
 """
 
 from collections import defaultdict
@@ -23,36 +23,36 @@ from runstead.engines.postgres.sql import Q
 from runstead.ports.store import RunKey, Written, WrittenFiring
 
 
-class _Around(NamedTuple):
-    """What lies around the schedules that are held."""
+class _Related(NamedTuple):
+    """What belongs to the locked schedules."""
 
     taken: dict[RunKey, Run]
     running: dict[str, list[Run]]  # by schedule
-    families: dict[int, list[Run]]  # what is alive below the runs that may be replaced
+    families: dict[int, list[Run]]  # the active descendants of runs that may be replaced
     live: set[str]  # conversations
     services: dict[str, list[PushService]]  # by project
-    busy: set[str]  # schedules whose runs somebody else holds
+    busy: set[str]  # schedules whose runs another transaction has locked
 
 
 async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
-    """Schedules whose time has come and that nobody else holds, each decided and written."""
+    """Decide and write schedules that are due and that no other transaction has locked."""
     now = await transaction.moment()
     connection = transaction.connection
     held = await schedules.due(connection, now, limit)
     if not held:
         return []
     draft = Draft()
-    around = await _look_around(connection, draft, held, now)
+    related = await _load_related(connection, draft, held, now)
     decided = []
     for schedule in held:
-        if schedule.id not in around.busy:
-            due = _due(around, schedule, now)
+        if schedule.id not in related.busy:
+            due = _due(related, schedule, now)
             decided.append((due, decide(due)))
-    fresh = [row[0] for row in await connection.fetch(Q["fresh_seqs"], _births(decided))]
+    fresh = [row[0] for row in await connection.fetch(Q["fresh_seqs"], _count_created(decided))]
     results = []
     for due, fired in decided:
         written = [] if fired.transition is None else [_created(draft, fired.transition, fresh.pop(0), now)]
-        written += _cancelled(draft, due, fired, around.families)
+        written += _cancelled(draft, due, fired, related.families)
         if fired.schedule is not None and fired.schedule is not due.schedule:
             draft.take_schedule(due.schedule, fired.schedule)
         results.append(WrittenFiring(due.schedule, fired, tuple(written)))
@@ -63,11 +63,11 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     return results
 
 
-def _births(decided: Sequence[tuple[Due, Fired]]) -> int:
+def _count_created(decided: Sequence[tuple[Due, Fired]]) -> int:
     return sum(fired.transition is not None for _, fired in decided)
 
 
-async def _look_around(connection: Connection, draft: Draft, held: Sequence[Schedule], now: int) -> _Around:
+async def _load_related(connection: Connection, draft: Draft, held: Sequence[Schedule], now: int) -> _Related:
     ids = [(firing_id(one, at), one.project_id) for one in held if (at := firing_at(one, now)) is not None]
     found = await connection.fetch(Q["runs_by_keys"], *columns_of(ids)) if ids else []
     taken = {RunKey(run.project_id, run.run_id): run for run in map(to_run, found)}
@@ -78,7 +78,7 @@ async def _look_around(connection: Connection, draft: Draft, held: Sequence[Sche
     services = {}
     for project_id in {one.project_id for one in held if one.target_kind == "agent"}:
         services[project_id] = await services_reaching(connection, [project_id], now)
-    return _Around(taken=taken, running=running, families=families, live=live, services=services, busy=busy)
+    return _Related(taken=taken, running=running, families=families, live=live, services=services, busy=busy)
 
 
 async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, list[Run]]:
@@ -93,8 +93,10 @@ async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, 
 async def _hold_replaced(
     connection: Connection, draft: Draft, held: Sequence[Schedule], running: dict[str, list[Run]]
 ) -> tuple[dict[int, list[Run]], set[str]]:
-    """Lock what a firing may replace, and all below it: run → its family. And the schedules where somebody else holds
-    a part of that. Once the top of a family is held, nobody adds to it.
+    """Lock the runs that a firing may replace, with their descendants.
+
+    Returns run → its descendants, and the schedules of which another transaction has locked a part. No child can be added
+    to a run that is locked.
     """
     replacing = [one.id for one in held if one.concurrency_policy == "Replace" and running[one.id]]
     tops = {run.seq: name for name in replacing for run in running[name]}
@@ -121,18 +123,18 @@ async def _hold_replaced(
     return families, busy
 
 
-def _due(around: _Around, schedule: Schedule, now: int) -> Due:
+def _due(related: _Related, schedule: Schedule, now: int) -> Due:
     at = firing_at(schedule, now)
-    run = None if at is None else around.taken.get(RunKey(schedule.project_id, firing_id(schedule, at)))
+    run = None if at is None else related.taken.get(RunKey(schedule.project_id, firing_id(schedule, at)))
     service = None
     if schedule.target_kind == "agent":
-        service = choose(around.services[schedule.project_id], schedule.target_id)
+        service = choose(related.services[schedule.project_id], schedule.target_id)
     return Due(
         now=now,
         schedule=schedule,
         run=run,
-        running=tuple(around.running[schedule.id]) if schedule.id in around.running else (),
-        conversation_live=schedule.conversation_id is None or schedule.conversation_id in around.live,
+        running=tuple(related.running[schedule.id]) if schedule.id in related.running else (),
+        conversation_live=schedule.conversation_id is None or schedule.conversation_id in related.live,
         push_service_id=None if service is None else service.id,
     )
 

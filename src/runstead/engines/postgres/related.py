@@ -29,7 +29,7 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
     # A statement of its own, so that it sees what was committed during the wait.
     rows = await DRIVER.run(transaction.connection, concurrency.occupied(project_ids, limits.running_max))
     for now, _ in rows:
-        transaction.tell(now)
+        transaction.advance(now)
     return ConcurrencySlots(
         {(row.project_id, row.target or None): row.max_running - row.running for _, row in rows}
     )

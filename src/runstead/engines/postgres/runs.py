@@ -1,4 +1,4 @@
-"""Runs in PostgreSQL: writes as commands for the batcher, reads as reads for the readers."""
+"""Runs in PostgreSQL: writes go through the group commit, reads through the readers."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -12,7 +12,7 @@ from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.postgres import families
 from runstead.engines.postgres.commit.commands import Apply, Claim
-from runstead.engines.postgres.commit.group import Batcher
+from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
@@ -38,9 +38,9 @@ from runstead.ports.store import (
 
 
 class PostgresRuns:
-    def __init__(self, batcher: Batcher, writer: Writer, readers: Readers, clock: Clock) -> None:
+    def __init__(self, group_commit: GroupCommit, writer: Writer, readers: Readers, clock: Clock) -> None:
         self._clock = clock
-        self._batcher = batcher
+        self._group_commit = group_commit
         self._writer = writer
         self._readers = readers
 
@@ -51,12 +51,12 @@ class PostgresRuns:
         want: Want = NOTHING_ELSE,
         idempotency: IdempotencyRecord | None = None,
     ) -> Written:
-        return cast(Written, await self._batcher.do(Apply(key, decide, want, idempotency)))
+        return cast(Written, await self._group_commit.do(Apply(key, decide, want, idempotency)))
 
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:
-        return cast(list[Run], await self._batcher.do(Claim(query, decide, idempotency)))
+        return cast(list[Run], await self._group_commit.do(Claim(query, decide, idempotency)))
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         async def read(connection: Connection) -> int | None:
@@ -67,7 +67,7 @@ class PostgresRuns:
         return await self._readers.do(read)
 
     async def enforce_deadlines(self, limit: int, decide: DecideOne) -> list[Written]:
-        """Every replica may call it at the same time: each gets others."""
+        """Replicas may call it at the same time: each gets other runs."""
         return await self._writer.run(lambda transaction: enforce_some(transaction, limit, decide))
 
     async def next_due(self) -> int | None:
@@ -81,7 +81,7 @@ class PostgresRuns:
     async def dispatch(
         self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
     ) -> list[Run]:
-        """Every replica may call it at the same time: each gets others."""
+        """Replicas may call it at the same time: each gets other runs."""
         return await self._writer.run(
             lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
         )

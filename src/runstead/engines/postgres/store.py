@@ -6,8 +6,8 @@ from typing import Any
 
 from runstead.core import limits
 from runstead.engines.postgres.batches import PostgresBatches
-from runstead.engines.postgres.commit.commands import decide_batch
-from runstead.engines.postgres.commit.group import Batcher
+from runstead.engines.postgres.commit.commands import decide_group
+from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import (
@@ -47,7 +47,7 @@ class PostgresStore(SqlNouns):
     def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
         self._url = url
         self._clock = clock
-        self._batcher: Batcher | None = None
+        self._group_commit: GroupCommit | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._leadership: LeadershipDatabase | None = None
@@ -64,13 +64,13 @@ class PostgresStore(SqlNouns):
 
         await self._alone(ready)
         clock = Clock(self._clock)
-        self._batcher = batcher = Batcher(self._url, clock, decide_batch)
+        self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
         self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
         database = PostgresDatabase(writer, readers, clock)
         self.open_nouns(database, leadership, note_moved)
-        self.runs = PostgresRuns(batcher, writer, readers, clock)
+        self.runs = PostgresRuns(group_commit, writer, readers, clock)
         self.batches = PostgresBatches(database, writer)
         self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
@@ -103,8 +103,8 @@ class PostgresStore(SqlNouns):
     async def close(self) -> None:
         if self._leadership is not None:
             await self._leadership.close()
-        if self._batcher is not None:
-            await self._batcher.close()
+        if self._group_commit is not None:
+            await self._group_commit.close()
         if self._writer is not None:
             await self._writer.close()
         if self._readers is not None:
@@ -123,14 +123,14 @@ class PostgresStore(SqlNouns):
         return address(self._url)
 
     def facts(self) -> dict[str, Any]:
-        batcher, writer = self._batcher, self._writer
-        assert batcher is not None, "not open"
+        group_commit, writer = self._group_commit, self._writer
+        assert group_commit is not None, "not open"
         assert writer is not None, "not open"
         return {
             "engine": "postgres",
-            "queue_depth": batcher.waiting + writer.waiting,
-            "commits": batcher.commits + writer.commits,
-            "commands": batcher.commands + writer.commands,
+            "queue_depth": group_commit.waiting + writer.waiting,
+            "commits": group_commit.commits + writer.commits,
+            "commands": group_commit.commands + writer.commands,
         }
 
     async def forget(self, age_ms: int, limit: int) -> int:

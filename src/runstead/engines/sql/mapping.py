@@ -1,11 +1,15 @@
 """Records to rows and back, by the names of fields and columns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
+from functools import cache
+from inspect import Parameter, signature
+from operator import itemgetter
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from msgspec import Struct
+from msgspec.structs import asdict
 
 R = TypeVar("R")
 
@@ -19,6 +23,10 @@ def decoder(record: Callable[..., R], columns: tuple[str, ...]) -> Callable[[Seq
     assert len(set(columns)) == len(columns), (record, columns)
     assert hints.keys() >= set(columns), (record, columns)
     converted = {name: convert for name in columns if (convert := _conversion(hints[name])) is not None}
+    parameters = signature(record).parameters
+    if not converted and len(columns) > 1 and set(columns) == _positional(parameters.values()):
+        pick = itemgetter(*(columns.index(name) for name in parameters))
+        return lambda row: record(*pick(row))
 
     def decode(row: Sequence[Any]) -> R:
         values = dict(zip(columns, row, strict=True))
@@ -30,22 +38,35 @@ def decoder(record: Callable[..., R], columns: tuple[str, ...]) -> Callable[[Seq
     return decode
 
 
+def _positional(parameters: Iterable[Parameter]) -> set[str]:
+    return {each.name for each in parameters if each.kind is Parameter.POSITIONAL_OR_KEYWORD}
+
+
 def fields(record: Struct) -> dict[str, Any]:
     """Field → value as a column holds it."""
-    return {name: column_value(getattr(record, name)) for name in record.__struct_fields__}
+    values = asdict(record)
+    for name in _fields_of_words(type(record)):
+        values[name] = _text(values[name])
+    return values
 
 
 def changed_fields(old: Struct, new: Struct) -> dict[str, Any]:
     """Field → value as a column holds it, of the fields that differ."""
-    names = (name for name in old.__struct_fields__ if getattr(old, name) != getattr(new, name))
-    return {name: column_value(getattr(new, name)) for name in names}
+    before = fields(old)
+    return {name: value for name, value in fields(new).items() if value != before[name]}
 
 
-def column_value(value: Any) -> Any:
+def _text(words: Collection[str] | None) -> str | None:
     """A set or tuple of words is stored as one text."""
-    if isinstance(value, frozenset):
-        return " ".join(sorted(value))
-    return " ".join(value) if isinstance(value, tuple) else value
+    if words is None:
+        return None
+    return " ".join(sorted(words) if isinstance(words, frozenset) else words)
+
+
+@cache
+def _fields_of_words(record: type[Struct]) -> tuple[str, ...]:
+    hints = get_type_hints(record)
+    return tuple(name for name in record.__struct_fields__ if get_origin(hints[name]) in {tuple, frozenset})
 
 
 def _conversion(hint: Any) -> Callable[[Any], Any] | None:

@@ -1,6 +1,7 @@
 """Messages of conversations: how one is stored and deleted, and how a page of them is read."""
 
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -10,7 +11,11 @@ from runstead.core.errors import not_found
 from runstead.core.runs.run import RunStatus
 from runstead.engines.sql.steps import Steps, execute, first, select_rows, value, values
 
-_OF_RUN: Final = "r_"
+#: The values of a row in the order of the fields of a record.
+_message_values: Final = itemgetter(*StoredMessage.__struct_fields__)
+_run_values: Final = itemgetter(*(f"r_{name}" for name in MessageRun.__struct_fields__))
+#: What `MessageWithRun.bytes` counts.
+_LARGE: Final = ("parts", "metadata", "outcome", "r_metadata")
 
 
 def write_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
@@ -54,16 +59,28 @@ def read_messages(
     conversation_id: str, after: int, limit: int, bytes_max: int
 ) -> Steps[list[MessageWithRun]]:
     """At most `limit` messages after a number, with at most `bytes_max` bytes of large values, but one at least."""
+    size = count = 0
+
+    def is_full(row: Mapping[str, Any]) -> bool:
+        nonlocal size, count
+        size += sum([len(row[name]) for name in _LARGE if row[name] is not None])
+        count += 1
+        return count > 1 and size > bytes_max
+
     rows = yield from select_rows(
-        "messages_after", conversation_id=conversation_id, after=after, limit=limit, bytes_max=bytes_max
+        "messages_after",
+        is_full,
+        conversation_id=conversation_id,
+        after=after,
+        limit=limit,
+        bytes_max=bytes_max,
     )
     return [_message_with_run(row) for row in rows]
 
 
 def _message_with_run(row: Mapping[str, Any]) -> MessageWithRun:
-    run = {name.removeprefix(_OF_RUN): row[name] for name in row if name.startswith(_OF_RUN)}
-    message = {name: row[name] for name in row if not name.startswith(_OF_RUN)}
-    status = None if run["seq"] is None else RunStatus(run["status"])
-    return MessageWithRun(
-        StoredMessage(**message), None if status is None else MessageRun(**(run | {"status": status}))
-    )
+    message = StoredMessage(*_message_values(row))
+    if row["r_seq"] is None:
+        return MessageWithRun(message, None)
+    run = MessageRun(*_run_values(row))
+    return MessageWithRun(message, replace(run, status=RunStatus(run.status)))

@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from runstead.engines.sql.dialect import Dialect
+from runstead.engines.sql.dialect import Dialect, Statement
 from runstead.engines.sql.steps import (
+    Arguments,
     Call,
     Execute,
     ExecuteMany,
@@ -43,30 +44,29 @@ class SqliteDriver:
             answer = self._answer(connection, step)
 
     def _answer(self, connection: sqlite3.Connection, step: Step) -> Any:
-        match step:
-            case Select(name):
-                statement = self._dialect.statement(name)
-                given = {**step.arguments, "now": self._clock()} if step.timed else step.arguments
-                cursor = connection.execute(statement.text, _values(bind(statement, given)))
-                rows = cursor.fetchall()
-                if not rows:
-                    return rows
-                return self._results.of(step, (column[0] for column in cursor.description), rows)
-            case Execute(name, arguments):
-                statement = self._dialect.statement(name)
-                return connection.execute(statement.text, _values(bind(statement, arguments))).rowcount
-            case ExecuteMany(name, rows):
-                statement = self._dialect.statement(name)
-                connection.executemany(statement.text, [_values(bind(statement, row)) for row in rows])
-                return None
-            case Lock():
-                return None
-            case Now():
-                return self._clock()
-            case Call(function, arguments):
-                return function(connection, *arguments)
+        if isinstance(step, Select):
+            statement = self._dialect.statement(step.statement)
+            arguments = {**step.arguments, "now": self._clock()} if step.timed else step.arguments
+            cursor = connection.execute(statement.text, _values(statement, arguments))
+            rows = cursor if step.stop is not None else cursor.fetchall()
+            return (
+                self._results.of(step, (column[0] for column in cursor.description), rows) if rows else rows
+            )
+        if isinstance(step, Execute):
+            statement = self._dialect.statement(step.statement)
+            return connection.execute(statement.text, _values(statement, step.arguments)).rowcount
+        if isinstance(step, ExecuteMany):
+            statement = self._dialect.statement(step.statement)
+            connection.executemany(statement.text, [_values(statement, row) for row in step.rows])
+        elif isinstance(step, Now):
+            return self._clock()
+        elif isinstance(step, Call):
+            return step.function(connection, *step.arguments)
+        else:
+            assert isinstance(step, Lock)  # there is one writer
+        return None
 
 
-def _values(arguments: list[Any]) -> list[Any]:
-    """Lists as JSON arrays, which json_each reads."""
-    return [_encode(each).decode() if isinstance(each, list) else each for each in arguments]
+def _values(statement: Statement, arguments: Arguments) -> list[Any]:
+    """The arguments in order. Lists are passed as JSON arrays, which json_each reads."""
+    return [_encode(each).decode() if isinstance(each, list) else each for each in bind(statement, arguments)]

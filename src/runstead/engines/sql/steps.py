@@ -9,6 +9,7 @@ A command of a noun is a generator function. It runs statements with `yield from
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from enum import IntEnum
+from itertools import takewhile
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
@@ -41,13 +42,15 @@ class RaceLostError(Exception):
 
 class Select(NamedTuple):
     """Its result is a list of records, or of dicts (column → value) where `record` is None. `timed`: the first column is
-    `{clock}`, and the list has pairs of the time and the record.
+    `{clock}`, and the list has pairs of the time and the record. `stop`: the first dict for which it is true, and those
+    after it, are left out; SQLite does not read them.
     """
 
     statement: str
     arguments: Arguments
     record: Callable[..., Any] | None = None
     timed: bool = False
+    stop: Callable[[dict[str, Any]], bool] | None = None
 
 
 class Execute(NamedTuple):
@@ -132,9 +135,11 @@ def first(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[R
     return rows[0] if rows else None
 
 
-def select_rows(statement: str, **arguments: Any) -> Steps[list[dict[str, Any]]]:
-    """Column → value, for each row."""
-    rows: list[dict[str, Any]] = yield Select(statement, arguments)
+def select_rows(
+    statement: str, stop: Callable[[dict[str, Any]], bool] | None = None, **arguments: Any
+) -> Steps[list[dict[str, Any]]]:
+    """Column → value, for each row up to the first for which `stop` is true."""
+    rows: list[dict[str, Any]] = yield Select(statement, arguments, stop=stop)
     return rows
 
 
@@ -194,12 +199,14 @@ class Results:
         self._tick = tick
         self._decoders: dict[tuple[str, Callable[..., Any]], Callable[[Sequence[Any]], Any]] = {}
 
-    def of(self, step: Select, columns: Iterable[str], rows: Sequence[Any]) -> list[Any]:
+    def of(self, step: Select, columns: Iterable[str], rows: Iterable[Any]) -> list[Any]:
         """`columns`: the names of the columns that the statement returned."""
         record = step.record
         if record is None:
             names = tuple(columns)
-            return [dict(zip(names, row, strict=True)) for row in rows]
+            found = (dict(zip(names, row, strict=True)) for row in rows)
+            stop = step.stop
+            return list(found if stop is None else takewhile(lambda row: not stop(row), found))
         decode = self._decoders.get((step.statement, record))
         if decode is None:
             decode = decoder(record, tuple(columns)[1 if step.timed else 0 :])

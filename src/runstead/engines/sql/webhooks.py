@@ -6,10 +6,10 @@ delivery is missed after they have returned. Transactions of runs do not wait.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
@@ -28,8 +28,6 @@ from runstead.engines.sql.steps import (
     values,
 )
 from runstead.ports.store import Count, DecideDelivery, DecideWebhook
-
-_DAY_MS: Final = 86_400_000
 
 
 class SqlWebhooks:
@@ -162,7 +160,10 @@ class SqlWebhooks:
 
     async def prune(self, age_ms: int, limit: int) -> int:
         def prune(now: int) -> Steps[int]:
-            before = {"created_before": now - age_ms, "attempt_before": now - _DAY_MS}
+            before = {
+                "created_before": now - age_ms,
+                "attempt_before": now - limits.delivery_overdue_ms_max,
+            }
             return (yield from execute("prune_deliveries", None, **before, limit=limit))
 
         return await self._database.write(prune)

@@ -1,7 +1,7 @@
-"""A family's events in one order, and what its runs used.
+"""The order of a family's events, and the usage of its runs.
 
-While a root has no descendants, its own log is the order, and nothing is written beside it. With its first child, its
-events so far get their places in `family_log`; from then on every append of the family adds a stretch there.
+While a root has no descendants, its own log is the order and `family_log` has no rows. Its first child adds the root's
+events so far to `family_log`. From then on every append in the family adds a row with the range of its events.
 """
 
 import sqlite3
@@ -18,8 +18,8 @@ from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.ports.store import FamilyPage
 
 
-class _Stretch(NamedTuple):
-    """Events of one run that follow one another in the family. `run_id` is None for a run that was deleted."""
+class _Range(NamedTuple):
+    """Consecutive events of one run in the family's order. `run_id` is None for a run that was deleted."""
 
     start: int
     run_seq: int
@@ -30,14 +30,14 @@ class _Stretch(NamedTuple):
 
 
 def note_events(connection: sqlite3.Connection, run: Run, count: int) -> None:
-    """Give the run's newest events their places, where it has a family."""
+    """Add the run's newest events to the family's order, if the run has a family."""
     if run.parent_seq is not None or run.descendants_total:
         latest = run.latest_event_id
         connection.execute(Q["log_family"], (run.root_seq, run.seq, latest - count + 1, latest))
 
 
 def note_first_child(connection: sqlite3.Connection, parent: Run) -> None:
-    """Give the events of a root that was alone so far their places. Before its child is counted."""
+    """Add the events of a root without a family to the order. Called before its first child is counted."""
     if parent.parent_seq is not None or parent.descendants_total:
         return
     _, logged = _end(connection, parent.seq)
@@ -55,7 +55,7 @@ def page(
     types: Sequence[str],
 ) -> FamilyPage:
     """See `runstead.ports.store.Runs.family_events`."""
-    connection.execute("BEGIN")  # all of it from one moment
+    connection.execute("BEGIN")  # one snapshot for all statements
     try:
         return _page(connection, run, after, limit, bytes_max, frozenset(types))
     finally:
@@ -76,15 +76,15 @@ def _page(
     step = None if run.seq == root_seq else f"/{run.seq}/"
     events: list[FamilyEvent] = []
     end, size = 0, 0
-    for stretch in _stretches(connection, root_seq, after):
-        end = stretch.start + stretch.last - stretch.first
-        if end <= after or stretch.run_id is None or stretch.path is None:
+    for span in _ranges(connection, root_seq, after):
+        end = span.start + span.last - span.first
+        if end <= after or span.run_id is None or span.path is None:
             continue
-        if step is not None and stretch.run_seq != run.seq and step not in stretch.path:
+        if step is not None and span.run_seq != run.seq and step not in span.path:
             continue
-        base = stretch.run_seq << EVENT_BITS
-        first = stretch.first + max(after + 1 - stretch.start, 0)
-        bounds = (base + first - 1, base + stretch.last, PRIVATE, -1)
+        base = span.run_seq << EVENT_BITS
+        first = span.first + max(after + 1 - span.start, 0)
+        bounds = (base + first - 1, base + span.last, PRIVATE, -1)
         for found in connection.execute(Q["events_between"], bounds):
             if wanted and found[1] not in wanted:
                 continue
@@ -92,28 +92,26 @@ def _page(
             size += len(event.payload)
             if len(events) == limit or (events and bytes_max is not None and size > bytes_max):
                 return FamilyPage(events, events[-1].position, more=True, ended=ended)
-            position = stretch.start + found[0] - stretch.first
-            events.append(FamilyEvent(stretch.run_id, position, event))
-    # A cursor ahead of the log, which nobody was given, is taken for its end.
+            position = span.start + found[0] - span.first
+            events.append(FamilyEvent(span.run_id, position, event))
+    # A cursor beyond the log was never issued: it is treated as the end of the log.
     return FamilyPage(events, end, more=False, ended=ended)
 
 
-def _stretches(connection: sqlite3.Connection, root_seq: int, after: int) -> Iterator[_Stretch]:
-    """Those that hold positions over `after`, and perhaps one before; the log's last one in any case."""
-    yield from map(_Stretch._make, connection.execute(Q["family_stretches"], (root_seq, after)))
+def _ranges(connection: sqlite3.Connection, root_seq: int, after: int) -> Iterator[_Range]:
+    """Ranges with positions after `after`. The one before them may be included, and the last one always is."""
+    yield from map(_Range._make, connection.execute(Q["family_stretches"], (root_seq, after)))
     row = connection.execute(Q["lone_root"], (root_seq,)).fetchone()
     if row is None:
         return
     run_id, latest = row
     end, logged = _end(connection, root_seq)
     if latest > logged:
-        yield _Stretch(
-            start=end + 1, run_seq=root_seq, first=logged + 1, last=latest, run_id=run_id, path="/"
-        )
+        yield _Range(start=end + 1, run_seq=root_seq, first=logged + 1, last=latest, run_id=run_id, path="/")
 
 
 def _end(connection: sqlite3.Connection, root_seq: int) -> tuple[int, int]:
-    """The last position that is noted, and the root's last event that is."""
+    """The last position in the log, and the last event of the root that it contains."""
     row = connection.execute(Q["family_end"], (root_seq,)).fetchone()
     return (0, 0) if row is None else (row[0], row[1] or 0)
 
@@ -126,5 +124,5 @@ def usage(connection: sqlite3.Connection, run: Run) -> FamilyUsage:
 
 
 def _usage(row: tuple[Any, ...]) -> RunUsage:
-    seq, path, ended, reported, *told = row
-    return RunUsage(seq, path, bool(ended), Reported(*told) if reported else None)
+    seq, path, ended, reported, *usage = row
+    return RunUsage(seq, path, bool(ended), Reported(*usage) if reported else None)

@@ -1,4 +1,4 @@
-"""Which runs come next: for workers, for push services and for the referee. Called in the writer's transactions."""
+"""The next runs for workers, for push services and for the deadlines loop. Called in the writer's transactions."""
 
 import sqlite3
 from collections import defaultdict
@@ -18,49 +18,50 @@ from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ClaimRequest
 
 _AGENT: Final = "implementation_kind = ?2 AND coalesce(worker_key, '') = ?3 AND kind = 'agent'"
-#: The index of a line, and what is equal in it; ?1 is the project.
-_LINES: Final[dict[PartitionKind, tuple[str, str]]] = {
+#: The index of a queue partition, and the condition that its runs meet; ?1 is the project.
+_PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "kind": ("runs_queue_kind", "kind = ?2"),
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
 }
-#: Of a batch that was called off, nobody gets a run.
-_NOT_CALLED_OFF: Final = (
+#: Runs of a cancelled batch are not claimed.
+_NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
 _EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
-def _head_sql(line: PartitionKind) -> str:
-    """The seqs at the head of a line; most of these runs the writer knows. From one priority that there is to the next is
-    one look into the index, and each of them is read only until the page is full.
+def _head_sql(partition: PartitionKind) -> str:
+    """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
+
+    Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
-    index, equal = _LINES[line]
-    now, limit = (f"?{_EQUALS[line] + place}" for place in (2, 3))
+    index, equal = _PARTITIONS[partition]
+    now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = "AND available_at IS NOT NULL"
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CALLED_OFF}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}"
         f" LIMIT {limit}"
     )
 
 
-HEADS: Final = {line: _head_sql(line) for line in _LINES}
+HEADS: Final = {partition: _head_sql(partition) for partition in _PARTITIONS}
 
 
 def claimable_runs(
     connection: sqlite3.Connection, writer: Writer, query: ClaimRequest, now: int
 ) -> list[Run]:
-    """The runs that a claim gets, in order: one short index scan for each line that the worker takes from."""
+    """The runs that a claim gets, in order: one short index scan for each queue partition of the worker."""
     project, limit = query.project_id, query.limit
     occupied: list[Occupancy] = []
     if project not in writer.cache.without_limits:
-        writer.leave_loop()  # counting what runs may take long
+        writer.leave_loop()  # counting running runs may take long
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied:
             writer.cache.without_limits.add(project)
@@ -69,8 +70,10 @@ def claimable_runs(
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     found: dict[int, Run] = {}
-    for line in partitions(query, limit, slots, targets):
-        for (seq,) in connection.execute(HEADS[line.kind], (project, *line.equal, now, line.most)).fetchall():
+    for partition in partitions(query, limit, slots, targets):
+        for (seq,) in connection.execute(
+            HEADS[partition.kind], (project, *partition.equal, now, partition.most)
+        ).fetchall():
             found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
     fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
     return list(islice(fitting, limit))
@@ -86,12 +89,10 @@ def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
 def due_pushes(
     connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
 ) -> list[Run]:
-    """Runs to be pushed, projects in turn."""
+    """Runs to dispatch to push services, round robin over projects."""
     most = limit * SCAN_FACTOR
     due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
-    if (
-        len(due) == most
-    ):  # there is more: each (project, service, target, priority) shows as much as may be taken
+    if len(due) == most:  # there may be more: read the head of each (project, service, target, priority)
         steps = connection.execute(Q["push_steps"], (now, encode(busy).decode())).fetchall()
         for heads in probe_sizes(limit):
             head = [connection.execute(Q["push_head"], (*step, now, heads)) for step in steps]
@@ -112,7 +113,7 @@ def due_pushes(
 
 
 def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
-    """Runs whose deadline has passed, projects in turn."""
+    """Seqs of runs whose deadline has passed, round robin over projects."""
     most = limit * SCAN_FACTOR
     rows: Sequence[Any] = connection.execute(Q["due_soonest"], (now, most)).fetchall()
     if needs_probes(rows, most, limit):
@@ -122,7 +123,7 @@ def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:
             rows = [(name, *row) for name, head in found for row in head]
             if len(rows) >= limit:
                 break
-    lines: dict[str, list[Any]] = defaultdict(list)
+    by_project: dict[str, list[Any]] = defaultdict(list)
     for row in rows:
-        lines[row[0]].append(row)
-    return [seq for *_, seq in islice(interleave(list(lines.values()), lambda row: row[1:]), limit)]
+        by_project[row[0]].append(row)
+    return [seq for *_, seq in islice(interleave(list(by_project.values()), lambda row: row[1:]), limit)]

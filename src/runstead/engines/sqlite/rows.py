@@ -36,7 +36,7 @@ _packed = attrgetter(*(FIELDS[place] for place in sorted(PACKED)))
 def to_run(row: tuple[Any, ...]) -> Run:
     values = list(row)
     values[_STATUS] = STATUSES[values[_STATUS]]
-    if values[_ROOT] is None:  # a root's own seq is known only once it is stored
+    if values[_ROOT] is None:  # a root is stored before its seq is known
         values[_ROOT] = values[_SEQ]
     for place in PACKED:
         if values[place] is not None:
@@ -45,12 +45,12 @@ def to_run(row: tuple[Any, ...]) -> Run:
 
 
 def stored_bytes(row: Sequence[Any]) -> int:
-    """Of what may have to be unpacked."""
+    """The size of the values that may be compressed."""
     return sum([len(row[place]) for place in PACKED if row[place] is not None])
 
 
 def changed_bytes(old: Run | None, new: Run) -> int:
-    """Of what would have to be packed."""
+    """The size of the values that a write may compress."""
     values = _packed(new)
     if old is not None:
         return sum([len(a) for a, b in zip(values, _packed(old), strict=True) if a is not b and a])
@@ -58,7 +58,7 @@ def changed_bytes(old: Run | None, new: Run) -> int:
 
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
-    """The seq it got."""
+    """Return the seq of the new row."""
     assert run.seq == 0
     values = list(astuple(run))
     values[_SEQ] = None
@@ -71,7 +71,7 @@ def insert_run(connection: sqlite3.Connection, run: Run) -> int:
 
 
 def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
-    """Write what differs, guarded by the version that was read."""
+    """Write the fields that differ, guarded by the version that was read."""
     changed = changed_fields(old, new)
     if not PACKED_FIELDS.isdisjoint(changed):
         for name in PACKED_FIELDS & changed.keys():
@@ -82,7 +82,7 @@ def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:
 
 
 def delete_run(connection: sqlite3.Connection, run: Run) -> None:
-    """Remove the row, guarded by the version that was read, and all that belongs to it."""
+    """Delete the row, guarded by the version that was read, and all rows that belong to it."""
     written = connection.execute(Q["delete_run"], (run.seq, run.version)).rowcount
     assert written == 1, f"run {run.seq} was not at version {run.version}"
     first = run.seq << EVENT_BITS

@@ -245,8 +245,8 @@ class SqliteRuns:
         return await self._readers.do(lambda c: families.usage(c, run))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
-        told = encode(seqs).decode()
-        return await self._readers.do(lambda c: dict(c.execute(Q["latest_event_ids"], (told,)).fetchall()))
+        given = encode(seqs).decode()
+        return await self._readers.do(lambda c: dict(c.execute(Q["latest_event_ids"], (given,)).fetchall()))
 
 
 def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
@@ -265,9 +265,7 @@ def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
 
 
 def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want) -> Run | None:
-    """The run as it stands. An id that was made just now is looked for only where it may have been stored already: where
-    its group failed, in the thread.
-    """
+    """The run as it is stored. A fresh id is looked up only in the thread: there its group may have failed after storing it."""
     if want.fresh and writer.on_loop:
         return None
     run = writer.cache.get(key)
@@ -282,7 +280,7 @@ def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wa
 
 
 def _takes_long(old: Run | None, transition: Transition) -> bool:
-    """Whether writing it would hold the event loop up."""
+    """Whether the write would block the event loop."""
     run = transition.run
     if run is old and not transition.deletes:
         return False
@@ -374,7 +372,7 @@ def write_run(
 
 
 def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None) -> None:
-    """Store all of a write set but a new run's row, which is there already: it got its number from that."""
+    """Store a write set, without the row of a new run: inserting it gave the run its number."""
     run = write.run
     if write.before is not None:
         rewrite_run(connection, write.before, run)

@@ -1,13 +1,13 @@
 """The one connection that writes, and the group commit.
 
-Commands that wait while a commit is on its way to the disk share the next one, so a durable answer costs a part of an
-fsync. A refusal fails alone: rules refuse before anything is written. Where SQLite itself fails, or a command broke
-after it wrote, the whole group is rolled back and every command is tried once more in a transaction of its own.
+Commands that arrive while a commit is on its way to the disk share the next commit, so a durable answer costs a part of
+an fsync. A refused command fails alone, because rules refuse before anything is written. If SQLite fails, or a command
+raises after it wrote, the whole group is rolled back and each command is retried in its own transaction.
 
-Quick jobs run their statements on the event loop, and only COMMIT goes to the thread: handing the interpreter over costs
-more than the statements. Whatever may take long is done in the thread: opening the file, waiting for another process's
-lock, other jobs, the rest of a group that has held the loop for long enough, and everything after a failure. Either the
-loop or the thread has the connection, never both: the loop lets go of it with `_orders.put` and has it back in `_deliver`.
+Quick jobs run their statements on the event loop and only COMMIT in the thread: a switch between threads costs more than
+the statements. The thread does what may take long: it opens the file, waits for another process's lock, runs other jobs
+and the rest of a group that has held the loop for its share of time, and handles failures. Either the loop or the thread
+uses the connection, never both: `_orders.put` passes it to the thread, `_deliver` returns it to the loop.
 """
 
 import asyncio
@@ -28,13 +28,13 @@ from runstead.engines.sqlite.run_cache import WriterCache
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection, int], T]
-"""(connection, now in ms) → result, inside a transaction. Runs again where its group failed: no other effects. Its result
-holds no cursor: that would touch the connection while the thread has it.
+"""(connection, now in ms) → result, inside a transaction. It may run again after its group failed, so it has no other
+effects. Its result holds no cursor: a cursor would use the connection while the thread has it.
 """
 
 
 class _LeaveLoopError(Exception):
-    """The job is to run in the thread."""
+    """The job must run in the thread."""
 
 
 class _Command(NamedTuple):
@@ -51,7 +51,7 @@ class _Outcome(NamedTuple):
 
 
 class _Group:
-    """Commands of one transaction, and how far it has come."""
+    """The commands of one transaction, and the outcomes so far."""
 
     __slots__ = ("begun", "commands", "failure", "outcomes")
 
@@ -82,11 +82,11 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Command] = deque()
         self._orders: SimpleQueue[_Group | None] = SimpleQueue()
-        self._busy = False  # a group is under way
+        self._busy = False  # a group is being executed or committed
         self._loop_spared_until = 0.0
         self._closed = False
         self.cache = WriterCache()
-        self.on_loop = False  # a job runs on the event loop now
+        self.on_loop = False  # a job is running on the event loop
         self.waiting = 0  # commands not answered yet
         self.commits = 0
         self.commands = 0
@@ -94,14 +94,14 @@ class Writer:
         self._thread.start()
 
     def now(self) -> int:
-        """The time, for a read that has to do with it."""
+        """The time in ms, for reads. It never runs backwards."""
         return max(self._now, self._clock())
 
     async def do(self, job: Job[T], *, quick: bool = False, keeps_cache: bool = False) -> T:
-        """The job's result, once it is durable. Of jobs that wait at the same time, those that are not quick run last.
+        """Return the job's result once it is durable. Of the jobs that wait, quick ones run first.
 
-        `keeps_cache`: it writes nothing that the cache knows without telling it. `quick`: that too, and it takes well under
-        a millisecond (or calls `leave_loop`).
+        `keeps_cache`: the job keeps the cache true to what it writes. `quick`: it does so too, and takes well under a
+        millisecond or calls `leave_loop`. STORE_BUSY when the queue is full, SHUTTING_DOWN after `close`.
         """
         if self._closed:
             raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
@@ -116,14 +116,15 @@ class Writer:
         return await future
 
     def leave_loop(self) -> None:
-        """For a quick job that finds, before its first write, that it will take long: it runs again in the thread, in the
-        same transaction. Nothing happens where it is there already.
+        """Move a quick job that will take long to the thread, where it runs again in the same transaction.
+
+        Called before the job's first write. Does nothing in the thread.
         """
         if self.on_loop:
             raise _LeaveLoopError
 
     async def close(self) -> None:
-        """Finish what is queued, fold the log into the file, let go."""
+        """Finish the queued commands, checkpoint the write-ahead log, and close the connection."""
         if self._closed:
             return
         self._closed = True
@@ -134,7 +135,7 @@ class Writer:
     # On the event loop
 
     def _next(self) -> None:
-        """Begin the next group, where there is one."""
+        """Start the next group, if commands are queued."""
         queue = self._queue
         if not queue:
             self._busy = False
@@ -142,7 +143,7 @@ class Writer:
                 self._orders.put(None)
             return
         commands = [queue.popleft() for _ in range(min(len(queue), limits.writer_group_max))]
-        # The thread does all that comes after the first job that is for the thread.
+        # The thread runs the first job that is not quick, and all jobs after it.
         commands.sort(key=_not_quick)
         group = _Group(commands)
         if group.commands[0].quick and self._connection is not None:
@@ -150,36 +151,38 @@ class Writer:
         self._orders.put(group)
 
     def _begin_on_loop(self, connection: sqlite3.Connection, group: _Group) -> None:
-        """Do what can be done here at once; the thread does the rest."""
+        """Run the quick jobs here. The thread does the rest."""
         began = time.perf_counter()
         if began < self._loop_spared_until:
             return
         try:
             self._begin_with(connection)
-        except sqlite3.Error:  # another process writes, or worse: the thread waits, and finds out
+        except (
+            sqlite3.Error
+        ):  # another process writes, or the file has failed: the thread waits or reports it
             return
         group.begun = True
         self.on_loop = True
         try:
             self._execute(connection, group, began + limits.loop_blocked_s_max)
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the thread rolls back
+        except Exception as failure:  # noqa: BLE001 - the thread rolls back after any failure
             group.failure = failure
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_blocked_s_max:  # a slow disk, say: then it is the thread that waits for it
+        if held > limits.loop_blocked_s_max:  # for example a slow disk: the thread waits for it
             self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
-        """Answer the callers of a group that has ended, and begin the next one."""
+        """Resolve the futures of a group that has ended, and start the next group."""
         outcomes = group.outcomes
         if no_begin is not None:
-            # It is the store that cannot, for anybody: one by one they would wait for the same lock again and again.
+            # The store cannot begin a transaction. Each queued command would wait for the same lock in turn.
             outcomes += [_failed(command, no_begin) for command in self._queue]
             self._queue.clear()
         self.waiting -= len(outcomes)
         for future, result, error in outcomes:
-            if future.done():  # the caller went away
+            if future.done():  # the caller was cancelled
                 continue
             if error is None:
                 future.set_result(result)
@@ -193,8 +196,9 @@ class Writer:
     # On either
 
     def _execute(self, connection: sqlite3.Connection, group: _Group, until: float = 0.0) -> None:
-        """Run the group's jobs, inside the transaction. On the loop it ends early where a job is for the thread, or where
-        it is later than `until`, by `perf_counter`.
+        """Run the group's jobs inside the transaction.
+
+        On the loop it stops at a job for the thread, or at the time `until` of `perf_counter`.
         """
         for job, future, quick, keeps_cache in group.commands[len(group.outcomes) :]:
             if self.on_loop and (not quick or time.perf_counter() > until):
@@ -215,7 +219,7 @@ class Writer:
                 group.outcomes.append(_Outcome(future, result, None))
 
     def _begin_with(self, connection: sqlite3.Connection) -> None:
-        """Begin a transaction, in which no other process writes; but one may have written before it."""
+        """Begin a transaction. Clear the cache if another process has written since the last one."""
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != self._data_version:
@@ -231,21 +235,21 @@ class Writer:
     def _run(self) -> None:
         while (group := self._orders.get()) is not None:
             no_begin = self._commit(group)
-            with suppress(RuntimeError):  # the loop is gone: so is everybody who could be answered
+            with suppress(RuntimeError):  # the loop is closed: no caller waits
                 self._loop.call_soon_threadsafe(self._deliver, group, no_begin)
         if self._connection is None:
             return
-        with suppress(sqlite3.Error):  # where another process reads, the log stays until the next start
+        with suppress(sqlite3.Error):  # if another process reads, the log stays until the next start
             self._connection.execute(f"PRAGMA busy_timeout = {self._lock_ms}")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
     def _commit(self, group: _Group) -> Exception | None:
-        """Bring a group to its outcomes. Why no transaction could begin, where that is so."""
+        """Execute and commit a group. Return the failure if no transaction could begin."""
         try:
             connection = self._connection if group.begun else self._begin()
             assert connection is not None
-        except Exception as failure:  # noqa: BLE001 - whatever it is, the thread lives on
+        except Exception as failure:  # noqa: BLE001 - the thread survives any failure
             group.outcomes = [_failed(command, failure) for command in group.commands]
             return failure
         try:
@@ -253,7 +257,7 @@ class Writer:
                 raise group.failure
             self._execute(connection, group)
             connection.execute("COMMIT")
-        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody's write may stand half
+        except Exception as failure:  # noqa: BLE001 - no command may be stored in part
             self._roll_back(connection)
             if len(group.commands) > 1:
                 return self._commit_each(group)
@@ -264,7 +268,7 @@ class Writer:
         return None
 
     def _commit_each(self, group: _Group) -> Exception | None:
-        """Try each command of a group that failed once more, alone."""
+        """Retry each command of a failed group in its own transaction."""
         group.outcomes = []
         for place, command in enumerate(group.commands):
             alone = _Group([command])
@@ -276,7 +280,7 @@ class Writer:
         return None
 
     def _begin(self) -> sqlite3.Connection:
-        """Wait for another process's lock as long as a connection usually does."""
+        """Begin a transaction. Waits for another process's lock as long as the connection's busy timeout."""
         connection = self._open() if self._connection is None else self._connection
         connection.execute(f"PRAGMA busy_timeout = {self._lock_ms}")
         try:
@@ -289,7 +293,7 @@ class Writer:
         connection = self._connect()
         (self._lock_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         connection.execute("PRAGMA busy_timeout = 0")
-        self._data_version = None  # it counts for one connection alone
+        self._data_version = None  # each connection has its own count
         self._connection = connection
         return connection
 
@@ -299,8 +303,8 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # The connection cannot be trusted any more. Closing it rolls back whatever was open; the next group makes
-            # another, which may have to wait until the disk allows it.
+            # The connection's state is unknown. Closing it rolls back; the next group opens another, which may have to
+            # wait until the disk allows it.
             self._connection = None
             with suppress(sqlite3.Error):
                 connection.close()

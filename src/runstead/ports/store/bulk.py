@@ -19,7 +19,7 @@ NOT_COPIED: Final = {
     "replicas": "state of running servers",
     "browser_sessions": "users sign in again",
     "run_leftovers": "events of deleted runs",
-    "rollup_folds": "orders the folds of one store",
+    "rollup_folds": "a counter of the roll-up loop",
     "run_index": "the run index is built again",
     "run_terms": "the run index is built again",
     "run_index_changes": "the run index is built again",

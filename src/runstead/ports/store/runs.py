@@ -46,7 +46,7 @@ class Written(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, write: WriteSet, descendants: Sequence[WriteSet] = ()) -> "Written":
-        """The result of a write set, and of those that cancelled the run's descendants with it: no run is active then."""
+        """Build the result from the write sets of the run and of its cancelled descendants, none of which is active."""
         if not descendants:
             return cls(write.run, write.transition, before=write.before)
         run = replace(write.run, descendants_active=0)

@@ -1,4 +1,4 @@
-"""The commands of one transaction: each decided on the rows as those before it left them, then all written at once."""
+"""The commands of one transaction: each is decided on the rows that the earlier ones left, then all are written at once."""
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
@@ -46,37 +46,37 @@ class Claim(NamedTuple):
     idempotency: IdempotencyRecord | None
 
 
-async def decide_batch(
+async def decide_group(
     transaction: Transaction, commands: Sequence[Apply | Claim], alone: bool
 ) -> list[Outcome]:
-    """An outcome for each; `ALONE` for one that needs a transaction of its own."""
-    batch = _Batch(transaction, alone=alone)
-    await batch.load(commands)
+    """An outcome for each command; `ALONE` for one that needs its own transaction."""
+    group = _CommitGroup(transaction, alone=alone)
+    await group.load(commands)
     outcomes: list[Outcome] = []
     for command in commands:
         try:
-            outcomes.append(await batch.decide(command))
+            outcomes.append(await group.decide(command))
         except BROKEN:
             raise
         except Exception as refusal:  # noqa: BLE001 - decided before anything was written: it fails alone
             outcomes.append((None, refusal))
-    await batch.draft.write(transaction.connection)
+    await group.draft.write(transaction.connection)
     return outcomes
 
 
 async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
-    """What each comes to, and all of it to be written; or the first refusal."""
-    batch = _Batch(transaction, alone=True)
-    await batch.load(commands)
-    return [(await batch.decide(command))[0] for command in commands], batch.draft
+    """The result of each command, and the draft with all changes. Raises the first refusal."""
+    group = _CommitGroup(transaction, alone=True)
+    await group.load(commands)
+    return [(await group.decide(command))[0] for command in commands], group.draft
 
 
 def _is_rare(want: Want) -> bool:
-    """Whether it needs what a batch neither locks together nor keeps track of."""
+    """Whether it needs rows that a group neither locks together nor tracks."""
     return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
 
 
-class _Batch:
+class _CommitGroup:
     def __init__(self, transaction: Transaction, *, alone: bool) -> None:
         self._transaction = transaction
         self._connection = transaction.connection
@@ -84,14 +84,14 @@ class _Batch:
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
-        self._rooms = ConcurrencySlots({})
+        self._slots = ConcurrencySlots({})
         self._queues: dict[ClaimRequest, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
-        """Lock what is named, look up what was answered before."""
+        """Lock the runs that commands name, and look up the stored answers to their idempotency keys."""
         await self._idempotency_records.load(command.idempotency for command in commands)
         named = self._named
         wanted: dict[ClaimRequest, int] = defaultdict(int)
@@ -123,15 +123,17 @@ class _Batch:
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
         if rows[0]["seq"] is not None:
             self.draft.lock(row[5:] for row in rows)
-        self._rooms = await lock_slots(self._transaction, rows[0]["limited"])
+        self._slots = await lock_slots(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
     async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
-        """For a transaction of claims of one kind: what `load` tells and the next runs with one statement. False, with
-        nothing locked, where the project has limits: those are counted under a lock, before any run is.
+        """For a group of claims of one kind: read what `load` reads, and lock the next runs, with one statement.
+
+        False, with nothing locked, if the project has concurrency limits: those are counted under a lock before runs are
+        locked.
         """
-        chosen = list(partitions(query, limit, self._rooms, query.targets))
+        chosen = list(partitions(query, limit, self._slots, query.targets))
         if not chosen:
             return False
         sql, arguments = first_claim_sql(chosen)
@@ -139,36 +141,36 @@ class _Batch:
         rows = await self._connection.fetch(
             sql, own, project, limit, [], limits.batch_commands_max, *arguments
         )
-        told = rows[0]
-        self._transaction.see(told["now"], told["xid"])
-        if told["limited"]:
+        state = rows[0]
+        self._transaction.see(state["now"], state["xid"])
+        if state["limited"]:
             return False
-        self.draft.unhooked = set() if told["hooked"] else {project}
-        found = (row[4:] for row in rows) if told["seq"] is not None else ()
+        self.draft.unhooked = set() if state["hooked"] else {project}
+        found = (row[4:] for row in rows) if state["seq"] is not None else ()
         self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
         return True
 
     async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
-        """The next runs for all claims of one kind together. What a command of this batch names is left out."""
+        """Lock the next runs for all claims of one kind. Runs that another command of the group names are left out."""
         targets: Sequence[str] = query.targets
-        if needs_target_partitions(query, self._rooms):
+        if needs_target_partitions(query, self._slots):
             found = await self._connection.fetch(Q["queued_targets"], query.project_id)
             targets = [row[0] for row in found]
-        chosen = list(partitions(query, limit, self._rooms, targets))
+        chosen = list(partitions(query, limit, self._slots, targets))
         runs: list[Run] = []
         if chosen:
             sql, arguments = claim_sql(chosen)
             taken = list(self.draft.runs)
-            # With limits, nobody else claims in the project at the same time.
-            spare = 0 if self._rooms.has_limits(query.project_id) else limits.batch_commands_max
+            # With limits, no other transaction claims in the project at the same time.
+            spare = 0 if self._slots.has_limits(query.project_id) else limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
             rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
-            # One that is named, but was stored only after its name was looked up, is somebody's next time.
+            # A run that a command names, stored after the names were looked up, is left for the next claim.
             runs = self.draft.lock(
                 row
                 for row in rows
                 if RunKey(row["project_id"], row["run_id"]) not in self._named
-                and self._rooms.take_slot(row["project_id"], row["target"])
+                and self._slots.take_slot(row["project_id"], row["target"])
             )
         self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
 
@@ -235,14 +237,14 @@ class _Batch:
         result: Written | list[Run],
         now: int,
     ) -> None:
-        """All of a command's effect, or, where its answer cannot be made, none of it."""
+        """Keep all effects of a command; none of them if its answer cannot be encoded."""
         answer = self._idempotency_records.answer(idempotency, result)
         self.draft.take(writes)
         if idempotency is not None and answer is not None:
             self.draft.add_idempotency_record(idempotency, answer, now)
 
     def _now(self, run: Run | None) -> int:
-        """Never before what the row already tells."""
+        """The time for a decision, never before the row's last update."""
         now = self._transaction.now
         return now if run is None else max(now, run.updated_at)
 
@@ -255,8 +257,8 @@ class _Batch:
             parent = draft.find(RunKey(command.key.project_id, want.parent_run_id))
             if parent is None:
                 raise not_found("Parent run")
-            line = [parent, *(draft.runs[seq] for seq in parent.ancestor_seqs)]
-            family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
+            members = [parent, *(draft.runs[seq] for seq in parent.ancestor_seqs)]
+            family_cancelled = any(member.status is RunStatus.CANCELLED for member in members)
         tail: tuple[Event, ...] = ()
         if (
             run is not None
@@ -295,7 +297,7 @@ class _Batch:
         return found if found is not None and found.project_id == command.key.project_id else None
 
     async def _joined(self, command: Apply) -> Batch | None:
-        """Not locked: a batch that is completed meanwhile is found out where its counters move."""
+        """The batch that a new run joins. It is not locked: if it completes meanwhile, moving its counters fails."""
         wanted = command.want.batch_id
         if wanted is None:
             return None
@@ -336,13 +338,13 @@ class _Batch:
         return None if row is None else Receipt(*row)
 
     async def _refuse_child(self, run: Run | None) -> None:
-        """A child that came while the row was waited for: nobody else can come now."""
+        """Refuse to delete a run that got a child while its row was waited for. No child can come now."""
         assert run is not None
         if await self._connection.fetchval(Q["any_child"], run.seq) is not None:
             raise asyncpg.SerializationError("the run got a child while its row was waited for")
 
     async def _has_family(self, run: Run) -> bool:
-        """Whether a cancel takes anybody along: those are locked too, and only a transaction of its own may."""
+        """Whether a cancel has descendants to cancel. Locking them needs the command's own transaction."""
         step = f"/{run.seq}/"
         if any(step in other.path and not other.terminal for other in self.draft.runs.values()):
             return True

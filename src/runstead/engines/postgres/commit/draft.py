@@ -1,8 +1,8 @@
-"""What one transaction changes, kept apart until all of it is decided, then written with few statements: mostly with one.
+"""The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
-Locks are always taken in one order, so that transactions wait for each other but never in a circle: runs by seq, then
-schedules, conversations, new runs, idempotency records, counters of families and counters of batches, each sorted.
-Deliveries to webhooks are new rows of no name: they wait for nobody.
+All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
+idempotency records, family counters and batch counters, each sorted. Webhook deliveries are new rows without a unique
+name: they wait for no other transaction.
 """
 
 from collections import defaultdict
@@ -39,7 +39,7 @@ from runstead.ports.store import RunKey
 class Draft:
     def __init__(self) -> None:
         self.runs: dict[int, Run] = {}
-        """The locked rows, as this transaction has left them so far."""
+        """The locked rows, with the changes of this transaction so far."""
         self.ids: dict[RunKey, int] = {}
         self._locked: dict[int, Run] = {}
         self._events: dict[int, list[Event]] = defaultdict(list)
@@ -54,7 +54,7 @@ class Draft:
         self._ends: list[Run] = []
         self._run_events: list[RunEvent] = []
         self.unhooked: set[str] = set()
-        """Projects of which it is known that they have no webhooks."""
+        """Projects that are known to have no webhooks."""
         self._deleted: list[Run] = []
         self._entries: list[Entry] = []
         self._log = FamilyLog()
@@ -63,7 +63,7 @@ class Draft:
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
-        """Take in rows that this transaction holds, as `{locked}` gives them."""
+        """Add rows that this transaction has locked, in the columns of `{locked}`."""
         runs = []
         for row in rows:
             run = to_run(row[:-1])
@@ -137,7 +137,7 @@ class Draft:
         self._entries += write.rollup_entries
 
     def take_schedule(self, old: Schedule, new: Schedule) -> None:
-        """A schedule that this transaction holds, as it shall be."""
+        """Change a schedule that this transaction has locked."""
         self._schedules.append((old, new))
 
     def add_idempotency_record(
@@ -197,7 +197,7 @@ class Draft:
         rest = {
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
-            "add_event_keys": [(*name, *told) for name, told in self._keys.items()],
+            "add_event_keys": [(*name, *event) for name, event in self._keys.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
             await write.run(connection)

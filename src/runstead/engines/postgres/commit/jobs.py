@@ -1,4 +1,4 @@
-"""Jobs: writes that are not batched, each in a transaction of its own."""
+"""Jobs: writes outside the group commit, each in its own transaction."""
 
 import asyncio
 import random
@@ -16,8 +16,8 @@ Job = Callable[[Connection, int], Awaitable[T]]
 
 
 async def run_again(transactions: Transactions, work: Work[T]) -> T:
-    """The work's result. Where another transaction was in the way (a serialization failure, a deadlock, a row that
-    both wanted to insert), it is done again, after a pause that grows.
+    """Return the work's result. After a race with another transaction (a serialization failure, a deadlock, a row that both
+    inserted) it runs again, after a pause that grows.
     """
     for attempt in range(limits.race_retries_max):
         try:
@@ -43,7 +43,7 @@ class Writer:
         return self._transactions.commits
 
     async def do(self, job: Job[T]) -> T:
-        """The job's result, once it is durable."""
+        """Return the job's result once it is durable."""
 
         async def work(transaction: Transaction) -> T:
             return await job(transaction.connection, await transaction.moment())
@@ -70,7 +70,7 @@ class Writer:
                 self._quiet.set()
 
     async def close(self) -> None:
-        """Finish what is queued, then let go."""
+        """Finish the waiting jobs, then close the sessions."""
         self._closed = True
         await self._quiet.wait()
         await self._transactions.close()

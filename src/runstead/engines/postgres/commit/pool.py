@@ -1,8 +1,8 @@
-"""A few sessions, lent out one at a time. Nothing is asked of a session when it comes back, so lending costs nothing.
+"""A pool of few sessions. It sends no statement when a session is returned, so taking and returning cost nothing.
 
-Sessions of a `chained` pool may come back in a transaction that COMMIT AND CHAIN has begun and in which nothing was done
-yet. It holds no lock and no snapshot, but a session in a transaction reports no statistics of tables and runs into
-`idle_in_transaction_session_timeout`: one that stays idle for `limits.chain_idle_s` commits.
+Sessions of a `chained` pool may be returned in an empty transaction that COMMIT AND CHAIN has begun. It holds no lock and
+no snapshot. But a session in a transaction reports no table statistics and runs into
+`idle_in_transaction_session_timeout`, so a session that is idle for `limits.chain_idle_s` commits.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ class Pool:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Connection]:
-        """A session that is ready. One that broke, or was left in the middle of something, does not come back."""
+        """A session that is ready. A broken one, or one with an open transaction, is closed when it is returned."""
         try:
             async with asyncio.timeout(limits.session_wait_s):
                 await self._slots.acquire()
@@ -50,7 +50,7 @@ class Pool:
 
     async def _take(self) -> Connection:
         while self._idle or self._unchaining:
-            if not self._idle:  # sooner ready than a new one, and no more than `size` are ever open
+            if not self._idle:  # ready sooner than a new session, and at most `size` are open
                 await asyncio.wait(self._unchaining, return_when=asyncio.FIRST_COMPLETED)
                 continue
             connection, _ = self._idle.popitem()
@@ -74,7 +74,7 @@ class Pool:
             self._timer = loop.call_later(limits.chain_idle_s, self._unchain_idle)
 
     def _unchain_idle(self) -> None:
-        """Commit in the sessions that have been idle for long enough, and come back for the others."""
+        """Commit in sessions that have been idle for long enough, and set the timer for the others."""
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -83,7 +83,7 @@ class Pool:
                 continue
             if (left := since + limits.chain_idle_s - now) > 0:
                 self._timer = loop.call_later(left, self._unchain_idle)
-                return  # the others came back later
+                return  # the others were returned later
             del self._idle[connection]
             self._unchaining.add(asyncio.ensure_future(self._unchain(connection)))
 
@@ -101,7 +101,7 @@ class Pool:
             self._give_back(connection, sound=sound)
 
     def drop_idle(self) -> None:
-        """One session broke: the others are probably gone too, and only do not know it yet."""
+        """Close the idle sessions after one broke: the others are probably broken too."""
         while self._idle:
             self._idle.popitem()[0].terminate()
 

@@ -1,7 +1,7 @@
-"""One transaction: begun, committed, and where the session breaks just then, asked after.
+"""One transaction: begin, commit, and look up its outcome if the session breaks during the commit.
 
-Batches follow one another so closely that BEGIN is worth saving: COMMIT AND CHAIN begins the next transaction, which is
-empty until the next batch comes. Each asks for its own number, so what is asked after is always the one that broke.
+Groups follow each other closely enough that BEGIN is worth saving: COMMIT AND CHAIN begins the next transaction, which is
+empty until the next group. Each transaction reads its own number, so the outcome that is looked up is its own.
 """
 
 import asyncio
@@ -23,23 +23,23 @@ T = TypeVar("T")
 
 
 class Clock:
-    """The database's time, never running backwards; for tests, a time of their own."""
+    """The database's time, or a test's own clock. It never runs backwards."""
 
     def __init__(self, own: Callable[[], int] | None) -> None:
         self._own = own
         self._now = 0
 
-    def tick(self, told: int) -> int:
-        self._now = max(self._now, told if self._own is None else self._own())
+    def tick(self, database_ms: int) -> int:
+        self._now = max(self._now, database_ms if self._own is None else self._own())
         return self._now
 
     def own(self) -> int | None:
-        """The time of a test; None where the database's counts."""
+        """The time of a test's clock; None when the database's time is used."""
         return None if self._own is None else self._own()
 
 
 class Transaction:
-    """`now` and `xid` are known once the first statement has told them (`see`)."""
+    """`now` and `xid` are set by the first statement, with `see`."""
 
     def __init__(self, connection: Connection, clock: Clock) -> None:
         self.connection = connection
@@ -47,17 +47,17 @@ class Transaction:
         self.now = 0
         self.xid: str | None = None
 
-    def see(self, told: int, xid: str) -> int:
-        self.now, self.xid = self._clock.tick(told), xid
+    def see(self, database_ms: int, xid: str) -> int:
+        self.now, self.xid = self._clock.tick(database_ms), xid
         return self.now
 
     def own_time(self) -> int | None:
-        """What a statement that needs the time at once is to take for it; None for the database's."""
+        """The time for a statement that computes with it; None for the database's."""
         return self._clock.own()
 
-    def tell(self, told: int) -> int:
-        """A later time, after a wait."""
-        self.now = self._clock.tick(told)
+    def advance(self, database_ms: int) -> int:
+        """Set a later time, after a wait."""
+        self.now = self._clock.tick(database_ms)
         return self.now
 
     async def moment(self) -> int:
@@ -66,11 +66,11 @@ class Transaction:
 
 
 Work = Callable[[Transaction], Awaitable[T]]
-"""What is done inside a transaction. Runs again where the session broke: no other effects."""
+"""Runs inside a transaction. It may run again after the session broke, so it has no other effects."""
 
 
 class _InDoubtError(Exception):
-    """The session broke while the commit was on its way."""
+    """The session broke during the commit."""
 
     def __init__(self, transaction: Transaction, result: Any) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _InDoubtError(Exception):
 
 
 class Transactions:
-    """Runs work in transactions, `size` at a time. `chained`: for work that comes without a pause."""
+    """Runs work in transactions, at most `size` at a time. `chained`: for work that follows without a pause."""
 
     def __init__(self, url: str, clock: Clock, size: int, *, chained: bool = False) -> None:
         self._url = url
@@ -90,8 +90,9 @@ class Transactions:
         self.commits = 0
 
     async def run(self, work: Work[T]) -> T:
-        """The work's result, once it is durable; whatever it raises leaves nothing behind. A session that broke before
-        its commit is replaced once, and the work done again.
+        """Return the work's result once it is durable. An exception rolls everything back.
+
+        If the session breaks before its commit, the work runs once more on another session.
         """
         try:
             return await self._settled(work)
@@ -129,13 +130,13 @@ class Transactions:
                     raise
                 connection.terminate()
                 raise _InDoubtError(transaction, result) from trouble
-            # What a COMMIT says of a transaction in which a statement failed is ROLLBACK.
+            # COMMIT returns ROLLBACK for a transaction in which a statement failed.
             assert outcome == "COMMIT", outcome
             return result
 
     def _commit(self, connection: Connection) -> str:
-        """How the session's transaction ends. One that never ended without another's beginning would report nothing of
-        what it did to the tables, and autovacuum would leave them alone.
+        """The statement that ends the session's transaction. Now and then it is a plain COMMIT: a session that is always in a
+        transaction reports no table statistics, and autovacuum would not run.
         """
         if not self._chained:
             return "COMMIT"
@@ -146,7 +147,7 @@ class Transactions:
         return "COMMIT"
 
     async def _was_committed(self, xid: str | None) -> bool:
-        """PostgreSQL remembers what became of a transaction. Where it cannot be asked, the caller has to be told."""
+        """Look up the outcome of a transaction. STORE_UNAVAILABLE if it cannot be looked up."""
         until = time.monotonic() + limits.in_doubt_s
         status = "in progress"
         while status == "in progress" and time.monotonic() < until:
@@ -154,11 +155,11 @@ class Transactions:
                 async with self._pool.session() as connection:
                     try:
                         status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
-                    except BROKEN as trouble:  # perhaps in a transaction, which goes on no more
+                    except BROKEN as trouble:  # perhaps in a transaction that has failed
                         await _roll_back(connection, trouble)
                         raise
             except asyncpg.InvalidParameterValueError:
-                return False  # a standby took over, and never heard of it
+                return False  # a standby took over and does not know the transaction
             except BROKEN:
                 self._pool.drop_idle()
             if status == "in progress":
@@ -177,7 +178,7 @@ class Transactions:
 
 
 async def _roll_back(connection: Connection, trouble: BaseException) -> None:
-    """Leave the session clean, or leave it."""
+    """Roll the session back, or close it if it is broken."""
     if not isinstance(trouble, Exception) or is_lost(trouble, connection):
         connection.terminate()
         return

@@ -1,9 +1,9 @@
-"""Rows to write, and how: statements on different rows go to the database as one.
+"""The statements that write rows: several on different rows are sent to the database as one.
 
-Every shape of such a statement is prepared, planned and kept in every session, so there are few of them: new runs with
-few columns or with all, changed runs with what an append moves, with all that moves or also with what a completion brings,
-events, entries of roll-ups, and answers to keys; and the same where just one run is written. What else there is to write
-is rare, and goes by itself.
+Every session prepares, plans and caches each shape of such a statement, so there are few shapes: new runs with few columns
+or with all; changed runs with the columns of an append, with all columns that usually move, or with those of a completion
+too; events; roll-up entries; idempotency records; and the same for a single run. Other writes are rare and are
+statements of their own.
 """
 
 from collections import defaultdict
@@ -31,11 +31,11 @@ from runstead.engines.postgres.sql import (
 _MOVING: Final = tuple(field for field in STORED if field in MOVING)
 _OTHERS: Final = frozenset(STORED) - MOVING
 _ONLY_APPENDED: Final = frozenset({*APPENDED, *COUNTERS})  # counters are rows of their own
-_FURTHER: Final = tuple(field for field in STORED if field not in CREATED)
-_NOTHING_FURTHER: Final = (None,) * len(_FURTHER)
-_NOTHING_BROUGHT: Final = (None,) * len(BROUGHT)
+_REST: Final = tuple(field for field in STORED if field not in CREATED)
+_NO_REST: Final = (None,) * len(_REST)
+_NO_COMPLETION: Final = (None,) * len(BROUGHT)
 
-_stored, _created, _further = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_FURTHER)
+_stored, _created, _rest_of = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_REST)
 _moving, _appended = attrgetter(*_MOVING), attrgetter(*APPENDED)
 
 _INSERT_FEW: Final = insert_runs(CREATED)
@@ -46,7 +46,7 @@ _COMPLETE: Final = update_runs(_MOVING, BROUGHT)
 
 
 class Write:
-    """What one statement writes: so many rows, or it is a mistake."""
+    """A statement and its rows. It asserts that it writes as many rows."""
 
     __slots__ = ("rows", "statement")
 
@@ -55,7 +55,7 @@ class Write:
         self.rows = rows
 
     def alone(self) -> "Write":
-        """The same with its only row as arguments."""
+        """The same write with the values of its only row as arguments."""
         [row] = self.rows
         return _OfOne(of_one(self.statement), [row])
 
@@ -64,8 +64,8 @@ class Write:
         return columns_of(self.rows)
 
     async def run(self, connection: Connection) -> None:
-        told = await connection.execute(self.statement, *self.arguments)
-        assert int(told.rpartition(" ")[2]) == len(self.rows), (told, len(self.rows))
+        status = await connection.execute(self.statement, *self.arguments)
+        assert int(status.rpartition(" ")[2]) == len(self.rows), (status, len(self.rows))
 
 
 class _OfOne(Write):
@@ -77,8 +77,10 @@ class _OfOne(Write):
 
 
 async def run_together(connection: Connection, writes: Sequence[Write], *, few: bool = False) -> None:
-    """All of them, each guarded by how many rows it has to write. No two may write the same row. `few`: one run is
-    written, so that what has one row may take it as arguments; else there would be too many shapes.
+    """Run writes as one statement. Each asserts its number of rows; no two may write the same row.
+
+    `few`: a single run is written, so writes of one row take its values as arguments. Otherwise there would be too many
+    shapes.
     """
     if few:
         writes = [write.alone() if len(write.rows) == 1 else write for write in writes]
@@ -93,14 +95,16 @@ async def run_together(connection: Connection, writes: Sequence[Write], *, few: 
 
 def inserted(runs: Sequence[Run]) -> Write:
     """New runs."""
-    if all(_further(run) == _NOTHING_FURTHER for run in runs):
+    if all(_rest_of(run) == _NO_REST for run in runs):
         return Write(_INSERT_FEW, [_created(run) for run in runs])
     return Write(_INSERT_ALL, [_stored(run) for run in runs])
 
 
 def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Write]]:
-    """What differs, guarded by the versions that were read: what nearly every transition writes, for all rows at once,
-    and the rare rest, rows that change the same columns together.
+    """The updates of changed runs, guarded by the versions that were read.
+
+    The first is one write for all runs that change the usual columns. The others are rare: one write for all runs that
+    change the same further columns.
     """
     usual: list[tuple[Run, Run]] = []
     brought: list[tuple[Any, ...]] = []
@@ -109,7 +113,7 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
     for old, new in changed:
         differing = changed_fields(old, new)
         others = [name for name in differing if name in _OTHERS]
-        brings: tuple[Any, ...] = _NOTHING_BROUGHT
+        brings: tuple[Any, ...] = _NO_COMPLETION
         if others:
             if any(name not in BROUGHT or getattr(new, name) is None for name in others):
                 columns = (*_MOVING, *others)
@@ -122,7 +126,7 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
     rest = [Write(update_runs(columns), rows) for columns, rows in rare.items()]
     if not usual:
         return None, rest
-    if all(brings is _NOTHING_BROUGHT for brings in brought):
+    if all(brings is _NO_COMPLETION for brings in brought):
         if only_appended:
             return Write(_APPEND, [(old.seq, old.version, *_appended(new)) for old, new in usual]), rest
         return Write(_MOVE, [(old.seq, old.version, *_moving(new)) for old, new in usual]), rest

@@ -24,8 +24,9 @@ SELECT id FROM (
 LIMIT 1
 
 -- name: messages_after
--- As many as have `:bytes_max` bytes of large values together, and one at least. Sizes are found without reading values.
+-- As many as have `:bytes_max` bytes of large values together, and one at least.
 -- postgres
+-- Sizes are found without reading values.
 SELECT {message}, r_seq, r_run_id, r_status, r_latest_event_id, r_updated_at, r_metadata
 FROM (
   SELECT *, row_number() OVER page_order AS place,
@@ -44,22 +45,11 @@ FROM (
 ) AS measured
 WHERE place = 1 OR bytes <= :bytes_max ORDER BY seq
 -- sqlite
-WITH measured AS MATERIALIZED (
-  SELECT seq, row_number() OVER page_order AS place, sum(size) OVER page_order AS bytes
-  FROM (
-    SELECT m.seq, coalesce(length(m.parts), 0) + coalesce(length(m.metadata), 0) + coalesce(length(m.outcome), 0)
-      + coalesce(length(r.metadata), 0) AS size
-    FROM messages AS m LEFT JOIN runs AS r ON r.seq = m.run_seq
-    WHERE m.conversation_id = :conversation_id AND m.seq > :after ORDER BY m.seq LIMIT :limit
-  )
-  WINDOW page_order AS (ORDER BY seq)
-)
+-- Rows are read until they are too large together; `:bytes_max` is PostgreSQL's.
 SELECT {m.message}, r.seq AS r_seq, r.run_id AS r_run_id, r.status AS r_status,
   r.latest_event_id AS r_latest_event_id, r.updated_at AS r_updated_at, r.metadata AS r_metadata
 FROM messages AS m LEFT JOIN runs AS r ON r.seq = m.run_seq
-WHERE m.conversation_id = :conversation_id AND m.seq > :after
-  AND m.seq <= (SELECT max(seq) FROM measured WHERE place = 1 OR bytes <= :bytes_max)
-ORDER BY m.seq
+WHERE m.conversation_id = :conversation_id AND m.seq > :after ORDER BY m.seq LIMIT :limit
 
 -- name: delete_message
 DELETE FROM messages WHERE conversation_id = :conversation_id AND run_seq = :run_seq RETURNING id
