@@ -179,7 +179,7 @@ def events(
 
 @runs.command(name="tree")
 def tree(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Show the run's family as a tree, each run below its parent."""
+    """Show the run's family as a tree."""
     from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
     from runstead.cli.shared.run_tables import format_tree  # noqa: PLC0415
 

@@ -100,7 +100,7 @@ def _at(at: Any, screen: Screen) -> str | None:
 
 
 def format_tree(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
-    """The family as a tree, each run below its parent. The run `marked` gets a mark."""
+    """The family as a tree. The run `marked` gets a mark."""
     children: dict[str | None, list[Run]] = {}
     known = {run.run_id for run in family}
     for run in family:

@@ -64,7 +64,7 @@ class PostgresBatches(SqlBatches):
                 for run in draft.lock(rows)
                 if (run.project_id, run.batch_id) == (batch.project_id, batch.id)
             ]
-            # Once more, now that they are held: a run may have got a child while it was waited for.
+            # Again after the lock: a run may have got a child during the wait.
             parents = [run for run in members if run.descendants_total]
             if parents:
                 given = ([run.seq for run in parents], [run.root_seq for run in parents])
@@ -72,7 +72,7 @@ class PostgresBatches(SqlBatches):
             written = [
                 _cancel(draft, seq, now, decide)
                 for seq in (run.seq for run in members)
-                if not draft.runs[seq].terminal  # one above it may have taken it along
+                if not draft.runs[seq].terminal  # an ancestor's cancel may have included it
             ]
             await draft.write(transaction.connection)
             return written
@@ -81,7 +81,7 @@ class PostgresBatches(SqlBatches):
 
 
 def _with_runs(batch: Batch, written: Sequence[Written]) -> Batch:
-    """As it stands once its runs are there."""
+    """The batch with its new runs counted."""
     tally = Tally()
     for one in written:
         tally.note(None, one.run)
@@ -91,7 +91,7 @@ def _with_runs(batch: Batch, written: Sequence[Written]) -> Batch:
 
 
 def _cancel(draft: Draft, seq: int, now: int, decide: DecideOne) -> Written:
-    """One run of a batch, with all that runs below it: every row is held."""
+    """Cancel a run of a batch and its descendants, whose rows are all locked."""
     run = draft.runs[seq]
     now = max(now, run.updated_at)
     write = write_set(run, decide(run, now), now)

@@ -1,4 +1,4 @@
-"""How fast the engine can be at best: the smallest durable write, many callers at a time."""
+"""The upper bound of the engine's throughput: the smallest durable write from concurrent callers."""
 
 import asyncio
 import secrets
@@ -12,9 +12,9 @@ from runstead.engines.postgres.sql import CLOCK
 
 
 async def updates_per_second(url: str, concurrency: int, seconds: float) -> float:
-    """Group-committed single-row updates/s at the server's own durability, in a table that is gone afterwards.
+    """Group-committed single-row updates/s at the server's own durability, in a table that is dropped afterwards.
 
-    RuntimeError with a sentence where the database cannot be reached.
+    RuntimeError if the database cannot be reached.
     """
     table = f"bench_floor_{secrets.token_hex(4)}"
     update = f"UPDATE {table} SET n = n + 1 WHERE id = ANY ($1::bigint[])"  # noqa: S608 - our own name
@@ -26,9 +26,9 @@ async def updates_per_second(url: str, concurrency: int, seconds: float) -> floa
     done = 0
 
     async def decide(transaction: Transaction, rows: Sequence[int], _alone: bool) -> list[Outcome]:
-        # What every batch asks first: its time, and the number that tells what became of its commit.
-        told = await transaction.connection.fetchrow(f"SELECT {CLOCK}, pg_current_xact_id()::text")
-        transaction.see(told[0], told[1])
+        # As in every commit group, first read the time and the transaction's id.
+        row = await transaction.connection.fetchrow(f"SELECT {CLOCK}, pg_current_xact_id()::text")
+        transaction.see(row[0], row[1])
         await transaction.connection.execute(update, list(rows))
         return [(None, None)] * len(rows)
 

@@ -1,6 +1,6 @@
 """Finds the runs of a filtered list by the run index, newest or longest first.
 
-The index holds the runs below a mark, in blocks. Newer runs, and runs that changed since they were indexed, are read
+The index holds the runs up to a mark, in blocks. Newer runs, and runs that changed since they were indexed, are read
 from the table. So is every candidate from the index, which may return false positives but misses no run.
 """
 
@@ -57,7 +57,7 @@ class State(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """Requests the runs below the mark whose index entries are outdated: rows (seq,)."""
+    """Requests the runs before the mark whose index entries are outdated: rows (seq,)."""
 
 
 class Terms(NamedTuple):

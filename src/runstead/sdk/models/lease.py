@@ -107,7 +107,7 @@ class Lease(ResponseModel, frozen=True, kw_only=True):
 
 
 class LeasedRun(ResponseModel, frozen=True, kw_only=True):
-    """The members of a run that tell its worker whether to continue."""
+    """The members of a run that show its worker whether to continue."""
 
     run_id: str
     status: str

@@ -1,4 +1,4 @@
-"""Builds the tree of a run's family: each run below its parent. Pure."""
+"""Builds the tree of a run's family. Pure."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -92,7 +92,7 @@ class Transactions:
     async def run(self, work: Work[T]) -> T:
         """Return the work's result once it is durable. An exception rolls everything back.
 
-        If the session breaks before its commit, the work runs once more on another session.
+        If the session breaks before its commit, the work is retried once on another session.
         """
         try:
             return await self._settled(work)
