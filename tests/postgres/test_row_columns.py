@@ -18,7 +18,7 @@ RUNS = {name: sql for name, sql in Q.items() if COLUMNS in sql} | {
     "claim of one partition": claim_sql(PARTITIONS[:1])[0],
     "first claim": first_claim_sql(PARTITIONS)[0],
 }
-EVENTS = ("event", "events_after", "events_before", "tail", "family_events", "lone_events")
+EVENTS = ("event", "events_after", "events_before", "tail", "family_events", "root_events")
 LOADED = (
     [(name, sql, "runs") for name, sql in RUNS.items()]
     + [(name, Q[name], "events") for name in EVENTS]
@@ -46,7 +46,7 @@ async def columns(databases, database):
 
 
 async def test_statements_select_the_columns_of_their_records(columns):
-    assert {"load", "lock_due", "descendants_alive"} <= RUNS.keys()
+    assert {"load", "lock_due", "active_descendants"} <= RUNS.keys()
     found = {name: misplaced(await columns(sql), record) for name, sql, record in LOADED}
     assert found == {name: set() for name in found}
 

@@ -37,7 +37,7 @@ def columns(tmp_path_factory):
 
 
 def test_there_are_statements_that_load_runs():
-    assert {"run_by_key", "run_by_seq", "family", "descendants_alive"} <= RUNS.keys()
+    assert {"run_by_key", "run_by_seq", "family", "active_descendants"} <= RUNS.keys()
 
 
 @pytest.mark.parametrize(("name", "sql", "record"), LOADED, ids=[name for name, *_ in LOADED])

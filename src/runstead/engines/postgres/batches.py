@@ -53,12 +53,14 @@ class PostgresBatches(SqlBatches):
         return await self._writer.run(work)
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
-        """Every replica may call it at the same time: who comes second finds what is left."""
+        """Cancel some runs of the batch. Replicas may call it concurrently: locked rows are waited for."""
 
         async def work(transaction: Transaction) -> list[Written]:
             now = await transaction.moment()
             draft = Draft()
-            rows = await transaction.connection.fetch(Q["batch_alive"], batch.id, batch.project_id, limit)
+            rows = await transaction.connection.fetch(
+                Q["active_runs_of_batch"], batch.id, batch.project_id, limit
+            )
             members = [
                 run
                 for run in draft.lock(rows)
@@ -68,7 +70,7 @@ class PostgresBatches(SqlBatches):
             parents = [run for run in members if run.descendants_total]
             if parents:
                 given = ([run.seq for run in parents], [run.root_seq for run in parents])
-                draft.lock(await transaction.connection.fetch(Q["alive_below"], *given))
+                draft.lock(await transaction.connection.fetch(Q["active_descendants_of"], *given))
             written = [
                 _cancel(draft, seq, now, decide)
                 for seq in (run.seq for run in members)

@@ -31,7 +31,7 @@ UPDATE batches SET open_slots = open_slots + $2,
   completed_at = CASE WHEN open_slots + $2 = 0 THEN $3::bigint END
 WHERE id = $1 AND completed_at IS NULL
 
--- name: batch_alive
+-- name: active_runs_of_batch
 -- Locks the oldest active runs of a batch and their active descendants, in the order of seq.
 WITH members AS MATERIALIZED (
   SELECT seq, root_seq FROM runs

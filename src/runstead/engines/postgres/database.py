@@ -45,7 +45,7 @@ class PostgresDatabase:
         return await self._writer.do(idempotent(job, idempotency))
 
     async def settle(self) -> None:
-        """Wait until every transaction has ended that may have begun before this call, `limits.webhook_settle_s` at most."""
+        """Wait until all transactions that began before this call have ended, at most `limits.webhook_settle_s`."""
         until = time.monotonic() + limits.webhook_settle_s
         older = set(await self.read(values, "transactions_under_way"))
         while older and time.monotonic() < until:

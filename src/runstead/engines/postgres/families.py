@@ -34,7 +34,7 @@ class FamilyLog:
     def __init__(self) -> None:
         self.familied: set[int] = set()
         """Roots with a family, of those that this transaction has locked."""
-        self.found: list[int] = []
+        self.new_families: list[int] = []
         """Roots that got a family in this transaction."""
         self._ranges: dict[int, list[_Range]] = defaultdict(list)
 
@@ -42,7 +42,7 @@ class FamilyLog:
         """Add the events of a root without a family to the order. Called before its first child's events are added."""
         if root.seq not in self.familied:
             self.familied.add(root.seq)
-            self.found.append(root.seq)
+            self.new_families.append(root.seq)
             self.note(root, root.latest_event_id)
 
     def note(self, run: Run, count: int) -> None:
@@ -94,7 +94,7 @@ async def page(
         if familied:
             rows = await connection.fetch(Q["family_events"], *given, run.seq, step)
         else:
-            rows = await connection.fetch(Q["lone_events"], *given)
+            rows = await connection.fetch(Q["root_events"], *given)
     events = [FamilyEvent(run_id, position, to_event(columns)) for run_id, position, *columns, _ in rows]
     if rows and rows[0][-1] > len(rows):
         return FamilyPage(events, events[-1].position, more=True, ended=ended)
@@ -107,10 +107,10 @@ async def usage(connection: Connection, run: Run) -> FamilyUsage:
     root_seq = run.root_seq or run.seq
     family: list[RunUsage] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        silent = await connection.fetch(Q["silent_family"], root_seq)
-        family += [RunUsage(seq, path, ended, None) for seq, path, ended in silent]
+        unreported = await connection.fetch(Q["family_without_usage"], root_seq)
+        family += [RunUsage(seq, path, ended, None) for seq, path, ended in unreported]
         async for seq, path, ended, metadata in connection.cursor(
-            Q["reporting_family"], root_seq, prefetch=1
+            Q["family_with_usage"], root_seq, prefetch=1
         ):
             family.append(RunUsage(seq, path, ended, read(metadata)))
     return tally(run.seq, family)

@@ -1,4 +1,4 @@
--- name: found_families
+-- name: mark_families
 UPDATE runs SET familied = true WHERE seq = ANY ($1::bigint[])
 
 -- name: count_families
@@ -62,7 +62,7 @@ FROM (
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY position
 
--- name: lone_events
+-- name: root_events
 -- As family_events, for a root without a family.
 SELECT run_id, event_id::bigint AS position, event_id, type, payload, created_at, flags, sequence, found
 FROM (
@@ -83,13 +83,13 @@ FROM (
 ) AS measured
 WHERE place <= $3 AND (place = 1 OR bytes <= $4) ORDER BY event_id
 
--- name: silent_family
+-- name: family_without_usage
 SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs WHERE seq = $1 AND metadata IS NULL
 UNION ALL
 (SELECT seq, path, status IN ('completed', 'failed', 'cancelled') FROM runs
  WHERE root_seq = ANY (ARRAY[$1]) AND parent_seq IS NOT NULL AND metadata IS NULL ORDER BY root_seq, seq)
 
--- name: reporting_family
+-- name: family_with_usage
 SELECT seq, path, status IN ('completed', 'failed', 'cancelled'), metadata FROM runs
 WHERE seq = $1 AND metadata IS NOT NULL
 UNION ALL

@@ -85,7 +85,7 @@ async def _alive(connection: Connection, held: Sequence[Schedule]) -> dict[str, 
     asked = [(schedule.id, schedule.runs_looked_at) for schedule in held if schedule.runs_looked_at]
     running: dict[str, list[Run]] = defaultdict(list)
     if asked:
-        for row in await connection.fetch(Q["runs_of_schedules_alive"], *columns_of(asked)):
+        for row in await connection.fetch(Q["active_runs_of_schedules"], *columns_of(asked)):
             running[row[0]].append(to_run(row[1:]))
     return running
 
@@ -105,14 +105,14 @@ async def _hold_replaced(
     locked = {run.seq: run for run in draft.lock(await connection.fetch(Q["lock_free_runs"], list(tops)))}
     busy = {name for seq, name in tops.items() if seq not in locked}
     roots = [(run.seq, run.root_seq) for run in locked.values()]
-    below = await connection.fetch(Q["families_alive"], *columns_of(roots)) if roots else []
-    members = {row[1] for row in below} - locked.keys()
+    descendants = await connection.fetch(Q["active_families"], *columns_of(roots)) if roots else []
+    members = {row[1] for row in descendants} - locked.keys()
     if members:
         locked |= {
             run.seq: run for run in draft.lock(await connection.fetch(Q["lock_free_runs"], list(members)))
         }
     families: dict[int, list[Run]] = defaultdict(list)
-    for top, member in below:
+    for top, member in descendants:
         if member in locked:
             families[top].append(locked[member])
         else:

@@ -1,4 +1,4 @@
-"""What a transaction of runs reads and writes of other nouns, in PostgreSQL."""
+"""Reads and writes of other entities in the transactions of runs, in PostgreSQL."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -20,13 +20,13 @@ DRIVER: Final = PostgresDriver(DIALECT, lambda time: time)
 
 
 async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> ConcurrencySlots:
-    """What the limits of these projects leave, until this transaction ends. The transaction may have waited for the
-    lock, so its time is read anew.
+    """Lock the concurrency slots of the projects until the transaction ends, and return the free ones. Read the time
+    again, since the transaction may have waited for the lock.
     """
     if not project_ids:
         return ConcurrencySlots({})
     await DRIVER.run(transaction.connection, lock(LockSpace.RUNNING, project_ids))
-    # A statement of its own, so that it sees what was committed during the wait.
+    # A separate statement, so that it sees commits made during the wait.
     rows = await DRIVER.run(transaction.connection, concurrency.occupied(project_ids, limits.running_max))
     for now, _ in rows:
         transaction.advance(now)
@@ -50,7 +50,7 @@ async def add_conversation(connection: Connection, conversation: Conversation) -
 
 
 async def add_input(connection: Connection, request: InputRequest) -> None:
-    """The request's conversation is locked, and not deleted."""
+    """Add an input request. Its conversation must be locked and not deleted."""
     await DRIVER.run(connection, inputs.add_input(request))
 
 

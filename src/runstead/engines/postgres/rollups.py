@@ -213,9 +213,9 @@ async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
         return WaySums([Line(*row[:-1]) for row in map(tuple, found)], found[0][-1] if found else 0)
 
     ended = sum(line.runs for line in (await sums("ended", 1)).lines)
-    living = await connection.fetchval(Q["count_living"], project, query.since, query.until)
+    active = await connection.fetchval(Q["count_active"], project, query.since, query.until)
     ways = {way: await sums(way, query.groups, by_model=way == "model") for way in query.ways}
-    return UsagePage(ways, (await sums("model", 1)).lines, ended + living, truncated)
+    return UsagePage(ways, (await sums("model", 1)).lines, ended + active, truncated)
 
 
 async def _read_facts(connection: Connection, sql: str, *arguments: Any) -> list[Facts]:

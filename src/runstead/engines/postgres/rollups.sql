@@ -102,7 +102,7 @@ WHERE project_id = $1 AND -seq > -$2::bigint AND seq > 0 AND created_at >= $3 AN
   AND (SELECT true FROM rollup_open WHERE run_seq = r.seq LIMIT 1) IS NULL
 ORDER BY -seq LIMIT $5
 
--- name: count_living
+-- name: count_active
 SELECT count(*) FROM runs
 WHERE project_id = $1 AND status IN ('pending', 'running', 'waiting') AND status <> 'completed'
   AND created_at >= $2 AND created_at < $3

@@ -46,13 +46,13 @@ SELECT * FROM (
   ORDER BY root_seq, seq LIMIT $2 - 1
 ) AS below
 
--- name: any_descendant_alive
+-- name: any_active_descendant
 SELECT 1 FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
 ORDER BY root_seq, seq LIMIT 1
 
--- name: descendants_alive
+-- name: active_descendants
 SELECT {locked} FROM {runs}
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
@@ -92,7 +92,7 @@ counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),
 log AS (DELETE FROM family_log WHERE root_seq = (SELECT seq FROM gone))
 SELECT count(*) FROM gone
 
--- name: alive_below
+-- name: active_descendants_of
 -- Locks the active descendants of the runs $1 (with roots $2) in the order of seq.
 SELECT {locked} FROM {runs}
 WHERE seq = ANY (ARRAY(
@@ -113,7 +113,7 @@ SELECT nextval('run_seq') FROM generate_series(1, $1)
 SELECT r.* FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
 CROSS JOIN LATERAL (SELECT {columns} FROM {runs} WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 
--- name: families_alive
+-- name: active_families
 -- (run, active descendant)
 SELECT m.seq, below.seq
 FROM unnest($1::bigint[], $2::bigint[]) AS m (seq, root_seq)
@@ -128,7 +128,7 @@ ORDER BY below.seq
 -- name: lock_free_runs
 SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs SKIP LOCKED
 
--- name: runs_of_schedules_alive
+-- name: active_runs_of_schedules
 -- The oldest active runs of each schedule, at most `most`.
 SELECT asked.id, alive.*
 FROM unnest($1::text[], $2::bigint[]) AS asked (id, most)

@@ -11,17 +11,17 @@ from runstead.engines.sql.steps import select
 
 
 async def lock(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:
-    """Id → schedule, of those that exist."""
+    """Id → schedule, for those that exist."""
     return await DRIVER.run(connection, schedules.lock_schedules(ids))
 
 
 async def rewrite(connection: Connection, old: Schedule, new: Schedule) -> None:
-    """Write the fields that differ, guarded by the version that was read."""
+    """Write the changed fields if the version is still the one that was read."""
     await DRIVER.run(connection, schedules.rewrite_schedule(old, new))
 
 
 async def due(connection: Connection, now: int, limit: int) -> list[Schedule]:
-    """Locked; those that another replica holds are skipped."""
+    """Lock due schedules; skip those that another replica has locked."""
     return await DRIVER.run(connection, select("due_schedules", Schedule, now=now, limit=limit))
 
 

@@ -12,7 +12,7 @@ from runstead.engines.sql.steps import execute, select
 
 
 class RunEvent(NamedTuple):
-    """A change of a run that webhooks may want."""
+    """A change of a run that webhooks may subscribe to."""
 
     run: Run
     event_type: str

@@ -41,7 +41,7 @@ class SqliteBatches(SqlBatches):
             tally = Tally()
             written = []
             for transition, want, key in decided:
-                # Its first child gives a parent a family: the ones after it have to see that.
+                # The first child gives the parent a family, which the later children must see.
                 parent = (
                     load_run(connection, self._writer, key, want, now).parent
                     if want.parent_run_id is not None
@@ -59,10 +59,12 @@ class SqliteBatches(SqlBatches):
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             tally = Tally()
             written = []
-            alive = connection.execute(Q["batch_alive"], (batch.id, batch.project_id, limit)).fetchall()
+            alive = connection.execute(
+                Q["active_runs_of_batch"], (batch.id, batch.project_id, limit)
+            ).fetchall()
             for (seq,) in alive:
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                if not run.terminal:  # one above it may have taken it along
+                if not run.terminal:  # an ancestor's cancel may have included it
                     written.append(
                         write_run(connection, self._cache, run, decide(run, now), now, tally=tally)
                     )

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 class SqliteDatabase:
     def __init__(self, writer: Writer, readers: Readers, clock: Callable[[], int] | None = None) -> None:
-        """`clock`: the time in ms, instead of the writer's, which never runs backwards."""
+        """`clock`: the time in ms, instead of the writer's monotonic time."""
         self._writer = writer
         self._readers = readers
         self._driver = SqliteDriver(DIALECT, clock or writer.now)
@@ -39,4 +39,4 @@ class SqliteDatabase:
         return await self._writer.do(idempotent(job, idempotency), quick=quick)
 
     async def settle(self) -> None:
-        """There is one writer, so no transaction is under way that began before the last commit."""
+        """Nothing to wait for: the only writer has ended its transaction."""

@@ -100,8 +100,8 @@ def _page(
 
 def _ranges(connection: sqlite3.Connection, root_seq: int, after: int) -> Iterator[_Range]:
     """Ranges with positions after `after`. The one before them may be included, and the last one always is."""
-    yield from map(_Range._make, connection.execute(Q["family_stretches"], (root_seq, after)))
-    row = connection.execute(Q["lone_root"], (root_seq,)).fetchone()
+    yield from map(_Range._make, connection.execute(Q["family_ranges"], (root_seq, after)))
+    row = connection.execute(Q["root_without_family"], (root_seq,)).fetchone()
     if row is None:
         return
     run_id, latest = row

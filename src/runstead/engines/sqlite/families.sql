@@ -16,10 +16,10 @@ WHERE TRUE ON CONFLICT (root_seq, start) DO UPDATE SET last = excluded.last
 SELECT start + last - first, (SELECT max(last) FROM family_log WHERE root_seq = ?1 AND run_seq = ?1)
 FROM family_log WHERE root_seq = ?1 ORDER BY start DESC LIMIT 1
 
--- name: lone_root
+-- name: root_without_family
 SELECT run_id, latest_event_id FROM runs WHERE seq = ? AND descendants_total = 0
 
--- name: family_stretches
+-- name: family_ranges
 SELECT l.start, l.run_seq, l.first, l.last, r.run_id, r.path FROM family_log l LEFT JOIN runs r ON r.seq = l.run_seq
 WHERE l.root_seq = ?1
   AND l.start >= coalesce((SELECT max(start) FROM family_log WHERE root_seq = ?1 AND start <= ?2 + 1), 0)

@@ -38,4 +38,6 @@ def _running(connection: sqlite3.Connection, schedule: Schedule) -> tuple[Run, .
     limit = schedule.runs_looked_at
     if limit == 0:
         return ()
-    return tuple(to_run(row) for row in connection.execute(Q["runs_of_schedule_alive"], (schedule.id, limit)))
+    return tuple(
+        to_run(row) for row in connection.execute(Q["active_runs_of_schedule"], (schedule.id, limit))
+    )

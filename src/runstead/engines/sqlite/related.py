@@ -1,4 +1,4 @@
-"""What a transaction of runs reads and writes of other nouns, in SQLite."""
+"""Reads and writes of other entities in the transactions of runs, in SQLite."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import value
 from runstead.engines.sqlite.sql import DIALECT
 
-DRIVER: Final = SqliteDriver(DIALECT, lambda: 0)  # the time is an argument of what needs it
+DRIVER: Final = SqliteDriver(DIALECT, lambda: 0)  # statements that need the time take it as an argument
 
 
 def occupancies(connection: sqlite3.Connection, project_id: str, most: int) -> list[Occupancy]:

@@ -183,10 +183,10 @@ def _usage(connection: sqlite3.Connection, query: UsageQuery) -> UsagePage:
         return WaySums([Line(*row[:-1]) for row in found], found[0][-1] if found else 0)
 
     ended = sum(line.runs for line in sums("ended", 1).lines)
-    living = connection.execute(Q["count_living"], (project, query.since, query.until)).fetchone()[0]
+    active = connection.execute(Q["count_active"], (project, query.since, query.until)).fetchone()[0]
     ways = {way: sums(way, query.groups, by_model=way == "model") for way in query.ways}
     total = sums("model", 1).lines
-    return UsagePage(ways, total, ended + living, truncated)
+    return UsagePage(ways, total, ended + active, truncated)
 
 
 def _edges(connection: sqlite3.Connection, query: UsageQuery) -> Iterator[tuple[Any, ...]]:

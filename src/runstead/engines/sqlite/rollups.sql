@@ -78,7 +78,7 @@ WHERE project_id = ? AND seq < ? AND created_at >= ? AND created_at < ?
   AND status IN ('completed', 'failed', 'cancelled') AND NOT EXISTS (SELECT 1 FROM rollup_open WHERE run_seq = r.seq)
 ORDER BY seq DESC LIMIT ?
 
--- name: count_living
+-- name: count_active
 SELECT count(*) FROM runs
 WHERE project_id = ? AND status IN ('pending', 'running', 'waiting') AND status <> 'completed'
   AND created_at >= ? AND created_at < ?

@@ -449,7 +449,7 @@ def _cancel_family(
     connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
 ) -> Written:
     run = write.run
-    rows = connection.execute(Q["descendants_alive"], (run.root_seq, f"/{run.seq}/")).fetchall()
+    rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/")).fetchall()
     cancelled = cancel_descendants(write, map(to_run, rows))
     for each in cancelled:
         _store(connection, cache, each, tally)

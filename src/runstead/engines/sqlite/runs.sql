@@ -15,7 +15,7 @@ SELECT {columns} FROM runs WHERE seq = ?1
 UNION ALL
 SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
 
--- name: descendants_alive
+-- name: active_descendants
 SELECT {columns} FROM runs
 WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
 ORDER BY seq
@@ -54,11 +54,11 @@ DELETE FROM worker_sessions WHERE run_seq = ?
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
 
--- name: runs_of_schedule_alive
+-- name: active_runs_of_schedule
 SELECT {columns} FROM runs
 WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')
 ORDER BY seq LIMIT ?
 
--- name: batch_alive
+-- name: active_runs_of_batch
 SELECT seq FROM runs INDEXED BY runs_by_batch
 WHERE batch_id = ? AND project_id = ? AND status IN ('pending', 'running', 'waiting') ORDER BY seq LIMIT ?

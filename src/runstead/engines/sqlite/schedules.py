@@ -14,7 +14,7 @@ def load(connection: sqlite3.Connection, schedule_id: str, project_id: str) -> S
 
 
 def rewrite(connection: sqlite3.Connection, old: Schedule, new: Schedule) -> None:
-    """Write the fields that differ, guarded by the version that was read."""
+    """Write the changed fields if the version is still the one that was read."""
     DRIVER.run(connection, schedules.rewrite_schedule(old, new))
 
 

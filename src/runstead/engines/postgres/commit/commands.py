@@ -348,9 +348,9 @@ class _CommitGroup:
         step = f"/{run.seq}/"
         if any(step in other.path and not other.terminal for other in self.draft.runs.values()):
             return True
-        return await self._connection.fetchval(Q["any_descendant_alive"], run.root_seq, step) is not None
+        return await self._connection.fetchval(Q["any_active_descendant"], run.root_seq, step) is not None
 
     async def _cancel_family(self, write: WriteSet) -> list[WriteSet]:
         run = write.run
-        rows = await self._connection.fetch(Q["descendants_alive"], run.root_seq, f"/{run.seq}/")
+        rows = await self._connection.fetch(Q["active_descendants"], run.root_seq, f"/{run.seq}/")
         return cancel_descendants(write, self.draft.lock(rows))

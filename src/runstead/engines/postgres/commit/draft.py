@@ -192,8 +192,8 @@ class Draft:
         if self._entries:
             together.append(Write(Q["add_rollup_entries"], self._entries))
         await run_together(connection, together, few=len(new) + len(changed) == 1)
-        if self._log.found:
-            await connection.execute(Q["found_families"], self._log.found)
+        if self._log.new_families:
+            await connection.execute(Q["mark_families"], self._log.new_families)
         rest = {
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
