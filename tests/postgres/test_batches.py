@@ -173,7 +173,7 @@ async def test_replicas_enforce_each_deadline_once(replicas):
     desks = await replicas(3)
     await together(*(desks[0].create(backoff_limit=0) for _ in range(50)))
     await desks[0].claim(limit=50, lease_ms=1)
-    await asyncio.sleep(0.01)  # the database's clock goes by itself
+    await asyncio.sleep(0.01)  # the time is the database's
     found = [
         written
         for many in await together(*(driver.enforce_deadlines() for driver in desks))

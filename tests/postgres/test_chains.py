@@ -29,7 +29,7 @@ def rewrite(to, title="written"):
 
 @pytest.fixture
 def no_pause(monkeypatch):
-    """A chain goes on for as long as the test does."""
+    """A chain lasts as long as the test."""
     monkeypatch.setattr(limits, "chain_idle_s", 3600)
     monkeypatch.setattr(limits, "chain_s", 3600)
 

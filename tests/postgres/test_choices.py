@@ -1,4 +1,4 @@
-"""A statement that takes some rows chooses them once, whatever PostgreSQL makes of it.
+"""A statement that takes some rows chooses them once in every plan of PostgreSQL.
 
 Under `IN (SELECT … FOR UPDATE SKIP LOCKED)` it may choose anew for every row of the outer table: what has just been
 deleted is skipped by the next choice, and a limit never holds.
@@ -80,7 +80,7 @@ def test_every_statement_that_takes_some_rows_is_tried():
 @pytest.mark.parametrize("name", TAKES)
 def test_no_more_rows_are_taken_than_asked_for_with_the_statistics_of_one(databases, name):
     table, row, arguments = TAKES[name]
-    database = databases.fresh()  # what other tests left shall choose no plan
+    database = databases.fresh()  # so that data of other tests affects no plan
     fill = f"INSERT INTO {table} SELECT {row} FROM generate_series"
     databases.execute(database, "INSERT INTO projects (id, slug, name, created_at) VALUES ('p', 'p', 'p', 0)")
     databases.execute(database, f"{fill}(1, 1) AS n")

@@ -19,10 +19,10 @@ def wrong(request, monkeypatch):
     """From here on, this process is wrong about the time."""
     right = time.time_ns
 
-    def tell():
+    def clock_now():
         monkeypatch.setattr(time, "time_ns", lambda: right() + request.param)
 
-    return tell
+    return clock_now
 
 
 async def test_a_replica_with_a_wrong_clock_expires_no_lease(replicas, wrong, sql):
@@ -44,7 +44,7 @@ async def test_its_runs_are_claimed_and_its_leases_end_like_all_others(replicas,
     wrong()
     await mistaken.create("run-1")
     assert await right.claim_ids(lease_ms=1) == ["run-1"]
-    await asyncio.sleep(0.01)  # the database's clock goes by itself
+    await asyncio.sleep(0.01)  # the time is the database's
     assert [written.run.run_id for written in await mistaken.enforce_deadlines()] == ["run-1"]
 
 

@@ -22,7 +22,7 @@ async def whole(driver, run_id):
 async def blocked(sql):
     """Wait until a session of the store waits for a lock."""
     async with asyncio.timeout(10):
-        while not sql(  # noqa: ASYNC110 - of what is waited for, nothing tells
+        while not sql(  # noqa: ASYNC110 - there is no event to wait for
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
             " AND datname = current_database()"
         ):
@@ -234,7 +234,7 @@ async def test_a_family_of_forty_thousand_is_cancelled_at_once(driver, sql):
 
 
 async def test_the_places_of_a_family_cost_the_same_however_many_are_given_at_once(databases, database):
-    """Each look for the end of the log before it stepped over all the places that the statement had given already."""
+    """Each look-up of the log's end used to step over all rows that the statement had already added."""
     session = await connect(databases.server.url(database))
     try:
         await session.execute(f"PREPARE log AS {Q['log_families']}")

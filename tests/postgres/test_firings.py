@@ -1,4 +1,4 @@
-"""Schedules over one database: every replica looks at the same time, and each time has one run."""
+"""Schedules over one database: every replica checks concurrently, and each firing has one run."""
 
 import asyncio
 import uuid
@@ -30,7 +30,7 @@ def schedule(**fields):
 
 @pytest.fixture
 def due(sql):
-    """due(): by the database's clock, it is time for every schedule, once more."""
+    """due(): make every schedule due again by the database's clock."""
     return lambda: sql(
         "UPDATE schedules SET next_fire_at = (extract(epoch FROM now()) * 1000)::bigint - 1,"
         " version = version + 1 WHERE status = 'active'"
@@ -81,7 +81,7 @@ async def test_two_are_never_alive_while_runs_start_and_end_everywhere(replicas,
         living = Counter(run.schedule_id for run in runs if not run.terminal)
         assert living.keys() <= {one.id for one in mine}
         assert max(living.values()) == 1
-        # Nobody lives below one that was replaced.
+        # A replaced run has no active descendants.
         rows = {run.seq: run for run in await desks[0].rows()}
         for run in rows.values():
             if run.parent_seq is not None and rows[run.parent_seq].status is RunStatus.CANCELLED:

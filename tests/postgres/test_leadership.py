@@ -1,4 +1,4 @@
-"""Replicas race for the lead: never two have it, whatever stands still, breaks or believes in another time."""
+"""Replicas compete for the lead: never two have it, also if one stalls, breaks or has a wrong clock."""
 
 import asyncio
 import itertools
@@ -78,9 +78,9 @@ async def test_a_stalled_candidate_blocks_no_election_and_loses(replicas, monkey
 @pytest.mark.parametrize("years", [1, -1])
 async def test_the_databases_clock_is_the_one_that_counts(replicas, monkeypatch, years):
     right, mistaken = await replicas(2)
-    tell = time.time_ns
+    real_time_ns = time.time_ns
     held = await right.store.leadership.lead("ann", 60_000)
-    monkeypatch.setattr(time, "time_ns", lambda: tell() + years * 365 * 86_400 * 1_000_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: real_time_ns() + years * 365 * 86_400 * 1_000_000_000)
     assert await mistaken.store.leadership.lead("bob", 60_000) == held
     renewed = await mistaken.store.leadership.lead("ann", 60_000)
     assert 0 <= renewed.expires_at - held.expires_at < 60_000

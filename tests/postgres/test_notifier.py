@@ -154,7 +154,7 @@ async def test_a_listener_reconnects_and_wakes_all_subscribers(databases, databa
     await here.close()
     await there.close()
     async with asyncio.timeout(5):
-        while sql(LISTENERS):  # noqa: ASYNC110 - of what is waited for, nothing tells
+        while sql(LISTENERS):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.001)
 
 
@@ -278,7 +278,7 @@ class Carrier(Relay):
 
 async def sent(carrier, count):
     async with asyncio.timeout(5):
-        while len(carrier.sent) < count:  # noqa: ASYNC110 - of what is waited for, nothing tells
+        while len(carrier.sent) < count:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.001)
 
 

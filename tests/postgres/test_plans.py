@@ -58,7 +58,7 @@ ALLOWED = {
     "remove_member": "project_id among members_by_user",  # one user is in few projects
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
-#: In claims: batches are in it while they are being called off.
+#: In claims: batches are in it while they are being cancelled.
 ALLOWED |= dict.fromkeys(
     [f"{first}claim {n}" for first in ("", "first ") for n in range(6)], "all of batches_cancelling"
 )
@@ -202,24 +202,24 @@ def planned(databases, request):
         finally:
             await connection.close()
 
-    databases_name = databases.fresh()  # what other tests left shall choose no plan
+    databases_name = databases.fresh()  # so that data of other tests affects no plan
     return databases.call(plan())
 
 
 def nodes(plan, above=()):
-    """(node, those above it, the nearest first)"""
+    """(node, its ancestors, nearest first)"""
     yield plan, above
     for child in plan.get("Plans", ()):
         yield from nodes(child, (plan, *above))
 
 
 def pins(condition, column):
-    """Whether a condition says that a column is equal to something."""
+    """Whether a condition requires that a column equals a value."""
     return re.search(rf"(?<![\w.]){re.escape(column)} = ", re.sub(r"\b\w+\.", "", condition)) is not None
 
 
 def bounds(condition, column):
-    """Whether a condition on an index says where in it, by its first column."""
+    """Whether a condition on an index limits its first column."""
     column = re.escape(column)
     return (
         re.search(rf"(?<![\w.])({column} [=<>]|ROW\({column}\b)", re.sub(r"\b\w+\.", "", condition))

@@ -71,7 +71,7 @@ async def test_trying_again_has_an_end(driver, failing):
 async def blocked(sql):
     """Wait until a session of the store waits for a lock."""
     async with asyncio.timeout(10):
-        while not sql(  # noqa: ASYNC110 - of what is waited for, nothing tells
+        while not sql(  # noqa: ASYNC110 - there is no event to wait for
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
             " AND datname = current_database()"
         ):

@@ -1,4 +1,4 @@
-"""What a batch writes goes to the database as few statements, of few shapes, each held to the rows it has to write."""
+"""A commit group writes by few statements of few shapes, each checked for the number of its rows."""
 
 import asyncio
 
@@ -63,7 +63,7 @@ async def test_creating_appending_and_completing_at_once_is_one_statement(driver
 async def test_there_are_few_shapes_of_the_statement_that_writes_a_batch(
     driver, event, idempotent, statements
 ):
-    """New runs with few columns or all, updates of what an append moves, of what moves or more, events or not, seals or not;
+    """New runs with few columns or all, updates of what an append moves, of what moves or more, events or not, idempotency records or not;
     and for a single run those that write one.
     """
 

@@ -23,10 +23,10 @@ def shown(outcome):
     """An outcome without the numbers that are an engine's own."""
     if isinstance(outcome, Written):
         transition = outcome.transition
-        told = (transition.accepted, transition.duplicate, transition.events, transition.ended)
+        received = (transition.accepted, transition.duplicate, transition.events, transition.ended)
         # A parent and its child may end in one command: what each engine counted by then is its own.
         alone = replace(outcome.run, descendants_total=0, descendants_active=0)
-        return shown(alone), told, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+        return shown(alone), received, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
     if isinstance(outcome, Error):
@@ -52,17 +52,17 @@ class EnginePair(RuleBasedStateMachine):
             self.runner.run(driver.store.conversations.create(conversation))
             self.runner.run(driver.store.webhooks.create(EVERYTHING, lambda _: None))
         self.names = itertools.count(1)
-        self.told = {}  # run → what a follower of its family was told so far, and where it stands
+        self.followed = {}  # run → the events that a follower of its family has received, and its position
 
-    def every_change_of_status_was_told_once(self):
+    def every_change_of_status_was_delivered_once(self):
         """To a webhook that asked for everything: by both, and the end of each run that has ended."""
 
-        async def told(driver):
+        async def received(driver):
             found = await driver.store.webhooks.deliveries(EVERYTHING.project_id, EVERYTHING.id, 100_000)
             return sorted((one.run_id, one.event_type, one.created_at) for one in found)
 
-        events = self.runner.run(told(self.tested))
-        assert events == self.runner.run(told(self.model))
+        events = self.runner.run(received(self.tested))
+        assert events == self.runner.run(received(self.model))
         ends = [(run_id, kind) for run_id, kind, _ in events if kind not in {"run.started", "run.waiting"}]
         kept = {(run_id, f"run.{run.status.value}") for run_id, run in self.rows.items() if run.terminal}
         assert len(ends) == len(set(ends))
@@ -71,7 +71,7 @@ class EnginePair(RuleBasedStateMachine):
 
     def teardown(self):
         try:
-            self.every_change_of_status_was_told_once()
+            self.every_change_of_status_was_delivered_once()
             self.a_store_is_found_sound(self.tested)
         finally:
             self.close()
@@ -149,20 +149,20 @@ class EnginePair(RuleBasedStateMachine):
             self.logs[run_id] = logs[0]
             self.attempts_agree(seen[run_id])
         if changed:
-            self.a_family_is_told_whole_and_once()
+            self.a_family_log_is_complete_and_unique()
 
-    def a_family_is_told_whole_and_once(self):
+    def a_family_log_is_complete_and_unique(self):
         for run_id, run in self.rows.items():
-            told, place = self.told.get(run_id, ([], 0))
+            received, place = self.followed.get(run_id, ([], 0))
             more, place = self.runner.run(self.tested.family(run_id, place, step=2))
-            told = [one for one in told + more if one[0] in self.rows]
-            self.told[run_id] = told, place
-            assert (told, place) == self.runner.run(self.model.family(run_id))
+            received = [one for one in received + more if one[0] in self.rows]
+            self.followed[run_id] = received, place
+            assert (received, place) == self.runner.run(self.model.family(run_id))
             members = [one for one in self.rows.values() if one is run or f"/{run.seq}/" in one.path]
             public = {(m.run_id, e.event_id) for m in members for e in self.logs[m.run_id] if not e.private}
-            assert {one[:2] for one in told} == public
-            assert len(told) == len(public)
-            positions = [one[2] for one in told]
+            assert {one[:2] for one in received} == public
+            assert len(received) == len(public)
+            positions = [one[2] for one in received]
             assert positions == sorted(set(positions))
 
     def a_key_is_stored_once(self):

@@ -127,8 +127,8 @@ async def test_a_field_can_be_emptied_again(driver):
 
 
 async def test_an_unknown_run_is_loaded_as_none(driver, refusal):
-    assert await driver.row("nobody") is None
-    assert await refusal(driver.touch("nobody")) == "NOT_FOUND"
+    assert await driver.row("unknown") is None
+    assert await refusal(driver.touch("unknown")) == "NOT_FOUND"
 
 
 async def test_the_same_id_in_another_project_is_another_run(driver):

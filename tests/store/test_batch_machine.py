@@ -63,7 +63,7 @@ class BatchMachine(RuleBasedStateMachine):
         return tested
 
     def some_run(self, at):
-        ids = sorted(self.rows) or ["nobody"]
+        ids = sorted(self.rows) or ["unknown"]
         return ids[at % len(ids)]
 
     @initialize(size=st.integers(1, 4))

@@ -1,4 +1,4 @@
-"""Batches: created whole or not at all, counted with every move of a run, completed once, called off to the end."""
+"""Batches are created atomically, count every change of a run, complete once, and are cancelled as a whole."""
 
 from collections import Counter
 
@@ -15,7 +15,7 @@ LABEL = "99999999-9999-4999-8999-999999999999"
 
 
 async def counts(driver, batch):
-    """Its counters that are not 0, having seen that they are what a count of the rows gives."""
+    """Its counters that are not 0, checked against a count of the rows."""
     found = await driver.batch(batch)
     rows = Counter(
         run.status.value
@@ -48,7 +48,7 @@ async def test_one_run_that_is_refused_leaves_nothing_of_the_batch(driver, refus
 
 
 async def test_a_parent_that_is_not_there_leaves_nothing_of_the_batch(driver, refusal):
-    assert await refusal(driver.create_batch("a", parent="nobody")) == "NOT_FOUND"
+    assert await refusal(driver.create_batch("a", parent="unknown")) == "NOT_FOUND"
     assert await driver.rows() == []
 
 

@@ -1,4 +1,4 @@
-"""Hints about a project: what a write amounts to, in every store, and how they are kept, merged and resumed."""
+"""Changes of a project: those that a write publishes, in every store, and how they are kept, merged and resumed."""
 
 import asyncio
 from contextlib import aclosing
@@ -42,7 +42,7 @@ async def listening(store):
     return Listening(store)
 
 
-# What a write amounts to
+# The changes of a write
 
 
 async def test_every_status_of_a_run_is_published(driver, listening, clock):
@@ -216,7 +216,7 @@ def test_lost_changes_invalidate_every_cursor():
 
 
 class Follower:
-    """One that follows, and what it was received so far: (type, run_id)."""
+    """A follower, and what it has received: (type, run_id)."""
 
     def __init__(self, notifications, cursor=None):
         self.cursor, self.received = cursor, []
@@ -229,7 +229,7 @@ class Follower:
         return self
 
     async def next(self):
-        """What the next page tells."""
+        """The changes of the next page."""
         async with asyncio.timeout(5):
             page = await anext(self._pages)
         received = [(each.change.type.removeprefix("run."), each.change.run_id) for each in page.changes]
@@ -363,7 +363,7 @@ async def test_changes_are_kept_for_a_while_and_then_dropped(notifier, notificat
     await follower.leave()
     assert notifier.has_listeners(PROJECT)
     async with asyncio.timeout(5):
-        while notifier.has_listeners(PROJECT):  # noqa: ASYNC110 - of a timer nothing tells
+        while notifier.has_listeners(PROJECT):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
     assert notifications._buffers == {}
     again = await Follower(notifications, follower.cursor).opened()

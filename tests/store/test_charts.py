@@ -38,7 +38,7 @@ async def busy(driver, clock):
     return driver
 
 
-async def test_glimpses_are_the_runs_of_the_page_in_its_order(busy):
+async def test_summaries_are_those_of_the_page_in_its_order(busy):
     queries = (
         RunQuery((PROJECT,)),
         RunQuery((PROJECT, ELSEWHERE), limit=2),

@@ -1,4 +1,4 @@
-"""referee: the runs whose deadline has passed, each decided and written."""
+"""enforce_deadlines: each run whose deadline has passed is decided and written."""
 
 import pytest
 

@@ -179,7 +179,7 @@ async def test_types_filter_a_page_and_its_bytes_count_only_what_it_shows(driver
     assert await numbers(driver, 2, 2, types=["STEP_STARTED"]) == [4, 6]
     assert await numbers(driver, 0, 100, types=["STEP_STARTED"], bytes_max=2 * size) == [2, 4]
     assert await numbers(driver, 0, 100, types=["STEP_STARTED", "CUSTOM"]) == list(range(1, 9))
-    assert await numbers(driver, 0, 100, types=["NOBODY"]) == []
+    assert await numbers(driver, 0, 100, types=["UNKNOWN"]) == []
 
 
 async def test_a_run_that_does_not_exist_has_no_events(driver):

@@ -38,7 +38,7 @@ async def test_a_child_knows_its_ancestors(driver):
 
 
 async def test_a_parent_that_is_missing_is_not_found_and_nothing_is_stored(driver, refusal):
-    assert await refusal(driver.create("orphan", parent="nobody")) == "NOT_FOUND"
+    assert await refusal(driver.create("orphan", parent="unknown")) == "NOT_FOUND"
     assert await driver.row("orphan") is None
 
 
@@ -49,7 +49,7 @@ async def test_a_parent_in_another_project_is_not_found(driver, refusal):
 
 async def test_a_parent_under_a_cancelled_run_accepts_no_child(driver, refusal):
     await grow(driver)
-    await driver.complete("leaf")  # it ended by itself, before the run above it was cancelled
+    await driver.complete("leaf")  # it ended before its parent was cancelled
     await driver.cancel("root")
     assert await refusal(driver.create("late", parent="leaf")) == "PARENT_CANCELLED"
     assert await refusal(driver.create("late", parent="root")) == "PARENT_CANCELLED"
@@ -155,7 +155,7 @@ async def test_other_ends_leave_the_family_alone(driver):
 
 
 async def test_a_path_is_no_prefix_of_a_longer_number(driver):
-    """Run 1 is not above the children of run 10."""
+    """Run 1 is not an ancestor of the children of run 10."""
     for n in range(1, 12):
         await driver.create(f"run-{n}")
     for n in range(1, 12):

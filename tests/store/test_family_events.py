@@ -9,7 +9,7 @@ PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
 
 async def pairs(driver, run_id, after=0, **options):
-    """("run", event_id) of all that a family's log tells after a position."""
+    """("run", event_id) of a family's events after a position."""
     return [one[:2] for one in (await driver.family(run_id, after, **options))[0]]
 
 

@@ -1,4 +1,4 @@
-"""Schedules that are due, in every store: one run for each time, whoever looks, and all of a firing in one write."""
+"""Due schedules in every store: one run per firing, and one write per firing."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Which runs somebody holds."""
+"""The runs that workers hold."""
 
 from runstead.core.runs.run import RunStatus
 
@@ -38,7 +38,7 @@ async def test_only_runs_of_the_named_owners_are_listed_oldest_attempt_first(dri
         clock.advance_ms(10)
         await driver.claim(worker)
     assert await held(driver, "ann", "bob") == [("bob", "run-1"), ("ann", "run-2"), ("ann", "run-4")]
-    assert await held(driver, "nobody") == await held(driver) == []
+    assert await held(driver, "unknown") == await held(driver) == []
 
 
 async def test_runs_of_other_projects_are_not_listed(driver):

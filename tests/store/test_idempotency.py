@@ -1,4 +1,4 @@
-"""Idempotency keys: the answer is stored with the effect, and comes again instead of it."""
+"""Idempotency keys: the response is stored with the effect, and replayed."""
 
 import asyncio
 
@@ -123,7 +123,7 @@ async def test_an_empty_claim_is_replayed_too(driver, idempotent):
     assert await replayed(driver.claim(idempotency=idempotency)) == (200, b"0")
 
 
-# Every other command that takes a seal: how it is called, in a store that holds PROJECT.
+# The calls of all other idempotent commands, in a store that holds PROJECT.
 SEALED = {
     "create_project": lambda s, idempotency: s.identity.create_project(
         Project("p-2", "two", "Two", 1), None, None, idempotency
@@ -145,7 +145,7 @@ SEALED = {
         Conversation("c", "p-1", "chat", 1, 1), idempotency
     ),
 }
-# How to see that it had an effect.
+# The reads that show their effects.
 EFFECT = {
     "create_project": lambda s: s.identity.project("p-2"),
     "create_key": lambda s: s.identity.key_by_hash(b"h"),
@@ -159,7 +159,7 @@ EFFECT = {
 
 @pytest.fixture(params=SEALED)
 async def command(request, store):
-    """(call with a seal, look at the effect)"""
+    """(call with an idempotency record, read of the effect)"""
     await store.identity.create_project(PROJECT, None, None)
     await store.workers.register(Worker("w-1", "p-1", "python", "k-1", 1, 1), b"first")
     call, effect = SEALED[request.param], EFFECT[request.param]

@@ -112,7 +112,7 @@ async def test_concurrent_ensuring_makes_one_project(directory):
 async def test_projects_come_oldest_first_and_unknown_ones_are_left_out(directory):
     for name, at in [("new", 30), ("old", 10), ("mid", 20)]:
         await directory.create_project(project(name, created_at=at), None, None)
-    found = await directory.projects(["id-mid", "nobody", "id-old", "id-new", "id-old"])
+    found = await directory.projects(["id-mid", "unknown", "id-old", "id-new", "id-old"])
     assert [p.slug for p in found] == ["old", "mid", "new"]
     assert await directory.projects([]) == []
     assert [p.slug for p in await directory.projects(None)] == ["old", "mid", "new"]
@@ -157,14 +157,14 @@ async def test_the_first_revocations_time_stays(directory):
 async def test_a_key_of_another_project_cannot_be_revoked(directory):
     await directory.create_project(project(), None, key())
     assert await directory.revoke_key("id-two", "k-1", 50) is None
-    assert await directory.revoke_key("id-one", "nobody", 50) is None
+    assert await directory.revoke_key("id-one", "unknown", 50) is None
     assert (await directory.key_by_hash(key().hash)).revoked_at is None
 
 
 async def test_keys_remember_when_they_were_last_used(directory):
     await directory.create_project(project(), None, key())
     await directory.create_key(key("k-2"))
-    await directory.touch_keys({"k-1": 70, "nobody": 71})
+    await directory.touch_keys({"k-1": 70, "unknown": 71})
     assert [k.last_used_at for k in await directory.keys("id-one")] == [70, None]
     await directory.touch_keys({"k-1": 80, "k-2": 81})
     assert [k.last_used_at for k in await directory.keys("id-one")] == [80, 81]
@@ -207,4 +207,4 @@ async def test_roles_are_those_of_every_project_of_the_user(directory):
     await directory.create_project(project("two"), member(of="two", role="viewer"), None)
     await directory.create_project(project("three"), member("u-2", of="three"), None)
     assert await directory.roles("u-1") == {"id-one": "admin", "id-two": "viewer"}
-    assert await directory.roles("nobody") == {}
+    assert await directory.roles("unknown") == {}

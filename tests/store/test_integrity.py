@@ -1,4 +1,4 @@
-"""A store that was damaged behind the program's back: `check` finds it, whatever it is, and finds nothing else."""
+"""`check` finds every kind of damage to a store, and nothing else."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""Large values come back as they went in, take up less room, and stand where SQL looks for them."""
+"""Large values are read as they were written, take less space, and stay readable by SQL where needed."""
 
 import os
 import sqlite3
@@ -23,8 +23,8 @@ async def test_what_goes_in_comes_out(driver, value, event):
     run = await driver.row("run")
     assert (run.config, run.input, run.request_snapshot, run.output, run.logs) == (value,) * 4 + (text,)
     assert [run] == await driver.rows()
-    told = [msgspec.json.decode(one.payload) for one in await driver.log("run")]
-    assert [one.get("value") for one in told[:2]] == [text, "x"]
+    payloads = [msgspec.json.decode(one.payload) for one in await driver.log("run")]
+    assert [one.get("value") for one in payloads[:2]] == [text, "x"]
     assert (await driver.runs.event(run.seq, 1)).payload == (await driver.whole_log("run"))[0].payload
 
 

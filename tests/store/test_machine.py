@@ -146,8 +146,10 @@ class StoreMachine(EnginePair):
         if answer is not None and reached:
             for run in found:
                 reason, how = answer
-                told = (run.run_id, run.lease_token, reason)
-                assert self.both(lambda d, told=told, how=how: d.answered(*told, **how)).transition.accepted
+                arguments = (run.run_id, run.lease_token, reason)
+                assert self.both(
+                    lambda d, arguments=arguments, how=how: d.answered(*arguments, **how)
+                ).transition.accepted
 
     @precondition(lambda self: any(dispatched(run) for run in self.rows.values()))
     @rule(
@@ -162,7 +164,7 @@ class StoreMachine(EnginePair):
     @some
     @rule(at=places)
     def stop(self, at):
-        """What a cancel leaves to be told is told once."""
+        """A cancel is delivered once."""
         run_id = self.pick(
             at, lambda run: run.cancel_requested_at is not None and run.cancel_stopped_at is None
         )
@@ -222,7 +224,7 @@ class StoreMachine(EnginePair):
     def delete(self, at):
         run_id = self.pick(at, lambda run: run.terminal and not run.descendants_total)
         if not isinstance(self.both(lambda d: d.delete(run_id)), Error):
-            for known in (self.rows, self.logs, self.tokens, self.ended, self.sent, self.told):
+            for known in (self.rows, self.logs, self.tokens, self.ended, self.sent, self.followed):
                 known.pop(run_id, None)
 
     @precondition(lambda self: self.sent)

@@ -62,7 +62,7 @@ async def test_a_page_spans_the_projects_asked_for_and_no_other(driver):
         await driver.create(f"run-{n}", project_id=project_id)
     assert await ids(driver, (FIRST, SECOND)) == ["run-3", "run-1", "run-0"]
     assert await ids(driver, ()) == []
-    assert await ids(driver, ("nobody",)) == []
+    assert await ids(driver, ("unknown",)) == []
 
 
 async def test_a_page_keeps_to_the_bounds_on_the_seq(driver):

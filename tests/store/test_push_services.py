@@ -50,8 +50,8 @@ async def test_silence_a_heartbeat_and_a_disabling(store, clock, push_service):
     assert (await services.disable("service-1")).disabled_at == first.disabled_at
     assert not (await services.heartbeat("service-1", None)).active
     assert (await services.register(push_service())).active
-    assert await services.heartbeat("nobody", None) is None
-    assert await services.disable("nobody") is None
+    assert await services.heartbeat("unknown", None) is None
+    assert await services.disable("unknown") is None
 
 
 async def test_services_are_found_by_what_they_reach(store, clock, push_service):

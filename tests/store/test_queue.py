@@ -352,7 +352,7 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
 
     assert await soonest("task", "eval") is None
     await driver.create("now", project_id="p-a")
-    assert await soonest("task") is None  # a look finds it
+    assert await soonest("task") is None  # a claim finds it
     await driver.create("later", project_id="p-a", available_at=clock.now + 5_000, priority=7)
     await driver.create("soon", project_id="p-a", available_at=clock.now + 2_000, priority=-7)
     await driver.create("other", project_id="p-a", available_at=clock.now + 1_000, kind="eval")
@@ -362,7 +362,7 @@ async def test_the_next_delayed_run_is_known_by_project_and_kind(driver, clock):
     assert await soonest("workflow") is None
     clock.advance_ms(2_000)
     assert await soonest("task") == 3_000
-    assert await soonest("task", since=250) == 0  # a look that has just begun may have missed it
+    assert await soonest("task", since=250) == 0  # a claim that has just begun may have missed it
     clock.advance_ms(251)
     assert await soonest("task", since=250) == 2_749
 

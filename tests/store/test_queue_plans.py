@@ -102,11 +102,11 @@ def test_sqlite_steps_from_what_there_is_to_the_next(sqlite, name, arguments):
 def postgres(databases, request):
     """explain(name or claim, *arguments): the plan of a prepared statement, and how many pages it touched.
 
-    The param tells when PostgreSQL last looked what is in the table.
+    The param is the time of the last ANALYZE.
     """
     from runstead.engines.postgres.connection import connect
 
-    name = databases.fresh()  # what other tests left shall choose no plan
+    name = databases.fresh()  # so that data of other tests affects no plan
     databases.execute(name, "ALTER TABLE runs SET (autovacuum_enabled = off)")
 
     def add(many, kind, target, priority, at, of=None, service=None):
@@ -143,13 +143,13 @@ def postgres(databases, request):
                 given = ", ".join(
                     f"{literal(value)}::{kind}" for kind, value in zip(types, arguments, strict=True)
                 )
-                await connection.execute(f"PREPARE told AS {sql}")
+                await connection.execute(f"PREPARE claim AS {sql}")
                 transaction = connection.transaction()
                 await transaction.start()
                 if without is not None:
                     await connection.execute(f"DROP INDEX {without}")
                 rows = await connection.fetch(
-                    f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE told({given})"
+                    f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF, TIMING OFF) EXECUTE claim({given})"
                 )
                 await transaction.rollback()
             finally:

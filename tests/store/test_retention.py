@@ -25,7 +25,7 @@ class App:
 
 @pytest.fixture
 def retire(store):
-    """retire(): everything that ended more than 30 days ago leaves; how many runs left."""
+    """retire(): delete what ended more than 30 days ago; return the number of runs."""
 
     async def everything():
         app, count, after = App(store), 0, 0
@@ -92,11 +92,11 @@ async def test_a_large_family_leaves_piece_by_piece(driver, clock, event, retire
         app = App(driver.store)
         count, _ = await retention.retire(app, 30 * DAY, 0)
         assert count == rows
-        left = await ids(driver)
+        remaining = await ids(driver)
         assert [violation async for violation in check(driver.store)] == []
-        for name in left:  # every remaining run has its parent and correct counters
+        for name in remaining:  # every remaining run has its parent and correct counters
             row = await driver.row(name)
-            assert row.descendants_total == sum(other.startswith(f"{name}.") for other in left)
+            assert row.descendants_total == sum(other.startswith(f"{name}.") for other in remaining)
     monkeypatch.setattr(limits, "retention_roots_checked_max", 2)
     assert await retire() == 12 - 9
     assert await ids(driver) == []

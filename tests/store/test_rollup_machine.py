@@ -1,4 +1,4 @@
-"""Reports are those of a naive sum, whatever happens to runs and to the loop, over every store."""
+"""Reports are those of a naive sum, for any order of commands and ticks, over every store."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Sums of what runs used and came to are exact at any moment, over every store."""
+"""Roll-ups of usage and activity are exact at any moment, over every store."""
 
 import asyncio
 import itertools

@@ -33,7 +33,7 @@ async def test_a_change_by_another_process_between_two_commands_is_seen(driver, 
     run = await driver.create("run-1")
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("UPDATE runs SET title = 'theirs', version = version + 1")
-    assert known("run-1")  # nobody has looked yet
+    assert known("run-1")  # not checked yet
     written = await driver.touch("run-1", target="mine")
     assert (written.before.title, written.run.title, written.run.version) == (
         "theirs",

@@ -180,7 +180,7 @@ async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, 
 
 
 async def test_a_change_between_noting_and_reading_a_block_is_not_lost(driver, settle, execute, store):
-    """The block is noted first; whatever changes before it is read is read with it, whatever changes later is noted."""
+    """Changes to the block are recorded before it is read, so none is lost between the two."""
     await driver.create("run", title="before")
     index, advanced = store.run_index, asyncio.Event()
     read = type(index).read

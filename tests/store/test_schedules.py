@@ -1,4 +1,4 @@
-"""Schedules in every store: kept, counted with the runs that they start, and told how those ended."""
+"""Schedules in every store: they are stored, count the runs that they start, and record their outcomes."""
 
 import asyncio
 import uuid

@@ -114,8 +114,8 @@ async def test_tokens_of_programs_do_not_sign_in(app, principal):
 
 
 async def test_user_agents_are_truncated_and_cleaned(app):
-    told = await commands.sign_in(app, ADA, CREDENTIAL, "a\r\nb\x00" + "c" * 1_000)
-    assert told.session.user_agent == "a  b " + "c" * (limits.user_agent_chars_max - 5)
+    signed_in = await commands.sign_in(app, ADA, CREDENTIAL, "a\r\nb\x00" + "c" * 1_000)
+    assert signed_in.session.user_agent == "a  b " + "c" * (limits.user_agent_chars_max - 5)
     assert (await commands.sign_in(app, ADA, CREDENTIAL, None)).session.user_agent == ""
 
 

@@ -1,4 +1,4 @@
-"""What SQLite's sums grow by is found out beside the writer: meanwhile runs end, and another process may sum up as well."""
+"""SQLite computes additions to the roll-ups outside the writer, while runs end and other processes do the same."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ async def desks(desk_at, tmp_path):
 
 @pytest.fixture
 def held(monkeypatch):
-    """held(fold): begins it, and returns once it has read its entries; what is returned lets it go on to its end."""
+    """held(tick): run the tick until it has read its entries; return a function that lets it finish."""
     reached, go = threading.Event(), threading.Event()
     plain = rollups.paced
 

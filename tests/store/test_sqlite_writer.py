@@ -1,4 +1,4 @@
-"""SQLite's writer: quick statements on the event loop, COMMIT and whatever takes long in its thread; locks and failures."""
+"""SQLite's writer: quick statements on the event loop, COMMIT and long work in its thread; locks and failures."""
 
 import asyncio
 import functools
@@ -169,7 +169,7 @@ async def test_after_statements_that_took_long_the_thread_does_them_for_a_while(
     await driver.create("run-1")
 
     def slow(loaded):
-        time.sleep(0.02)  # a disk that lets everybody wait
+        time.sleep(0.02)  # a slow disk
         return quiet(loaded)
 
     assert await places("run-1", slow) == [threading.main_thread().name]
@@ -318,7 +318,7 @@ async def test_a_commit_that_fails_fails_alone_and_all_others_are_stored(driver)
 
 
 def failing_commit(connection, _now):
-    """SQLite looks at deferred foreign keys at COMMIT."""
+    """SQLite checks deferred foreign keys at COMMIT."""
     connection.execute("PRAGMA defer_foreign_keys = ON")
     connection.execute("CREATE TABLE below (project_id TEXT REFERENCES projects (id))")
     connection.execute("INSERT INTO below VALUES ('nowhere')")

@@ -51,7 +51,7 @@ async def test_a_server_that_stops_leaves(store):
     await store.replicas.note(replica("a"))
     other = await store.replicas.note(replica("b"))
     await store.replicas.leave(replica("a").id)
-    await store.replicas.leave("nobody")
+    await store.replicas.leave("unknown")
     assert await store.replicas.all() == [other]
 
 

@@ -1,4 +1,4 @@
-"""Webhooks in every store: an event is stored with the change that it tells of, and no two take the same delivery."""
+"""Webhooks in every store: an event is stored with its change, and no two servers take the same delivery."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ LEASE_MS = 60_000
 
 
 def anything(_count):
-    """Lets any number be."""
+    """Accept any number."""
 
 
 def webhook(**fields):

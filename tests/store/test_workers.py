@@ -177,7 +177,7 @@ async def test_a_heartbeat_ends_an_outage_and_the_next_outage_is_reported_again(
     if sign == "heartbeat":
         await workers.heartbeat("w-1")
     elif sign == "heard":
-        await workers.touch(["w-1", "nobody"])
+        await workers.touch(["w-1", "unknown"])
     else:
         await workers.register(worker(), b"two")
     found = await workers.get("w-1")
