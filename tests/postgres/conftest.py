@@ -41,8 +41,8 @@ def database(databases):
 
 
 @pytest.fixture
-async def new_desk():
-    """new_desk(url): a driver over a store that is open, on the database's clock."""
+async def open_driver():
+    """open_driver(url): a driver over a store that is open, on the database's clock."""
     stores = []
 
     async def open_one(url):
@@ -57,12 +57,12 @@ async def new_desk():
 
 
 @pytest.fixture
-def replicas(new_desk, databases, database):
-    """replicas(n): desks over n open stores of one database."""
+def replicas(open_driver, databases, database):
+    """replicas(n): drivers over n open stores of one database."""
 
     async def open_some(count):
         url = databases.server.url(database)
-        return await asyncio.gather(*(new_desk(url) for _ in range(count)))
+        return await asyncio.gather(*(open_driver(url) for _ in range(count)))
 
     return open_some
 
@@ -112,8 +112,8 @@ def new_notifier(request, databases, database):
     return lambda: NatsNotifier(url, LocalNotifier())
 
 
-async def _acquaint(notifiers):
-    """Until each hears each, and nothing is on its way any more."""
+async def _wait_until_connected(notifiers):
+    """Wait until every notifier receives from every other, and no message is pending."""
     pairs = [(here, there) for here in notifiers for there in notifiers if there is not here]
     for here, there in pairs:
         with there.subscribe("hears") as signal:
@@ -128,9 +128,9 @@ async def _acquaint(notifiers):
 
 
 @pytest.fixture
-def acquainted():
-    """await acquainted(notifiers): until each hears each, and nothing is on its way any more."""
-    return _acquaint
+def wait_until_connected():
+    """await wait_until_connected(notifiers): until each receives from each other."""
+    return _wait_until_connected
 
 
 @pytest.fixture
@@ -139,13 +139,13 @@ async def apps(replicas, new_notifier):
     made = []
 
     async def open_some(count):
-        desks = await replicas(count)
-        notifiers = [new_notifier() for _ in desks]
+        drivers = await replicas(count)
+        notifiers = [new_notifier() for _ in drivers]
         await asyncio.gather(*(notifier.open() for notifier in notifiers))
         made.extend(notifiers)
-        await _acquaint(made)
+        await _wait_until_connected(made)
         return [
-            (driver, App(driver.store, notifier)) for driver, notifier in zip(desks, notifiers, strict=True)
+            (driver, App(driver.store, notifier)) for driver, notifier in zip(drivers, notifiers, strict=True)
         ]
 
     yield open_some

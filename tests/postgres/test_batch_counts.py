@@ -32,37 +32,37 @@ async def settled(driver, sql, batch):
 
 
 async def test_many_ends_at_once_are_all_counted_and_complete_the_batch_once(replicas, sql):
-    desks = await replicas(3)
-    batch = (await desks[0].create_batch(*(f"run-{n}" for n in range(MEMBERS)))).batch
+    drivers = await replicas(3)
+    batch = (await drivers[0].create_batch(*(f"run-{n}" for n in range(MEMBERS)))).batch
     for statement in NOTING:
         sql(statement)
     try:
         order = [f"run-{n}" for n in range(MEMBERS)] * 2  # each is completed twice, by different replicas
         random.Random(1).shuffle(order)
         await asyncio.gather(
-            *(desks[n % 3].complete(name, ("completed", "failed")[n % 2]) for n, name in enumerate(order))
+            *(drivers[n % 3].complete(name, ("completed", "failed")[n % 2]) for n, name in enumerate(order))
         )
         assert len(sql("SELECT at FROM ends")) == 1
     finally:
         for statement in ("DROP FUNCTION note_end CASCADE", "DROP TABLE ends"):
             sql(statement)
-    found = await settled(desks[0], sql, batch)
+    found = await settled(drivers[0], sql, batch)
     assert (found.status, found.total) == ("completed", MEMBERS)
 
 
 async def test_runs_that_join_while_the_last_ones_end_are_counted_or_refused(replicas, sql):
-    desks = await replicas(2)
+    drivers = await replicas(2)
     for turn in range(6):
-        batch = (await desks[0].create_batch(f"{turn}-a", f"{turn}-b")).batch
+        batch = (await drivers[0].create_batch(f"{turn}-a", f"{turn}-b")).batch
 
         async def join(n, batch=batch, turn=turn):
-            return await desks[n % 2].create(f"{turn}-late-{n}", batch_id=batch.id)
+            return await drivers[n % 2].create(f"{turn}-late-{n}", batch_id=batch.id)
 
-        ends = [desks[0].complete(f"{turn}-a"), desks[1].complete(f"{turn}-b")]
+        ends = [drivers[0].complete(f"{turn}-a"), drivers[1].complete(f"{turn}-b")]
         results = await asyncio.gather(*(join(n) for n in range(8)), *ends, return_exceptions=True)
         refused = [one for one in results if isinstance(one, Exception)]
         assert {one.code for one in refused} <= {"BATCH_CLOSED"}, refused
-        found = await settled(desks[0], sql, batch)
+        found = await settled(drivers[0], sql, batch)
         joined = 8 - len(refused)
         assert (found.total, found.completed) == (2 + joined, 2)
         assert found.status == ("running" if joined else "completed")
@@ -70,10 +70,10 @@ async def test_runs_that_join_while_the_last_ones_end_are_counted_or_refused(rep
 
 async def test_a_cancel_among_claims_and_ends_leaves_nothing_alive(replicas, sql):
     """Two replicas cancel the same batch, as a request and a loop do, while others work on it."""
-    desks = await replicas(3)
-    batch = (await desks[0].create_batch(*(f"run-{n}" for n in range(MEMBERS)))).batch
+    drivers = await replicas(3)
+    batch = (await drivers[0].create_batch(*(f"run-{n}" for n in range(MEMBERS)))).batch
     for n in range(0, MEMBERS, 10):
-        await desks[0].create(f"below-{n}", parent=f"run-{n}", batch_id=batch.id if n % 20 else None)
+        await drivers[0].create(f"below-{n}", parent=f"run-{n}", batch_id=batch.id if n % 20 else None)
 
     async def work(driver):
         for _ in range(5):
@@ -85,12 +85,12 @@ async def test_a_cancel_among_claims_and_ends_leaves_nothing_alive(replicas, sql
         while await driver.cancel_some(off.batch, 16):
             pass
 
-    await asyncio.gather(work(desks[0]), work(desks[2]), cancel(desks[0]), cancel(desks[1]))
-    found = await settled(desks[2], sql, batch)
+    await asyncio.gather(work(drivers[0]), work(drivers[2]), cancel(drivers[0]), cancel(drivers[1]))
+    found = await settled(drivers[2], sql, batch)
     assert (found.status, found.active) == ("cancelled", 0)
-    below = [await desks[0].row(f"below-{n}") for n in range(0, MEMBERS, 10)]
+    below = [await drivers[0].row(f"below-{n}") for n in range(0, MEMBERS, 10)]
     assert {run.status for run in below} <= {RunStatus.CANCELLED, RunStatus.COMPLETED}
-    parents = [await desks[0].row(f"run-{n}") for n in range(0, MEMBERS, 10)]
+    parents = [await drivers[0].row(f"run-{n}") for n in range(0, MEMBERS, 10)]
     assert all(
         child.terminal
         for child, parent in zip(below, parents, strict=True)
@@ -99,10 +99,11 @@ async def test_a_cancel_among_claims_and_ends_leaves_nothing_alive(replicas, sql
 
 
 async def test_two_that_use_one_key_create_one_batch(replicas, idempotent, sql):
-    desks = await replicas(2)
+    drivers = await replicas(2)
     idempotency = idempotent(render=lambda made: (202, made.batch.id.encode()))
     outcomes = await asyncio.gather(
-        *(driver.create_batch("a", "b", idempotency=idempotency) for driver in desks), return_exceptions=True
+        *(driver.create_batch("a", "b", idempotency=idempotency) for driver in drivers),
+        return_exceptions=True,
     )
     [made] = [one for one in outcomes if not isinstance(one, Exception)]
     [replayed] = [one for one in outcomes if isinstance(one, Exception)]

@@ -151,8 +151,8 @@ async def test_no_child_outlives_a_family_that_is_cancelled_elsewhere(replicas):
 
 
 async def test_replicas_never_claim_the_same_run(replicas):
-    desks = await replicas(3)
-    await together(*(desks[0].create() for _ in range(60)))
+    drivers = await replicas(3)
+    await together(*(drivers[0].create() for _ in range(60)))
 
     async def work(driver, worker):
         taken = []
@@ -162,44 +162,46 @@ async def test_replicas_never_claim_the_same_run(replicas):
 
     taken = [
         run_id
-        for many in await together(*(work(d, f"w-{n}") for n, d in enumerate(desks * 4)))
+        for many in await together(*(work(d, f"w-{n}") for n, d in enumerate(drivers * 4)))
         for run_id in many
     ]
-    rest = await desks[0].claim_ids(limit=100)
-    assert sorted(taken + rest) == sorted(run.run_id for run in await desks[0].rows())
+    rest = await drivers[0].claim_ids(limit=100)
+    assert sorted(taken + rest) == sorted(run.run_id for run in await drivers[0].rows())
 
 
 async def test_replicas_enforce_each_deadline_once(replicas):
-    desks = await replicas(3)
-    await together(*(desks[0].create(backoff_limit=0) for _ in range(50)))
-    await desks[0].claim(limit=50, lease_ms=1)
+    drivers = await replicas(3)
+    await together(*(drivers[0].create(backoff_limit=0) for _ in range(50)))
+    await drivers[0].claim(limit=50, lease_ms=1)
     await asyncio.sleep(0.01)  # the time is the database's
     found = [
         written
-        for many in await together(*(driver.enforce_deadlines() for driver in desks))
+        for many in await together(*(driver.enforce_deadlines() for driver in drivers))
         for written in many
     ]
     assert len({written.run.run_id for written in found}) == len(found) == 50
-    assert {run.status for run in await desks[0].rows()} == {RunStatus.FAILED}
+    assert {run.status for run in await drivers[0].rows()} == {RunStatus.FAILED}
 
 
 async def test_replicas_complete_a_run_exactly_once(replicas):
-    desks = await replicas(3)
-    await desks[0].create("run-1")
+    drivers = await replicas(3)
+    await drivers[0].create("run-1")
     statuses = ("completed", "failed", "cancelled")
-    written = await together(*(driver.complete("run-1", status) for driver in desks for status in statuses))
-    final = await desks[0].row("run-1")
+    written = await together(*(driver.complete("run-1", status) for driver in drivers for status in statuses))
+    final = await drivers[0].row("run-1")
     assert {outcome.run.status for outcome in written} == {final.status}
-    assert len(await desks[0].log("run-1")) == 1
+    assert len(await drivers[0].log("run-1")) == 1
 
 
 async def test_replicas_store_one_run_for_one_id_and_one_answer_for_one_key(replicas, idempotent):
-    desks = await replicas(3)
-    runs = await together(*(driver.create("run-1") for driver in desks * 3))
+    drivers = await replicas(3)
+    runs = await together(*(driver.create("run-1") for driver in drivers * 3))
     assert len({run.uid for run in runs}) == 1
-    sealed_runs = await together(*(driver.create("run-2", idempotency=idempotent()) for driver in desks * 3))
+    sealed_runs = await together(
+        *(driver.create("run-2", idempotency=idempotent()) for driver in drivers * 3)
+    )
     assert sum(not isinstance(outcome, ReplayedResponse) for outcome in sealed_runs) == 1
-    assert len(await desks[0].rows()) == 2
+    assert len(await drivers[0].rows()) == 2
 
 
 @pytest.mark.parametrize("targets", [("a",), ("a", "b"), ()])

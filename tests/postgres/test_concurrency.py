@@ -12,19 +12,19 @@ PROJECT = "11111111-1111-4111-8111-111111111111"
 
 
 async def test_eight_claimers_on_three_replicas_never_exceed_a_limit(replicas):
-    desks = await replicas(3)
-    store = desks[0].store
+    drivers = await replicas(3)
+    store = drivers[0].store
     await store.concurrency.put(
         PROJECT, [ConcurrencyLimit(None, 5), ConcurrencyLimit("task:a", 2), ConcurrencyLimit("task:c", 3)]
     )
     names = [f"run-{n:02}" for n in range(60)]
     await asyncio.gather(
-        *(desks[0].create(name, target=f"task:{'abc'[n % 3]}") for n, name in enumerate(names))
+        *(drivers[0].create(name, target=f"task:{'abc'[n % 3]}") for n, name in enumerate(names))
     )
     done, exceeded, seen = [], [], set()
 
     async def work(number):
-        driver = desks[number % 3]
+        driver = drivers[number % 3]
         query = [{}, {"targets": ("task:a", "task:b")}, {"targets": ("task:c",)}, {"targets": ("task:b",)}]
         while len(done) < 60:
             found = await driver.claim(f"w-{number}", limit=1 + number % 3, **query[number % 4])
@@ -43,30 +43,30 @@ async def test_eight_claimers_on_three_replicas_never_exceed_a_limit(replicas):
 
 
 async def test_pushes_of_three_replicas_keep_to_a_limit(replicas):
-    desks = await replicas(3)
-    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 3)])
+    drivers = await replicas(3)
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:a", 3)])
     for n in range(12):
-        await desks[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1", target="agent:a")
-    taken = await asyncio.gather(*(desks[n % 3].dispatch(2) for n in range(9)))
+        await drivers[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1", target="agent:a")
+    taken = await asyncio.gather(*(drivers[n % 3].dispatch(2) for n in range(9)))
     assert sum(map(len, taken)) == 3
 
 
 async def test_a_limit_that_is_set_while_others_claim_is_kept_from_then_on(replicas):
-    desks = await replicas(2)
-    await asyncio.gather(*(desks[0].create(f"run-{n}") for n in range(30)))
-    claims = [asyncio.ensure_future(desks[n % 2].claim(f"w-{n}")) for n in range(10)]
-    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 0)])
+    drivers = await replicas(2)
+    await asyncio.gather(*(drivers[0].create(f"run-{n}") for n in range(30)))
+    claims = [asyncio.ensure_future(drivers[n % 2].claim(f"w-{n}")) for n in range(10)]
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 0)])
     before = sum(len(found) for found in await asyncio.gather(*claims))
-    assert await asyncio.gather(*(desks[n % 2].claim(f"w-{n}", limit=5) for n in range(6))) == [[]] * 6
-    [listed] = await desks[1].store.concurrency.of(PROJECT)
+    assert await asyncio.gather(*(drivers[n % 2].claim(f"w-{n}", limit=5) for n in range(6))) == [[]] * 6
+    [listed] = await drivers[1].store.concurrency.of(PROJECT)
     assert listed.running == before
 
 
 async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, sql):
-    desks = await replicas(2)
-    await desks[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 1)])
-    await desks[0].create("run-1")
-    await desks[0].create("other", project_id="p-2")
+    drivers = await replicas(2)
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit(None, 1)])
+    await drivers[0].create("run-1")
+    await drivers[0].create("other", project_id="p-2")
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(transaction):
@@ -77,12 +77,12 @@ async def test_claims_elsewhere_do_not_wait_for_a_project_with_limits(replicas, 
         begun.set()
         await go_on.wait()
 
-    holding = asyncio.ensure_future(desks[1].store._writer.run(hold))
+    holding = asyncio.ensure_future(drivers[1].store._writer.run(hold))
     await begun.wait()
-    held_up = asyncio.ensure_future(desks[0].claim_ids())
+    held_up = asyncio.ensure_future(drivers[0].claim_ids())
     await asyncio.sleep(0)
     async with asyncio.timeout(1):
-        assert await desks[1].claim_ids(project_id="p-2") == ["other"]
+        assert await drivers[1].claim_ids(project_id="p-2") == ["other"]
     assert not held_up.done()
     go_on.set()
     await holding

@@ -45,19 +45,22 @@ async def held(databases, database):
 
 
 async def test_appends_of_three_replicas_get_one_order_without_gaps(replicas, event):
-    desks = await replicas(3)
+    drivers = await replicas(3)
     names = ["root", *(f"c-{n}" for n in range(6))]
-    await desks[0].create("root")
+    await drivers[0].create("root")
     for name in names[1:]:
-        await desks[0].create(name, parent="root")
+        await drivers[0].create(name, parent="root")
     dice = random.Random(7)
     await asyncio.gather(
-        *(dice.choice(desks).append(dice.choice(names), *[event()] * dice.randint(1, 3)) for _ in range(300))
+        *(
+            dice.choice(drivers).append(dice.choice(names), *[event()] * dice.randint(1, 3))
+            for _ in range(300)
+        )
     )
-    found = await whole(desks[1], "root")
+    found = await whole(drivers[1], "root")
     for name in names:
         mine = [event_id for run_id, event_id, _ in found if run_id == name]
-        assert mine == list(range(1, (await desks[2].row(name)).latest_event_id + 1))
+        assert mine == list(range(1, (await drivers[2].row(name)).latest_event_id + 1))
     assert len(found) >= 300
 
 
@@ -92,16 +95,16 @@ async def test_a_follower_sees_no_place_before_those_below_it(replicas, event):
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_first_child_and_an_append_to_its_root_at_once(replicas, event, seed):
-    desks = await replicas(3)
-    await desks[0].create("root")
-    await desks[0].append("root", event())
+    drivers = await replicas(3)
+    await drivers[0].create("root")
+    await drivers[0].append("root", event())
     dice = random.Random(seed)
-    work = [dice.choice(desks).append("root", event()) for _ in range(20)]
-    work += [dice.choice(desks).create(f"c-{n}", parent="root") for n in range(3)]
+    work = [dice.choice(drivers).append("root", event()) for _ in range(20)]
+    work += [dice.choice(drivers).create(f"c-{n}", parent="root") for n in range(3)]
     dice.shuffle(work)
     await asyncio.gather(*work)
-    await desks[0].append("c-0", event())
-    found = await whole(desks[1], "root")
+    await drivers[0].append("c-0", event())
+    found = await whole(drivers[1], "root")
     assert [run_id for run_id, _, _ in found].count("root") == 21
     assert [event_id for run_id, event_id, _ in found if run_id == "root"] == list(range(1, 22))
 
@@ -161,29 +164,29 @@ async def test_a_run_is_created_anew_while_the_one_of_its_name_is_deleted(replic
 
 
 async def test_ends_of_a_schedules_runs_at_many_replicas_are_all_counted(replicas):
-    desks = await replicas(3)
-    schedule = Schedule("s-1", desks[0].new_run("x").project_id, "n", "task", "t", "0 8 * * *", 1, 1)
-    await desks[0].store.schedules.create(schedule.project_id, lambda *_: schedule)
+    drivers = await replicas(3)
+    schedule = Schedule("s-1", drivers[0].new_run("x").project_id, "n", "task", "t", "0 8 * * *", 1, 1)
+    await drivers[0].store.schedules.create(schedule.project_id, lambda *_: schedule)
     for n in range(30):
-        await desks[0].create(f"run-{n}", schedule_id="s-1")
+        await drivers[0].create(f"run-{n}", schedule_id="s-1")
     await asyncio.gather(
-        *(desks[n % 3].complete(f"run-{n}", "failed" if n % 2 else "completed") for n in range(30))
+        *(drivers[n % 3].complete(f"run-{n}", "failed" if n % 2 else "completed") for n in range(30))
     )
-    schedule_now = await desks[1].store.schedules.get(schedule.project_id, "s-1")
+    schedule_now = await drivers[1].store.schedules.get(schedule.project_id, "s-1")
     assert schedule_now.version == 31
     assert schedule_now.last_failure_run_id is not None
     assert schedule_now.last_successful_at is not None
 
 
 async def test_three_replicas_push_each_run_once(replicas):
-    desks = await replicas(3)
+    drivers = await replicas(3)
     for n in range(30):
-        await desks[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1")
-        await desks[0].start(f"run-{n:02}")
-    taken = await asyncio.gather(*(desks[n % 3].dispatch(7) for n in range(9)))
+        await drivers[0].create(f"run-{n:02}", kind="agent", push_service_id="service-1")
+        await drivers[0].start(f"run-{n:02}")
+    taken = await asyncio.gather(*(drivers[n % 3].dispatch(7) for n in range(9)))
     names = sorted(run.run_id for runs in taken for run in runs)
     assert names == sorted(set(names))
-    rest = [run.run_id for run in await desks[0].dispatch(30)]
+    rest = [run.run_id for run in await drivers[0].dispatch(30)]
     assert sorted(names + rest) == [f"run-{n:02}" for n in range(30)]
 
 

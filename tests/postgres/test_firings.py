@@ -51,54 +51,54 @@ async def by_hand(driver, mine, run_id):
 
 
 async def test_four_replicas_fire_each_time_once(replicas, due):
-    desks = await replicas(4)
-    mine = await some(desks[0], 60, concurrency_policy="Allow")
+    drivers = await replicas(4)
+    mine = await some(drivers[0], 60, concurrency_policy="Allow")
     for _ in range(3):
         due()
-        await asyncio.gather(*(driver.runs.fire(25, fire_due) for driver in desks for _ in range(3)))
-        while await desks[0].runs.fire(25, fire_due):
+        await asyncio.gather(*(driver.runs.fire(25, fire_due) for driver in drivers for _ in range(3)))
+        while await drivers[0].runs.fire(25, fire_due):
             pass
-    runs = await desks[1].rows()
+    runs = await drivers[1].rows()
     assert Counter(run.schedule_id for run in runs) == dict.fromkeys((one.id for one in mine), 3)
     assert len({run.run_id for run in runs}) == len(runs) == 180
 
 
 @pytest.mark.parametrize("policy", ["Forbid", "Replace"])
 async def test_two_are_never_alive_while_runs_start_and_end_everywhere(replicas, due, policy):
-    desks = await replicas(3)
-    mine = await some(desks[0], 8, concurrency_policy=policy)
+    drivers = await replicas(3)
+    mine = await some(drivers[0], 8, concurrency_policy=policy)
     for turn in range(4):
         due()
-        alive = [run for run in await desks[0].rows() if not run.terminal]
-        work = [driver.runs.fire(20, fire_due) for driver in desks for _ in range(2)]
-        work += [desks[n % 3].complete(run.run_id) for n, run in enumerate(alive) if n % 2]
-        work += [desks[n % 3].create(f"child-{turn}-{n}", parent=run.run_id) for n, run in enumerate(alive)]
+        alive = [run for run in await drivers[0].rows() if not run.terminal]
+        work = [driver.runs.fire(20, fire_due) for driver in drivers for _ in range(2)]
+        work += [drivers[n % 3].complete(run.run_id) for n, run in enumerate(alive) if n % 2]
+        work += [drivers[n % 3].create(f"child-{turn}-{n}", parent=run.run_id) for n, run in enumerate(alive)]
         outcome = await asyncio.gather(*work, return_exceptions=True)
         assert {each.code for each in outcome if isinstance(each, Exception)} <= {"PARENT_CANCELLED"}
         for _ in range(3):  # schedules that another replica held
-            await desks[0].runs.fire(20, fire_due)
-        runs = [run for run in await desks[0].rows() if run.schedule_id is not None]
+            await drivers[0].runs.fire(20, fire_due)
+        runs = [run for run in await drivers[0].rows() if run.schedule_id is not None]
         living = Counter(run.schedule_id for run in runs if not run.terminal)
         assert living.keys() <= {one.id for one in mine}
         assert max(living.values()) == 1
         # A replaced run has no active descendants.
-        rows = {run.seq: run for run in await desks[0].rows()}
+        rows = {run.seq: run for run in await drivers[0].rows()}
         for run in rows.values():
             if run.parent_seq is not None and rows[run.parent_seq].status is RunStatus.CANCELLED:
                 assert run.terminal
 
 
 async def test_a_run_by_hand_and_a_firing_at_once_are_decided_one_after_the_other(replicas, due):
-    desks = await replicas(2)
-    mine = await some(desks[0], 12, concurrency_policy="Forbid")
+    drivers = await replicas(2)
+    mine = await some(drivers[0], 12, concurrency_policy="Forbid")
     due()
     await asyncio.gather(
-        *(by_hand(desks[n % 2], one, f"hand-{n}") for n, one in enumerate(mine)),
-        *(driver.runs.fire(12, fire_due) for driver in desks),
+        *(by_hand(drivers[n % 2], one, f"hand-{n}") for n, one in enumerate(mine)),
+        *(driver.runs.fire(12, fire_due) for driver in drivers),
     )
-    await desks[0].runs.fire(12, fire_due)
+    await drivers[0].runs.fire(12, fire_due)
     for one in mine:
-        after = await desks[0].store.schedules.get(PROJECT, one.id)
+        after = await drivers[0].store.schedules.get(PROJECT, one.id)
         # Either it came first, and the firing was skipped; or the firing did, and nothing holds back a run by hand.
         assert (after.run_count, after.skipped_count) in {(1, 1), (2, 0)}
 
@@ -125,18 +125,18 @@ async def test_a_locked_schedule_is_fired_by_a_later_tick(replicas, due, databas
 
 
 async def test_edits_beside_firings_lose_nothing(replicas, due):
-    desks = await replicas(3)
-    [mine] = await some(desks[0], 1, concurrency_policy="Allow")
+    drivers = await replicas(3)
+    [mine] = await some(drivers[0], 1, concurrency_policy="Allow")
 
     def renamed(old, _):
         return replace(old, name=old.name + "!", version=old.version + 1)
 
     for _ in range(5):
         due()
-        work = [driver.runs.fire(5, fire_due) for driver in desks]
-        work += [driver.store.schedules.change(PROJECT, mine.id, renamed) for driver in desks]
+        work = [driver.runs.fire(5, fire_due) for driver in drivers]
+        work += [driver.store.schedules.change(PROJECT, mine.id, renamed) for driver in drivers]
         outcome = await asyncio.gather(*work, return_exceptions=True)
         assert [each for each in outcome if isinstance(each, Error)] == []
-        await desks[0].runs.fire(5, fire_due)
-    after = await desks[0].store.schedules.get(PROJECT, mine.id)
+        await drivers[0].runs.fire(5, fire_due)
+    after = await drivers[0].store.schedules.get(PROJECT, mine.id)
     assert (after.name, after.run_count) == ("n" + "!" * 15, 5)

@@ -42,8 +42,8 @@ class Candidate:
 
 
 async def test_of_many_replicas_never_two_lead_at_once(replicas):
-    desks = await replicas(3)
-    candidates = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(desks * 2)]
+    drivers = await replicas(3)
+    candidates = [Candidate(driver.store, f"{n}", random.Random(n)) for n, driver in enumerate(drivers * 2)]
     await asyncio.gather(*(candidate.strive(1.5) for candidate in candidates))
     terms = [term for candidate in candidates for term in candidate.terms]
     assert len(terms) == len(set(terms)) > 10
@@ -95,8 +95,8 @@ async def test_a_session_that_broke_costs_no_lead(driver, sql):
     assert (await driver.store.leadership.lead("bob", 60_000)).term == held.term + 1
 
 
-async def test_while_the_database_is_down_no_replica_leads(new_desk, own_server):
-    driver = await new_desk(own_server.url())
+async def test_while_the_database_is_down_no_replica_leads(open_driver, own_server):
+    driver = await open_driver(own_server.url())
     await driver.store.leadership.lead("ann", 60_000)
     own_server.stop()
     with pytest.raises(Error) as caught:

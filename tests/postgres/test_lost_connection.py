@@ -114,9 +114,9 @@ async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(driver
     assert (await driver.row("run-1")).version == 13
 
 
-async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, new_desk, own_server):
+async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, open_driver, own_server):
     monkeypatch.setattr("runstead.core.limits.in_doubt_s", 0.2)
-    driver = await new_desk(own_server.url())
+    driver = await open_driver(own_server.url())
     await driver.create("run-1")
     execute = asyncpg.Connection.execute
 
@@ -134,8 +134,8 @@ async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, ne
     assert (await driver.row("run-1")).version == 1
 
 
-async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_well(new_desk, own_server):
-    driver = await new_desk(own_server.url())
+async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_well(open_driver, own_server):
+    driver = await open_driver(own_server.url())
     await driver.create("run-1")
     http_app = HttpApp(App(driver.store, LocalNotifier()), Authenticator(driver.store, None))
     transport = httpx2.ASGITransport(http_app, raise_app_exceptions=False)
@@ -157,8 +157,8 @@ async def test_while_the_server_is_away_requests_get_503_and_afterwards_all_is_w
     assert await driver.claim_ids() == ["run-1"]
 
 
-async def test_a_server_that_restarts_is_hardly_noticed(new_desk, own_server):
-    driver = await new_desk(own_server.url())
+async def test_a_server_that_restarts_is_hardly_noticed(open_driver, own_server):
+    driver = await open_driver(own_server.url())
     await driver.create("run-1")
     await driver.row("run-1")
     own_server.stop("fast")

@@ -16,7 +16,7 @@ LISTENERS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'runstead
 
 
 @pytest.fixture
-async def notifiers(new_notifier, acquainted):
+async def notifiers(new_notifier, wait_until_connected):
     """notifiers(n): open ones."""
     made = []
 
@@ -24,7 +24,7 @@ async def notifiers(new_notifier, acquainted):
         some = [new_notifier() for _ in range(count)]
         made.extend(some)
         await asyncio.gather(*(notifier.open() for notifier in some))
-        await acquainted(some)
+        await wait_until_connected(some)
         return some
 
     yield open_some

@@ -92,10 +92,10 @@ async def test_a_deadlock_is_retried(driver, other, sql):
 
 
 async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
-    monkeypatch, new_desk, databases, database, other
+    monkeypatch, open_driver, databases, database, other
 ):
     monkeypatch.setitem(desk_settings(), "lock_timeout", "150")
-    driver = await new_desk(databases.server.url(database))
+    driver = await open_driver(databases.server.url(database))
     await asyncio.gather(*(driver.create(f"run-{n}") for n in range(3)))
     transaction = other.transaction()
     await transaction.start()
@@ -122,9 +122,9 @@ async def test_commands_on_other_rows_do_not_wait_for_a_locked_row(driver, other
     assert (await stuck).run.version == 2
 
 
-async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, databases, database, other):
+async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, open_driver, databases, database, other):
     monkeypatch.setitem(desk_settings(), "statement_timeout", "150")
-    driver = await new_desk(databases.server.url(database))
+    driver = await open_driver(databases.server.url(database))
     await driver.create("run-1")
     await other.execute(
         "CREATE FUNCTION fail_at_first() RETURNS trigger LANGUAGE plpgsql AS"
@@ -138,13 +138,13 @@ async def test_a_statement_that_takes_too_long_is_ended(monkeypatch, new_desk, d
     assert (await driver.touch("run-1")).run.version == 2
 
 
-async def test_a_stalled_transaction_is_ended(monkeypatch, new_desk, databases, database):
+async def test_a_stalled_transaction_is_ended(monkeypatch, open_driver, databases, database):
     """As one that was frozen, or whose machine was lost, does."""
     url = databases.server.url(database)
     monkeypatch.setitem(desk_settings(), "idle_in_transaction_session_timeout", "200")
     from runstead.engines.postgres.connection import connect
 
-    driver = await new_desk(url)
+    driver = await open_driver(url)
     await driver.create("run-1")
     frozen = await connect(url)
     await frozen.execute("BEGIN")

@@ -68,26 +68,26 @@ def deadlocks(monkeypatch):
 async def test_replicas_agree_after_concurrent_commands_and_never_deadlock(
     replicas, idempotent, event, deadlocks, seed
 ):
-    desks = await replicas(3)
-    await desks[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
+    drivers = await replicas(3)
+    await drivers[0].store.conversations.create(Conversation("c-1", "p", "chat", 1, 1))
     commands = [
         restless(driver, random.Random(100 * seed + n), 40, idempotent, event)
-        for n, driver in enumerate(desks * 8)
+        for n, driver in enumerate(drivers * 8)
     ]
     await asyncio.gather(*commands)
-    rows = await desks[0].rows()
+    rows = await drivers[0].rows()
     for run in rows:
         below = [other for other in rows if f"/{run.seq}/" in other.path]
         living = sum(not other.terminal for other in below)
         assert (run.descendants_total, run.descendants_active) == (len(below), living)
         if run.status == "cancelled" and run.cancel_requested_at is not None:
             assert living == 0
-        log = await desks[1].log(run.run_id)
+        log = await drivers[1].log(run.run_id)
         assert [logged.event_id for logged in log] == list(range(1, run.latest_event_id + 1))
         ends = [logged.event_id for logged in log if logged.type in TERMINAL_TYPES]
         assert ends == ([run.latest_event_id] if run.terminal else [])
         if run.parent_seq is None:
-            found, reached = await desks[2].family(run.run_id)
+            found, reached = await drivers[2].family(run.run_id)
             positions = [position for _, _, position in found]
             assert positions == sorted(set(positions))
             assert reached >= len(positions)

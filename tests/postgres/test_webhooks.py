@@ -110,14 +110,14 @@ async def test_a_change_that_is_taken_back_takes_its_event_along(replicas, sql):
 
 
 async def test_every_replicas_deliverer_gets_others(replicas, sql):
-    desks = await replicas(4)
-    await hooked(desks[0])
+    drivers = await replicas(4)
+    await hooked(drivers[0])
     names = [f"run-{number}" for number in range(40)]
-    await asyncio.gather(*(driver.create(name) for driver, name in zip(desks * 10, names, strict=True)))
-    await asyncio.gather(*(driver.complete(name) for driver, name in zip(desks * 10, names, strict=True)))
+    await asyncio.gather(*(driver.create(name) for driver, name in zip(drivers * 10, names, strict=True)))
+    await asyncio.gather(*(driver.complete(name) for driver, name in zip(drivers * 10, names, strict=True)))
     taken = []
     while True:
-        found = await asyncio.gather(*(driver.store.webhooks.take(5, 5, (), 60_000) for driver in desks))
+        found = await asyncio.gather(*(driver.store.webhooks.take(5, 5, (), 60_000) for driver in drivers))
         if not any(found):
             break
         taken += [delivery.id for some in found for _, delivery in some]

@@ -141,15 +141,15 @@ async def driver(store, clock):
 
 
 @pytest.fixture
-async def lived(driver):
+async def populated_store(driver):
     """A driver over a store in which everything has happened that leaves a row."""
     await live(driver)
     return driver
 
 
 @pytest.fixture
-async def desk_at(clock):
-    """desk_at(path): over a SQLite file that may be there already."""
+async def driver_at(clock):
+    """driver_at(path): over a SQLite file that may be there already."""
     opened = []
 
     async def open_at(path):
@@ -186,8 +186,8 @@ def refusal_fixture():
 
 
 @pytest.fixture
-def desks(new_store):
-    """desks(): two desks on one clock, over the engine under test and over memory as the model; the clock; a runner."""
+def drivers(new_store):
+    """drivers(): two drivers on one clock, over the engine under test and over memory as the model; the clock; a runner."""
 
     def both():
         clock = Clock()

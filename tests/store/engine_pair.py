@@ -38,9 +38,9 @@ def shown(outcome):
 class EnginePair(RuleBasedStateMachine):
     """Rules are those of a class made of this one: they give commands by `both`."""
 
-    def __init__(self, desks):
+    def __init__(self, drivers):
         super().__init__()
-        self.tested, self.model, self.clock, self.runner = desks()
+        self.tested, self.model, self.clock, self.runner = drivers()
         self.rows = {}  # as the last step left them
         self.logs = {}
         self.tokens = {}  # run → every lease token it ever had, in order

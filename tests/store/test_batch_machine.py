@@ -35,9 +35,9 @@ places = st.integers(0, 40)
 
 
 class BatchMachine(RuleBasedStateMachine):
-    def __init__(self, desks):
+    def __init__(self, drivers):
         super().__init__()
-        self.tested, self.model, self.clock, self.runner = desks()
+        self.tested, self.model, self.clock, self.runner = drivers()
         self.names = itertools.count(1)
         self.batches = []
         self.deleted = Counter()  # (batch_id, status) → how many
@@ -148,5 +148,5 @@ class BatchMachine(RuleBasedStateMachine):
             assert batch.id not in self.completed or batch.completed_at is not None
 
 
-def test_counters_are_what_a_count_gives(desks, engine):
-    run_state_machine_as_test(lambda: BatchMachine(desks), settings=SETTINGS)
+def test_counters_are_what_a_count_gives(drivers, engine):
+    run_state_machine_as_test(lambda: BatchMachine(drivers), settings=SETTINGS)

@@ -25,12 +25,12 @@ def bulk(databases):
 
 
 @pytest.fixture
-async def bulks(lived, bulk):
-    """bulks(store): the store that has lived, and another, both open as tables."""
+async def bulks(populated_store, bulk):
+    """bulks(store): the store that has populated_store, and another, both open as tables."""
     opened = []
 
     async def both(target):
-        pair = bulk(lived.store), bulk(target)
+        pair = bulk(populated_store.store), bulk(target)
         await pair[0].open_source()
         await pair[1].open_target()
         opened.extend(pair)
@@ -55,7 +55,7 @@ async def target(request, tmp_path, clock):
     await store.close()
 
 
-async def test_a_copy_is_what_its_source_is(lived, target, bulks, event, clock, engine):
+async def test_a_copy_is_what_its_source_is(populated_store, target, bulks, event, clock, engine):
     source, into = await bulks(target)
     copied = await copy(source, into, lambda *_: None)
     only_after_an_upgrade = ["rollup_backlog", "rollup_open"]
@@ -63,15 +63,15 @@ async def test_a_copy_is_what_its_source_is(lived, target, bulks, event, clock, 
     for table in copied:
         assert await digest(source, table) == await digest(into, table)
     assert [violation async for violation in check(target)] == []
-    for run in await lived.rows():
-        mine, theirs = type(lived)(target, clock), lived
+    for run in await populated_store.rows():
+        mine, theirs = type(populated_store)(target, clock), populated_store
         assert await mine.row(run.run_id) == run
         assert await mine.log(run.run_id) == await theirs.log(run.run_id)
         assert await mine.family(run.run_id) == await theirs.family(run.run_id)
     await source.close()
 
-    driver = type(lived)(target, clock)
-    newest = max(run.seq for run in await lived.rows())
+    driver = type(populated_store)(target, clock)
+    newest = max(run.seq for run in await populated_store.rows())
     assert (await driver.create("after")).seq > newest
     child = await driver.create("after.1", parent="root")
     await driver.append("after.1", event())
@@ -82,7 +82,7 @@ async def test_a_copy_is_what_its_source_is(lived, target, bulks, event, clock, 
     assert [violation async for violation in check(target)] == []
 
 
-async def test_a_copy_goes_on_where_it_was_killed(lived, target, bulks, bulk, monkeypatch):
+async def test_a_copy_goes_on_where_it_was_killed(populated_store, target, bulks, bulk, monkeypatch):
     monkeypatch.setattr(limits, "copy_rows_max", 3)
     left = 0
     source, into = await bulks(target)
@@ -109,7 +109,9 @@ async def test_a_copy_goes_on_where_it_was_killed(lived, target, bulks, bulk, mo
     assert [violation async for violation in check(target)] == []
 
 
-async def test_a_copy_goes_on_only_with_the_source_as_it_was(lived, target, bulks, bulk, monkeypatch):
+async def test_a_copy_goes_on_only_with_the_source_as_it_was(
+    populated_store, target, bulks, bulk, monkeypatch
+):
     source, into = await bulks(target)
     await into.begin(b"another")
     with pytest.raises(CopyError, match="unfinished copy of another store"):
@@ -124,21 +126,21 @@ async def test_an_unfinished_copy_does_not_serve(target, bulks):
     await into.end()
 
 
-async def test_a_target_with_rows_is_refused(lived, target, bulks, engine):
-    await type(lived)(target, None).create("mine")
+async def test_a_target_with_rows_is_refused(populated_store, target, bulks, engine):
+    await type(populated_store)(target, None).create("mine")
     source, into = await bulks(target)
     with pytest.raises(CopyError, match=r"not empty: it has rows in .*runs"):
         await copy(source, into, lambda *_: None)
 
 
-async def test_a_source_is_locked_against_writes(lived, target, bulks, refusal):
-    if isinstance(lived.store, SqliteStore):  # it waits for 5 s otherwise
-        await lived.store._writer.do(lambda c, _: c.execute("PRAGMA busy_timeout = 100").fetchall())
+async def test_a_source_is_locked_against_writes(populated_store, target, bulks, refusal):
+    if isinstance(populated_store.store, SqliteStore):  # it waits for 5 s otherwise
+        await populated_store.store._writer.do(lambda c, _: c.execute("PRAGMA busy_timeout = 100").fetchall())
     await bulks(target)
-    assert await refusal(lived.create("late")) == "STORE_UNAVAILABLE"
+    assert await refusal(populated_store.create("late")) == "STORE_UNAVAILABLE"
 
 
-async def test_what_only_one_store_has_is_named_and_nothing_is_copied(lived, target, bulks):
+async def test_what_only_one_store_has_is_named_and_nothing_is_copied(populated_store, target, bulks):
     source, into = await bulks(target)
     theirs, mine = await source.tables(), await into.tables()
     with pytest.raises(CopyError, match=r"only the source has a table pulse2"):
@@ -148,7 +150,7 @@ async def test_what_only_one_store_has_is_named_and_nothing_is_copied(lived, tar
         shared(theirs, mine | {"runs": runs._replace(columns=(*runs.columns, "zeal"))})
 
 
-async def test_a_copy_that_differs_is_found_out(lived, target, bulks, engine, monkeypatch):
+async def test_a_copy_that_differs_is_found_out(populated_store, target, bulks, engine, monkeypatch):
     source, into = await bulks(target)
     kept = into.write
 

@@ -32,9 +32,9 @@ def rows_of(path, run_seq):
         return found
 
 
-async def test_no_table_holds_anything_of_a_deleted_run(desk_at, tmp_path, event):
+async def test_no_table_holds_anything_of_a_deleted_run(driver_at, tmp_path, event):
     path = tmp_path / "runs.db"
-    driver = await desk_at(path)
+    driver = await driver_at(path)
     await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
     await driver.create("root")
     agent = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
@@ -64,8 +64,8 @@ async def test_no_table_holds_anything_of_a_deleted_run(desk_at, tmp_path, event
     assert not any(rows_of(path, root.seq).values())
 
 
-async def test_the_next_message_of_a_conversation_comes_after_a_deleted_one(desk_at, tmp_path):
-    driver = await desk_at(tmp_path / "runs.db")
+async def test_the_next_message_of_a_conversation_comes_after_a_deleted_one(driver_at, tmp_path):
+    driver = await driver_at(tmp_path / "runs.db")
     await driver.store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
     for n in range(3):
         agent = {"kind": "agent", "conversation_id": "c-1"}

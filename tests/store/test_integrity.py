@@ -28,19 +28,19 @@ def damage(store, engine):
     return execute
 
 
-async def test_a_sound_store_is_found_sound_however_small_the_pages(lived, monkeypatch):
+async def test_a_sound_store_is_found_sound_however_small_the_pages(populated_store, monkeypatch):
     for rows in (limits.integrity_rows_max, 3, 1):
         monkeypatch.setattr(limits, "integrity_rows_max", rows)
-        assert await found(lived.store) == []
+        assert await found(populated_store.store) == []
 
 
-async def test_progress_reaches_the_newest_run(lived, monkeypatch):
+async def test_progress_reaches_the_newest_run(populated_store, monkeypatch):
     monkeypatch.setattr(limits, "integrity_rows_max", 4)
     steps = []
-    assert [one async for one in check(lived.store, lambda *step: steps.append(step))] == []
+    assert [one async for one in check(populated_store.store, lambda *step: steps.append(step))] == []
     looked, reached, newest = steps[-1]
-    assert looked == len(await lived.rows())
-    assert reached == newest == (await lived.row("cancelled-child")).seq
+    assert looked == len(await populated_store.rows())
+    assert reached == newest == (await populated_store.row("cancelled-child")).seq
 
 
 EVENTS = {
@@ -140,7 +140,7 @@ def test_no_rule_is_without_damage_that_violates_it():
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"], indirect=True)
 @pytest.mark.parametrize(("name", "sql", "rule"), DAMAGE, ids=[name for name, *_ in DAMAGE])
-async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
+async def test_it_is_found_that(name, sql, rule, populated_store, damage, engine):
     if isinstance(sql, tuple):
         statement, run_id, event_id = sql
         sql = f"{statement} WHERE {EVENTS[engine].format(run_id, event_id)}"
@@ -149,14 +149,14 @@ async def test_it_is_found_that(name, sql, rule, lived, damage, engine):
     elif sql.startswith("family "):
         sql = FAMILY[engine].format(sql.removeprefix("family "))
     damage(sql)
-    violations = await found(lived.store)
+    violations = await found(populated_store.store)
     assert rule in {violation.rule for violation in violations}, violations
     assert all(violation.sentence for violation in violations)
 
 
-async def test_stats_count_the_rows_of_the_store(lived, engine):
-    stats = await lived.store.integrity.stats()
-    rows = await lived.rows()
+async def test_stats_count_the_rows_of_the_store(populated_store, engine):
+    stats = await populated_store.store.integrity.stats()
+    rows = await populated_store.rows()
     assert stats.engine == engine
     assert sum(stats.runs.values()) == len(rows)
     assert stats.runs["cancelled"] == 2

@@ -354,6 +354,6 @@ class StoreMachine(EnginePair):
 @pytest.mark.parametrize(
     "part", [pytest.param(3, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)]
 )
-def test_every_engine_does_what_the_model_does(desks, engine, part):
+def test_every_engine_does_what_the_model_does(drivers, engine, part):
     some = settings(SETTINGS, max_examples=EXAMPLES[engine] // part)
-    run_state_machine_as_test(lambda: StoreMachine(desks), settings=some)
+    run_state_machine_as_test(lambda: StoreMachine(drivers), settings=some)

@@ -62,17 +62,17 @@ def put_events(connection, *events):
     connection.executemany("INSERT INTO run_events VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
-async def test_runs_of_the_first_schema_are_read_and_changed(old, desk_at):
+async def test_runs_of_the_first_schema_are_read_and_changed(old, driver_at):
     with closing(sqlite3.connect(old)) as connection, connection:
         put_run(connection, 1, title="Old", input=b"[1]", status="pending", available_at=5)
-    driver = await desk_at(old)
+    driver = await driver_at(old)
     run = await driver.row("run-1")
     assert (run.title, run.input, run.paused_available_at) == ("Old", b"[1]", None)
     assert len(FIELDS) == len(set(FIELDS))
     assert (await driver.pause("run-1")).run.paused_available_at == 5
 
 
-async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, desk_at):
+async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, driver_at):
     with closing(sqlite3.connect(old)) as connection, connection:
         put_run(connection, 1, descendants_total=2, descendants_active=2, latest_event_id=3)
         put_run(connection, 2, 1, latest_event_id=2)
@@ -81,7 +81,7 @@ async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, desk_
         # The clock of run 2 went back between its two events
         put_events(connection, (1, 1, 10), (1, 2, 10), (1, 3, 40), (2, 1, 30), (2, 2, 20), (3, 1, 20))
         put_events(connection, (4, 1, 10), (4, 2, 20))
-    driver = await desk_at(old)
+    driver = await driver_at(old)
     expected = [("run-1", 1), ("run-1", 2), ("run-3", 1), ("run-2", 1), ("run-2", 2), ("run-1", 3)]
     for step in (1, 2, 100):
         found, end = await driver.family("run-1", step=step)
@@ -96,16 +96,16 @@ async def test_the_events_of_an_old_family_are_ordered_by_time(old, event, desk_
     assert await driver.family("run-4", 1) == ([("run-4", 2, 2), ("child", 1, 3)], 3)
 
 
-async def test_a_store_is_migrated_once(old, desk_at):
+async def test_a_store_is_migrated_once(old, driver_at):
     for _ in range(2):
-        await (await desk_at(old)).store.close()
+        await (await driver_at(old)).store.close()
     with closing(sqlite3.connect(old)) as connection:
         names = [name for (name,) in connection.execute("SELECT name FROM schema_migrations ORDER BY name")]
     assert names[0] == FIRST
     assert "0004_events_and_names" in names
 
 
-async def test_what_was_not_summed_up_before_entries_had_an_order_is_summed_up_after(tmp_path, desk_at):
+async def test_what_was_not_summed_up_before_entries_had_an_order_is_summed_up_after(tmp_path, driver_at):
     path = tmp_path / "twenty.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
@@ -122,7 +122,7 @@ async def test_what_was_not_summed_up_before_entries_had_an_order_is_summed_up_a
             entry = (seq, 1, "ended", PROJECT, msgspec.msgpack.encode(facts))
             connection.execute("INSERT INTO rollup_entries VALUES (?, ?, ?, ?, ?)", entry)
         connection.commit()
-    store = (await desk_at(path)).store
+    store = (await driver_at(path)).store
     assert await store.rollups.integrity() == []
     assert [await store.rollups.add_entries(10) for _ in range(2)] == [2, 0]
     assert await store.rollups.integrity() == []

@@ -39,9 +39,9 @@ async def push(driver, name, project_id=PROJECT, service="service-1", **fields):
     return await driver.create(name, kind="agent", push_service_id=service, project_id=project_id, **fields)
 
 
-def played(desks, play):
+def played(drivers, play):
     """Once, over stores of its own."""
-    tested, model, clock, runner = desks()
+    tested, model, clock, runner = drivers()
     try:
         runner.run(play(tested, model, clock))
     finally:
@@ -106,7 +106,7 @@ runs = st.lists(
 
 @FEW
 @given(made=runs, limits=st.lists(st.integers(1, 5), min_size=1, max_size=4), named=st.booleans())
-def test_claims_take_what_a_sort_by_priority_age_and_number_gives(desks, made, limits, named):
+def test_claims_take_what_a_sort_by_priority_age_and_number_gives(drivers, made, limits, named):
     async def play(tested, _, clock):
         for priority, delay, kind, target in made:
             await tested.create(priority=priority, available_at=clock.now + delay, kind=kind, target=target)
@@ -122,7 +122,7 @@ def test_claims_take_what_a_sort_by_priority_age_and_number_gives(desks, made, l
             assert taken == [run.run_id for run in expected[:size]]
             expected = expected[size:]
 
-    played(desks, play)
+    played(drivers, play)
 
 
 # Limits on running runs
@@ -292,7 +292,7 @@ steps = st.lists(
 
 @FEW
 @given(steps)
-def test_every_engine_claims_under_limits_what_the_model_claims(desks, steps):
+def test_every_engine_claims_under_limits_what_the_model_claims(drivers, steps):
     async def step(driver, what, number, name):
         target = None if name is None else f"task:{name}"
         if what == "create":
@@ -317,7 +317,7 @@ def test_every_engine_claims_under_limits_what_the_model_claims(desks, steps):
             assert await step(tested, *one) == await step(model, *one)
             assert await running(tested) == await running(model)
 
-    played(desks, play)
+    played(drivers, play)
 
 
 # Pushes

@@ -19,8 +19,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-async def driver(desk_at, path):
-    return await desk_at(path)
+async def driver(driver_at, path):
+    return await driver_at(path)
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ async def test_a_change_by_another_process_between_two_commands_is_seen(driver, 
     assert written.run == await driver.row("run-1")
 
 
-async def test_a_child_that_another_process_created_is_cancelled_with_its_parent(desk_at, path):
-    ours, theirs = await desk_at(path), await desk_at(path)
+async def test_a_child_that_another_process_created_is_cancelled_with_its_parent(driver_at, path):
+    ours, theirs = await driver_at(path), await driver_at(path)
     await ours.create("parent")
     await theirs.create("child", parent="parent")
     await ours.cancel("parent")
@@ -133,8 +133,8 @@ def hook():
 
 
 @pytest.mark.parametrize("by", ["this server", "another"])
-async def test_a_webhook_of_a_project_that_had_none_gets_the_next_event(desk_at, path, by):
-    driver, other = await desk_at(path), await desk_at(path)
+async def test_a_webhook_of_a_project_that_had_none_gets_the_next_event(driver_at, path, by):
+    driver, other = await driver_at(path), await driver_at(path)
     await driver.create("run-1")
     await driver.complete("run-1")
     adding = driver if by == "this server" else other
@@ -146,8 +146,8 @@ async def test_a_webhook_of_a_project_that_had_none_gets_the_next_event(desk_at,
 
 
 @pytest.mark.parametrize("by", ["this server", "another"])
-async def test_a_limit_of_a_project_that_had_none_holds_for_the_next_claim(desk_at, path, by):
-    driver, other = await desk_at(path), await desk_at(path)
+async def test_a_limit_of_a_project_that_had_none_holds_for_the_next_claim(driver_at, path, by):
+    driver, other = await driver_at(path), await driver_at(path)
     for _ in range(4):
         await driver.create()
     assert len(await driver.claim("ann", limit=1)) == 1

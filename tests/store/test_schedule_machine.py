@@ -45,9 +45,9 @@ keys = st.sampled_from("abcde")
 
 
 class ScheduleMachine(RuleBasedStateMachine):
-    def __init__(self, desks):
+    def __init__(self, drivers):
         super().__init__()
-        self.tested, self.model, self.clock, self.runner = desks()
+        self.tested, self.model, self.clock, self.runner = drivers()
         self.changes_seen = ([], [])
 
     def teardown(self):
@@ -200,6 +200,6 @@ class ScheduleMachine(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     "part", [pytest.param(3, id="short"), pytest.param(1, id="long", marks=pytest.mark.long)]
 )
-def test_every_engine_keeps_schedules_as_the_model_does(desks, engine, part):
+def test_every_engine_keeps_schedules_as_the_model_does(drivers, engine, part):
     some = settings(SETTINGS, max_examples=EXAMPLES[engine] // part)
-    run_state_machine_as_test(lambda: ScheduleMachine(desks), settings=some)
+    run_state_machine_as_test(lambda: ScheduleMachine(drivers), settings=some)

@@ -21,8 +21,8 @@ def engine():
 
 
 class SharedFileMachine(StoreMachine):
-    def __init__(self, desks):
-        super().__init__(desks)
+    def __init__(self, drivers):
+        super().__init__(drivers)
         other = SqliteStore(self.tested.store._path, self.clock, "OFF")
         self.runner.run(other.open())
         self.servers = [self.tested, StoreDriver(other, self.clock)]
@@ -63,7 +63,7 @@ def breaking(connection, _now):
 
 
 @pytest.mark.timeout(300)
-def test_servers_over_one_file_and_groups_that_break_do_what_the_model_does(desks, monkeypatch):
+def test_servers_over_one_file_and_groups_that_break_do_what_the_model_does(drivers, monkeypatch):
     known = {True: 0, False: 0}
     get = WriterCache.get
 
@@ -74,5 +74,5 @@ def test_servers_over_one_file_and_groups_that_break_do_what_the_model_does(desk
 
     monkeypatch.setattr(WriterCache, "get", counting)
     some = settings(SETTINGS, max_examples=60)
-    run_state_machine_as_test(lambda: SharedFileMachine(desks), settings=some)
+    run_state_machine_as_test(lambda: SharedFileMachine(drivers), settings=some)
     assert min(known.values()) > 100, known

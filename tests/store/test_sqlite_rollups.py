@@ -11,10 +11,10 @@ from .rollup_app import add_all_entries, complete, figures, open_app, report, so
 
 
 @pytest.fixture
-async def desks(desk_at, tmp_path):
+async def drivers(driver_at, tmp_path):
     """Two processes over one file."""
     path = tmp_path / "one.db"
-    return await desk_at(path), await desk_at(path)
+    return await driver_at(path), await driver_at(path)
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def held(monkeypatch):
     go.set()
 
 
-async def test_a_run_that_ends_or_is_deleted_during_a_tick_is_added_by_the_next(desks, held):
-    driver, _ = desks
+async def test_a_run_that_ends_or_is_deleted_during_a_tick_is_added_by_the_next(drivers, held):
+    driver, _ = drivers
     app = await open_app(driver.store)
     await complete(driver, "before")
     end = await held(driver.store.rollups.add_entries(10))
@@ -58,8 +58,8 @@ async def test_a_run_that_ends_or_is_deleted_during_a_tick_is_added_by_the_next(
     await sound(driver.store)
 
 
-async def test_a_tick_adds_nothing_after_a_concurrent_one(desks, held):
-    ours, theirs = desks
+async def test_a_tick_adds_nothing_after_a_concurrent_one(drivers, held):
+    ours, theirs = drivers
     app = await open_app(ours.store)
     for n in range(3):
         await complete(ours, f"run-{n}")
@@ -71,8 +71,8 @@ async def test_a_tick_adds_nothing_after_a_concurrent_one(desks, held):
     await sound(ours.store)
 
 
-async def test_a_tick_drops_no_entry_with_a_reused_id(desks, held):
-    ours, theirs = desks
+async def test_a_tick_drops_no_entry_with_a_reused_id(drivers, held):
+    ours, theirs = drivers
     app = await open_app(ours.store)
     await complete(ours, "first")
     end = await held(ours.store.rollups.add_entries(10))

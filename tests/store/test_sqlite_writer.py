@@ -31,8 +31,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-async def driver(desk_at, path):
-    return await desk_at(path)
+async def driver(driver_at, path):
+    return await driver_at(path)
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ async def test_large_values_are_packed_in_the_thread(driver, places, changes):
     assert {name: getattr(run, name) for name in changes} == changes
 
 
-async def test_large_values_are_unpacked_in_the_thread(desk_at, path, event):
+async def test_large_values_are_unpacked_in_the_thread(driver_at, path, event):
     config = f'"{random.Random(1).randbytes(200_000).hex()}"'.encode()  # packed to about half of it
-    first = await desk_at(path)
+    first = await driver_at(path)
     await first.create("run-1", config=config)
-    other = await desk_at(path)
+    other = await driver_at(path)
     asked = []
 
     def rule(loaded):
@@ -233,9 +233,9 @@ class Guarded(sqlite3.Connection):
             self.committing = False
 
 
-async def test_nothing_touches_the_connection_while_it_commits(desk_at, path, monkeypatch):
+async def test_nothing_touches_the_connection_while_it_commits(driver_at, path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Guarded))
-    driver = await desk_at(path)
+    driver = await driver_at(path)
 
     async def live(name):
         await driver.create(name)
@@ -337,9 +337,9 @@ class Unsure(sqlite3.Connection):
         return done
 
 
-async def test_a_new_run_whose_failed_commit_was_stored_after_all_is_found(desk_at, path, monkeypatch):
+async def test_a_new_run_whose_failed_commit_was_stored_after_all_is_found(driver_at, path, monkeypatch):
     monkeypatch.setattr(sqlite3, "connect", functools.partial(sqlite3.connect, factory=Unsure))
-    driver = await desk_at(path)
+    driver = await driver_at(path)
 
     def create(name):
         new = driver.new_run(name)
