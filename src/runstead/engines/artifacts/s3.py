@@ -49,7 +49,7 @@ class S3Artifacts:
         key, digest, size = uuid.uuid4().hex, hashlib.sha256(), 0
         failure: BaseException | None = None
 
-        async def checked_chunks() -> AsyncIterator[bytes]:
+        async def checked() -> AsyncIterator[bytes]:
             nonlocal size, failure
             try:
                 async for chunk in chunks:
@@ -65,10 +65,7 @@ class S3Artifacts:
 
         try:
             await obstore.put_async(
-                self._store,
-                self._key(run, key),
-                checked_chunks(),
-                max_concurrency=limits.artifact_parts_at_once,
+                self._store, self._key(run, key), checked(), max_concurrency=limits.artifact_parts_at_once
             )
         except Exception as error:
             if failure is not None:  # the library's own error would hide it

@@ -22,14 +22,7 @@ from runstead.engines.sql.postings import (
     split,
     unpack,
 )
-from runstead.engines.sql.run_terms import (
-    BOUNDS,
-    DURATIONS,
-    WantedTerms,
-    needs_no_index,
-    unpack_bounds,
-    wanted_terms,
-)
+from runstead.engines.sql.run_terms import BOUNDS, DURATIONS, Wanted, needs_no_index, unpack_bounds, wanted
 from runstead.ports.store.runs import RunQuery
 
 Found: TypeAlias = Run | RunSummary
@@ -135,7 +128,7 @@ def _newest(
     query: RunQuery, blocks: Sequence[int], newest: int, limit: int
 ) -> Generator[Request, Sequence[Any], list[Found]]:
     """The newest `limit` runs with a seq of at most `newest`."""
-    terms = wanted_terms(query)
+    terms = wanted(query)
     found: list[Found] = []
     count, start, read = _blocks_first, 0, 8
     while start < len(blocks) and len(found) < limit:
@@ -169,7 +162,7 @@ def _longest(
     order = sorted(
         (block for block in longest_of if longest_of[block] >= 0), key=longest_of.__getitem__, reverse=True
     )
-    terms = wanted_terms(query)
+    terms = wanted(query)
     found: list[Found] = []
     start, count = 0, _blocks_longest
     while start < len(order):
@@ -213,7 +206,7 @@ def _longest_of(query: RunQuery, sets: Sets, limit: int) -> Generator[Request, S
     return found
 
 
-def _candidates(terms: WantedTerms, blocks: Sequence[int]) -> _Sets:
+def _candidates(terms: Wanted, blocks: Sequence[int]) -> _Sets:
     """The candidates in each of the blocks that has any."""
     sets = yield from _intersect_groups(terms.groups, dict.fromkeys(blocks, (1 << BLOCK) - 1))
     for first, end in terms.spans:
@@ -225,9 +218,9 @@ def _candidates(terms: WantedTerms, blocks: Sequence[int]) -> _Sets:
 
 
 def _intersect_groups(groups: Sequence[Sequence[bytes]], sets: Sets) -> _Sets:
-    wanted = [term for group in groups for term in group]
+    members = [term for group in groups for term in group]
     stored: dict[int, dict[bytes, bytes]] = {block: {} for block in sets}
-    for block, term, runs in (yield Terms(list(sets), wanted)) if wanted else ():
+    for block, term, runs in (yield Terms(list(sets), members)) if members else ():
         stored[block][bytes(term)] = runs
     return _intersect(sets, {block: _matching(groups, stored[block]) for block in sets})
 

@@ -166,7 +166,7 @@ def unpack_bounds(stored: bytes) -> Bounds:
     return Bounds(*struct.unpack("<qqq", stored))
 
 
-class WantedTerms(msgspec.Struct, frozen=True):
+class Wanted(msgspec.Struct, frozen=True):
     """A matching run has at least one term of each group. A span is the group of all terms in [first, end). The
     groups in `later` are read only if all others are found.
     """
@@ -176,7 +176,7 @@ class WantedTerms(msgspec.Struct, frozen=True):
     later: Sequence[Sequence[bytes]] = ()
 
 
-def wanted_terms(query: RunQuery) -> WantedTerms:
+def wanted(query: RunQuery) -> Wanted:
     groups: list[list[bytes]] = [
         [_term(b"t", one) for one in query.targets],
         [_term(b"k", one) for one in query.kinds],
@@ -202,7 +202,7 @@ def wanted_terms(query: RunQuery) -> WantedTerms:
         first = parts[:: -(-len(parts) // _grams_first)]
         groups += [[gram] for gram in first]
         later = [[gram] for gram in parts if gram not in first][:_grams_max]
-    return WantedTerms([group for group in groups if group], spans, later)
+    return Wanted([group for group in groups if group], spans, later)
 
 
 def needs_no_index(query: RunQuery) -> bool:

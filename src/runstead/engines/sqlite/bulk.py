@@ -138,14 +138,10 @@ class SqliteBulk:
         return found
 
     async def state(self) -> bytes:
-        migrations = self._open.execute(
-            "SELECT name, applied_at FROM schema_migrations ORDER BY name"
-        ).fetchall()
+        names = self._open.execute("SELECT name, applied_at FROM schema_migrations ORDER BY name").fetchall()
         runs = "SELECT count(*), max(seq), sum(version), sum(latest_event_id) FROM runs"
-        conversations_state = "SELECT count(*), max(updated_at), sum(message_count) FROM conversations"
-        return _pack(
-            [migrations, *(self._open.execute(sql).fetchone() for sql in (runs, conversations_state))]
-        )
+        chats = "SELECT count(*), max(updated_at), sum(message_count) FROM conversations"
+        return _pack([names, *(self._open.execute(sql).fetchone() for sql in (runs, chats))])
 
     async def count(self, table: str) -> int:
         sql = f"SELECT count(*) FROM {table}"  # noqa: S608 - a name from the catalogue
