@@ -87,7 +87,7 @@ async def test_a_run_that_its_caller_executes_cannot_be_delayed(api):
     conversation_id = await api.conversation()
     body = api.agent(conversation_id, available_at="2026-03-20T12:01:00Z", public_id="run-1")
     problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert problem["errors"] == [{"path": "$.available_at", "message": "nobody would wait for it"}]
+    assert problem["errors"] == [{"path": "$.available_at", "message": "the caller drives this run"}]
     await api.refused(404, "NOT_FOUND", "GET", "/runs/run-1")
 
 

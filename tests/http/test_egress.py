@@ -183,7 +183,7 @@ async def test_an_unknown_name_and_a_closed_port_are_reported():
 async def test_an_answer_that_is_not_http_is_reported_without_its_content():
     async with Service([b"220 secret.internal ESMTP\r\n\r\n"]) as service:
         egress = Egress(allow_private=True)
-        with pytest.raises(EgressError, match="was no HTTP") as found:
+        with pytest.raises(EgressError, match="was not HTTP") as found:
             await egress.send("GET", service.url, **HOW)
         await egress.close()
         assert "secret" not in str(found.value)

@@ -221,7 +221,7 @@ async def test_a_run_is_deleted_after_its_children(api):
     for run in (parent, child):
         await api.complete(run["run_id"])
     problem = await api.refused(409, "RUN_HAS_CHILDREN", "DELETE", f"/runs/{parent['run_id']}", by="admin")
-    assert problem["detail"] == "The run has runs below it: delete those first"
+    assert problem["detail"] == "The run has descendants: delete those first"
     for run in (child, parent):
         assert (await api.send("DELETE", f"/runs/{run['run_id']}", by="admin")).status_code == 200
     assert (await api.get("/runs"))["data"] == []

@@ -176,7 +176,7 @@ async def test_a_private_address_is_refused_unless_allowed(receiver, api):
     ):
         body = {"url": url, "events": ["*"]}
         problem = await api.refused(400, "INVALID_REQUEST", "POST", receiver.path, body, by="admin")
-        assert "not a public one" in problem["detail"]
+        assert "is not public" in problem["detail"]
 
 
 async def test_a_name_that_resolves_to_a_private_address_is_not_called(receiver, api):

@@ -227,4 +227,4 @@ async def test_a_test_takes_milliseconds_of_the_processor():
         async with Testbed(app) as bed:
             await bed.run("task:index", config={"rows": 1})
         took.append(time.process_time() - began)
-    assert min(took) < 0.05
+    assert min(took) < 0.1
