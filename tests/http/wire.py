@@ -93,6 +93,7 @@ class Wires:
         """Wait until all requests are answered."""
         while self.state.tasks:
             await asyncio.gather(*self.state.tasks)
+            await asyncio.sleep(0)  # a done task leaves the set in a callback, and gather may not yield
         await asyncio.sleep(0)
 
     async def ask(self, request, protocol=None):
