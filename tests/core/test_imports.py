@@ -10,7 +10,7 @@ import runstead
 
 ROOT = Path(runstead.__file__).parent
 SOURCES = sorted(ROOT.rglob("*.py"))
-FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+FOLDERS = {path.relative_to(ROOT).parts[0] for path in ROOT.glob("*/**/*.py")}
 LINES_MAX = 500
 
 #: Which folders the files of a folder may import from, beside their own.

@@ -1,7 +1,5 @@
 """A replica: one of the server processes that use the same store. Times are ms."""
 
-from typing import Final
-
 import msgspec
 
 
@@ -18,6 +16,3 @@ class Replica(msgspec.Struct, frozen=True):
     version: str
     started_at: int = 0
     seen_at: int = 0
-
-
-REPLICA_FIELDS: Final = Replica.__struct_fields__

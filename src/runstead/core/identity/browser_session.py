@@ -2,8 +2,6 @@
 cookie. Times are ms.
 """
 
-from typing import Final
-
 import msgspec
 
 from runstead.core import limits
@@ -22,9 +20,6 @@ class BrowserSession(msgspec.Struct, frozen=True):
     created_at: int
     last_seen_at: int
     expires_at: int
-
-
-SESSION_FIELDS: Final = BrowserSession.__struct_fields__
 
 
 def expiry(now: int, credential_expires_at: int | None) -> int:

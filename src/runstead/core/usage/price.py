@@ -27,9 +27,6 @@ class Price(msgspec.Struct, frozen=True):
     updated_at: int = 0
 
 
-PRICE_FIELDS: Final = Price.__struct_fields__
-
-
 def cost(price: Price, tokens: Tokens) -> int:
     """Return the exact cost, in millionths of a millionth of the currency. Cached input counts at most as
     much as the input, reasoning at most as much as the output.

@@ -122,7 +122,6 @@ USAGE_WIDTHS: Final[dict[str, tuple[int, ...]]] = {
     "gone": (DAY,),
 }
 ACTIVITY_WIDTHS: Final = (QUARTER, HOUR, DAY, WEEK)
-ACTIVITY_WAYS: Final = ("all", "target", "schedule")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Facts).decode

@@ -72,7 +72,6 @@ class Delivery(msgspec.Struct, frozen=True):
 
 
 WEBHOOK_FIELDS: Final = Webhook.__struct_fields__
-DELIVERY_FIELDS: Final = Delivery.__struct_fields__
 
 Pair = tuple[Webhook, Delivery]
 DecidePair = Callable[[Webhook, Delivery, int], Pair]

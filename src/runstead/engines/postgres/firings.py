@@ -13,11 +13,10 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
 from runstead.core.runs.write_set import cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
-from runstead.engines.postgres import schedules
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.related import services_reaching
+from runstead.engines.postgres.related import delete_schedule, due_schedules, services_reaching
 from runstead.engines.postgres.rows import columns_of, to_run
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import RunKey, Written, WrittenFiring
@@ -38,7 +37,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     """Decide and write schedules that are due and that no other transaction has locked."""
     now = await transaction.moment()
     connection = transaction.connection
-    held = await schedules.due(connection, now, limit)
+    held = await due_schedules(connection, now, limit)
     if not held:
         return []
     draft = Draft()
@@ -59,7 +58,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
     await draft.write(connection)
     for due, fired in decided:
         if fired.schedule is None:
-            await schedules.remove(connection, due.schedule)
+            await delete_schedule(connection, due.schedule)
     return results
 
 

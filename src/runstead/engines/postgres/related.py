@@ -1,20 +1,24 @@
 """Reads and writes of other entities in the transactions of runs, in PostgreSQL."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
+from runstead.core.schedules.schedule import Schedule
+from runstead.core.webhooks.event import deliveries
+from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import DIALECT
-from runstead.engines.sql import concurrency, conversations, inputs, push_services
+from runstead.engines.sql import concurrency, conversations, inputs, push_services, schedules
 from runstead.engines.sql.postgres_driver import PostgresDriver
-from runstead.engines.sql.steps import LockSpace, lock
+from runstead.engines.sql.steps import LockSpace, execute, lock, select
 
 DRIVER: Final = PostgresDriver(DIALECT, lambda time: time)
 
@@ -56,3 +60,51 @@ async def add_input(connection: Connection, request: InputRequest) -> None:
 
 async def close_input(connection: Connection, closed: ClosedInput) -> None:
     await DRIVER.run(connection, inputs.close_input(closed))
+
+
+async def lock_schedules(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:
+    """Id → schedule, for those that exist."""
+    return await DRIVER.run(connection, schedules.lock_schedules(ids))
+
+
+async def rewrite_schedule(connection: Connection, old: Schedule, new: Schedule) -> None:
+    """Write the changed fields if the version is still the one that was read."""
+    await DRIVER.run(connection, schedules.rewrite_schedule(old, new))
+
+
+async def due_schedules(connection: Connection, now: int, limit: int) -> list[Schedule]:
+    """Lock due schedules; skip those that another replica has locked."""
+    return await DRIVER.run(connection, select("due_schedules", Schedule, now=now, limit=limit))
+
+
+async def delete_schedule(connection: Connection, schedule: Schedule) -> None:
+    await DRIVER.run(connection, schedules.delete_schedule(schedule))
+
+
+async def record_schedule_ends(connection: Connection, runs: Sequence[Run]) -> None:
+    """Write the outcome of runs that have just ended to their schedules, in the order of their ends."""
+    await DRIVER.run(connection, schedules.record_ends(runs))
+
+
+class RunEvent(NamedTuple):
+    """A change of a run that webhooks may subscribe to."""
+
+    run: Run
+    event_type: str
+    now: int
+
+
+async def add_deliveries(connection: Connection, events: Sequence[RunEvent]) -> None:
+    """Store the deliveries of events of runs, in the transaction of their changes."""
+    project_ids = list({event.run.project_id for event in events})
+    webhooks = await DRIVER.run(connection, select("enabled_webhooks", Webhook, project_ids=project_ids))
+    new = [
+        delivery
+        for run, event_type, now in events
+        for delivery in deliveries(
+            run, event_type, (each for each in webhooks if each.project_id == run.project_id), now
+        )
+    ]
+    if new:
+        columns = {name: [getattr(each, name) for each in new] for name in Delivery.__struct_fields__}
+        await DRIVER.run(connection, execute("add_deliveries", None, **columns))

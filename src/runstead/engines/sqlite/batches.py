@@ -10,9 +10,8 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, value
-from runstead.engines.sqlite.batch_counts import count, load
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.related import DRIVER
+from runstead.engines.sqlite.related import DRIVER, count_batches, load_batch
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.runs import load_run, write_run
 from runstead.engines.sqlite.sql import Q
@@ -48,8 +47,8 @@ class SqliteBatches(SqlBatches):
                     else None
                 )
                 written.append(write_run(connection, self._cache, None, transition, now, parent, tally))
-            count(connection, tally)
-            made = load(connection, batch.id, batch.project_id)
+            count_batches(connection, tally)
+            made = load_batch(connection, batch.id, batch.project_id)
             assert made is not None
             return Made(made, written)
 
@@ -68,7 +67,7 @@ class SqliteBatches(SqlBatches):
                     written.append(
                         write_run(connection, self._cache, run, decide(run, now), now, tally=tally)
                     )
-            count(connection, tally)
+            count_batches(connection, tally)
             return written
 
         return await self._writer.do(job)

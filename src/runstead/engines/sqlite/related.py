@@ -4,15 +4,30 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.concurrency import Occupancy
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
-from runstead.engines.sql import concurrency, conversations, inputs, messages, push_services
+from runstead.core.schedules.schedule import Schedule
+from runstead.core.webhooks.event import deliveries
+from runstead.core.webhooks.webhook import Webhook
+from runstead.engines.sql import (
+    batches,
+    concurrency,
+    conversations,
+    inputs,
+    messages,
+    push_services,
+    schedules,
+)
+from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.sqlite_driver import SqliteDriver
-from runstead.engines.sql.steps import value
+from runstead.engines.sql.steps import first, rewrite, select, value
+from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import DIALECT
 
 DRIVER: Final = SqliteDriver(DIALECT, lambda: 0)  # statements that need the time take it as an argument
@@ -53,3 +68,52 @@ def add_message(connection: sqlite3.Connection, message: StoredMessage, now: int
 
 def delete_message(connection: sqlite3.Connection, conversation_id: str, run_seq: int) -> None:
     DRIVER.run(connection, messages.delete_message(conversation_id, run_seq))
+
+
+def load_schedule(connection: sqlite3.Connection, schedule_id: str, project_id: str) -> Schedule | None:
+    return DRIVER.run(connection, first("schedule", Schedule, id=schedule_id, project_id=project_id))
+
+
+def rewrite_schedule(connection: sqlite3.Connection, old: Schedule, new: Schedule) -> None:
+    """Write the changed fields if the version is still the one that was read."""
+    DRIVER.run(connection, schedules.rewrite_schedule(old, new))
+
+
+def due_schedules(connection: sqlite3.Connection, now: int, limit: int) -> list[Schedule]:
+    return DRIVER.run(connection, select("due_schedules", Schedule, now=now, limit=limit))
+
+
+def delete_schedule(connection: sqlite3.Connection, schedule: Schedule) -> None:
+    DRIVER.run(connection, schedules.delete_schedule(schedule))
+
+
+def record_schedule_end(connection: sqlite3.Connection, run: Run) -> None:
+    """Write the outcome of a run that has just ended to its schedule."""
+    assert run.schedule_id is not None
+    DRIVER.run(connection, schedules.record_ends([run]))
+
+
+def load_batch(connection: sqlite3.Connection, batch_id: str, project_id: str) -> Batch | None:
+    return DRIVER.run(connection, batches.load_batch(batch_id, project_id))
+
+
+def count_batches(connection: sqlite3.Connection, tally: Tally) -> None:
+    """Add to the counters of the batches that exist. They are in the batch's row: there is only one writer."""
+    for (project_id, batch_id, _), moved in tally.moved.items():
+        old = load_batch(connection, batch_id, project_id)
+        if old is not None:
+            DRIVER.run(connection, rewrite("batches", old, counted(old, moved)))
+
+
+def add_deliveries(
+    connection: sqlite3.Connection, cache: WriterCache, run: Run, event_type: str, now: int
+) -> None:
+    """Store the deliveries of an event of a run, in the transaction of its change."""
+    if run.project_id in cache.without_webhooks:
+        return
+    webhooks = DRIVER.run(connection, select("enabled_webhooks", Webhook, project_ids=[run.project_id]))
+    if not webhooks:
+        cache.without_webhooks.add(run.project_id)
+        return
+    for delivery in deliveries(run, event_type, webhooks, now):
+        DRIVER.run(connection, value("add_delivery", **fields(delivery)))

@@ -29,7 +29,7 @@ from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.sql.run_rows import PRIVATE, to_summary
-from runstead.engines.sqlite import batch_counts, families, queue, rollups, schedules, webhooks
+from runstead.engines.sqlite import families, queue, related, rollups
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
@@ -90,7 +90,7 @@ class SqliteRuns:
                 self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
-                schedules.rewrite(connection, loaded.schedule, transition.schedule)
+                related.rewrite_schedule(connection, loaded.schedule, transition.schedule)
             return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
@@ -142,7 +142,7 @@ class SqliteRuns:
         def job(connection: sqlite3.Connection, now: int) -> list[WrittenFiring]:
             return [
                 _fire(connection, self._cache, schedule, decide, now)
-                for schedule in schedules.due(connection, now, limit)
+                for schedule in related.due_schedules(connection, now, limit)
             ]
 
         return await self._writer.do(job)
@@ -317,14 +317,14 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         receipt = None if row is None else Receipt(*row)
     asked = None if run is None else load_input(connection, run.seq, want)
     if want.schedule_id is not None:
-        schedule = schedules.load(connection, want.schedule_id, key.project_id)
+        schedule = related.load_schedule(connection, want.schedule_id, key.project_id)
     keys: dict[str, bytes] = {}
     if run is not None and want.event_keys:
         found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
         keys = dict(found.fetchall())
     batch = None
     if want.batch_id is not None:
-        batch = batch_counts.load(connection, want.batch_id, key.project_id)
+        batch = related.load_batch(connection, want.batch_id, key.project_id)
     push_service_id = None
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
@@ -397,9 +397,9 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     if write.closed_input is not None:
         close_input(connection, write.closed_input)
     if write.ends_schedule_run:
-        schedules.note_end(connection, run)
+        related.record_schedule_end(connection, run)
     if write.webhook_event is not None:
-        webhooks.add_deliveries(connection, cache, run, write.webhook_event, write.now)
+        related.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
     if write.ancestors:
@@ -420,7 +420,7 @@ def _count_batch(connection: sqlite3.Connection, move: BatchMove, tally: Tally |
     moves = Tally() if tally is None else tally
     moves.add(move)
     if tally is None:
-        batch_counts.count(connection, moves)
+        related.count_batches(connection, moves)
 
 
 def _fire(
@@ -429,9 +429,9 @@ def _fire(
     due = load_due(connection, schedule, now)
     fired = decide(due)
     if fired.schedule is None:
-        schedules.remove(connection, schedule)
+        related.delete_schedule(connection, schedule)
     elif fired.schedule is not schedule:
-        schedules.rewrite(connection, schedule, fired.schedule)
+        related.rewrite_schedule(connection, schedule, fired.schedule)
     written = [] if fired.transition is None else [write_run(connection, cache, None, fired.transition, now)]
     for run, transition in zip(due.running, fired.cancels, strict=bool(fired.cancels)):
         written.append(write_run(connection, cache, run, transition, now))

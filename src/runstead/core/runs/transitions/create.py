@@ -15,9 +15,9 @@ def create(
     run: Run,
     *,
     now: int,
-    parent: Run | None,
-    family_cancelled: bool,
     message: NewMessage | None,
+    parent: Run | None = None,
+    family_cancelled: bool = False,
     push_service_id: str | None = None,
 ) -> Transition:
     """Create a run. The caller has set the members of its request; this sets its place in the family and its

@@ -85,14 +85,7 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         missed_since=firing.missed_since,
         **members,
     )
-    created = create(
-        run,
-        now=loaded.now,
-        parent=None,
-        family_cancelled=False,
-        message=message,
-        push_service_id=loaded.push_service_id,
-    )
+    created = create(run, now=loaded.now, message=message, push_service_id=loaded.push_service_id)
     return replace(created, schedule=changed, conversation=conversation)
 
 

@@ -70,14 +70,7 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
         input=made.payload,
         **members,
     )
-    created = create(
-        run,
-        now=loaded.now,
-        parent=None,
-        family_cancelled=False,
-        message=message,
-        push_service_id=loaded.push_service_id,
-    )
+    created = create(run, now=loaded.now, message=message, push_service_id=loaded.push_service_id)
     return replace(created, conversation=conversation)
 
 

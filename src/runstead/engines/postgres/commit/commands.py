@@ -25,8 +25,7 @@ from runstead.engines.postgres.commit.group import ALONE, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.related import load_input, lock_slots, services_reaching
-from runstead.engines.postgres.schedules import lock as lock_schedules
+from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event

@@ -26,12 +26,18 @@ from runstead.engines.postgres.commit.writes import Write, inserted, run_togethe
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
-from runstead.engines.postgres.related import add_conversation, add_input, close_input
+from runstead.engines.postgres.related import (
+    RunEvent,
+    add_conversation,
+    add_deliveries,
+    add_input,
+    close_input,
+    record_schedule_ends,
+    rewrite_schedule,
+)
 from runstead.engines.postgres.rollups import note_gone
 from runstead.engines.postgres.rows import to_run
-from runstead.engines.postgres.schedules import note_ends, rewrite
 from runstead.engines.postgres.sql import Q
-from runstead.engines.postgres.webhooks import RunEvent, add_deliveries
 from runstead.engines.sql.run_rows import event_row
 from runstead.ports.store import RunKey
 
@@ -163,9 +169,9 @@ class Draft:
 
     async def write(self, connection: Connection) -> None:
         for before, after in self._schedules:
-            await rewrite(connection, before, after)
+            await rewrite_schedule(connection, before, after)
         if self._ends:
-            await note_ends(connection, self._ends)
+            await record_schedule_ends(connection, self._ends)
         await self._write_conversations(connection)
         await self._write_runs(connection)
         if self._deleted:

@@ -14,7 +14,7 @@ CREATE TABLE webhooks (
 );
 CREATE INDEX webhooks_by_project ON webhooks (project_id, created_at, id);
 
--- Columns as the fields of runstead.core.webhooks.webhook.Delivery, the payload last. Each is written with the change that it tells of.
+-- Columns as the fields of runstead.core.webhooks.webhook.Delivery, the payload last. Each is written in the transaction of the change that it reports.
 -- No foreign key: a run's change must not wait for whoever changes a webhook.
 CREATE TABLE webhook_deliveries (
   seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -14,7 +14,7 @@ CREATE TABLE webhooks (
 ) WITHOUT ROWID;
 CREATE INDEX webhooks_by_project ON webhooks (project_id, created_at, id);
 
--- Columns as the fields of runstead.core.webhooks.webhook.Delivery, the payload last. Each is written with the change that it tells of.
+-- Columns as the fields of runstead.core.webhooks.webhook.Delivery, the payload last. Each is written in the transaction of the change that it reports.
 CREATE TABLE webhook_deliveries (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
