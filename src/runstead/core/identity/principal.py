@@ -41,8 +41,21 @@ def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
     return frozenset().union(*(_IMPLIED[scope] for scope in scopes))
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a request came from: the peer's address and the request's `X-Request-Id`.
+
+    Both are None where no request is behind a command, as in a loop or in the CLI.
+    """
+
+    address: str | None = None
+    request_id: str | None = None
+
+
 class Principal(msgspec.Struct, frozen=True):
     """An authenticated caller. `grants`: project id → scopes in the project, with all that they include.
+
+    `credential_id` identifies the key, session or token of the request, `name` is what people call the caller,
+    and `origin` says where the request came from.
 
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
@@ -56,6 +69,9 @@ class Principal(msgspec.Struct, frozen=True):
     worker_id: str | None = None
     service_id: str | None = None
     family: bool = False
+    credential_id: str | None = None
+    name: str | None = None
+    origin: Origin = Origin()
 
     @property
     def identity(self) -> str:
