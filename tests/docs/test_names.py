@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from functools import cache
 
 import pytest
 
@@ -30,13 +31,18 @@ EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
-def commands(group=cli, words=()):
+@cache  # reading the options of every command takes a second
+def commands():
     """`serve`, `projects create`, … → the names of its options."""
+    return _commands_of(cli, ())
+
+
+def _commands_of(group, words):
     found = {}
     for word in group:
         if word.startswith("-"):
             continue
-        found |= commands(group[word], (*words, word))
+        found |= _commands_of(group[word], (*words, word))
         if group[word].default_command is not None:
             arguments = group[word].assemble_argument_collection()
             names = {name for argument in arguments for name in argument.names}
@@ -44,6 +50,7 @@ def commands(group=cli, words=()):
     return found
 
 
+@cache
 def environment_of_commands():
     arguments = [a for words in commands() for a in _command(words).assemble_argument_collection()]
     found = {variable for argument in arguments for variable in argument.parameter.env_var or ()}
@@ -63,6 +70,7 @@ def event_types():
     return single.union(*(value for value in constants if isinstance(value, frozenset)))
 
 
+@cache
 def types_in_docs():
     return {kind.strip() for row in table(EVENTS, "group") for kind in row[1].split(",")}
 
