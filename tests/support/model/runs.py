@@ -7,6 +7,7 @@ from itertools import islice
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.event import Event
@@ -156,21 +157,20 @@ class ModelRuns(Runs):
         now = self._journal.now()
         return min((max(at - now, 0) for at in times if at is not None), default=None)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             due: dict[str, list[Run]] = defaultdict(list)
-            for run in self._pushed(busy):
+            for run in self._pushed(share.busy):
                 if claimable(run, now):
                     due[run.project_id].append(run)
             lines = []
             for project_id, runs in due.items():
                 slots = self._concurrency.slots(project_id)
-                lines.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
+                free = (run for run in sorted(runs, key=in_queue) if slots.take(run))
+                lines.append(list(islice(free, share.left(project_id))))
             turns = interleave(lines, lambda run: (run.project_id <= after, run.project_id))
             draft = self._decide_each(
-                list(islice(turns, limit)),
+                list(islice(turns, share.limit)),
                 lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
                 now,
             )
@@ -191,10 +191,11 @@ class ModelRuns(Runs):
 
         return self._journal.write(None, plan)
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        found = [run for run in self._pushed(busy) if run.terminal]
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        full = share.full
+        found = [run for run in self._pushed(share.busy) if run.terminal and run.project_id not in full]
         found.sort(key=lambda run: (run.cancel_requested_at, run.seq))
-        return found[:limit]
+        return found[: share.limit]
 
     def _pushed(self, busy: Sequence[str]) -> list[Run]:
         runs = (self._rows.runs[seq] for seq in self._rows.pushed)

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
@@ -78,19 +79,15 @@ class PostgresRuns:
 
         return await self._readers.do(read)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         """Replicas may call it at the same time: each gets other runs."""
-        return await self._writer.run(
-            lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
-        )
+        return await self._writer.run(lambda transaction: dispatch_some(transaction, share, decide, after))
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         return await self._writer.run(lambda transaction: fire_some(transaction, limit, decide))
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        return await self._many(Q["cancelled_pushes"], list(busy), limit)
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        return await self._many(Q["cancelled_pushes"], list(share.busy), share.full, share.limit)
 
     async def get(self, key: RunKey) -> Run | None:
         found = await self._many(Q["run_by_key"], *key[::-1])

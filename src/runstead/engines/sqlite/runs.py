@@ -10,6 +10,7 @@ from runstead.core import limits
 from runstead.core.batches.batch import BatchMove, Tally
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
@@ -126,12 +127,10 @@ class SqliteRuns:
         (at,) = await self._readers.do(lambda c: c.execute(Q["next_due"]).fetchone())
         return None if at is None else max(at - self._writer.now(), 0)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             written = []
-            for run in queue.due_pushes(connection, now, limit, busy, after):
+            for run in queue.due_pushes(connection, now, share, after):
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
             return written
@@ -147,8 +146,9 @@ class SqliteRuns:
 
         return await self._writer.do(job)
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        return await self._many("cancelled_pushes", (encode(busy).decode(), limit))
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        refused = encode(share.busy).decode(), encode(share.full).decode()
+        return await self._many("cancelled_pushes", (*refused, share.limit))
 
     async def get(self, key: RunKey) -> Run | None:
         return await self._readers.do(lambda c: _run(c, key))

@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
@@ -188,11 +189,8 @@ class Runs(Protocol):
         """Return the ms until the next deadline passes: 0 if one has passed, None if there is none."""
         ...
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
-        """Decide and write at most `limit` runs that are due to be pushed, without those of the services in
-        `busy`.
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
+        """Decide and write runs that are due to be pushed, within the share.
 
         Projects are served round robin in the order of their ids, starting after the id `after`. Within a
         project, order and concurrency limits are those of claims. Two calls never get the same run.
@@ -209,8 +207,10 @@ class Runs(Protocol):
         """
         ...
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        """Return at most `limit` cancelled pushed runs whose service has not stopped, oldest first, without `busy` services."""
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        """Return at most `share.limit` cancelled pushed runs whose service has not stopped, oldest first, none of a
+        busy service or of a project that holds its whole share.
+        """
         ...
 
     async def get(self, key: RunKey) -> Run | None: ...
