@@ -7,12 +7,13 @@ from starlette.types import Receive, Scope as AsgiScope, Send
 
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.endpoint import Answer, Endpoint, Headers
+from runstead.http.framework.origin import origin_of
 
 
 class AsgiRequest:
     """An `endpoint.Request` over ASGI."""
 
-    __slots__ = ("_receive", "_scope", "headers", "method", "path", "path_params", "query_string")
+    __slots__ = ("_receive", "_scope", "headers", "method", "origin", "path", "path_params", "query_string")
 
     def __init__(self, scope: AsgiScope, receive: Receive, path_params: dict[str, str]) -> None:
         self._scope = scope
@@ -22,6 +23,7 @@ class AsgiRequest:
         self.path_params = path_params
         self.query_string: bytes = scope["query_string"]
         self.headers: Headers = dict(scope["headers"])
+        self.origin = origin_of(scope)
 
     async def body(self, bytes_max: int) -> bytes:
         return await read_body(self.headers, self._receive, bytes_max)
