@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope as AsgiScope, Send
 
 from runstead.http.framework.body import Disconnected, read_body
@@ -54,4 +55,14 @@ async def respond(
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
     else:
-        await answer(scope, receive, send)
+        await send_response(answer, scope, receive, send)
+
+
+async def send_response(response: Response, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    """Send a response. HEAD gets its headers at once: no body is read, and no stream is followed."""
+    if scope["method"] != "HEAD":
+        await response(scope, receive, send)
+        return
+    headers = response.raw_headers
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

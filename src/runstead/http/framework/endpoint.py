@@ -263,13 +263,15 @@ class Answer(NamedTuple):
 
 
 class Endpoint:
-    """All methods of one path."""
+    """All methods of one path. HEAD is answered as GET, without the body (RFC 9110, section 9.3.2)."""
 
     def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
         self._server = server
-        self._operations = operations
         self.path = path
-        self.methods = frozenset(operations)
+        self.methods = frozenset(operations)  # as documented
+        if "GET" in operations:
+            operations = {**operations, "HEAD": operations["GET"]}
+        self._operations = operations
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:

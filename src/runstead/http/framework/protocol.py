@@ -300,7 +300,8 @@ class Protocol(WriteDeadline):
         else:
             lines = self.headers if self._phase == _HEADER else []
             path, origin = "/", self._origin_of(lines, dict(lines))
-        self.write(_answer(problem(refusal, path, origin.request_id)), origin, keep_alive=False)
+        answer = _answer(problem(refusal, path, origin.request_id))
+        self.write(answer, answer.body, origin, keep_alive=False)
         self._guard.leave(self)
         if self.transport.can_write_eof() and self._guard.may_linger():
             # Closing with unread bytes resets the connection, and the answer may be lost.
@@ -310,13 +311,13 @@ class Protocol(WriteDeadline):
         else:
             self.close()
 
-    def write(self, answer: Answer, origin: Origin, *, keep_alive: bool) -> None:
-        """Send the whole answer with one write."""
+    def write(self, answer: Answer, body: bytes, origin: Origin, *, keep_alive: bool) -> None:
+        """Send the whole answer with one write. `body` is empty for HEAD."""
         lines = [*self.server_state.default_headers, _request_id_line(origin), *answer.headers]
         if not keep_alive:
             lines.append((b"connection", b"close"))
         head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body))
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, body))
 
 
 class _UnusedEvent:
@@ -395,7 +396,8 @@ class Exchange:
                 await protocol.flow.drain()
             self.response_complete = True
             if not self.disconnected:
-                protocol.write(answer, self.origin, keep_alive=self.keep_alive)
+                body = b"" if self.method == "HEAD" else answer.body
+                protocol.write(answer, body, self.origin, keep_alive=self.keep_alive)
                 if not self.keep_alive:
                     protocol.transport.close()
                 protocol.on_response_complete()

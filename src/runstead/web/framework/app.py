@@ -8,7 +8,7 @@ import structlog
 from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
+from starlette.types import Receive, Scope as AsgiScope, Send
 from structlog.contextvars import bind_contextvars
 
 from runstead.commands import browser_sessions
@@ -18,6 +18,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.asgi import send_response
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
@@ -109,7 +110,7 @@ class _Endpoint:
             log.exception("page failed", method=scope["method"], path=scope["path"])
             response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
         add_security_headers(response)
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)
 
     async def _respond(self, scope: AsgiScope, receive: Receive, origin: Origin) -> Response:
         headers = dict(scope["headers"])
@@ -181,17 +182,16 @@ class _SignIn:
         except Error as error:
             response = error_page(error, scope)
         add_security_headers(response)
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)
 
 
 class _Static:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        response: ASGIApp
         try:
             response = assets.serve(scope["path_params"]["name"])
         except Error as error:
             response = add_security_headers(error_page(error, scope))
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)
 
 
 def add_security_headers(response: Response) -> Response:
@@ -219,6 +219,6 @@ def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
     sign_in_address = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")
     if header(headers, b"hx-request") == "true":
         return Response(status_code=401, headers={"HX-Redirect": "/ui/sign-in"})
-    if scope["method"] != "GET" or header(headers, b"accept") == "text/event-stream":
+    if scope["method"] not in ("GET", "HEAD") or header(headers, b"accept") == "text/event-stream":
         raise Error("UNAUTHENTICATED", "The session has ended: sign in again")
     return RedirectResponse(sign_in_address, 303)
