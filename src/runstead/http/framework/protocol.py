@@ -242,6 +242,8 @@ class Protocol(WriteDeadline):
             self.close()
         elif deadline is guard.header:
             self._refuse(_late(f"The header was not complete within {guard.header.seconds:g} seconds"))
+        elif self.cycle is not None and self.cycle.response_complete:
+            self.close()  # answered before its body was complete: the rest is only discarded
         elif self.flow.read_paused or self._grown >= limits.body_bytes_per_s_min * guard.body.seconds:
             self._grown = 0  # the body arrives fast enough, or this server paused reading
             self._set_deadline(None)
