@@ -38,7 +38,8 @@ class Recorder:
         if by is not None:
             headers["authorization"] = f"Bearer {self.api.keys.get(by, by)}"
         raw = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
-        sent = request(method, path, raw, **{"content_type": "application/json", **headers})
+        headers = {"content_type": "application/json", "x_request_id": "same-on-both", **headers}
+        sent = request(method, path, raw, **headers)
         answer = await self.wires.ask(sent)
         self.transcript.append((sent, answer))
         found = self.api.http_app.router.find(path.partition("?")[0])

@@ -29,6 +29,7 @@ from runstead.http.auth.jwt import TokenVerifier
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
+from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
@@ -155,7 +156,8 @@ class Main:
         authenticator = Authenticator(store, verifier, keyring=keyring)
         http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
         connections = Connections(
-            bounds(self.settings.connections_max, self.settings.connections_per_address_max)
+            bounds(self.settings.connections_max, self.settings.connections_per_address_max),
+            TrustedProxies(self.settings.trusted_proxies or ()),
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(

@@ -1,5 +1,6 @@
 """All settings, read from the environment. A test compares them with docs/configuration.md."""
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ NAMES: Final = (
     "RUNSTEAD_ARTIFACT_BYTES_MAX",
     "RUNSTEAD_CONNECTIONS_MAX",
     "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
+    "RUNSTEAD_TRUSTED_PROXIES",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -63,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     artifact_bytes_max: int = limits.artifact_bytes_max
     connections_max: int | None = None
     connections_per_address_max: int | None = None
+    trusted_proxies: tuple[str, ...] | None = None
 
 
 def load(
@@ -118,6 +121,7 @@ def load(
         connections_per_address_max=_count(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
+        trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
     )
 
 
@@ -198,6 +202,21 @@ def _origins(text: str | None) -> tuple[str, ...] | None:
                 f" or be *, not {origin!r}"
             )
     return origins or None
+
+
+def _networks(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    networks = tuple(network.strip() for network in text.split(",") if network.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise SettingError(
+                "RUNSTEAD_TRUSTED_PROXIES must list addresses such as 127.0.0.1 and networks such as"
+                f" 10.0.0.0/8, separated by commas, not {network!r}"
+            ) from None
+    return networks
 
 
 def _flag(name: str, text: str | None) -> bool:

@@ -78,7 +78,10 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457). `error` is the same text as `detail`; `code` is stable."""
+    """An error (RFC 9457). `error` is the same text as `detail`; `code` is stable.
+
+    `request_id` is the `X-Request-Id` of the answer.
+    """
 
     type: str
     title: str
@@ -87,6 +90,7 @@ class Problem(msgspec.Struct, frozen=True):
     instance: str
     error: str
     code: str
+    request_id: str
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -95,17 +99,20 @@ def redacted(path: str) -> str:
     return "/triggers/***" if path.startswith("/triggers/") else path
 
 
-def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
-    """Build the answer for an error. `instance` is the path of the request."""
+def problem(
+    error: Error, path: str, request_id: str | None, headers: dict[str, str] | None = None
+) -> Response:
+    """Build the answer for an error of the request to `path`."""
     status = STATUS[error.code]
     body = Problem(
         type=f"/docs#{error.code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=error.message,
-        instance=instance,
+        instance=redacted(path),
         error=error.message,
         code=error.code,
+        request_id=request_id or "",
         errors=[FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
     )
     extra = dict(headers or {})

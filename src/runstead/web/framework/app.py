@@ -5,18 +5,22 @@ from typing import Final
 from urllib.parse import quote
 
 import structlog
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
+from starlette.types import Receive, Scope as AsgiScope, Send
+from structlog.contextvars import bind_contextvars
 
 from runstead.commands import browser_sessions
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.asgi import send_response
 from runstead.http.framework.body import Disconnected, read_body
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import pages as access, sign_in
 from runstead.web.batches import pages as batches
@@ -94,25 +98,28 @@ class _Endpoint:
         self._pages = pages
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        origin = origin_of(scope)
+        bind_contextvars(request_id=origin.request_id)
         try:
-            response = await self._respond(scope, receive)
+            response = await self._respond(scope, receive, origin)
         except Disconnected:
             return
         except Error as error:
-            response = error_page(error)
+            response = error_page(error, scope)
         except Exception:
             log.exception("page failed", method=scope["method"], path=scope["path"])
-            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"))
+            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
         add_security_headers(response)
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)
 
-    async def _respond(self, scope: AsgiScope, receive: Receive) -> Response:
+    async def _respond(self, scope: AsgiScope, receive: Receive, origin: Origin) -> Response:
         headers = dict(scope["headers"])
         secret = cookie.secret_in(headers)
         signed_in = await self._authenticate(secret)
         if signed_in is None or secret is None:
             return _to_sign_in(scope, headers)
         session, principal = signed_in
+        principal = replace(principal, origin=origin)  # the authenticator's is shared
         scope.setdefault("path_params", {})
         query = fields_of(scope["query_string"])
         form = Fields([])
@@ -161,6 +168,7 @@ class _SignIn:
         self._authenticator = authenticator
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        bind_contextvars(request_id=origin_of(scope).request_id)
         try:
             if scope["method"] == "POST":
                 headers = dict(scope["headers"])
@@ -172,19 +180,18 @@ class _SignIn:
         except Disconnected:
             return
         except Error as error:
-            response = error_page(error)
+            response = error_page(error, scope)
         add_security_headers(response)
-        await response(scope, receive, send)
+        await send_response(response, scope, receive, send)
 
 
 class _Static:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        response: ASGIApp
         try:
             response = assets.serve(scope["path_params"]["name"])
         except Error as error:
-            response = add_security_headers(error_page(error))
-        await response(scope, receive, send)
+            response = add_security_headers(error_page(error, scope))
+        await send_response(response, scope, receive, send)
 
 
 def add_security_headers(response: Response) -> Response:
@@ -194,10 +201,11 @@ def add_security_headers(response: Response) -> Response:
     return response
 
 
-def error_page(error: Error) -> Response:
+def error_page(error: Error, scope: AsgiScope) -> Response:
     """An error page for a browser that may not be signed in. It shows only the message."""
     extra = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return HTMLResponse(render("framework/plain_error.html", error=error), STATUS[error.code], extra)
+    page = render("framework/plain_error.html", error=error, request_id=origin_of(scope).request_id)
+    return HTMLResponse(page, STATUS[error.code], extra)
 
 
 def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
@@ -211,6 +219,6 @@ def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
     sign_in_address = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")
     if header(headers, b"hx-request") == "true":
         return Response(status_code=401, headers={"HX-Redirect": "/ui/sign-in"})
-    if scope["method"] != "GET" or header(headers, b"accept") == "text/event-stream":
+    if scope["method"] not in ("GET", "HEAD") or header(headers, b"accept") == "text/event-stream":
         raise Error("UNAUTHENTICATED", "The session has ended: sign in again")
     return RedirectResponse(sign_in_address, 303)
