@@ -14,6 +14,7 @@ from runstead.http.auth.jwt import (
     Claims,
     Recent,
     TokenVerifier,
+    digest_id,
     refused,
     skew_ms_max,
     token_chars_max,
@@ -119,7 +120,7 @@ class Authenticator:
             return await self._api_key(token, digest, now)
         if token.startswith("vfw_"):
             return await self._worker(digest)
-        return await self._user(token, now)
+        return await self._user(token, digest, now)
 
     async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
         forgets = self._forgets
@@ -139,16 +140,26 @@ class Authenticator:
             raise refused(_UNKNOWN)
         if key.expires_at is not None and key.expires_at <= now:
             raise refused("The API key has expired")
-        return Principal("api_key", key.id, {key.project_id: expand(key.scopes)}), key.expires_at
+        grants = {key.project_id: expand(key.scopes)}
+        principal = Principal("api_key", key.id, grants, credential_id=key.id, name=key.name)
+        return principal, key.expires_at
 
     async def _worker(self, digest: bytes) -> _Found:
         worker = await self._store.workers.by_token(digest)
         if worker is None:
             raise refused("The worker token is invalid or was replaced: register the worker again")
         grants = {worker.project_id: frozenset({Scope.WORKERS})}
-        return Principal("worker", worker.id, grants, worker_id=worker.id), None
+        principal = Principal(
+            "worker",
+            worker.id,
+            grants,
+            worker_id=worker.id,
+            credential_id=worker.id,
+            name=worker.display_name or worker.worker_key,
+        )
+        return principal, None
 
-    async def _run_token(self, token: str, now: int) -> _Found | None:
+    async def _run_token(self, token: str, digest: bytes, now: int) -> _Found | None:
         """Return the caller of a token that this server signed for one run. None: another token."""
         kid, use = unverified_claims(token)
         if kid is None or use not in (RUN_EVENT_WRITER, RUN_SERVICE):
@@ -174,11 +185,13 @@ class Authenticator:
             claims.run_id,
             service_id=claims.service_account_id,
             family=not writer,
+            credential_id=digest_id(digest),
+            name=None if service is None else service.service_name,
         )
         return principal, claims.exp * 1000
 
-    async def _user(self, token: str, now: int) -> _Found:
-        if (own := await self._run_token(token, now)) is not None:
+    async def _user(self, token: str, digest: bytes, now: int) -> _Found:
+        if (own := await self._run_token(token, digest, now)) is not None:
             return own
         if self._verifier is None:
             raise refused("The credential is not an API key, and this server does not accept JWTs")
@@ -193,7 +206,15 @@ class Authenticator:
             grants = {project_id: scopes & allowed for project_id, scopes in grants.items()}
         if claims.run_id is not None:  # valid for that run only: not for workers, keys or members
             grants = {project_id: scopes & _OF_ONE_RUN for project_id, scopes in grants.items()}
-        return Principal("user", claims.user_id, grants, claims.run_id), claims.expires_at
+        principal = Principal(
+            "user",
+            claims.user_id,
+            grants,
+            claims.run_id,
+            credential_id=claims.token_id,
+            name=claims.name,
+        )
+        return principal, claims.expires_at
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.

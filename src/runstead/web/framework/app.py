@@ -5,6 +5,7 @@ from typing import Final
 from urllib.parse import quote
 
 import structlog
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
@@ -146,7 +147,8 @@ class _Endpoint:
             return None
         credential, session = opened
         try:
-            return session, await self._authenticator.authenticate(f"Bearer {credential}", None)
+            principal = await self._authenticator.authenticate(f"Bearer {credential}", None)
+            return session, replace(principal, credential_id=session.id)
         except Error as error:
             if error.code != "UNAUTHENTICATED":
                 raise
