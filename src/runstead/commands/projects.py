@@ -148,7 +148,7 @@ def _keeps_an_admin(leaving: str, now: int) -> Guard:
 
 def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:
     """Return the only admin among the members, if no valid API key is admin either."""
-    valid = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    valid = [key for key in keys if key.is_valid(now)]
     admins = [m.user_id for m in members if m.role == "admin"]
     alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in valid)
     return admins[0] if alone else None

@@ -76,6 +76,9 @@ class ModelIdentity(Identity):
     async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
         return self._journal.write(idempotency, lambda _: (key, lambda: self._add_key(key)))
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
+
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         key_id = self._hashes.get(digest)
         return None if key_id is None else self._keys[key_id]

@@ -59,7 +59,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
-    `event_writer` can only append events to one run. `service_id` names the push service of either.
+    `event_writer` can only append events to one run. `service_id` names the push service of either, and `issuer`
+    (`str(Issuer)`) the issuer of its token.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -69,6 +70,7 @@ class Principal(msgspec.Struct, frozen=True):
     worker_id: str | None = None
     service_id: str | None = None
     family: bool = False
+    issuer: str | None = None
     credential_id: str | None = None
     name: str | None = None
     origin: Origin = Origin()

@@ -77,6 +77,9 @@ class SqlIdentity:
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         return await self._database.read(first, "key_by_hash", ApiKey, hash=digest)
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        return await self._database.read(first, "key", ApiKey, id=key_id)
+
     async def keys(self, project_id: str) -> list[ApiKey]:
         return await self._database.read(select, "keys", ApiKey, project_id=project_id)
 

@@ -7,7 +7,10 @@ from typing import Final
 
 import msgspec
 
+from runstead.commands.issuers import is_live
+from runstead.core import limits
 from runstead.core.clock import now_ms
+from runstead.core.identity.issuer import Issuer, parse_issuer
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
 from runstead.http.auth.jwt import (
@@ -46,6 +49,7 @@ class _RunToken(msgspec.Struct, rename="camel"):
     scopes: list[str]
     iat: int
     exp: int
+    issuer: str | None = None
 
 
 _Found = tuple[Principal, int | None]
@@ -119,7 +123,7 @@ class Authenticator:
         if token.startswith("vf_"):
             return await self._api_key(token, digest, now)
         if token.startswith("vfw_"):
-            return await self._worker(digest)
+            return await self._worker(digest, now)
         return await self._user(token, digest, now)
 
     async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
@@ -144,10 +148,14 @@ class Authenticator:
         principal = Principal("api_key", key.id, grants, credential_id=key.id, name=key.name)
         return principal, key.expires_at
 
-    async def _worker(self, digest: bytes) -> _Found:
+    async def _worker(self, digest: bytes, now: int) -> _Found:
         worker = await self._store.workers.by_token(digest)
         if worker is None:
             raise refused("The worker token is invalid or was replaced: register the worker again")
+        if worker.expires_at <= now:
+            raise refused("The worker token has expired: register the worker again")
+        if worker.issuer is not None:
+            await self._check_issuer(worker.issuer, Scope.WORKERS, worker.project_id, now)
         grants = {worker.project_id: frozenset({Scope.WORKERS})}
         principal = Principal(
             "worker",
@@ -157,7 +165,16 @@ class Authenticator:
             credential_id=worker.id,
             name=worker.display_name or worker.worker_key,
         )
-        return principal, None
+        return principal, worker.expires_at
+
+    async def _check_issuer(self, text: str, scope: Scope, project_id: str, now: int) -> None:
+        """Raise UNAUTHENTICATED if the issuer of a token no longer has the scope of the token."""
+        issuer = parse_issuer(text)
+        if issuer is None or not await is_live(self._store, issuer, scope, project_id, now):
+            raise refused(
+                "The issuer of the token was revoked, disabled or removed, or it lost the scope"
+                f" {scope.value}: get a new token"
+            )
 
     async def _run_token(self, token: str, digest: bytes, now: int) -> _Found | None:
         """Return the caller of a token that this server signed for one run. None: another token."""
@@ -172,9 +189,12 @@ class Authenticator:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:
             raise refused("The token is not valid yet: its iat is in the future")
+        if claims.exp - claims.iat > limits.run_token_s:
+            raise refused("The token is valid for longer than this server signs tokens")
+        # Before this claim existed, only the dispatcher's tokens and those made from them had a known issuer.
+        issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
+        await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
         service = await self._store.push_services.get(claims.service_account_id)
-        if service is not None and service.disabled_at is not None:
-            raise refused("The push service of this token is disabled")
         writer = claims.token_use == RUN_EVENT_WRITER
         if writer and claims.scopes != [APPEND]:
             raise refused(f"A token for appending events must have the scope {APPEND} only")
@@ -185,6 +205,7 @@ class Authenticator:
             claims.run_id,
             service_id=claims.service_account_id,
             family=not writer,
+            issuer=issuer,
             credential_id=digest_id(digest),
             name=None if service is None else service.service_name,
         )
