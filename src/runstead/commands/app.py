@@ -50,12 +50,14 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        projects_per_user_max: int = limits.projects_per_user_max,
     ) -> None:
         self.store = store
         self.keyring = keyring or Keyring(store.signing_keys)
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.projects_per_user_max = projects_per_user_max
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.leader_state = LeaderState()

@@ -149,6 +149,9 @@ usage_families_max: Final = 300_000  # families that a report reads to find the 
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
+# Projects
+projects_per_user_max: Final = 100  # that one user creates; the default of a setting
+
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
 replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed

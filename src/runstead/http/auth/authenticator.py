@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -70,8 +70,11 @@ class Authenticator:
         verifier: TokenVerifier | None,
         clock: Callable[[], int] = now_ms,
         keyring: Keyring | None = None,
+        admins: Collection[str] = (),
     ) -> None:
+        """`admins`: the ids of the users who have the scope `system`."""
         self._store = store
+        self._admins = frozenset(admins)
         self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
@@ -144,8 +147,14 @@ class Authenticator:
             raise refused(_UNKNOWN)
         if key.expires_at is not None and key.expires_at <= now:
             raise refused("The API key has expired")
-        grants = {key.project_id: expand(key.scopes)}
-        principal = Principal("api_key", key.id, grants, credential_id=key.id, name=key.name)
+        principal = Principal(
+            "api_key",
+            key.id,
+            {key.project_id: expand(key.scopes - {Scope.SYSTEM})},
+            system=Scope.SYSTEM in key.scopes,
+            credential_id=key.id,
+            name=key.name,
+        )
         return principal, key.expires_at
 
     async def _worker(self, digest: bytes, now: int) -> _Found:
@@ -232,10 +241,17 @@ class Authenticator:
             claims.user_id,
             grants,
             claims.run_id,
+            system=self._has_system(claims),
+            narrowed=_narrowed(claims),
             credential_id=claims.token_id,
             name=claims.name,
         )
         return principal, claims.expires_at
+
+    def _has_system(self, claims: Claims) -> bool:
+        if claims.user_id not in self._admins or claims.project_id is not None or claims.run_id is not None:
+            return False
+        return claims.scopes is None or Scope.SYSTEM in claims.scopes
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.
@@ -255,6 +271,13 @@ class Authenticator:
         if project is not None and project.id == claimed:
             grants[claimed] = grants.get(claimed, frozenset()) | DEFAULT_SCOPES
         return {claimed: grants[claimed]} if claimed in grants else {}
+
+
+def _narrowed(claims: Claims) -> bool:
+    """Whether the claims leave out rights of the user. The scope `admin` includes all scopes of a project."""
+    if claims.project_id is not None or claims.run_id is not None:
+        return True
+    return claims.scopes is not None and Scope.ADMIN not in claims.scopes
 
 
 def _credential(authorization: str | None, x_api_key: str | None) -> str:

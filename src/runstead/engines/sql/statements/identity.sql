@@ -5,6 +5,9 @@ SELECT 1 FROM projects WHERE id = :id FOR NO KEY UPDATE
 -- name: add_project
 INSERT INTO projects ({project}) VALUES ({:project})
 
+-- name: count_projects
+SELECT count(*) FROM projects WHERE created_by = :created_by AND personal_of IS NULL
+
 -- name: project
 SELECT {project} FROM projects WHERE id = :ref
 UNION ALL SELECT {project} FROM projects WHERE slug = :ref AND id <> :ref

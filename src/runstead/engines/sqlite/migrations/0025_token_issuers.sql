@@ -3,3 +3,6 @@
 ALTER TABLE worker_tokens ADD COLUMN issuer TEXT;
 ALTER TABLE worker_tokens ADD COLUMN expires_at INTEGER NOT NULL DEFAULT 0;
 UPDATE worker_tokens SET expires_at = (unixepoch() + 7 * 86400) * 1000;
+
+-- The quota of projects counts those of a user.
+CREATE INDEX projects_by_creator ON projects (created_by) WHERE personal_of IS NULL;
