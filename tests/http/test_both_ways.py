@@ -136,6 +136,7 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
+    await do("DELETE", place)
     await do("POST", "/runs/first/complete", example("CompleteRun"))
     again = (await do("POST", "/runs/first/retry"))["run"]["run_id"]
     await do("POST", f"/runs/{again}/cancel", example("CancelRun"))

@@ -17,7 +17,12 @@ async def tokens(api):
     await api.store.signing_keys.add(PAIR, only_first=True)
 
     async def make(run_id, kind="run_event_token", project=None):
-        who = {"user_id": "ada", "service_id": "svc", "project_id": (project or api.project).id}
+        who = {
+            "user_id": "ada",
+            "service_id": "svc",
+            "issuer": "claim:ada",
+            "project_id": (project or api.project).id,
+        }
         return await getattr(api.app.keyring, kind)(**who, run_id=run_id)
 
     return make
@@ -62,7 +67,7 @@ async def test_a_writer_token_is_refused_by_all_other_operations(driver, operati
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
     conversation_id = await driver.conversation()
-    who = {"user_id": "ada", "service_id": "svc", "project_id": driver.project.id}
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": driver.project.id}
     token = await driver.app.keyring.run_event_token(**who, run_id=parent["run_id"])
     names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": driver.project.slug}
     others = (
@@ -277,6 +282,7 @@ async def test_disabling_a_service_ends_its_tokens(api, tokens):
         "project_id": api.project.id,
         "run_id": run["run_id"],
         "service_id": service["id"],
+        "issuer": f"push_service:{service['id']}",
     }
     made = [await api.app.keyring.service_token(**who), await api.app.keyring.run_event_token(**who)]
     path = f"/runs/{run['run_id']}/events"

@@ -14,6 +14,7 @@ import structlog
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
+from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.project import Project
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService, choose
@@ -196,6 +197,7 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
     claims = {
         "user_id": details.requested_by_user_id or run.created_by or service.id,
         "service_id": service.id,
+        "issuer": str(Issuer("push_service", service.id)),
         "project_id": run.project_id,
         "run_id": run.run_id,
     }

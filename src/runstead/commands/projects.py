@@ -10,7 +10,7 @@ from runstead.commands.keys import make_key, new_project
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import Guard
 
@@ -25,27 +25,38 @@ async def create(
 ) -> Project:
     """Create a project. A user becomes its admin.
 
-    For an admin's key, `secret` becomes the project's admin key.
+    For a key, `secret` becomes the project's admin key.
 
-    Raises PROJECT_SLUG_TAKEN, FORBIDDEN.
+    Raises PROJECT_SLUG_TAKEN, PROJECT_LIMIT_REACHED, FORBIDDEN.
     """
-    if principal.run_id is not None or principal.kind == "worker":
-        raise Error("FORBIDDEN", "Projects are created with a user token or an admin's key")
     if not may_create(principal):
-        raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
+        raise Error(
+            "FORBIDDEN",
+            "Creating projects needs the scope system, or the token of a user whose claims restrict no scopes,"
+            " project or run",
+        )
+    most = app.projects_per_user_max
+
+    def count(created: int) -> None:
+        if created >= most:
+            raise Error(
+                "PROJECT_LIMIT_REACHED",
+                f"A user can create at most {most} projects: a caller with the scope system can create more",
+            )
+
     project = new_project(slug, name, user_uuid(principal.id))
+    member = key = None
     if principal.kind == "user":
         member = Member(project.id, principal.id, "admin", project.created_at)
-        return await app.store.identity.create_project(project, member, None, idempotency)
-    key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
-    return await app.store.identity.create_project(project, None, key, idempotency)
+    else:
+        key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
+    quota = None if principal.system else count
+    return await app.store.identity.create_project(project, member, key, idempotency, count=quota)
 
 
 def may_create(principal: Principal) -> bool:
-    """Return whether the caller may create projects: any user, or a key with the scope admin."""
-    if principal.run_id is not None or principal.kind == "worker":
-        return False
-    return principal.kind == "user" or any(Scope.ADMIN in scopes for scopes in principal.grants.values())
+    """Return whether the caller may create projects: with the scope system, or as a user whose token is whole."""
+    return principal.system or (principal.kind == "user" and not principal.narrowed)
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
@@ -80,6 +91,8 @@ async def create_key(
     app: App, principal: Principal, ref: str, new: NewKey, idempotency: IdempotencyRecord | None = None
 ) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
+    if Scope.SYSTEM in new.scopes:
+        require_system(principal)
     key = make_key(
         new.secret,
         project.id,
@@ -148,7 +161,7 @@ def _keeps_an_admin(leaving: str, now: int) -> Guard:
 
 def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:
     """Return the only admin among the members, if no valid API key is admin either."""
-    valid = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    valid = [key for key in keys if key.is_valid(now)]
     admins = [m.user_id for m in members if m.role == "admin"]
     alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in valid)
     return admins[0] if alone else None

@@ -52,6 +52,7 @@ CODES: Final[dict[str, str]] = {
     "RANGE_NOT_SATISFIABLE": "The Range starts after the end of the artifact.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being processed.",
+    "PROJECT_LIMIT_REACHED": "The user has created as many projects as one user can create.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",
     "LAST_ADMIN": "The last admin of a project cannot be removed.",
     "PRECONDITION_FAILED": "If-Match does not match the current version of the run.",

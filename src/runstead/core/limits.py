@@ -149,6 +149,9 @@ usage_families_max: Final = 300_000  # families that a report reads to find the 
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
+# Projects
+projects_per_user_max: Final = 100  # that one user creates; the default of a setting
+
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
 replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed
@@ -240,6 +243,9 @@ scheduler_tick_s: Final = 0.5
 schedule_late_ms: Final = 60_000  # a planned time that is handled later counts as missed
 schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted schedule can be removed
 worker_tokens_max: Final = 16
+worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
+worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers
 changes_per_project_max: Final = (

@@ -60,12 +60,13 @@ class CreatedProject(ProjectView, frozen=True):
     body=CreateProject,
     answer=CreatedProject,
     status=201,
-    errors=("PROJECT_SLUG_TAKEN", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=("PROJECT_SLUG_TAKEN", "PROJECT_LIMIT_REACHED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def create(call: Call[CreateProject, Nothing]) -> Reply:
     """Create a project. A user becomes its admin.
 
-    For an API key, the answer holds the project's first key.
+    This needs a user's token without restricting claims, or the scope `system`. For an API key, the answer holds the
+    project's first key.
     """
     secret = new_key()
     shown = secret if call.principal.kind == "api_key" else None
@@ -108,7 +109,10 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 
 
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key to create. Without `scopes`: runs:read, runs:write and workers."""
+    """An API key to create. Without `scopes`: runs:read, runs:write and workers.
+
+    Only a caller with the scope `system` creates a key with that scope.
+    """
 
     name: Name | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None

@@ -183,6 +183,25 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
+class WorkerRemoved(msgspec.Struct, frozen=True):
+    """`attempts_ended` is the number of attempts that the worker had and that ended with it."""
+
+    removed: bool
+    attempts_ended: int
+
+
+@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=_WRITE)
+async def remove(call: Call[Nothing, Nothing]) -> Reply:
+    """Remove a worker: its tokens end, and its attempts end as with a release.
+
+    The tokens end at once on this replica, within two seconds on others. A worker that is still there can register
+    again with its key.
+    """
+    ended = await commands.remove(call.app, call.principal, call.path["worker_id"])
+    call.forget_credentials()
+    return Reply(200, WorkerRemoved(removed=True, attempts_ended=ended))
+
+
 class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs to claim. Without `kinds` and `targets`: agent runs of the worker's `implementation_kind`.
 

@@ -177,22 +177,38 @@ class Keyring:
         await self._store.add(await self._new(), only_first=False)
         self._pair = None
 
-    async def run_event_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
-        """Return a token to append events to one run, and to get the same kind of token for its children."""
-        return await self._run_token(user_id, service_id, project_id, run_id, RUN_EVENT_WRITER, [APPEND])
+    async def run_event_token(
+        self, *, user_id: str, service_id: str, issuer: str, project_id: str, run_id: str
+    ) -> str:
+        """Return a token to append events to one run, and to get the same kind of token for its children.
 
-    async def service_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
+        It is valid while its `issuer` (`str(Issuer)`) may write the project.
+        """
+        ids = (user_id, service_id, issuer, project_id, run_id)
+        return await self._run_token(*ids, RUN_EVENT_WRITER, [APPEND])
+
+    async def service_token(
+        self, *, user_id: str, service_id: str, issuer: str, project_id: str, run_id: str
+    ) -> str:
         """Return a token to work on one run and its descendants."""
-        scopes = ["runs:read", "runs:write"]
-        return await self._run_token(user_id, service_id, project_id, run_id, RUN_SERVICE, scopes)
+        ids = (user_id, service_id, issuer, project_id, run_id)
+        return await self._run_token(*ids, RUN_SERVICE, ["runs:read", "runs:write"])
 
     async def _run_token(
-        self, user_id: str, service_id: str, project_id: str, run_id: str, use: str, scopes: list[str]
+        self,
+        user_id: str,
+        service_id: str,
+        issuer: str,
+        project_id: str,
+        run_id: str,
+        use: str,
+        scopes: list[str],
     ) -> str:
         now = self._clock() // 1000
         claims = {
             "userId": user_id,
             "serviceAccountId": service_id,
+            "issuer": issuer,
             "actorType": "service_account",
             "tokenUse": use,
             "projectId": project_id,

@@ -21,7 +21,7 @@ from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.commands.system import note_replica
 from runstead.core import limits
-from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import check_slug, new_key
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
@@ -151,9 +151,17 @@ class Main:
     ) -> None:
         keyring = make_keyring(self.settings, store)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
+        app = App(
+            store,
+            notifier,
+            keyring,
+            egress,
+            artifacts,
+            self.settings.artifact_bytes_max,
+            self.settings.projects_per_user_max,
+        )
         self.app = app
-        authenticator = Authenticator(store, verifier, keyring=keyring)
+        authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
         http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
         connections = Connections(
             bounds(self.settings.connections_max, self.settings.connections_per_address_max),
@@ -217,12 +225,12 @@ class Main:
         settings, identity = self.settings, store.identity
         if settings.bootstrap_key is not None:
             project = new_project(settings.bootstrap_project, None)
-            key = make_key(settings.bootstrap_key, project.id, ALL_SCOPES, name="bootstrap")
+            key = make_key(settings.bootstrap_key, project.id, INSTANCE_SCOPES, name="bootstrap")
             await identity.ensure_project(project, None, key)
         elif await identity.is_empty():
             secret = new_key()
             project = new_project(settings.bootstrap_project, None)
-            key = make_key(secret, project.id, ALL_SCOPES, name="first key")
+            key = make_key(secret, project.id, INSTANCE_SCOPES, name="first key")
             await identity.ensure_project(project, None, key)
             print(
                 f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",

@@ -25,6 +25,8 @@ NAMES: Final = (
     "RUNSTEAD_JWKS_URL",
     "RUNSTEAD_JWT_ISSUER",
     "RUNSTEAD_JWT_AUDIENCE",
+    "RUNSTEAD_ADMINS",
+    "RUNSTEAD_PROJECTS_PER_USER_MAX",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
@@ -57,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    admins: tuple[str, ...] = ()
+    projects_per_user_max: int = limits.projects_per_user_max
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     allow_private_egress: bool = False
@@ -111,6 +115,8 @@ def load(
         jwks_url=get("RUNSTEAD_JWKS_URL"),
         jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+        admins=_names(get("RUNSTEAD_ADMINS")),
+        projects_per_user_max=_projects_per_user(get("RUNSTEAD_PROJECTS_PER_USER_MAX")),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
@@ -185,6 +191,16 @@ def _count(name: str, text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= limits.integer_max):
         raise SettingError(f"{name} must be a number above 0, not {text!r}")
     return int(text)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _projects_per_user(text: str | None) -> int:
+    if text == "0":
+        return 0
+    return _count("RUNSTEAD_PROJECTS_PER_USER_MAX", text) or limits.projects_per_user_max
 
 
 def is_postgres(url: str) -> bool:

@@ -55,6 +55,10 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
 
+    def is_valid(self, now: int) -> bool:
+        """Whether the key is neither revoked nor expired at `now` (ms)."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
 
 def check_slug(slug: str, what: str) -> None:
     """ValueError with a message for the operator if `slug` is invalid.

@@ -10,8 +10,20 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, execute_many, first, select, value, values
-from runstead.ports.store import Guard
+from runstead.engines.sql.steps import (
+    Database,
+    LockSpace,
+    Steps,
+    execute,
+    execute_many,
+    first,
+    lock,
+    rewrite,
+    select,
+    value,
+    values,
+)
+from runstead.ports.store import Count, Guard
 
 
 class _ProjectRole(NamedTuple):
@@ -29,8 +41,13 @@ class SqlIdentity:
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
         def create(_now: int) -> Steps[Project]:
+            if count is not None:
+                yield from lock(LockSpace.PROJECTS, [project.created_by or ""])
+                count((yield from value("count_projects", created_by=project.created_by)))
             if (yield from first("project_by_slug", Project, slug=project.slug)) is not None:
                 raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
             yield from execute("add_project", project)
@@ -50,8 +67,12 @@ class SqlIdentity:
                 stored = project
             if member is not None:
                 yield from execute("keep_member", replace(member, project_id=stored.id))
-            if key is not None and (yield from first("key_by_hash", ApiKey, hash=key.hash)) is None:
-                yield from execute("add_key", replace(key, project_id=stored.id))
+            if key is not None:
+                known = yield from first("key_by_hash", ApiKey, hash=key.hash)
+                if known is None:
+                    yield from execute("add_key", replace(key, project_id=stored.id))
+                elif not key.scopes <= known.scopes:
+                    yield from rewrite("api_keys", known, replace(known, scopes=known.scopes | key.scopes))
             return stored
 
         return await self._database.write(ensure)
@@ -76,6 +97,9 @@ class SqlIdentity:
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         return await self._database.read(first, "key_by_hash", ApiKey, hash=digest)
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        return await self._database.read(first, "key", ApiKey, id=key_id)
 
     async def keys(self, project_id: str) -> list[ApiKey]:
         return await self._database.read(select, "keys", ApiKey, project_id=project_id)

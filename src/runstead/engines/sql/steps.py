@@ -34,6 +34,7 @@ class LockSpace(IntEnum):
     WEBHOOKS = 51
     TRIGGERS = 52
     PRICES = 53
+    PROJECTS = 61
 
 
 class RaceLostError(Exception):

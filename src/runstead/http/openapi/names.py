@@ -74,6 +74,7 @@ _OPERATIONS: Final = {
     "workers_register": "register_worker",
     "workers_page": "list_workers",
     "workers_heartbeat": "heartbeat_worker",
+    "workers_remove": "remove_worker",
     "workers_claim": "claim_runs",
     "workers_renew": "renew_lease",
     "workers_release": "release_run",

@@ -27,12 +27,19 @@ class Identity(Protocol):
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
-        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists."""
+        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists.
+
+        `count` gets the number of projects that its creator has created, personal ones not counted.
+        """
         ...
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
-        """Like `create_project`, but an existing project, key or member stays unchanged."""
+        """Like `create_project`, but an existing project or member stays unchanged, and an existing key gets
+        only the scopes that it lacks.
+        """
         ...
 
     async def project(self, ref: str) -> Project | None:
@@ -50,6 +57,8 @@ class Identity(Protocol):
     async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey: ...
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
+
+    async def key(self, key_id: str) -> ApiKey | None: ...
 
     async def keys(self, project_id: str) -> list[ApiKey]:
         """Return the project's keys, oldest first, including revoked keys."""

@@ -153,7 +153,8 @@ class _Endpoint:
             return None
         credential, session = opened
         try:
-            return session, await self._authenticator.authenticate(f"Bearer {credential}", None)
+            principal = await self._authenticator.authenticate(f"Bearer {credential}", None)
+            return session, replace(principal, credential_id=session.id)
         except Error as error:
             if error.code != "UNAUTHENTICATED":
                 raise

@@ -5,6 +5,9 @@ SELECT 1 FROM projects WHERE id = :id FOR NO KEY UPDATE
 -- name: add_project
 INSERT INTO projects ({project}) VALUES ({:project})
 
+-- name: count_projects
+SELECT count(*) FROM projects WHERE created_by = :created_by AND personal_of IS NULL
+
 -- name: project
 SELECT {project} FROM projects WHERE id = :ref
 UNION ALL SELECT {project} FROM projects WHERE slug = :ref AND id <> :ref
@@ -26,6 +29,9 @@ INSERT INTO api_keys ({key}) VALUES ({:key})
 
 -- name: key_by_hash
 SELECT {key} FROM api_keys WHERE hash = :hash
+
+-- name: key
+SELECT {key} FROM api_keys WHERE id = :id
 
 -- name: keys
 SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id
