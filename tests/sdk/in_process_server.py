@@ -27,7 +27,8 @@ class InProcessServer:
             project, None, make_key(key, project.id, INSTANCE_SCOPES, name="k")
         )
         http = HttpApp(self.commands, Authenticator(self.store, None))
-        self.client = AsyncClient("http://served", key, project="shop", transport=httpx2.ASGITransport(http))
+        self.client_transport = httpx2.ASGITransport(http)
+        self.client = AsyncClient("http://served", key, project="shop", transport=self.client_transport)
         self._workers = []
         return self
 

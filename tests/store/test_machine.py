@@ -195,7 +195,7 @@ class StoreMachine(EnginePair):
 
     def event(self, kind, name):
         payload = msgspec.json.encode({"type": kind, "name": name})
-        return NewEvent(kind, payload, external=True, private=kind in PRIVATE_TYPES)
+        return NewEvent(kind, payload, source="caller", private=kind in PRIVATE_TYPES)
 
     @some
     @rule(
@@ -211,7 +211,7 @@ class StoreMachine(EnginePair):
         events = []
         for key, n in sent:
             payload = msgspec.json.encode({"type": "CUSTOM", "idempotency_key": key, "n": n})
-            events.append(NewEvent("CUSTOM", payload, external=True, key=key, digest=digest(payload)))
+            events.append(NewEvent("CUSTOM", payload, source="caller", key=key, digest=digest(payload)))
         after = None if cursor is None else max(0, run.latest_event_id - cursor)
         self.both(lambda d: d.append(run_id, *events, after=after))
 

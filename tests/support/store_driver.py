@@ -29,7 +29,7 @@ def event(event_type="CUSTOM", *, key=None, **members):
     payload = msgspec.json.encode(told)
     sum_of = None if key is None else digest(payload)
     private = event_type in PRIVATE_TYPES
-    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
+    return NewEvent(event_type, payload, source="caller", private=private, key=key, digest=sum_of)
 
 
 def push_service(service_id="service-1", **fields):

@@ -171,10 +171,9 @@ def events(
                 continue
             rest = {name: one for name, one in event.payload.items() if name != "type"}
             at = f"{format_time(event.created_at)}  " if event.created_at else ""
-            write_out(
-                screen.line(f"{event.event_id:>6}  {at}{event.event_type}  {encode(rest).decode()}"),
-                flush=True,
-            )
+            by = f"{event.source:<6}  " if event.source else ""
+            line = f"{event.event_id:>6}  {at}{by}{event.event_type}  {encode(rest).decode()}"
+            write_out(screen.line(line), flush=True)
 
 
 @runs.command(name="tree")

@@ -37,9 +37,12 @@ def run_ref(call: Call[Any, Any]) -> RunRef:
     return RunRef(call.path["run_id"], project=call.query.project)
 
 
-def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
-    """Return the fence of a worker's write: `attempt` of the body and the header `X-Lease-Token`."""
-    return Fence(attempt, call.header(b"x-lease-token"))
+def fence(call: Call[Any, Any], attempt: int | None = None, worker: str | None = None) -> Fence:
+    """Return the fence of a worker's write: `attempt` of the body and the header `X-Lease-Token`.
+
+    `worker` is given where a worker's own token must prove that the worker holds the run.
+    """
+    return Fence(attempt, call.header(b"x-lease-token"), worker)
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -274,14 +274,17 @@ class Renewed(msgspec.Struct, frozen=True):
 )
 async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     """Renew the lease of a run, if the worker still holds it."""
-    proof = fence(call, call.body.attempt)
+    proof = fence(call, call.body.attempt, call.principal.worker_id)
+    held = proof.holds_lease
     lease_s = call.body.lease_duration_seconds
     worker_id, run_id = call.path["worker_id"], call.path["run_id"]
     return await call.idempotent(
         lambda idempotency: commands.renew(
             call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
         ),
-        lambda renewed: Reply(200, Renewed(None if renewed is None else worker_run(*renewed))),
+        lambda renewed: Reply(
+            200, Renewed(None if renewed is None else worker_run(*renewed, holds_lease=held))
+        ),
     )
 
 
@@ -323,5 +326,5 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
             proof,
             idempotency,
         ),
-        lambda written: Reply(200, Released(worker_run(written.run))),
+        lambda written: Reply(200, Released(worker_run(written.run, holds_lease=False))),
     )

@@ -138,6 +138,11 @@ def for_appending(principal: Principal, run_id: str) -> Principal:
         return principal
     if principal.run_id != run_id:
         raise Error("FORBIDDEN", f"The token can only append events to the run {principal.run_id}")
+    return writing(principal)
+
+
+def writing(principal: Principal) -> Principal:
+    """Return the principal with the scope `runs:write` only. The caller must check which run it may write."""
     return msgspec.structs.replace(
         principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_WRITE}))
     )

@@ -211,8 +211,7 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
     events = []
     for event in new:
         latest += 1
-        external, private = event.external, event.private
-        if external and not private:
+        if event.counted:
             sequence += 1
         events.append(
             Event(
@@ -220,8 +219,8 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
                 type=event.type,
                 payload=event.payload,
                 created_at=now,
-                external=external,
-                private=private,
+                source=event.source,
+                private=event.private,
                 is_error=event.is_error,
                 sequence=sequence,
             )
