@@ -19,7 +19,7 @@ async def counts(driver, batch):
     found = await driver.batch(batch)
     rows = Counter(
         run.status.value
-        for run in await driver.runs.page(RunQuery((PROJECT,), limit=2_000, batch_id=batch.id))
+        for run in (await driver.runs.page(RunQuery((PROJECT,), limit=2_000, batch_id=batch.id))).runs
     )
     counters = {name: getattr(found, name) for name in rules.COUNTED}
     assert counters == {name: rows[name] for name in rules.COUNTED}

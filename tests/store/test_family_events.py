@@ -4,6 +4,7 @@ import pytest
 
 from runstead.core.queue.worker import Session
 from runstead.core.runs.run import RunStatus
+from runstead.ports.store import SeqPage
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -237,7 +238,7 @@ async def test_a_deleted_run_leaves_nothing_behind(driver, event, store):
     assert await driver.runs.events(run.seq, 0, 10) == []
     assert await driver.runs.attempts(run.seq) == []
     assert await store.workers.session(run.seq) is None
-    assert [one.run_id for one in await driver.runs.children((await driver.row("root")).seq, 10)] == []
+    assert (await driver.runs.children((await driver.row("root")).seq, SeqPage(10))).runs == []
     root = await driver.row("root")
     assert (root.descendants_total, root.descendants_active) == (0, 0)
     again = await driver.create("a", parent="root")

@@ -186,13 +186,17 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
     Raises BATCH_NOT_RETRIABLE for none or too many.
     """
     query = RunQuery(
-        (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
+        (batch.project_id,),
+        statuses=statuses,
+        batch_id=batch.id,
+        limit=limits.batch_retry_page_rows,
+        omit=frozenset({"output", "logs", "metadata", "error", "artifacts"}),
+        bytes_max=limits.batch_retry_bytes_max,
     )
     found: list[Run] = []
     size = 0
-    while page := await app.store.runs.page(query):
-        # Results are not needed here, and may be large.
-        found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
+    while page := (await app.store.runs.page(query)).runs:
+        found += page
         size += sum(
             len(text or b"") for run in page for text in (run.config, run.input, run.request_snapshot)
         )

@@ -14,11 +14,13 @@ from runstead.core.conversations.conversation import (
     ConversationStatus,
     ConversationType,
 )
+from runstead.core.runs.run import OMITTABLE
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
-from runstead.ports.store import ConversationQuery
+from runstead.ports.store import ConversationQuery, SeqPage
 
 routes = Routes("Conversations")
 
@@ -142,22 +144,31 @@ class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
         return PageInfo(self=text(self.cursor), next=text(following))
 
 
+class ProjectionsQuery(NumberedPage, frozen=True, kw_only=True):
+    fields: Fields = []
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/children",
-    query=NumberedPage,
+    query=ProjectionsQuery,
     answer=ProjectionPage,
     errors=("NOT_FOUND",),
 )
-async def children(call: Call[Nothing, NumberedPage]) -> Reply:
+async def children(call: Call[Nothing, ProjectionsQuery]) -> Reply:
     """List the child agent runs of an agent run, of any conversation, oldest first."""
     query = call.query
-    found = await runs.agent_children(
-        call.app, call.principal, conversation_run_ref(call), query.cursor or 0, query.limit + 1
+    members = chosen(query.fields, ProjectionView)
+    asked = SeqPage(
+        limit=query.limit,
+        after=query.cursor or 0,
+        omit=OMITTABLE - {"agent", "error", *({"metadata"} if not members or "metadata" in members else ())},
+        bytes_max=limits.list_page_bytes_max,
     )
-    data = found[: query.limit]
-    following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, ProjectionPage([projection(run) for run in data], query.info(following)))
+    found = await runs.children(call.app, call.principal, conversation_run_ref(call), asked, "agent")
+    page = fitted(found.runs, projection, more=found.more, members=members)
+    following = None if page.last is None else page.last.seq
+    return Reply(200, {"data": page.data, "page_info": query.info(following)})
 
 
 class ConversationFilter(NumberedPage, frozen=True, kw_only=True):

@@ -34,17 +34,23 @@ SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = ANY ($2::text[]) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM {runs}
+SELECT seq FROM runs
 WHERE parent_seq = ANY (ARRAY[$1::bigint]) AND seq > $3 AND ($4::text IS NULL OR kind = $4)
 ORDER BY parent_seq, seq LIMIT $2
 
 -- name: family
-SELECT {columns} FROM {runs} WHERE seq = $1
+SELECT seq FROM runs WHERE seq = $1::bigint AND seq > $3::bigint
 UNION ALL
 SELECT * FROM (
-  SELECT {columns} FROM {runs} WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
-  ORDER BY root_seq, seq LIMIT $2 - 1
+  SELECT seq FROM runs WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3::bigint
+  ORDER BY root_seq, seq LIMIT $2::bigint
 ) AS below
+LIMIT $2::bigint
+
+-- name: subtree
+SELECT seq FROM runs
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3 AND (seq = $4 OR strpos(path, $5) > 0)
+ORDER BY root_seq, seq LIMIT $2
 
 -- name: any_active_descendant
 SELECT 1 FROM runs

@@ -14,8 +14,8 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
-from runstead.core.runs.run import Run
-from runstead.ports.store import RunQuery
+from runstead.core.runs.run import OMITTABLE
+from runstead.ports.store import RunPage, RunQuery
 from runstead.web.framework import live
 from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
@@ -113,7 +113,7 @@ def _before(text: str) -> int | None:
 async def show(request: PageRequest) -> Response:
     project, batch = await _load(request)
     latest = await _runs(request, project, batch)
-    failed = await _runs(request, project, batch, "failed") if batch.failed else []
+    failed = await _runs(request, project, batch, "failed") if batch.failed else RunPage([], more=False)
     follow_up = None
     if batch.on_complete is not None:
         follow_up = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
@@ -122,17 +122,17 @@ async def show(request: PageRequest) -> Response:
         project=project,
         one=batch_view(batch),
         left_ms=_time_left_ms(Eta(), batch, now_ms()),
-        runs=latest[:runs_shown],
-        more=len(latest) > runs_shown,
-        failed=failed[:runs_shown],
-        more_failed=len(failed) > runs_shown,
+        runs=latest.runs,
+        more=latest.more,
+        failed=failed.runs,
+        more_failed=failed.more,
         follow_up=follow_up,
         form_token_field=form_token_field(),
     )
 
 
-async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> list[Run]:
-    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown + 1)
+async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> RunPage:
+    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE)
     return await runs.page(request.app, request.principal, project.id, query)
 
 
