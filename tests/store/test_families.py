@@ -206,7 +206,7 @@ async def test_a_transition_may_bring_events_and_an_end_to_a_child(driver):
 
 
 def ids(page):
-    return [run.run_id for run in page.runs]
+    return [run.run_id for run in page.rows]
 
 
 async def test_children_come_oldest_first_and_no_deeper(driver):
@@ -215,7 +215,7 @@ async def test_children_come_oldest_first_and_no_deeper(driver):
     assert ids(await driver.runs.children(root.seq, SeqPage(100))) == ["left", "right"]
     first = await driver.runs.children(root.seq, SeqPage(1))
     assert (ids(first), first.more) == (["left"], True)
-    rest = await driver.runs.children(root.seq, SeqPage(1, first.runs[-1].seq))
+    rest = await driver.runs.children(root.seq, SeqPage(1, first.rows[-1].seq))
     assert (ids(rest), rest.more) == (["right"], False)
     assert ids(await driver.runs.children((await driver.row("leaf")).seq, SeqPage(100))) == []
 
@@ -225,12 +225,12 @@ async def test_a_family_is_its_root_and_all_below(driver):
     root = await driver.row("root")
     family = await driver.runs.family(root.seq, SeqPage(100))
     assert (ids(family), family.more) == (["root", "left", "right", "leaf"], False)
-    assert family.runs[0] == root
+    assert family.rows[0] == root
     for limit in (1, 2, 3, 4):
         first = await driver.runs.family(root.seq, SeqPage(limit))
         assert first.more == (limit < 4)
-        rest = await driver.runs.family(root.seq, SeqPage(100, first.runs[-1].seq))
-        assert first.runs + rest.runs == family.runs
+        rest = await driver.runs.family(root.seq, SeqPage(100, first.rows[-1].seq))
+        assert first.rows + rest.rows == family.rows
 
 
 async def test_a_part_of_a_family_is_a_run_and_its_descendants(driver):
@@ -249,7 +249,7 @@ async def test_a_part_of_a_family_is_a_run_and_its_descendants(driver):
 
 async def test_a_lonely_run_is_its_own_family(driver):
     run = await driver.create("run-1")
-    assert (await driver.runs.family(run.seq, SeqPage(100))).runs == [run]
+    assert (await driver.runs.family(run.seq, SeqPage(100))).rows == [run]
 
 
 async def test_a_deep_family_is_cancelled_as_a_whole(driver):

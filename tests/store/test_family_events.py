@@ -238,7 +238,7 @@ async def test_a_deleted_run_leaves_nothing_behind(driver, event, store):
     assert await driver.runs.events(run.seq, 0, 10) == []
     assert await driver.runs.attempts(run.seq) == []
     assert await store.workers.session(run.seq) is None
-    assert (await driver.runs.children((await driver.row("root")).seq, SeqPage(10))).runs == []
+    assert (await driver.runs.children((await driver.row("root")).seq, SeqPage(10))).rows == []
     root = await driver.row("root")
     assert (root.descendants_total, root.descendants_active) == (0, 0)
     again = await driver.create("a", parent="root")

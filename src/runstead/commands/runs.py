@@ -16,7 +16,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
 from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunKey, RunPage, RunQuery, SeqPage, Written
+from runstead.ports.store import ListPage, RunKey, RunQuery, SeqPage, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -212,7 +212,7 @@ def dice() -> float:
     return random.random()  # noqa: S311 - jitter, not a secret
 
 
-async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> RunPage:
+async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> ListPage[Run]:
     """List runs of one project, or of every project that the caller may read."""
     ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
@@ -231,13 +231,13 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
 
 async def children(
     app: App, principal: Principal, run_ref: RunRef, page: SeqPage, kind: str | None = None
-) -> RunPage:
+) -> ListPage[Run]:
     """List the direct children of a run (of one kind), oldest first, of any conversation."""
     run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, page, kind)
 
 
-async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> RunPage:
+async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> ListPage[Run]:
     """List the run's whole family from its root, oldest first.
 
     For a token of one run the root is that run: it reads neither ancestors nor siblings of its run.

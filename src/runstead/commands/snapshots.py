@@ -30,6 +30,6 @@ async def get(app: App, principal: Principal, run_ref: RunRef) -> Snapshot:
     run = await runs.get(app, principal, run_ref)
     projection, _, _ = await app.projections.build(run.seq, run.latest_event_id)
     page = SeqPage(limits.snapshot_children_max, omit=OMITTABLE - {"agent"})
-    children = (await app.store.runs.children(run.seq, page, kind="agent")).runs
+    children = (await app.store.runs.children(run.seq, page, kind="agent")).rows
     inputs = await app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
     return Snapshot(run, projection, children, inputs)

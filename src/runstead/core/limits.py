@@ -37,6 +37,7 @@ schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
+worker_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 

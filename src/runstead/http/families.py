@@ -8,13 +8,14 @@ from msgspec import Meta
 from runstead.commands import runs as commands
 from runstead.core import limits
 from runstead.core.clock import iso_or_none
+from runstead.core.runs.run import Run
 from runstead.core.runs.transition import attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import PageInfo
 from runstead.http.run_view import Json, RunView, Timestamp, not_read, raw, rows_read, run_view
 from runstead.http.runs import MISSING, InProject, run_ref
-from runstead.ports.store import RunPage, SeqPage
+from runstead.ports.store import ListPage, SeqPage
 
 routes = Routes("Families")
 
@@ -60,8 +61,8 @@ def _asked(query: ChildrenQuery | TreeQuery, rows_max: int) -> tuple[tuple[str, 
     )
 
 
-def _run_list(query: ChildrenQuery | TreeQuery, found: RunPage, members: tuple[str, ...]) -> Reply:
-    page = fitted(found.runs, run_view, more=found.more, members=members)
+def _run_list(query: ChildrenQuery | TreeQuery, found: ListPage[Run], members: tuple[str, ...]) -> Reply:
+    page = fitted(found, run_view, members)
     answer: dict[str, Any] = {
         "data": page.data,
         "omitted": [name for name in LEFT_OUT if name not in members],

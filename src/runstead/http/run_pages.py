@@ -108,7 +108,7 @@ async def _page(call: Call[Nothing, RunFilter], project: str | None) -> Reply:
     query = call.query
     members = chosen(query.fields, RunView)
     found = await commands.page(call.app, call.principal, project, run_query(query, members))
-    page = fitted(found.runs, run_view, more=found.more, members=members)
+    page = fitted(found, run_view, members)
     following = None if page.last is None else to_cursor(page.last, query.sort)
     return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 

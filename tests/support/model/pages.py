@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.runs.run import Run, large_bytes
-from runstead.ports.store import RunPage, RunQuery, SeqPage
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 Place = tuple[int, int]
 
@@ -33,7 +33,7 @@ def matches(run: Run, query: RunQuery) -> bool:
     )
 
 
-def page_of(runs: Iterable[Run], asked: RunQuery | SeqPage) -> RunPage:
+def page_of(runs: Iterable[Run], asked: RunQuery | SeqPage) -> ListPage[Run]:
     """The first of these runs that fit, without the fields to omit."""
     page: list[Run] = []
     size = 0
@@ -41,9 +41,9 @@ def page_of(runs: Iterable[Run], asked: RunQuery | SeqPage) -> RunPage:
         shown = replace(run, **dict.fromkeys(asked.omit))
         size += large_bytes(shown)
         if len(page) == asked.limit or (page and asked.bytes_max is not None and size > asked.bytes_max):
-            return RunPage(page, more=True)
+            return ListPage(page, more=True)
         page.append(shown)
-    return RunPage(page, more=False)
+    return ListPage(page, more=False)
 
 
 def sort_key(run: Run, query: RunQuery) -> Place:

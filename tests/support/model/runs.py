@@ -28,8 +28,8 @@ from runstead.ports.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
-    RunPage,
     RunQuery,
     Runs,
     SeqPage,
@@ -224,7 +224,7 @@ class ModelRuns(Runs):
         found = (self._rows.by_id(project_id, run_id) for project_id in dict.fromkeys(project_ids))
         return [run for run in found if run is not None][:2]
 
-    async def page(self, query: RunQuery) -> RunPage:
+    async def page(self, query: RunQuery) -> ListPage[Run]:
         return page_of(self._matching(query), query)
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
@@ -238,11 +238,11 @@ class ModelRuns(Runs):
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return shares(self._rows, query, origin, width)
 
-    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> RunPage:
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         found = (run for run in self._rows.children(seq) if run.seq > page.after and kind in (None, run.kind))
         return page_of(found, page)
 
-    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> RunPage:
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
         found = (run for run in self._rows.family(root_seq) if run.seq > page.after)
         wanted = (run for run in found if under is None or under in (run.seq, *run.ancestor_seqs))
         return page_of(wanted, page)

@@ -8,12 +8,12 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.runs.run import FIELDS, OMITTABLE, TERMINAL
+from runstead.core.runs.run import FIELDS, OMITTABLE, TERMINAL, Run
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import COUNTERS, RUNS
-from runstead.ports.store import RunPage, RunQuery, SeqPage
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -141,10 +141,10 @@ def _bounded(sql: str, arguments: list[Any], bytes_max: int | None) -> list[Any]
     return [bounded, *arguments, limits.integer_max if bytes_max is None else bytes_max]
 
 
-def to_page(rows: Sequence[Any], *, more: bool) -> RunPage:
+def to_page(rows: Sequence[Any], *, more: bool) -> ListPage[Run]:
     """The page of these rows. `more`: whether more runs follow those that could have been read."""
     runs = [to_run(tuple(row)[:-1]) for row in rows]
-    return RunPage(runs, more or (bool(rows) and rows[0][-1] > len(rows)))
+    return ListPage(runs, more or (bool(rows) and rows[0][-1] > len(rows)))
 
 
 def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from runstead.core import limits
+from runstead.core.runs.run import Run
 from runstead.core.usage.activity import RunSummary
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
@@ -23,7 +24,7 @@ from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
 from runstead.engines.sql.run_rows import to_summary
 from runstead.engines.sql.run_search import Changed, Page, Search, Span, State, Terms, search
-from runstead.ports.store import RunPage, RunQuery, SeqPage
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 #: Statements that take all rows as arrays.
 _MANY = frozenset({"put_terms", "drop_changes"})
@@ -94,7 +95,7 @@ async def found(readers: Readers, query: RunQuery) -> list[RunSummary]:
                 rows = await readers.rows(Q["index_span"], blocks, first, end)
 
 
-async def page_of_query(readers: Readers, query: RunQuery) -> RunPage:
+async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
     """See `runstead.ports.store.Runs.page`.
 
     The filters are checked again where the values are read: a run that has stopped to match is left out.
@@ -108,7 +109,7 @@ async def page_of_query(readers: Readers, query: RunQuery) -> RunPage:
             return to_page(rows, more=more)
 
 
-async def page_of(readers: Readers, rows: Sequence[Any], page: SeqPage) -> RunPage:
+async def page_of(readers: Readers, rows: Sequence[Any], page: SeqPage) -> ListPage[Run]:
     """Read the runs with these seqs, of which there is one more than the limit of the page if more runs follow."""
     seqs = [seq for (seq,) in rows]
     values = await readers.rows(*chosen_sql(seqs[: page.limit], page)) if seqs else []

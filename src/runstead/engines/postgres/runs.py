@@ -29,8 +29,8 @@ from runstead.ports.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
-    RunPage,
     RunQuery,
     SeqPage,
     TypeCount,
@@ -101,7 +101,7 @@ class PostgresRuns:
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
         return await self._many(Q["runs_by_id"], run_id, list(project_ids))
 
-    async def page(self, query: RunQuery) -> RunPage:
+    async def page(self, query: RunQuery) -> ListPage[Run]:
         return await page_of_query(self._readers, query)
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
@@ -110,15 +110,15 @@ class PostgresRuns:
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> RunPage:
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         rows = await self._readers.rows(Q["children"], seq, page.limit + 1, page.after, kind)
         return await page_of(self._readers, rows, page)
 
-    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> RunPage:
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
         arguments: list[Any] = [root_seq, page.limit + 1, page.after]
         name = "family" if under in (None, root_seq) else "subtree"
         if name == "subtree":
-            arguments += [under, f"/{under}/"]
+            arguments.append(f"/{under}/")
         return await page_of(self._readers, await self._readers.rows(Q[name], *arguments), page)
 
     async def _many(self, sql: str, *arguments: Any) -> list[Run]:

@@ -48,8 +48,9 @@ SELECT * FROM (
 LIMIT $2::bigint
 
 -- name: subtree
+-- The run itself and its descendants: the path of both, with their own step, contains the step.
 SELECT seq FROM runs
-WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3 AND (seq = $4 OR strpos(path, $5) > 0)
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3 AND strpos(path || seq || '/', $4) > 0
 ORDER BY root_seq, seq LIMIT $2
 
 -- name: any_active_descendant

@@ -20,7 +20,7 @@ from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode, to_run
 from runstead.engines.sqlite.sql import Q, put_terms
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import RunPage, RunQuery, SeqPage
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 _LABELS: Final = FACTS.index("labels")
 _ROWS_PER_STATEMENT: Final = 128
@@ -96,7 +96,7 @@ def found(connection: sqlite3.Connection, query: RunQuery) -> list[RunSummary]:
         return list(stop.value)
 
 
-def page_of_query(connection: sqlite3.Connection, query: RunQuery) -> RunPage:
+def page_of_query(connection: sqlite3.Connection, query: RunQuery) -> ListPage[Run]:
     """See `runstead.ports.store.Runs.page`."""
     connection.execute("BEGIN")  # one snapshot for all statements
     try:
@@ -106,7 +106,9 @@ def page_of_query(connection: sqlite3.Connection, query: RunQuery) -> RunPage:
         connection.execute("COMMIT")
 
 
-def page_of(connection: sqlite3.Connection, rows: Iterable[tuple[int]], page: RunQuery | SeqPage) -> RunPage:
+def page_of(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int]], page: RunQuery | SeqPage
+) -> ListPage[Run]:
     """Read the runs with these seqs, of which there is one more than the limit of the page if more runs follow.
 
     Runs are read one by one, because a compressed value shows its size only then.
@@ -118,9 +120,9 @@ def page_of(connection: sqlite3.Connection, rows: Iterable[tuple[int]], page: Ru
         run = to_run(row)
         size += large_bytes(run)
         if runs and page.bytes_max is not None and size > page.bytes_max:
-            return RunPage(runs, more=True)
+            return ListPage(runs, more=True)
         runs.append(run)
-    return RunPage(runs, more=len(seqs) > page.limit)
+    return ListPage(runs, more=len(seqs) > page.limit)
 
 
 def _statement(request: Request) -> tuple[str, Sequence[Any]]:

@@ -62,8 +62,8 @@ from runstead.ports.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
-    RunPage,
     RunQuery,
     SeqPage,
     TypeCount,
@@ -159,7 +159,7 @@ class SqliteRuns:
         arguments = (run_id, encode(project_ids).decode())
         return await self._many("runs_by_id", arguments)
 
-    async def page(self, query: RunQuery) -> RunPage:
+    async def page(self, query: RunQuery) -> ListPage[Run]:
         return await self._readers.do(lambda c: page_of_query(c, query))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
@@ -168,15 +168,15 @@ class SqliteRuns:
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> RunPage:
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         arguments = (seq, page.limit + 1, page.after, kind)
         return await self._readers.do(lambda c: page_of(c, c.execute(Q["children"], arguments), page))
 
-    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> RunPage:
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
         arguments: list[Any] = [root_seq, page.limit + 1, page.after]
         name = "family" if under in (None, root_seq) else "subtree"
         if name == "subtree":
-            arguments += [under, f"/{under}/"]
+            arguments.append(f"/{under}/")
         return await self._readers.do(lambda c: page_of(c, c.execute(Q[name], arguments), page))
 
     async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:

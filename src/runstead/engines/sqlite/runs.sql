@@ -19,8 +19,9 @@ SELECT seq FROM (
 LIMIT ?2
 
 -- name: subtree
+-- The run itself and its descendants: the path of both, with their own step, contains the step.
 SELECT seq FROM runs
-WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND seq > ?3 AND (seq = ?4 OR instr(path, ?5) > 0) ORDER BY seq LIMIT ?2
+WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND seq > ?3 AND instr(path || seq || '/', ?4) > 0 ORDER BY seq LIMIT ?2
 
 -- name: active_descendants
 SELECT {columns} FROM runs

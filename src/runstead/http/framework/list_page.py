@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.ports.store import ListPage
 
 R = TypeVar("R")
 
@@ -46,20 +47,18 @@ class Fitted(NamedTuple, Generic[R]):
     last: R | None
 
 
-def fitted(
-    rows: Sequence[R], view: Callable[[R], Any], *, more: bool, members: Sequence[str] = ()
-) -> Fitted[R]:
-    """Build a page of the first rows that fit in `limits.list_page_bytes_max`, at least one.
+def fitted(page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] = ()) -> Fitted[R]:
+    """Build the page of the first rows that fit in `limits.list_page_bytes_max` of JSON, at least one.
 
-    `more`: whether more rows follow `rows`. With `members`, only these members of the view are in the page.
+    With `members`, only these members of the view are shown.
     """
     data: list[msgspec.Raw] = []
     size = limits.KIB  # for what is around the rows
-    for row in rows:
+    for row in page.rows:
         shown = view(row)
         text = _encode({name: getattr(shown, name) for name in members} if members else shown)
         size += len(text) + 1
         if data and size > limits.list_page_bytes_max:
-            return Fitted(data, rows[len(data) - 1])
+            return Fitted(data, page.rows[len(data) - 1])
         data.append(msgspec.Raw(text))
-    return Fitted(data, rows[-1] if more else None)
+    return Fitted(data, page.rows[-1] if page.more else None)

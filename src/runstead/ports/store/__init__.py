@@ -26,6 +26,7 @@ from runstead.ports.store.conversations import (
 from runstead.ports.store.identity import Count, Guard, Identity
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
+from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.replicas import Replicas
@@ -38,7 +39,6 @@ from runstead.ports.store.runs import (
     DecidePush,
     FamilyPage,
     RunKey,
-    RunPage,
     RunQuery,
     Runs,
     SeqPage,
@@ -85,6 +85,7 @@ __all__ = [
     "Integrity",
     "IntegrityPage",
     "Leadership",
+    "ListPage",
     "Made",
     "Member",
     "Prices",
@@ -96,7 +97,6 @@ __all__ = [
     "Rollups",
     "RunIndex",
     "RunKey",
-    "RunPage",
     "RunQuery",
     "Runs",
     "ScheduleQuery",

@@ -23,6 +23,7 @@ from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.ports.store.list_page import ListPage
 
 
 class RunKey(NamedTuple):
@@ -126,13 +127,6 @@ class SeqPage(msgspec.Struct, frozen=True):
     after: int = 0
     omit: frozenset[str] = frozenset()
     bytes_max: int | None = None
-
-
-class RunPage(msgspec.Struct, frozen=True):
-    """A page of a list of runs. `more`: whether more runs follow."""
-
-    runs: list[Run]
-    more: bool
 
 
 class FamilyPage(msgspec.Struct, frozen=True):
@@ -242,7 +236,7 @@ class Runs(Protocol):
         """Return at most two runs with this id in these projects: two show that the id is ambiguous."""
         ...
 
-    async def page(self, query: RunQuery) -> RunPage:
+    async def page(self, query: RunQuery) -> ListPage[Run]:
         """Return at most `query.limit` runs, newest first or longest first.
 
         The fields in `omit` (of `OMITTABLE`) are not read: they are None. A page ends before the run with which the
@@ -261,11 +255,11 @@ class Runs(Protocol):
         """
         ...
 
-    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> RunPage:
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         """Return children of a run (of one kind)."""
         ...
 
-    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> RunPage:
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
         """Return runs of a family. With `under`, only the run with this seq and its descendants."""
         ...
 

@@ -121,13 +121,13 @@ async def follow(
             if first or _affects(page, rows, filters):
                 began = loop.time()
                 found = await commands.page(request.app, request.principal, project.id, query)
-                changed, missing = rows.show(found.runs)
-                oldest_seq = found.runs[-1].seq if found.more else 0
+                changed, missing = rows.show(found.rows)
+                oldest_seq = found.rows[-1].seq if found.more else 0
                 changed += [await rows.replacement(one, pushed_out=one.seq < oldest_seq) for one in missing]
                 took = loop.time() - began
                 if changed and not (first and str(rows.digest) == seen):
                     yield Message("all" if first else "rows", "".join(changed), rows.digest)
-                    older = to_cursor(found.runs[-1], filters.sort) if found.more else ""
+                    older = to_cursor(found.rows[-1], filters.sort) if found.more else ""
                     yield Message("older", filters.address(project.slug, cursor=older) if older else "")
                 first = False
             yield Message("news", "") if _about_runs(page) else None

@@ -120,7 +120,7 @@ class TimelineView(View):
         _, self._attempts = await runs.attempts(app, principal, self.named)
         if run.descendants_total and not self._after:
             page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
-            self._children = (await runs.children(app, principal, self.named, page)).runs
+            self._children = (await runs.children(app, principal, self.named, page)).rows
             # Each of many children ends at its own time: do not read all of them again for each.
             self.pause_s = max(message_interval_s, len(self._children) / 500)
 
@@ -311,7 +311,7 @@ class TreeView(View):
     async def read(self, run: Run) -> None:
         self._run = run
         page = SeqPage(limits.tree_rows_max, omit=OMITTABLE)
-        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).runs
+        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).rows
 
     async def apply(self, update: RunUpdate) -> None:
         await self.read(update.run)

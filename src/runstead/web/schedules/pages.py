@@ -139,7 +139,7 @@ async def show(request: PageRequest) -> Response:
         project=project,
         one=schedule_view(schedule, now),
         times=[(at, in_zone(at, schedule.timezone)) for at in times],
-        runs=found.runs,
+        runs=found.rows,
         more=found.more,
         key=_idempotency_key,
     )
