@@ -175,6 +175,39 @@ async def test_children_of_a_conversation_choose_members_too(api):
     await api.refused(400, "INVALID_REQUEST", "GET", f"{path}/children?fields=input")
 
 
+async def test_attempts_with_large_errors_have_pages(api):
+    await api.create(api.task(public_id="r", request={"backoff_limit": 100}))
+    worker, _ = await api.worker()
+    for _ in range(5):
+        await api.claim(worker)
+        release = {"error": "x" * 400_000, "retry_after_seconds": 0}
+        await api.post(f"{worker}/runs/r/release", release)
+    await api.claim(worker)
+    found, cursor = [], ""
+    while cursor is not None:
+        answer = await api.get(f"/runs/r/attempts{cursor}")
+        found.append([one["attempt"] for one in answer["data"]])
+        following = answer.get("page_info", {}).get("next")
+        cursor = None if following is None else f"?cursor={following}"
+    assert found == [[1, 2], [3, 4], [5, 6]]
+
+
+async def test_messages_end_by_bytes(api):
+    conversation = await api.conversation()
+    for number in range(6):
+        body = {"role": "user", "parts": [{"type": "text", "text": f"{number}" * 400_000}]}
+        await api.post(f"/conversations/{conversation}/messages", body, 201)
+    found, cursor = [], ""
+    while cursor is not None:
+        response = await api.send("GET", f"/conversations/{conversation}/messages?limit=100{cursor}")
+        assert len(response.content) <= MIB
+        answer = response.json()
+        found += [one["parts"][0]["text"][0] for one in answer["data"]]
+        following = answer["page_info"]["next"]
+        cursor = None if following is None else f"&cursor={following}"
+    assert found == list("012345")
+
+
 @pytest.mark.parametrize("name", ["input", "config"])
 async def test_an_input_or_config_over_its_bound_is_refused(api, name):
     most = {"input": limits.run_input_bytes_max, "config": limits.run_config_bytes_max}[name]

@@ -174,7 +174,7 @@ class EnginePair(RuleBasedStateMachine):
     def attempts_agree(self, run):
         async def ended(driver):
             row = await driver.row(run.run_id)
-            return await driver.runs.attempts(row.seq)
+            return (await driver.runs.attempts(row.seq)).rows
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))

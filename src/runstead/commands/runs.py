@@ -9,6 +9,7 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
@@ -250,10 +251,12 @@ async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -
     return await app.store.runs.family(run.root_seq or run.seq, page, under)
 
 
-async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
-    """Return the run and its attempts that ended without a completion.
+async def attempts(
+    app: App, principal: Principal, run_ref: RunRef, after: int = 0
+) -> tuple[Run, ListPage[EndedAttempt]]:
+    """Return the run, and a page of its attempts after a number that ended without a completion.
 
     The run's row holds the latest attempt.
     """
     run = await get(app, principal, run_ref)
-    return run, await app.store.runs.attempts(run.seq)
+    return run, await app.store.runs.attempts(run.seq, after, limits.list_page_bytes_max)

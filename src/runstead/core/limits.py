@@ -115,6 +115,7 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 event_page_bytes_max: Final = 1 * MIB
 # A page of a list ends at this size of JSON, but has at least one row
 list_page_bytes_max: Final = 1 * MIB
+attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
 run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB

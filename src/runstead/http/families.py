@@ -9,7 +9,7 @@ from runstead.commands import runs as commands
 from runstead.core import limits
 from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import attempts_of
+from runstead.core.runs.transition import Attempt, attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import PageInfo
@@ -108,22 +108,40 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 class AttemptList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more attempts follow, or if `cursor` was sent."""
+
     data: list[AttemptView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
-async def attempts(call: Call[Nothing, InProject]) -> Reply:
+class AttemptsQuery(InProject, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next` of the previous page."""
+
+    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+
+
+@routes.route("GET", "/runs/{run_id}/attempts", query=AttemptsQuery, answer=AttemptList, errors=MISSING)
+async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
     """List the attempts of a run and their outcomes, oldest first."""
-    run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
-    data = [
-        AttemptView(
-            attempt=attempt.attempt,
-            lease_owner=attempt.lease_owner,
-            started_at=iso_or_none(attempt.started_at),
-            ended_at=iso_or_none(attempt.ended_at),
-            outcome=attempt.outcome,
-            error=raw(attempt.error),
-        )
-        for attempt in attempts_of(run, ended)
-    ]
-    return Reply(200, AttemptList(data))
+    cursor = call.query.cursor
+    run, ended = await commands.attempts(call.app, call.principal, run_ref(call), cursor or 0)
+    found = attempts_of(run, ended.rows, whole=not ended.more)
+    if cursor is not None:
+        found = [attempt for attempt in found if attempt.attempt > cursor]
+    page = fitted(ListPage(found, ended.more), _attempt_view)
+    answer: dict[str, Any] = {"data": page.data}
+    if page.last is not None or cursor is not None:
+        following = None if page.last is None else str(page.last.attempt)
+        answer["page_info"] = PageInfo(self=None if cursor is None else str(cursor), next=following)
+    return Reply(200, answer)
+
+
+def _attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        attempt=attempt.attempt,
+        lease_owner=attempt.lease_owner,
+        started_at=iso_or_none(attempt.started_at),
+        ended_at=iso_or_none(attempt.ended_at),
+        outcome=attempt.outcome,
+        error=raw(attempt.error),
+    )

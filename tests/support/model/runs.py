@@ -247,8 +247,18 @@ class ModelRuns(Runs):
         wanted = (run for run in found if under is None or under in (run.seq, *run.ancestor_seqs))
         return page_of(wanted, page)
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return list(self._rows.attempts.get(seq, ()))
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        found: list[EndedAttempt] = []
+        size = 0
+        for attempt in self._rows.attempts.get(seq, ()):
+            if attempt.attempt > after:
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+        return ListPage(found, more=False)
 
     async def events(
         self,

@@ -124,9 +124,13 @@ class PostgresRuns:
     async def _many(self, sql: str, *arguments: Any) -> list[Run]:
         return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        rows = await self._readers.rows(Q["attempts"], seq)
-        return [EndedAttempt(*row) for row in rows]
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        most = limits.integer_max if bytes_max is None else bytes_max
+        rows = await self._readers.rows(Q["attempts"], seq, after, most, limits.attempt_bytes)
+        more = bool(rows) and rows[0]["found"] > len(rows)
+        return ListPage([EndedAttempt(*tuple(row)[:-1]) for row in rows], more)
 
     async def events(
         self,

@@ -72,7 +72,14 @@ SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_se
 SELECT seq, latest_event_id FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: attempts
-SELECT {attempt} FROM run_attempts WHERE run_seq = $1 ORDER BY attempt
+-- As many as have $3 bytes together, counting $4 for each, and one at least. The last column is the number of all.
+SELECT {attempt}, found FROM (
+  SELECT {attempt}, row_number() OVER ordered AS place, count(*) OVER () AS found,
+    sum(coalesce(octet_length(error), 0) + $4::bigint) OVER ordered AS bytes
+  FROM run_attempts WHERE run_seq = $1 AND attempt > $2
+  WINDOW ordered AS (ORDER BY attempt)
+) AS measured
+WHERE place = 1 OR bytes <= $3::bigint ORDER BY attempt
 
 -- name: add_attempts
 INSERT INTO run_attempts (run_seq, {attempt})

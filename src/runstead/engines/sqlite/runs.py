@@ -182,10 +182,21 @@ class SqliteRuns:
     async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:
         return await self._readers.do(lambda c: [to_run(row) for row in c.execute(Q[query], arguments)])
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return await self._readers.do(
-            lambda c: [EndedAttempt(*row) for row in c.execute(Q["attempts"], (seq,))]
-        )
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        def read(connection: sqlite3.Connection) -> ListPage[EndedAttempt]:
+            found: list[EndedAttempt] = []
+            size = 0
+            for row in connection.execute(Q["attempts"], (seq, after)):
+                attempt = EndedAttempt(*row)
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+            return ListPage(found, more=False)
+
+        return await self._readers.do(read)
 
     async def events(
         self,

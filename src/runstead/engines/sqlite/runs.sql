@@ -32,7 +32,7 @@ ORDER BY seq
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
 
 -- name: attempts
-SELECT {attempt} FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+SELECT {attempt} FROM run_attempts WHERE run_seq = ? AND attempt > ? ORDER BY attempt
 
 -- name: add_attempt
 INSERT INTO run_attempts (run_seq, {attempt})

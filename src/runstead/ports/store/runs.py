@@ -263,8 +263,13 @@ class Runs(Protocol):
         """Return runs of a family. With `under`, only the run with this seq and its descendants."""
         ...
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        """Return the attempts that ended without a completion, oldest first."""
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        """Return the attempts after a number that ended without a completion, oldest first.
+
+        A page has at most `bytes_max` of errors and rows (`limits.attempt_bytes` each), and at least one attempt.
+        """
         ...
 
     async def events(

@@ -184,3 +184,4 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
 
 class AttemptList(ResponseModel, frozen=True, kw_only=True):
     data: list[Attempt]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -224,9 +224,9 @@ class RunRoutes(RouteGroup):
         return Call("GET", path("runs", run_id, "tree"), RunList, parameters)
 
     @route
-    def attempts(self, run_id: str) -> Call[AttemptList]:
-        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first."""
-        return Call("GET", path("runs", run_id, "attempts"), AttemptList)
+    def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
+        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
+        return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
 
 
 def _filtered(cursor: str | None, filters: RunFilters) -> tuple[tuple[str, str], ...]:

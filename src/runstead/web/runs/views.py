@@ -117,7 +117,8 @@ class TimelineView(View):
             return
         self._family_state = family_state
         app, principal = self.request.app, self.request.principal
-        _, self._attempts = await runs.attempts(app, principal, self.named)
+        _, attempts = await runs.attempts(app, principal, self.named)
+        self._attempts = attempts.rows
         if run.descendants_total and not self._after:
             page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
             self._children = (await runs.children(app, principal, self.named, page)).rows
