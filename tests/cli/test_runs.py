@@ -330,3 +330,24 @@ def test_a_family_is_shown_as_a_tree(cli, project_client, columns):
     assert [run["run_id"] for run in cli("runs", "tree", root, "--json").json] == [
         *("root", "child-1", "child-2", "grandchild"),
     ]
+
+
+def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client):
+    """What a table shows is in `fields`, so that the server does not send inputs and outputs."""
+    from runstead.cli.shared.render import Screen
+    from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree, run_columns
+    from runstead.sdk import Run
+    from runstead.sdk.routes.call import chosen
+
+    run = project_client.create_task_run("task:sum", input="large").run
+    read = set()
+
+    class Spy:
+        def __getattr__(self, name):
+            read.add(name)
+            return getattr(run, name)
+
+    for column in run_columns(Screen.of()):
+        column.cell(Spy())
+    format_tree([Spy()], "another", Screen.of())
+    assert read <= set(chosen(RUN_FIELDS, Run).split(","))

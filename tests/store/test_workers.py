@@ -265,12 +265,16 @@ async def test_a_projects_workers_come_in_pages_by_kind_and_key(workers, silence
         await workers.register(
             worker(id=f"w-{n}", implementation_kind=kind, worker_key=key, project_id=project_id), b"%d" % n
         )
-    ids = [one.id for one in await workers.page("p-1", None, 10)]
+    ids = [one.id for one in (await workers.page("p-1", None, 10)).rows]
     assert ids == ["w-2", "w-1", "w-3", "w-0"]
-    assert [one.id for one in await workers.page("p-1", ("node", "B"), 2)] == ["w-1", "w-3"]
-    assert await workers.page("p-1", ("rust", "a"), 10) == []
+    assert [one.id for one in (await workers.page("p-1", ("node", "B"), 2)).rows] == ["w-1", "w-3"]
+    assert (await workers.page("p-1", ("rust", "a"), 10)).rows == []
     silence()
     await workers.heartbeat("w-3")
     await silent(workers)
-    assert [one.id for one in await workers.page("p-1", None, 10, silent=False)] == ["w-3"]
-    assert [one.id for one in await workers.page("p-1", None, 10, silent=True)] == ["w-2", "w-1", "w-0"]
+    assert [one.id for one in (await workers.page("p-1", None, 10, silent=False)).rows] == ["w-3"]
+    assert [one.id for one in (await workers.page("p-1", None, 10, silent=True)).rows] == [
+        "w-2",
+        "w-1",
+        "w-0",
+    ]

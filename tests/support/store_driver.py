@@ -342,7 +342,7 @@ class StoreDriver:
 
     async def rows(self):
         """Every run of the project, oldest first."""
-        return (await self.runs.page(RunQuery((PROJECT,), limit=1_000)))[::-1]
+        return ((await self.runs.page(RunQuery((PROJECT,), limit=1_000))).rows)[::-1]
 
     async def log(self, run_id):
         """Every public event of a run."""

@@ -19,7 +19,7 @@ from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition, Want
-from runstead.ports.store import BatchQuery, Made, Member, RunKey, RunQuery
+from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
 
@@ -134,7 +134,7 @@ async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id
     return found
 
 
-async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> list[Batch]:
+async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> ListPage[Batch]:
     """List the project's batches, newest first."""
     refuse_bound(principal, "cannot list batches")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
@@ -186,13 +186,17 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
     Raises BATCH_NOT_RETRIABLE for none or too many.
     """
     query = RunQuery(
-        (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
+        (batch.project_id,),
+        statuses=statuses,
+        batch_id=batch.id,
+        limit=limits.batch_retry_page_rows,
+        omit=frozenset({"output", "logs", "metadata", "error", "artifacts"}),
+        bytes_max=limits.batch_retry_bytes_max,
     )
     found: list[Run] = []
     size = 0
-    while page := await app.store.runs.page(query):
-        # Results are not needed here, and may be large.
-        found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
+    while page := (await app.store.runs.page(query)).rows:
+        found += page
         size += sum(
             len(text or b"") for run in page for text in (run.config, run.input, run.request_snapshot)
         )

@@ -17,7 +17,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
 from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunKey, RunQuery, Written
+from runstead.ports.store import ListPage, RunKey, RunQuery, SeqPage, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -213,7 +213,7 @@ def dice() -> float:
     return random.random()  # noqa: S311 - jitter, not a secret
 
 
-async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
+async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> ListPage[Run]:
     """List runs of one project, or of every project that the caller may read."""
     ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
@@ -230,30 +230,33 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
-async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the direct children of a run, oldest first."""
+async def children(
+    app: App, principal: Principal, run_ref: RunRef, page: SeqPage, kind: str | None = None
+) -> ListPage[Run]:
+    """List the direct children of a run (of one kind), oldest first, of any conversation."""
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limits.children_rows_max)
+    return await app.store.runs.children(run.seq, page, kind)
 
 
-async def agent_children(
-    app: App, principal: Principal, run_ref: RunRef, after: int, limit: int
-) -> list[Run]:
-    """List the child agent runs with a seq over `after`, oldest first, of any conversation."""
+async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> ListPage[Run]:
+    """List the run's whole family from its root, oldest first.
+
+    For a token of one run the root is that run: it reads neither ancestors nor siblings of its run.
+    """
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limit, after, "agent")
+    under = None
+    if principal.run_id is not None:
+        bound = RunRef(principal.run_id, project=run.project_id)
+        under = (run if run.run_id == principal.run_id else await get(app, principal, bound)).seq
+    return await app.store.runs.family(run.root_seq or run.seq, page, under)
 
 
-async def tree(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the run's whole family from its root, oldest first."""
-    run = await get(app, principal, run_ref)
-    return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
-
-
-async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
-    """Return the run and its attempts that ended without a completion.
+async def attempts(
+    app: App, principal: Principal, run_ref: RunRef, after: int = 0
+) -> tuple[Run, ListPage[EndedAttempt]]:
+    """Return the run, and a page of its attempts after a number that ended without a completion.
 
     The run's row holds the latest attempt.
     """
     run = await get(app, principal, run_ref)
-    return run, await app.store.runs.attempts(run.seq)
+    return run, await app.store.runs.attempts(run.seq, after, limits.list_page_bytes_max)

@@ -24,7 +24,7 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports.notifier import queue_key, slot_key
-from runstead.ports.store import ClaimRequest, RunKey, Written
+from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
 _REMOVED: Final = b'{"message":"The worker was removed"}'
 
@@ -130,7 +130,7 @@ async def page(
     limit: int,
     *,
     silent: bool | None,
-) -> list[Worker]:
+) -> ListPage[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
     refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)

@@ -30,10 +30,14 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+run_input_bytes_max: Final = 4 * MIB
+run_config_bytes_max: Final = 1 * MIB
+logs_bytes_max: Final = 4 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
+worker_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 
@@ -109,6 +113,10 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 
 # A page of events ends at this size, so that 500 large events are never in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of a list ends at this size of JSON, but has at least one row
+list_page_bytes_max: Final = 1 * MIB
+attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
+run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB
 # At most this much of an agent run's log is projected to its message

@@ -16,7 +16,16 @@ from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.framework.body import convert, invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import Count, JsonObject, Name, Positive, Small, json_object, json_value
+from runstead.http.framework.values import (
+    Count,
+    JsonObject,
+    Name,
+    Positive,
+    Small,
+    bounded,
+    json_object,
+    json_value,
+)
 from runstead.http.run_view import RunView, etag, run_view
 from runstead.ports.store import Written
 
@@ -159,6 +168,12 @@ def check_members(value: Any, shape: Any, path: str) -> None:
         raise invalid(str(error).replace("`$", f"`{path}")) from None
 
 
+def _bounded_logs(logs: str | None) -> str | None:
+    if logs is not None:
+        bounded("logs", logs.encode(), limits.logs_bytes_max)
+    return logs
+
+
 @routes.route(
     "POST",
     "/runs/{run_id}/complete",
@@ -185,7 +200,7 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
         error_message=body.terminal_error_message,
         error_detail=json_value(body.error_detail),
         output=json_value(body.output),
-        logs=body.logs,
+        logs=_bounded_logs(body.logs),
         artifacts=None if body.artifacts is None else msgspec.json.encode(body.artifacts),
         exit_code=body.exit_code,
     )

@@ -12,8 +12,10 @@ from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import PageInfo
 from runstead.http.run_view import Timestamp
+from runstead.ports.store import ListPage
 
 routes = Routes("Webhooks")
 
@@ -307,10 +309,9 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
         _before(query.cursor),
         query.status,
     )
-    data = found[: query.limit]
-    following = str(data[-1].seq) if len(found) > query.limit else None
-    shown = [delivery_view(delivery) for delivery in data]
-    return Reply(200, DeliveryPage(shown, PageInfo(self=query.cursor, next=following)))
+    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), delivery_view)
+    following = None if page.last is None else str(page.last.seq)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
 @routes.route(

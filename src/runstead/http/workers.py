@@ -16,6 +16,7 @@ from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import (
     END,
     JsonObject,
@@ -24,6 +25,7 @@ from runstead.http.framework.values import (
     Positive,
     Target,
     Text,
+    bounded,
     json_object,
     json_value,
 )
@@ -106,7 +108,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         worker_key=body.worker_key,
         display_name=body.display_name,
         implementation_display_name=body.implementation_display_name,
-        metadata=json_object(body.metadata),
+        metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
     )
     return await call.idempotent(
         lambda idempotency: commands.register(
@@ -164,14 +166,12 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
         call.principal,
         call.path["project"],
         None if query.cursor is None else from_cursor(query.cursor),
-        query.limit + 1,
+        query.limit,
         silent=None if query.status is None else query.status == "offline",
     )
-    data = found[: query.limit]
-    following = to_cursor(data[-1]) if len(found) > query.limit else None
-    return Reply(
-        200, WorkerPage([view(worker) for worker in data], PageInfo(self=query.cursor, next=following))
-    )
+    page = fitted(found, view)
+    following = None if page.last is None else to_cursor(page.last)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
 @routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=_WRITE)

@@ -29,9 +29,11 @@ from runstead.ports.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
     Runs,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -42,7 +44,7 @@ from tests.support.model.draft import Draft
 from tests.support.model.firings import due_schedules, load_due, write_fired
 from tests.support.model.inputs import find_input
 from tests.support.model.journal import Effect, Journal
-from tests.support.model.pages import matches, sort_key
+from tests.support.model.pages import matches, page_of, sort_key
 from tests.support.model.push_services import ModelPushServices
 from tests.support.model.rollups import shares
 from tests.support.model.rows import Rows
@@ -223,28 +225,41 @@ class ModelRuns(Runs):
         found = (self._rows.by_id(project_id, run_id) for project_id in dict.fromkeys(project_ids))
         return [run for run in found if run is not None][:2]
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        found = [run for run in self._rows.runs.values() if matches(run, query)]
-        found.sort(key=lambda run: sort_key(run, query), reverse=True)
-        return found[: query.limit]
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return page_of(self._matching(query), query)
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return [
-            RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in await self.page(query)
-        ]
+        found = self._matching(query)[: query.limit]
+        return [RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in found]
+
+    def _matching(self, query: RunQuery) -> list[Run]:
+        found = [run for run in self._rows.runs.values() if matches(run, query)]
+        return sorted(found, key=lambda run: sort_key(run, query), reverse=True)
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return shares(self._rows, query, origin, width)
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
-        return list(islice(found, limit))
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        found = (run for run in self._rows.children(seq) if run.seq > page.after and kind in (None, run.kind))
+        return page_of(found, page)
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return list(islice(self._rows.family(root_seq), limit))
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        found = (run for run in self._rows.family(root_seq) if run.seq > page.after)
+        wanted = (run for run in found if under is None or under in (run.seq, *run.ancestor_seqs))
+        return page_of(wanted, page)
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return list(self._rows.attempts.get(seq, ()))
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        found: list[EndedAttempt] = []
+        size = 0
+        for attempt in self._rows.attempts.get(seq, ()):
+            if attempt.attempt > after:
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+        return ListPage(found, more=False)
 
     async def events(
         self,

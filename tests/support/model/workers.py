@@ -7,7 +7,7 @@ from msgspec.structs import asdict, replace
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
-from runstead.ports.store import Workers
+from runstead.ports.store import ListPage, Workers
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
 
@@ -136,7 +136,7 @@ class ModelWorkers(Workers):
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
+    ) -> ListPage[Worker]:
         found = [
             worker
             for worker in self._workers.values()
@@ -144,7 +144,7 @@ class ModelWorkers(Workers):
             and silent in (None, worker.silent_at is not None)
             and (after is None or _name(worker) > after)
         ]
-        return sorted(found, key=_name)[:limit]
+        return ListPage(sorted(found, key=_name)[:limit], len(found) > limit)
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         due = [

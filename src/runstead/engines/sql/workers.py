@@ -8,7 +8,8 @@ from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, first, select, values
+from runstead.engines.sql.steps import Database, Steps, execute, first, select, select_page, values
+from runstead.ports.store import ListPage
 
 
 class SqlWorkers:
@@ -75,10 +76,10 @@ class SqlWorkers:
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
+    ) -> ListPage[Worker]:
         kind, key = after or ("", "")
         return await self._database.read(
-            select,
+            select_page,
             "workers_page",
             Worker,
             project_id=project_id,

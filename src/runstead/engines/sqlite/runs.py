@@ -29,11 +29,11 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
-from runstead.engines.sql.run_rows import PRIVATE, to_summary
+from runstead.engines.sql.run_rows import PRIVATE
 from runstead.engines.sqlite import families, queue, related, rollups
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
+from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import (
     add_conversation,
@@ -55,16 +55,18 @@ from runstead.engines.sqlite.rows import (
     to_run,
 )
 from runstead.engines.sqlite.run_cache import WriterCache
-from runstead.engines.sqlite.run_index import found
-from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
+from runstead.engines.sqlite.run_index import found, page_of, page_of_query
+from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
     ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -157,28 +159,44 @@ class SqliteRuns:
         arguments = (run_id, encode(project_ids).decode())
         return await self._many("runs_by_id", arguments)
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_run))
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return await self._readers.do(lambda c: page_of_query(c, query))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
+        return await self._readers.do(lambda c: found(c, query))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.do(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        return await self._many("children", (seq, limit, after, kind))
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        arguments = (seq, page.limit + 1, page.after, kind)
+        return await self._readers.do(lambda c: page_of(c, c.execute(Q["children"], arguments), page))
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return await self._many("family", (root_seq, limit))
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        arguments: list[Any] = [root_seq, page.limit + 1, page.after]
+        name = "family" if under in (None, root_seq) else "subtree"
+        if name == "subtree":
+            arguments.append(f"/{under}/")
+        return await self._readers.do(lambda c: page_of(c, c.execute(Q[name], arguments), page))
 
     async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:
         return await self._readers.do(lambda c: [to_run(row) for row in c.execute(Q[query], arguments)])
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return await self._readers.do(
-            lambda c: [EndedAttempt(*row) for row in c.execute(Q["attempts"], (seq,))]
-        )
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        def read(connection: sqlite3.Connection) -> ListPage[EndedAttempt]:
+            found: list[EndedAttempt] = []
+            size = 0
+            for row in connection.execute(Q["attempts"], (seq, after)):
+                attempt = EndedAttempt(*row)
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+            return ListPage(found, more=False)
+
+        return await self._readers.do(read)
 
     async def events(
         self,

@@ -26,6 +26,7 @@ from runstead.ports.store.conversations import (
 from runstead.ports.store.identity import Count, Guard, Identity
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
+from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.replicas import Replicas
@@ -40,6 +41,7 @@ from runstead.ports.store.runs import (
     RunKey,
     RunQuery,
     Runs,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -83,6 +85,7 @@ __all__ = [
     "Integrity",
     "IntegrityPage",
     "Leadership",
+    "ListPage",
     "Made",
     "Member",
     "Prices",
@@ -98,6 +101,7 @@ __all__ = [
     "Runs",
     "ScheduleQuery",
     "Schedules",
+    "SeqPage",
     "SigningKeys",
     "Statistics",
     "Stats",

@@ -24,6 +24,7 @@ from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.ports.store.list_page import ListPage
 
 
 class RunKey(NamedTuple):
@@ -92,6 +93,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     `created_after` and `created_before` are exclusive. So are `seq_over` and `seq_under`, which bound the
     range that an engine reads. A list that is sorted by duration has no runs without a duration. `before`
     continues after the last row of a page: its sort value (None when sorted by creation) and its seq.
+
+    `omit` and `bytes_max` are those of `Runs.page`.
     """
 
     project_ids: tuple[str, ...]
@@ -111,6 +114,20 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
     seq_over: int | None = None
     seq_under: int | None = None
+    omit: frozenset[str] = frozenset()
+    bytes_max: int | None = None
+
+
+class SeqPage(msgspec.Struct, frozen=True):
+    """Asks for at most `limit` runs with a seq greater than `after`, oldest first.
+
+    `omit` and `bytes_max` are those of `Runs.page`.
+    """
+
+    limit: int
+    after: int = 0
+    omit: frozenset[str] = frozenset()
+    bytes_max: int | None = None
 
 
 class FamilyPage(msgspec.Struct, frozen=True):
@@ -219,12 +236,17 @@ class Runs(Protocol):
         """Return at most two runs with this id in these projects: two show that the id is ambiguous."""
         ...
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        """Return at most `query.limit` runs, newest first or longest first. Large values may be complete."""
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        """Return at most `query.limit` runs, newest first or longest first.
+
+        The fields in `omit` (of `OMITTABLE`) are not read: they are None. A page ends before the run with which the
+        other fields in `OMITTABLE` together exceed `bytes_max` bytes, and has at least one run. Values of later runs
+        are not in memory, except those of the next run.
+        """
         ...
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        """Return the runs of `page` in the same order, without reading large values."""
+        """Return at most `query.limit` runs in the order of `page`, without reading large values."""
         ...
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
@@ -233,16 +255,21 @@ class Runs(Protocol):
         """
         ...
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        """Return at most `limit` children (of one kind) with a seq greater than `after`, oldest first."""
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        """Return children of a run (of one kind)."""
         ...
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        """Return the root and its descendants, oldest first."""
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        """Return runs of a family. With `under`, only the run with this seq and its descendants."""
         ...
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        """Return the attempts that ended without a completion, oldest first."""
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        """Return the attempts after a number that ended without a completion, oldest first.
+
+        A page has at most `bytes_max` of errors and rows (`limits.attempt_bytes` each), and at least one attempt.
+        """
         ...
 
     async def events(

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
+from runstead.ports.store.list_page import ListPage
 
 
 class Workers(Protocol):
@@ -52,9 +53,9 @@ class Workers(Protocol):
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
-        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key). `silent`
-        filters them; None returns all.
+    ) -> ListPage[Worker]:
+        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key): at most
+        `limits.list_page_bytes_max` of them. `silent` filters them; None returns all.
         """
         ...
 

@@ -25,11 +25,11 @@ async def index(request: PageRequest) -> Response:
         request.principal,
         project.id,
         from_cursor(cursor) if cursor else None,
-        rows_shown + 1,
+        rows_shown,
         silent=_SILENT.get(show),
     )
-    rows = found[:rows_shown]
-    following = to_cursor(rows[-1]) if len(found) > rows_shown else None
+    rows = found.rows
+    following = to_cursor(rows[-1]) if found.more else None
     services = await push_services.visible(request.app, request.principal, project.id)
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
