@@ -60,6 +60,8 @@ class Principal(msgspec.Struct, frozen=True):
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
     `event_writer` can only append events to one run. `service_id` names the push service of either.
+
+    `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -72,6 +74,7 @@ class Principal(msgspec.Struct, frozen=True):
     credential_id: str | None = None
     name: str | None = None
     origin: Origin = Origin()
+    fenced: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> str:
