@@ -1,6 +1,7 @@
 """Tokens that the server signs for one run: what they allow, and that they allow nothing else."""
 
 import jwt
+import msgspec
 import pytest
 
 from runstead.core import limits
@@ -302,3 +303,33 @@ async def test_old_tokens_stay_valid_after_a_rotation(api, tokens):
     for token in (old, new):
         await api.post(f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token)
     assert len((await api.get("/.well-known/jwks.json", by=None))["keys"]) == 4
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"userId": None},
+        {"userId": ""},
+        {"serviceAccountId": 7},
+        {"serviceAccountId": "a\0b"},
+        {"projectId": ["p"]},
+        {"runId": {}},
+        {"runId": "\ud800"},
+        {"scopes": "all"},
+        {"scopes": [1]},
+        {"iat": "now"},
+        {"exp": None},
+        {"exp": 1e300},
+        {"exp": True},
+    ],
+    ids=repr,
+)
+async def test_malformed_claims_under_the_servers_own_key_are_refused(api, tokens, claims):
+    run = await api.create()
+    for kind in ("run_event_token", "service_token"):
+        valid = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+        for each in (claims, dict.fromkeys(claims, msgspec.UNSET)):
+            changed = {name: value for name, value in (valid | each).items() if value is not msgspec.UNSET}
+            bad = jwt.encode(changed, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+            path = f"/runs/{run['run_id']}/events"
+            await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)

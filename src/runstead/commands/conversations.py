@@ -56,6 +56,7 @@ async def create(
         title=new.title,
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
+        run_id=principal.run_id,
     )
     created = await app.store.conversations.create(conversation, idempotency)
     app.publish_conversation(created)

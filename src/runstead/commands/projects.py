@@ -67,6 +67,29 @@ async def get(app: App, principal: Principal, ref: str) -> Project:
     return found
 
 
+async def change(
+    app: App,
+    principal: Principal,
+    ref: str,
+    *,
+    require_attempt: bool | None,
+    idempotency: IdempotencyRecord | None = None,
+) -> Project:
+    """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
+    refuse_bound(principal, "cannot change projects")
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+
+    def decide(current: Project) -> Project:
+        if require_attempt is None:
+            return current
+        return msgspec.structs.replace(current, require_attempt=require_attempt)
+
+    changed = await app.store.identity.change_project(project.id, decide, idempotency)
+    if changed is None:
+        raise not_found("Project")
+    return changed
+
+
 async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
     """Return a project whose change notifications the caller may follow. Raises NOT_FOUND, FORBIDDEN."""
     refuse_bound(principal, "cannot follow a project")

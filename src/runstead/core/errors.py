@@ -24,6 +24,7 @@ CODES: Final[dict[str, str]] = {
     "PARENT_CANCELLED": "The parent or one of its ancestors was cancelled: it accepts no more children.",
     "FAMILY_TOO_DEEP": "The chain of parents is longer than the limit.",
     "ATTEMPT_SUPERSEDED": "The attempt or lease token is no longer the current one.",
+    "ATTEMPT_REQUIRED": "The project requires `attempt` or `X-Lease-Token` with every write of a worker.",
     "EVENT_CURSOR_MISMATCH": "An expected cursor does not match the end of the run's log.",
     "EVENT_RUN_TERMINAL": "Events cannot be appended to a run that has ended.",
     "EVENT_RUN_WAITING": "Events cannot be appended while the run waits.",

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.artifact import shown
 from runstead.core.runs.run import (
     OMITTABLE,
     AgentDetails,
@@ -163,7 +164,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         output=raw(run.output),
         error=raw(run.error),
         logs=run.logs,
-        artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(run.artifacts),
+        artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(shown(run.artifacts)),
         duration_ms=run.duration_ms,
         exit_code=run.exit_code,
         timeout_seconds=run.timeout_seconds,

@@ -33,7 +33,7 @@ routes = Routes("Runs")
 
 Metadata = JsonObject
 MISSING = ("NOT_FOUND", "RUN_ID_AMBIGUOUS")
-WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE")
+WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class InProject(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def fence(call: Call[Any, Any], attempt: int | None = None, worker: str | None =
 
     `worker` is given where a worker's own token must prove that the worker holds the run.
     """
-    return Fence(attempt, call.header(b"x-lease-token"), worker)
+    return Fence(attempt, call.header(b"x-lease-token"), worker, call.principal.fenced)
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):

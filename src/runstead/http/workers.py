@@ -270,7 +270,7 @@ class Renewed(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/lease",
     body=RenewLease,
     answer=Renewed,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
+    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     """Renew the lease of a run, if the worker still holds it."""
@@ -308,7 +308,7 @@ class Released(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/release",
     body=ReleaseRun,
     answer=Released,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
+    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     """End the attempt without a completion. Another attempt may follow."""

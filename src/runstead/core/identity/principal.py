@@ -72,6 +72,8 @@ class Principal(msgspec.Struct, frozen=True):
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
     `event_writer` can only append events to one run. `service_id` names the push service of either, and `issuer`
     (`str(Issuer)`) the issuer of its token.
+
+    `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -87,6 +89,7 @@ class Principal(msgspec.Struct, frozen=True):
     credential_id: str | None = None
     name: str | None = None
     origin: Origin = Origin()
+    fenced: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> str:

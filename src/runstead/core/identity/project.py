@@ -22,7 +22,8 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 class Project(msgspec.Struct, frozen=True):
     """A project, to which all other records belong.
 
-    `personal_of` is set for the personal project of a user.
+    `personal_of` is set for the personal project of a user. With `require_attempt`, workers must send `attempt` or
+    `X-Lease-Token` with every write.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Project(msgspec.Struct, frozen=True):
     created_at: int
     created_by: str | None = None
     personal_of: str | None = None
+    require_attempt: bool = False
 
 
 class Member(msgspec.Struct, frozen=True):

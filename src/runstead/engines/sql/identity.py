@@ -1,6 +1,6 @@
 """Projects, their members and their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -84,6 +84,29 @@ class SqlIdentity:
         if ids is None:
             return await self._database.read(select, "projects", Project)
         return await self._database.read(select, "projects_by_id", Project, ids=list(ids))
+
+    async def change_project(
+        self,
+        project_id: str,
+        decide: Callable[[Project], Project],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project | None:
+        def change(_now: int) -> Steps[Project | None]:
+            yield from values("lock_project", id=project_id)
+            stored = yield from first("project", Project, ref=project_id)
+            if stored is None or stored.id != project_id:
+                return None
+            changed = decide(stored)
+            if changed != stored:
+                yield from execute("change_project", changed)
+            return changed
+
+        return await self._database.write(change, idempotency)
+
+    async def fenced(self, ids: Sequence[str]) -> frozenset[str]:
+        if not ids:
+            return frozenset()
+        return frozenset(await self._database.read(values, "fenced_projects", ids=list(ids)))
 
     async def is_empty(self) -> bool:
         return await self._database.read(value, "any_project") is None

@@ -3,9 +3,10 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Collection
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.commands.issuers import is_live
 from runstead.core import limits
@@ -38,14 +39,18 @@ _OF_ONE_RUN: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE})
 _KNOWN_SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
+# Neither NUL, which PostgreSQL refuses, nor half of a character, which has no encoding.
+_Id = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00\ud800-\udfff]+$")]
+
+
 class _RunToken(msgspec.Struct, rename="camel"):
     """The claims of a token that this server signed."""
 
-    user_id: str
-    service_account_id: str
+    user_id: _Id
+    service_account_id: _Id
     token_use: str
-    project_id: str
-    run_id: str
+    project_id: _Id
+    run_id: _Id
     scopes: list[str]
     iat: int
     exp: int
@@ -132,6 +137,9 @@ class Authenticator:
     async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
         forgets = self._forgets
         principal, expires_at = await self._find(_credential(*headers), now)
+        if principal.service_id is None:  # published push services send no attempt
+            fenced = await self._store.identity.fenced(tuple(principal.grants))
+            principal = replace(principal, fenced=fenced) if fenced else principal
         # A credential that was read before forget() may be revoked by now.
         if forgets == self._forgets:
             until = now + seen_credential_ms
@@ -193,7 +201,10 @@ class Authenticator:
         payload = await self._keyring.verify(token, kid)
         if payload is None:
             return None
-        claims = msgspec.convert(payload, _RunToken)
+        try:
+            claims = msgspec.convert(payload, _RunToken)
+        except msgspec.ValidationError:
+            raise refused("The claims of the token are malformed: get a new token") from None
         if claims.exp * 1000 <= now:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:

@@ -50,6 +50,19 @@ class Identity(Protocol):
         """Return projects, oldest first. Unknown ids are ignored; None returns every project."""
         ...
 
+    async def change_project(
+        self,
+        project_id: str,
+        decide: Callable[[Project], Project],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project | None:
+        """Store what `decide` returns for the locked project. None if it does not exist."""
+        ...
+
+    async def fenced(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return the projects among these that have `require_attempt`."""
+        ...
+
     async def is_empty(self) -> bool:
         """Whether the store holds no project."""
         ...

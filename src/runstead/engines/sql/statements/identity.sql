@@ -21,6 +21,12 @@ SELECT {project} FROM projects ORDER BY created_at, id
 -- name: projects_by_id
 SELECT {project} FROM projects WHERE id = ANY (:ids::text[]) ORDER BY created_at, id
 
+-- name: change_project
+UPDATE projects SET require_attempt = :require_attempt WHERE id = :id
+
+-- name: fenced_projects
+SELECT id FROM projects WHERE id = ANY (:ids::text[]) AND require_attempt
+
 -- name: any_project
 SELECT 1 FROM projects LIMIT 1
 
