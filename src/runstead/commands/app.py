@@ -30,6 +30,7 @@ from runstead.ports.notifier import (
 from runstead.ports.store import Store, Written
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
+from runstead.security.stored_secrets import StoredSecrets
 
 
 class App:
@@ -37,7 +38,8 @@ class App:
 
     `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
-    stores the artifacts of runs; None: this server stores none.
+    stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
+    they are stored in plain text.
     """
 
     def __init__(
@@ -48,9 +50,11 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        secrets: StoredSecrets | None = None,
     ) -> None:
         self.store = store
-        self.keyring = keyring or Keyring(store.signing_keys)
+        self.secrets = secrets or StoredSecrets()
+        self.keyring = keyring or Keyring(store.signing_keys, secrets=self.secrets)
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max

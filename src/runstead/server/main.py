@@ -49,9 +49,11 @@ from runstead.ports.notifier import DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
+from runstead.security.stored_secrets import StoredSecrets
 from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_store
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
+from runstead.server.secrets import open_secrets
 from runstead.server.settings import Settings
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
@@ -125,10 +127,11 @@ class Main:
             await store.open()
             try:
                 await self._bootstrap(store)
+                secrets = await open_secrets(self.settings, store, self._print)
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
-                await self._serve(store, notifier, artifacts, verifier, sock)
+                await self._serve(store, notifier, artifacts, verifier, secrets, sock)
             finally:
                 if artifacts is not None:
                     await artifacts.close()
@@ -146,11 +149,12 @@ class Main:
         notifier: Notifier,
         artifacts: Artifacts | None,
         verifier: TokenVerifier | None,
+        secrets: StoredSecrets,
         sock: socket.socket,
     ) -> None:
-        keyring = make_keyring(self.settings, store)
+        keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
+        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max, secrets)
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring)
         http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
@@ -222,11 +226,10 @@ class Main:
             project = new_project(settings.bootstrap_project, None)
             key = make_key(secret, project.id, ALL_SCOPES, name="first key")
             await identity.ensure_project(project, None, key)
-            print(
-                f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
-                file=self._out,
-                flush=True,
-            )
+            self._print(f"created the project {project.slug}; its admin key, shown only now:\n  {secret}")
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ NAMES: Final = (
     "RUNSTEAD_JWT_AUDIENCE",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ENCRYPTION_KEY",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
     "RUNSTEAD_RETENTION_DAYS",
     "RUNSTEAD_ARTIFACTS_URL",
@@ -57,6 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_audience: str | None = None
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
+    encryption_key: str | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
     artifacts_url: str | None = None
@@ -110,6 +112,7 @@ def load(
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
         retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
@@ -161,10 +162,16 @@ class Authenticator:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:
             raise refused("The token is not valid yet: its iat is in the future")
+        # The server signs no such token. A thief of a signing key could.
+        if claims.exp - claims.iat > limits.run_token_s:
+            raise refused(f"The token is valid for more than {limits.run_token_s} s")
+        writer = claims.token_use == RUN_EVENT_WRITER
         service = await self._store.push_services.get(claims.service_account_id)
+        # A caller that is no service gets tokens for children of its runs. They name that caller twice.
+        if service is None and not (writer and claims.service_account_id == claims.user_id):
+            raise refused("The push service of this token does not exist")
         if service is not None and service.disabled_at is not None:
             raise refused("The push service of this token is disabled")
-        writer = claims.token_use == RUN_EVENT_WRITER
         if writer and claims.scopes != [APPEND]:
             raise refused(f"A token for appending events must have the scope {APPEND} only")
         principal = Principal(
