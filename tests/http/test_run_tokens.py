@@ -6,7 +6,6 @@ import pytest
 from runstead.core import limits
 from runstead.http.framework.app import operations
 from runstead.security.signing import APPEND, new_pair
-
 from tests.support.store_driver import push_service
 
 from .pushed import PAIR

@@ -52,7 +52,8 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
         show({"runs": looked, "violations": found, "secrets": members_of(secrets)}, json=True)
     else:
         write_out(f"{looked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
-        write_out(f"secrets: {described(secrets)}")
+        if secrets:
+            write_out(f"secrets: {described(secrets)}")
     if count:
         sys.exit(1)
 

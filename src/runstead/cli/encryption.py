@@ -40,9 +40,7 @@ def create_encryption_key(
     if json:
         show({"file": str(out), "key_id": added}, json=True)
     else:
-        write_out(
-            f"put the new key {added} first in {out}\nrestart the servers, then run `runstead keys encryption rotate`"
-        )
+        write_out(f"put the new key {added} first in {out}")
 
 
 @encryption.command(name="rotate")

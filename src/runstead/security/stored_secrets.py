@@ -110,8 +110,9 @@ class StoredSecrets:
     """Encrypts values with the first key, and decrypts values of every key.
 
     Without keys, values are stored in plain text. `refuse_new`: values of a key that is missing exist, so a new value
-    is refused rather than stored in plain text. `read` returns the keys. It is called again when a value needs an
-    unknown key, so a key that was added to a file is found without a restart.
+    is refused rather than stored in plain text. `read` returns the keys. It is called again for every new value, and
+    when a value needs an unknown key: a key that was added to a file is used without a restart, and a key that was
+    removed encrypts nothing more.
     """
 
     def __init__(self, read: Callable[[], Sequence[bytes]] = tuple, *, refuse_new: bool = False) -> None:
@@ -128,16 +129,18 @@ class StoredSecrets:
     def has_key(self, wanted: str) -> bool:
         """Whether a value of this key can be decrypted."""
         if wanted not in self._keys:
-            try:
-                self._load()
-            except ValueError as trouble:
-                _log.warning("the encryption keys could not be reloaded", reason=str(trouble))
+            self._reload()
         return wanted in self._keys
+
+    def _reload(self) -> None:
+        try:
+            self._load()
+        except ValueError as trouble:
+            _log.warning("the encryption keys could not be reloaded", reason=str(trouble))
 
     def encrypt(self, place: str, row: str, value: str) -> str:
         """Return the value as the store may hold it. Raises ENCRYPTION_KEY_MISSING, INVALID_REQUEST."""
-        if self._refuse_new and self.current is None:
-            self._load()
+        self._reload()
         if self.current is None:
             if self._refuse_new:
                 raise Error(
@@ -147,8 +150,8 @@ class StoredSecrets:
             if value.startswith(_PREFIX):
                 raise Error("INVALID_REQUEST", f"A secret cannot begin with {_PREFIX}")
             return value
-        sealed = encrypt(self._keys[self.current], _PURPOSE, value.encode(), _bound(place, row))
-        return f"{_PREFIX}{self.current}:{urlsafe_b64encode(sealed).decode()}"
+        encrypted = encrypt(self._keys[self.current], _PURPOSE, value.encode(), _bound(place, row))
+        return f"{_PREFIX}{self.current}:{urlsafe_b64encode(encrypted).decode()}"
 
     def decrypt(self, place: str, row: str, value: str) -> str:
         """Return the plain text of a stored value. Raises ENCRYPTION_KEY_MISSING."""
