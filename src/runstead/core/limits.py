@@ -330,6 +330,13 @@ signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
 
+# Sign-in with an OpenID provider
+openid_sign_in_s: Final = 600  # from the provider's sign-in page back to this server
+openid_sign_ins_max: Final = 16  # that one server finishes at the same time
+openid_request_s_max: Final = 5
+openid_answer_bytes_max: Final = 256 * KIB
+openid_discovery_s: Final = 600
+
 # Encryption of stored secrets
 encryption_key_chars_min: Final = 32
 encryption_key_chars_max: Final = 512

@@ -26,6 +26,7 @@ from runstead.core.identity.project import check_slug, new_key
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
+from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
@@ -65,6 +66,10 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
     return TokenVerifier(
         settings.jwt_public_key, settings.jwks_url, settings.jwt_issuer, settings.jwt_audience
     )
+
+
+def _openid_client(settings: Settings) -> OpenIdClient | None:
+    return None if settings.openid is None else OpenIdClient(settings.openid)
 
 
 class _Server(uvicorn.Server):
@@ -127,7 +132,7 @@ class Main:
             await store.open()
             try:
                 await self._bootstrap(store)
-                secrets = await open_secrets(self.settings, store, self._print)
+                secrets = await open_secrets(self.settings, store, partial(print, file=self._out, flush=True))
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
@@ -154,7 +159,9 @@ class Main:
     ) -> None:
         keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max, secrets)
+        app = App(
+            store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max, secrets=secrets
+        )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring)
         http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
@@ -163,7 +170,7 @@ class Main:
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
+            Dispatch(with_cors(origins, http), WebApp(app, authenticator, _openid_client(self.settings))),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",
@@ -226,10 +233,11 @@ class Main:
             project = new_project(settings.bootstrap_project, None)
             key = make_key(secret, project.id, ALL_SCOPES, name="first key")
             await identity.ensure_project(project, None, key)
-            self._print(f"created the project {project.slug}; its admin key, shown only now:\n  {secret}")
-
-    def _print(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+            print(
+                f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
+                file=self._out,
+                flush=True,
+            )
 
 
 @contextmanager

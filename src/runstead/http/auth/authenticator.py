@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
+from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
 from runstead.http.auth.jwt import (
@@ -201,6 +202,16 @@ class Authenticator:
         if claims.run_id is not None:  # valid for that run only: not for workers, keys or members
             grants = {project_id: scopes & _OF_ONE_RUN for project_id, scopes in grants.items()}
         return Principal("user", claims.user_id, grants, claims.run_id), claims.expires_at
+
+    async def openid_user(self, user: OpenIdUser, roles: Iterable[GroupRole]) -> Principal:
+        """Return the principal of a user whom an OpenID provider identified, as a member and with these roles."""
+        now = self._clock()
+        grants = await self._grants(Claims(user.user_id, now), now)
+        for each in roles:
+            project = await self._store.identity.project(each.project)
+            if project is not None:
+                grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[each.role]
+        return Principal("user", user.user_id, grants, name=user.name)
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.
