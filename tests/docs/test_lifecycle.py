@@ -100,6 +100,10 @@ LIMITS = {
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
+    "Encryption keys": f"{limits.encryption_keys_max}, each of {limits.encryption_key_chars_min} to"
+    f" {limits.encryption_key_chars_max} characters",
+    "Secrets that are encrypted in one transaction": f"{limits.secrets_per_slice_max}",
+    "Life of a token for one run": f"{limits.run_token_s // 3_600} hours",
     "Browser session": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Browser sessions of a caller": f"{limits.browser_sessions_max}: a new one ends the oldest",
 }

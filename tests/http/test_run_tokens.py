@@ -7,15 +7,26 @@ import pytest
 from runstead.core import limits
 from runstead.http.framework.app import operations
 from runstead.security.signing import APPEND, new_pair
+from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 
 
+async def furnish(api):
+    """Add the signing keys and the push service that tokens of these tests name."""
+    await api.store.signing_keys.add(PAIR, only_first=True)
+    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
+
+
+def signed(**claims):
+    return jwt.encode(claims, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+
+
 @pytest.fixture
 async def tokens(api):
-    await api.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(api)
 
     async def make(run_id, kind="run_event_token", project=None):
         who = {
@@ -64,7 +75,7 @@ PUBLIC = {"/runs/event-types"}  # the same answer for all callers
     ids=lambda o: f"{o.method} {o.path}",
 )
 async def test_a_writer_token_is_refused_by_all_other_operations(driver, operation):
-    await driver.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(driver)
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
     conversation_id = await driver.conversation()
@@ -124,6 +135,24 @@ async def test_an_expired_token_is_refused(api, tokens):
         401, "UNAUTHENTICATED", "POST", f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token
     )
     assert "expired" in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["run_event_token", "service_token"])
+async def test_a_token_of_an_unknown_service_with_three_years_signed_with_a_stolen_key_is_refused(
+    api, tokens, kind
+):
+    run = await api.create()
+    claims = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+    path, now, years = f"/runs/{run['run_id']}/events", api.clock() // 1000, 3 * 365 * 86_400
+    stolen = signed(**claims | {"serviceAccountId": "unknown", "exp": now + years})
+    await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=stolen)
+    unknown = signed(**claims | {"serviceAccountId": "unknown"})
+    problem = await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=unknown)
+    assert "does not exist" in problem["detail"]
+    long = signed(**claims | {"exp": claims["iat"] + limits.run_token_s + 1})
+    problem = await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=long)
+    assert "more than 86400 s" in problem["detail"]
+    await api.post(path, {"events": [EVENT]}, by=signed(**claims))
 
 
 async def test_a_tampered_token_is_refused(api, tokens):

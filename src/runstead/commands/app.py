@@ -32,6 +32,7 @@ from runstead.ports.notifier import (
 from runstead.ports.store import Store, Written
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
+from runstead.security.stored_secrets import StoredSecrets
 
 
 class App:
@@ -39,7 +40,8 @@ class App:
 
     `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
-    stores the artifacts of runs; None: this server stores none.
+    stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
+    they are stored in plain text.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class App:
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
         projects_per_user_max: int = limits.projects_per_user_max,
+        secrets: StoredSecrets | None = None,
     ) -> None:
         self.store = store
-        self.keyring = keyring or Keyring(store.signing_keys)
+        self.secrets = secrets or StoredSecrets()
+        self.keyring = keyring or Keyring(store.signing_keys, secrets=self.secrets)
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max

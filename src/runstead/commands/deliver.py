@@ -8,8 +8,10 @@ from typing import Final, Literal
 
 from runstead import __version__
 from runstead.commands.app import App
+from runstead.commands.webhooks import decrypted
 from runstead.core import limits
 from runstead.core.clock import now_ms, to_ms
+from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, record_attempt, signatures
 from runstead.security.egress import Answer, Egress, EgressError
@@ -25,7 +27,10 @@ async def take(app: App, share: FairShare) -> list[Pair]:
 
 async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery) -> Outcome:
     """Send one attempt that `take` began, and store its outcome."""
-    attempt = await _attempt(egress, webhook, delivery)
+    try:
+        attempt = await _attempt(egress, decrypted(app.secrets, webhook), delivery)
+    except Error as error:
+        attempt = Attempt(delivery.attempts, f"The delivery could not be signed: {error.message}")
     dice = random.random()  # noqa: S311 - jitter, not a secret
 
     def decide(known: Webhook, current: Delivery, now: int) -> Pair:

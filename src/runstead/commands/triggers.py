@@ -26,6 +26,7 @@ from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
 from runstead.core.schedules.trigger import Trigger
+from runstead.core.secret import TRIGGER_SECRET
 from runstead.core.webhooks.webhook import check_secret, signature
 from runstead.ports.store import RunKey, Written
 
@@ -65,8 +66,9 @@ async def create(
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     now = now_ms()
+    trigger_id = str(uuid.uuid4())
     trigger = Trigger(
-        id=str(uuid.uuid4()),
+        id=trigger_id,
         project_id=project_id,
         name=new.name or new.target,
         target=new.target,
@@ -74,7 +76,7 @@ async def create(
         created_at=now,
         updated_at=now,
         created_by=user_uuid(principal.id),
-        secret=new.secret,
+        secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
     )
@@ -145,13 +147,13 @@ async def fire(app: App, request: TriggerRequest) -> Written:
 
     Raises NOT_FOUND if the token is unknown, the trigger is disabled or its conversation was deleted;
     UNAUTHENTICATED if a required signature is missing or wrong; REQUEST_SNAPSHOT_TOO_LARGE,
-    IDEMPOTENCY_KEY_REUSED.
+    IDEMPOTENCY_KEY_REUSED, ENCRYPTION_KEY_MISSING.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
     if trigger is None or trigger.disabled_at is not None:
         raise not_found("Trigger")
     if trigger.secret is not None:
-        _check_signature(trigger.secret, request)
+        _check_signature(app.secrets.decrypt(TRIGGER_SECRET, trigger.id, trigger.secret), request)
     payload, key = request.payload(), _key(request)
     call = TriggerCall(
         run_id=rules.run_id(trigger, key),

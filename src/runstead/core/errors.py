@@ -60,6 +60,7 @@ CODES: Final[dict[str, str]] = {
     "PRECONDITION_FAILED": "If-Match does not match the current version of the run.",
     "PRECONDITION_REQUIRED": "The change needs an If-Match header.",
     "TOO_MANY_PUSH_SERVICES": "The project has as many push services as one project can have.",
+    "ENCRYPTION_KEY_MISSING": "A stored secret cannot be decrypted: the server does not have its encryption key.",
     "STORE_BUSY": "Too many writes are waiting: try again after Retry-After.",
     "STORE_UNAVAILABLE": "The store could not commit (disk full, read-only, locked): nothing was stored.",
     "SHUTTING_DOWN": "The server is stopping: try again after Retry-After.",

@@ -339,10 +339,23 @@ trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
 # Signed tokens and requests
-run_token_s: Final = 86_400
+run_token_s: Final = 86_400  # also the longest life that a presented token may have
 signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
+
+# Sign-in with an OpenID provider
+openid_sign_in_s: Final = 600  # from the provider's sign-in page back to this server
+openid_sign_ins_max: Final = 16  # that one server finishes at the same time
+openid_request_s_max: Final = 5
+openid_answer_bytes_max: Final = 256 * KIB
+openid_discovery_s: Final = 600
+
+# Encryption of stored secrets
+encryption_key_chars_min: Final = 32
+encryption_key_chars_max: Final = 512
+encryption_keys_max: Final = 16
+secrets_per_slice_max: Final = 256  # encrypted with another key in one transaction
 
 # PostgreSQL: sessions of one replica, and how long they wait
 batches_max: Final = 4  # transactions of commands at the same time

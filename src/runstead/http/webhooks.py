@@ -35,6 +35,7 @@ _Secret = Annotated[
 ]
 _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+_WRITE_SECRET = (*_WRITE, "ENCRYPTION_KEY_MISSING")
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,7 +165,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
     body=CreateWebhook,
     answer=CreatedWebhook,
     status=201,
-    errors=(*_WRITE, "WEBHOOK_LIMIT_REACHED"),
+    errors=(*_WRITE_SECRET, "WEBHOOK_LIMIT_REACHED"),
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     """Create a webhook. Its secret is shown only in this answer."""
@@ -239,7 +240,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/webhooks/{webhook_id}/rotate",
     body=RotateWebhook,
     answer=CreatedWebhook,
-    errors=_WRITE,
+    errors=_WRITE_SECRET,
 )
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""

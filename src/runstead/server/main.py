@@ -26,6 +26,7 @@ from runstead.core.identity.project import check_slug, new_key
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
+from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
@@ -50,9 +51,11 @@ from runstead.ports.notifier import DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
+from runstead.security.stored_secrets import StoredSecrets
 from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_store
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
+from runstead.server.secrets import open_secrets
 from runstead.server.settings import Settings
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
@@ -64,6 +67,10 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
     return TokenVerifier(
         settings.jwt_public_key, settings.jwks_url, settings.jwt_issuer, settings.jwt_audience
     )
+
+
+def _openid_client(settings: Settings) -> OpenIdClient | None:
+    return None if settings.openid is None else OpenIdClient(settings.openid)
 
 
 class _Server(uvicorn.Server):
@@ -126,10 +133,11 @@ class Main:
             await store.open()
             try:
                 await self._bootstrap(store)
+                secrets = await open_secrets(self.settings, store, partial(print, file=self._out, flush=True))
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
-                await self._serve(store, notifier, artifacts, verifier, sock)
+                await self._serve(store, notifier, artifacts, verifier, secrets, sock)
             finally:
                 if artifacts is not None:
                     await artifacts.close()
@@ -147,9 +155,10 @@ class Main:
         notifier: Notifier,
         artifacts: Artifacts | None,
         verifier: TokenVerifier | None,
+        secrets: StoredSecrets,
         sock: socket.socket,
     ) -> None:
-        keyring = make_keyring(self.settings, store)
+        keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
         app = App(
             store,
@@ -159,6 +168,7 @@ class Main:
             artifacts,
             self.settings.artifact_bytes_max,
             self.settings.projects_per_user_max,
+            secrets=secrets,
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
@@ -169,7 +179,7 @@ class Main:
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
+            Dispatch(with_cors(origins, http), WebApp(app, authenticator, _openid_client(self.settings))),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",

@@ -3,13 +3,15 @@
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from runstead.core import limits
+from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, parse_roles
 from runstead.core.identity.project import key_prefix
 
 NAMES: Final = (
@@ -29,6 +31,16 @@ NAMES: Final = (
     "RUNSTEAD_PROJECTS_PER_USER_MAX",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ENCRYPTION_KEY",
+    "RUNSTEAD_PUBLIC_URL",
+    "RUNSTEAD_OIDC_ISSUER",
+    "RUNSTEAD_OIDC_CLIENT_ID",
+    "RUNSTEAD_OIDC_CLIENT_SECRET",
+    "RUNSTEAD_OIDC_NAME",
+    "RUNSTEAD_OIDC_SCOPES",
+    "RUNSTEAD_OIDC_USER_CLAIM",
+    "RUNSTEAD_OIDC_GROUPS_CLAIM",
+    "RUNSTEAD_OIDC_ROLES",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
     "RUNSTEAD_RETENTION_DAYS",
     "RUNSTEAD_ARTIFACTS_URL",
@@ -63,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     projects_per_user_max: int = limits.projects_per_user_max
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
+    encryption_key: str | None = None
+    openid: OpenIdSettings | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
     artifacts_url: str | None = None
@@ -119,6 +133,8 @@ def load(
         projects_per_user_max=_projects_per_user(get("RUNSTEAD_PROJECTS_PER_USER_MAX")),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
+        openid=_openid(get),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
         retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
@@ -128,6 +144,49 @@ def load(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
         trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
+    )
+
+
+def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
+    issuer, client_id, public = (
+        get(f"RUNSTEAD_{name}") for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "PUBLIC_URL")
+    )
+    if public is not None and not _ORIGIN.fullmatch(public.rstrip("/").lower()):
+        raise SettingError(
+            f"RUNSTEAD_PUBLIC_URL must be scheme and host, such as https://runstead.example.com, not {public!r}"
+        )
+    if issuer is None:
+        return None
+    parts = urlsplit(issuer)
+    if not _ORIGIN.fullmatch(f"{parts.scheme}://{parts.netloc}".lower()) or parts.query or parts.fragment:
+        raise SettingError(f"RUNSTEAD_OIDC_ISSUER must be an http or https URL, not {issuer!r}")
+    if client_id is None or public is None:
+        raise SettingError("RUNSTEAD_OIDC_ISSUER needs RUNSTEAD_OIDC_CLIENT_ID and RUNSTEAD_PUBLIC_URL")
+    scopes = get("RUNSTEAD_OIDC_SCOPES") or "openid profile email"
+    if "openid" not in scopes.split():
+        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {scopes!r}")
+    user_claim = get("RUNSTEAD_OIDC_USER_CLAIM") or "sub"
+    if user_claim not in USER_CLAIMS:
+        raise SettingError(
+            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {user_claim!r}"
+        )
+    try:
+        roles = parse_roles(get("RUNSTEAD_OIDC_ROLES") or "")
+    except ValueError as wrong:
+        raise SettingError(
+            "RUNSTEAD_OIDC_ROLES must list <group>=<project>:<role>, separated by commas, with a role of"
+            f" {', '.join(ROLES)}; {str(wrong)!r} is not one"
+        ) from None
+    return OpenIdSettings(
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        redirect_uri=f"{public.rstrip('/')}/ui/sign-in/openid/callback",
+        name=get("RUNSTEAD_OIDC_NAME") or parts.netloc,
+        scopes=scopes,
+        groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
+        user_claim=user_claim,  # type: ignore[arg-type]
+        roles=roles,
     )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Annotated, Final
 
 import msgspec
@@ -12,6 +12,7 @@ from runstead.commands.issuers import is_live
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.identity.issuer import Issuer, parse_issuer
+from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
 from runstead.http.auth.jwt import (
@@ -209,13 +210,19 @@ class Authenticator:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:
             raise refused("The token is not valid yet: its iat is in the future")
+        # The server signs no such token. A thief of a signing key could.
         if claims.exp - claims.iat > limits.run_token_s:
-            raise refused("The token is valid for longer than this server signs tokens")
+            raise refused(f"The token is valid for more than {limits.run_token_s} s")
+        writer = claims.token_use == RUN_EVENT_WRITER
+        service = await self._store.push_services.get(claims.service_account_id)
+        # A caller that is no service gets tokens for children of its runs. They name that caller twice.
+        if service is None and not (writer and claims.service_account_id == claims.user_id):
+            raise refused("The push service of this token does not exist")
+        if service is not None and service.disabled_at is not None:
+            raise refused("The push service of this token is disabled")
         # Before this claim existed, only the dispatcher's tokens and those made from them had a known issuer.
         issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
         await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
-        service = await self._store.push_services.get(claims.service_account_id)
-        writer = claims.token_use == RUN_EVENT_WRITER
         if writer and claims.scopes != [APPEND]:
             raise refused(f"A token for appending events must have the scope {APPEND} only")
         principal = Principal(
@@ -263,6 +270,16 @@ class Authenticator:
         if claims.user_id not in self._admins or claims.project_id is not None or claims.run_id is not None:
             return False
         return claims.scopes is None or Scope.SYSTEM in claims.scopes
+
+    async def openid_user(self, user: OpenIdUser, roles: Iterable[GroupRole]) -> Principal:
+        """Return the principal of a user whom an OpenID provider identified, as a member and with these roles."""
+        now = self._clock()
+        grants = await self._grants(Claims(user.user_id, now), now)
+        for each in roles:
+            project = await self._store.identity.project(each.project)
+            if project is not None:
+                grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[each.role]
+        return Principal("user", user.user_id, grants, name=user.name)
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.

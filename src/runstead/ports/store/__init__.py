@@ -47,6 +47,7 @@ from runstead.ports.store.runs import (
     WrittenFiring,
 )
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
+from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
 from runstead.ports.store.statistics import Depth, Statistics
 from runstead.ports.store.triggers import DecideTrigger, Triggers
@@ -90,6 +91,7 @@ __all__ = [
     "Member",
     "Prices",
     "PushServices",
+    "Replacement",
     "Replicas",
     "Retention",
     "RetentionCandidate",
@@ -101,6 +103,7 @@ __all__ = [
     "Runs",
     "ScheduleQuery",
     "Schedules",
+    "Secrets",
     "SeqPage",
     "SigningKeys",
     "Statistics",
@@ -142,6 +145,8 @@ class Store(Protocol):
     def triggers(self) -> Triggers: ...
     @property
     def concurrency(self) -> Concurrency: ...
+    @property
+    def secrets(self) -> Secrets: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property

@@ -18,11 +18,12 @@ from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.asgi import send_response
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
-from runstead.web.access import pages as access, sign_in
+from runstead.web.access import openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
@@ -73,17 +74,26 @@ HEADERS: Final = {
 class WebApp:
     """The dashboard: everything below `/ui`."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
+    def __init__(
+        self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None = None
+    ) -> None:
         paths: dict[str, dict[str, Page]] = {}
         for page in (page for noun in NOUNS for page in noun.pages.registered):
             assert page.method not in paths.setdefault(page.path, {}), page.path
             paths[page.path][page.method] = page
-        routes = [Route(path, _Endpoint(app, authenticator, methods)) for path, methods in paths.items()]
+        routes = [
+            Route(path, _Endpoint(app, authenticator, methods, openid_client))
+            for path, methods in paths.items()
+        ]
         routes += [
             Route(assets.PATH + "/{digest}/{name:path}", _Static()),
-            Route("/ui/sign-in", _SignIn(app, authenticator)),
+            Route("/ui/sign-in", _SignIn(app, authenticator, openid_client)),
         ]
-        self._router = Router(routes, redirect_slashes=False, default=_Endpoint(app, authenticator, {}))
+        if openid_client is not None:
+            step = _SignIn(app, authenticator, openid_client)
+            routes += [Route(openid.PATH, step), Route(openid.CALLBACK, step)]
+        default = _Endpoint(app, authenticator, {}, openid_client)
+        self._router = Router(routes, redirect_slashes=False, default=default)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await self._router(scope, receive, send)
@@ -92,10 +102,17 @@ class WebApp:
 class _Endpoint:
     """All methods of one path, for a signed-in browser."""
 
-    def __init__(self, app: App, authenticator: Authenticator, pages: dict[str, Page]) -> None:
+    def __init__(
+        self,
+        app: App,
+        authenticator: Authenticator,
+        pages: dict[str, Page],
+        openid_client: OpenIdClient | None,
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._pages = pages
+        self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         origin = origin_of(scope)
@@ -152,6 +169,11 @@ class _Endpoint:
         if opened is None:
             return None
         credential, session = opened
+        if (user := openid.user_in(credential)) is not None:
+            if self._openid is None:  # this sign-in is switched off
+                return None
+            principal = await openid.principal_of(self._openid, self._authenticator, user)
+            return session, replace(principal, credential_id=session.id)
         try:
             principal = await self._authenticator.authenticate(f"Bearer {credential}", None)
             return session, replace(principal, credential_id=session.id)
@@ -164,20 +186,27 @@ class _Endpoint:
 class _SignIn:
     """The sign-in page, for browsers without a session."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
+    def __init__(self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         bind_contextvars(request_id=origin_of(scope).request_id)
+        headers, client, name = dict(scope["headers"]), self._openid, None
+        if client is not None:
+            name = client.settings.name
         try:
-            if scope["method"] == "POST":
-                headers = dict(scope["headers"])
+            if client is not None and scope["path"] == openid.PATH:
+                response = await openid.begin(client, scope, headers)
+            elif client is not None and scope["path"] == openid.CALLBACK:
+                response = await openid.callback(client, self._app, self._authenticator, scope, headers)
+            elif scope["method"] == "POST":
                 cookie.refuse_other_sites(headers)
                 form = fields_of(await read_body(headers, receive, limits.sign_in_body_bytes_max))
-                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form)
+                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form, name)
             else:
-                response = sign_in.form(fields_of(scope["query_string"]).one("next"))
+                response = sign_in.form(fields_of(scope["query_string"]).one("next"), provider=name)
         except Disconnected:
             return
         except Error as error:
