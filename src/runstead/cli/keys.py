@@ -90,7 +90,8 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         Parameter(
-            help="runs:read, runs:write, workers or admin; may repeat. Else all but admin", negative=""
+            help="runs:read, runs:write, workers, audit:read or admin; may repeat. Else the first three",
+            negative="",
         ),
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the key")] = None,

@@ -7,6 +7,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -34,11 +35,12 @@ async def create(
     if not may_create(principal):
         raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
     project = new_project(slug, name, user_uuid(principal.id))
+    identity = app.store.recording(by(principal, "project.create", project.id)).identity
     if principal.kind == "user":
         member = Member(project.id, principal.id, "admin", project.created_at)
-        return await app.store.identity.create_project(project, member, None, idempotency)
+        return await identity.create_project(project, member, None, idempotency)
     key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
-    return await app.store.identity.create_project(project, None, key, idempotency)
+    return await identity.create_project(project, None, key, idempotency)
 
 
 def may_create(principal: Principal) -> bool:
@@ -88,7 +90,8 @@ async def create_key(
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.identity.create_key(key, idempotency)
+    identity = app.store.recording(by(principal, "key.create", project.id)).identity
+    return await identity.create_key(key, idempotency)
 
 
 async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
@@ -98,7 +101,8 @@ async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    key = await app.store.identity.revoke_key(project.id, key_id, now_ms())
+    identity = app.store.recording(by(principal, "key.revoke", project.id)).identity
+    key = await identity.revoke_key(project.id, key_id, now_ms())
     if key is None:
         raise not_found("Key")
     return key
@@ -116,7 +120,8 @@ async def put_member(
     now = now_ms()
     member = Member(project.id, user_id, role, now)
     guard = _keeps_an_admin(user_id, now) if role != "admin" else _allow
-    return await app.store.identity.put_member(member, guard, idempotency)
+    identity = app.store.recording(by(principal, "member.put", project.id)).identity
+    return await identity.put_member(member, guard, idempotency)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
@@ -128,7 +133,8 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     guard = _keeps_an_admin(user_id, now_ms())
-    if not await app.store.identity.remove_member(project.id, user_id, guard):
+    identity = app.store.recording(by(principal, "member.remove", project.id)).identity
+    if not await identity.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 

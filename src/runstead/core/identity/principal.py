@@ -14,11 +14,12 @@ class Scope(StrEnum):
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     WORKERS = "workers"
+    AUDIT_READ = "audit:read"
     ADMIN = "admin"
 
 
 ALL_SCOPES: Final = frozenset(Scope)
-#: The scopes of a new key that names none: everything but administration.
+#: The scopes of a new key that names none: everything but administration and the audit log.
 DEFAULT_SCOPES: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE, Scope.WORKERS})
 
 _IMPLIED: Final = {
@@ -26,6 +27,7 @@ _IMPLIED: Final = {
     Scope.RUNS_WRITE: frozenset({Scope.RUNS_WRITE, Scope.RUNS_READ}),
     Scope.RUNS_READ: frozenset({Scope.RUNS_READ}),
     Scope.WORKERS: frozenset({Scope.WORKERS}),
+    Scope.AUDIT_READ: frozenset({Scope.AUDIT_READ}),
 }
 
 Role = Literal["admin", "member", "viewer"]

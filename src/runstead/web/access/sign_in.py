@@ -1,5 +1,6 @@
 """Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
@@ -7,6 +8,7 @@ from runstead.commands import browser_sessions
 from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
+from runstead.core.identity.principal import Origin
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework import cookie
@@ -40,13 +42,16 @@ async def sign_in(
     to = local_address(fields.one("next"))
     if not credential:
         return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
+    origin = _origin(scope, headers)
     try:
         principal, expires_at = await authenticator.examine(credential)
+        principal = replace(principal, origin=origin)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)
     except Error as error:
         if error.code not in ("UNAUTHENTICATED", "FORBIDDEN"):
             raise
+        await browser_sessions.record_refusal(app, credential, error.message, origin)
         return form(to, error)
     response = RedirectResponse(to, 303)
     seconds = max(1, (session.expires_at - now_ms()) // 1_000)
@@ -54,9 +59,14 @@ async def sign_in(
     return response
 
 
+def _origin(scope: AsgiScope, headers: dict[bytes, bytes]) -> Origin:
+    client = scope.get("client")
+    return Origin(client[0] if client else None, header(headers, b"x-request-id"))
+
+
 @pages.post("/sign-out")
 async def sign_out(request: PageRequest) -> Response:
-    await browser_sessions.sign_out(request.app, request.secret)
+    await browser_sessions.sign_out(request.app, request.principal, request.secret)
     response = RedirectResponse("/ui/sign-in", 303)
     cookie.delete_cookie(response)
     return response

@@ -27,6 +27,9 @@ INSERT INTO api_keys ({key}) VALUES ({:key})
 -- name: key_by_hash
 SELECT {key} FROM api_keys WHERE hash = :hash
 
+-- name: key_of_project
+SELECT {key} FROM api_keys WHERE project_id = :project_id AND id = :id
+
 -- name: keys
 SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id
 
