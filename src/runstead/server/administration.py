@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from msgspec.structs import replace
+import msgspec
 
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
@@ -146,11 +146,18 @@ async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
         return key
 
 
-async def audit(database: str | None, project: str | None, query: AuditQuery) -> list[AuditEntry]:
-    """List entries of the audit log of a project, newest first; without a project those that belong to none."""
+async def audit(
+    database: str | None, project: str | None, limit: int, **filters: str | int | None
+) -> list[AuditEntry]:
+    """List entries of the audit log of a project, newest first; without a project those that belong to none.
+
+    `filters` are members of `AuditQuery`.
+    """
     async with ready(database) as store:
         project_id = NO_PROJECT if project is None else (await _project(store, project)).id
-        return await store.audit.page(replace(query, project_id=project_id))
+        return await store.audit.page(
+            msgspec.convert({"project_id": project_id, "limit": limit} | filters, AuditQuery)
+        )
 
 
 def _recording(store: Store, action: Action, project_id: str) -> Identity:

@@ -18,7 +18,7 @@ from runstead.core.identity.principal import Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.problems import STATUS
-from runstead.web.access import pages as access, sign_in
+from runstead.web.access import audit, pages as access, sign_in
 from runstead.web.batches import pages as batches
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
@@ -44,6 +44,7 @@ NOUNS: Final = (
     webhooks,
     triggers,
     access,
+    audit,
     system,
     run,
     live,

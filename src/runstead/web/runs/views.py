@@ -6,7 +6,7 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import events, runs
+from runstead.commands import audit, events, runs
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
@@ -18,6 +18,7 @@ from runstead.core.runs.transition import EndedAttempt
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
+from runstead.web.runs.decisions import Decision, decision
 from runstead.web.runs.family import tree
 from runstead.web.runs.log_lines import Lines
 from runstead.web.runs.transcript import Transcript
@@ -78,6 +79,7 @@ class TimelineView(View):
         self._more = 0
         self._attempts: list[EndedAttempt] = []
         self._children: list[Run] = []
+        self._decisions: list[Decision] = []
         self._run: Run
         self._family_state: tuple[Any, ...] = ()
 
@@ -117,6 +119,7 @@ class TimelineView(View):
         self._family_state = family_state
         app, principal = self.request.app, self.request.principal
         _, self._attempts = await runs.attempts(app, principal, self.named)
+        self._decisions = [decision(entry) for entry in await audit.decisions(app, run)]
         if run.descendants_total and not self._after:
             self._children = await runs.children(app, principal, self.named)
             # Each of many children ends at its own time: do not read all of them again for each.
@@ -134,6 +137,7 @@ class TimelineView(View):
         return {
             "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
             "attempts": head.attempt_rows(self._run, self._attempts),
+            "decisions": self._decisions,
         }
 
 
