@@ -53,7 +53,7 @@ async def execute(store, engine, sql):
 async def test_the_database_refuses_to_change_an_entry(store, engine, sql):
     await store.audit.add(noted())
     before = await entries(store)
-    with pytest.raises(Exception, match="never changed|commit"):
+    with pytest.raises(Exception, match=r"never changed|commit"):
         await execute(store, engine, sql)
     assert await entries(store) == before != []
 
