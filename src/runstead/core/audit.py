@@ -142,17 +142,18 @@ def entries(audit: Audit, before: Any, after: Any, now: int) -> list[AuditEntry]
     name = audit.object or _name(before if after is None else after)
     return [
         AuditEntry(
-            project_id,
-            now,
-            audit.actor_kind,
-            audit.actor_id,
-            audit.actor_name,
-            audit.credential_id,
-            audit.origin.address,
-            audit.origin.request_id,
-            audit.action,
-            *name,
-            _encoded(old, new | _details(audit)),
+            project_id=project_id,
+            at=now,
+            actor_kind=audit.actor_kind,
+            actor_id=audit.actor_id,
+            actor_name=audit.actor_name,
+            credential_id=audit.credential_id,
+            address=audit.origin.address,
+            request_id=audit.origin.request_id,
+            action=audit.action,
+            object_kind=name.kind,
+            object_id=name.id,
+            change=_encoded(old, new | _details(audit)),
         )
         for project_id in audit.projects
     ]

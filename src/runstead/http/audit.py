@@ -115,7 +115,7 @@ def next_cursor(found: list[AuditEntry], limit: int) -> str | None:
 
 
 @routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=("NOT_FOUND",))
-async def page(call: Call[Nothing, AuditFilter]) -> Reply:
+async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
