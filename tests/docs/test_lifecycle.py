@@ -89,6 +89,16 @@ LIMITS = {
     "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, besides the buffers of the connection",
     "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
     "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
+    "A value in the audit log": (
+        f"{limits.audit_value_chars_max} characters, and {limits.audit_values_max} values of one member"
+    ),
+    "`change` of an audit entry": (
+        f"{limits.audit_change_bytes_max // limits.KIB} KiB: beyond that only the names of the members are kept"
+    ),
+    "Projects whose audit logs record one sign-in": f"{limits.audit_sign_in_projects_max}",
+    "Failed sign-ins that one process records": (
+        f"{limits.refused_sign_ins_per_minute_max} a minute; the next entry counts the others"
+    ),
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),

@@ -183,6 +183,7 @@ async def administration(recorder):
     for path in ("prices", "usage"):
         await do("GET", f"{P}/{path}")
     await do("DELETE", f"{P}/prices?provider=acme&model=large-2")
+    await do("GET", f"{P}/audit?action=run.delete&limit=5")
     service = (await do("POST", "/agent-runtimes/push-services", example("RegisterPushService")))["service"]
     place = f"/agent-runtimes/push-services/{service['id']}"
     await do("POST", f"{place}/heartbeat")

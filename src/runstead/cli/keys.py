@@ -92,7 +92,7 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         Parameter(
-            help="runs:read, runs:write, workers, admin or system; may repeat. Else the first three",
+            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three",
             negative="",
         ),
     ] = None,

@@ -9,7 +9,7 @@ from runstead.commands import changes
 from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
 from runstead.commands.projections import Projections
-from runstead.commands.trackers import ActivityTracker, WebhookProjects
+from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.leadership import LeaderState
@@ -72,6 +72,7 @@ class App:
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
+        self.refused_sign_ins = Allowance(limits.refused_sign_ins_per_minute_max)
         # This server's entry in the list of replicas. None: it is not registered yet.
         self.replica: Replica | None = None
         # Adds the metrics of the server's other processes. None: this is the only process.

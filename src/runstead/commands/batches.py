@@ -10,6 +10,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, push_agent
 from runstead.core import limits
+from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, not_found
@@ -18,7 +19,7 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import Loaded, Transition, Want
+from runstead.core.runs.transition import Loaded, Transition, Want, audited
 from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
@@ -172,9 +173,12 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    created = await app.store.batches.create(
-        batch, [_retried(run, batch, principal) for run in ended], idempotency
-    )
+    first_member, *others = [_retried(run, batch, principal) for run in ended]
+    of = ObjectName("batch", first.id)
+    audit = by(principal, "batch.retry", first.project_id, of=of, batch_id=batch.id, runs=len(ended))
+    # One entry for all runs: it is stored with the first of them.
+    members = [first_member._replace(decide=audited(first_member.decide, audit)), *others]
+    created = await app.store.batches.create(batch, members, idempotency)
     for written in created.runs:
         app.publish(written)
     return created
@@ -239,7 +243,8 @@ async def cancel(
     """
     refuse_bound(principal, "cannot cancel batches")
     found = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
-    changed = await app.store.batches.change(
+    batches = app.store.recording(by(principal, "batch.cancel", found.project_id)).batches
+    changed = await batches.change(
         found.project_id,
         found.id,
         lambda batch, now: rules.cancel(batch, now=now, reason=reason),

@@ -7,6 +7,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -51,7 +52,8 @@ async def create(
     else:
         key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
     quota = None if principal.system else count
-    return await app.store.identity.create_project(project, member, key, idempotency, count=quota)
+    identity = app.store.recording(by(principal, "project.create", project.id)).identity
+    return await identity.create_project(project, member, key, idempotency, count=quota)
 
 
 def may_create(principal: Principal) -> bool:
@@ -124,7 +126,8 @@ async def create_key(
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.identity.create_key(key, idempotency)
+    identity = app.store.recording(by(principal, "key.create", project.id)).identity
+    return await identity.create_key(key, idempotency)
 
 
 async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
@@ -134,7 +137,8 @@ async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    key = await app.store.identity.revoke_key(project.id, key_id, now_ms())
+    identity = app.store.recording(by(principal, "key.revoke", project.id)).identity
+    key = await identity.revoke_key(project.id, key_id, now_ms())
     if key is None:
         raise not_found("Key")
     return key
@@ -152,7 +156,8 @@ async def put_member(
     now = now_ms()
     member = Member(project.id, user_id, role, now)
     guard = _keeps_an_admin(user_id, now) if role != "admin" else _allow
-    return await app.store.identity.put_member(member, guard, idempotency)
+    identity = app.store.recording(by(principal, "member.put", project.id)).identity
+    return await identity.put_member(member, guard, idempotency)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
@@ -164,7 +169,8 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     guard = _keeps_an_admin(user_id, now_ms())
-    if not await app.store.identity.remove_member(project.id, user_id, guard):
+    identity = app.store.recording(by(principal, "member.remove", project.id)).identity
+    if not await identity.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 

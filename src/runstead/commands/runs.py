@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -10,12 +10,21 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import Action, Audit, by
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
-from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.core.runs.transition import (
+    NOTHING_ELSE,
+    EndedAttempt,
+    Loaded,
+    Receipt,
+    Transition,
+    Want,
+    audited,
+)
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.ports.store import ListPage, RunKey, RunQuery, SeqPage, Written
 
@@ -35,14 +44,22 @@ async def apply(
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
+    *,
+    action: Action | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Written:
     """Change an existing run: authorize the caller, apply the rule in a transaction, publish the change.
 
-    Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
+    The audit log records the change as `action`, with `details`; None: it does not record it. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
     """
     conversation_id = run_ref.conversation_id
+
+    def audit(key: RunKey) -> Audit | None:
+        return None if action is None else by(principal, action, key.project_id, **(details or {}))
+
     if conversation_id is None:
-        return await apply_at(app, await write_key(app, principal, run_ref), rule, want, idempotency)
+        key = await write_key(app, principal, run_ref)
+        return await apply_at(app, key, rule, want, idempotency, audit(key))
     key = await locate.conversation_run_key(app, principal, Scope.RUNS_WRITE, conversation_id, run_ref.run_id)
 
     def in_conversation(run: Run, loaded: Loaded) -> Transition:
@@ -50,7 +67,7 @@ async def apply(
             raise not_found("Run")
         return rule(run, loaded)
 
-    return await apply_at(app, key, in_conversation, want, idempotency)
+    return await apply_at(app, key, in_conversation, want, idempotency, audit(key))
 
 
 async def write_key(app: App, principal: Principal, run_ref: RunRef) -> RunKey:
@@ -64,8 +81,9 @@ async def apply_at(
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
+    audit: Audit | None = None,
 ) -> Written:
-    """Change the run of an authorized key and publish the change.
+    """Change the run of an authorized key, publish the change, and record it in the audit log if there is an `audit`.
 
     Raises NOT_FOUND, and what the rule raises.
     """
@@ -75,7 +93,8 @@ async def apply_at(
             raise not_found("Run")
         return rule(loaded.run, loaded)
 
-    written = await app.store.runs.apply(key, decide, want, idempotency)
+    rule_to_apply = decide if audit is None else audited(decide, audit)
+    written = await app.store.runs.apply(key, rule_to_apply, want, idempotency)
     app.publish(written)
     return written
 
@@ -131,6 +150,7 @@ async def cancel(
         run_ref,
         lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
         idempotency=idempotency,
+        action="run.cancel",
     )
 
 
@@ -171,7 +191,18 @@ async def resume(
         ),
         Want(receipt_key=key),
         idempotency,
+        action="run.resume",
+        details=_decision(resume),
     )
+
+
+def _decision(resume: Resume) -> dict[str, Any]:
+    """What the audit log keeps of a resume: of the result only whether it approves or is an error."""
+    result = resume.result
+    if isinstance(result, dict):
+        result = result.get("approved")
+    approved = {"approved": result} if resume.type == "approval" and isinstance(result, bool) else {}
+    return {"type": resume.type, "tool_call_id": resume.tool_call_id, "is_error": resume.is_error} | approved
 
 
 def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:

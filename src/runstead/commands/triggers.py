@@ -16,6 +16,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -80,7 +81,8 @@ async def create(
         config=new.config,
         conversation_id=new.conversation_id,
     )
-    return await app.store.triggers.create(trigger, _refuse_at_limit, idempotency)
+    triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
+    return await triggers.create(trigger, _refuse_at_limit, idempotency)
 
 
 def _refuse_at_limit(count: int) -> None:
@@ -121,12 +123,15 @@ async def change(
     def decide(trigger: Trigger, now: int) -> Trigger:
         return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest)
 
-    return await app.store.triggers.change(project_id, trigger_id, decide, idempotency)
+    triggers = app.store.recording(by(principal, "trigger.change", project_id)).triggers
+    return await triggers.change(project_id, trigger_id, decide, idempotency)
 
 
 async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:
     """Delete a trigger. Its runs stay. Raises NOT_FOUND."""
-    if not await app.store.triggers.delete(await _project(app, principal, ref), trigger_id):
+    project_id = await _project(app, principal, ref)
+    triggers = app.store.recording(by(principal, "trigger.delete", project_id)).triggers
+    if not await triggers.delete(project_id, trigger_id):
         raise not_found("Trigger")
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -67,7 +68,8 @@ async def create(
         updated_at=now,
         created_by=user_uuid(principal.id),
     )
-    created = await app.store.webhooks.create(webhook, _refuse_at_limit, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.create", project_id)).webhooks
+    created = await webhooks.create(webhook, _refuse_at_limit, idempotency)
     app.webhook_projects.add(project_id)
     return created
 
@@ -117,7 +119,8 @@ async def change(
     def decide(webhook: Webhook, now: int) -> Webhook:
         return rules.changed(webhook, url=url, events=events, enabled=enabled, now=now)
 
-    found = await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.change", project_id)).webhooks
+    found = await webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
         app.webhook_projects.add(project_id)
         app.publish_deliveries()
@@ -150,7 +153,8 @@ async def rotate(
         changed = rules.rotated(opened, secret, now)
         return webhook if changed is opened else _encrypted(app.secrets, changed)
 
-    return await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.rotate", project_id)).webhooks
+    return await webhooks.change(project_id, webhook_id, decide, idempotency)
 
 
 def decrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
@@ -175,7 +179,8 @@ def _encrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
     """Delete a webhook with its deliveries. Pending ones are not sent. Raises NOT_FOUND."""
     project_id = await _project(app, principal, ref)
-    if not await app.store.webhooks.delete(project_id, webhook_id):
+    webhooks = app.store.recording(by(principal, "webhook.delete", project_id)).webhooks
+    if not await webhooks.delete(project_id, webhook_id):
         raise not_found("Webhook")
 
 

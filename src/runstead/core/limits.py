@@ -338,6 +338,16 @@ triggers_per_project_max: Final = 256
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
+# The audit log
+audit_retention_days_default: Final = 400
+audit_value_chars_max: Final = 256  # of each value in `change`
+audit_values_max: Final = 32  # of a member with several values
+audit_change_bytes_max: Final = 8 * KIB  # of `change`, else it holds only the names of the members
+audit_csv_page_rows: Final = 1_000  # read at a time for a download
+audit_entries_expired_max: Final = 5_000  # deleted at a time
+audit_sign_in_projects_max: Final = 100  # in whose logs one sign-in is recorded
+refused_sign_ins_per_minute_max: Final = 60  # recorded by one process; the others are counted
+
 # Signed tokens and requests
 run_token_s: Final = 86_400  # also the longest life that a presented token may have
 signature_s: Final = 60

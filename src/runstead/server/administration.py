@@ -1,21 +1,25 @@
 """Operations on the store itself, for commands that need no running server."""
 
+import getpass
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
 from runstead.commands import secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.keys import make_key, new_project
+from runstead.core.audit import NO_PROJECT, Action, Audit, AuditEntry
 from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
 from runstead.core.runs.invariants import Violation
 from runstead.core.secret import SecretCount
-from runstead.ports.store import Stats, Store
+from runstead.ports.store import AuditQuery, Identity, Stats, Store
 from runstead.security.stored_secrets import SETTING
 from runstead.server.engines import encryption_key_file, make_bulk, make_keyring, make_store
 from runstead.server.secrets import examine, open_secrets, prepare
@@ -104,7 +108,8 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
 async def create_project(database: str | None, slug: str, name: str | None) -> Project:
     check_slug(slug, "a slug")
     async with opened(database) as store:
-        return await store.identity.create_project(new_project(slug, name), None, None)
+        project = new_project(slug, name)
+        return await _recording(store, "project.create", project.id).create_project(project, None, None)
 
 
 async def projects(database: str | None) -> list[Project]:
@@ -128,7 +133,7 @@ async def create_key(
         found = await _project(store, project)
         secret = new_key()
         key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
-        return secret, await store.identity.create_key(key)
+        return secret, await _recording(store, "key.create", found.id).create_key(key)
 
 
 async def keys(database: str | None, project: str) -> list[ApiKey]:
@@ -139,10 +144,34 @@ async def keys(database: str | None, project: str) -> list[ApiKey]:
 async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
     async with ready(database) as store:
         found = await _project(store, project)
-        key = await store.identity.revoke_key(found.id, key_id, now_ms())
+        key = await _recording(store, "key.revoke", found.id).revoke_key(found.id, key_id, now_ms())
         if key is None:
             raise not_found(f"Key {key_id}")
         return key
+
+
+async def audit(
+    database: str | None, project: str | None, limit: int, **filters: str | int | None
+) -> list[AuditEntry]:
+    """List entries of the audit log of a project, newest first; without a project those that belong to none.
+
+    `filters` are members of `AuditQuery`.
+    """
+    async with ready(database) as store:
+        project_id = NO_PROJECT if project is None else (await _project(store, project)).id
+        return await store.audit.page(
+            msgspec.convert({"project_id": project_id, "limit": limit} | filters, AuditQuery)
+        )
+
+
+def _recording(store: Store, action: Action, project_id: str) -> Identity:
+    """Projects and keys. Their changes are recorded with the operating system's user as the actor."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no entry for the process's user, as in some containers
+        user = str(os.getuid())
+    audit = Audit(action=action, actor_kind="operator", actor_id=user, projects=(project_id,))
+    return store.recording(audit).identity
 
 
 async def _project(store: Store, ref: str) -> Project:

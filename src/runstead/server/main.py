@@ -37,7 +37,7 @@ from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.expiry import prune, prune_browsers, prune_deliveries
+from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
@@ -316,6 +316,12 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             60.0,
             lambda: prune_browsers(app),
             rows_max=limits.browser_sessions_expired_max,
+        ),
+        Loop(
+            "audit expiry",
+            60.0,
+            lambda: prune_audit(app, settings.audit_retention_days),
+            rows_max=limits.audit_entries_expired_max,
         ),
         Loop(
             "artifact gc",

@@ -43,6 +43,7 @@ NAMES: Final = (
     "RUNSTEAD_OIDC_ROLES",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
     "RUNSTEAD_RETENTION_DAYS",
+    "RUNSTEAD_AUDIT_RETENTION_DAYS",
     "RUNSTEAD_ARTIFACTS_URL",
     "RUNSTEAD_ARTIFACT_BYTES_MAX",
     "RUNSTEAD_CONNECTIONS_MAX",
@@ -79,6 +80,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     openid: OpenIdSettings | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
+    audit_retention_days: int = limits.audit_retention_days_default
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
     connections_max: int | None = None
@@ -136,7 +138,9 @@ def load(
         encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
         openid=_openid(get),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
-        retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
+        retention_days=_days("RUNSTEAD_RETENTION_DAYS", get("RUNSTEAD_RETENTION_DAYS")),
+        audit_retention_days=_days("RUNSTEAD_AUDIT_RETENTION_DAYS", get("RUNSTEAD_AUDIT_RETENTION_DAYS"))
+        or limits.audit_retention_days_default,
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
         artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
         connections_max=_count("RUNSTEAD_CONNECTIONS_MAX", get("RUNSTEAD_CONNECTIONS_MAX")),
@@ -202,13 +206,11 @@ def _processes(option: int | None, variable: str | None, database: str) -> int:
     return int(text)
 
 
-def _days(text: str | None) -> int | None:
+def _days(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limits.retention_days_max):
-        raise SettingError(
-            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {text!r}"
-        )
+        raise SettingError(f"{name} must be a number from 1 to {limits.retention_days_max}, not {text!r}")
     return int(text)
 
 

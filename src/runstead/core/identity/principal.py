@@ -18,6 +18,7 @@ class Scope(StrEnum):
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     WORKERS = "workers"
+    AUDIT_READ = "audit:read"
     ADMIN = "admin"
     SYSTEM = "system"
 
@@ -26,7 +27,7 @@ class Scope(StrEnum):
 ALL_SCOPES: Final = frozenset(Scope) - {Scope.SYSTEM}
 #: The scopes of the bootstrap key, and of the key that the server creates at its first start.
 INSTANCE_SCOPES: Final = frozenset(Scope)
-#: The scopes of a new key that names none: everything but administration.
+#: The scopes of a new key that names none: everything but administration and the audit log.
 DEFAULT_SCOPES: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE, Scope.WORKERS})
 
 _IMPLIED: Final = {
@@ -35,6 +36,7 @@ _IMPLIED: Final = {
     Scope.RUNS_READ: frozenset({Scope.RUNS_READ}),
     Scope.WORKERS: frozenset({Scope.WORKERS}),
     Scope.SYSTEM: frozenset({Scope.SYSTEM}),
+    Scope.AUDIT_READ: frozenset({Scope.AUDIT_READ}),
 }
 
 Role = Literal["admin", "member", "viewer"]

@@ -14,6 +14,7 @@ from runstead.engines.sql.steps import (
     Database,
     LockSpace,
     Steps,
+    changed,
     execute,
     execute_many,
     first,
@@ -55,6 +56,7 @@ class SqlIdentity:
                 yield from select("put_member", Member, **fields(member))
             if key is not None:
                 yield from execute("add_key", key)
+            yield from changed(None, project)
             return project
 
         return await self._database.write(create, idempotency)
@@ -114,6 +116,7 @@ class SqlIdentity:
     async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
         def create(_now: int) -> Steps[ApiKey]:
             yield from execute("add_key", key)
+            yield from changed(None, key)
             return key
 
         return await self._database.write(create, idempotency)
@@ -130,7 +133,10 @@ class SqlIdentity:
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def revoke(_now: int) -> Steps[ApiKey | None]:
             yield from values("lock_project", id=project_id)
-            return (yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id))
+            old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
+            revoked = yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id)
+            yield from changed(old, revoked)
+            return revoked
 
         return await self._database.write(revoke)
 
@@ -143,16 +149,21 @@ class SqlIdentity:
         self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
     ) -> Member:
         def put(_now: int) -> Steps[Member]:
-            guard(*(yield from _members_and_keys(member.project_id)))
+            members, keys = yield from _members_and_keys(member.project_id)
+            guard(members, keys)
             (stored,) = yield from select("put_member", Member, **fields(member))
+            yield from changed(_with_id(members, member.user_id), stored)
             return stored
 
         return await self._database.write(put, idempotency)
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         def remove(_now: int) -> Steps[bool]:
-            guard(*(yield from _members_and_keys(project_id)))
-            return (yield from execute("remove_member", project_id=project_id, user_id=user_id)) == 1
+            members, keys = yield from _members_and_keys(project_id)
+            guard(members, keys)
+            removed = yield from execute("remove_member", project_id=project_id, user_id=user_id)
+            yield from changed(_with_id(members, user_id), None)
+            return removed == 1
 
         return await self._database.write(remove)
 
@@ -162,6 +173,10 @@ class SqlIdentity:
     async def roles(self, user_id: str) -> dict[str, Role]:
         rows = await self._database.read(select, "roles", _ProjectRole, user_id=user_id)
         return {row.project_id: row.role for row in rows}
+
+
+def _with_id(members: Sequence[Member], user_id: str) -> Member | None:
+    return next((member for member in members if member.user_id == user_id), None)
 
 
 def _members_and_keys(project_id: str) -> Steps[tuple[list[Member], list[ApiKey]]]:

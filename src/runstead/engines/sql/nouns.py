@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from runstead.core.audit import Audit
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
+from runstead.engines.sql.audit import SqlAudit, SqlRecording
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.conversations import SqlConversations
@@ -33,6 +35,7 @@ class SqlNouns:
         `SqlConversations`.
         """
         self.artifact_tombstones = SqlArtifactTombstones(database)
+        self.audit = SqlAudit(database)
         self.browser_sessions = SqlBrowserSessions(database)
         self.concurrency = SqlConcurrency(database)
         self.conversations = SqlConversations(database, move_usage)
@@ -50,6 +53,10 @@ class SqlNouns:
         self.webhooks = SqlWebhooks(database)
         self.workers = SqlWorkers(database)
         self._database = database
+
+    def recording(self, audit: Audit) -> SqlRecording:
+        """Return nouns whose changes are recorded in the audit log."""
+        return SqlRecording(self._database, audit)
 
     async def forget(self, age_ms: int, limit: int) -> int:
         """Delete at most `limit` idempotency records that are older than `age_ms`, and return their number."""

@@ -8,6 +8,7 @@ import asyncpg
 from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.steps import (
     Call,
+    Changed,
     Execute,
     ExecuteMany,
     Lock,
@@ -76,6 +77,8 @@ class PostgresDriver:
                 arguments = {"space": int(space), "names": list(names)}
                 await connection.execute(lock.text, *bind(lock, arguments))
                 return None
+            case Changed():
+                return None  # no audit log is written
             case Now():
                 return self._tick(await connection.fetchval(self._dialect.statement("clock").text))
             case Call(function, arguments):

@@ -10,6 +10,7 @@ from runstead.engines.sql.dialect import Dialect, Statement
 from runstead.engines.sql.steps import (
     Arguments,
     Call,
+    Changed,
     Execute,
     ExecuteMany,
     Lock,
@@ -69,7 +70,7 @@ class SqliteDriver:
         elif isinstance(step, Call):
             return step.function(connection, *step.arguments)
         else:
-            assert isinstance(step, Lock)  # there is one writer
+            assert isinstance(step, Lock | Changed)  # there is one writer, and no audit log is written
         return None
 
 

@@ -82,6 +82,15 @@ class ExecuteMany(NamedTuple):
     rows: Sequence[Arguments]
 
 
+class Changed(NamedTuple):
+    """Reports a change of a record for the audit log: None before it is created, None after it is deleted. It has no
+    result.
+    """
+
+    before: Any
+    after: Any
+
+
 class Lock(NamedTuple):
     """Locks names until the transaction ends, for what has no row to lock. SQLite has one writer and needs none."""
 
@@ -102,7 +111,7 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-Step: TypeAlias = Select | SelectPage | Execute | ExecuteMany | Lock | Now | Call
+Step: TypeAlias = Select | SelectPage | Execute | ExecuteMany | Changed | Lock | Now | Call
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -197,6 +206,10 @@ def rewrite(table: str, old: Any, new: Any, *, versioned: bool = False) -> Steps
         guard = {"id": old.id, "old_version": old.version} if versioned else {"id": old.id}
         written: int = yield Execute(Update(table, tuple(changed), versioned), changed | guard)
         assert written == 1, (table, old.id)
+
+
+def changed(before: Any, after: Any) -> Steps[None]:
+    yield Changed(before, after)
 
 
 def lock(space: LockSpace, names: Sequence[str]) -> Steps[None]:

@@ -20,6 +20,7 @@ from runstead.engines.sql.steps import (
     LockSpace,
     Steps,
     StoreDatabase,
+    changed,
     execute,
     first,
     lock,
@@ -43,6 +44,7 @@ class SqlWebhooks:
             yield from lock(LockSpace.WEBHOOKS, [webhook.project_id])
             guard((yield from value("count_webhooks", project_id=webhook.project_id)))
             yield from execute("add_webhook", webhook)
+            yield from changed(None, webhook)
             return webhook
 
         return await self._write_and_settle(create, idempotency)
@@ -64,16 +66,18 @@ class SqlWebhooks:
             old = yield from _lock_webhook(project_id, webhook_id)
             new = decide(old, now)
             yield from rewrite("webhooks", old, new)
+            yield from changed(old, new)
             return new
 
         return await self._write_and_settle(change, idempotency)
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
         def delete(_now: int) -> Steps[bool]:
-            known = yield from execute("delete_webhook", id=webhook_id, project_id=project_id)
-            if known:
+            deleted = yield from first("delete_webhook", Webhook, id=webhook_id, project_id=project_id)
+            if deleted is not None:
                 yield from execute("delete_deliveries", webhook_id=webhook_id)
-            return known == 1
+            yield from changed(deleted, None)
+            return deleted is not None
 
         return await self._database.write(delete)
 

@@ -380,6 +380,8 @@ def write_run(
             families.note_first_child(connection, parent)
         seq = insert_run(connection, transition.run)
     write = write_set(old, transition, now, seq)
+    if transition.audit is not None:
+        related.add_audit_entries(connection, write.audit_entries)
     if write.deletes:
         _delete(connection, cache, write)
     elif not write.unchanged:

@@ -9,6 +9,7 @@ from runstead.commands.app import App
 from runstead.core.errors import Error
 from runstead.http import (
     artifacts,
+    audit,
     batches,
     concurrency,
     conversations,
@@ -73,6 +74,7 @@ NOUNS: Final = (
     push_services,
     run_tokens,
     projects,
+    audit,
     health,
     routes,
 )

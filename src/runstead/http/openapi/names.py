@@ -149,6 +149,7 @@ _OPERATIONS: Final = {
     "administration_put_member": "put_member",
     "administration_members": "list_members",
     "administration_remove_member": "remove_member",
+    "administration_entries": "list_audit_entries",
     "health_healthz": "get_health",
     "health_readyz": "get_readiness",
     "health_metrics": "get_metrics",

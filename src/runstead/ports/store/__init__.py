@@ -13,7 +13,9 @@ Rules for every engine:
 
 from typing import Any, Protocol
 
+from runstead.core.audit import Audit
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
+from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.ports.store.concurrency import Concurrency
@@ -58,6 +60,8 @@ __all__ = [
     "ActivityQuery",
     "Archived",
     "ArtifactTombstones",
+    "AuditLog",
+    "AuditQuery",
     "BatchQuery",
     "Batches",
     "BrowserSessions",
@@ -91,6 +95,7 @@ __all__ = [
     "Member",
     "Prices",
     "PushServices",
+    "Recording",
     "Replacement",
     "Replicas",
     "Retention",
@@ -169,6 +174,12 @@ class Store(Protocol):
     def run_index(self) -> RunIndex: ...
     @property
     def rollups(self) -> Rollups: ...
+    @property
+    def audit(self) -> AuditLog: ...
+
+    def recording(self, audit: Audit) -> Recording:
+        """Return nouns whose changes are recorded in the audit log."""
+        ...
 
     async def open(self) -> None:
         """Prepare for use, and apply migrations. RuntimeError if the store is newer than the program."""

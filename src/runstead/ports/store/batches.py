@@ -38,7 +38,19 @@ class BatchQuery(msgspec.Struct, frozen=True):
     before: int | None = None
 
 
-class Batches(Protocol):
+class BatchChanges(Protocol):
+    async def change(
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Changed:
+        """Change a batch under lock. NOT_FOUND."""
+        ...
+
+
+class Batches(BatchChanges, Protocol):
     """Batches and their counters.
 
     A command that changes the status of a run also changes the counters of its batch in the same transaction
@@ -58,16 +70,6 @@ class Batches(Protocol):
 
     async def page(self, query: BatchQuery) -> ListPage[Batch]:
         """Return batches, newest first: at most `limits.list_page_bytes_max` of them."""
-        ...
-
-    async def change(
-        self,
-        project_id: str,
-        batch_id: str,
-        decide: DecideBatch,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Changed:
-        """Change a batch under lock. NOT_FOUND."""
         ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:

@@ -1,5 +1,6 @@
 """Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
@@ -8,6 +9,7 @@ from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, header
@@ -45,13 +47,16 @@ async def sign_in(
     to = local_address(fields.one("next"))
     if not credential:
         return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"), provider)
+    origin = origin_of(scope)
     try:
         principal, expires_at = await authenticator.examine(credential)
+        principal = replace(principal, origin=origin)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)
     except Error as error:
         if error.code not in ("UNAUTHENTICATED", "FORBIDDEN"):
             raise
+        await browser_sessions.record_refusal(app, credential, error.message, origin)
         return form(to, error, provider)
     return start(browser_sessions.SignedIn(secret, session), to, secure=cookie.encrypted(scope, headers))
 
@@ -66,7 +71,7 @@ def start(signed_in: browser_sessions.SignedIn, to: str, *, secure: bool) -> Res
 
 @pages.post("/sign-out")
 async def sign_out(request: PageRequest) -> Response:
-    await browser_sessions.sign_out(request.app, request.secret)
+    await browser_sessions.sign_out(request.app, request.principal, request.secret)
     response = RedirectResponse("/ui/sign-in", 303)
     cookie.delete_cookie(response)
     return response

@@ -23,7 +23,7 @@ from runstead.http.framework.asgi import send_response
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
-from runstead.web.access import openid, pages as access, sign_in
+from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
@@ -49,6 +49,7 @@ NOUNS: Final = (
     webhooks,
     triggers,
     access,
+    audit,
     system,
     run,
     live,

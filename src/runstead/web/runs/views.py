@@ -6,7 +6,7 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import events, runs
+from runstead.commands import audit, events, runs
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
 from runstead.core import limits
@@ -19,6 +19,7 @@ from runstead.ports.store import SeqPage
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
+from runstead.web.runs.decisions import Decision, decision
 from runstead.web.runs.family import tree
 from runstead.web.runs.log_lines import Lines
 from runstead.web.runs.transcript import Transcript
@@ -79,6 +80,7 @@ class TimelineView(View):
         self._more = 0
         self._attempts: list[EndedAttempt] = []
         self._children: list[Run] = []
+        self._decisions: list[Decision] = []
         self._run: Run
         self._family_state: tuple[Any, ...] = ()
 
@@ -119,6 +121,7 @@ class TimelineView(View):
         app, principal = self.request.app, self.request.principal
         _, attempts = await runs.attempts(app, principal, self.named)
         self._attempts = attempts.rows
+        self._decisions = [decision(entry) for entry in await audit.decisions(app, run)]
         if run.descendants_total and not self._after:
             page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
             self._children = (await runs.children(app, principal, self.named, page)).rows
@@ -137,6 +140,7 @@ class TimelineView(View):
         return {
             "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
             "attempts": head.attempt_rows(self._run, self._attempts),
+            "decisions": self._decisions,
         }
 
 

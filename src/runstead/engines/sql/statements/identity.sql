@@ -39,6 +39,9 @@ SELECT {key} FROM api_keys WHERE hash = :hash
 -- name: key
 SELECT {key} FROM api_keys WHERE id = :id
 
+-- name: key_of_project
+SELECT {key} FROM api_keys WHERE project_id = :project_id AND id = :id
+
 -- name: keys
 SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id
 

@@ -23,7 +23,7 @@ SELECT {webhook} FROM webhooks WHERE project_id = ANY (:project_ids::text[]) AND
 SELECT DISTINCT project_id FROM webhooks WHERE disabled_at IS NULL LIMIT :limit
 
 -- name: delete_webhook
-DELETE FROM webhooks WHERE id = :id AND project_id = :project_id
+DELETE FROM webhooks WHERE id = :id AND project_id = :project_id RETURNING {webhook}
 
 -- name: delete_deliveries
 DELETE FROM webhook_deliveries WHERE webhook_id = :webhook_id
