@@ -209,7 +209,9 @@ def _postgres(url: str) -> Iterator[Finding]:
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
     import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
 
-    connection = await asyncpg.connect(url, timeout=_WAIT_S)
+    from runstead.engines.postgres.tls import tls_of  # noqa: PLC0415
+
+    connection = await asyncpg.connect(url, ssl=tls_of(url), timeout=_WAIT_S)
     try:
         version = await connection.fetchval("SHOW server_version")
         before = time.time()
