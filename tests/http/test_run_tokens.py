@@ -274,11 +274,10 @@ async def test_a_service_token_is_valid_for_its_run_and_descendants(api, tokens)
     run, _ = await api.agent_run()
     stranger = await api.create()
     token = await tokens(run["run_id"], "service_token")
-    conversation_id = await api.conversation(project_id=api.project.id)
-    made = await api.send("POST", "/conversations", {"project_id": api.project.id}, by=token)
-    assert made.status_code == 201
-    child = await api.create(api.agent(made.json()["id"], parent_run_id=run["run_id"]), by=token)
-    descendant = await api.create(api.agent(conversation_id, parent_run_id=child["run_id"]), by=token)
+    made = await api.post("/conversations", {"project_id": api.project.id}, 201, by=token)
+    child = await api.create(api.agent(made["id"], parent_run_id=run["run_id"]), by=token)
+    own = run["conversation_id"]
+    descendant = await api.create(api.agent(own, parent_run_id=child["run_id"]), by=token)
     for one in (run, child, descendant):
         assert (await api.run(one["run_id"], by=token))["run_id"] == one["run_id"]
         await api.post(f"/runs/{one['run_id']}/events", {"events": [EVENT]}, by=token)
@@ -300,6 +299,33 @@ async def test_a_service_token_is_refused_for_parents_and_siblings(api, tokens):
     taken = api.task(public_id=beside["run_id"], parent_run_id=run["run_id"])
     await api.refused(409, "RUN_ID_CONFLICT", "POST", "/runs", taken, by=token)
     await api.refused(403, "FORBIDDEN", "GET", "/runs", by=token)
+
+
+async def test_a_service_token_reaches_the_conversations_of_its_run_only(api, tokens):
+    """A run in a conversation adds a message to it, which its members read."""
+    run, _ = await api.agent_run()
+    other, _ = await api.agent_run()
+    chat = await api.conversation(project_id=api.project.id)
+    token = await tokens(run["run_id"], "service_token")
+    elsewhere = await tokens(other["run_id"], "service_token")
+    made = (await api.post("/conversations", {"project_id": api.project.id}, 201, by=elsewhere))["id"]
+    for foreign in (chat, other["conversation_id"], made):
+        body = api.agent(foreign, parent_run_id=run["run_id"])
+        await api.refused(404, "NOT_FOUND", "POST", "/runs", body, by=token)
+        asked = {"run_id": run["run_id"], "tool_call_id": "c", "kind": "form", "title": "T"}
+        asked |= {
+            "requested_responder_type": "human",
+            "fields": [{"type": "text", "name": "a", "label": "A"}],
+        }
+        await api.refused(
+            404, "NOT_FOUND", "POST", f"/conversations/{foreign}/input-requests", asked, by=token
+        )
+        assert (await api.get(f"/conversations/{foreign}"))["message_count"] == (
+            foreign == other["conversation_id"]
+        )
+    child = await api.create(api.agent(made, parent_run_id=other["run_id"]), by=elsewhere)
+    below = await tokens(child["run_id"], "service_token")
+    await api.create(api.agent(made, parent_run_id=child["run_id"]), by=below)
 
 
 async def test_disabling_a_service_ends_its_tokens(api, tokens):

@@ -210,7 +210,9 @@ def _postgres(url: str) -> Iterator[Finding]:
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
     import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
 
-    connection = await asyncpg.connect(url, timeout=_WAIT_S)
+    from runstead.server.engines import tls_of_postgres  # noqa: PLC0415
+
+    connection = await asyncpg.connect(url, ssl=tls_of_postgres(url), timeout=_WAIT_S)
     try:
         version = await connection.fetchval("SHOW server_version")
         before = time.time()

@@ -9,6 +9,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres.tls import tls_of, tls_trouble
 
 VERSION_MIN: Final = 15
 
@@ -37,6 +38,7 @@ async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
     connection: Connection = await asyncpg.connect(
         url,
+        ssl=tls_of(url),
         timeout=limits.connect_s,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=limits.statement_s + limits.connect_s,
@@ -50,7 +52,10 @@ async def connect(url: str, **settings: str) -> Connection:
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
     connection: Connection = await asyncpg.connect(
-        url, timeout=limits.connect_s, server_settings={"application_name": "runstead", "jit": "off"}
+        url,
+        ssl=tls_of(url),
+        timeout=limits.connect_s,
+        server_settings={"application_name": "runstead", "jit": "off"},
     )
     return connection
 
@@ -64,6 +69,8 @@ def address(url: str) -> str:
 
 def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
+    if (reason := tls_trouble(error)) is not None:
+        return reason
     if isinstance(error, TimeoutError):
         return f"no answer within {limits.connect_s} s"
     if isinstance(error, socket.gaierror):
