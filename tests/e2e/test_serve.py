@@ -98,6 +98,7 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
 @pytest.mark.parametrize(
     ("arguments", "settings", "expected"),
     [
+        ([], {"RUNSTEAD_AUDIT_RETENTION_DAYS": "0"}, "a number from 1 to 36500"),
         (["--port", "65536"], {}, "65536"),
         (["--port", "-1"], {}, "-1"),
         (["--database", "postgres://me:hunter2@host/db"], {}, "database"),
