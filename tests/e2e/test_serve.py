@@ -34,7 +34,7 @@ def serve(tmp_path, *arguments, **settings):
 
 def test_the_ready_line_comes_alone_and_only_once_requests_are_accepted(server):
     assert re.fullmatch(r"runstead is ready on http://127\.0\.0\.1:\d+", server.stdout[-1])
-    assert [line for line in server.stdout if "ready" in line] == server.stdout[-1:]
+    assert [line for line in server.stdout if line.startswith("runstead is")] == server.stdout[-1:]
     with server.api() as api:
         assert api.get("/healthz") == {"status": "ok"}
         assert api.get("/readyz")["status"] == "ready"

@@ -14,7 +14,7 @@ def lock():
 
 def test_the_clients_have_exact_versions(lock):
     wanted = json.loads((node.HERE / "package.json").read_text())["dependencies"]
-    assert wanted.keys() == {"veryfront", "@ag-ui/client", "@ag-ui/core"}
+    assert wanted.keys() == {"veryfront", "@ag-ui/client", "@ag-ui/core", "oidc-provider"}
     for name, version in wanted.items():
         assert lock["packages"][f"node_modules/{name}"]["version"] == version
 
