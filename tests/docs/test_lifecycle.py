@@ -115,6 +115,10 @@ LIMITS = {
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
+    "Sign-in with an OpenID provider": f"{limits.openid_sign_in_s // 60} minutes;"
+    f" {limits.openid_sign_ins_max} are finished at the same time",
+    "An answer of an OpenID provider": f"{limits.openid_answer_bytes_max // limits.KIB} KiB within"
+    f" {limits.openid_request_s_max} seconds",
     "Encryption keys": f"{limits.encryption_keys_max}, each of {limits.encryption_key_chars_min} to"
     f" {limits.encryption_key_chars_max} characters",
     "Secrets that are encrypted in one transaction": f"{limits.secrets_per_slice_max}",
