@@ -57,11 +57,13 @@ class SqliteBatches(SqlBatches):
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             tally = Tally()
-            written = []
+            written: list[Written] = []
             alive = connection.execute(
                 Q["active_runs_of_batch"], (batch.id, batch.project_id, limit)
             ).fetchall()
             for (seq,) in alive:
+                if sum(1 + len(each.cancelled) for each in written) >= limit:
+                    break  # the next call cancels the others
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
                 if not run.terminal:  # an ancestor's cancel may have included it
                     written.append(

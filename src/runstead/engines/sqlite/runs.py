@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from runstead.core import limits
 from runstead.core.batches.batch import BatchMove, Tally
@@ -12,7 +12,7 @@ from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.event import Event
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     Decide,
@@ -23,7 +23,7 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
-from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
+from runstead.core.runs.write_set import WriteSet, cancel_below, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
@@ -85,15 +85,44 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = load_run(connection, self._writer, key, want, now)
-            transition = decide(loaded)
-            if _takes_long(loaded.run, transition):
+            cancel = _cancel_of_ancestor(connection, self._cache, loaded)
+            transition = decide(loaded if cancel is None else _cancelled(loaded, cancel))
+            if cancel is not None or _takes_long(loaded.run, transition):
                 self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
                 related.rewrite_schedule(connection, loaded.schedule, transition.schedule)
-            return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+            if cancel is None:
+                return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+            _store(connection, self._cache, cancel, None)
+            self._cache.drop(cancel.run.seq)
+            written = write_run(connection, self._cache, cancel.run, transition, now)
+            return replace(written, before=cancel.before)
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
+
+    async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Written]:
+            row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
+            if row is None:
+                return []
+            run = to_run(row)
+            assert run.status is RunStatus.CANCELLED, run.status
+            path = f"/{seq}/"
+            rows = connection.execute(
+                Q["active_descendants"], (run.root_seq or seq, path, after, limit)
+            ).fetchall()
+            cancels = [cancel_below(run, to_run(row), now) for row in rows]
+            for each in cancels:
+                _store(connection, self._cache, each, None)
+                self._cache.drop(each.run.seq)
+            self._cache.cancelling = None
+            return [Written.of(each) for each in cancels]
+
+        return await self._writer.do(job, keeps_cache=True)
+
+    async def cancelling(self, limit: int) -> list[int]:
+        return await self._readers.do(lambda c: [seq for (seq,) in c.execute(Q["cancelling"], (limit,))])
 
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
@@ -117,7 +146,13 @@ class SqliteRuns:
             written = []
             for seq in queue.due_seqs(connection, now, limit):
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                written.append(write_run(connection, self._cache, run, decide(run, now), now))
+                cancel = _cancel_of_ancestor(connection, self._cache, Loaded(now, run))
+                if cancel is None:
+                    written.append(write_run(connection, self._cache, run, decide(run, now), now))
+                else:
+                    _store(connection, self._cache, cancel, None)
+                    self._cache.drop(run.seq)
+                    written.append(Written.of(cancel))
             return written
 
         return await self._writer.do(job)
@@ -132,6 +167,8 @@ class SqliteRuns:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             written = []
             for run in queue.due_pushes(connection, now, limit, busy, after):
+                if families.cancelled_ancestor(connection, self._cache, run) is not None:
+                    continue
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
             return written
@@ -281,6 +318,25 @@ def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wa
     return to_run(row)
 
 
+def _cancel_of_ancestor(
+    connection: sqlite3.Connection, cache: WriterCache, loaded: Loaded
+) -> WriteSet | None:
+    """The cancel of a run below a cancelled one that `cancel_descendants` has not written yet."""
+    run = loaded.run
+    if cache.cancelling == frozenset() or run is None or run.terminal:
+        return None
+    ancestor = families.cancelled_ancestor(connection, cache, run)
+    return None if ancestor is None else cancel_below(ancestor, run, loaded.now)
+
+
+def _cancelled(loaded: Loaded, cancel: WriteSet) -> Loaded:
+    """What a rule finds after the cancel of its run."""
+    request, closed = loaded.input_request, cancel.closed_input
+    if request is not None and closed is not None and closed.id == request.id:
+        request = closed.applied(request)
+    return replace(loaded, run=cancel.run, input_request=request)
+
+
 def _takes_long(old: Run | None, transition: Transition) -> bool:
     """Whether the write would block the event loop."""
     run = transition.run
@@ -289,7 +345,10 @@ def _takes_long(old: Run | None, transition: Transition) -> bool:
     size = sum([len(event.payload) for event in transition.events])
     return (
         transition.deletes
-        or (transition.cancels_family and run.descendants_active > limits.loop_runs_max)
+        or (
+            transition.cancels_family
+            and limits.loop_runs_max < run.descendants_active <= limits.family_cancel_rows_max
+        )
         or size + changed_bytes(old, run) > limits.loop_bytes_max
     )
 
@@ -355,8 +414,9 @@ def write_run(
     parent: Run | None = None,
     tally: Tally | None = None,
 ) -> Written:
-    """Write a decision about one run, and cancel its descendants with it where it is cancelled. With a `tally` the caller
-    moves the counters of batches, once for many runs.
+    """Write a decision about one run, and cancel its descendants with it where it is cancelled. Those of a large family
+    count as cancelled from now on, and `cancel_descendants` writes them. With a `tally` the caller moves the counters of
+    batches, once for many runs.
     """
     seq = 0
     if old is None:
@@ -369,7 +429,9 @@ def write_run(
     elif not write.unchanged:
         _store(connection, cache, write, tally)
         if write.cancels_family and write.run.descendants_active:
-            return _cancel_family(connection, cache, write, tally)
+            if write.run.descendants_active <= limits.family_cancel_rows_max:
+                return _cancel_family(connection, cache, write, tally)
+            cache.cancelling = None
     return Written.of(write)
 
 
@@ -451,7 +513,7 @@ def _cancel_family(
     connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
 ) -> Written:
     run = write.run
-    rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/")).fetchall()
+    rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/", 0, -1)).fetchall()
     cancelled = cancel_descendants(write, map(to_run, rows))
     for each in cancelled:
         _store(connection, cache, each, tally)
