@@ -11,9 +11,10 @@ from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, value
 from runstead.engines.sqlite.idempotency import idempotent
+from runstead.engines.sqlite.load_run import load_run
 from runstead.engines.sqlite.related import DRIVER, count_batches, load_batch
 from runstead.engines.sqlite.rows import to_run
-from runstead.engines.sqlite.runs import load_run, write_run
+from runstead.engines.sqlite.runs import write_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideOne, Made, Member, Written

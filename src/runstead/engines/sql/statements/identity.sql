@@ -38,6 +38,12 @@ RETURNING {key}
 SELECT count(*) FROM api_keys WHERE project_id = :project_id AND revoked_at IS NULL
 
 -- name: drop_revoked_keys
+-- postgres
+DELETE FROM api_keys WHERE id = ANY (ARRAY(
+  SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
+  ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
+))
+-- sqlite
 DELETE FROM api_keys WHERE id IN (
   SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
   ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
