@@ -1,7 +1,9 @@
 """Batches of runs: create, read, retry and cancel them, and create the follow-up run."""
 
+import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -23,6 +25,7 @@ from runstead.core.runs.transition import Loaded, Transition, Want, audited
 from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class FollowUp(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,13 +64,21 @@ async def create(
     _refuse_duplicate_ids(new.runs)
     members = [
         _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
-        for index, run in enumerate(new.runs)
+        async for index, run in in_pieces(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
     created = await app.store.batches.create(batch, members, idempotency)
-    for written in created.runs:
+    async for _, written in in_pieces(created.runs):
         app.publish(written)
     return created
+
+
+async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
+    """Enumerate many items. The event loop serves other requests between two pieces of them."""
+    for index, item in enumerate(items):
+        if index % limits.batch_piece_rows == limits.batch_piece_rows - 1:
+            await asyncio.sleep(0)
+        yield index, item
 
 
 def at_index(index: int, refusal: Error) -> Error:

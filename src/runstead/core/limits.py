@@ -99,6 +99,9 @@ field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
 priority_min: Final = -100
 priority_max: Final = 100
+keys_per_project_max: Final = 1_000  # that are not revoked
+revoked_keys_kept_max: Final = 1_000  # of a project, to show them
+members_per_project_max: Final = 1_000
 concurrency_limits_per_project_max: Final = 100
 running_max: Final = 10_000  # the largest concurrency limit: a claim counts no more runs
 running_counted_max: Final = 100_000  # runs counted when limits are shown
@@ -201,7 +204,12 @@ artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
 writer_queue_max: Final = 4_096
+writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
+writer_others_max: Final = 16  # commands of a group whose jobs are not quick
+writer_held_s_max: Final = (
+    0.025  # then a group is committed, and the rest of its commands wait for the next one
+)
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
 loop_spared_factor: Final = (
@@ -211,7 +219,16 @@ loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
-readers_max: Final = 4
+# SQLite's readers: threads for short reads, for long ones, and for the server's own long ones
+point_readers_max: Final = 2
+scan_readers_max: Final = 4
+background_readers_max: Final = 1
+read_s_max: Final = 5.0
+progress_steps: Final = 5_000  # of SQLite's machine, between two checks whether a read must stop
+scans_per_project_max: Final = 2  # at the same time
+scans_waiting_per_project_max: Final = 32
+scans_waiting_max: Final = 1_024
+scan_wait_s: Final = 10.0  # for its turn
 deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # stored answers deleted in one tick
 deadlines_tick_s: Final = 0.5
@@ -238,8 +255,13 @@ seen_per_tick_max: Final = 1_000
 liveness_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
 silent_logged_max: Final = 10  # in one line of the log
+family_cancel_rows_max: Final = 64  # descendants that one transaction cancels
+family_cancel_rounds_max: Final = 1_000  # such transactions in one request; a loop cancels the other runs
+family_cancels_per_tick_max: Final = 64  # families
+family_cancel_tick_s: Final = 0.5
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
 batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop cancels the other runs
+batch_piece_rows: Final = 64  # runs of a new batch that are handled before other requests
 batch_retry_page_rows: Final = 100
 batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are retried together
 batches_per_tick_max: Final = 64

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
@@ -21,10 +22,11 @@ from runstead.engines.sql.steps import (
     lock,
     rewrite,
     select,
+    select_rows,
     value,
     values,
 )
-from runstead.ports.store import Count, Guard
+from runstead.ports.store import Count, Guard, MemberCounts
 
 
 class _ProjectRole(NamedTuple):
@@ -113,8 +115,13 @@ class SqlIdentity:
     async def is_empty(self) -> bool:
         return await self._database.read(value, "any_project") is None
 
-    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
+    async def create_key(
+        self, key: ApiKey, idempotency: IdempotencyRecord | None = None, guard: Count | None = None
+    ) -> ApiKey:
         def create(_now: int) -> Steps[ApiKey]:
+            if guard is not None:
+                yield from values("lock_project", id=key.project_id)
+                guard((yield from value("count_keys", project_id=key.project_id)))
             yield from execute("add_key", key)
             yield from changed(None, key)
             return key
@@ -136,6 +143,7 @@ class SqlIdentity:
             old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
             revoked = yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id)
             yield from changed(old, revoked)
+            yield from execute("drop_revoked_keys", project_id=project_id, kept=limits.revoked_keys_kept_max)
             return revoked
 
         return await self._database.write(revoke)
@@ -148,21 +156,21 @@ class SqlIdentity:
     async def put_member(
         self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
     ) -> Member:
-        def put(_now: int) -> Steps[Member]:
-            members, keys = yield from _members_and_keys(member.project_id)
-            guard(members, keys)
+        def put(now: int) -> Steps[Member]:
+            guard((yield from _counts(member.project_id, member.user_id, now)))
+            old = yield from _member(member.project_id, member.user_id)
             (stored,) = yield from select("put_member", Member, **fields(member))
-            yield from changed(_with_id(members, member.user_id), stored)
+            yield from changed(old, stored)
             return stored
 
         return await self._database.write(put, idempotency)
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
-        def remove(_now: int) -> Steps[bool]:
-            members, keys = yield from _members_and_keys(project_id)
-            guard(members, keys)
+        def remove(now: int) -> Steps[bool]:
+            guard((yield from _counts(project_id, user_id, now)))
+            old = yield from _member(project_id, user_id)
             removed = yield from execute("remove_member", project_id=project_id, user_id=user_id)
-            yield from changed(_with_id(members, user_id), None)
+            yield from changed(old, None)
             return removed == 1
 
         return await self._database.write(remove)
@@ -175,12 +183,12 @@ class SqlIdentity:
         return {row.project_id: row.role for row in rows}
 
 
-def _with_id(members: Sequence[Member], user_id: str) -> Member | None:
-    return next((member for member in members if member.user_id == user_id), None)
+def _member(project_id: str, user_id: str) -> Steps[Member | None]:
+    return (yield from first("member", Member, project_id=project_id, user_id=user_id))
 
 
-def _members_and_keys(project_id: str) -> Steps[tuple[list[Member], list[ApiKey]]]:
-    """Both of a project. Its row is locked first, so that two changes of members see each other."""
+def _counts(project_id: str, user_id: str, now: int) -> Steps[MemberCounts]:
+    """Those of a project. Its row is locked first, so that two changes of members see each other."""
     yield from values("lock_project", id=project_id)
-    members = yield from select("members", Member, project_id=project_id)
-    return members, (yield from select("keys", ApiKey, project_id=project_id))
+    [found] = yield from select_rows("member_counts", project_id=project_id, user_id=user_id, now=now)
+    return MemberCounts(found["members"], found["role"], other_admins=bool(found["other_admins"]))

@@ -25,7 +25,7 @@ from runstead.ports.store.conversations import (
     DecideConversation,
     InputRequests,
 )
-from runstead.ports.store.identity import Count, Guard, Identity
+from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
@@ -93,6 +93,7 @@ __all__ = [
     "ListPage",
     "Made",
     "Member",
+    "MemberCounts",
     "Prices",
     "PushServices",
     "Recording",

@@ -19,7 +19,7 @@ from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.openid import OpenIdClient
-from runstead.http.framework.asgi import send_response
+from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
@@ -119,7 +119,7 @@ class _Endpoint:
         origin = origin_of(scope)
         bind_contextvars(request_id=origin.request_id)
         try:
-            response = await self._respond(scope, receive, origin)
+            response = await while_connected(self._respond(scope, receive, origin), scope["method"], receive)
         except Disconnected:
             return
         except Error as error:
