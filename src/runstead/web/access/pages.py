@@ -34,7 +34,7 @@ SCOPES: Final = {
     Scope.RUNS_READ: "read runs",
     Scope.RUNS_WRITE: "create and change runs",
     Scope.WORKERS: "run workers",
-    Scope.ADMIN: "everything in the project, including keys and members",
+    Scope.ADMIN: "everything, including keys and members",
     Scope.SYSTEM: "the state of the instance, and creating projects",
 }
 ROLES: Final = {"admin": "everything", "member": "runs and workers", "viewer": "read runs"}

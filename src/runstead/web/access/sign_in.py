@@ -8,6 +8,7 @@ from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, header
@@ -41,7 +42,7 @@ async def sign_in(
     if not credential:
         return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
     try:
-        principal, expires_at = await authenticator.examine(credential)
+        principal, expires_at = await authenticator.examine(credential, origin_of(scope).address)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)
     except Error as error:
