@@ -150,10 +150,14 @@ SENTENCES = {
         f"at most {limits.batch_config_bytes_max >> 10} KiB",
     ],
     "docs/operations.md": [
-        f"at most {limits.deliveries_max} calls at a time, {limits.deliveries_max // 8} of one project, "
-        f"about {limits.deliveries_per_webhook_max} to one webhook",
-        f"at most {limits.dispatches_max} calls at a time, {limits.dispatches_max // 8} of one project, "
-        f"about {limits.dispatches_per_service_max} to one service",
+        (
+            f"at most {limits.deliveries_max} calls at a time, {limits.deliveries_max // 8} of one project, "
+            f"about {limits.deliveries_per_webhook_max} to one webhook"
+        ),
+        (
+            f"at most {limits.dispatches_max} calls at a time, {limits.dispatches_max // 8} of one project, "
+            f"about {limits.dispatches_per_service_max} to one service"
+        ),
         f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",

@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import UnknownCredentialError
+from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.signing_key import SigningKey
 from runstead.ports.store import SigningKeys
 
@@ -208,7 +209,6 @@ class Keyring:
         claims = {
             "userId": user_id,
             "serviceAccountId": service_id,
-            "issuer": issuer,
             "actorType": "service_account",
             "tokenUse": use,
             "projectId": project_id,
@@ -217,6 +217,9 @@ class Keyring:
             "iat": now,
             "exp": now + limits.run_token_s,
         }
+        # Without the claim the push service is the issuer. Published services then see the claims that they know.
+        if issuer != str(Issuer("push_service", service_id)):
+            claims["issuer"] = issuer
         return (await self._current_pair()).sign("RS256", claims)
 
     async def signature(

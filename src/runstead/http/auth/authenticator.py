@@ -212,7 +212,6 @@ class Authenticator:
             raise refused("The token is not valid yet: its iat is in the future")
         if claims.exp - claims.iat > limits.run_token_s:
             raise refused("The token is valid for longer than this server signs tokens")
-        # Before this claim existed, only the dispatcher's tokens and those made from them had a known issuer.
         issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
         await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
         service = await self._store.push_services.get(claims.service_account_id)
