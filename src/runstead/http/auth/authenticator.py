@@ -41,7 +41,7 @@ _KNOWN_SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
 class _RunToken(msgspec.Struct, rename="camel"):
-    """The claims of a token that this server signed."""
+    """The claims of a token that this server signed. Without `issuer`, the push service is the issuer."""
 
     user_id: str
     service_account_id: str
