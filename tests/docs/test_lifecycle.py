@@ -42,6 +42,15 @@ def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
 
 
 LIMITS = {
+    "Unknown credentials of one address (an IPv4 address, or a /64 network of IPv6)": (
+        f"{limits.authentication_failures_max} at once, {limits.authentication_failures_per_s} per second"
+    ),
+    "Secret of the bootstrap key": f"at least {limits.bootstrap_secret_chars_min} characters",
+    "Worker token": f"valid for {limits.worker_token_s // 3_600} hours after the last request of its worker",
+    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours",
+    "Projects that a user creates": (
+        f"{limits.projects_per_user_max}, unless `RUNSTEAD_PROJECTS_PER_USER_MAX` is set"
+    ),
     "A request body": f"{limits.body_bytes_max // limits.MIB} MiB",
     "The form of a sign-in": f"{limits.sign_in_body_bytes_max // limits.KIB} KiB",
     "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",

@@ -112,6 +112,8 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
         ([], {"RUNSTEAD_PORT": "http"}, "RUNSTEAD_PORT"),
         ([], {"RUNSTEAD_SQLITE_SYNCHRONOUS": "SOMETIMES"}, "RUNSTEAD_SQLITE_SYNCHRONOUS"),
         ([], {"RUNSTEAD_BOOTSTRAP_KEY": "letmein"}, "RUNSTEAD_BOOTSTRAP_KEY"),
+        ([], {"RUNSTEAD_BOOTSTRAP_KEY": "vf_a_b"}, "runstead keys generate"),
+        ([], {"RUNSTEAD_PROJECTS_PER_USER_MAX": "many"}, "RUNSTEAD_PROJECTS_PER_USER_MAX"),
         ([], {"RUNSTEAD_BOOTSTRAP_PROJECT": "Not A Slug"}, "RUNSTEAD_BOOTSTRAP_PROJECT"),
         ([], {"RUNSTEAD_JWT_PUBLIC_KEY": "no/such/file.pem"}, "RUNSTEAD_JWT_PUBLIC_KEY"),
         ([], {"RUNSTEAD_JWKS_URL": "ftp://keys"}, "RUNSTEAD_JWKS_URL"),

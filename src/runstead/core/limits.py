@@ -18,6 +18,14 @@ last_request_s: Final = 0.3  # a stopping server waits this long for the first r
 refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
 plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
+# Credentials that the server does not know, by address
+authentication_failures_max: Final = 30  # at once
+authentication_failures_per_s: Final = 1  # sustained
+throttled_addresses_max: Final = 16_384  # addresses whose failures are remembered
+known_credentials_max: Final = 65_536  # credentials that were valid, and are looked up even so
+bootstrap_secret_chars_min: Final = 32
+bootstrap_secret_different_chars_min: Final = 8  # 32 random hex digits have fewer once in 25 million times
+
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
 files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections

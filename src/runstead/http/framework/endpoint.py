@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -19,6 +20,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.problems import problem, redacted
 
@@ -111,6 +113,11 @@ class Call(Generic[B, Q]):
     def forget_credentials(self) -> None:
         """Clear cached credentials, since their rights changed."""
         self._server.authenticator.forget()
+
+    def look_up(self, kind: Kind, secret: str) -> AbstractContextManager[None]:
+        """Look a credential of the request up in the body: see `FailureThrottle.look_up`."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        return self._server.authenticator.throttle.look_up(kind, digest, self.principal.origin.address)
 
     async def idempotent(
         self,
@@ -302,7 +309,7 @@ class Endpoint:
         principal = _ANONYMOUS
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
-                _text(headers, b"authorization"), _text(headers, b"x-api-key")
+                _text(headers, b"authorization"), _text(headers, b"x-api-key"), request.origin.address
             )
         principal = replace(principal, origin=request.origin)  # the authenticator's is shared
         for name, value in request.path_params.items():

@@ -57,7 +57,14 @@ _STREAM: Final[Schema] = {
 }
 
 #: Error codes that routes have in addition to their own codes.
-_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "PROJECT_BUSY", "STORE_BUSY")
+_WITH_CREDENTIAL: Final = (
+    "INVALID_REQUEST",
+    "UNAUTHENTICATED",
+    "AUTHENTICATION_THROTTLED",
+    "FORBIDDEN",
+    "PROJECT_BUSY",
+    "STORE_BUSY",
+)
 _WITH_READ: Final = ("QUERY_TOO_SLOW",)
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
