@@ -170,7 +170,12 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
 stream_tick_s: Final = 0.5  # between two checks for due heartbeats
 streams_checked_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
+stream_page_bytes_max: Final = 64 * KIB  # read for a follower at once, or one larger event
+stream_piece_bytes_max: Final = 64 * KIB  # written at once; the next piece waits until the peer reads
+stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the kernel
+streams_per_project_max: Final = 4_096  # of one process
+streams_per_caller_max: Final = 1_024
+stream_retry_s: Final = 10  # the Retry-After of a refused stream
 write_silence_s: Final = (
     30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
@@ -245,6 +250,7 @@ worker_tokens_max: Final = 16
 changes_per_project_max: Final = (
     4_096  # kept to resume from; a follower that is more behind reads the lists again
 )
+changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
 change_interval_s: Final = 0.1  # between two notifications about the same run to a follower
