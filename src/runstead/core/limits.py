@@ -18,6 +18,12 @@ last_request_s: Final = 0.3  # a stopping server waits this long for the first r
 refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
 plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
+# Compression of answers, for clients that accept gzip
+gzip_bytes_min: Final = 1 * KIB
+gzip_write_bytes_min: Final = 16 * KIB  # of answers to writes: frequent, and rarely much larger
+gzip_small_bytes_max: Final = 16 * KIB  # compressed with little memory, which is faster
+gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
+
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
 files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
