@@ -10,6 +10,7 @@ CODES: Final[dict[str, str]] = {
     "HEADERS_TOO_LARGE": "The request line and the headers are larger than 64 KiB.",
     "REQUEST_TIMEOUT": "The request did not arrive in time: the connection is closed.",
     "ADDRESS_LIMIT_REACHED": "This address has as many connections as one address can have.",
+    "STREAM_LIMIT_REACHED": "The project or the caller has as many open streams as it can have.",
     "CONNECTION_LIMIT_REACHED": "The server has as many connections as it can have: try again after Retry-After.",
     "AUTHENTICATION_THROTTLED": "This address sent too many unknown credentials: try again after Retry-After.",
     "UNAUTHENTICATED": "The credential is missing or not valid.",

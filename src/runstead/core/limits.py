@@ -25,6 +25,11 @@ throttled_addresses_max: Final = 16_384  # addresses whose failures are remember
 known_credentials_max: Final = 65_536  # credentials that were valid, and are looked up even so
 bootstrap_secret_chars_min: Final = 32
 bootstrap_secret_different_chars_min: Final = 8  # 32 random hex digits have fewer once in 25 million times
+# Compression of answers, for clients that accept gzip
+gzip_bytes_min: Final = 1 * KIB
+gzip_write_bytes_min: Final = 16 * KIB  # of answers to writes: frequent, and rarely much larger
+gzip_small_bytes_max: Final = 16 * KIB  # compressed with little memory, which is faster
+gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
 
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
@@ -192,7 +197,12 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
 stream_tick_s: Final = 0.5  # between two checks for due heartbeats
 streams_checked_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
+stream_page_bytes_max: Final = 64 * KIB  # read for a follower at once, or one larger event
+stream_piece_bytes_max: Final = 64 * KIB  # written at once; the next piece waits until the peer reads
+stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the kernel
+streams_per_project_max: Final = 4_096  # of one process
+streams_per_caller_max: Final = 1_024
+stream_retry_s: Final = 10  # the Retry-After of a refused stream
 write_silence_s: Final = (
     30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
@@ -289,6 +299,7 @@ worker_cached_s: Final = 10.0  # how long claims of other replicas may use a rem
 changes_per_project_max: Final = (
     4_096  # kept to resume from; a follower that is more behind reads the lists again
 )
+changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
 change_interval_s: Final = 0.1  # between two notifications about the same run to a follower

@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import UnknownCredentialError
+from runstead.core.errors import Error, UnknownCredentialError
 from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.secret import SIGNING_KEY

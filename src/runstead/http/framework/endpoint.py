@@ -22,6 +22,7 @@ from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
+from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
@@ -84,7 +85,7 @@ class Request(Protocol):
 class Call(Generic[B, Q]):
     """A decoded request, as a handler receives it."""
 
-    __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
+    __slots__ = ("_request", "_server", "app", "body", "has_secret", "path", "principal", "query", "raw")
 
     def __init__(
         self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
@@ -97,6 +98,7 @@ class Call(Generic[B, Q]):
         self.query = query
         self.body = body
         self.raw = raw
+        self.has_secret = False  # if set, the answer carries a secret that was made for it
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name."""
@@ -130,6 +132,7 @@ class Call(Generic[B, Q]):
         Under an Idempotency-Key the command runs at most one time, and its answer is stored in its
         transaction. A `secret` in the answer is not stored: a replay has null in its place.
         """
+        self.has_secret = secret is not None
         key = self.header(b"idempotency-key")
         if key is None:
             return answer(await command(None))
@@ -324,7 +327,14 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
-        return _encoded(reply) if isinstance(reply, Reply) else reply
+        if isinstance(reply, Reply):
+            answer = _encoded(reply)
+            bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
+            if len(answer.body) < bytes_min or call.has_secret:
+                return answer
+            body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
+            return answer._replace(body=body)
+        return await compress_response(headers.get(b"accept-encoding"), reply)
 
 
 def _query(text: bytes, shape: type[Any]) -> Any:

@@ -383,7 +383,10 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     responses: Schema = {str(operation.status): success}
     if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
         success["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "A strong tag, equal to the member `etag`."}
+            "ETag": {
+                "schema": {"type": "string"},
+                "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
+            }
         }
         if operation.method == "GET":
             responses["304"] = {
