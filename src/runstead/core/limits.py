@@ -336,6 +336,13 @@ batch_commands_max: Final = 64
 # While a transaction is under way, another one starts when this many commands wait, or after this time.
 batch_commands_min: Final = 32
 batch_wait_s_max: Final = 0.05
+group_lock_ms: Final = 100  # for a lock of another transaction, other than that of a run: then lanes go on
+writer_queue_per_project_max: Final = 2_048  # of `writer_queue_max`
+write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes waits this long
+# Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
+lanes_max: Final = 4
+lanes_per_project_max: Final = 2
+lane_commands_max: Final = 1_024  # of one project
 postgres_writers_max: Final = 4
 postgres_readers_max: Final = 8
 session_wait_s: Final = 10  # for a free session

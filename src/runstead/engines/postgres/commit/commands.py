@@ -2,7 +2,7 @@
 
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -21,7 +21,7 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres.batch_counts import load_batch
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Draft
-from runstead.engines.postgres.commit.group import ALONE, Outcome
+from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
@@ -38,18 +38,48 @@ class Apply(NamedTuple):
     want: Want
     idempotency: IdempotencyRecord | None
 
+    @property
+    def project_id(self) -> str:
+        return self.key.project_id
+
+    @property
+    def lane(self) -> RunKey:
+        """The run for which it would wait: creating a child locks its ancestors."""
+        parent = self.want.parent_run_id
+        return self.key if parent is None else RunKey(self.key.project_id, parent)
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether it needs rows that a group neither locks together nor tracks."""
+        want = self.want
+        return want is not NOTHING_ELSE and (
+            want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+        )
+
 
 class Claim(NamedTuple):
     query: ClaimRequest
     decide: DecideOne
     idempotency: IdempotencyRecord | None
 
+    @property
+    def is_rare(self) -> bool:
+        return False
+
+    @property
+    def project_id(self) -> str:
+        return self.query.project_id
+
+    @property
+    def lane(self) -> RunKey:
+        return RunKey(self.query.project_id, "")
+
 
 async def decide_group(
-    transaction: Transaction, commands: Sequence[Apply | Claim], alone: bool
+    transaction: Transaction, commands: Sequence[Apply | Claim], *, alone: bool, waits: bool
 ) -> list[Outcome]:
-    """An outcome for each command; `ALONE` for one that needs its own transaction."""
-    group = _CommitGroup(transaction, alone=alone)
+    """See `lanes.Decider`."""
+    group = _CommitGroup(transaction, alone=alone, waits=waits)
     await group.load(commands)
     outcomes: list[Outcome] = []
     for command in commands:
@@ -65,21 +95,22 @@ async def decide_group(
 
 async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
     """The result of each command, and the draft with all changes. Raises the first refusal."""
-    group = _CommitGroup(transaction, alone=True)
+    group = _CommitGroup(transaction, alone=True, waits=True)
     await group.load(commands)
     return [(await group.decide(command))[0] for command in commands], group.draft
 
 
-def _is_rare(want: Want) -> bool:
-    """Whether it needs rows that a group neither locks together nor tracks."""
-    return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+_LOAD_FREE: Final = Q["load"].replace("FOR UPDATE OF runs", "FOR UPDATE OF runs SKIP LOCKED")
+"""`load` without the runs that other transactions have locked."""
 
 
 class _CommitGroup:
-    def __init__(self, transaction: Transaction, *, alone: bool) -> None:
+    def __init__(self, transaction: Transaction, *, alone: bool, waits: bool) -> None:
         self._transaction = transaction
         self._connection = transaction.connection
         self._alone = alone
+        self._waits = waits
+        self._locked: set[RunKey] = set()  # by other transactions, if this one does not wait for them
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
@@ -109,7 +140,7 @@ class _CommitGroup:
         projects = {key.project_id for key in named}
         projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
-            Q["load"],
+            Q["load"] if self._waits else _LOAD_FREE,
             [key.run_id for key in named],
             [key.project_id for key in named],
             list(named.values()),
@@ -120,11 +151,25 @@ class _CommitGroup:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
-        if rows[0]["seq"] is not None:
-            self.draft.lock(row[5:] for row in rows)
+        locked = self.draft.lock(row[6:] for row in rows) if rows[0]["seq"] is not None else []
+        if len(locked) < rows[0]["named"] and not self._waits:
+            await self._note_locked()
         self._slots = await lock_slots(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
+
+    async def _note_locked(self) -> None:
+        """Note the runs that exist and were not locked: other transactions have locked them, or just changed them."""
+        missing = [key for key in self._named if key not in self.draft.ids]
+        if missing:
+            found = await self._connection.fetch(
+                Q["existing_runs"], [key.run_id for key in missing], [key.project_id for key in missing]
+            )
+            self._locked.update(RunKey(*row) for row in found)
+        for key, is_parent in self._named.items():
+            run = self.draft.find(key)
+            if is_parent and run is not None and any(seq not in self.draft.runs for seq in run.ancestor_seqs):
+                self._locked.add(key)
 
     async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
         """For a group of claims of one kind: read what `load` reads, and lock the next runs, with one statement.
@@ -184,8 +229,10 @@ class _CommitGroup:
     async def _decide(self, command: Apply | Claim) -> Outcome:
         if isinstance(command, Claim):
             return self._claim(command)
-        if not self._alone and _is_rare(command.want):
+        if not self._alone and command.is_rare:
             return ALONE
+        if self._locked and not self._locked.isdisjoint((command.key, command.lane)):
+            return LOCKED
         loaded = await self._loaded(command)
         transition = command.decide(loaded)
         seq = 0
