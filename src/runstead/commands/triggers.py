@@ -21,6 +21,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
+from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
@@ -150,6 +151,7 @@ async def fire(app: App, request: TriggerRequest) -> Written:
     trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
     if trigger is None or trigger.disabled_at is not None:
         raise not_found("Trigger")
+    tenant.set(trigger.project_id)
     if trigger.secret is not None:
         _check_signature(trigger.secret, request)
     payload, key = request.payload(), _key(request)

@@ -190,7 +190,12 @@ artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
 writer_queue_max: Final = 4_096
+writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
+writer_others_max: Final = 16  # commands of a group whose jobs are not quick
+writer_held_s_max: Final = (
+    0.025  # then a group is committed, and the rest of its commands wait for the next one
+)
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
 loop_spared_factor: Final = (
@@ -200,7 +205,16 @@ loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
-readers_max: Final = 4
+# SQLite's readers: threads for short reads, for long ones, and for the server's own long ones
+point_readers_max: Final = 2
+scan_readers_max: Final = 4
+background_readers_max: Final = 1
+read_s_max: Final = 5.0
+progress_steps: Final = 5_000  # of SQLite's machine, between two checks whether a read must stop
+scans_per_project_max: Final = 2  # at the same time
+scans_waiting_per_project_max: Final = 32
+scans_waiting_max: Final = 1_024
+scan_wait_s: Final = 10.0  # for its turn
 deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # stored answers deleted in one tick
 deadlines_tick_s: Final = 0.5

@@ -80,6 +80,11 @@ class Principal(msgspec.Struct, frozen=True):
             return f"{self.kind}:{self.service_id}:{self.run_id}"
         return f"{self.kind}:{self.id}"
 
+    @property
+    def tenant(self) -> str:
+        """The caller's project, or the caller where it has several: see `core.identity.tenant`."""
+        return next(iter(self.grants)) if len(self.grants) == 1 else self.identity
+
 
 def can(principal: Principal, scope: Scope, project_id: str) -> bool:
     return scope in principal.grants.get(project_id, frozenset())

@@ -16,7 +16,7 @@ class SqlBatches:
         return await self._database.read(load_batch, batch_id, project_id)
 
     async def page(self, query: BatchQuery) -> list[Batch]:
-        return await self._database.read(
+        return await self._database.scan(
             select,
             "batches_page",
             Batch,

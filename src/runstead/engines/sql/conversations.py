@@ -58,7 +58,7 @@ class SqlConversations:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)
 
     async def page(self, query: ConversationQuery) -> list[Conversation]:
-        return await self._database.read(
+        return await self._database.scan(
             select,
             "conversations_page",
             Conversation,
@@ -96,7 +96,7 @@ class SqlConversations:
     async def messages(
         self, conversation_id: str, after: int, limit: int, bytes_max: int
     ) -> list[MessageWithRun]:
-        return await self._database.read(read_messages, conversation_id, after, limit, bytes_max)
+        return await self._database.scan(read_messages, conversation_id, after, limit, bytes_max)
 
     def _move_runs(self, conversation: Conversation, runs: Sequence[_RunInFamily] | None) -> Steps[None]:
         """No run joins while its conversation is locked, and none gets a child while it is locked itself. All checks

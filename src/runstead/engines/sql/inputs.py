@@ -31,7 +31,7 @@ class SqlInputs:
     async def page(
         self, conversation_id: str, status: str | None, before: int | None, limit: int
     ) -> list[InputRequest]:
-        return await self._database.read(
+        return await self._database.scan(
             _select,
             "input_requests_page",
             conversation_id=conversation_id,
@@ -41,7 +41,7 @@ class SqlInputs:
         )
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
-        return await self._database.read(_select, "input_requests_of_run", run_seq=run_seq, limit=limit)
+        return await self._database.scan(_select, "input_requests_of_run", run_seq=run_seq, limit=limit)
 
 
 def load_input(run_seq: int, want: Want) -> Steps[InputRequest | None]:

@@ -98,6 +98,13 @@ class Database(Protocol):
         """Run `steps(*args, **kwargs)` on a connection that cannot write. May run twice, after a lost connection."""
         ...
 
+    async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, for what may take long. It has a deadline, and tenants share its connections.
+
+        Raises QUERY_TOO_SLOW, PROJECT_BUSY, STORE_BUSY.
+        """
+        ...
+
     async def write(
         self,
         command: Callable[[int], Steps[T]],

@@ -121,7 +121,7 @@ class SqlWebhooks:
         before: int | None = None,
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
-        rows = await self._database.read(
+        rows = await self._database.scan(
             select_rows,
             "deliveries_page",
             webhook_id=webhook_id,

@@ -53,7 +53,7 @@ class SqlWorkers:
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
     ) -> list[Worker]:
         kind, key = after or ("", "")
-        return await self._database.read(
+        return await self._database.scan(
             select,
             "workers_page",
             Worker,
@@ -65,7 +65,7 @@ class SqlWorkers:
         )
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
-        return await self._database.read(
+        return await self._database.scan(
             select, "held", HeldRun, project_id=project_id, owners=list(owners), looked_max=looked_max
         )
 

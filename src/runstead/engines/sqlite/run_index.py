@@ -37,7 +37,7 @@ class SqliteRunIndex:
         return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
-        return await self._readers.do(lambda c: _rows(c, name, arguments))
+        return await self._readers.scan(lambda c: _rows(c, name, arguments))
 
     async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         def read(connection: sqlite3.Connection) -> list[Sequence[Row]]:
@@ -47,7 +47,7 @@ class SqliteRunIndex:
             finally:
                 connection.execute("COMMIT")
 
-        return await self._readers.do(read)
+        return await self._readers.scan(read)
 
     async def write(self, version: int, statements: Sequence[Statement]) -> bool:
         def job(connection: sqlite3.Connection, _now: int) -> bool:

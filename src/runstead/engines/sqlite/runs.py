@@ -148,32 +148,30 @@ class SqliteRuns:
         return await self._writer.do(job)
 
     async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        return await self._many("cancelled_pushes", (encode(busy).decode(), limit))
+        arguments = (encode(busy).decode(), limit)
+        return await self._readers.do(lambda c: _runs(c, "cancelled_pushes", arguments))
 
     async def get(self, key: RunKey) -> Run | None:
         return await self._readers.do(lambda c: _run(c, key))
 
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
         arguments = (run_id, encode(project_ids).decode())
-        return await self._many("runs_by_id", arguments)
+        return await self._readers.do(lambda c: _runs(c, "runs_by_id", arguments))
 
     async def page(self, query: RunQuery) -> list[Run]:
-        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_run))
+        return await self._readers.scan(lambda c: found(c, query, COLUMNS, to_run))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
+        return await self._readers.scan(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        return await self._readers.do(lambda c: shares(c, query, origin, width))
+        return await self._readers.scan(lambda c: shares(c, query, origin, width))
 
     async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        return await self._many("children", (seq, limit, after, kind))
+        return await self._readers.scan(lambda c: _runs(c, "children", (seq, limit, after, kind)))
 
     async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return await self._many("family", (root_seq, limit))
-
-    async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:
-        return await self._readers.do(lambda c: [to_run(row) for row in c.execute(Q[query], arguments)])
+        return await self._readers.scan(lambda c: _runs(c, "family", (root_seq, limit)))
 
     async def attempts(self, seq: int) -> list[EndedAttempt]:
         return await self._readers.do(
@@ -221,7 +219,7 @@ class SqliteRuns:
                 events.append(event)
             return events
 
-        return await self._readers.do(read)
+        return await (self._readers.scan(read) if types else self._readers.do(read))
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         def read(connection: sqlite3.Connection) -> Event | None:
@@ -232,17 +230,17 @@ class SqliteRuns:
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
         bounds = _bounds(seq, 0, PRIVATE, 0)[:3]
-        return await self._readers.do(
+        return await self._readers.scan(
             lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
         )
 
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
-        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+        return await self._readers.scan(lambda c: families.page(c, run, after, limit, bytes_max, types))
 
     async def usage(self, run: Run) -> FamilyUsage:
-        return await self._readers.do(lambda c: families.usage(c, run))
+        return await self._readers.scan(lambda c: families.usage(c, run))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         given = encode(seqs).decode()
@@ -262,6 +260,10 @@ def _row(connection: sqlite3.Connection, key: RunKey) -> tuple[Any, ...] | None:
 def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
     row = _row(connection, key)
     return None if row is None else to_run(row)
+
+
+def _runs(connection: sqlite3.Connection, query: str, arguments: tuple[Any, ...]) -> list[Run]:
+    return [to_run(row) for row in connection.execute(Q[query], arguments)]
 
 
 def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want) -> Run | None:

@@ -10,6 +10,7 @@ import msgspec
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
+from runstead.core.identity.tenant import tenant
 from runstead.http.auth.jwt import (
     Claims,
     Recent,
@@ -77,13 +78,14 @@ class Authenticator:
         self._flushed_at: int | None = None
 
     async def authenticate(self, authorization: str | None, x_api_key: str | None) -> Principal:
-        """Return the caller. Raises UNAUTHENTICATED with the reason."""
+        """Return the caller, for whom the current task works from now on. Raises UNAUTHENTICATED with the reason."""
         headers, now = (authorization, x_api_key), self._clock()
         principal = self._seen.live(headers, now)
         if principal is None:
             principal = await self._look_up(headers, now)
         if principal.kind == "api_key":
             self._used[principal.id] = now
+        tenant.set(principal.tenant)
         return principal
 
     def forget(self) -> None:

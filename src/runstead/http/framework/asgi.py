@@ -1,6 +1,8 @@
 """Requests over ASGI: all that the protocol does not serve itself (`protocol.py`)."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope as AsgiScope, Send
@@ -40,12 +42,41 @@ class AsgiRequest:
         return await Request(self._scope, self._receive).is_disconnected()
 
 
+T = TypeVar("T")
+
+
+async def while_connected(work: Awaitable[T], method: str, receive: Receive) -> T:
+    """Await the work of a request that reads, and cancel it when the caller disconnects; then raise Disconnected.
+
+    A write continues: its commit may be under way.
+    """
+    task = asyncio.current_task()
+    if method not in ("GET", "HEAD") or task is None:
+        return await work
+    watch = asyncio.create_task(_cancel_if_disconnected(task, receive))
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if watch.done() and not watch.cancelled() and not task.uncancel():
+            raise Disconnected from None
+        raise
+    finally:
+        watch.cancel()
+
+
+async def _cancel_if_disconnected(task: asyncio.Task[Any], receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    task.cancel()
+
+
 async def respond(
     endpoint: Endpoint, path_params: dict[str, str], scope: AsgiScope, receive: Receive, send: Send
 ) -> None:
     """Send the endpoint's answer. Sends nothing if the caller disconnected before its body was complete."""
     try:
-        answer = await endpoint.answer(AsgiRequest(scope, receive, path_params))
+        request = AsgiRequest(scope, receive, path_params)
+        answer = await while_connected(endpoint.answer(request), scope["method"], receive)
     except Disconnected:
         return
     if isinstance(answer, Answer):

@@ -5,6 +5,7 @@ sent here, with one write. All other requests go through uvicorn over ASGI. Both
 `endpoint.py`.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -65,6 +66,8 @@ class Protocol(WriteDeadline):
         if active is not None and not active.response_complete:
             active.disconnected = True
             active.message_event.set()
+            if type(active) is Exchange:
+                active.hang_up()
         super().connection_lost(exc)
 
     def _leave(self) -> None:
@@ -194,7 +197,7 @@ class Protocol(WriteDeadline):
         self._unparsed = 0
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
-            task = self.loop.create_task(cycle.run())
+            task = cycle.task = self.loop.create_task(cycle.run())
             self.tasks.add(task)
             task.add_done_callback(self.tasks.discard)
         else:
@@ -318,6 +321,7 @@ class Exchange:
         "path_params",
         "query_string",
         "response_complete",
+        "task",
     )
     message_event: Final = _UnusedEvent()
 
@@ -344,6 +348,12 @@ class Exchange:
         self.parts: list[bytes] = []
         self.response_complete = False
         self.disconnected = False
+        self.task: asyncio.Task[None] | None = None
+
+    def hang_up(self) -> None:
+        """Stop reading for a caller that has gone. A write continues: its commit may be under way."""
+        if self.task is not None and self.method in ("GET", "HEAD"):
+            self.task.cancel()
 
     async def body(self, bytes_max: int) -> bytes:
         body = b"".join(self.parts)

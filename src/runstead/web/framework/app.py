@@ -16,6 +16,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.asgi import while_connected
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import pages as access, sign_in
@@ -95,7 +96,7 @@ class _Endpoint:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
-            response = await self._respond(scope, receive)
+            response = await while_connected(self._respond(scope, receive), scope["method"], receive)
         except Disconnected:
             return
         except Error as error:
