@@ -9,7 +9,7 @@ from runstead.core import limits
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.page import page_sql
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import RUNS, Q
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
@@ -32,24 +32,24 @@ class PostgresRunIndex:
         return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
-        return await self._readers.do(lambda c: c.fetch(Q[name], *arguments))
+        return await self._readers.scan(lambda c: c.fetch(Q[name], *arguments))
 
     async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         async def read(connection: Connection) -> list[Sequence[Row]]:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return [await connection.fetch(Q[name], *arguments) for name, arguments in reads]
 
-        return await self._readers.do(read)
+        return await self._readers.scan(read)
 
     async def write(self, version: int, statements: Sequence[Statement]) -> bool:
         async def job(connection: Connection, _now: int) -> bool:
             if await connection.execute(Q["index_version"], version) != "UPDATE 1":
                 return False
-            for name, rows in statements:
+            for name, values in statements:
                 if name in _MANY:
-                    await connection.execute(Q[name], *columns_of(rows))
+                    await connection.execute(Q[name], *columns_of(values))
                 else:
-                    await connection.executemany(Q[name], rows)
+                    await connection.executemany(Q[name], values)
             return True
 
         return await self._writer.do(job)
@@ -66,25 +66,31 @@ class PostgresRunIndex:
 async def found(
     readers: Readers, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str = RUNS
 ) -> list[Any]:
-    """The runs of a query."""
+    """The runs of a query. The whole search is one read, so that it counts for its tenant while a thread computes."""
+    return await readers.scan(lambda c: _found(c, query, columns, convert, table))
+
+
+async def _found(
+    connection: Connection, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str
+) -> list[Any]:
     steps = search(query)
-    rows: Sequence[Any] | None = None
+    answer: Sequence[Any] | None = None
     while True:
-        request = await asyncio.to_thread(_next, steps, rows)
+        request = await asyncio.to_thread(_next, steps, answer)
         match request:
             case list():
                 return request
             case Page(page_query, seqs):
                 sql, arguments = page_sql(page_query, columns, table, seqs)
-                rows = [convert(row) for row in await readers.rows(sql, *arguments)]
+                answer = [convert(row) for row in await rows(connection, sql, *arguments)]
             case State():
-                rows = await readers.rows(Q["index_mark"])
+                answer = await rows(connection, Q["index_mark"])
             case Changed():
-                rows = await readers.rows(Q["index_changed"])
+                answer = await rows(connection, Q["index_changed"])
             case Terms(blocks, terms):
-                rows = await readers.rows(Q["index_terms"], blocks, terms)
+                answer = await rows(connection, Q["index_terms"], blocks, terms)
             case Span(blocks, first, end):
-                rows = await readers.rows(Q["index_span"], blocks, first, end)
+                answer = await rows(connection, Q["index_span"], blocks, first, end)
 
 
 def _next(steps: Search, rows: Sequence[Any] | None) -> Any:

@@ -57,10 +57,15 @@ WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status I
 ORDER BY root_seq, seq LIMIT 1
 
 -- name: active_descendants
-SELECT {locked} FROM {runs}
+-- Locks them in the order of seq.
+SELECT seq FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
-ORDER BY root_seq, seq FOR UPDATE OF runs
+ORDER BY root_seq, seq FOR UPDATE
+
+-- name: locked_runs
+-- Runs that this transaction has locked.
+SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq
 
 -- name: any_child
 SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_seq, seq LIMIT 1

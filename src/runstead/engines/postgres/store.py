@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runstead.core import limits
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.commit.commands import decide_group
 from runstead.engines.postgres.commit.group import GroupCommit
@@ -152,6 +151,5 @@ class PostgresStore(SqlNouns):
         return await super().forget(age_ms, limit)
 
     async def _look_ahead(self, connection: Connection) -> None:
-        await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))
         await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))
         self._partitions_at = time.monotonic()

@@ -1,5 +1,6 @@
 """The commands of one transaction: each is decided on the rows that the earlier ones left, then all are written at once."""
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -90,14 +91,19 @@ async def decide_group(
         except Exception as refusal:  # noqa: BLE001 - decided before anything was written: it fails alone
             outcomes.append((None, refusal))
     await group.draft.write(transaction.connection)
-    return outcomes
+    return await group.finish(outcomes)
 
 
 async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
     """The result of each command, and the draft with all changes. Raises the first refusal."""
     group = _CommitGroup(transaction, alone=True, waits=True)
     await group.load(commands)
-    return [(await group.decide(command))[0] for command in commands], group.draft
+    written = []
+    for number, command in enumerate(commands, 1):
+        written.append((await group.decide(command))[0])
+        if not number % limits.batch_commands_max:
+            await asyncio.sleep(0)  # other requests continue
+    return written, group.draft
 
 
 _LOAD_FREE: Final = Q["load"].replace("FOR UPDATE OF runs", "FOR UPDATE OF runs SKIP LOCKED")
@@ -119,6 +125,8 @@ class _CommitGroup:
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
+        self._cancelled_by: WriteSet | None = None  # of a run whose descendants are cancelled too
+        self._cancelling: list[int] = []  # their seqs
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock the runs that commands name, and look up the stored answers to their idempotency keys."""
@@ -246,15 +254,17 @@ class _CommitGroup:
                 return ALONE
             await self._refuse_child(loaded.run)
         write = write_set(loaded.run, transition, loaded.now, seq)
-        cancelled: list[WriteSet] = []
+        written = Written.of(write)
         if write.cancels_family:
             if not self._alone:
                 if await self._has_family(write.run):
                     return ALONE
             else:
-                cancelled = await self._cancel_family(write)
-        written = Written.of(write, cancelled)
-        self._keep([write, *cancelled], command.idempotency, written, loaded.now)
+                self._cancelling = await self._lock_family(write.run)
+                self._cancelled_by = write
+                if self._cancelling:
+                    written = replace(written, run=replace(written.run, descendants_active=0))
+        self._keep([write], command.idempotency, written, loaded.now)
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
@@ -396,7 +406,29 @@ class _CommitGroup:
             return True
         return await self._connection.fetchval(Q["any_active_descendant"], run.root_seq, step) is not None
 
-    async def _cancel_family(self, write: WriteSet) -> list[WriteSet]:
-        run = write.run
-        rows = await self._connection.fetch(Q["active_descendants"], run.root_seq, f"/{run.seq}/")
-        return cancel_descendants(write, self.draft.lock(rows))
+    async def _lock_family(self, run: Run) -> list[int]:
+        """Lock all descendants that have not ended, before other locks are taken. Return their seqs."""
+        return [
+            row[0]
+            for row in await self._connection.fetch(Q["active_descendants"], run.root_seq, f"/{run.seq}/")
+        ]
+
+    async def finish(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Cancel the descendants of a run that this transaction has cancelled.
+
+        They are decided and written in parts, so that a large family does not hold the event loop.
+        """
+        if not self._cancelling or self._cancelled_by is None:
+            return outcomes
+        cancelled: list[Run] = []
+        most = limits.family_cancel_part_runs_max
+        for start in range(0, len(self._cancelling), most):
+            draft = Draft()
+            draft.unhooked = self.draft.unhooked
+            rows = await self._connection.fetch(Q["locked_runs"], self._cancelling[start : start + most])
+            writes = cancel_descendants(self._cancelled_by, draft.lock(rows))
+            draft.take(writes)
+            await draft.write(self._connection)
+            cancelled += [replace(each.run, descendants_active=0) for each in writes]
+        [(written, _)] = outcomes
+        return [(replace(written, cancelled=tuple(cancelled)), None)]

@@ -7,23 +7,23 @@ because rules decide before anything is written. A group waits for no run that a
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.engines.postgres.commit.fair_queue import FairQueue, Waiting
 from runstead.engines.postgres.commit.lanes import (
     ALONE,
     LOCKED,
     Decider,
     Lanes,
     Outcome,
+    Waiting,
     is_unavailable,
     refusal_of,
 )
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
+from runstead.engines.sql.fair_queue import FairQueue
 from runstead.ports.store import RunKey
 
 
@@ -34,13 +34,14 @@ class GroupCommit:
         )
         self._decide = decide
         self._lanes = Lanes(url, clock, decide, self._deliver)
-        self._queue = FairQueue()
+        self._queue: FairQueue[Waiting] = FairQueue(
+            limits.batch_commands_max, limits.writer_queue_per_project_max
+        )
         self._flushers: dict[
             asyncio.Task[None], float
         ] = {}  # and since when their groups are being committed
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._of_project: dict[str, int] = defaultdict(int)  # commands not answered yet
         self.waiting = 0  # commands not answered yet
         self._commands = 0
 
@@ -61,26 +62,31 @@ class GroupCommit:
         """Return for how long the oldest group or command outside of lanes has waited."""
         since = list(self._flushers.values())
         if self._queue:
-            since.append(self._queue.since())
+            since.append(self._queue.head.since)
         now = asyncio.get_running_loop().time()
         return now - min(since, default=now)
 
     async def do(self, command: Any) -> Any:
-        """Return the command's result once it is durable. STORE_BUSY when the queue is full, SHUTTING_DOWN after `close`."""
+        """Return the command's result once it is durable.
+
+        STORE_BUSY when the queue is full, PROJECT_BUSY when too many commands of the tenant wait, SHUTTING_DOWN after
+        `close`.
+        """
         if self._closed:
             raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
-        project_id = command.project_id
-        of_project = self._of_project[project_id]
-        if self.waiting >= limits.writer_queue_max or of_project >= limits.writer_queue_per_project_max:
+        if self.waiting >= limits.writer_queue_max:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         loop = asyncio.get_running_loop()
         waiting = Waiting(command, loop.create_future(), loop.time())
         self.waiting += 1
-        self._of_project[project_id] = of_project + 1
         if command.is_rare:
             self._lanes.add(waiting, command.lane)
         elif not self._lanes.joined(waiting):
-            self._queue.put(waiting)
+            try:
+                self._queue.append(waiting)
+            except Error:
+                self.waiting -= 1
+                raise
             if self._worth_another():
                 self._begin()
             else:
@@ -103,7 +109,7 @@ class GroupCommit:
         """Start another transaction if one takes long, for example because it waits for a lock."""
         self._timer = None
         now = asyncio.get_running_loop().time()
-        if self._queue and now - self._queue.since() >= limits.batch_wait_s_max:
+        if self._queue and now - self._queue.head.since >= limits.batch_wait_s_max:
             self._begin()
         self._check_later()
 
@@ -136,11 +142,6 @@ class GroupCommit:
 
     def _deliver(self, waiting: Waiting, outcome: Outcome) -> None:
         self.waiting -= 1
-        project_id = waiting.command.project_id
-        if self._of_project[project_id] == 1:
-            del self._of_project[project_id]
-        else:
-            self._of_project[project_id] -= 1
         future = waiting.future
         if future.done():  # the caller was cancelled
             return

@@ -8,17 +8,25 @@ lane for each project. A project has few lanes at a time, and projects take turn
 import asyncio
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.engines.postgres.commit.fair_queue import Waiting
 from runstead.engines.postgres.commit.jobs import run_again
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
 from runstead.engines.postgres.connection import BROKEN, is_lost, trouble_with
 from runstead.ports.store import RunKey
+
+
+class Waiting(NamedTuple):
+    """A command, the future of its caller, and since when it waits (the event loop's time)."""
+
+    command: Any
+    future: asyncio.Future[Any]
+    since: float
+
 
 Outcome = tuple[Any, Exception | None]
 """(result, None), or (None, error)."""
@@ -78,7 +86,7 @@ class Lanes:
         return False
 
     def add(self, waiting: Waiting, lane: RunKey) -> None:
-        """Add a command to the lane. STORE_BUSY, as its outcome, if too many commands of its project are in lanes."""
+        """Add a command to the lane. PROJECT_BUSY, as its outcome, if too many commands of its project are in lanes."""
         if self._of_project[lane.project_id] >= limits.lane_commands_max:
             self._deliver(waiting, (None, _busy()))
             return
@@ -180,4 +188,4 @@ class Lanes:
 
 
 def _busy() -> Error:
-    return Error("STORE_BUSY", "Too many writes of the project wait for locked runs", retry_after_s=1)
+    return Error("PROJECT_BUSY", "Too many writes of the project wait for locked runs", retry_after_s=1)
