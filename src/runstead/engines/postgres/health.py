@@ -1,6 +1,7 @@
 """The check behind `/readyz`, on a session of its own, so that it waits for no caller's transaction."""
 
 import asyncio
+from typing import Final
 
 from runstead.core import limits
 from runstead.core.errors import Error
@@ -9,6 +10,9 @@ from runstead.engines.postgres.commit.jobs import run_again
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
 from runstead.engines.postgres.connection import BROKEN, trouble_with
 from runstead.engines.postgres.sql import Q
+
+#: Fails with a lock timeout while no run can be written, for example because of a migration.
+_WRITABLE: Final = "LOCK TABLE runs, run_events IN ROW EXCLUSIVE MODE"
 
 
 class Health:
@@ -39,5 +43,5 @@ class Health:
 async def _write(transaction: Transaction) -> None:
     """Write one row for real: a full disk or a standby lets an empty transaction pass."""
     now = await transaction.moment()
-    await transaction.connection.execute(Q["writable"])
+    await transaction.connection.execute(_WRITABLE)
     await transaction.connection.execute(Q["pulse"], now)
