@@ -357,8 +357,10 @@ lanes_max: Final = 4
 lanes_per_project_max: Final = 2
 lane_commands_max: Final = 1_024  # of one project
 family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
-postgres_writers_max: Final = 4
+# Other writes, of callers and of the server itself
+postgres_writers_max: Final = 3
 postgres_writers_per_project_max: Final = 2
+server_writers_max: Final = 3
 # Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
 # authentication and for its loops, twice: for short and for long reads.
 point_sessions_max: Final = 4
