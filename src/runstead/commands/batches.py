@@ -1,7 +1,9 @@
 """Batches of runs: create, read, retry and cancel them, and create the follow-up run."""
 
+import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -22,6 +24,7 @@ from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.ports.store import BatchQuery, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class FollowUp(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,15 +61,23 @@ async def create(
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
     _refuse_duplicate_ids(new.runs)
-    members = [
-        _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
-        for index, run in enumerate(new.runs)
-    ]
+    members = []
+    async for index, run in paced(new.runs):
+        owned = replace(run, owner_id=_owner(index, run, project.id))
+        members.append(_member(index, owned, batch, principal))
     await _check_parents(app, project.id, new.runs)
     created = await app.store.batches.create(batch, members, idempotency)
-    for written in created.runs:
+    async for _, written in paced(created.runs):
         app.publish(written)
     return created
+
+
+async def paced(items: Sequence[T]) -> AsyncIterator[tuple[int, T]]:
+    """Yield (index, item). Other requests continue in between."""
+    for index, item in enumerate(items):
+        if index and not index % limits.batch_runs_at_once_max:
+            await asyncio.sleep(0)
+        yield index, item
 
 
 def at_index(index: int, refusal: Error) -> Error:

@@ -101,6 +101,7 @@ running_counted_max: Final = 100_000  # runs counted when limits are shown
 schedules_per_project_max: Final = 500  # one list contains them all, without pages
 schedule_backoff_limit_default: Final = 3
 runs_per_batch_max: Final = 1_000
+batch_runs_at_once_max: Final = 64  # of a batch, before the event loop serves other requests
 batch_errors_max: Final = 20  # listed in one refusal
 schedule_replaced_runs_max: Final = 100  # that one firing cancels; the next tick cancels the others
 upcoming_times_default: Final = 10

@@ -162,11 +162,11 @@ def _run(run: BatchRun) -> NewRun:
     return new
 
 
-def _new(body: CreateBatch) -> commands.NewBatch:
+async def _new(body: CreateBatch) -> commands.NewBatch:
     """Convert the body into a command. The error lists up to `limits.batch_errors_max` refused runs."""
     runs: list[NewRun] = []
     refused: list[Error] = []
-    for index, run in enumerate(body.runs):
+    async for index, run in commands.paced(body.runs):
         try:
             runs.append(_run(run))
         except Error as refusal:
@@ -206,7 +206,7 @@ class CreatedBatch(msgspec.Struct, frozen=True):
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
-    new, ref = _new(call.body), call.path["project"]
+    new, ref = await _new(call.body), call.path["project"]
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
     )
