@@ -85,10 +85,10 @@ async def readers(attacker: Tenant) -> None:
 async def keys(attacker: Tenant) -> None:
     async def change(number: int) -> None:
         connection = Connection(attacker.target)
-        path = f"/projects/{attacker.slug}/members/user-{number}"
+        path = f"/projects/{attacker.slug}/members"
         while True:
-            await attacker.call(connection, "PUT", path, {"role": "viewer"})
-            await attacker.call(connection, "DELETE", path)
+            await attacker.call(connection, "POST", path, {"user_id": f"user-{number}", "role": "viewer"})
+            await attacker.call(connection, "DELETE", f"{path}/user-{number}")
 
     await asyncio.gather(*map(change, range(4)))
 

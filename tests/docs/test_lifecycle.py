@@ -92,6 +92,20 @@ LIMITS = {
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),
+    "API keys per project": (
+        f"{limits.keys_per_project_max:,} that are not revoked; of revoked ones, the newest"
+        f" {limits.revoked_keys_kept_max:,} are kept"
+    ),
+    "Members per project": f"{limits.members_per_project_max:,}",
+    "Time of a query, with SQLite": f"{limits.read_s_max:g} seconds",
+    "Queries of a project at the same time, with SQLite": (
+        f"{limits.scans_per_project_max}, and {limits.scans_waiting_per_project_max} that wait for up to"
+        f" {limits.scan_wait_s:g} seconds"
+    ),
+    "Writes that wait for a commit, with SQLite": (
+        f"{limits.writer_queue_max:,}; of a project {limits.writer_queue_per_project_max:,} behind the first"
+        f" {limits.writer_group_max}"
+    ),
     "Prices per project": f"{limits.prices_per_project_max:,}",
     "One price": f"{limits.price_max // 1_000_000:,} of the currency for a million tokens",
     "Tokens of one kind of one run, in reports": f"{limits.tokens_per_run_max:,}",
@@ -156,6 +170,8 @@ SENTENCES = {
         f"at most {limits.deadlines_per_tick_max} at a time",
         f"| deadlines | {limits.deadlines_tick_s} s |",
         f"| batch finalizer | {limits.batch_tick_s} s |",
+        f"| family cancels | {limits.family_cancel_tick_s} s |",
+        f"of large families, {limits.family_cancel_rows_max} runs at a time",
         f"| scheduler | {limits.scheduler_tick_s} s |",
         f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
         f"all within {limits.shutdown_s} s",

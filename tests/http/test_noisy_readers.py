@@ -7,6 +7,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.engines.sqlite.runs import SqliteRuns
+from tests.support.until import eventually
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
@@ -39,24 +40,18 @@ async def send(live, path):
 @pytest.mark.parametrize("path", ["/runs?label=team:none", "/%72uns?label=team:none"])
 async def test_a_query_stops_when_its_caller_hangs_up(live, scans, path):
     callers = [await send(live, path) for _ in range(8)]
-    async with asyncio.timeout(5):
-        while len(scans) < 8:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: len(scans) == 8)
     began = time.monotonic()
     for _, writer in callers:
         writer.close()
-    async with asyncio.timeout(limits.read_s_max / 2):
-        while scans:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not scans, limits.read_s_max / 2)
     assert time.monotonic() - began < 1
     assert (await live.client.get(f"{live.url}/projects/default", headers=live.headers)).status_code == 200
 
 
 async def test_eight_slow_queries_do_not_delay_a_read(live, scans):
     callers = [await send(live, "/runs?label=team:none") for _ in range(8)]
-    async with asyncio.timeout(5):
-        while len(scans) < 8:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: len(scans) == 8)
     began = time.monotonic()
     # The headers differ, so that the credential is not cached.
     headers = {**live.headers, "Authorization": live.headers["Authorization"].replace("Bearer", "bearer")}

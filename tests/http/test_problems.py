@@ -14,7 +14,7 @@ BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
 
 def test_every_code_has_a_status_of_the_contract():
     assert set(STATUS) == set(CODES)
-    known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
+    known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 429, 500, 503}
     assert {STATUS[code] for code in CODES.keys() - BEFORE} <= known
     assert {STATUS[code] for code in BEFORE} == {408, 414, 429, 431, 503}
 

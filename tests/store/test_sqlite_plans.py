@@ -19,6 +19,7 @@ from tests.support.statements import makers, written
 FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
 #: Which tables a statement reads whole, and why.
 READ = {
+    "cancelling": "runs",  # those of an index that is empty but for cancels under way
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
@@ -47,6 +48,7 @@ READ = {
 SORTED = {
     "projects": "all of them, for an operator",
     "projects_by_id": "those of one user",
+    "drop_revoked_keys": "those of one project",
     "members": "those of one project",
     "due_deliveries": "a share of each webhook",
     "event_counts": "the types of one log",

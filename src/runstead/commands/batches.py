@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -61,21 +61,21 @@ async def create(
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
     _refuse_duplicate_ids(new.runs)
-    members = []
-    async for index, run in paced(new.runs):
-        owned = replace(run, owner_id=_owner(index, run, project.id))
-        members.append(_member(index, owned, batch, principal))
+    members = [
+        _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
+        async for index, run in in_pieces(new.runs)
+    ]
     await _check_parents(app, project.id, new.runs)
     created = await app.store.batches.create(batch, members, idempotency)
-    async for _, written in paced(created.runs):
+    async for _, written in in_pieces(created.runs):
         app.publish(written)
     return created
 
 
-async def paced(items: Sequence[T]) -> AsyncIterator[tuple[int, T]]:
-    """Yield (index, item). Other requests continue in between."""
+async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
+    """Enumerate many items. The event loop serves other requests between two pieces of them."""
     for index, item in enumerate(items):
-        if index and not index % limits.batch_runs_at_once_max:
+        if index % limits.batch_piece_rows == limits.batch_piece_rows - 1:
             await asyncio.sleep(0)
         yield index, item
 

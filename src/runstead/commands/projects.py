@@ -7,12 +7,13 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
+from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
-from runstead.ports.store import Guard
+from runstead.ports.store import MemberCounts
 
 
 async def create(
@@ -88,7 +89,13 @@ async def create_key(
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.identity.create_key(key, idempotency)
+    return await app.store.identity.create_key(key, idempotency, _more_keys)
+
+
+def _more_keys(count: int) -> None:
+    most = limits.keys_per_project_max
+    if count >= most:
+        raise Error("KEY_LIMIT_REACHED", f"A project has at most {most:,} keys: revoke one that is not used")
 
 
 async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
@@ -113,9 +120,15 @@ async def put_member(
     idempotency: IdempotencyRecord | None = None,
 ) -> Member:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    now = now_ms()
-    member = Member(project.id, user_id, role, now)
-    guard = _keeps_an_admin(user_id, now) if role != "admin" else _allow
+
+    def guard(counts: MemberCounts) -> None:
+        most = limits.members_per_project_max
+        if counts.role is None and counts.members >= most:
+            raise Error("MEMBER_LIMIT_REACHED", f"A project has at most {most:,} members: remove one first")
+        if role != "admin":
+            _keeps_an_admin(counts)
+
+    member = Member(project.id, user_id, role, now_ms())
     return await app.store.identity.put_member(member, guard, idempotency)
 
 
@@ -127,23 +140,14 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    guard = _keeps_an_admin(user_id, now_ms())
-    if not await app.store.identity.remove_member(project.id, user_id, guard):
+    if not await app.store.identity.remove_member(project.id, user_id, _keeps_an_admin):
         raise not_found("Member")
 
 
-def _allow(_members: Sequence[Member], _keys: Sequence[ApiKey]) -> None:
-    """Allow every change."""
-
-
-def _keeps_an_admin(leaving: str, now: int) -> Guard:
+def _keeps_an_admin(counts: MemberCounts) -> None:
     """Refuse to remove the last admin: only the database could repair a project without one."""
-
-    def guard(members: Sequence[Member], keys: Sequence[ApiKey]) -> None:
-        if last_admin(members, keys, now) == leaving:
-            raise Error("LAST_ADMIN", "This is the project's last admin: add another admin first")
-
-    return guard
+    if counts.role == "admin" and not counts.other_admins:
+        raise Error("LAST_ADMIN", "This is the project's last admin: add another admin first")
 
 
 def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -77,7 +78,22 @@ async def apply_at(
 
     written = await app.store.runs.apply(key, decide, want, idempotency)
     app.publish(written)
+    if written.transition.cancels_family and written.run.descendants_active:
+        return await _with_descendants(app, written)
     return written
+
+
+async def _with_descendants(app: App, cancelled: Written) -> Written:
+    """Cancel the descendants of a large family.
+
+    If the store fails or the server stops before all are cancelled, a loop cancels the others.
+    """
+    try:
+        await cancel_descendants(app, cancelled.run.seq, limits.family_cancel_rounds_max)
+    except Error as error:
+        if error.retry_after_s is None:
+            raise
+    return replace(cancelled, run=replace(cancelled.run, descendants_active=0))
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
@@ -132,6 +148,24 @@ async def cancel(
         lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
         idempotency=idempotency,
     )
+
+
+async def cancel_descendants(app: App, seq: int, rounds: int) -> int:
+    """Cancel the active descendants of a cancelled run, in at most `rounds` bounded transactions.
+
+    Returns their number.
+    """
+    count, after = 0, 0
+    for _ in range(rounds):
+        most = limits.family_cancel_rows_max
+        cancelled = await app.store.runs.cancel_descendants(seq, after, most)
+        for written in cancelled:
+            app.publish(written)
+        count += len(cancelled)
+        if len(cancelled) < most:
+            break
+        after = cancelled[-1].run.seq
+    return count
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):

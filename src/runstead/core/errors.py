@@ -36,6 +36,8 @@ CODES: Final[dict[str, str]] = {
     "INPUT_REQUEST_NOT_OPEN": "The input request was submitted, cancelled or has expired.",
     "CONVERSATION_LINKED": "The conversation, or the family of a run in it, belongs elsewhere: it cannot be linked.",
     "SCHEDULE_LIMIT_REACHED": "The project has as many schedules as one project can have.",
+    "KEY_LIMIT_REACHED": "The project has as many API keys as one project can have.",
+    "MEMBER_LIMIT_REACHED": "The project has as many members as one project can have.",
     "WEBHOOK_LIMIT_REACHED": "The project has as many webhooks as one project can have.",
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",

@@ -166,7 +166,7 @@ async def _new(body: CreateBatch) -> commands.NewBatch:
     """Convert the body into a command. The error lists up to `limits.batch_errors_max` refused runs."""
     runs: list[NewRun] = []
     refused: list[Error] = []
-    async for index, run in commands.paced(body.runs):
+    async for index, run in commands.in_pieces(body.runs):
         try:
             runs.append(_run(run))
         except Error as refusal:

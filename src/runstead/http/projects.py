@@ -159,7 +159,7 @@ def key_view(key: ApiKey) -> KeyView:
     body=CreateKey,
     answer=CreatedKey,
     status=201,
-    errors=_WRITE,
+    errors=(*_WRITE, "KEY_LIMIT_REACHED"),
 )
 async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     """Create an API key for the project."""
@@ -223,7 +223,7 @@ def member_view(member: Member) -> MemberView:
     body=PutMember,
     answer=MemberView,
     status=201,
-    errors=(*_WRITE, "LAST_ADMIN"),
+    errors=(*_WRITE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
 )
 async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     """Add a member, or change a member's role."""

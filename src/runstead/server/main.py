@@ -36,6 +36,7 @@ from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.expiry import prune, prune_browsers, prune_deliveries
+from runstead.loops.family_cancels import finish_family_cancels
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
@@ -280,6 +281,12 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         ),
         Loop(
             "batch finalizer", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max
+        ),
+        Loop(
+            "family cancels",
+            limits.family_cancel_tick_s,
+            lambda: finish_family_cancels(app),
+            rows_max=limits.family_cancel_rows_max,
         ),
         Loop("run index", limits.index_tick_s, lambda: index(app), rows_max=1),
         Loop(

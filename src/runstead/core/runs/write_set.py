@@ -177,13 +177,13 @@ def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[
 
     `descendants` are the loaded rows that have not ended.
     """
-    reason, now = cancelled.run.cancel_reason, cancelled.now
-    written = []
-    for run in descendants:
-        if not run.terminal:
-            at = max(now, run.updated_at)
-            written.append(write_set(run, transitions.cancel(run, now=at, reason=reason), at))
-    return written
+    return [cancel_below(cancelled.run, run, cancelled.now) for run in descendants if not run.terminal]
+
+
+def cancel_below(ancestor: Run, run: Run, now: int) -> WriteSet:
+    """Return the write set of a run that is cancelled because its ancestor was cancelled."""
+    at = max(now, run.updated_at)
+    return write_set(run, transitions.cancel(run, now=at, reason=ancestor.cancel_reason), at)
 
 
 def changed_fields(old: Run, new: Run) -> dict[str, Any]:

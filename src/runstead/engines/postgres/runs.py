@@ -53,6 +53,14 @@ class PostgresRuns:
     ) -> Written:
         return cast(Written, await self._group_commit.do(Apply(key, decide, want, idempotency)))
 
+    async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
+        del seq, after, limit  # they are cancelled with the run
+        return []
+
+    async def cancelling(self, limit: int) -> list[int]:
+        del limit
+        return []
+
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:

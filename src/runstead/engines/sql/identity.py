@@ -5,13 +5,24 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, execute_many, first, select, value, values
-from runstead.ports.store import Guard
+from runstead.engines.sql.steps import (
+    Database,
+    Steps,
+    execute,
+    execute_many,
+    first,
+    select,
+    select_rows,
+    value,
+    values,
+)
+from runstead.ports.store import Count, Guard, MemberCounts
 
 
 class _ProjectRole(NamedTuple):
@@ -67,8 +78,13 @@ class SqlIdentity:
     async def is_empty(self) -> bool:
         return await self._database.read(value, "any_project") is None
 
-    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
+    async def create_key(
+        self, key: ApiKey, idempotency: IdempotencyRecord | None = None, guard: Count | None = None
+    ) -> ApiKey:
         def create(_now: int) -> Steps[ApiKey]:
+            if guard is not None:
+                yield from values("lock_project", id=key.project_id)
+                guard((yield from value("count_keys", project_id=key.project_id)))
             yield from execute("add_key", key)
             return key
 
@@ -83,7 +99,9 @@ class SqlIdentity:
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def revoke(_now: int) -> Steps[ApiKey | None]:
             yield from values("lock_project", id=project_id)
-            return (yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id))
+            revoked = yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id)
+            yield from execute("drop_revoked_keys", project_id=project_id, kept=limits.revoked_keys_kept_max)
+            return revoked
 
         return await self._database.write(revoke)
 
@@ -95,16 +113,16 @@ class SqlIdentity:
     async def put_member(
         self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
     ) -> Member:
-        def put(_now: int) -> Steps[Member]:
-            guard(*(yield from _members_and_keys(member.project_id)))
+        def put(now: int) -> Steps[Member]:
+            guard((yield from _counts(member.project_id, member.user_id, now)))
             (stored,) = yield from select("put_member", Member, **fields(member))
             return stored
 
         return await self._database.write(put, idempotency)
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
-        def remove(_now: int) -> Steps[bool]:
-            guard(*(yield from _members_and_keys(project_id)))
+        def remove(now: int) -> Steps[bool]:
+            guard((yield from _counts(project_id, user_id, now)))
             return (yield from execute("remove_member", project_id=project_id, user_id=user_id)) == 1
 
         return await self._database.write(remove)
@@ -117,8 +135,8 @@ class SqlIdentity:
         return {row.project_id: row.role for row in rows}
 
 
-def _members_and_keys(project_id: str) -> Steps[tuple[list[Member], list[ApiKey]]]:
-    """Both of a project. Its row is locked first, so that two changes of members see each other."""
+def _counts(project_id: str, user_id: str, now: int) -> Steps[MemberCounts]:
+    """Those of a project. Its row is locked first, so that two changes of members see each other."""
     yield from values("lock_project", id=project_id)
-    members = yield from select("members", Member, project_id=project_id)
-    return members, (yield from select("keys", ApiKey, project_id=project_id))
+    [found] = yield from select_rows("member_counts", project_id=project_id, user_id=user_id, now=now)
+    return MemberCounts(found["members"], found["role"], other_admins=bool(found["other_admins"]))

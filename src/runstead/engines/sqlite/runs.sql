@@ -18,7 +18,13 @@ SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS 
 -- name: active_descendants
 SELECT {columns} FROM runs
 WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
-ORDER BY seq
+  AND seq > ?
+ORDER BY seq LIMIT ?
+
+-- name: cancelling
+-- Cancelled runs with descendants that are not cancelled yet.
+SELECT seq FROM runs INDEXED BY runs_cancelling WHERE status = 'cancelled' AND descendants_active > 0
+ORDER BY seq LIMIT ?
 
 -- name: cancelled_among
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1

@@ -57,7 +57,8 @@ _STREAM: Final[Schema] = {
 }
 
 #: Error codes that routes have in addition to their own codes.
-_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN")
+_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "PROJECT_BUSY", "STORE_BUSY")
+_WITH_READ: Final = ("QUERY_TOO_SLOW",)
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
 _WITH_KEY: Final = ("IDEMPOTENCY_KEY_REUSED", "IDEMPOTENCY_KEY_IN_USE")
@@ -134,6 +135,8 @@ def codes_of(operation: Operation) -> tuple[str, ...]:
     codes = list(operation.errors)
     if not operation.open:
         codes += _WITH_CREDENTIAL
+        if operation.method == "GET":
+            codes += _WITH_READ
     if _PATH_PARAMETERS.search(operation.path):
         codes += _WITH_PATH
     if operation.method != "GET" and not operation.streamed:

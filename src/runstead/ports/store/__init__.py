@@ -23,7 +23,7 @@ from runstead.ports.store.conversations import (
     DecideConversation,
     InputRequests,
 )
-from runstead.ports.store.identity import Count, Guard, Identity
+from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.prices import Prices
@@ -85,6 +85,7 @@ __all__ = [
     "Leadership",
     "Made",
     "Member",
+    "MemberCounts",
     "Prices",
     "PushServices",
     "Replicas",

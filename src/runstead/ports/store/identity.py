@@ -3,15 +3,27 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 
-Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
-"""Raises if a change of a project's members is not allowed.
 
-It gets the current members and keys under lock.
-"""
+class MemberCounts(msgspec.Struct, frozen=True):
+    """What decides whether a change of a project's members is allowed.
+
+    `members`: how many the project has. `role`: of the user that changes, None if it is no member. `other_admins`:
+    whether another member, or a valid key of the project, is an admin.
+    """
+
+    members: int
+    role: Role | None
+    other_admins: bool
+
+
+Guard = Callable[[MemberCounts], None]
+"""Raises if a change of a project's members is not allowed. It gets the current counts under lock."""
 
 
 Count = Callable[[int], None]
@@ -47,7 +59,11 @@ class Identity(Protocol):
         """Whether the store holds no project."""
         ...
 
-    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey: ...
+    async def create_key(
+        self, key: ApiKey, idempotency: IdempotencyRecord | None = None, guard: Count | None = None
+    ) -> ApiKey:
+        """Store a key. The guard may refuse: it gets the number of the project's keys that are not revoked."""
+        ...
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
 
@@ -56,7 +72,10 @@ class Identity(Protocol):
         ...
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
-        """Revoke the key and return it. The time of the first revocation stays."""
+        """Revoke the key and return it. The time of the first revocation stays.
+
+        Of the revoked keys the newest `limits.revoked_keys_kept_max` are kept.
+        """
         ...
 
     async def touch_keys(self, used: dict[str, int]) -> None:

@@ -157,6 +157,18 @@ class Runs(Protocol):
         """
         ...
 
+    async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
+        """Cancel at most `limit` descendants of a cancelled run that are still active, with a seq over `after`.
+
+        An engine may cancel the descendants of a large family after the run. From the transaction that cancels the
+        run, they count as cancelled: none is claimed, none gets a child, and a change of one finds it cancelled.
+        """
+        ...
+
+    async def cancelling(self, limit: int) -> list[int]:
+        """Return seqs of cancelled runs with descendants for `cancel_descendants`, oldest first."""
+        ...
+
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
     ) -> list[Run]:

@@ -101,7 +101,7 @@ async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tupl
     written = []
     for number, command in enumerate(commands, 1):
         written.append((await group.decide(command))[0])
-        if not number % limits.batch_runs_at_once_max:
+        if not number % limits.batch_piece_rows:
             await asyncio.sleep(0)  # other requests continue
     return written, group.draft
 

@@ -34,6 +34,21 @@ SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, i
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, :now) WHERE project_id = :project_id AND id = :id
 RETURNING {key}
 
+-- name: count_keys
+SELECT count(*) FROM api_keys WHERE project_id = :project_id AND revoked_at IS NULL
+
+-- name: drop_revoked_keys
+-- postgres
+DELETE FROM api_keys WHERE id = ANY (ARRAY(
+  SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
+  ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
+))
+-- sqlite
+DELETE FROM api_keys WHERE id IN (
+  SELECT id FROM api_keys WHERE project_id = :project_id AND revoked_at IS NOT NULL
+  ORDER BY revoked_at DESC, id LIMIT 100 OFFSET :kept
+)
+
 -- name: touch_key
 -- postgres
 UPDATE api_keys SET last_used_at = greatest(coalesce(last_used_at, 0), :used_at) WHERE id = :id
@@ -44,6 +59,15 @@ UPDATE api_keys SET last_used_at = max(coalesce(last_used_at, 0), :used_at) WHER
 INSERT INTO members ({member}) VALUES ({:member})
 ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role
 RETURNING {member}
+
+-- name: member_counts
+SELECT (SELECT count(*) FROM members WHERE project_id = :project_id) AS members,
+  (SELECT role FROM members WHERE project_id = :project_id AND user_id = :user_id) AS role,
+  EXISTS (SELECT 1 FROM members WHERE project_id = :project_id AND role = 'admin' AND user_id <> :user_id)
+    OR EXISTS (
+      SELECT 1 FROM api_keys WHERE project_id = :project_id AND revoked_at IS NULL AND scopes LIKE '%admin%'
+        AND (expires_at IS NULL OR expires_at > :now)
+    ) AS other_admins
 
 -- name: keep_member
 INSERT INTO members ({member}) VALUES ({:member}) ON CONFLICT DO NOTHING
