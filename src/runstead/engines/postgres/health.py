@@ -21,6 +21,10 @@ class Health:
         self._group_commit = group_commit
         self._checking: asyncio.Task[None] | None = None
 
+    @property
+    def commits(self) -> int:
+        return self._transactions.commits
+
     async def check(self) -> None:
         """Raise STORE_UNAVAILABLE if the store cannot commit. Callers at the same time share one check."""
         if self._checking is None or self._checking.done():

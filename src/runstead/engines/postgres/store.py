@@ -125,13 +125,14 @@ class PostgresStore(SqlNouns):
         return address(self._url)
 
     def facts(self) -> dict[str, Any]:
-        group_commit, writer = self._group_commit, self._writer
+        group_commit, writer, health = self._group_commit, self._writer, self._health
         assert group_commit is not None, "not open"
         assert writer is not None, "not open"
+        assert health is not None, "not open"
         return {
             "engine": "postgres",
             "queue_depth": group_commit.waiting + writer.waiting,
-            "commits": group_commit.commits + writer.commits,
+            "commits": group_commit.commits + writer.commits + health.commits,
             "commands": group_commit.commands + writer.commands,
             "blocked_writes": group_commit.blocked,
         }

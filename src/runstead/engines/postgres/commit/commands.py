@@ -420,6 +420,9 @@ class _CommitGroup:
         """
         if not self._cancelling or self._cancelled_by is None:
             return outcomes
+        [(written, refusal)] = outcomes
+        if refusal is not None:
+            return outcomes
         cancelled: list[Run] = []
         most = limits.family_cancel_part_runs_max
         for start in range(0, len(self._cancelling), most):
@@ -430,5 +433,4 @@ class _CommitGroup:
             draft.take(writes)
             await draft.write(self._connection)
             cancelled += [replace(each.run, descendants_active=0) for each in writes]
-        [(written, _)] = outcomes
         return [(replace(written, cancelled=tuple(cancelled)), None)]
