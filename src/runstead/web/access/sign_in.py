@@ -1,5 +1,8 @@
 """Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
+import re
+from typing import Final
+
 from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
@@ -18,6 +21,8 @@ from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest
 
 pages = Pages()
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def form(to: str, error: Error | None = None) -> Response:
@@ -60,8 +65,8 @@ async def sign_in(
 
 
 def _origin(scope: AsgiScope, headers: dict[bytes, bytes]) -> Origin:
-    client = scope.get("client")
-    return Origin(client[0] if client else None, header(headers, b"x-request-id"))
+    client, sent = scope.get("client"), header(headers, b"x-request-id") or ""
+    return Origin(client[0] if client else None, sent if _REQUEST_ID.fullmatch(sent) else None)
 
 
 @pages.post("/sign-out")
