@@ -89,6 +89,16 @@ LIMITS = {
     "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, besides the buffers of the connection",
     "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
     "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
+    "A value in the audit log": (
+        f"{limits.audit_value_chars_max} characters, and {limits.audit_values_max} values of one member"
+    ),
+    "`change` of an audit entry": (
+        f"{limits.audit_change_bytes_max // limits.KIB} KiB: beyond that only the names of the members are kept"
+    ),
+    "Projects whose audit logs record one sign-in": f"{limits.audit_sign_in_projects_max}",
+    "Failed sign-ins that one process records": (
+        f"{limits.refused_sign_ins_per_minute_max} a minute; the next entry counts the others"
+    ),
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),
@@ -114,6 +124,10 @@ LIMITS = {
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
+    "Encryption keys": f"{limits.encryption_keys_max}, each of {limits.encryption_key_chars_min} to"
+    f" {limits.encryption_key_chars_max} characters",
+    "Secrets that are encrypted in one transaction": f"{limits.secrets_per_slice_max}",
+    "Life of a token for one run": f"{limits.run_token_s // 3_600} hours",
     "Browser session": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Browser sessions of a caller": f"{limits.browser_sessions_max}: a new one ends the oldest",
 }
@@ -164,7 +178,14 @@ SENTENCES = {
         f"at most {limits.batch_config_bytes_max >> 10} KiB",
     ],
     "docs/operations.md": [
-        f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
+        (
+            f"at most {limits.deliveries_max} calls at a time, {limits.deliveries_max // 8} of one project, "
+            f"about {limits.deliveries_per_webhook_max} to one webhook"
+        ),
+        (
+            f"at most {limits.dispatches_max} calls at a time, {limits.dispatches_max // 8} of one project, "
+            f"about {limits.dispatches_per_service_max} to one service"
+        ),
         f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",

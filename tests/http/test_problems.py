@@ -27,7 +27,7 @@ def test_every_code_is_documented_by_some_operation():
 
 
 async def test_a_problem_has_its_members_and_no_others(driver):
-    response = await driver.send("GET", "/runs/unknown")
+    response = await driver.send("GET", "/runs/unknown", headers={"X-Request-Id": "mine"})
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
@@ -36,6 +36,7 @@ async def test_a_problem_has_its_members_and_no_others(driver):
         "instance": "/runs/unknown",
         "error": "Run not found",
         "code": "NOT_FOUND",
+        "request_id": "mine",
     }
 
 

@@ -1,23 +1,40 @@
 """Tokens that the server signs for one run: what they allow, and that they allow nothing else."""
 
 import jwt
+import msgspec
 import pytest
 
 from runstead.core import limits
 from runstead.http.framework.app import operations
 from runstead.security.signing import APPEND, new_pair
+from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 
 
+async def furnish(api):
+    """Add the signing keys and the push service that tokens of these tests name."""
+    await api.store.signing_keys.add(PAIR, only_first=True)
+    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
+
+
+def signed(**claims):
+    return jwt.encode(claims, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+
+
 @pytest.fixture
 async def tokens(api):
-    await api.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(api)
 
     async def make(run_id, kind="run_event_token", project=None):
-        who = {"user_id": "ada", "service_id": "svc", "project_id": (project or api.project).id}
+        who = {
+            "user_id": "ada",
+            "service_id": "svc",
+            "issuer": "claim:ada",
+            "project_id": (project or api.project).id,
+        }
         return await getattr(api.app.keyring, kind)(**who, run_id=run_id)
 
     return make
@@ -58,11 +75,11 @@ PUBLIC = {"/runs/event-types"}  # the same answer for all callers
     ids=lambda o: f"{o.method} {o.path}",
 )
 async def test_a_writer_token_is_refused_by_all_other_operations(driver, operation):
-    await driver.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(driver)
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
     conversation_id = await driver.conversation()
-    who = {"user_id": "ada", "service_id": "svc", "project_id": driver.project.id}
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": driver.project.id}
     token = await driver.app.keyring.run_event_token(**who, run_id=parent["run_id"])
     names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": driver.project.slug}
     others = (
@@ -118,6 +135,24 @@ async def test_an_expired_token_is_refused(api, tokens):
         401, "UNAUTHENTICATED", "POST", f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token
     )
     assert "expired" in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["run_event_token", "service_token"])
+async def test_a_token_of_an_unknown_service_with_three_years_signed_with_a_stolen_key_is_refused(
+    api, tokens, kind
+):
+    run = await api.create()
+    claims = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+    path, now, years = f"/runs/{run['run_id']}/events", api.clock() // 1000, 3 * 365 * 86_400
+    stolen = signed(**claims | {"serviceAccountId": "unknown", "exp": now + years})
+    await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=stolen)
+    unknown = signed(**claims | {"serviceAccountId": "unknown"})
+    problem = await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=unknown)
+    assert "does not exist" in problem["detail"]
+    long = signed(**claims | {"exp": claims["iat"] + limits.run_token_s + 1})
+    problem = await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=long)
+    assert "more than 86400 s" in problem["detail"]
+    await api.post(path, {"events": [EVENT]}, by=signed(**claims))
 
 
 async def test_a_tampered_token_is_refused(api, tokens):
@@ -277,6 +312,7 @@ async def test_disabling_a_service_ends_its_tokens(api, tokens):
         "project_id": api.project.id,
         "run_id": run["run_id"],
         "service_id": service["id"],
+        "issuer": f"push_service:{service['id']}",
     }
     made = [await api.app.keyring.service_token(**who), await api.app.keyring.run_event_token(**who)]
     path = f"/runs/{run['run_id']}/events"
@@ -296,3 +332,33 @@ async def test_old_tokens_stay_valid_after_a_rotation(api, tokens):
     for token in (old, new):
         await api.post(f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token)
     assert len((await api.get("/.well-known/jwks.json", by=None))["keys"]) == 4
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"userId": None},
+        {"userId": ""},
+        {"serviceAccountId": 7},
+        {"serviceAccountId": "a\0b"},
+        {"projectId": ["p"]},
+        {"runId": {}},
+        {"runId": "\ud800"},
+        {"scopes": "all"},
+        {"scopes": [1]},
+        {"iat": "now"},
+        {"exp": None},
+        {"exp": 1e300},
+        {"exp": True},
+    ],
+    ids=repr,
+)
+async def test_malformed_claims_under_the_servers_own_key_are_refused(api, tokens, claims):
+    run = await api.create()
+    for kind in ("run_event_token", "service_token"):
+        valid = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+        for each in (claims, dict.fromkeys(claims, msgspec.UNSET)):
+            changed = {name: value for name, value in (valid | each).items() if value is not msgspec.UNSET}
+            bad = jwt.encode(changed, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+            path = f"/runs/{run['run_id']}/events"
+            await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)

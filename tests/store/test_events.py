@@ -184,7 +184,7 @@ async def test_types_filter_a_page_and_its_bytes_count_only_what_it_shows(driver
 
 async def test_a_run_that_does_not_exist_has_no_events(driver):
     assert await driver.runs.events(404, 0, 100) == []
-    assert await driver.runs.attempts(404) == []
+    assert (await driver.runs.attempts(404)).rows == []
 
 
 async def test_a_tail_holds_what_came_after_private_events_too(driver, event):

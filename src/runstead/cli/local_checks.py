@@ -39,6 +39,7 @@ def machine_checks(database: str | None) -> Iterator[Finding]:
     yield from _settings(settings)
     yield from _store(settings, named=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
     yield from _signing_keys(settings)
+    yield from _secrets(settings)
 
 
 def _versions() -> Finding:
@@ -237,3 +238,40 @@ def _signing_keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("signing keys", "warn", f"{path} can be read by other users", f"chmod 600 {path}")
     else:
         yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    """Which secrets of the store are encrypted. Nothing if the store cannot be read: its own check reports why."""
+    from runstead.cli.encryption import described  # noqa: PLC0415
+    from runstead.security.stored_secrets import SETTING  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
+    from runstead.server.engines import encryption_key_file, make_secrets  # noqa: PLC0415
+
+    check, create = "stored secrets", "create a key with `runstead keys encryption create`"
+    try:
+        secrets = make_secrets(settings, encrypted=False)
+    except ValueError as error:
+        yield Finding(check, "fail", str(error), create)
+        return
+    try:
+        counts = asyncio.run(administration.secrets(settings.database_url))
+    except Exception:  # noqa: BLE001 - the store's own check reports why
+        return
+    detail, file = described(counts), encryption_key_file(settings)
+    if file is not None and file.exists():
+        detail += f"; the key is in {file}"
+    if any(not each.readable for each in counts):
+        advice = f"set {SETTING} to the key; without it, replace the webhooks' and triggers' secrets and the signing keys"
+        yield Finding(check, "fail", detail, advice)
+    elif secrets.current is None and is_postgres(settings.database_url):
+        yield Finding(check, "warn", f"{detail}; no encryption key is set", f"set {SETTING}: {create}")
+    elif any(each.key_id is None for each in counts):
+        yield Finding(check, "warn", detail, "start the server, or run `runstead keys encryption rotate`")
+    elif not all(each.current for each in counts):
+        yield Finding(
+            check, "warn", detail, "run `runstead keys encryption rotate`, then remove the earlier key"
+        )
+    elif file is not None and file.exists() and file.stat().st_mode & 0o077:
+        yield Finding(check, "warn", f"{file} can be read by other users", f"chmod 600 {file}")
+    else:
+        yield Finding(check, "ok", detail)

@@ -30,10 +30,14 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+run_input_bytes_max: Final = 4 * MIB
+run_config_bytes_max: Final = 1 * MIB
+logs_bytes_max: Final = 4 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
+worker_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 
@@ -112,6 +116,10 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 
 # A page of events ends at this size, so that 500 large events are never in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of a list ends at this size of JSON, but has at least one row
+list_page_bytes_max: Final = 1 * MIB
+attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
+run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB
 # At most this much of an agent run's log is projected to its message
@@ -151,6 +159,9 @@ usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
+
+# Projects
+projects_per_user_max: Final = 100  # that one user creates; the default of a setting
 
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
@@ -262,6 +273,9 @@ scheduler_tick_s: Final = 0.5
 schedule_late_ms: Final = 60_000  # a planned time that is handled later counts as missed
 schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted schedule can be removed
 worker_tokens_max: Final = 16
+worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
+worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers
 changes_per_project_max: Final = (
@@ -346,11 +360,34 @@ triggers_per_project_max: Final = 256
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
+# The audit log
+audit_retention_days_default: Final = 400
+audit_value_chars_max: Final = 256  # of each value in `change`
+audit_values_max: Final = 32  # of a member with several values
+audit_change_bytes_max: Final = 8 * KIB  # of `change`, else it holds only the names of the members
+audit_csv_page_rows: Final = 1_000  # read at a time for a download
+audit_entries_expired_max: Final = 5_000  # deleted at a time
+audit_sign_in_projects_max: Final = 100  # in whose logs one sign-in is recorded
+refused_sign_ins_per_minute_max: Final = 60  # recorded by one process; the others are counted
+
 # Signed tokens and requests
-run_token_s: Final = 86_400
+run_token_s: Final = 86_400  # also the longest life that a presented token may have
 signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
+
+# Sign-in with an OpenID provider
+openid_sign_in_s: Final = 600  # from the provider's sign-in page back to this server
+openid_sign_ins_max: Final = 16  # that one server finishes at the same time
+openid_request_s_max: Final = 5
+openid_answer_bytes_max: Final = 256 * KIB
+openid_discovery_s: Final = 600
+
+# Encryption of stored secrets
+encryption_key_chars_min: Final = 32
+encryption_key_chars_max: Final = 512
+encryption_keys_max: Final = 16
+secrets_per_slice_max: Final = 256  # encrypted with another key in one transaction
 
 # PostgreSQL: sessions of one replica, and how long they wait
 batches_max: Final = 4  # transactions of commands at the same time

@@ -33,8 +33,16 @@ class StreamFromInProject(StreamFrom, frozen=True, kw_only=True):
 
 
 def frame(event: Event) -> bytes:
-    """Encode an event: `id`, `event` (the type in PascalCase) and `data` (the event on one line)."""
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.event_id, pascal(event.type).encode(), event.payload)
+    """Encode an event: `id`, `event` (the type in PascalCase), `data` (the event on one line) and `source`.
+
+    `data` is the client's object, so the source is a field of the frame. Parsers ignore fields that they do not know.
+    """
+    return b"id: %d\nevent: %b\nsource: %b\ndata: %b\n\n" % (
+        event.event_id,
+        pascal(event.type).encode(),
+        event.source.encode(),
+        event.payload,
+    )
 
 
 def _after(call: Call[Nothing, Any]) -> int:

@@ -119,7 +119,7 @@ def view(trigger: Trigger) -> TriggerView:
     body=CreateTrigger,
     answer=CreatedTrigger,
     status=201,
-    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED"),
+    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED", "ENCRYPTION_KEY_MISSING"),
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
@@ -227,6 +227,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
         "UNAUTHENTICATED",
         "IDEMPOTENCY_KEY_REUSED",
         "REQUEST_SNAPSHOT_TOO_LARGE",
+        "ENCRYPTION_KEY_MISSING",
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),

@@ -22,7 +22,8 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 class Project(msgspec.Struct, frozen=True):
     """A project, to which all other records belong.
 
-    `personal_of` is set for the personal project of a user.
+    `personal_of` is set for the personal project of a user. With `require_attempt`, workers must send `attempt` or
+    `X-Lease-Token` with every write.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Project(msgspec.Struct, frozen=True):
     created_at: int
     created_by: str | None = None
     personal_of: str | None = None
+    require_attempt: bool = False
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -54,6 +56,10 @@ class ApiKey(msgspec.Struct, frozen=True):
     last_used_at: int | None = None
     expires_at: int | None = None
     revoked_at: int | None = None
+
+    def is_valid(self, now: int) -> bool:
+        """Whether the key is neither revoked nor expired at `now` (ms)."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
 
 def check_slug(slug: str, what: str) -> None:

@@ -2,19 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from runstead.core import limits
+from runstead.core.runs.run import Run
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.page import page_sql
+from runstead.engines.postgres.page import (
+    chosen_sql,
+    matching_sql,
+    page_sql,
+    to_page,
+)
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.rows import columns_of
-from runstead.engines.postgres.sql import RUNS, Q
+from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
-from runstead.engines.sql.run_search import Changed, Found, Page, Search, Span, State, Terms, search
-from runstead.ports.store import RunQuery
+from runstead.engines.sql.run_rows import to_summary
+from runstead.engines.sql.run_search import Changed, Page, Search, Span, State, Terms, search
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 #: Statements that take all rows as arrays.
 _MANY = frozenset({"put_terms", "drop_changes"})
@@ -63,9 +73,7 @@ class PostgresRunIndex:
         return not unfinished
 
 
-async def found(
-    readers: Readers, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str = RUNS
-) -> list[Any]:
+async def found(readers: Readers, query: RunQuery) -> list[RunSummary]:
     """The runs of a query."""
     steps = search(query)
     rows: Sequence[Any] | None = None
@@ -75,8 +83,8 @@ async def found(
             case list():
                 return request
             case Page(page_query, seqs):
-                sql, arguments = page_sql(page_query, columns, table, seqs)
-                rows = [convert(row) for row in await readers.rows(sql, *arguments)]
+                sql, arguments = page_sql(page_query, seqs=seqs)
+                rows = [to_summary(row) for row in await readers.rows(sql, *arguments)]
             case State():
                 rows = await readers.rows(Q["index_mark"])
             case Changed():
@@ -85,6 +93,27 @@ async def found(
                 rows = await readers.rows(Q["index_terms"], blocks, terms)
             case Span(blocks, first, end):
                 rows = await readers.rows(Q["index_span"], blocks, first, end)
+
+
+async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
+    """See `runstead.ports.store.Runs.page`.
+
+    The filters are checked again where the values are read: a run that has stopped to match is left out.
+    """
+    while True:
+        summaries = await found(readers, replace(query, limit=query.limit + 1))
+        seqs = [run.seq for run in summaries[: query.limit]]
+        rows = await readers.rows(*matching_sql(query, seqs)) if seqs else []
+        more = len(summaries) > query.limit
+        if rows or not more:  # else every run of the page has changed since it was found
+            return to_page(rows, more=more)
+
+
+async def page_of(readers: Readers, rows: Sequence[Any], page: SeqPage) -> ListPage[Run]:
+    """Read the runs with these seqs, of which there is one more than the limit of the page if more runs follow."""
+    seqs = [seq for (seq,) in rows]
+    values = await readers.rows(*chosen_sql(seqs[: page.limit], page)) if seqs else []
+    return to_page(values, more=len(seqs) > page.limit)
 
 
 def _next(steps: Search, rows: Sequence[Any] | None) -> Any:

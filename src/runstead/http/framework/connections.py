@@ -11,6 +11,7 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.http.framework.origin import TrustedProxies
 from runstead.ports import metrics
 
 log = structlog.get_logger(__name__)
@@ -66,8 +67,10 @@ class Connections:
     A connection has one deadline at a time, or none while its request is served.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, proxies: TrustedProxies | None = None) -> None:
+        """Connections of `proxies` have no limit per address, since they carry the requests of many."""
         self.bounds = bounds
+        self.proxies = proxies or TrustedProxies()
         self.header = Deadline(limits.header_s_max)
         self.body = Deadline(limits.body_s_max)
         self.idle = Deadline(limits.idle_s_max)
@@ -83,7 +86,11 @@ class Connections:
         """
         address = _network(host)
         most = self.bounds.per_address_max
-        if self._of_address[address] >= most and not self._make_room(address):
+        if (
+            self._of_address[address] >= most
+            and not self.proxies.trust(host)
+            and not self._make_room(address)
+        ):
             message = f"This address has {most} open connections: close some, or retry later"
             return Error("ADDRESS_LIMIT_REACHED", message, retry_after_s=1)
         most = self.bounds.connections_max

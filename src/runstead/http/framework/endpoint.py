@@ -9,13 +9,15 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.problems import problem, redacted
@@ -60,6 +62,9 @@ class Request(Protocol):
     @property
     def headers(self) -> Headers:
         """Headers by their lower-case names."""
+
+    @property
+    def origin(self) -> Origin: ...
 
     async def body(self, bytes_max: int) -> bytes:
         """Read the whole body. Raises BODY_TOO_LARGE; Disconnected if it ends early."""
@@ -258,13 +263,15 @@ class Answer(NamedTuple):
 
 
 class Endpoint:
-    """All methods of one path."""
+    """All methods of one path. HEAD is answered as GET, without the body (RFC 9110, section 9.3.2)."""
 
     def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
         self._server = server
-        self._operations = operations
         self.path = path
-        self.methods = frozenset(operations)
+        self.methods = frozenset(operations)  # as documented
+        if "GET" in operations:
+            operations = {**operations, "HEAD": operations["GET"]}
+        self._operations = operations
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:
@@ -272,29 +279,32 @@ class Endpoint:
 
         Raises Disconnected.
         """
+        request_id = request.origin.request_id
+        bind_contextvars(request_id=request_id)
         try:
             return await self._respond(request)
         except Error as error:
-            return problem(error, redacted(request.path))
+            return problem(error, request.path, request_id)
         except Disconnected:
             raise
         except Exception:
-            path = redacted(request.path)
-            log.exception("request failed", method=request.method, path=path)
-            return problem(Error("INTERNAL", "The server failed and logged the error"), path)
+            log.exception("request failed", method=request.method, path=redacted(request.path))
+            refusal = Error("INTERNAL", "The server failed and logged the error")
+            return problem(refusal, request.path, request_id)
 
     async def _respond(self, request: Request) -> Answer | Response:
         operation = self._operations.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
-            return problem(refusal, redacted(request.path), {"Allow": allowed})
+            return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers = request.headers
         principal = _ANONYMOUS
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
                 _text(headers, b"authorization"), _text(headers, b"x-api-key")
             )
+        principal = replace(principal, origin=request.origin)  # the authenticator's is shared
         for name, value in request.path_params.items():
             _check_name(name, value)
         raw = b""

@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.sdk.models.response import ResponseModel
 
-Scope = Literal["runs:read", "runs:write", "workers", "admin"]
+Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
 
 
