@@ -158,7 +158,7 @@ class SqlIdentity:
     ) -> Member:
         def put(now: int) -> Steps[Member]:
             guard((yield from _counts(member.project_id, member.user_id, now)))
-            old = yield from _member(member.project_id, member.user_id)
+            old = yield from first("member", Member, project_id=member.project_id, user_id=member.user_id)
             (stored,) = yield from select("put_member", Member, **fields(member))
             yield from changed(old, stored)
             return stored
@@ -168,7 +168,7 @@ class SqlIdentity:
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         def remove(now: int) -> Steps[bool]:
             guard((yield from _counts(project_id, user_id, now)))
-            old = yield from _member(project_id, user_id)
+            old = yield from first("member", Member, project_id=project_id, user_id=user_id)
             removed = yield from execute("remove_member", project_id=project_id, user_id=user_id)
             yield from changed(old, None)
             return removed == 1
@@ -181,10 +181,6 @@ class SqlIdentity:
     async def roles(self, user_id: str) -> dict[str, Role]:
         rows = await self._database.read(select, "roles", _ProjectRole, user_id=user_id)
         return {row.project_id: row.role for row in rows}
-
-
-def _member(project_id: str, user_id: str) -> Steps[Member | None]:
-    return (yield from first("member", Member, project_id=project_id, user_id=user_id))
 
 
 def _counts(project_id: str, user_id: str, now: int) -> Steps[MemberCounts]:

@@ -120,7 +120,8 @@ class _Endpoint:
         origin = origin_of(scope)
         bind_contextvars(request_id=origin.request_id)
         try:
-            response = await while_connected(self._respond(scope, receive, origin), scope["method"], receive)
+            work = self._respond(scope, receive, origin)
+            response = await while_connected(work, scope["method"], receive)
         except Disconnected:
             return
         except Error as error:
