@@ -304,8 +304,9 @@ class Tenant:
         assert held["run"]["run_id"] == names["run_id"]
         run = f"/runs/{names['run_id']}"
         await self._post(f"{run}/events", {"events": [{"type": "CUSTOM", "name": "note", "value": text}]})
-        stored = await api.send("PUT", f"{run}/artifacts/report.csv", text.encode(), by=self.by)
-        assert stored.status_code == 200, stored.text
+        if api.app.artifacts is not None:
+            stored = await api.send("PUT", f"{run}/artifacts/report.csv", text.encode(), by=self.by)
+            assert stored.status_code == 200, stored.text
         sent = bodies(names)
         asked = "POST /conversations/{conversation_id}/input-requests"
         conversation = f"/conversations/{names['conversation_id']}"
