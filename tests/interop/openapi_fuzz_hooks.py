@@ -38,7 +38,7 @@ assert STATUS.keys() >= STATE
 
 #: Values of a request that fits its schema which the server may refuse with INVALID_REQUEST: a cursor is opaque, and
 #: only the server's own cursors are valid.
-OPAQUE = r"\$\.cursor"
+OPAQUE = r"\$\.(cursor|fields)"
 OPAQUE_HEADER = "Last-Event-ID"
 
 #: Values with rules that a schema cannot describe, by operation: a pattern of their paths.
