@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from runstead.commands.projects import new_project
 from runstead.core.runs import transitions
-from runstead.core.runs.event import NewEvent
+from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.engines.sqlite.connection import connect
@@ -60,7 +60,20 @@ def add(
         run, now=end_at, completion=Completion(status=status, metadata=USAGE), fence=NO_FENCE
     )
     stored = replace(end.run, seq=insert_run(connection, end.run))
-    add_events(connection, stored, (*EVENTS[:count], *end.events), end_at, 0)
+    log = [
+        Event(
+            event_id=number,
+            type=each.type,
+            payload=each.payload,
+            created_at=end_at,
+            external=each.external,
+            private=False,
+            is_error=False,
+            sequence=min(number, count),
+        )
+        for number, each in enumerate((*EVENTS[:count], *end.events), 1)
+    ]
+    add_events(connection, stored.seq, log)
 
 
 async def index(path: Path) -> None:

@@ -14,7 +14,7 @@ BEFORE |= {"ADDRESS_LIMIT_REACHED", "CONNECTION_LIMIT_REACHED"}
 
 def test_every_code_has_a_status_of_the_contract():
     assert set(STATUS) == set(CODES)
-    known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 500, 503}
+    known = {400, 401, 403, 404, 405, 409, 410, 412, 413, 416, 428, 429, 500, 503}
     assert {STATUS[code] for code in CODES.keys() - BEFORE} <= known
     assert {STATUS[code] for code in BEFORE} == {408, 414, 429, 431, 503}
 
@@ -27,7 +27,7 @@ def test_every_code_is_documented_by_some_operation():
 
 
 async def test_a_problem_has_its_members_and_no_others(driver):
-    response = await driver.send("GET", "/runs/unknown")
+    response = await driver.send("GET", "/runs/unknown", headers={"X-Request-Id": "mine"})
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
@@ -36,6 +36,7 @@ async def test_a_problem_has_its_members_and_no_others(driver):
         "instance": "/runs/unknown",
         "error": "Run not found",
         "code": "NOT_FOUND",
+        "request_id": "mine",
     }
 
 
@@ -97,7 +98,7 @@ async def test_a_trailing_slash_is_never_redirected(driver):
 async def test_a_wrong_method_is_refused_with_the_allowed_ones(driver):
     response = await driver.send("PUT", "/runs", {})
     driver.problem(response, 405, "METHOD_NOT_ALLOWED")
-    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
     for method in ("DELETE", "PATCH", "OPTIONS", "TRACE"):
         assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 

@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, personal_project, token_hash
+from runstead.ports.store import MemberCounts
 
 
 def project(name="one", **fields):
@@ -23,7 +26,7 @@ def key(name="k-1", of="one", **fields):
     return ApiKey(**(given | {"scopes": frozenset({Scope.RUNS_READ, Scope.WORKERS})} | fields))
 
 
-def anything(_members, _keys):
+def anything(_counts):
     """A guard that lets every change be."""
 
 
@@ -134,6 +137,30 @@ async def test_a_key_is_given_back_as_it_was_stored(directory):
     assert await directory.key_by_hash(b"unknown") is None
 
 
+async def test_an_existing_key_gets_the_scopes_that_it_lacks(directory):
+    reader = frozenset({Scope.RUNS_READ})
+    await directory.ensure_project(project(), None, key(scopes=reader, expires_at=9))
+    other = key("k-2", scopes=frozenset({Scope.SYSTEM}))
+    await directory.ensure_project(project(), None, replace(other, hash=key().hash))
+    [stored] = await directory.keys("id-one")
+    assert stored == key(scopes=reader | {Scope.SYSTEM}, expires_at=9)
+    assert await directory.key("k-1") == stored
+    assert await directory.key("k-2") is None
+
+
+async def test_the_projects_of_a_creator_are_counted(directory):
+    counted = []
+    for name, creator in [("one", "u-1"), ("two", "u-2"), ("three", "u-1")]:
+        made = project(name)
+        made = replace(made, created_by=creator)
+        await directory.create_project(made, None, None, count=counted.append)
+    personal = replace(project("four"), created_by="u-1", personal_of="ada")
+    await directory.create_project(personal, None, None)
+    made = replace(project("five"), created_by="u-1")
+    await directory.create_project(made, None, None, count=counted.append)
+    assert counted == [0, 0, 1, 2]
+
+
 async def test_keys_come_oldest_first_revoked_ones_included(directory):
     await directory.create_project(project(), None, None)
     await directory.create_project(project("two"), None, key("theirs", of="two"))
@@ -186,20 +213,57 @@ async def test_removing_a_member_returns_whether_it_existed(directory):
     assert await directory.members("id-one") == []
 
 
-async def test_a_guard_sees_members_and_keys_as_they_stand_and_can_refuse(directory):
-    await directory.create_project(project(), member(), key())
+async def test_a_guard_sees_the_counts_as_they_stand_and_can_refuse(directory):
+    await directory.create_project(project(), member(), None)
     seen = []
 
-    def refuse(members, keys):
-        seen.append((list(members), list(keys)))
+    def refuse(counts):
+        seen.append(counts)
         raise Error("LAST_ADMIN", "no")
 
-    with pytest.raises(Error, match="no"):
-        await directory.remove_member("id-one", "u-1", refuse)
-    with pytest.raises(Error, match="no"):
-        await directory.put_member(member(role="viewer"), refuse)
-    assert seen == [([member()], [key()])] * 2
+    async def refused(change):
+        with pytest.raises(Error, match="no"):
+            await change
+        return seen.pop()
+
+    assert await refused(directory.remove_member("id-one", "u-1", refuse)) == MemberCounts(
+        1, "admin", other_admins=False
+    )
+    demoted = member(role="viewer")
+    assert await refused(directory.put_member(demoted, refuse)) == MemberCounts(
+        1, "admin", other_admins=False
+    )
     assert await directory.members("id-one") == [member()]
+    # Another admin counts: a member, or a valid key.
+    await directory.put_member(member("u-2", "admin"), anything)
+    assert await refused(directory.put_member(demoted, refuse)) == MemberCounts(2, "admin", other_admins=True)
+    await directory.put_member(member("u-2", "viewer"), anything)
+    assert await refused(directory.put_member(member("u-3"), refuse)) == MemberCounts(
+        2, None, other_admins=True
+    )
+    assert not (await refused(directory.put_member(demoted, refuse))).other_admins
+    await directory.create_key(key(scopes=frozenset({Scope.ADMIN, Scope.RUNS_READ})))
+    assert (await refused(directory.put_member(demoted, refuse))).other_admins
+    await directory.revoke_key("id-one", key().id, 5)
+    assert not (await refused(directory.put_member(demoted, refuse))).other_admins
+
+
+async def test_a_guard_of_new_keys_counts_those_that_are_not_revoked(directory):
+    await directory.create_project(project(), None, key())
+    counted = []
+    await directory.create_key(key("k-2", hash=b"2"), guard=counted.append)
+    await directory.revoke_key("id-one", key().id, 5)
+    await directory.create_key(key("k-3", hash=b"3"), guard=counted.append)
+    assert counted == [1, 1]
+
+
+async def test_old_revoked_keys_are_dropped(monkeypatch, directory):
+    monkeypatch.setattr(limits, "revoked_keys_kept_max", 2)
+    await directory.create_project(project(), None, None)
+    for number in range(4):
+        await directory.create_key(key(f"k-{number}", hash=b"%d" % number, created_at=number))
+        await directory.revoke_key("id-one", f"k-{number}", 10 + number)
+    assert [each.id for each in await directory.keys("id-one")] == ["k-2", "k-3"]
 
 
 async def test_roles_are_those_of_every_project_of_the_user(directory):

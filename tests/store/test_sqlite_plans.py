@@ -8,7 +8,7 @@ import pytest
 from runstead.engines.sql.dialect import Update
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
-from runstead.engines.sqlite.page import page_sql, shares_sql
+from runstead.engines.sqlite.page import chosen_sql, page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
 from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, put_terms, update_run
@@ -19,6 +19,7 @@ from tests.support.statements import makers, written
 FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
 #: Which tables a statement reads whole, and why.
 READ = {
+    "cancelling": "runs",  # those of an index that is empty but for cancels under way
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
@@ -47,6 +48,7 @@ READ = {
 SORTED = {
     "projects": "all of them, for an operator",
     "projects_by_id": "those of one user",
+    "drop_revoked_keys": "those of one project",
     "members": "those of one project",
     "due_deliveries": "a share of each webhook",
     "event_counts": "the types of one log",
@@ -97,6 +99,7 @@ def made():
         RunQuery(("p",), statuses=("pending", "failed"), limit=25),
         RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
     ]
+    found["chosen runs"] = chosen_sql(frozenset({"input"}))
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(pages)}
 
 
@@ -107,6 +110,7 @@ MAKERS = {
     "sql.insert_run",
     "sql.insert_events",
     "page._select",
+    "page.chosen_sql",
     "page.shares_sql",
     "run_index._terms_sql",
 }

@@ -1,7 +1,9 @@
 """Batches of runs: create, read, retry and cancel them, and create the follow-up run."""
 
+import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -20,9 +22,10 @@ from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition, Want, audited
-from runstead.ports.store import BatchQuery, Made, Member, RunKey, RunQuery
+from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
+T = TypeVar("T")
 
 
 class FollowUp(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,13 +64,21 @@ async def create(
     _refuse_duplicate_ids(new.runs)
     members = [
         _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
-        for index, run in enumerate(new.runs)
+        async for index, run in in_pieces(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
     created = await app.store.batches.create(batch, members, idempotency)
-    for written in created.runs:
+    async for _, written in in_pieces(created.runs):
         app.publish(written)
     return created
+
+
+async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
+    """Enumerate many items. The event loop serves other requests between two pieces of them."""
+    for index, item in enumerate(items):
+        if index % limits.batch_piece_rows == limits.batch_piece_rows - 1:
+            await asyncio.sleep(0)
+        yield index, item
 
 
 def at_index(index: int, refusal: Error) -> Error:
@@ -135,7 +146,7 @@ async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id
     return found
 
 
-async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> list[Batch]:
+async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> ListPage[Batch]:
     """List the project's batches, newest first."""
     refuse_bound(principal, "cannot list batches")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
@@ -190,13 +201,17 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
     Raises BATCH_NOT_RETRIABLE for none or too many.
     """
     query = RunQuery(
-        (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
+        (batch.project_id,),
+        statuses=statuses,
+        batch_id=batch.id,
+        limit=limits.batch_retry_page_rows,
+        omit=frozenset({"output", "logs", "metadata", "error", "artifacts"}),
+        bytes_max=limits.batch_retry_bytes_max,
     )
     found: list[Run] = []
     size = 0
-    while page := await app.store.runs.page(query):
-        # Results are not needed here, and may be large.
-        found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
+    while page := (await app.store.runs.page(query)).rows:
+        found += page
         size += sum(
             len(text or b"") for run in page for text in (run.config, run.input, run.request_snapshot)
         )

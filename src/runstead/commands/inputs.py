@@ -21,7 +21,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Decide, Loaded, Transition, Want, audited
 from runstead.core.runs.transitions import Fence
-from runstead.ports.store import RunKey, Written
+from runstead.ports.store import ListPage, RunKey, Written
 
 
 class NewInputRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +95,7 @@ async def create(
 
 async def page(
     app: App, principal: Principal, conversation_id: str, status: str | None, before: int | None, limit: int
-) -> list[InputRequest]:
+) -> ListPage[InputRequest]:
     """List input requests, newest first. Refuses a token of one run, which reads its requests one by one."""
     refuse_bound(principal, "cannot list input requests")
     await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -26,7 +27,7 @@ from runstead.core.runs.transition import (
     audited,
 )
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunKey, RunQuery, Written
+from runstead.ports.store import ListPage, RunKey, RunQuery, SeqPage, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -96,7 +97,22 @@ async def apply_at(
     rule_to_apply = decide if audit is None else audited(decide, audit)
     written = await app.store.runs.apply(key, rule_to_apply, want, idempotency)
     app.publish(written)
+    if written.transition.cancels_family and written.run.descendants_active:
+        return await _with_descendants(app, written)
     return written
+
+
+async def _with_descendants(app: App, cancelled: Written) -> Written:
+    """Cancel the descendants of a large family.
+
+    If the store fails or the server stops before all are cancelled, a loop cancels the others.
+    """
+    try:
+        await cancel_descendants(app, cancelled.run.seq, limits.family_cancel_rounds_max)
+    except Error as error:
+        if error.retry_after_s is None:
+            raise
+    return replace(cancelled, run=replace(cancelled.run, descendants_active=0))
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
@@ -152,6 +168,24 @@ async def cancel(
         idempotency=idempotency,
         action="run.cancel",
     )
+
+
+async def cancel_descendants(app: App, seq: int, rounds: int) -> int:
+    """Cancel the active descendants of a cancelled run, in at most `rounds` bounded transactions.
+
+    Returns their number.
+    """
+    count, after = 0, 0
+    for _ in range(rounds):
+        most = limits.family_cancel_rows_max
+        cancelled = await app.store.runs.cancel_descendants(seq, after, most)
+        for written in cancelled:
+            app.publish(written)
+        count += len(cancelled)
+        if len(cancelled) < most:
+            break
+        after = cancelled[-1].run.seq
+    return count
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,7 +278,7 @@ def dice() -> float:
     return random.random()  # noqa: S311 - jitter, not a secret
 
 
-async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
+async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> ListPage[Run]:
     """List runs of one project, or of every project that the caller may read."""
     ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
@@ -261,30 +295,33 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
-async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the direct children of a run, oldest first."""
+async def children(
+    app: App, principal: Principal, run_ref: RunRef, page: SeqPage, kind: str | None = None
+) -> ListPage[Run]:
+    """List the direct children of a run (of one kind), oldest first, of any conversation."""
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limits.children_rows_max)
+    return await app.store.runs.children(run.seq, page, kind)
 
 
-async def agent_children(
-    app: App, principal: Principal, run_ref: RunRef, after: int, limit: int
-) -> list[Run]:
-    """List the child agent runs with a seq over `after`, oldest first, of any conversation."""
+async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> ListPage[Run]:
+    """List the run's whole family from its root, oldest first.
+
+    For a token of one run the root is that run: it reads neither ancestors nor siblings of its run.
+    """
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limit, after, "agent")
+    under = None
+    if principal.run_id is not None:
+        bound = RunRef(principal.run_id, project=run.project_id)
+        under = (run if run.run_id == principal.run_id else await get(app, principal, bound)).seq
+    return await app.store.runs.family(run.root_seq or run.seq, page, under)
 
 
-async def tree(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the run's whole family from its root, oldest first."""
-    run = await get(app, principal, run_ref)
-    return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
-
-
-async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
-    """Return the run and its attempts that ended without a completion.
+async def attempts(
+    app: App, principal: Principal, run_ref: RunRef, after: int = 0
+) -> tuple[Run, ListPage[EndedAttempt]]:
+    """Return the run, and a page of its attempts after a number that ended without a completion.
 
     The run's row holds the latest attempt.
     """
     run = await get(app, principal, run_ref)
-    return run, await app.store.runs.attempts(run.seq)
+    return run, await app.store.runs.attempts(run.seq, after, limits.list_page_bytes_max)

@@ -18,15 +18,17 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, UnknownCredentialError, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
+from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
 from runstead.core.schedules.trigger import Trigger
+from runstead.core.secret import TRIGGER_SECRET
 from runstead.core.webhooks.webhook import check_secret, signature
 from runstead.ports.store import RunKey, Written
 
@@ -66,8 +68,9 @@ async def create(
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     now = now_ms()
+    trigger_id = str(uuid.uuid4())
     trigger = Trigger(
-        id=str(uuid.uuid4()),
+        id=trigger_id,
         project_id=project_id,
         name=new.name or new.target,
         target=new.target,
@@ -75,7 +78,7 @@ async def create(
         created_at=now,
         updated_at=now,
         created_by=user_uuid(principal.id),
-        secret=new.secret,
+        secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
     )
@@ -150,13 +153,16 @@ async def fire(app: App, request: TriggerRequest) -> Written:
 
     Raises NOT_FOUND if the token is unknown, the trigger is disabled or its conversation was deleted;
     UNAUTHENTICATED if a required signature is missing or wrong; REQUEST_SNAPSHOT_TOO_LARGE,
-    IDEMPOTENCY_KEY_REUSED.
+    IDEMPOTENCY_KEY_REUSED, ENCRYPTION_KEY_MISSING.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
-    if trigger is None or trigger.disabled_at is not None:
+    if trigger is None:
+        raise UnknownCredentialError("NOT_FOUND", "Trigger not found")
+    if trigger.disabled_at is not None:
         raise not_found("Trigger")
+    tenant.set(trigger.project_id)
     if trigger.secret is not None:
-        _check_signature(trigger.secret, request)
+        _check_signature(app.secrets.decrypt(TRIGGER_SECRET, trigger.id, trigger.secret), request)
     payload, key = request.payload(), _key(request)
     call = TriggerCall(
         run_id=rules.run_id(trigger, key),

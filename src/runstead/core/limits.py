@@ -18,6 +18,19 @@ last_request_s: Final = 0.3  # a stopping server waits this long for the first r
 refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
 plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
+# Credentials that the server does not know, by address
+authentication_failures_max: Final = 30  # at once
+authentication_failures_per_s: Final = 1  # sustained
+throttled_addresses_max: Final = 16_384  # addresses whose failures are remembered
+known_credentials_max: Final = 65_536  # credentials that were valid, and are looked up even so
+bootstrap_secret_chars_min: Final = 32
+bootstrap_secret_different_chars_min: Final = 8  # 32 random hex digits have fewer once in 25 million times
+# Compression of answers, for clients that accept gzip
+gzip_bytes_min: Final = 1 * KIB
+gzip_write_bytes_min: Final = 16 * KIB  # of answers to writes: frequent, and rarely much larger
+gzip_small_bytes_max: Final = 16 * KIB  # compressed with little memory, which is faster
+gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
+
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
 files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
@@ -30,10 +43,14 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+run_input_bytes_max: Final = 4 * MIB
+run_config_bytes_max: Final = 1 * MIB
+logs_bytes_max: Final = 4 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
+worker_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 
@@ -95,6 +112,9 @@ field_options_max: Final = 1_000
 backoff_limit_max: Final = 1_000
 priority_min: Final = -100
 priority_max: Final = 100
+keys_per_project_max: Final = 1_000  # that are not revoked
+revoked_keys_kept_max: Final = 1_000  # of a project, to show them
+members_per_project_max: Final = 1_000
 concurrency_limits_per_project_max: Final = 100
 running_max: Final = 10_000  # the largest concurrency limit: a claim counts no more runs
 running_counted_max: Final = 100_000  # runs counted when limits are shown
@@ -109,6 +129,10 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 
 # A page of events ends at this size, so that 500 large events are never in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of a list ends at this size of JSON, but has at least one row
+list_page_bytes_max: Final = 1 * MIB
+attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
+run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB
 # At most this much of an agent run's log is projected to its message
@@ -149,6 +173,9 @@ usage_families_max: Final = 300_000  # families that a report reads to find the 
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
+# Projects
+projects_per_user_max: Final = 100  # that one user creates; the default of a setting
+
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
 replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed
@@ -170,7 +197,12 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
 stream_tick_s: Final = 0.5  # between two checks for due heartbeats
 streams_checked_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
+stream_page_bytes_max: Final = 64 * KIB  # read for a follower at once, or one larger event
+stream_piece_bytes_max: Final = 64 * KIB  # written at once; the next piece waits until the peer reads
+stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the kernel
+streams_per_project_max: Final = 4_096  # of one process
+streams_per_caller_max: Final = 1_024
+stream_retry_s: Final = 10  # the Retry-After of a refused stream
 write_silence_s: Final = (
     30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
@@ -190,7 +222,12 @@ artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
 writer_queue_max: Final = 4_096
+writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
+writer_others_max: Final = 16  # commands of a group whose jobs are not quick
+writer_held_s_max: Final = (
+    0.025  # then a group is committed, and the rest of its commands wait for the next one
+)
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
 loop_spared_factor: Final = (
@@ -200,7 +237,16 @@ loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
-readers_max: Final = 4
+# SQLite's readers: threads for short reads, for long ones, and for the server's own long ones
+point_readers_max: Final = 2
+scan_readers_max: Final = 4
+background_readers_max: Final = 1
+read_s_max: Final = 5.0
+progress_steps: Final = 5_000  # of SQLite's machine, between two checks whether a read must stop
+scans_per_project_max: Final = 2  # at the same time
+scans_waiting_per_project_max: Final = 32
+scans_waiting_max: Final = 1_024
+scan_wait_s: Final = 10.0  # for its turn
 deadlines_per_tick_max: Final = 256
 idempotency_records_per_tick_max: Final = 1_000  # stored answers deleted in one tick
 deadlines_tick_s: Final = 0.5
@@ -227,8 +273,13 @@ seen_per_tick_max: Final = 1_000
 liveness_tick_s: Final = 10.0
 silent_per_tick_max: Final = 256
 silent_logged_max: Final = 10  # in one line of the log
+family_cancel_rows_max: Final = 64  # descendants that one transaction cancels
+family_cancel_rounds_max: Final = 1_000  # such transactions in one request; a loop cancels the other runs
+family_cancels_per_tick_max: Final = 64  # families
+family_cancel_tick_s: Final = 0.5
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
 batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop cancels the other runs
+batch_piece_rows: Final = 64  # runs of a new batch that are handled before other requests
 batch_retry_page_rows: Final = 100
 batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are retried together
 batches_per_tick_max: Final = 64
@@ -240,11 +291,15 @@ scheduler_tick_s: Final = 0.5
 schedule_late_ms: Final = 60_000  # a planned time that is handled later counts as missed
 schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted schedule can be removed
 worker_tokens_max: Final = 16
+worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
+worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers
 changes_per_project_max: Final = (
     4_096  # kept to resume from; a follower that is more behind reads the lists again
 )
+changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
 change_interval_s: Final = 0.1  # between two notifications about the same run to a follower
@@ -335,10 +390,23 @@ audit_sign_in_projects_max: Final = 100  # in whose logs one sign-in is recorded
 refused_sign_ins_per_minute_max: Final = 60  # recorded by one process; the others are counted
 
 # Signed tokens and requests
-run_token_s: Final = 86_400
+run_token_s: Final = 86_400  # also the longest life that a presented token may have
 signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
+
+# Sign-in with an OpenID provider
+openid_sign_in_s: Final = 600  # from the provider's sign-in page back to this server
+openid_sign_ins_max: Final = 16  # that one server finishes at the same time
+openid_request_s_max: Final = 5
+openid_answer_bytes_max: Final = 256 * KIB
+openid_discovery_s: Final = 600
+
+# Encryption of stored secrets
+encryption_key_chars_min: Final = 32
+encryption_key_chars_max: Final = 512
+encryption_keys_max: Final = 16
+secrets_per_slice_max: Final = 256  # encrypted with another key in one transaction
 
 # PostgreSQL: sessions of one replica, and how long they wait
 batches_max: Final = 4  # transactions of commands at the same time
@@ -346,11 +414,33 @@ batch_commands_max: Final = 64
 # While a transaction is under way, another one starts when this many commands wait, or after this time.
 batch_commands_min: Final = 32
 batch_wait_s_max: Final = 0.05
-postgres_writers_max: Final = 4
-postgres_readers_max: Final = 8
+group_lock_ms: Final = 100  # for a lock of another transaction, other than that of a run: then lanes go on
+write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes waits this long
+# Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
+lanes_max: Final = 4
+lanes_per_project_max: Final = 2
+lane_commands_max: Final = 1_024  # of one project
+family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
+# Other writes, of callers and of the server itself
+postgres_writers_max: Final = 3
+postgres_writers_per_project_max: Final = 2
+server_writers_max: Final = 3
+# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
+# authentication and for its loops, twice: for short and for long reads.
+point_sessions_max: Final = 4
+points_per_project_max: Final = 3  # at the same time
+scan_sessions_max: Final = 3
+report_sessions_max: Final = 2  # a project holds one of them
+server_sessions_max: Final = 2
+point_statement_s: Final = 5
+scan_statement_s: Final = 10
+report_statement_s: Final = 30
 session_wait_s: Final = 10  # for a free session
+sessions_waiting_per_project_max: Final = 2_048  # requests that wait for a session of a kind
+sessions_waiting_max: Final = 8_192
+cancel_s: Final = 2.0  # for the statement of a cancelled request to end
 connect_s: Final = 5
-statement_s: Final = 10
+statement_s: Final = 10  # of a write
 lock_s: Final = 2  # for a row that another transaction has locked
 idle_transaction_s: Final = 10
 chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next commands is ended
@@ -362,6 +452,10 @@ race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared statements of each session
 batch_slots: Final = 16  # rows over which the counters of a batch are spread
 partitions_ahead_months: Final = 2
+# A migration waits this long for the lock of a table, because other transactions queue behind it, and tries again
+migration_lock_ms: Final = 100
+migration_pause_s: Final = 1.0  # between two tries, and a random part more
+migration_s_max: Final = 600  # then the migration fails
 
 # Change notifications between replicas
 notifications_kept_max: Final = (
@@ -371,7 +465,9 @@ notification_payload_bytes_max: Final = 7_000  # PostgreSQL's limit is 7,999
 notification_pause_s: Final = 0.005  # after a message, so that many notifications share the next
 notification_listeners_s: Final = 10  # how often a sender checks whether any other replica listens
 notification_silence_s: Final = 15  # then the connection is checked
+reconnect_s_first: Final = 0.1  # then twice as long after each loss, and a random part less
 reconnect_s_max: Final = 5
+connected_s_min: Final = 10  # a connection that is lost sooner does not reset that pause
 
 # Integer timestamps from callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999

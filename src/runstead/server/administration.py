@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from runstead.commands import secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.keys import make_key, new_project
@@ -17,8 +18,11 @@ from runstead.core.errors import not_found
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
 from runstead.core.runs.invariants import Violation
+from runstead.core.secret import SecretCount
 from runstead.ports.store import AuditQuery, Identity, Stats, Store
-from runstead.server.engines import make_bulk, make_keyring, make_store
+from runstead.security.stored_secrets import SETTING
+from runstead.server.engines import encryption_key_file, make_bulk, make_keyring, make_store
+from runstead.server.secrets import examine, open_secrets, prepare
 from runstead.server.settings import load
 
 
@@ -177,15 +181,18 @@ async def _project(store: Store, ref: str) -> Project:
     return found
 
 
-async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
-    """Return the public keys of a server with these settings. Keys are created if there are none."""
+async def signing_keys(database: str | None, *, rotate: bool, note: Callable[[str], None]) -> dict[str, Any]:
+    """Return the public keys of a server with these settings. Keys are created if there are none. `note` gets a
+    sentence about a generated encryption key.
+    """
     settings = load(database=database)
     if rotate and settings.signing_key_file is not None:
         raise ValueError(
             f"the keys are in the file {settings.signing_key_file}: add a pair there with `keys signing --out`"
         )
     async with opened(database) as store:
-        keyring = make_keyring(settings, store)
+        secrets = await open_secrets(settings, store, note)
+        keyring = make_keyring(settings, store, secrets)
         if rotate:
             await keyring.rotate()
         pems = await keyring.public_pems()
@@ -194,3 +201,46 @@ async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
             "tokens": pems["RS256"],
             "jwks": {"keys": await keyring.jwks()},
         }
+
+
+async def secrets(database: str | None) -> list[SecretCount]:
+    """Count the secrets of a store by the key that encrypted them."""
+    async with ready(database) as store:
+        _, counts = await examine(load(database=database), store)
+        return counts
+
+
+async def copy_encryption_key(source_url: str, target_url: str) -> str | None:
+    """Give a copied SQLite store the generated key file of its source. Returns a sentence for the operator if the
+    servers of the copy need a key that they do not have. None if the copy has no encrypted secret.
+    """
+    source, target = (load(database=url) for url in (source_url, target_url))
+    async with ready(source_url) as store:
+        _, counts = await examine(source, store)
+    if not any(each.key_id for each in counts):
+        return None
+    file, beside = encryption_key_file(source), encryption_key_file(target)
+    if file is None or not file.exists():
+        return f"secrets in the copy are encrypted: its servers need the same {SETTING}"
+    if beside is None:
+        return f"secrets in the copy are encrypted: set {SETTING}=file:<path> for its servers, to a copy of {file}"
+    if not beside.exists():
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copied:
+            copied.write(file.read_bytes())
+    return f"secrets in the copy are encrypted with the key of {file}, which is also in {beside}"
+
+
+async def rotate_encryption(
+    database: str | None, note: Callable[[str], None]
+) -> tuple[int, list[SecretCount]]:
+    """Encrypt all secrets with the current key. Returns the number of changed secrets, and the counts afterwards.
+
+    ValueError if there is no key. `note` gets a sentence about a generated key.
+    """
+    settings = load(database=database)
+    async with ready(database) as store:
+        opened, _ = await prepare(settings, store, note)
+        if opened.current is None:
+            raise ValueError(f"there is no encryption key: set {SETTING}")
+        changed = await secret_commands.rotate(store, opened)
+        return changed, await secret_commands.count(store, opened)

@@ -6,9 +6,9 @@ from msgspec.structs import replace
 
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Role
+from runstead.core.identity.principal import Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project
-from runstead.ports.store import Guard, Identity
+from runstead.ports.store import Count, Guard, Identity, MemberCounts
 from tests.support.model.journal import Effect, Journal
 
 
@@ -27,8 +27,13 @@ class ModelIdentity(Identity):
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
         def plan(_: int) -> tuple[Project, Effect]:
+            if count is not None:
+                found = self._projects.values()
+                count(sum(one.created_by == project.created_by and one.personal_of is None for one in found))
             if project.slug in self._slugs:
                 raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
             assert project.id not in self._projects, project.id
@@ -45,7 +50,8 @@ class ModelIdentity(Identity):
             if joins is not None and (known.id, joins.user_id) in self._members:
                 joins = None
             if opens is not None and opens.hash in self._hashes:
-                opens = None
+                stored = self._keys[self._hashes[opens.hash]]
+                opens = replace(stored, scopes=stored.scopes | opens.scopes)
             return known, lambda: self._add(known, joins, opens)
 
         return self._journal.write(None, plan)
@@ -73,8 +79,19 @@ class ModelIdentity(Identity):
     async def is_empty(self) -> bool:
         return not self._projects
 
-    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey:
-        return self._journal.write(idempotency, lambda _: (key, lambda: self._add_key(key)))
+    async def create_key(
+        self, key: ApiKey, idempotency: IdempotencyRecord | None = None, guard: Count | None = None
+    ) -> ApiKey:
+        def plan(_: int) -> tuple[ApiKey, Effect]:
+            if guard is not None:
+                keys = [k for k in self._keys.values() if k.project_id == key.project_id]
+                guard(sum(k.revoked_at is None for k in keys))
+            return key, lambda: self._add_key(key)
+
+        return self._journal.write(idempotency, plan)
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         key_id = self._hashes.get(digest)
@@ -106,8 +123,8 @@ class ModelIdentity(Identity):
     async def put_member(
         self, member: Member, guard: Guard, idempotency: IdempotencyRecord | None = None
     ) -> Member:
-        def plan(_: int) -> tuple[Member, Effect]:
-            self._guard(member.project_id, guard)
+        def plan(now: int) -> tuple[Member, Effect]:
+            guard(self._counts(member.project_id, member.user_id, now))
             name = (member.project_id, member.user_id)
             known = self._members.get(name)
             stored = member if known is None else replace(known, role=member.role)
@@ -118,16 +135,20 @@ class ModelIdentity(Identity):
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         name = (project_id, user_id)
 
-        def plan(_: int) -> tuple[bool, Effect]:
-            self._guard(project_id, guard)
+        def plan(now: int) -> tuple[bool, Effect]:
+            guard(self._counts(project_id, user_id, now))
             return name in self._members, lambda: self._members.pop(name, None)
 
         return self._journal.write(None, plan)
 
-    def _guard(self, project_id: str, guard: Guard) -> None:
-        guard(
-            [member for member in self._members.values() if member.project_id == project_id],
-            [key for key in self._keys.values() if key.project_id == project_id],
+    def _counts(self, project_id: str, user_id: str, now: int) -> MemberCounts:
+        members = [member for member in self._members.values() if member.project_id == project_id]
+        keys = [key for key in self._keys.values() if key.project_id == project_id and key.revoked_at is None]
+        changing = self._members.get((project_id, user_id))
+        others = [member.role == "admin" for member in members if member is not changing]
+        others += [Scope.ADMIN in key.scopes and not (key.expires_at or now + 1) <= now for key in keys]
+        return MemberCounts(
+            len(members), None if changing is None else changing.role, other_admins=any(others)
         )
 
     async def members(self, project_id: str) -> list[Member]:

@@ -43,10 +43,13 @@ class Attempt(msgspec.Struct, frozen=True):
     error: bytes | None
 
 
-def attempts_of(run: Run, ended: Sequence[EndedAttempt]) -> list[Attempt]:
-    """Every attempt of a run, oldest first: those that are stored, then the current one, which the row holds."""
+def attempts_of(run: Run, ended: Sequence[EndedAttempt], *, whole: bool = True) -> list[Attempt]:
+    """Every attempt of a run, oldest first: those that are stored, then the current one, which the row holds.
+
+    `whole`: `ended` reaches to the last stored one.
+    """
     attempts = [Attempt(**asdict(each)) for each in ended]
-    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
+    if whole and run.attempt and not (ended and ended[-1].attempt == run.attempt):
         attempts.append(
             Attempt(
                 attempt=run.attempt,

@@ -186,13 +186,13 @@ def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[
 
     `descendants` are the loaded rows that have not ended.
     """
-    reason, now = cancelled.run.cancel_reason, cancelled.now
-    written = []
-    for run in descendants:
-        if not run.terminal:
-            at = max(now, run.updated_at)
-            written.append(write_set(run, transitions.cancel(run, now=at, reason=reason), at))
-    return written
+    return [cancel_below(cancelled.run, run, cancelled.now) for run in descendants if not run.terminal]
+
+
+def cancel_below(ancestor: Run, run: Run, now: int) -> WriteSet:
+    """Return the write set of a run that is cancelled because its ancestor was cancelled."""
+    at = max(now, run.updated_at)
+    return write_set(run, transitions.cancel(run, now=at, reason=ancestor.cancel_reason), at)
 
 
 def changed_fields(old: Run, new: Run) -> dict[str, Any]:
@@ -220,8 +220,7 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
     events = []
     for event in new:
         latest += 1
-        external, private = event.external, event.private
-        if external and not private:
+        if event.counted:
             sequence += 1
         events.append(
             Event(
@@ -229,8 +228,8 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
                 type=event.type,
                 payload=event.payload,
                 created_at=now,
-                external=external,
-                private=private,
+                source=event.source,
+                private=event.private,
                 is_error=event.is_error,
                 sequence=sequence,
             )

@@ -30,6 +30,9 @@ class PostgresDatabase:
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._readers.do(lambda c: self._reads.run(c, steps(*args, **kwargs)))
 
+    async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._readers.scan(lambda c: self._reads.run(c, steps(*args, **kwargs)))
+
     async def write(
         self,
         command: Callable[[int], Steps[T]],

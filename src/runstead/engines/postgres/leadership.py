@@ -35,6 +35,8 @@ class LeadershipDatabase:
         except BROKEN as error:
             raise trouble_with(error, "find the leader") from error
 
+    scan = read
+
     async def write(
         self,
         command: Callable[[int], Steps[T]],

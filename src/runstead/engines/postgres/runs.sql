@@ -3,8 +3,8 @@
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
--- after each lock; the last one counts. Also returns a seq for each new run, and which of the projects $4 have webhooks
--- and which of $5 have concurrency limits.
+-- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks and
+-- which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -17,7 +17,7 @@ WITH named AS MATERIALIZED (
 )
 SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
   ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
-  fresh.limited, locked.*
+  fresh.limited, (SELECT count(*) FROM ancestors) AS named, locked.*
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
@@ -27,6 +27,10 @@ LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
 
+-- name: existing_runs
+SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
+CROSS JOIN LATERAL (SELECT FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
+
 -- name: run_by_key
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
 
@@ -34,17 +38,24 @@ SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = ANY ($2::text[]) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM {runs}
+SELECT seq FROM runs
 WHERE parent_seq = ANY (ARRAY[$1::bigint]) AND seq > $3 AND ($4::text IS NULL OR kind = $4)
 ORDER BY parent_seq, seq LIMIT $2
 
 -- name: family
-SELECT {columns} FROM {runs} WHERE seq = $1
+SELECT seq FROM runs WHERE seq = $1::bigint AND seq > $3::bigint
 UNION ALL
 SELECT * FROM (
-  SELECT {columns} FROM {runs} WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
-  ORDER BY root_seq, seq LIMIT $2 - 1
+  SELECT seq FROM runs WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3::bigint
+  ORDER BY root_seq, seq LIMIT $2::bigint
 ) AS below
+LIMIT $2::bigint
+
+-- name: subtree
+-- The run itself and its descendants: the path of both, with their own step, contains the step.
+SELECT seq FROM runs
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3 AND strpos(path || seq || '/', $4) > 0
+ORDER BY root_seq, seq LIMIT $2
 
 -- name: any_active_descendant
 SELECT 1 FROM runs
@@ -53,10 +64,15 @@ WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status I
 ORDER BY root_seq, seq LIMIT 1
 
 -- name: active_descendants
-SELECT {locked} FROM {runs}
+-- Locks them in the order of seq.
+SELECT seq FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
-ORDER BY root_seq, seq FOR UPDATE OF runs
+ORDER BY root_seq, seq FOR UPDATE
+
+-- name: locked_runs
+-- Runs that this transaction has locked.
+SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq
 
 -- name: any_child
 SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_seq, seq LIMIT 1
@@ -65,7 +81,14 @@ SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_se
 SELECT seq, latest_event_id FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: attempts
-SELECT {attempt} FROM run_attempts WHERE run_seq = $1 ORDER BY attempt
+-- As many as have $3 bytes together, counting $4 for each, and one at least. The last column is the number of all.
+SELECT {attempt}, found FROM (
+  SELECT {attempt}, row_number() OVER ordered AS place, count(*) OVER () AS found,
+    sum(coalesce(octet_length(error), 0) + $4::bigint) OVER ordered AS bytes
+  FROM run_attempts WHERE run_seq = $1 AND attempt > $2
+  WINDOW ordered AS (ORDER BY attempt)
+) AS measured
+WHERE place = 1 OR bytes <= $3::bigint ORDER BY attempt
 
 -- name: add_attempts
 INSERT INTO run_attempts (run_seq, {attempt})

@@ -46,7 +46,7 @@ class SqlAudit:
             statement = "audit_page_of_action"
         last = (limits.integer_max, 0) if query.created_before is None else (query.created_before, 0)
         at, seq = last if query.before is None else min(last, query.before)
-        return await self._database.read(
+        return await self._database.scan(
             select,
             statement,
             AuditEntry,
@@ -93,6 +93,9 @@ class _RecordingDatabase:
 
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._database.read(steps, *args, **kwargs)
+
+    async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.scan(steps, *args, **kwargs)
 
     async def write(
         self,

@@ -57,7 +57,7 @@ class SqlConcurrency:
         return await self._database.write(put)
 
     async def of(self, project_id: str) -> list[Occupancy]:
-        return await self._database.read(occupancies, project_id, bounds.running_counted_max)
+        return await self._database.scan(occupancies, project_id, bounds.running_counted_max)
 
 
 def occupancies(project_id: str, most: int) -> Steps[list[Occupancy]]:

@@ -19,10 +19,11 @@ from runstead.engines.sql.steps import (
     execute,
     first,
     select,
+    select_page,
     value,
     values,
 )
-from runstead.ports.store import ConversationQuery, DecideConversation
+from runstead.ports.store import ConversationQuery, DecideConversation, ListPage
 
 
 class _RunInFamily(NamedTuple):
@@ -57,9 +58,9 @@ class SqlConversations:
     async def get(self, conversation_id: str) -> Conversation | None:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)
 
-    async def page(self, query: ConversationQuery) -> list[Conversation]:
-        return await self._database.read(
-            select,
+    async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
+        return await self._database.scan(
+            select_page,
             "conversations_page",
             Conversation,
             project_ids=list(query.project_ids),
@@ -96,7 +97,7 @@ class SqlConversations:
     async def messages(
         self, conversation_id: str, after: int, limit: int, bytes_max: int
     ) -> list[MessageWithRun]:
-        return await self._database.read(read_messages, conversation_id, after, limit, bytes_max)
+        return await self._database.scan(read_messages, conversation_id, after, limit, bytes_max)
 
     def _move_runs(self, conversation: Conversation, runs: Sequence[_RunInFamily] | None) -> Steps[None]:
         """No run joins while its conversation is locked, and none gets a child while it is locked itself. All checks

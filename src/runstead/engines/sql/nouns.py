@@ -16,6 +16,7 @@ from runstead.engines.sql.prices import SqlPrices
 from runstead.engines.sql.push_services import SqlPushServices
 from runstead.engines.sql.replicas import SqlReplicas
 from runstead.engines.sql.schedules import SqlSchedules
+from runstead.engines.sql.secrets import SqlSecrets
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
 from runstead.engines.sql.steps import Database, StoreDatabase, execute
@@ -45,6 +46,7 @@ class SqlNouns:
         self.push_services = SqlPushServices(database)
         self.replicas = SqlReplicas(database)
         self.schedules = SqlSchedules(database)
+        self.secrets = SqlSecrets(database)
         self.signing_keys = SqlSigningKeys(database)
         self.statistics = SqlStatistics(database)
         self.triggers = SqlTriggers(database)

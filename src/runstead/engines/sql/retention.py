@@ -28,7 +28,7 @@ class SqlRetention:
             before = (yield from now()) - age_ms
             return (yield from _candidates(before, after, limit))
 
-        return await self._database.read(candidates)
+        return await self._database.scan(candidates)
 
 
 def roots(before: int, after: int, limit: int) -> Steps[list[Root]]:

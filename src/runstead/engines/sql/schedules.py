@@ -87,7 +87,7 @@ class SqlSchedules:
         return await self._database.read(first, "schedule", Schedule, id=schedule_id, project_id=project_id)
 
     async def page(self, query: ScheduleQuery) -> list[Schedule]:
-        return await self._database.read(
+        return await self._database.scan(
             select,
             "schedules_page",
             Schedule,

@@ -17,6 +17,7 @@ from runstead.engines.sql.steps import (
     Now,
     Results,
     Select,
+    SelectPage,
     Step,
     Steps,
     bind,
@@ -53,6 +54,11 @@ class SqliteDriver:
             return (
                 self._results.of(step, (column[0] for column in cursor.description), rows) if rows else rows
             )
+        if isinstance(step, SelectPage):
+            statement = self._dialect.statement(step.statement)
+            arguments = {**step.arguments, "limit": step.limit + 1}
+            cursor = connection.execute(statement.text, _values(statement, arguments))
+            return self._results.page(step, (column[0] for column in cursor.description), cursor)
         if isinstance(step, Execute):
             statement = self._dialect.statement(step.statement)
             return connection.execute(statement.text, _values(statement, step.arguments)).rowcount

@@ -15,4 +15,4 @@ class SqlStatistics:
             time = yield from now()
             return (yield from select("depths", Depth, project_ids=list(project_ids), now=time, most=most))
 
-        return await self._database.read(depths)
+        return await self._database.scan(depths)

@@ -5,13 +5,15 @@ that began before a webhook was committed may not see it. So `create` and `chang
 delivery is missed after they have returned. Transactions of runs do not wait.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import (
@@ -125,7 +127,7 @@ class SqlWebhooks:
         before: int | None = None,
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
-        rows = await self._database.read(
+        rows = await self._database.scan(
             select_rows,
             "deliveries_page",
             webhook_id=webhook_id,
@@ -136,12 +138,20 @@ class SqlWebhooks:
         )
         return [Delivery(**row, payload=b"") for row in rows]
 
-    async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
+    async def take(self, share: FairShare, per_webhook: int, lease_ms: int) -> list[Pair]:
         """Replicas may call it at the same time: each gets other deliveries."""
 
         def take(now: int) -> Steps[list[Pair]]:
-            share = {"per_webhook": min(per_webhook, limit), "limit": limit}
-            due = yield from select("due_deliveries", Delivery, now=now, busy=list(busy), **share)
+            due = yield from select(
+                "due_deliveries",
+                Delivery,
+                now=now,
+                busy=list(share.busy),
+                held=list(Counter(share.held).elements()),
+                per_webhook=min(per_webhook, share.limit),
+                per_project=share.per_project,
+                limit=share.limit,
+            )
             if not due:
                 return []
             until = now + lease_ms

@@ -11,9 +11,10 @@ from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, value
 from runstead.engines.sqlite.idempotency import idempotent
+from runstead.engines.sqlite.load_run import load_run
 from runstead.engines.sqlite.related import DRIVER, count_batches, load_batch
 from runstead.engines.sqlite.rows import to_run
-from runstead.engines.sqlite.runs import load_run, write_run
+from runstead.engines.sqlite.runs import write_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideOne, Made, Member, Written
@@ -57,11 +58,13 @@ class SqliteBatches(SqlBatches):
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
             tally = Tally()
-            written = []
+            written: list[Written] = []
             alive = connection.execute(
                 Q["active_runs_of_batch"], (batch.id, batch.project_id, limit)
             ).fetchall()
             for (seq,) in alive:
+                if sum(1 + len(each.cancelled) for each in written) >= limit:
+                    break  # the next call cancels the others
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
                 if not run.terminal:  # an ancestor's cancel may have included it
                     written.append(

@@ -13,7 +13,8 @@ from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, Reported, RunUsage, tally
 from runstead.engines.sql.run_rows import PRIVATE
-from runstead.engines.sqlite.rows import to_event
+from runstead.engines.sqlite.rows import to_event, to_run
+from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.ports.store import FamilyPage
 
@@ -44,6 +45,20 @@ def note_first_child(connection: sqlite3.Connection, parent: Run) -> None:
     if parent.latest_event_id > logged:
         values = (parent.seq, parent.seq, logged + 1, parent.latest_event_id)
         connection.execute(Q["log_family"], values)
+
+
+def cancelled_ancestor(connection: sqlite3.Connection, cache: WriterCache, run: Run) -> Run | None:
+    """The ancestor whose cancel has not reached this run yet. The run counts as cancelled."""
+    for seq in sorted(cancelling(connection, cache).intersection(run.ancestor_seqs)):
+        return to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
+    return None
+
+
+def cancelling(connection: sqlite3.Connection, cache: WriterCache) -> frozenset[int]:
+    """Seqs of cancelled runs with descendants that are not cancelled yet."""
+    if cache.cancelling is None:
+        cache.cancelling = frozenset(seq for (seq,) in connection.execute(Q["cancelling"], (-1,)))
+    return cache.cancelling
 
 
 def page(

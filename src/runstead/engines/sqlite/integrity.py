@@ -21,7 +21,7 @@ class SqliteIntegrity:
         self._readers = readers
 
     async def latest_seq(self) -> int:
-        return await self._readers.do(lambda c: int(c.execute(Q["integrity_latest_seq"]).fetchone()[0]))
+        return await self._readers.scan(lambda c: int(c.execute(Q["integrity_latest_seq"]).fetchone()[0]))
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
         def read(connection: sqlite3.Connection) -> IntegrityPage:
@@ -31,13 +31,13 @@ class SqliteIntegrity:
             finally:
                 connection.execute("COMMIT")
 
-        return await self._readers.do(read)
+        return await self._readers.scan(read)
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
-        return await self._readers.do(lambda c: c.execute(Q[f"check_{check}"]).fetchall())
+        return await self._readers.scan(lambda c: c.execute(Q[f"check_{check}"]).fetchall())
 
     async def stats(self) -> Stats:
-        return await self._readers.do(_stats)
+        return await self._readers.scan(_stats)
 
     async def medium(self) -> list[str]:
         def read(connection: sqlite3.Connection) -> list[str]:
@@ -47,7 +47,7 @@ class SqliteIntegrity:
                 found.append(f"A row of {table} (rowid {row}) refers to a missing row of {parent}")
             return found
 
-        return await self._readers.do(read)
+        return await self._readers.scan(read)
 
 
 def _stats(connection: sqlite3.Connection) -> Stats:

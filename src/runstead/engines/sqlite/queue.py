@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sqlite.families import cancelling
 from runstead.engines.sqlite.related import occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run
 from runstead.engines.sqlite.sql import Q
@@ -33,25 +35,29 @@ _NOT_CANCELLED: Final = (
 _EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
-def _head_sql(partition: PartitionKind) -> str:
+def _head_sql(partition: PartitionKind, *, cancels: bool = False) -> str:
     """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
 
+    `cancels`: the last parameter lists the parts of paths of runs that are being cancelled with an ancestor, as JSON.
     Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
     index, equal = _PARTITIONS[partition]
     now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = "AND available_at IS NOT NULL"
+    parts = f"json_each(?{_EQUALS[partition] + 4})"
+    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE instr(runs.path, value) > 0)" if cancels else ""  # noqa: S608
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}{beside}"
         f" LIMIT {limit}"
     )
 
 
 HEADS: Final = {partition: _head_sql(partition) for partition in _PARTITIONS}
+HEADS_BESIDE_CANCELS: Final = {partition: _head_sql(partition, cancels=True) for partition in _PARTITIONS}
 
 
 def claimable_runs(
@@ -69,10 +75,13 @@ def claimable_runs(
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
+    heads, beside = HEADS, tuple[str, ...]()
+    if cancelled := cancelling(connection, writer.cache):
+        heads, beside = HEADS_BESIDE_CANCELS, (encode([f"/{seq}/" for seq in cancelled]).decode(),)
     found: dict[int, Run] = {}
     for partition in partitions(query, limit, slots, targets):
         for (seq,) in connection.execute(
-            HEADS[partition.kind], (project, *partition.equal, now, partition.most)
+            heads[partition.kind], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
             found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
     fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
@@ -86,10 +95,9 @@ def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
     return to_run(row)
 
 
-def due_pushes(
-    connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
-) -> list[Run]:
+def due_pushes(connection: sqlite3.Connection, now: int, share: FairShare, after: str) -> list[Run]:
     """Runs to dispatch to push services, round robin over projects."""
+    limit, busy = share.limit, share.busy
     most = limit * SCAN_FACTOR
     due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
     if len(due) == most:  # there may be more: read the head of each (project, service, target, priority)
@@ -108,7 +116,8 @@ def due_pushes(
         slots = ConcurrencySlots.from_occupancies(
             project, occupancies(connection, project, limits.running_max)
         )
-        queues.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
+        free = (run for run in sorted(runs, key=in_queue) if slots.take(run))
+        queues.append(list(islice(free, share.left(project))))
     return list(islice(interleave(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
 
 

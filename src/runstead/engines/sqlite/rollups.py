@@ -69,7 +69,7 @@ class SqliteRollups:
 
     async def add_entries(self, limit: int) -> int:
         """Compute the additions outside the writer. Add them only if no other tick ran in between."""
-        row = await self._readers.do(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
+        row = await self._readers.scan(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
         folds, last, encoded = row
         if last is None:
             return 0
@@ -91,7 +91,7 @@ class SqliteRollups:
         return await self._writer.do(job, keeps_cache=True)
 
     async def catch_up(self, limit: int) -> int:
-        if not await self._readers.do(lambda c: c.execute(Q["rollup_backlog"]).fetchone()):
+        if not await self._readers.scan(lambda c: c.execute(Q["rollup_backlog"]).fetchone()):
             return 0
         return await self._writer.do(lambda c, _: _catch_up(c, limit), keeps_cache=True)
 
@@ -100,7 +100,7 @@ class SqliteRollups:
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
         arguments = (project_id, *span, most)
-        return await self._readers.do(
+        return await self._readers.scan(
             lambda c: int(c.execute(Q["count_usage_families"], arguments).fetchone()[0])
         )
 
@@ -120,7 +120,7 @@ class SqliteRollups:
             finally:
                 connection.execute("COMMIT")
 
-        return await self._readers.do(job)
+        return await self._readers.scan(job)
 
 
 def _catch_up(connection: sqlite3.Connection, limit: int) -> int:

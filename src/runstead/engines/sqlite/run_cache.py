@@ -22,6 +22,8 @@ class WriterCache:
         self._bytes = 0
         self.without_webhooks = Names()
         self.without_limits = Names()
+        # Seqs of cancelled runs with descendants that are not cancelled yet. None: to be read.
+        self.cancelling: frozenset[int] | None = None
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -37,6 +39,7 @@ class WriterCache:
         self._bytes = 0
         self.without_webhooks.clear()
         self.without_limits.clear()
+        self.cancelling = None
 
     def get(self, key: RunKey) -> Run | None:
         """The stored run, or None if it is not cached."""

@@ -4,42 +4,47 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from runstead.core import limits
 from runstead.core.batches.batch import BatchMove, Tally
-from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.push_service import choose
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     Decide,
     DecideFiring,
     EndedAttempt,
     Loaded,
-    Receipt,
     Transition,
     Want,
 )
-from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
+from runstead.core.runs.write_set import WriteSet, cancel_below, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
-from runstead.engines.sql.run_rows import PRIVATE, to_summary
+from runstead.engines.sql.run_rows import PRIVATE
 from runstead.engines.sqlite import families, queue, related, rollups
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
+from runstead.engines.sqlite.load_run import (
+    after_cancel,
+    cancel_of_ancestor,
+    event_bounds,
+    find_run,
+    find_runs,
+    load_run,
+)
+from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import (
     add_conversation,
     add_input,
     add_message,
     close_input,
-    load_input,
     services_reaching,
 )
 from runstead.engines.sqlite.rows import (
@@ -49,21 +54,22 @@ from runstead.engines.sqlite.rows import (
     encode,
     insert_run,
     rewrite_run,
-    stored_bytes,
     to_event,
     to_run,
 )
 from runstead.engines.sqlite.run_cache import WriterCache
-from runstead.engines.sqlite.run_index import found
-from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
+from runstead.engines.sqlite.run_index import found, page_of, page_of_query
+from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
     ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -85,15 +91,44 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = load_run(connection, self._writer, key, want, now)
-            transition = decide(loaded)
-            if _takes_long(loaded.run, transition):
+            cancel = cancel_of_ancestor(connection, self._cache, loaded)
+            transition = decide(loaded if cancel is None else after_cancel(loaded, cancel))
+            if cancel is not None or _takes_long(loaded.run, transition):
                 self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
                 related.rewrite_schedule(connection, loaded.schedule, transition.schedule)
-            return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+            if cancel is None:
+                return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+            _store(connection, self._cache, cancel, None)
+            self._cache.drop(cancel.run.seq)
+            written = write_run(connection, self._cache, cancel.run, transition, now)
+            return replace(written, before=cancel.before)
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
+
+    async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
+        def job(connection: sqlite3.Connection, now: int) -> list[Written]:
+            row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
+            if row is None:
+                return []
+            run = to_run(row)
+            assert run.status is RunStatus.CANCELLED, run.status
+            path = f"/{seq}/"
+            rows = connection.execute(
+                Q["active_descendants"], (run.root_seq or seq, path, after, limit)
+            ).fetchall()
+            cancels = [cancel_below(run, to_run(row), now) for row in rows]
+            for each in cancels:
+                _store(connection, self._cache, each, None)
+                self._cache.drop(each.run.seq)
+            self._cache.cancelling = None
+            return [Written.of(each) for each in cancels]
+
+        return await self._writer.do(job, keeps_cache=True)
+
+    async def cancelling(self, limit: int) -> list[int]:
+        return await self._readers.do(lambda c: [seq for (seq,) in c.execute(Q["cancelling"], (limit,))])
 
     async def claim(
         self, query: ClaimRequest, decide: DecideOne, idempotency: IdempotencyRecord | None = None
@@ -117,7 +152,13 @@ class SqliteRuns:
             written = []
             for seq in queue.due_seqs(connection, now, limit):
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
-                written.append(write_run(connection, self._cache, run, decide(run, now), now))
+                cancel = cancel_of_ancestor(connection, self._cache, Loaded(now, run))
+                if cancel is None:
+                    written.append(write_run(connection, self._cache, run, decide(run, now), now))
+                else:
+                    _store(connection, self._cache, cancel, None)
+                    self._cache.drop(run.seq)
+                    written.append(Written.of(cancel))
             return written
 
         return await self._writer.do(job)
@@ -126,12 +167,12 @@ class SqliteRuns:
         (at,) = await self._readers.do(lambda c: c.execute(Q["next_due"]).fetchone())
         return None if at is None else max(at - self._writer.now(), 0)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             written = []
-            for run in queue.due_pushes(connection, now, limit, busy, after):
+            for run in queue.due_pushes(connection, now, share, after):
+                if families.cancelled_ancestor(connection, self._cache, run) is not None:
+                    continue
                 services = services_reaching(connection, (run.project_id,), now)
                 written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
             return written
@@ -147,38 +188,52 @@ class SqliteRuns:
 
         return await self._writer.do(job)
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        return await self._many("cancelled_pushes", (encode(busy).decode(), limit))
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        arguments = encode(share.busy).decode(), encode(share.full).decode(), share.limit
+        return await self._readers.do(lambda c: find_runs(c, "cancelled_pushes", arguments))
 
     async def get(self, key: RunKey) -> Run | None:
-        return await self._readers.do(lambda c: _run(c, key))
+        return await self._readers.do(lambda c: find_run(c, key))
 
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
         arguments = (run_id, encode(project_ids).decode())
-        return await self._many("runs_by_id", arguments)
+        return await self._readers.do(lambda c: find_runs(c, "runs_by_id", arguments))
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        return await self._readers.do(lambda c: found(c, query, COLUMNS, to_run))
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return await self._readers.scan(lambda c: page_of_query(c, query))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await self._readers.do(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
+        return await self._readers.scan(lambda c: found(c, query))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        return await self._readers.do(lambda c: shares(c, query, origin, width))
+        return await self._readers.scan(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        return await self._many("children", (seq, limit, after, kind))
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        arguments = (seq, page.limit + 1, page.after, kind)
+        return await self._readers.scan(lambda c: page_of(c, c.execute(Q["children"], arguments), page))
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return await self._many("family", (root_seq, limit))
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        arguments: list[Any] = [root_seq, page.limit + 1, page.after]
+        name = "family" if under in (None, root_seq) else "subtree"
+        if name == "subtree":
+            arguments.append(f"/{under}/")
+        return await self._readers.scan(lambda c: page_of(c, c.execute(Q[name], arguments), page))
 
-    async def _many(self, query: str, arguments: tuple[Any, ...]) -> list[Run]:
-        return await self._readers.do(lambda c: [to_run(row) for row in c.execute(Q[query], arguments)])
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        def read(connection: sqlite3.Connection) -> ListPage[EndedAttempt]:
+            found: list[EndedAttempt] = []
+            size = 0
+            for row in connection.execute(Q["attempts"], (seq, after)):
+                attempt = EndedAttempt(*row)
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+            return ListPage(found, more=False)
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return await self._readers.do(
-            lambda c: [EndedAttempt(*row) for row in c.execute(Q["attempts"], (seq,))]
-        )
+        return await self._readers.do(read)
 
     async def events(
         self,
@@ -188,7 +243,7 @@ class SqliteRuns:
         bytes_max: int | None = None,
         types: Sequence[str] = (),
     ) -> list[Event]:
-        first, last, hidden, _ = _bounds(seq, after, PRIVATE, limit)
+        first, last, hidden, _ = event_bounds(seq, after, PRIVATE, limit)
         name = "events_of_types" if types else "events_between"
         return await self._events(name, (first, last, hidden), limit, bytes_max, types)
 
@@ -221,7 +276,7 @@ class SqliteRuns:
                 events.append(event)
             return events
 
-        return await self._readers.do(read)
+        return await (self._readers.scan(read) if types else self._readers.do(read))
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         def read(connection: sqlite3.Connection) -> Event | None:
@@ -231,52 +286,22 @@ class SqliteRuns:
         return await self._readers.do(read) if 0 < event_id <= limits.events_per_run_max else None
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
-        bounds = _bounds(seq, 0, PRIVATE, 0)[:3]
-        return await self._readers.do(
+        bounds = event_bounds(seq, 0, PRIVATE, 0)[:3]
+        return await self._readers.scan(
             lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
         )
 
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
-        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+        return await self._readers.scan(lambda c: families.page(c, run, after, limit, bytes_max, types))
 
     async def usage(self, run: Run) -> FamilyUsage:
-        return await self._readers.do(lambda c: families.usage(c, run))
+        return await self._readers.scan(lambda c: families.usage(c, run))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         given = encode(seqs).decode()
         return await self._readers.do(lambda c: dict(c.execute(Q["latest_event_ids"], (given,)).fetchall()))
-
-
-def _bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
-    first = seq << EVENT_BITS
-    return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
-
-
-def _row(connection: sqlite3.Connection, key: RunKey) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = connection.execute(Q["run_by_key"], (key.run_id, key.project_id)).fetchone()
-    return row
-
-
-def _run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
-    row = _row(connection, key)
-    return None if row is None else to_run(row)
-
-
-def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want) -> Run | None:
-    """The run as it is stored. A fresh id is looked up only in the thread: there its group may have failed after storing it."""
-    if want.fresh and writer.on_loop:
-        return None
-    run = writer.cache.get(key)
-    if run is not None:
-        return run
-    row = _row(connection, key)
-    if row is None:
-        return None
-    if stored_bytes(row) > limits.loop_bytes_max:
-        writer.leave_loop()
-    return to_run(row)
 
 
 def _takes_long(old: Run | None, transition: Transition) -> bool:
@@ -287,60 +312,11 @@ def _takes_long(old: Run | None, transition: Transition) -> bool:
     size = sum([len(event.payload) for event in transition.events])
     return (
         transition.deletes
-        or (transition.cancels_family and run.descendants_active > limits.loop_runs_max)
+        or (
+            transition.cancels_family
+            and limits.loop_runs_max < run.descendants_active <= limits.family_cancel_rows_max
+        )
         or size + changed_bytes(old, run) > limits.loop_bytes_max
-    )
-
-
-def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
-    run = _known(connection, writer, key, want)
-    if want is NOTHING_ELSE:
-        return Loaded(now, run)
-    parent, family_cancelled, receipt, schedule = None, False, None, None
-    tail: tuple[Event, ...] = ()
-    if want.parent_run_id is not None:
-        parent = _run(connection, RunKey(key.project_id, want.parent_run_id))
-        if parent is None:
-            raise not_found("Parent run")
-        line = encode((*parent.ancestor_seqs, parent.seq)).decode()
-        family_cancelled = connection.execute(Q["cancelled_among"], (line,)).fetchone() is not None
-    if (
-        run is not None
-        and want.expected_previous_event_id is not None
-        and want.expected_previous_event_id < run.latest_event_id
-    ):
-        writer.leave_loop()
-        bounds = _bounds(run.seq, want.expected_previous_event_id, 0, limits.events_per_append_max)
-        tail = tuple(to_event(row) for row in connection.execute(Q["events_between"], bounds))
-    if run is not None and want.receipt_key is not None:
-        row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
-        receipt = None if row is None else Receipt(*row)
-    asked = None if run is None else load_input(connection, run.seq, want)
-    if want.schedule_id is not None:
-        schedule = related.load_schedule(connection, want.schedule_id, key.project_id)
-    keys: dict[str, bytes] = {}
-    if run is not None and want.event_keys:
-        found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
-        keys = dict(found.fetchall())
-    batch = None
-    if want.batch_id is not None:
-        batch = related.load_batch(connection, want.batch_id, key.project_id)
-    push_service_id = None
-    if want.push_agent is not None:
-        service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
-        push_service_id = None if service is None else service.id
-    return Loaded(
-        now=now,
-        run=run,
-        parent=parent,
-        family_cancelled=family_cancelled,
-        tail=tail,
-        receipt=receipt,
-        input_request=asked,
-        schedule=schedule,
-        event_keys=keys,
-        push_service_id=push_service_id,
-        batch=batch,
     )
 
 
@@ -353,8 +329,9 @@ def write_run(
     parent: Run | None = None,
     tally: Tally | None = None,
 ) -> Written:
-    """Write a decision about one run, and cancel its descendants with it where it is cancelled. With a `tally` the caller
-    moves the counters of batches, once for many runs.
+    """Write a decision about one run, and cancel its descendants with it where it is cancelled. Those of a large family
+    count as cancelled from now on, and `cancel_descendants` writes them. With a `tally` the caller moves the counters of
+    batches, once for many runs.
     """
     seq = 0
     if old is None:
@@ -369,7 +346,9 @@ def write_run(
     elif not write.unchanged:
         _store(connection, cache, write, tally)
         if write.cancels_family and write.run.descendants_active:
-            return _cancel_family(connection, cache, write, tally)
+            if write.run.descendants_active <= limits.family_cancel_rows_max:
+                return _cancel_family(connection, cache, write, tally)
+            cache.cancelling = None
     return Written.of(write)
 
 
@@ -451,7 +430,7 @@ def _cancel_family(
     connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
 ) -> Written:
     run = write.run
-    rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/")).fetchall()
+    rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/", 0, -1)).fetchall()
     cancelled = cancel_descendants(write, map(to_run, rows))
     for each in cancelled:
         _store(connection, cache, each, tally)

@@ -8,13 +8,16 @@ Quick jobs run their statements on the event loop and only COMMIT in the thread:
 the statements. The thread does what may take long: it opens the file, waits for another process's lock, runs other jobs
 and the rest of a group that has held the loop for its share of time, and handles failures. Either the loop or the thread
 uses the connection, never both: `_orders.put` passes it to the thread, `_deliver` returns it to the loop.
+
+Quick jobs and the others take turns, each in groups of their own, so that a long job delays no quick one that came
+after it by more than its own time. A group that has held the connection for its share of time is committed, and the
+rest of its commands wait for the next one. Long queues are served round robin over tenants.
 """
 
 import asyncio
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -23,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
+from runstead.engines.sql.fair_queue import FairQueue
 from runstead.engines.sqlite.connection import trouble_with
 from runstead.engines.sqlite.run_cache import WriterCache
 
@@ -62,8 +66,8 @@ class _Group:
         self.failure: Exception | None = None
 
 
-def _not_quick(command: _Command) -> bool:
-    return not command.quick
+def _queue() -> FairQueue[_Command]:
+    return FairQueue(limits.writer_group_max, limits.writer_queue_per_project_max)
 
 
 def _failed(command: _Command, failure: Exception) -> _Outcome:
@@ -80,7 +84,8 @@ class Writer:
         self._clock = clock
         self._now = 0
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Command] = deque()
+        self._quick, self._others = _queue(), _queue()
+        self._quick_were_last = False  # the last group was one of quick jobs
         self._orders: SimpleQueue[_Group | None] = SimpleQueue()
         self._busy = False  # a group is being executed or committed
         self._loop_spared_until = 0.0
@@ -98,18 +103,19 @@ class Writer:
         return max(self._now, self._clock())
 
     async def do(self, job: Job[T], *, quick: bool = False, keeps_cache: bool = False) -> T:
-        """Return the job's result once it is durable. Of the jobs that wait, quick ones run first.
+        """Return the job's result once it is durable.
 
         `keeps_cache`: the job keeps the cache true to what it writes. `quick`: it does so too, and takes well under a
-        millisecond or calls `leave_loop`. STORE_BUSY when the queue is full, SHUTTING_DOWN after `close`.
+        millisecond or calls `leave_loop`. STORE_BUSY when the queue is full, PROJECT_BUSY when too many commands of the
+        tenant wait, SHUTTING_DOWN after `close`.
         """
         if self._closed:
             raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
         if self.waiting >= limits.writer_queue_max:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
+        (self._quick if quick else self._others).append(_Command(job, future, quick, quick or keeps_cache))
         self.waiting += 1
-        self._queue.append(_Command(job, future, quick, quick or keeps_cache))
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._next)
@@ -136,18 +142,19 @@ class Writer:
 
     def _next(self) -> None:
         """Start the next group, if commands are queued."""
-        queue = self._queue
-        if not queue:
-            self._busy = False
+        if self._quick and not (self._quick_were_last and self._others):
+            group = _Group(self._quick.take(limits.writer_group_max))
+            self._quick_were_last = True
+            if self._connection is not None:
+                self._begin_on_loop(self._connection, group)
+        elif self._others:
+            group = _Group(self._others.take(limits.writer_others_max))
+            self._quick_were_last = False
+        else:
+            self._busy = self._quick_were_last = False
             if self._closed:
                 self._orders.put(None)
             return
-        commands = [queue.popleft() for _ in range(min(len(queue), limits.writer_group_max))]
-        # The thread runs the first job that is not quick, and all jobs after it.
-        commands.sort(key=_not_quick)
-        group = _Group(commands)
-        if group.commands[0].quick and self._connection is not None:
-            self._begin_on_loop(self._connection, group)
         self._orders.put(group)
 
     def _begin_on_loop(self, connection: sqlite3.Connection, group: _Group) -> None:
@@ -176,10 +183,13 @@ class Writer:
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
         """Resolve the futures of a group that has ended, and start the next group."""
         outcomes = group.outcomes
+        left = group.commands[len(outcomes) :]
+        if left:
+            (self._quick if left[0].quick else self._others).put_back(left)
         if no_begin is not None:
             # The store cannot begin a transaction. Each queued command would wait for the same lock in turn.
-            outcomes += [_failed(command, no_begin) for command in self._queue]
-            self._queue.clear()
+            for queue in (self._quick, self._others):
+                outcomes += [_failed(command, no_begin) for command in queue.take(len(queue))]
         self.waiting -= len(outcomes)
         for future, result, error in outcomes:
             if future.done():  # the caller was cancelled
@@ -188,20 +198,20 @@ class Writer:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        if self._queue or self._closed:
+        if self._quick or self._others or self._closed:
             self._loop.call_soon(self._next)
         else:
-            self._busy = False
+            self._busy = self._quick_were_last = False
 
     # On either
 
-    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float = 0.0) -> None:
-        """Run the group's jobs inside the transaction.
+    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float) -> None:
+        """Run the group's jobs inside the transaction, at least one, until the time `until` of `perf_counter`.
 
-        On the loop it stops at a job for the thread, or at the time `until` of `perf_counter`.
+        On the loop it stops at a job for the thread.
         """
-        for job, future, quick, keeps_cache in group.commands[len(group.outcomes) :]:
-            if self.on_loop and (not quick or time.perf_counter() > until):
+        for job, future, _, keeps_cache in group.commands[len(group.outcomes) :]:
+            if group.outcomes and time.perf_counter() > until:
                 return
             before = connection.total_changes
             try:
@@ -255,7 +265,7 @@ class Writer:
         try:
             if group.failure is not None:
                 raise group.failure
-            self._execute(connection, group)
+            self._execute(connection, group, time.perf_counter() + limits.writer_held_s_max)
             connection.execute("COMMIT")
         except Exception as failure:  # noqa: BLE001 - no command may be stored in part
             self._roll_back(connection)
@@ -264,7 +274,7 @@ class Writer:
             group.outcomes = [_failed(group.commands[0], failure)]
             return None
         self.commits += 1
-        self.commands += len(group.commands)
+        self.commands += len(group.outcomes)
         return None
 
     def _commit_each(self, group: _Group) -> Exception | None:

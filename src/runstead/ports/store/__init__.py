@@ -25,9 +25,10 @@ from runstead.ports.store.conversations import (
     DecideConversation,
     InputRequests,
 )
-from runstead.ports.store.identity import Count, Guard, Identity
+from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
+from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.replicas import Replicas
@@ -42,11 +43,13 @@ from runstead.ports.store.runs import (
     RunKey,
     RunQuery,
     Runs,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
 )
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
+from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
 from runstead.ports.store.statistics import Depth, Statistics
 from runstead.ports.store.triggers import DecideTrigger, Triggers
@@ -87,11 +90,14 @@ __all__ = [
     "Integrity",
     "IntegrityPage",
     "Leadership",
+    "ListPage",
     "Made",
     "Member",
+    "MemberCounts",
     "Prices",
     "PushServices",
     "Recording",
+    "Replacement",
     "Replicas",
     "Retention",
     "RetentionCandidate",
@@ -103,6 +109,8 @@ __all__ = [
     "Runs",
     "ScheduleQuery",
     "Schedules",
+    "Secrets",
+    "SeqPage",
     "SigningKeys",
     "Statistics",
     "Stats",
@@ -143,6 +151,8 @@ class Store(Protocol):
     def triggers(self) -> Triggers: ...
     @property
     def concurrency(self) -> Concurrency: ...
+    @property
+    def secrets(self) -> Secrets: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
     @property

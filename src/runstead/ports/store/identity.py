@@ -3,15 +3,27 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
 from runstead.core.identity.project import ApiKey, Member, Project
 
-Guard = Callable[[Sequence[Member], Sequence[ApiKey]], None]
-"""Raises if a change of a project's members is not allowed.
 
-It gets the current members and keys under lock.
-"""
+class MemberCounts(msgspec.Struct, frozen=True):
+    """What decides whether a change of a project's members is allowed.
+
+    `members`: how many the project has. `role`: of the user that changes, None if it is no member. `other_admins`:
+    whether another member, or a valid key of the project, is an admin.
+    """
+
+    members: int
+    role: Role | None
+    other_admins: bool
+
+
+Guard = Callable[[MemberCounts], None]
+"""Raises if a change of a project's members is not allowed. It gets the current counts under lock."""
 
 
 Count = Callable[[int], None]
@@ -27,12 +39,19 @@ class Identity(Protocol):
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
-        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists."""
+        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists.
+
+        `count` gets the number of projects that its creator has created, personal ones not counted.
+        """
         ...
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
-        """Like `create_project`, but an existing project, key or member stays unchanged."""
+        """Like `create_project`, but an existing project or member stays unchanged, and an existing key gets
+        only the scopes that it lacks.
+        """
         ...
 
     async def project(self, ref: str) -> Project | None:
@@ -43,20 +62,42 @@ class Identity(Protocol):
         """Return projects, oldest first. Unknown ids are ignored; None returns every project."""
         ...
 
+    async def change_project(
+        self,
+        project_id: str,
+        decide: Callable[[Project], Project],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project | None:
+        """Store what `decide` returns for the locked project. None if it does not exist."""
+        ...
+
+    async def fenced(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return the projects among these that have `require_attempt`."""
+        ...
+
     async def is_empty(self) -> bool:
         """Whether the store holds no project."""
         ...
 
-    async def create_key(self, key: ApiKey, idempotency: IdempotencyRecord | None = None) -> ApiKey: ...
+    async def create_key(
+        self, key: ApiKey, idempotency: IdempotencyRecord | None = None, guard: Count | None = None
+    ) -> ApiKey:
+        """Store a key. The guard may refuse: it gets the number of the project's keys that are not revoked."""
+        ...
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
+
+    async def key(self, key_id: str) -> ApiKey | None: ...
 
     async def keys(self, project_id: str) -> list[ApiKey]:
         """Return the project's keys, oldest first, including revoked keys."""
         ...
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
-        """Revoke the key and return it. The time of the first revocation stays."""
+        """Revoke the key and return it. The time of the first revocation stays.
+
+        Of the revoked keys the newest `limits.revoked_keys_kept_max` are kept.
+        """
         ...
 
     async def touch_keys(self, used: dict[str, int]) -> None:

@@ -1,8 +1,5 @@
 """Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
-import re
-from typing import Final
-
 from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
@@ -11,8 +8,8 @@ from runstead.commands import browser_sessions
 from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Origin
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, header
@@ -22,13 +19,11 @@ from runstead.web.framework.request import PageRequest
 
 pages = Pages()
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
-
-def form(to: str, error: Error | None = None) -> Response:
-    """The sign-in form, with the error of the last attempt above it."""
+def form(to: str, error: Error | None = None, provider: str | None = None) -> Response:
+    """The sign-in form, with the error of the last attempt above it. `provider`: the name of the OpenID provider."""
     return HTMLResponse(
-        render("access/sign_in.html", next=local_address(to), error=error),
+        render("access/sign_in.html", next=local_address(to), error=error, provider=provider),
         STATUS[error.code] if error else 200,
     )
 
@@ -40,16 +35,21 @@ def local_address(address: str) -> str:
 
 
 async def sign_in(
-    app: App, authenticator: Authenticator, scope: AsgiScope, headers: dict[bytes, bytes], fields: Fields
+    app: App,
+    authenticator: Authenticator,
+    scope: AsgiScope,
+    headers: dict[bytes, bytes],
+    fields: Fields,
+    provider: str | None = None,
 ) -> Response:
     """Start a session for the credential, or show the form with the reason why not."""
     credential = fields.one("credential")
     to = local_address(fields.one("next"))
     if not credential:
-        return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
-    origin = _origin(scope, headers)
+        return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"), provider)
+    origin = origin_of(scope)
     try:
-        principal, expires_at = await authenticator.examine(credential)
+        principal, expires_at = await authenticator.examine(credential, origin.address)
         principal = replace(principal, origin=origin)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)
@@ -57,16 +57,16 @@ async def sign_in(
         if error.code not in ("UNAUTHENTICATED", "FORBIDDEN"):
             raise
         await browser_sessions.record_refusal(app, credential, error.message, origin)
-        return form(to, error)
+        return form(to, error, provider)
+    return start(browser_sessions.SignedIn(secret, session), to, secure=cookie.encrypted(scope, headers))
+
+
+def start(signed_in: browser_sessions.SignedIn, to: str, *, secure: bool) -> Response:
+    """Give the browser its session, and redirect it to a page."""
     response = RedirectResponse(to, 303)
-    seconds = max(1, (session.expires_at - now_ms()) // 1_000)
-    cookie.set_cookie(response, secret, seconds, secure=cookie.encrypted(scope, headers))
+    seconds = max(1, (signed_in.session.expires_at - now_ms()) // 1_000)
+    cookie.set_cookie(response, signed_in.secret, seconds, secure=secure)
     return response
-
-
-def _origin(scope: AsgiScope, headers: dict[bytes, bytes]) -> Origin:
-    client, sent = scope.get("client"), header(headers, b"x-request-id") or ""
-    return Origin(client[0] if client else None, sent if _REQUEST_ID.fullmatch(sent) else None)
 
 
 @pages.post("/sign-out")

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Final
 from runstead.commands import audit, events, runs
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
+from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
 from runstead.core.runs.event import Event
 from runstead.core.runs.event_types import EVENT_TYPES
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.transition import EndedAttempt
+from runstead.ports.store import SeqPage
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
@@ -36,11 +37,12 @@ class View:
 
     `template` renders it from `values`; `parts` are the templates of its changing parts. If `stale` is true,
     `parts` must be rendered again. `additions` returns elements to append, for views that only grow. `pause_s`
-    is the time between two updates.
+    is the time between two updates. A view that is not `live` never changes in an open page.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
+    live: ClassVar[bool] = True
     pause_s: float = message_interval_s
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
@@ -118,10 +120,12 @@ class TimelineView(View):
             return
         self._family_state = family_state
         app, principal = self.request.app, self.request.principal
-        _, self._attempts = await runs.attempts(app, principal, self.named)
+        _, attempts = await runs.attempts(app, principal, self.named)
+        self._attempts = attempts.rows
         self._decisions = [decision(entry) for entry in await audit.decisions(app, run)]
         if run.descendants_total and not self._after:
-            self._children = await runs.children(app, principal, self.named)
+            page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
+            self._children = (await runs.children(app, principal, self.named, page)).rows
             # Each of many children ends at its own time: do not read all of them again for each.
             self.pause_s = max(message_interval_s, len(self._children) / 500)
 
@@ -278,6 +282,7 @@ class LogView(View):
 
 class EventsView(View):
     template = "runs/events.html"
+    live = False
 
     async def read(self, run: Run) -> None:
         self._run, query = run, self.request.query
@@ -312,12 +317,8 @@ class TreeView(View):
 
     async def read(self, run: Run) -> None:
         self._run = run
-        try:
-            self._family = await runs.tree(self.request.app, self.request.principal, self.named)
-        except Error as error:
-            if error.code != "FORBIDDEN":  # a credential that is bound to one run sees only that run
-                raise
-            self._family = [run]
+        page = SeqPage(limits.tree_rows_max, omit=OMITTABLE)
+        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).rows
 
     async def apply(self, update: RunUpdate) -> None:
         await self.read(update.run)

@@ -1,0 +1,9 @@
+"""The tenant for whom the current task works. Engines share their capacity fairly between tenants."""
+
+from contextvars import ContextVar
+from typing import Final
+
+SERVER: Final = ""  # the server's own work, such as that of its loops
+
+#: The caller's project, or the caller where it has several projects. Set where a request is authenticated.
+tenant: Final[ContextVar[str]] = ContextVar("tenant", default=SERVER)

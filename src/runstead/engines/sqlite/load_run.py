@@ -1,0 +1,124 @@
+"""What a command loads before it decides about a run."""
+
+import sqlite3
+from typing import Any
+
+from msgspec.structs import replace
+
+from runstead.core import limits
+from runstead.core.errors import not_found
+from runstead.core.queue.push_service import choose
+from runstead.core.runs.event import Event
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Receipt, Want
+from runstead.core.runs.write_set import WriteSet, cancel_below
+from runstead.engines.sqlite import families, related
+from runstead.engines.sqlite.related import load_input, services_reaching
+from runstead.engines.sqlite.rows import encode, stored_bytes, to_event, to_run
+from runstead.engines.sqlite.run_cache import WriterCache
+from runstead.engines.sqlite.sql import EVENT_BITS, Q
+from runstead.engines.sqlite.writer import Writer
+from runstead.ports.store import RunKey
+
+
+def event_bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
+    first = seq << EVENT_BITS
+    return first + min(after, limits.events_per_run_max), first + limits.events_per_run_max, hidden, limit
+
+
+def _row(connection: sqlite3.Connection, key: RunKey) -> tuple[Any, ...] | None:
+    row: tuple[Any, ...] | None = connection.execute(Q["run_by_key"], (key.run_id, key.project_id)).fetchone()
+    return row
+
+
+def find_run(connection: sqlite3.Connection, key: RunKey) -> Run | None:
+    row = _row(connection, key)
+    return None if row is None else to_run(row)
+
+
+def find_runs(connection: sqlite3.Connection, query: str, arguments: tuple[Any, ...]) -> list[Run]:
+    return [to_run(row) for row in connection.execute(Q[query], arguments)]
+
+
+def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want) -> Run | None:
+    """The run as it is stored. A fresh id is looked up only in the thread: there its group may have failed after storing it."""
+    if want.fresh and writer.on_loop:
+        return None
+    run = writer.cache.get(key)
+    if run is not None:
+        return run
+    row = _row(connection, key)
+    if row is None:
+        return None
+    if stored_bytes(row) > limits.loop_bytes_max:
+        writer.leave_loop()
+    return to_run(row)
+
+
+def cancel_of_ancestor(connection: sqlite3.Connection, cache: WriterCache, loaded: Loaded) -> WriteSet | None:
+    """The cancel of a descendant of a cancelled run that `cancel_descendants` has not written yet."""
+    run = loaded.run
+    if cache.cancelling == frozenset() or run is None or run.terminal:
+        return None
+    ancestor = families.cancelled_ancestor(connection, cache, run)
+    return None if ancestor is None else cancel_below(ancestor, run, loaded.now)
+
+
+def after_cancel(loaded: Loaded, cancel: WriteSet) -> Loaded:
+    """What a rule finds after the cancel of its run."""
+    request, closed = loaded.input_request, cancel.closed_input
+    if request is not None and closed is not None and closed.id == request.id:
+        request = closed.applied(request)
+    return replace(loaded, run=cancel.run, input_request=request)
+
+
+def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
+    run = _known(connection, writer, key, want)
+    if want is NOTHING_ELSE:
+        return Loaded(now, run)
+    parent, family_cancelled, receipt, schedule = None, False, None, None
+    tail: tuple[Event, ...] = ()
+    if want.parent_run_id is not None:
+        parent = find_run(connection, RunKey(key.project_id, want.parent_run_id))
+        if parent is None:
+            raise not_found("Parent run")
+        line = encode((*parent.ancestor_seqs, parent.seq)).decode()
+        family_cancelled = connection.execute(Q["cancelled_among"], (line,)).fetchone() is not None
+    if (
+        run is not None
+        and want.expected_previous_event_id is not None
+        and want.expected_previous_event_id < run.latest_event_id
+    ):
+        writer.leave_loop()
+        bounds = event_bounds(run.seq, want.expected_previous_event_id, 0, limits.events_per_append_max)
+        tail = tuple(to_event(row) for row in connection.execute(Q["events_between"], bounds))
+    if run is not None and want.receipt_key is not None:
+        row = connection.execute(Q["receipt"], (run.seq, want.receipt_key)).fetchone()
+        receipt = None if row is None else Receipt(*row)
+    asked = None if run is None else load_input(connection, run.seq, want)
+    if want.schedule_id is not None:
+        schedule = related.load_schedule(connection, want.schedule_id, key.project_id)
+    keys: dict[str, bytes] = {}
+    if run is not None and want.event_keys:
+        found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
+        keys = dict(found.fetchall())
+    batch = None
+    if want.batch_id is not None:
+        batch = related.load_batch(connection, want.batch_id, key.project_id)
+    push_service_id = None
+    if want.push_agent is not None:
+        service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
+        push_service_id = None if service is None else service.id
+    return Loaded(
+        now=now,
+        run=run,
+        parent=parent,
+        family_cancelled=family_cancelled,
+        tail=tail,
+        receipt=receipt,
+        input_request=asked,
+        schedule=schedule,
+        event_keys=keys,
+        push_service_id=push_service_id,
+        batch=batch,
+    )
