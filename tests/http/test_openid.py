@@ -194,6 +194,14 @@ async def test_a_wrong_callback_redeems_no_code(client, provider, query, message
     assert provider.asked("/token") == []
 
 
+async def test_a_sign_in_that_took_too_long_redeems_no_code(client, provider, clock):
+    _, pending = await client.begin("/ui")
+    clock.advance(limits.openid_sign_in_s + 1)
+    with pytest.raises(OpenIdError, match="too long"):
+        await client.finish(pending, {"state": pending.state, "code": "code"}.get)
+    assert provider.asked("/token") == []
+
+
 @pytest.mark.parametrize(
     ("member", "value", "message"),
     [

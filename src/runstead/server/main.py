@@ -57,7 +57,7 @@ from runstead.server.engines import make_artifacts, make_keyring, make_notifier,
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
 from runstead.server.secrets import open_secrets
-from runstead.server.settings import Settings
+from runstead.server.settings import Settings, openid_of
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
 
@@ -71,7 +71,8 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
 
 
 def _openid_client(settings: Settings) -> OpenIdClient | None:
-    return None if settings.openid is None else OpenIdClient(settings.openid)
+    found = openid_of(settings)
+    return None if found is None else OpenIdClient(found)
 
 
 class _Server(uvicorn.Server):

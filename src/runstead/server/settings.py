@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -77,7 +77,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     encryption_key: str | None = None
-    openid: OpenIdSettings | None = None
+    public_url: str | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_name: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_user_claim: str = "sub"
+    oidc_groups_claim: str = "groups"
+    oidc_roles: str | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
     audit_retention_days: int = limits.audit_retention_days_default
@@ -121,7 +129,7 @@ def load(
             check_bootstrap_key(key)
         except ValueError as error:
             raise SettingError(str(error)) from None
-    return Settings(
+    settings = Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
         processes=_processes(processes, get("RUNSTEAD_PROCESSES"), database),
@@ -139,7 +147,15 @@ def load(
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
-        openid=_openid(get),
+        public_url=get("RUNSTEAD_PUBLIC_URL"),
+        oidc_issuer=get("RUNSTEAD_OIDC_ISSUER"),
+        oidc_client_id=get("RUNSTEAD_OIDC_CLIENT_ID"),
+        oidc_client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        oidc_name=get("RUNSTEAD_OIDC_NAME"),
+        oidc_scopes=get("RUNSTEAD_OIDC_SCOPES") or "openid profile email",
+        oidc_user_claim=get("RUNSTEAD_OIDC_USER_CLAIM") or "sub",
+        oidc_groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
+        oidc_roles=get("RUNSTEAD_OIDC_ROLES"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
         retention_days=_days("RUNSTEAD_RETENTION_DAYS", get("RUNSTEAD_RETENTION_DAYS")),
         audit_retention_days=_days("RUNSTEAD_AUDIT_RETENTION_DAYS", get("RUNSTEAD_AUDIT_RETENTION_DAYS"))
@@ -152,12 +168,13 @@ def load(
         ),
         trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
     )
+    openid_of(settings)  # refuses invalid settings
+    return settings
 
 
-def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
-    issuer, client_id, public = (
-        get(f"RUNSTEAD_{name}") for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "PUBLIC_URL")
-    )
+def openid_of(settings: Settings) -> OpenIdSettings | None:
+    """Return the settings of the OpenID provider, None if there is none. SettingError if one is invalid."""
+    issuer, client_id, public = settings.oidc_issuer, settings.oidc_client_id, settings.public_url
     if public is not None and not _ORIGIN.fullmatch(public.rstrip("/").lower()):
         raise SettingError(
             f"RUNSTEAD_PUBLIC_URL must be scheme and host, such as https://runstead.example.com, not {public!r}"
@@ -169,16 +186,14 @@ def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
         raise SettingError(f"RUNSTEAD_OIDC_ISSUER must be an http or https URL, not {issuer!r}")
     if client_id is None or public is None:
         raise SettingError("RUNSTEAD_OIDC_ISSUER needs RUNSTEAD_OIDC_CLIENT_ID and RUNSTEAD_PUBLIC_URL")
-    scopes = get("RUNSTEAD_OIDC_SCOPES") or "openid profile email"
-    if "openid" not in scopes.split():
-        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {scopes!r}")
-    user_claim = get("RUNSTEAD_OIDC_USER_CLAIM") or "sub"
-    if user_claim not in USER_CLAIMS:
+    if "openid" not in settings.oidc_scopes.split():
+        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {settings.oidc_scopes!r}")
+    if settings.oidc_user_claim not in USER_CLAIMS:
         raise SettingError(
-            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {user_claim!r}"
+            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {settings.oidc_user_claim!r}"
         )
     try:
-        roles = parse_roles(get("RUNSTEAD_OIDC_ROLES") or "")
+        roles = parse_roles(settings.oidc_roles or "")
     except ValueError as wrong:
         raise SettingError(
             "RUNSTEAD_OIDC_ROLES must list <group>=<project>:<role>, separated by commas, with a role of"
@@ -187,12 +202,12 @@ def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
     return OpenIdSettings(
         issuer=issuer,
         client_id=client_id,
-        client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        client_secret=settings.oidc_client_secret,
         redirect_uri=f"{public.rstrip('/')}/ui/sign-in/openid/callback",
-        name=get("RUNSTEAD_OIDC_NAME") or parts.netloc,
-        scopes=scopes,
-        groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
-        user_claim=user_claim,  # type: ignore[arg-type]
+        name=settings.oidc_name or parts.netloc,
+        scopes=settings.oidc_scopes,
+        groups_claim=settings.oidc_groups_claim,
+        user_claim=settings.oidc_user_claim,  # type: ignore[arg-type]
         roles=roles,
     )
 
