@@ -42,6 +42,15 @@ def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
 
 
 LIMITS = {
+    "Unknown credentials of one address (an IPv4 address, or a /64 network of IPv6)": (
+        f"{limits.authentication_failures_max} at once, {limits.authentication_failures_per_s} per second"
+    ),
+    "Secret of the bootstrap key": f"at least {limits.bootstrap_secret_chars_min} characters",
+    "Worker token": f"valid for {limits.worker_token_s // 3_600} hours after the last request of its worker",
+    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours",
+    "Projects that a user creates": (
+        f"{limits.projects_per_user_max}, unless `RUNSTEAD_PROJECTS_PER_USER_MAX` is set"
+    ),
     "A request body": f"{limits.body_bytes_max // limits.MIB} MiB",
     "The form of a sign-in": f"{limits.sign_in_body_bytes_max // limits.KIB} KiB",
     "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",
@@ -58,7 +67,11 @@ LIMITS = {
     "Events per request": f"{limits.events_per_append_max}",
     "Events per page": f"{limits.event_rows_max}",
     "Start payload of an agent run": f"less than {limits.request_snapshot_bytes_max // limits.MIB} MiB",
+    "`input` of a run": f"{limits.run_input_bytes_max // limits.MIB} MiB",
+    "`config` of a run": f"{limits.run_config_bytes_max // limits.MIB} MiB",
     "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
+    "`logs` of a completion": f"{limits.logs_bytes_max // limits.MIB} MiB",
+    "A page of a list": f"{limits.list_page_bytes_max // limits.MIB} MiB of JSON, and at least one row",
     "Nesting of a body": f"{limits.json_depth_max} deep",
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
@@ -72,6 +85,7 @@ LIMITS = {
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
     "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",
     "Runs per claim": f"{limits.claim_runs_max}",
+    "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",
@@ -124,6 +138,10 @@ LIMITS = {
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
+    "Sign-in with an OpenID provider": f"{limits.openid_sign_in_s // 60} minutes;"
+    f" {limits.openid_sign_ins_max} are finished at the same time",
+    "An answer of an OpenID provider": f"{limits.openid_answer_bytes_max // limits.KIB} KiB within"
+    f" {limits.openid_request_s_max} seconds",
     "Encryption keys": f"{limits.encryption_keys_max}, each of {limits.encryption_key_chars_min} to"
     f" {limits.encryption_key_chars_max} characters",
     "Secrets that are encrypted in one transaction": f"{limits.secrets_per_slice_max}",

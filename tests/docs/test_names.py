@@ -179,7 +179,7 @@ LINES = [
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_in_a_page_is_one_that_the_program_takes(line, monkeypatch):
-    monkeypatch.setenv("RUNSTEAD_KEY", "vf_local_choose-a-long-random-secret")
+    monkeypatch.setenv("RUNSTEAD_KEY", "vf_local_YOUR-KEY")
     for part in re.split(r"[|&<>()]", line):
         words = shlex.split(part)
         if "runstead" in words:

@@ -98,7 +98,7 @@ async def test_a_trailing_slash_is_never_redirected(driver):
 async def test_a_wrong_method_is_refused_with_the_allowed_ones(driver):
     response = await driver.send("PUT", "/runs", {})
     driver.problem(response, 405, "METHOD_NOT_ALLOWED")
-    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
     for method in ("DELETE", "PATCH", "OPTIONS", "TRACE"):
         assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 

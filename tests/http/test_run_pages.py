@@ -161,6 +161,9 @@ BAD = [
     "label=team",
     "q=" + "x" * 256,
     "q=a%00b",
+    "label=%00:%00",
+    "target=%00",
+    "parent_run_id=%00",
     "cursor=",
     "cursor=é",
     "cursor=%00",
@@ -196,5 +199,5 @@ async def test_the_first_and_the_last_hours_of_time_are_in_range_in_every_time_z
 
 async def test_unusual_search_texts_find_nothing(api):
     await api.create()
-    for query in ("q=%FF", "q='%3B--", "label=%00:%00", "target=%00", "parent_run_id=%00", "q=%5C"):
+    for query in ("q=%FF", "q='%3B--", "q=%5C"):
         assert await ids(api, query) == []

@@ -47,7 +47,7 @@ async def columns(databases, database):
 
 
 async def test_statements_select_the_columns_of_their_records(columns):
-    assert {"load", "lock_due", "active_descendants"} <= RUNS.keys()
+    assert {"load", "lock_due", "locked_runs"} <= RUNS.keys()
     found = {name: misplaced(await columns(sql), record) for name, sql, record in LOADED}
     assert found == {name: set() for name in found}
 

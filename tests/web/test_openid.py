@@ -15,6 +15,8 @@ from playwright.sync_api import expect
 from tests.interop import node
 from tests.support.server import Server
 
+from .browser import Tab
+
 SECRET = "the secret & of the client"
 BUTTON = "Sign in with the provider"
 
@@ -152,6 +154,15 @@ def test_a_key_signs_in_beside_the_provider(page, server):
     page.get_by_label("API key or token").fill(server.key)
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+
+
+def test_the_pages_of_the_sign_in_are_accessible_at_narrow_width(chromium, server):
+    tab = Tab(chromium.new_context(base_url=server.url, viewport={"width": 320, "height": 640}), server.url)
+    for path in ("/ui/sign-in", "/ui/sign-in/openid/callback?code=x"):
+        tab.open(path)
+        assert tab.accessibility_violations() == []
+        assert tab.page.evaluate("document.documentElement.scrollWidth") <= 320
+    tab.close()
 
 
 # Step by step: the browser is this client, which may change what it sends.

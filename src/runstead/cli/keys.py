@@ -126,6 +126,14 @@ def create_key(
         write_out(secret or "")
 
 
+@keys.command(name="generate")
+def generate_key() -> None:
+    """Print a new random key for RUNSTEAD_BOOTSTRAP_KEY. It is stored nowhere."""
+    from runstead.core.identity.project import new_key  # noqa: PLC0415
+
+    write_out(new_key())
+
+
 @keys.command(name="revoke")
 def revoke_key(
     key_id: Annotated[str, Parameter(help="The key's id, as `keys list` shows it")],

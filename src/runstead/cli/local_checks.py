@@ -23,7 +23,6 @@ _DISK_BYTES_FAIL: Final = 200 * 1024**2
 _FILES_WARN: Final = 4_096
 _FILES_FAIL: Final = 256
 _WAIT_S: Final = 5.0
-_EXAMPLE: Final = "choose-a-long-random-secret"
 
 
 def machine_checks(database: str | None) -> Iterator[Finding]:
@@ -92,24 +91,14 @@ def _files() -> Finding:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    warned = False
-    if settings.bootstrap_key is not None and _EXAMPLE in settings.bootstrap_key:
-        warned = True
-        yield Finding(
-            "settings",
-            "warn",
-            "RUNSTEAD_BOOTSTRAP_KEY is the example of the docs",
-            "choose your own, or unset it: the server then creates a key and prints it once",
-        )
-    if settings.host not in {"127.0.0.1", "::1", "localhost"} and not warned:
-        warned = True
+    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
         yield Finding(
             "settings",
             "warn",
             f"RUNSTEAD_HOST is {settings.host}: the server is reachable from the network without TLS",
             "put a reverse proxy with TLS in front of it",
         )
-    if not warned:
+    else:
         yield Finding("settings", "ok", "every RUNSTEAD_* variable is valid")
 
 
@@ -210,7 +199,9 @@ def _postgres(url: str) -> Iterator[Finding]:
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
     import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
 
-    connection = await asyncpg.connect(url, timeout=_WAIT_S)
+    from runstead.server.engines import tls_of_postgres  # noqa: PLC0415
+
+    connection = await asyncpg.connect(url, ssl=tls_of_postgres(url), timeout=_WAIT_S)
     try:
         version = await connection.fetchval("SHOW server_version")
         before = time.time()

@@ -8,6 +8,7 @@ from math import inf
 from runstead.commands import changes
 from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
+from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
 from runstead.core import limits
@@ -69,6 +70,7 @@ class App:
         self.followers = Followers(store, notifier, self.stopping)
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
+        self.open_streams = OpenStreams()
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)

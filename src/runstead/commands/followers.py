@@ -312,6 +312,6 @@ def _version(run: Run | None) -> _Version | None:
 async def _next_events(runs: Runs, reads: _Reads, seq: int, after: int) -> list[Event]:
     return await reads.share(
         (seq, after),
-        lambda: runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
+        lambda: runs.events(seq, after, limits.event_rows_max, limits.stream_page_bytes_max),
         bool,
     )

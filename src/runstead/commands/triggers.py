@@ -18,7 +18,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, UnknownCredentialError, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
@@ -156,7 +156,9 @@ async def fire(app: App, request: TriggerRequest) -> Written:
     IDEMPOTENCY_KEY_REUSED, ENCRYPTION_KEY_MISSING.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
-    if trigger is None or trigger.disabled_at is not None:
+    if trigger is None:
+        raise UnknownCredentialError("NOT_FOUND", "Trigger not found")
+    if trigger.disabled_at is not None:
         raise not_found("Trigger")
     tenant.set(trigger.project_id)
     if trigger.secret is not None:

@@ -10,7 +10,9 @@ CODES: Final[dict[str, str]] = {
     "HEADERS_TOO_LARGE": "The request line and the headers are larger than 64 KiB.",
     "REQUEST_TIMEOUT": "The request did not arrive in time: the connection is closed.",
     "ADDRESS_LIMIT_REACHED": "This address has as many connections as one address can have.",
+    "STREAM_LIMIT_REACHED": "The project or the caller has as many open streams as it can have.",
     "CONNECTION_LIMIT_REACHED": "The server has as many connections as it can have: try again after Retry-After.",
+    "AUTHENTICATION_THROTTLED": "This address sent too many unknown credentials: try again after Retry-After.",
     "UNAUTHENTICATED": "The credential is missing or not valid.",
     "FORBIDDEN": "The credential is valid but does not have the permission.",
     "NOT_FOUND": "The resource does not exist, or the caller cannot see it.",
@@ -106,6 +108,10 @@ class Error(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.errors = errors
+
+
+class UnknownCredentialError(Error):
+    """Refuses a credential that this server never issued or no longer knows, and which may be a guess."""
 
 
 def not_found(what: str) -> Error:

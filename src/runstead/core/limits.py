@@ -18,6 +18,19 @@ last_request_s: Final = 0.3  # a stopping server waits this long for the first r
 refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
 plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
+# Credentials that the server does not know, by address
+authentication_failures_max: Final = 30  # at once
+authentication_failures_per_s: Final = 1  # sustained
+throttled_addresses_max: Final = 16_384  # addresses whose failures are remembered
+known_credentials_max: Final = 65_536  # credentials that were valid, and are looked up even so
+bootstrap_secret_chars_min: Final = 32
+bootstrap_secret_different_chars_min: Final = 8  # 32 random hex digits have fewer once in 25 million times
+# Compression of answers, for clients that accept gzip
+gzip_bytes_min: Final = 1 * KIB
+gzip_write_bytes_min: Final = 16 * KIB  # of answers to writes: frequent, and rarely much larger
+gzip_small_bytes_max: Final = 16 * KIB  # compressed with little memory, which is faster
+gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
+
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
 files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
@@ -184,7 +197,12 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
 stream_tick_s: Final = 0.5  # between two checks for due heartbeats
 streams_checked_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
+stream_page_bytes_max: Final = 64 * KIB  # read for a follower at once, or one larger event
+stream_piece_bytes_max: Final = 64 * KIB  # written at once; the next piece waits until the peer reads
+stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the kernel
+streams_per_project_max: Final = 4_096  # of one process
+streams_per_caller_max: Final = 1_024
+stream_retry_s: Final = 10  # the Retry-After of a refused stream
 write_silence_s: Final = (
     30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
@@ -281,6 +299,7 @@ worker_cached_s: Final = 10.0  # how long claims of other replicas may use a rem
 changes_per_project_max: Final = (
     4_096  # kept to resume from; a follower that is more behind reads the lists again
 )
+changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
 change_interval_s: Final = 0.1  # between two notifications about the same run to a follower
@@ -395,11 +414,33 @@ batch_commands_max: Final = 64
 # While a transaction is under way, another one starts when this many commands wait, or after this time.
 batch_commands_min: Final = 32
 batch_wait_s_max: Final = 0.05
-postgres_writers_max: Final = 4
-postgres_readers_max: Final = 8
+group_lock_ms: Final = 100  # for a lock of another transaction, other than that of a run: then lanes go on
+write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes waits this long
+# Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
+lanes_max: Final = 4
+lanes_per_project_max: Final = 2
+lane_commands_max: Final = 1_024  # of one project
+family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
+# Other writes, of callers and of the server itself
+postgres_writers_max: Final = 3
+postgres_writers_per_project_max: Final = 2
+server_writers_max: Final = 3
+# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
+# authentication and for its loops, twice: for short and for long reads.
+point_sessions_max: Final = 4
+points_per_project_max: Final = 3  # at the same time
+scan_sessions_max: Final = 3
+report_sessions_max: Final = 2  # a project holds one of them
+server_sessions_max: Final = 2
+point_statement_s: Final = 5
+scan_statement_s: Final = 10
+report_statement_s: Final = 30
 session_wait_s: Final = 10  # for a free session
+sessions_waiting_per_project_max: Final = 2_048  # requests that wait for a session of a kind
+sessions_waiting_max: Final = 8_192
+cancel_s: Final = 2.0  # for the statement of a cancelled request to end
 connect_s: Final = 5
-statement_s: Final = 10
+statement_s: Final = 10  # of a write
 lock_s: Final = 2  # for a row that another transaction has locked
 idle_transaction_s: Final = 10
 chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next commands is ended
@@ -411,6 +452,10 @@ race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared statements of each session
 batch_slots: Final = 16  # rows over which the counters of a batch are spread
 partitions_ahead_months: Final = 2
+# A migration waits this long for the lock of a table, because other transactions queue behind it, and tries again
+migration_lock_ms: Final = 100
+migration_pause_s: Final = 1.0  # between two tries, and a random part more
+migration_s_max: Final = 600  # then the migration fails
 
 # Change notifications between replicas
 notifications_kept_max: Final = (
@@ -420,7 +465,9 @@ notification_payload_bytes_max: Final = 7_000  # PostgreSQL's limit is 7,999
 notification_pause_s: Final = 0.005  # after a message, so that many notifications share the next
 notification_listeners_s: Final = 10  # how often a sender checks whether any other replica listens
 notification_silence_s: Final = 15  # then the connection is checked
+reconnect_s_first: Final = 0.1  # then twice as long after each loss, and a random part less
 reconnect_s_max: Final = 5
+connected_s_min: Final = 10  # a connection that is lost sooner does not reset that pause
 
 # Integer timestamps from callers: 1970 to 9999
 timestamp_ms_max: Final = 253_402_300_799_999

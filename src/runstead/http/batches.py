@@ -351,11 +351,12 @@ async def _frames(
     "/projects/{project}/batches/{batch_id}/stream",
     answer=None,
     media_type="text/event-stream",
-    errors=_MISSING,
+    errors=(*_MISSING, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)
-    return EventStream(frames, b": progress of a batch\n\n")
+    slot = call.app.open_streams.slot(call.principal, found.project_id)
+    return EventStream(frames, b": progress of a batch\n\n", slot)

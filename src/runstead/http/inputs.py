@@ -170,6 +170,7 @@ def _answer(status: int, written: Written) -> Reply:
         "RUN_ALREADY_WAITING",
         "TOOL_RESULT_CONFLICT",
         "ATTEMPT_SUPERSEDED",
+        "ATTEMPT_REQUIRED",
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),

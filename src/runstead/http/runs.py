@@ -15,6 +15,7 @@ from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.framework.body import convert, invalid
+from runstead.http.framework.compression import with_suffix
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
     Count,
@@ -109,8 +110,11 @@ async def get(call: Call[Nothing, InProject]) -> Reply | Response:
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
-        if tags & {reply.headers["ETag"], "*"}:
+        tag = reply.headers["ETag"]
+        if tags & {tag, "*"}:
             return Response(status_code=304, headers=reply.headers)
+        if (of_compressed := with_suffix(tag)) in tags:
+            return Response(status_code=304, headers={**reply.headers, "ETag": of_compressed})
     return reply
 
 

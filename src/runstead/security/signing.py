@@ -25,7 +25,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, UnknownCredentialError
 from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.secret import SIGNING_KEY
@@ -281,7 +281,7 @@ class Keyring:
         try:
             claims: dict[str, Any] = jwt.decode(token, private.public_key(), ["RS256"], options=unchecked)
         except jwt.PyJWTError:
-            raise Error("UNAUTHENTICATED", "The token's signature is not valid") from None
+            raise UnknownCredentialError("UNAUTHENTICATED", "The token's signature is not valid") from None
         return claims
 
     async def jwks(self) -> list[dict[str, str]]:

@@ -18,6 +18,7 @@ from runstead.ports.store.bulk import Bulk
 from runstead.server.settings import Settings, is_postgres, sqlite_path
 
 if TYPE_CHECKING:
+    from runstead.engines.postgres.tls import Tls
     from runstead.security.signing import Keyring
     from runstead.security.stored_secrets import StoredSecrets
 
@@ -31,6 +32,13 @@ def make_store(settings: Settings) -> Store:
     from runstead.engines.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def tls_of_postgres(url: str) -> "Tls":
+    """Return how a session of the URL uses TLS, as asyncpg's argument `ssl`."""
+    from runstead.engines.postgres.tls import tls_of
+
+    return tls_of(url)
 
 
 def make_bulk(url: str) -> Bulk:

@@ -53,7 +53,7 @@ from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
 from runstead.security.stored_secrets import StoredSecrets
-from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_store
+from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_secrets, make_store
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
 from runstead.server.secrets import open_secrets
@@ -128,6 +128,7 @@ class Main:
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
+        make_secrets(self.settings, encrypted=False)  # refuses an invalid encryption key
         # Bind first: a failed start must not create a store, and must not print a key that is shown only
         # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:

@@ -12,7 +12,7 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, parse_roles
-from runstead.core.identity.project import key_prefix
+from runstead.core.identity.project import check_bootstrap_key
 
 NAMES: Final = (
     "RUNSTEAD_HOST",
@@ -116,8 +116,11 @@ def load(
         )
     database = database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db"
     key = get("RUNSTEAD_BOOTSTRAP_KEY")
-    if key is not None and key_prefix(key) is None:
-        raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
+    if key is not None:
+        try:
+            check_bootstrap_key(key)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
     return Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,

@@ -86,6 +86,23 @@ def key_prefix(key: str) -> str | None:
     return prefix if prefix and separator and secret else None
 
 
+def check_bootstrap_key(key: str) -> None:
+    """ValueError with a message for the operator if the key is malformed or can be guessed.
+
+    It administers the whole instance, so its secret must be random. Only its length and the number of different
+    characters can be checked.
+    """
+    secret = key[len(_KEY_PREFIX) :].partition("_")[2] if key_prefix(key) else ""
+    different = limits.bootstrap_secret_different_chars_min
+    long = len(secret) >= limits.bootstrap_secret_chars_min and len(set(secret)) >= different
+    if not long or not secret.isascii() or not secret.isprintable():
+        raise ValueError(
+            f"RUNSTEAD_BOOTSTRAP_KEY must be vf_<prefix>_<secret>, where the secret has at least"
+            f" {limits.bootstrap_secret_chars_min} random characters: `runstead keys generate` makes one, and so does"
+            " echo vf_local_$(openssl rand -hex 32)"
+        )
+
+
 def token_hash(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 

@@ -13,7 +13,9 @@ sends a greeting; a replica that had stopped then requests a resync and sends ag
 """
 
 import asyncio
+import random
 import secrets
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -267,16 +269,17 @@ class Relay(ABC):
         return keys
 
     async def _run(self) -> None:
-        pause = 0.1
+        pause = limits.reconnect_s_first
         while True:
             self._connected.clear()
+            began = time.monotonic()
             try:
                 await self._connect_and_send()
             except Exception as error:  # noqa: BLE001 - after any error it reconnects
                 log.warning("notifications reach no other replica", carrier=self.carrier, reason=str(error))
-            if self._connected.is_set():
-                pause = 0.1
-            await asyncio.sleep(pause)
+            if self._connected.is_set() and time.monotonic() - began > limits.connected_s_min:
+                pause = limits.reconnect_s_first
+            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
             pause = min(pause * 2, limits.reconnect_s_max)
 
 

@@ -9,6 +9,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres.tls import tls_of, tls_trouble
 
 VERSION_MIN: Final = 15
 
@@ -35,14 +36,16 @@ _SESSION: Final = {
 
 async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
+    session = _SESSION | settings
     connection: Connection = await asyncpg.connect(
         url,
+        ssl=tls_of(url),
         timeout=limits.connect_s,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
-        command_timeout=limits.statement_s + limits.connect_s,
+        command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
         statement_cache_size=limits.statements_kept_max,
         max_cached_statement_lifetime=0,
-        server_settings=_SESSION | settings,
+        server_settings=session,
     )
     return connection
 
@@ -50,7 +53,10 @@ async def connect(url: str, **settings: str) -> Connection:
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
     connection: Connection = await asyncpg.connect(
-        url, timeout=limits.connect_s, server_settings={"application_name": "runstead", "jit": "off"}
+        url,
+        ssl=tls_of(url),
+        timeout=limits.connect_s,
+        server_settings={"application_name": "runstead", "jit": "off"},
     )
     return connection
 
@@ -64,6 +70,8 @@ def address(url: str) -> str:
 
 def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
+    if (reason := tls_trouble(error)) is not None:
+        return reason
     if isinstance(error, TimeoutError):
         return f"no answer within {limits.connect_s} s"
     if isinstance(error, socket.gaierror):
@@ -137,7 +145,7 @@ def _reason(error: Exception, connection: Connection | None) -> str | None:
     if isinstance(error, asyncpg.LockNotAvailableError):
         return f"a row stayed locked for more than {limits.lock_s} s"
     if isinstance(error, asyncpg.QueryCanceledError):
-        return f"a statement took more than {limits.statement_s} s, or was cancelled"
+        return "a statement took more than its time limit, or was cancelled"
     if isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):
         return "it conflicted with other transactions repeatedly"
     if isinstance(error, _CANNOT):

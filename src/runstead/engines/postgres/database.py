@@ -31,7 +31,7 @@ class PostgresDatabase:
         return await self._readers.do(lambda c: self._reads.run(c, steps(*args, **kwargs)))
 
     async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self.read(steps, *args, **kwargs)
+        return await self._readers.scan(lambda c: self._reads.run(c, steps(*args, **kwargs)))
 
     async def write(
         self,

@@ -1,13 +1,25 @@
 """Applies numbered .sql files once each, in one transaction per file. Forward only.
 
-An advisory lock serializes replicas that start together: the first migrates, the others find nothing to do.
+An advisory lock serializes replicas that start together: the first migrates, the others find nothing to do. A file waits
+only briefly for the locks of tables, because the statements of running replicas queue behind it, and is tried again.
 """
 
-from typing import Final
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
+import asyncpg
+import structlog
+
+from runstead.core import limits
 from runstead.engines.postgres.connection import VERSION_MIN, Connection
 from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.sql_files import migrations, refuse_newer
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
 
 LOCK: Final = 0x72756E7374656164  # "runstead"
 _RECORD: Final = 'CREATE TABLE IF NOT EXISTS schema_migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)'
@@ -32,15 +44,35 @@ async def migrate(connection: Connection) -> list[str]:
         return []
     applied = []
     for name, sql in known.items():
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+
+        async def apply(name: str = name, sql: str = sql) -> bool:
             await connection.execute(_RECORD)
-            if name not in await _applied(connection, known):
-                await connection.execute(sql)
-                # Our own names
-                await connection.execute(f"INSERT INTO schema_migrations SELECT $1, {CLOCK}", name)
-                applied.append(name)
+            if name in await _applied(connection, known):
+                return False
+            await connection.execute(sql)
+            # Our own names
+            await connection.execute(f"INSERT INTO schema_migrations SELECT $1, {CLOCK}", name)
+            return True
+
+        if await with_short_locks(connection, name, apply):
+            applied.append(name)
     return applied
+
+
+async def with_short_locks(connection: Connection, what: str, change: Callable[[], Awaitable[T]]) -> T:
+    """Change the schema in a transaction, while no other replica does. If a lock is not free soon, try again later."""
+    until = time.monotonic() + limits.migration_s_max
+    while True:
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+                await connection.execute(f"SET LOCAL lock_timeout = {limits.migration_lock_ms}")
+                return await change()
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > until:
+                raise
+            log.info("a change of the schema waits until a table is not in use", change=what)
+        await asyncio.sleep(limits.migration_pause_s * random.uniform(1, 1.5))  # noqa: S311 - no secret
 
 
 async def pending(connection: Connection) -> list[str]:

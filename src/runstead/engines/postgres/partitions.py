@@ -12,7 +12,7 @@ import structlog
 from runstead.core import limits
 from runstead.core.clock import to_ms
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.migrate import LOCK
+from runstead.engines.postgres.migrate import with_short_locks
 
 log = structlog.get_logger(__name__)
 
@@ -34,20 +34,22 @@ async def make_partitions(
     for name, first, end in months_from(now, months):
         if name in existing:
             continue
+
+        async def create(name: str = name, first: int = first, end: int = end) -> bool:
+            if name in await _partitions(connection):
+                return False
+            # A new table, attached afterwards, so that writes to the other months do not wait.
+            await connection.execute(
+                f"CREATE TABLE {name} (LIKE run_events INCLUDING COMPRESSION, PRIMARY KEY (run_seq, event_id));"
+                f"ALTER TABLE run_events ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
+            )
+            return True
+
         try:
-            async with connection.transaction():
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-                if name in await _partitions(connection):
-                    continue
-                # A new table, attached afterwards, so that writes to the other months do not wait.
-                await connection.execute(
-                    f"CREATE TABLE {name} (LIKE run_events INCLUDING COMPRESSION, PRIMARY KEY (run_seq, event_id));"
-                    f"ALTER TABLE run_events ATTACH PARTITION {name} FOR VALUES FROM ({first}) TO ({end})"
-                )
+            if await with_short_locks(connection, name, create):
+                created.append(name)
         except asyncpg.CheckViolationError:
             log.warning("a month's events are in run_events_other already, and stay there", partition=name)
-            continue
-        created.append(name)
     return created
 
 

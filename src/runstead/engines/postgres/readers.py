@@ -1,4 +1,9 @@
-"""A pool of read-only sessions."""
+"""Read-only sessions, by kind of read, so that short reads never wait behind long ones. Each kind has a time limit.
+
+Points are the reads of one record or a bounded page. Scans may take long, such as lists with filters; reports read
+much. Tenants share these sessions: each holds a few at a time, and those that wait take turns. The server itself has
+sessions of its own: for authentication and the short reads of its loops, and for its long reads.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -6,6 +11,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.identity.tenant import SERVER, tenant
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import (
     BROKEN,
@@ -15,51 +22,124 @@ from runstead.engines.postgres.connection import (
     is_lost,
     trouble_with,
 )
+from runstead.engines.sql.fair_slots import Bounds, FairSlots
 
 T = TypeVar("T")
+Read = Callable[[Connection], Awaitable[T]]
 
 
 class Readers:
     def __init__(self, url: str) -> None:
-        self._pool = Pool(
-            lambda: connect(url, default_transaction_read_only="on"), limits.postgres_readers_max
+        points = Bounds(
+            slots=limits.point_sessions_max,
+            slots_per_tenant=limits.points_per_project_max,
+            waiting=limits.sessions_waiting_max,
+            waiting_per_tenant=limits.sessions_waiting_per_project_max,
+            wait_s=limits.session_wait_s,
         )
+        scans = Bounds(
+            slots=limits.scan_sessions_max,
+            slots_per_tenant=limits.scans_per_project_max,
+            waiting=limits.scans_waiting_max,
+            waiting_per_tenant=limits.scans_waiting_per_project_max,
+            wait_s=limits.scan_wait_s,
+        )
+        reports = scans._replace(slots=limits.report_sessions_max, slots_per_tenant=1)
+        self._points = _Sessions(url, limits.point_statement_s, points)
+        self._scans = _Sessions(url, limits.scan_statement_s, scans)
+        self._reports = _Sessions(url, limits.report_statement_s, reports)
+        of_server = points._replace(
+            slots=limits.server_sessions_max, slots_per_tenant=limits.server_sessions_max
+        )
+        self._server_points = _Sessions(url, limits.point_statement_s, of_server)
+        self._server_scans = _Sessions(url, limits.report_statement_s, of_server)
 
-    async def do(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """Run the read. It sees every commit that was acknowledged before the call. If the session breaks, the read is
-        retried once in a new one.
+    async def do(self, read: Read[T]) -> T:
+        """Run a short read. It sees every commit that was acknowledged before the call. If the session breaks, the read
+        is retried once in a new one. If its caller is cancelled, the server ends the statement.
         """
+        name = tenant.get()
+        return await (self._server_points if name == SERVER else self._points).do(name, read)
+
+    async def scan(self, read: Read[T]) -> T:
+        """As `do`, for a read that may take long.
+
+        Raises QUERY_TOO_SLOW after `limits.scan_statement_s`; PROJECT_BUSY or STORE_BUSY if too many of them wait.
+        """
+        return await self._long(self._scans, read, limits.scan_statement_s)
+
+    async def report(self, read: Read[T]) -> T:
+        """As `scan`, for a read of much data, with `limits.report_statement_s`."""
+        return await self._long(self._reports, read, limits.report_statement_s)
+
+    async def _long(self, sessions: "_Sessions", read: Read[T], seconds: float) -> T:
+        name = tenant.get()
+        if name == SERVER:
+            return await self._server_scans.do(name, read)
         try:
-            try:
-                return await self._once(read)
-            except BROKEN as error:
-                if not is_lost(error) or isinstance(error, NoSessionError):
-                    raise
-                self._pool.drop_idle()
-                return await self._once(read)
-        except BROKEN as error:
-            raise trouble_with(error, "read") from error
+            return await sessions.do(name, read)
+        except Error as error:
+            if isinstance(error.__cause__, asyncpg.QueryCanceledError):
+                raise _too_slow(seconds) from error
+            raise
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The rows. No rows if an argument contains NUL, which no stored text contains."""
-
-        async def read(connection: Connection) -> list[asyncpg.Record]:
-            try:
-                found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
-            except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
-                return []
-            return found
-
-        return await self.do(read)
+        """The rows, by a short read. No rows if an argument contains NUL, which no stored text contains."""
+        return await self.do(lambda c: rows(c, sql, *arguments))
 
     async def row(self, sql: str, *arguments: Any) -> asyncpg.Record | None:
-        """The first row, or None."""
-        rows = await self.rows(sql, *arguments)
-        return rows[0] if rows else None
+        """The first row, by a short read, or None."""
+        found = await self.rows(sql, *arguments)
+        return found[0] if found else None
 
-    async def _once(self, read: Callable[[Connection], Awaitable[T]]) -> T:
+    async def close(self) -> None:
+        for sessions in (self._points, self._scans, self._reports, self._server_points, self._server_scans):
+            await sessions.close()
+
+
+async def rows(connection: Connection, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+    """The rows. No rows if an argument contains NUL, which no stored text contains."""
+    try:
+        found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+    except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+        return []
+    return found
+
+
+class _Sessions:
+    """Sessions that tenants share, with a limit for each statement in s."""
+
+    def __init__(self, url: str, statement_s: float, bounds: Bounds) -> None:
+        timeout = str(int(statement_s * 1_000))
+        self._pool = Pool(
+            lambda: connect(url, default_transaction_read_only="on", statement_timeout=timeout), bounds.slots
+        )
+        self._slots = FairSlots(bounds, "reads")
+
+    async def do(self, name: str, read: Read[T]) -> T:
+        async with self._slots.hold(name):
+            try:
+                try:
+                    return await self._once(read)
+                except BROKEN as error:
+                    if not is_lost(error) or isinstance(error, NoSessionError):
+                        raise
+                    self._pool.drop_idle()
+                    return await self._once(read)
+            except BROKEN as error:
+                raise trouble_with(error, "read") from error
+
+    async def _once(self, read: Read[T]) -> T:
         async with self._pool.session() as connection:
             return await read(connection)
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+def _too_slow(seconds: float) -> Error:
+    return Error(
+        "QUERY_TOO_SLOW",
+        f"The query took longer than {seconds:g} seconds: narrow it by time (created_after), status, kind or target, or"
+        " ask for fewer rows",
+    )

@@ -109,9 +109,9 @@ class PostgresRollups:
         return await self._read(lambda c: _usage(c, query))
 
     async def families(self, project_id: str, span: Span, most: int) -> int:
-        row = await self._readers.row(Q["count_usage_families"], project_id, *span, most)
-        assert row is not None
-        return int(row[0])
+        return await self._readers.report(
+            lambda c: c.fetchval(Q["count_usage_families"], project_id, *span, most)
+        )
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))
@@ -123,7 +123,7 @@ class PostgresRollups:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return await read(connection)
 
-        return await self._readers.do(job)
+        return await self._readers.report(job)
 
     async def integrity(self) -> list[str]:
         try:

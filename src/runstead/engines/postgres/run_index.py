@@ -12,13 +12,8 @@ from runstead.core.runs.run import Run
 from runstead.core.usage.activity import RunSummary
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.page import (
-    chosen_sql,
-    matching_sql,
-    page_sql,
-    to_page,
-)
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.page import chosen_sql, matching_sql, page_sql, to_page
+from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
@@ -42,24 +37,24 @@ class PostgresRunIndex:
         return await find_faults(self, after)
 
     async def read(self, name: str, *arguments: Any) -> Sequence[Row]:
-        return await self._readers.do(lambda c: c.fetch(Q[name], *arguments))
+        return await self._readers.scan(lambda c: c.fetch(Q[name], *arguments))
 
     async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         async def read(connection: Connection) -> list[Sequence[Row]]:
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 return [await connection.fetch(Q[name], *arguments) for name, arguments in reads]
 
-        return await self._readers.do(read)
+        return await self._readers.scan(read)
 
     async def write(self, version: int, statements: Sequence[Statement]) -> bool:
         async def job(connection: Connection, _now: int) -> bool:
             if await connection.execute(Q["index_version"], version) != "UPDATE 1":
                 return False
-            for name, rows in statements:
+            for name, values in statements:
                 if name in _MANY:
-                    await connection.execute(Q[name], *columns_of(rows))
+                    await connection.execute(Q[name], *columns_of(values))
                 else:
-                    await connection.executemany(Q[name], rows)
+                    await connection.executemany(Q[name], values)
             return True
 
         return await self._writer.do(job)
@@ -74,25 +69,29 @@ class PostgresRunIndex:
 
 
 async def found(readers: Readers, query: RunQuery) -> list[RunSummary]:
-    """The runs of a query."""
+    """The runs of a query. The whole search is one read, so that it counts for its tenant while a thread computes."""
+    return await readers.scan(lambda c: _found(c, query))
+
+
+async def _found(connection: Connection, query: RunQuery) -> list[RunSummary]:
     steps = search(query)
-    rows: Sequence[Any] | None = None
+    answer: Sequence[Any] | None = None
     while True:
-        request = await asyncio.to_thread(_next, steps, rows)
+        request = await asyncio.to_thread(_next, steps, answer)
         match request:
             case list():
                 return request
             case Page(page_query, seqs):
                 sql, arguments = page_sql(page_query, seqs=seqs)
-                rows = [to_summary(row) for row in await readers.rows(sql, *arguments)]
+                answer = [to_summary(row) for row in await rows(connection, sql, *arguments)]
             case State():
-                rows = await readers.rows(Q["index_mark"])
+                answer = await rows(connection, Q["index_mark"])
             case Changed():
-                rows = await readers.rows(Q["index_changed"])
+                answer = await rows(connection, Q["index_changed"])
             case Terms(blocks, terms):
-                rows = await readers.rows(Q["index_terms"], blocks, terms)
+                answer = await rows(connection, Q["index_terms"], blocks, terms)
             case Span(blocks, first, end):
-                rows = await readers.rows(Q["index_span"], blocks, first, end)
+                answer = await rows(connection, Q["index_span"], blocks, first, end)
 
 
 async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
@@ -103,17 +102,21 @@ async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
     while True:
         summaries = await found(readers, replace(query, limit=query.limit + 1))
         seqs = [run.seq for run in summaries[: query.limit]]
-        rows = await readers.rows(*matching_sql(query, seqs)) if seqs else []
+        values = await _rows(readers, *matching_sql(query, seqs)) if seqs else []
         more = len(summaries) > query.limit
-        if rows or not more:  # else every run of the page has changed since it was found
-            return to_page(rows, more=more)
+        if values or not more:  # else every run of the page has changed since it was found
+            return to_page(values, more=more)
 
 
-async def page_of(readers: Readers, rows: Sequence[Any], page: SeqPage) -> ListPage[Run]:
-    """Read the runs with these seqs, of which there is one more than the limit of the page if more runs follow."""
-    seqs = [seq for (seq,) in rows]
-    values = await readers.rows(*chosen_sql(seqs[: page.limit], page)) if seqs else []
+async def page_of(readers: Readers, name: str, page: SeqPage, *arguments: Any) -> ListPage[Run]:
+    """Read the runs whose seqs the statement finds. It looks for one more than the limit of the page."""
+    seqs = [seq for (seq,) in await _rows(readers, Q[name], *arguments)]
+    values = await _rows(readers, *chosen_sql(seqs[: page.limit], page)) if seqs else []
     return to_page(values, more=len(seqs) > page.limit)
+
+
+async def _rows(readers: Readers, sql: str, *arguments: Any) -> Sequence[Any]:
+    return await readers.scan(lambda c: rows(c, sql, *arguments))
 
 
 def _next(steps: Search, rows: Sequence[Any] | None) -> Any:

@@ -20,7 +20,7 @@ from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.due import dispatch_some, enforce_some
 from runstead.engines.postgres.firings import fire_some
 from runstead.engines.postgres.page import shares
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.run_index import found, page_of, page_of_query
 from runstead.engines.postgres.sql import CLOCK, Q
@@ -113,18 +113,16 @@ class PostgresRuns:
         return await found(self._readers, query)
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        return await self._readers.do(lambda c: shares(c, query, origin, width))
+        return await self._readers.scan(lambda c: shares(c, query, origin, width))
 
     async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
-        rows = await self._readers.rows(Q["children"], seq, page.limit + 1, page.after, kind)
-        return await page_of(self._readers, rows, page)
+        return await page_of(self._readers, "children", page, seq, page.limit + 1, page.after, kind)
 
     async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
-        arguments: list[Any] = [root_seq, page.limit + 1, page.after]
-        name = "family" if under in (None, root_seq) else "subtree"
-        if name == "subtree":
-            arguments.append(f"/{under}/")
-        return await page_of(self._readers, await self._readers.rows(Q[name], *arguments), page)
+        arguments = root_seq, page.limit + 1, page.after
+        if under in (None, root_seq):
+            return await page_of(self._readers, "family", page, *arguments)
+        return await page_of(self._readers, "subtree", page, *arguments, f"/{under}/")
 
     async def _many(self, sql: str, *arguments: Any) -> list[Run]:
         return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
@@ -153,8 +151,12 @@ class PostgresRuns:
             list(types) or None,
             limits.integer_max if bytes_max is None else bytes_max,
         )
-        rows = await self._readers.rows(Q["events_after"], *arguments)
-        return [to_event(row) for row in rows]
+        return await self._events(Q["events_after"], types, *arguments)
+
+    async def _events(self, sql: str, types: Sequence[str], *arguments: Any) -> list[Event]:
+        """With types, it may read the whole log."""
+        read = self._readers.scan if types else self._readers.do
+        return [to_event(row) for row in await read(lambda c: rows(c, sql, *arguments))]
 
     async def events_before(
         self,
@@ -166,8 +168,7 @@ class PostgresRuns:
     ) -> list[Event]:
         before = min(before, limits.events_per_run_max + 1)
         most = limits.integer_max if bytes_max is None else bytes_max
-        rows = await self._readers.rows(Q["events_before"], seq, before, limit, list(types) or None, most)
-        return [to_event(row) for row in rows]
+        return await self._events(Q["events_before"], types, seq, before, limit, list(types) or None, most)
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         if not 0 < event_id <= limits.events_per_run_max:
@@ -176,17 +177,18 @@ class PostgresRuns:
         return None if row is None else to_event(row)
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
-        return [TypeCount(*row) for row in await self._readers.rows(Q["event_counts"], seq)]
+        found = await self._readers.scan(lambda c: rows(c, Q["event_counts"], seq))
+        return [TypeCount(*row) for row in found]
 
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
         if types:  # none is stored with a NUL
             types = [name for name in types if "\0" not in name] or [""]
-        return await self._readers.do(lambda c: families.page(c, run, after, limit, bytes_max, types))
+        return await self._readers.scan(lambda c: families.page(c, run, after, limit, bytes_max, types))
 
     async def usage(self, run: Run) -> FamilyUsage:
-        return await self._readers.do(lambda c: families.usage(c, run))
+        return await self._readers.report(lambda c: families.usage(c, run))
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))

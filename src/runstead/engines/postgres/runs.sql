@@ -3,8 +3,8 @@
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
--- after each lock; the last one counts. Also returns a seq for each new run, and which of the projects $4 have webhooks
--- and which of $5 have concurrency limits.
+-- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks and
+-- which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -17,7 +17,7 @@ WITH named AS MATERIALIZED (
 )
 SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
   ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
-  fresh.limited, locked.*
+  fresh.limited, (SELECT count(*) FROM ancestors) AS named, locked.*
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
@@ -26,6 +26,10 @@ FROM (
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
+
+-- name: existing_runs
+SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
+CROSS JOIN LATERAL (SELECT FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 
 -- name: run_by_key
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
@@ -60,10 +64,15 @@ WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status I
 ORDER BY root_seq, seq LIMIT 1
 
 -- name: active_descendants
-SELECT {locked} FROM {runs}
+-- Locks them in the order of seq.
+SELECT seq FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
   AND strpos(path, $2) > 0
-ORDER BY root_seq, seq FOR UPDATE OF runs
+ORDER BY root_seq, seq FOR UPDATE
+
+-- name: locked_runs
+-- Runs that this transaction has locked.
+SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq
 
 -- name: any_child
 SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_seq, seq LIMIT 1

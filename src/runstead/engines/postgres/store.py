@@ -4,7 +4,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from runstead.core import limits
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.commit.commands import decide_group
 from runstead.engines.postgres.commit.group import GroupCommit
@@ -19,6 +18,7 @@ from runstead.engines.postgres.connection import (
     trouble_with,
 )
 from runstead.engines.postgres.database import PostgresDatabase
+from runstead.engines.postgres.health import Health
 from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
@@ -28,7 +28,7 @@ from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.sql import CLOCK, Q
+from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.nouns import SqlNouns
 
 _DAY_S = 86_400
@@ -50,6 +50,7 @@ class PostgresStore(SqlNouns):
         self._group_commit: GroupCommit | None = None
         self._writer: Writer | None = None
         self._readers: Readers | None = None
+        self._health: Health | None = None
         self._leadership: LeadershipDatabase | None = None
         self._partitions_at = 0.0
         self.integrity = PostgresIntegrity(url)
@@ -67,6 +68,7 @@ class PostgresStore(SqlNouns):
         self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._writer = writer = Writer(self._url, clock)
         self._readers = readers = Readers(self._url)
+        self._health = Health(self._url, clock, group_commit)
         self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
         database = PostgresDatabase(writer, readers, clock)
         self.open_nouns(database, leadership, note_moved)
@@ -103,6 +105,8 @@ class PostgresStore(SqlNouns):
     async def close(self) -> None:
         if self._leadership is not None:
             await self._leadership.close()
+        if self._health is not None:
+            await self._health.close()
         if self._group_commit is not None:
             await self._group_commit.close()
         if self._writer is not None:
@@ -112,10 +116,8 @@ class PostgresStore(SqlNouns):
         await self.integrity.close()
 
     async def check(self) -> dict[str, Any]:
-        assert self._writer is not None, "not open"
-
-        # Writes one row for real: a full disk or a standby lets an empty transaction pass.
-        await self._writer.do(lambda c, now: c.execute(Q["pulse"], now))
+        assert self._health is not None, "not open"
+        await self._health.check()
         return self.facts()
 
     @property
@@ -123,14 +125,16 @@ class PostgresStore(SqlNouns):
         return address(self._url)
 
     def facts(self) -> dict[str, Any]:
-        group_commit, writer = self._group_commit, self._writer
+        group_commit, writer, health = self._group_commit, self._writer, self._health
         assert group_commit is not None, "not open"
         assert writer is not None, "not open"
+        assert health is not None, "not open"
         return {
             "engine": "postgres",
             "queue_depth": group_commit.waiting + writer.waiting,
-            "commits": group_commit.commits + writer.commits,
+            "commits": group_commit.commits + writer.commits + health.commits,
             "commands": group_commit.commands + writer.commands,
+            "blocked_writes": group_commit.blocked,
         }
 
     async def forget(self, age_ms: int, limit: int) -> int:
@@ -148,6 +152,5 @@ class PostgresStore(SqlNouns):
         return await super().forget(age_ms, limit)
 
     async def _look_ahead(self, connection: Connection) -> None:
-        await connection.execute("SELECT set_config('lock_timeout', $1, false)", str(limits.lock_s * 1_000))
         await make_partitions(connection, await connection.fetchval(f"SELECT {CLOCK}"))
         self._partitions_at = time.monotonic()

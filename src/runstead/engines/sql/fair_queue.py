@@ -30,6 +30,11 @@ class FairQueue(Generic[T]):
     def __bool__(self) -> bool:
         return bool(self._first or self._ring)
 
+    @property
+    def head(self) -> T:
+        """The next item. The queue is not empty."""
+        return self._first[0] if self._first else self._lanes[self._ring[0]][0]
+
     def append(self, item: T) -> None:
         """Add an item of the current tenant. PROJECT_BUSY if too many of them wait."""
         if not self._ring and len(self._first) < self._short:

@@ -11,14 +11,18 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _log = structlog.get_logger(__name__)
 
 
-def protect(path: Path) -> None:
-    """Create the database file if it does not exist, with mode 0600, and take all access from group and others.
-
-    SQLite gives the `-wal` and `-shm` files the mode of the database.
+def create(path: Path) -> None:
+    """Create the database file with mode 0600 if it does not exist. SQLite gives its `-wal` and `-shm` files the
+    same mode.
     """
     with suppress(OSError):  # it exists, or SQLite reports why it cannot be created
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+def protect(path: Path) -> None:
+    """Take all access to a database from group and others."""
     for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        mode = 0
         try:
             mode = stat.S_IMODE(file.stat().st_mode)
             if mode & _OTHERS:

@@ -191,7 +191,7 @@ class SqliteRuns:
         return await self._writer.do(job)
 
     async def cancelled_pushes(self, share: FairShare) -> list[Run]:
-        arguments = (encode(share.busy).decode(), encode(share.full).decode(), share.limit)
+        arguments = encode(share.busy).decode(), encode(share.full).decode(), share.limit
         return await self._readers.do(lambda c: find_runs(c, "cancelled_pushes", arguments))
 
     async def get(self, key: RunKey) -> Run | None:

@@ -24,8 +24,10 @@ from runstead.http.auth.jwt import (
     refused,
     skew_ms_max,
     token_chars_max,
+    unknown,
     unverified_claims,
 )
+from runstead.http.auth.throttle import FailureThrottle
 from runstead.ports.store import Store
 from runstead.security.signing import APPEND, RUN_EVENT_WRITER, RUN_SERVICE, Keyring
 
@@ -46,7 +48,7 @@ _Id = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00\ud800-\udfff]+
 
 
 class _RunToken(msgspec.Struct, rename="camel"):
-    """The claims of a token that this server signed."""
+    """The claims of a token that this server signed. Without `issuer`, the push service is the issuer."""
 
     user_id: _Id
     service_account_id: _Id
@@ -82,6 +84,7 @@ class Authenticator:
         """`admins`: the ids of the users who have the scope `system`."""
         self._store = store
         self._admins = frozenset(admins)
+        self.throttle = FailureThrottle(lambda: clock() / 1000)
         self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
@@ -91,12 +94,17 @@ class Authenticator:
         self._used: dict[str, int] = {}
         self._flushed_at: int | None = None
 
-    async def authenticate(self, authorization: str | None, x_api_key: str | None) -> Principal:
-        """Return the caller, for whom the current task works from now on. Raises UNAUTHENTICATED with the reason."""
+    async def authenticate(
+        self, authorization: str | None, x_api_key: str | None, address: str | None = None
+    ) -> Principal:
+        """Return the caller at `address`, for whom the current task works from now on.
+
+        Raises UNAUTHENTICATED with the reason, AUTHENTICATION_THROTTLED.
+        """
         headers, now = (authorization, x_api_key), self._clock()
         principal = self._seen.live(headers, now)
         if principal is None:
-            principal = await self._look_up(headers, now)
+            principal = await self._look_up(headers, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
         tenant.set(principal.tenant)
@@ -121,25 +129,30 @@ class Authenticator:
             raise
         self._flushed_at = now
 
-    async def examine(self, credential: str) -> tuple[Principal, int | None]:
-        """Return the caller and the credential's expiry (ms). The cache is not used.
+    async def examine(self, credential: str, address: str | None = None) -> tuple[Principal, int | None]:
+        """Return the caller at `address` and the credential's expiry (ms). The cache is not used.
 
-        Raises UNAUTHENTICATED.
+        Raises UNAUTHENTICATED, AUTHENTICATION_THROTTLED.
         """
         token = _credential(f"Bearer {credential}", None)
-        return await self._find(token, self._clock())
+        return await self._find(token, self._clock(), address)
 
-    async def _find(self, token: str, now: int) -> _Found:
+    async def _find(self, token: str, now: int, address: str | None) -> _Found:
         digest = hashlib.sha256(token.encode()).digest()
         if token.startswith("vf_"):
-            return await self._api_key(token, digest, now)
+            with self.throttle.look_up("api_key", digest, address):
+                return await self._api_key(token, digest, now)
         if token.startswith("vfw_"):
-            return await self._worker(digest, now)
-        return await self._user(token, digest, now)
+            with self.throttle.look_up("worker_token", digest, address):
+                return await self._worker(digest, now)
+        with self.throttle.look_up("token", digest, address):
+            return await self._user(token, digest, now)
 
-    async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
+    async def _look_up(
+        self, headers: tuple[str | None, str | None], now: int, address: str | None
+    ) -> Principal:
         forgets = self._forgets
-        principal, expires_at = await self._find(_credential(*headers), now)
+        principal, expires_at = await self._find(_credential(*headers), now, address)
         if principal.service_id is None:  # published push services send no attempt
             fenced = await self._store.identity.fenced(tuple(principal.grants))
             principal = replace(principal, fenced=fenced) if fenced else principal
@@ -154,7 +167,9 @@ class Authenticator:
     async def _api_key(self, token: str, digest: bytes, now: int) -> _Found:
         key = await self._store.identity.key_by_hash(digest) if key_prefix(token) else None
         # One message for unknown and revoked keys, so that it does not reveal whether a key existed.
-        if key is None or not hmac.compare_digest(key.hash, digest) or key.revoked_at is not None:
+        if key is None or not hmac.compare_digest(key.hash, digest):
+            raise unknown(_UNKNOWN)
+        if key.revoked_at is not None:
             raise refused(_UNKNOWN)
         if key.expires_at is not None and key.expires_at <= now:
             raise refused("The API key has expired")
@@ -171,7 +186,7 @@ class Authenticator:
     async def _worker(self, digest: bytes, now: int) -> _Found:
         worker = await self._store.workers.by_token(digest)
         if worker is None:
-            raise refused("The worker token is invalid or was replaced: register the worker again")
+            raise unknown("The worker token is invalid or was replaced: register the worker again")
         if worker.expires_at <= now:
             raise refused("The worker token has expired: register the worker again")
         if worker.issuer is not None:
@@ -244,7 +259,7 @@ class Authenticator:
         if (own := await self._run_token(token, digest, now)) is not None:
             return own
         if self._verifier is None:
-            raise refused("The credential is not an API key, and this server does not accept JWTs")
+            raise unknown("The credential is not an API key, and this server does not accept JWTs")
         claims = await self._verifier.verify(token)
         # Such a token may only append to one run. No scope is that narrow: as a user's token it would carry
         # all of the user's rights.

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, UnknownCredentialError
 
 token_chars_max: Final = 16 * limits.KIB
 seen_tokens_max: Final = 4_096
@@ -245,7 +245,7 @@ class TokenVerifier:
     async def verify(self, token: str) -> Claims:
         """Return the claims of a valid token. Raises UNAUTHENTICATED with the reason."""
         if len(token) > token_chars_max or not token.isascii():
-            raise refused("The bearer token is not a signed JWT")
+            raise unknown("The bearer token is not a signed JWT")
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._seen.live(digest, self._clock())
         if claims is None:
@@ -273,12 +273,18 @@ class TokenVerifier:
             if payload is None and self._jwks.loaded_at == _NEVER:
                 raise refused("The keys for tokens cannot be fetched: retry later", jwks_first_retry_s)
         if payload is None:
-            raise refused("The token is not signed by a key that this server trusts")
+            raise unknown("The token is not signed by a key that this server trusts")
         return payload
 
 
 def refused(message: str, retry_after_s: int | None = None) -> Error:
+    """UNAUTHENTICATED for a credential that was issued but is not valid (now)."""
     return Error("UNAUTHENTICATED", message, retry_after_s=retry_after_s)
+
+
+def unknown(message: str) -> Error:
+    """UNAUTHENTICATED for a credential that may be a guess."""
+    return UnknownCredentialError("UNAUTHENTICATED", message)
 
 
 def _header(token: str) -> tuple[str | None, str]:
@@ -289,12 +295,12 @@ def _header(token: str) -> tuple[str | None, str]:
     try:
         header = _JWS.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError):
-        raise refused("The bearer token is not a signed JWT") from None
+        raise unknown("The bearer token is not a signed JWT") from None
     # PyJWT accepts the extension b64, which this server does not support.
     if "crit" in header or "b64" in header:
-        raise refused("The token uses header extensions that are not supported")
+        raise unknown("The token uses header extensions that are not supported")
     if header.get("alg") not in ("RS256", "EdDSA"):
-        raise refused("The token's algorithm is not accepted: sign with RS256 or EdDSA")
+        raise unknown("The token's algorithm is not accepted: sign with RS256 or EdDSA")
     return header.get("kid"), header["alg"]
 
 

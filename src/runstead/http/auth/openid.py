@@ -249,7 +249,9 @@ class OpenIdClient:
                 httpx2.AsyncClient(transport=self._transport, follow_redirects=False) as client,
                 client.stream(method, address, headers=sent, data=form) as response,
             ):
-                async for chunk in response.aiter_raw():
+                if "content-encoding" in response.headers:  # a few bytes could expand to megabytes
+                    raise _unusable("its answer is compressed")
+                async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > limits.openid_answer_bytes_max:
                         raise _unusable("its answer is too large")

@@ -54,7 +54,11 @@ def _decoder(shape: type[Any], strict: bool = True) -> msgspec.json.Decoder[Any]
 
 
 def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
-    """Decode JSON as `shape`. An integer may be written as 5.0 or 5e0, which JSON Schema allows."""
+    """Decode JSON as `shape`. An integer may be written as 5.0 or 5e0, which JSON Schema allows.
+
+    Raises msgspec.ValidationError, also if a text has the character NUL: PostgreSQL stores none. A raw value and
+    the members of an `Any` are JSON of the caller and are stored as JSON, where NUL is allowed.
+    """
     key: Any = shape
     try:
         decoded: T = _decoder(key).decode(text)
@@ -65,7 +69,44 @@ def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
         # text with plain integers is decoded strictly first.
         _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
         decoded = _decoder(key, strict=False).decode(text)
+    if _NUL in bytes(text):
+        _refuse_nul(decoded)
     return decoded
+
+
+#: NUL in JSON text, where it can only be escaped. The text may also be an escaped backslash and `u0000`.
+_NUL: Final = rb"\u0000"
+
+
+def _refuse_nul(value: Any, path: str = "$") -> None:
+    """Raise msgspec.ValidationError if a text of a decoded value has the character NUL."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise msgspec.ValidationError(f"{NUL_REFUSED} - at `{path}`")
+    elif isinstance(value, msgspec.Struct):
+        for name, encode_name in _typed_members(type(value)):
+            _refuse_nul(getattr(value, name), f"{path}.{encode_name}")
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _refuse_nul(name, path)
+            _refuse_nul(member, f"{path}[...]")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{path}[{index}]")
+
+
+NUL_REFUSED: Final = "Text must not contain the character NUL"
+
+
+@cache
+def _typed_members(shape: type[Any]) -> tuple[tuple[str, str], ...]:
+    """Return (name, name in JSON) of the members that are not JSON of the caller."""
+    return tuple((f.name, f.encode_name) for f in msgspec.structs.fields(shape) if not _has_any(f.type))
+
+
+@cache
+def _has_any(kind: Any) -> bool:
+    return kind is Any or any(_has_any(part) for part in get_args(kind))
 
 
 def convert(value: Any, shape: Any) -> None:
@@ -74,11 +115,12 @@ def convert(value: Any, shape: Any) -> None:
     Raises msgspec.ValidationError.
     """
     try:
-        msgspec.convert(value, shape)
+        converted = msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         if "got `float`" not in str(error):
             raise
-        msgspec.convert(_plain(value), shape)
+        converted = msgspec.convert(_plain(value), shape)
+    _refuse_nul(converted)
 
 
 def _plain(value: Any) -> Any:
@@ -201,7 +243,13 @@ def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
     key: Any = shape
     members = _members(key)
     for name, text in pairs:
-        repeats, kind = members.get(name, (False, str))
+        if name not in members:
+            continue
+        repeats, kind = members[name]
+        if "\0" in text:
+            raise Error(
+                "INVALID_REQUEST", f"Query: {NUL_REFUSED} at $.{name}", errors=((f"$.{name}", NUL_REFUSED),)
+            )
         if repeats:
             values.setdefault(name, []).append(_value(text, kind))
         else:

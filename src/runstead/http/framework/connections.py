@@ -84,7 +84,7 @@ class Connections:
 
         Returns an error if the limit is reached and no idle connection could be closed.
         """
-        address = _network(host)
+        address = network(host)
         most = self.bounds.per_address_max
         if (
             self._of_address[address] >= most
@@ -150,7 +150,7 @@ class Connections:
             self.enforce(loop.time())
 
 
-def _network(host: str | None) -> str:
+def network(host: str | None) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 network of an IPv6 address."""
     if host is None or ":" not in host:
         return host or ""

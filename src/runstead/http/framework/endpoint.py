@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -19,7 +20,9 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
+from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
@@ -82,7 +85,7 @@ class Request(Protocol):
 class Call(Generic[B, Q]):
     """A decoded request, as a handler receives it."""
 
-    __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
+    __slots__ = ("_request", "_server", "app", "body", "has_secret", "path", "principal", "query", "raw")
 
     def __init__(
         self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
@@ -95,6 +98,7 @@ class Call(Generic[B, Q]):
         self.query = query
         self.body = body
         self.raw = raw
+        self.has_secret = False  # if set, the answer carries a secret that was made for it
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name."""
@@ -112,6 +116,11 @@ class Call(Generic[B, Q]):
         """Clear cached credentials, since their rights changed."""
         self._server.authenticator.forget()
 
+    def look_up(self, kind: Kind, secret: str) -> AbstractContextManager[None]:
+        """Look a credential of the request up in the body: see `FailureThrottle.look_up`."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        return self._server.authenticator.throttle.look_up(kind, digest, self.principal.origin.address)
+
     async def idempotent(
         self,
         command: Callable[[IdempotencyRecord | None], Awaitable[R]],
@@ -123,6 +132,7 @@ class Call(Generic[B, Q]):
         Under an Idempotency-Key the command runs at most one time, and its answer is stored in its
         transaction. A `secret` in the answer is not stored: a replay has null in its place.
         """
+        self.has_secret = secret is not None
         key = self.header(b"idempotency-key")
         if key is None:
             return answer(await command(None))
@@ -302,7 +312,7 @@ class Endpoint:
         principal = _ANONYMOUS
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
-                _text(headers, b"authorization"), _text(headers, b"x-api-key")
+                _text(headers, b"authorization"), _text(headers, b"x-api-key"), request.origin.address
             )
         principal = replace(principal, origin=request.origin)  # the authenticator's is shared
         for name, value in request.path_params.items():
@@ -317,7 +327,14 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
-        return _encoded(reply) if isinstance(reply, Reply) else reply
+        if isinstance(reply, Reply):
+            answer = _encoded(reply)
+            bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
+            if len(answer.body) < bytes_min or call.has_secret:
+                return answer
+            body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
+            return answer._replace(body=body)
+        return await compress_response(headers.get(b"accept-encoding"), reply)
 
 
 def _query(text: bytes, shape: type[Any]) -> Any:

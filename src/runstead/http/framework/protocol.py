@@ -23,6 +23,7 @@ from runstead.http.framework.endpoint import Answer, Endpoint, Headers
 from runstead.http.framework.origin import SCOPE_KEY, request_id
 from runstead.http.framework.problems import problem
 from runstead.http.framework.router import Router
+from runstead.http.framework.sse import SEND_BUFFER_KEY
 from runstead.http.framework.write_deadline import WriteDeadline
 from runstead.ports import metrics
 
@@ -196,6 +197,7 @@ class Protocol(WriteDeadline):
         self.headers = self.scope["headers"] = headers
         scope: Any = self.scope
         scope[SCOPE_KEY] = self._origin
+        scope[SEND_BUFFER_KEY] = self.shrink_send_buffer
         super().on_headers_complete()
         self.cycle.default_headers = [*self.cycle.default_headers, _request_id_line(self._origin)]
         if self._last:

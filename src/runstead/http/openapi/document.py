@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document, generated from the types that decode requests and encode answers."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -57,7 +57,14 @@ _STREAM: Final[Schema] = {
 }
 
 #: Error codes that routes have in addition to their own codes.
-_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "PROJECT_BUSY", "STORE_BUSY")
+_WITH_CREDENTIAL: Final = (
+    "INVALID_REQUEST",
+    "UNAUTHENTICATED",
+    "AUTHENTICATION_THROTTLED",
+    "FORBIDDEN",
+    "PROJECT_BUSY",
+    "STORE_BUSY",
+)
 _WITH_READ: Final = ("QUERY_TOO_SLOW",)
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
@@ -154,6 +161,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     shapes += [o.query for o in operations if o.query is not Nothing]
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_REF)
     schema_of = dict(zip(map(id, shapes), schemas, strict=True))
+    _refuse_nul(components, [*REQUESTS.values(), *(shape for o in operations for shape in (o.body, o.query))])
     _describe_values(components)
     describe_creations(components)
     describe_batches(components)
@@ -197,6 +205,33 @@ def document(operations: Sequence[Operation]) -> Schema:
     name_shapes(result)
     add_links(result)
     return result
+
+
+def _refuse_nul(components: dict[str, Schema], shapes: Iterable[Any]) -> None:
+    """Add the pattern of texts without NUL to every text that requests may have. See `framework/body.py`."""
+    names = [shape.__name__ for shape in shapes if shape is not Nothing]
+    done: set[str] = set()
+
+    def visit(schema: Any) -> None:
+        if isinstance(schema, list):
+            for one in schema:
+                visit(one)
+        elif isinstance(schema, dict):
+            names.append(str(schema.get("$ref", "")).rpartition("/")[2])
+            if schema.get("type") == "string" and _PLAIN_TEXT.isdisjoint(schema):
+                schema["pattern"] = NO_NUL
+            for one in schema.values():
+                visit(one)
+
+    while names:
+        name = names.pop()
+        if name in components and name not in done:
+            done.add(name)
+            visit(components[name])
+
+
+#: With these, the schema of a text excludes NUL already.
+_PLAIN_TEXT: Final = frozenset({"pattern", "format", "enum", "const"})
 
 
 def _describe_values(components: dict[str, Schema]) -> None:
@@ -376,7 +411,10 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     responses: Schema = {str(operation.status): success}
     if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
         success["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "A strong tag, equal to the member `etag`."}
+            "ETag": {
+                "schema": {"type": "string"},
+                "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
+            }
         }
         if operation.method == "GET":
             responses["304"] = {

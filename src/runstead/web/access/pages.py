@@ -200,6 +200,19 @@ async def remove_limit(request: PageRequest) -> Response:
     )
 
 
+@pages.post("/projects/{project}/settings")
+async def change_settings(request: PageRequest) -> Response:
+    project, required = await request.project(), request.form.one("require_attempt") == "on"
+    await commands.change(request.app, request.principal, project.id, require_attempt=required)
+    request.forget_credentials()
+    return request.redirect_with_flash(
+        "Workers must prove their attempt with every write."
+        if required
+        else "Workers may write without a proof of their attempt.",
+        _page_address(project, "workers"),
+    )
+
+
 @pages.get("/new-project")
 async def new_project(request: PageRequest) -> Response:
     return await _new_project_form(request)

@@ -49,7 +49,7 @@ async def sign_in(
         return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"), provider)
     origin = origin_of(scope)
     try:
-        principal, expires_at = await authenticator.examine(credential)
+        principal, expires_at = await authenticator.examine(credential, origin.address)
         principal = replace(principal, origin=origin)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)

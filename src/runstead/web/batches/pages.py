@@ -139,7 +139,7 @@ async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses:
 async def watch(request: PageRequest) -> Response:
     """Stream the progress bar after each change. `over` is the last message, when the batch is complete."""
     project, batch = await _load(request)
-    return live.stream(request.app, _messages(request, project, batch))
+    return live.stream(request, project, _messages(request, project, batch))
 
 
 async def _messages(

@@ -21,6 +21,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
+from runstead.http.framework.compression import compress_response
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import audit, openid, pages as access, sign_in
@@ -128,8 +129,7 @@ class _Endpoint:
         except Exception:
             log.exception("page failed", method=scope["method"], path=scope["path"])
             response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
-        add_security_headers(response)
-        await send_response(response, scope, receive, send)
+        await _send_page(response, scope, receive, send)
 
     async def _respond(self, scope: AsgiScope, receive: Receive, origin: Origin) -> Response:
         headers = dict(scope["headers"])
@@ -213,17 +213,25 @@ class _SignIn:
             return
         except Error as error:
             response = error_page(error, scope)
-        add_security_headers(response)
-        await send_response(response, scope, receive, send)
+        await _send_page(response, scope, receive, send)
 
 
 class _Static:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
-            response = assets.serve(scope["path_params"]["name"])
+            response = assets.serve(scope["path_params"]["name"], _accepted(scope))
         except Error as error:
             response = add_security_headers(error_page(error, scope))
         await send_response(response, scope, receive, send)
+
+
+def _accepted(scope: AsgiScope) -> bytes | None:
+    return dict(scope["headers"]).get(b"accept-encoding")
+
+
+async def _send_page(response: Response, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    add_security_headers(response)
+    await send_response(await compress_response(_accepted(scope), response), scope, receive, send)
 
 
 def add_security_headers(response: Response) -> Response:

@@ -62,7 +62,7 @@ async def live_rows(request: PageRequest) -> Response:
     """Stream the changes of the newest rows that match the filters."""
     project = await request.project()
     last = header(request.headers, b"last-event-id") or request.query.one("seen")
-    return live.stream(request.app, follow(request, project, filters_of(request.query), last))
+    return live.stream(request, project, follow(request, project, filters_of(request.query), last))
 
 
 def is_live(filters: Filters, cursor: str) -> bool:

@@ -37,11 +37,12 @@ class View:
 
     `template` renders it from `values`; `parts` are the templates of its changing parts. If `stale` is true,
     `parts` must be rendered again. `additions` returns elements to append, for views that only grow. `pause_s`
-    is the time between two updates.
+    is the time between two updates. A view that is not `live` never changes in an open page.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
+    live: ClassVar[bool] = True
     pause_s: float = message_interval_s
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
@@ -281,6 +282,7 @@ class LogView(View):
 
 class EventsView(View):
     template = "runs/events.html"
+    live = False
 
     async def read(self, run: Run) -> None:
         self._run, query = run, self.request.query

@@ -1,8 +1,9 @@
 """The commands of one transaction: each is decided on the rows that the earlier ones left, then all are written at once."""
 
+import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres.batch_counts import load_batch
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Draft
-from runstead.engines.postgres.commit.group import ALONE, Outcome
+from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
@@ -38,18 +39,48 @@ class Apply(NamedTuple):
     want: Want
     idempotency: IdempotencyRecord | None
 
+    @property
+    def project_id(self) -> str:
+        return self.key.project_id
+
+    @property
+    def lane(self) -> RunKey:
+        """The run for which it would wait: creating a child locks its ancestors."""
+        parent = self.want.parent_run_id
+        return self.key if parent is None else RunKey(self.key.project_id, parent)
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether it needs rows that a group neither locks together nor tracks."""
+        want = self.want
+        return want is not NOTHING_ELSE and (
+            want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+        )
+
 
 class Claim(NamedTuple):
     query: ClaimRequest
     decide: DecideOne
     idempotency: IdempotencyRecord | None
 
+    @property
+    def is_rare(self) -> bool:
+        return False
+
+    @property
+    def project_id(self) -> str:
+        return self.query.project_id
+
+    @property
+    def lane(self) -> RunKey:
+        return RunKey(self.query.project_id, "")
+
 
 async def decide_group(
-    transaction: Transaction, commands: Sequence[Apply | Claim], alone: bool
+    transaction: Transaction, commands: Sequence[Apply | Claim], *, alone: bool, waits: bool
 ) -> list[Outcome]:
-    """An outcome for each command; `ALONE` for one that needs its own transaction."""
-    group = _CommitGroup(transaction, alone=alone)
+    """See `lanes.Decider`."""
+    group = _CommitGroup(transaction, alone=alone, waits=waits)
     await group.load(commands)
     outcomes: list[Outcome] = []
     for command in commands:
@@ -60,26 +91,32 @@ async def decide_group(
         except Exception as refusal:  # noqa: BLE001 - decided before anything was written: it fails alone
             outcomes.append((None, refusal))
     await group.draft.write(transaction.connection)
-    return outcomes
+    return await group.finish(outcomes)
 
 
 async def apply_all(transaction: Transaction, commands: Sequence[Apply]) -> tuple[list[Written], Draft]:
     """The result of each command, and the draft with all changes. Raises the first refusal."""
-    group = _CommitGroup(transaction, alone=True)
+    group = _CommitGroup(transaction, alone=True, waits=True)
     await group.load(commands)
-    return [(await group.decide(command))[0] for command in commands], group.draft
+    written = []
+    for number, command in enumerate(commands, 1):
+        written.append((await group.decide(command))[0])
+        if not number % limits.batch_piece_rows:
+            await asyncio.sleep(0)  # other requests continue
+    return written, group.draft
 
 
-def _is_rare(want: Want) -> bool:
-    """Whether it needs rows that a group neither locks together nor tracks."""
-    return want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+_LOAD_FREE: Final = Q["load"].replace("FOR UPDATE OF runs", "FOR UPDATE OF runs SKIP LOCKED")
+"""`load` without the runs that other transactions have locked."""
 
 
 class _CommitGroup:
-    def __init__(self, transaction: Transaction, *, alone: bool) -> None:
+    def __init__(self, transaction: Transaction, *, alone: bool, waits: bool) -> None:
         self._transaction = transaction
         self._connection = transaction.connection
         self._alone = alone
+        self._waits = waits
+        self._locked: set[RunKey] = set()  # by other transactions, if this one does not wait for them
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
@@ -88,6 +125,8 @@ class _CommitGroup:
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
+        self._cancelled_by: WriteSet | None = None  # of a run whose descendants are cancelled too
+        self._cancelling: list[int] = []  # their seqs
 
     async def load(self, commands: Sequence[Apply | Claim]) -> None:
         """Lock the runs that commands name, and look up the stored answers to their idempotency keys."""
@@ -109,7 +148,7 @@ class _CommitGroup:
         projects = {key.project_id for key in named}
         projects |= {command.query.project_id for command in commands if isinstance(command, Claim)}
         rows = await self._connection.fetch(
-            Q["load"],
+            Q["load"] if self._waits else _LOAD_FREE,
             [key.run_id for key in named],
             [key.project_id for key in named],
             list(named.values()),
@@ -120,11 +159,25 @@ class _CommitGroup:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
-        if rows[0]["seq"] is not None:
-            self.draft.lock(row[5:] for row in rows)
+        locked = self.draft.lock(row[6:] for row in rows) if rows[0]["seq"] is not None else []
+        if len(locked) < rows[0]["named"] and not self._waits:
+            await self._note_locked()
         self._slots = await lock_slots(self._transaction, rows[0]["limited"])
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
+
+    async def _note_locked(self) -> None:
+        """Note the runs that exist and were not locked: other transactions have locked them, or just changed them."""
+        missing = [key for key in self._named if key not in self.draft.ids]
+        if missing:
+            found = await self._connection.fetch(
+                Q["existing_runs"], [key.run_id for key in missing], [key.project_id for key in missing]
+            )
+            self._locked.update(RunKey(*row) for row in found)
+        for key, is_parent in self._named.items():
+            run = self.draft.find(key)
+            if is_parent and run is not None and any(seq not in self.draft.runs for seq in run.ancestor_seqs):
+                self._locked.add(key)
 
     async def _claim_at_once(self, query: ClaimRequest, limit: int) -> bool:
         """For a group of claims of one kind: read what `load` reads, and lock the next runs, with one statement.
@@ -184,8 +237,10 @@ class _CommitGroup:
     async def _decide(self, command: Apply | Claim) -> Outcome:
         if isinstance(command, Claim):
             return self._claim(command)
-        if not self._alone and _is_rare(command.want):
+        if not self._alone and command.is_rare:
             return ALONE
+        if self._locked and not self._locked.isdisjoint((command.key, command.lane)):
+            return LOCKED
         loaded = await self._loaded(command)
         transition = command.decide(loaded)
         seq = 0
@@ -199,15 +254,17 @@ class _CommitGroup:
                 return ALONE
             await self._refuse_child(loaded.run)
         write = write_set(loaded.run, transition, loaded.now, seq)
-        cancelled: list[WriteSet] = []
+        written = Written.of(write)
         if write.cancels_family:
             if not self._alone:
                 if await self._has_family(write.run):
                     return ALONE
             else:
-                cancelled = await self._cancel_family(write)
-        written = Written.of(write, cancelled)
-        self._keep([write, *cancelled], command.idempotency, written, loaded.now)
+                self._cancelling = await self._lock_family(write.run)
+                self._cancelled_by = write
+                if self._cancelling:
+                    written = replace(written, run=replace(written.run, descendants_active=0))
+        self._keep([write], command.idempotency, written, loaded.now)
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
@@ -349,7 +406,31 @@ class _CommitGroup:
             return True
         return await self._connection.fetchval(Q["any_active_descendant"], run.root_seq, step) is not None
 
-    async def _cancel_family(self, write: WriteSet) -> list[WriteSet]:
-        run = write.run
-        rows = await self._connection.fetch(Q["active_descendants"], run.root_seq, f"/{run.seq}/")
-        return cancel_descendants(write, self.draft.lock(rows))
+    async def _lock_family(self, run: Run) -> list[int]:
+        """Lock all descendants that have not ended, before other locks are taken. Return their seqs."""
+        return [
+            row[0]
+            for row in await self._connection.fetch(Q["active_descendants"], run.root_seq, f"/{run.seq}/")
+        ]
+
+    async def finish(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """Cancel the descendants of a run that this transaction has cancelled.
+
+        They are decided and written in parts, so that a large family does not hold the event loop.
+        """
+        if not self._cancelling or self._cancelled_by is None:
+            return outcomes
+        [(written, refusal)] = outcomes
+        if refusal is not None:
+            return outcomes
+        cancelled: list[Run] = []
+        most = limits.family_cancel_part_runs_max
+        for start in range(0, len(self._cancelling), most):
+            draft = Draft()
+            draft.unhooked = self.draft.unhooked
+            rows = await self._connection.fetch(Q["locked_runs"], self._cancelling[start : start + most])
+            writes = cancel_descendants(self._cancelled_by, draft.lock(rows))
+            draft.take(writes)
+            await draft.write(self._connection)
+            cancelled += [replace(each.run, descendants_active=0) for each in writes]
+        return [(replace(written, cancelled=tuple(cancelled)), None)]

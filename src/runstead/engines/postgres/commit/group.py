@@ -2,66 +2,96 @@
 
 Under high load several transactions run at a time, so that one is decided while another is on its way to the disk. Under
 low load commands share one, since every transaction costs the same few statements. A refused command fails alone,
-because rules decide before anything is written. If PostgreSQL refuses a group, it is rolled back and each command is
-retried in its own transaction.
+because rules decide before anything is written. A group waits for no run that another transaction has locked, and at most
+`limits.group_lock_ms` for another lock: what cannot be committed at once goes to a lane (`lanes.py`).
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.engines.postgres.commit.jobs import run_again
+from runstead.engines.postgres.commit.lanes import (
+    ALONE,
+    LOCKED,
+    Decider,
+    Lanes,
+    Outcome,
+    Waiting,
+    is_unavailable,
+    refusal_of,
+)
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
-from runstead.engines.postgres.connection import BROKEN, is_lost, trouble_with
-
-Outcome = tuple[Any, Exception | None]
-"""(result, None), or (None, error)."""
-
-ALONE: Final[Outcome] = (None, None)
-"""The outcome of a command that needs a transaction of its own."""
-
-Decider = Callable[[Transaction, Sequence[Any], bool], Awaitable[list[Outcome]]]
-"""(transaction, commands, whether the transaction has only one command) → an outcome for each. All effects are written."""
-
-
-class _Waiting(NamedTuple):
-    command: Any
-    future: asyncio.Future[Any]
-    since: float
+from runstead.engines.sql.fair_queue import FairQueue
+from runstead.ports.store import RunKey
 
 
 class GroupCommit:
     def __init__(self, url: str, clock: Clock, decide: Decider) -> None:
-        self._transactions = Transactions(url, clock, limits.batches_max, chained=True)
+        self._transactions = Transactions(
+            url, clock, limits.batches_max, chained=True, lock_timeout=str(limits.group_lock_ms)
+        )
         self._decide = decide
-        self._queue: deque[_Waiting] = deque()
-        self._flushers: set[asyncio.Task[None]] = set()
+        self._lanes = Lanes(url, clock, decide, self._deliver)
+        self._queue: FairQueue[Waiting] = FairQueue(
+            limits.batch_commands_max, limits.writer_queue_per_project_max
+        )
+        self._flushers: dict[
+            asyncio.Task[None], float
+        ] = {}  # and since when their groups are being committed
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.waiting = 0  # commands not answered yet
-        self.commands = 0
+        self._commands = 0
 
     @property
     def commits(self) -> int:
-        return self._transactions.commits
+        return self._transactions.commits + self._lanes.commits
+
+    @property
+    def commands(self) -> int:
+        return self._commands + self._lanes.commands
+
+    @property
+    def blocked(self) -> int:
+        """Number of commands in lanes."""
+        return len(self._lanes)
+
+    def stuck_s(self) -> float:
+        """Return for how long the oldest group or command outside of lanes has waited."""
+        since = list(self._flushers.values())
+        if self._queue:
+            since.append(self._queue.head.since)
+        now = asyncio.get_running_loop().time()
+        return now - min(since, default=now)
 
     async def do(self, command: Any) -> Any:
-        """Return the command's result once it is durable. STORE_BUSY when the queue is full, SHUTTING_DOWN after `close`."""
+        """Return the command's result once it is durable.
+
+        STORE_BUSY when the queue is full, PROJECT_BUSY when too many commands of the tenant wait, SHUTTING_DOWN after
+        `close`.
+        """
         if self._closed:
             raise Error("SHUTTING_DOWN", "The store is closing", retry_after_s=1)
         if self.waiting >= limits.writer_queue_max:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(command, loop.create_future(), loop.time())
         self.waiting += 1
-        self._queue.append(_Waiting(command, future, asyncio.get_running_loop().time()))
-        if self._worth_another():
-            self._begin()
-        else:
-            self._check_later()
-        return await future
+        if command.is_rare:
+            self._lanes.add(waiting, command.lane)
+        elif not self._lanes.joined(waiting):
+            try:
+                self._queue.append(waiting)
+            except Error:
+                self.waiting -= 1
+                raise
+            if self._worth_another():
+                self._begin()
+            else:
+                self._check_later()
+        return await waiting.future
 
     def _worth_another(self) -> bool:
         """Whether enough commands wait to start one more transaction beside those that run."""
@@ -69,17 +99,17 @@ class GroupCommit:
         return len(self._queue) > busy * limits.batch_commands_min and busy < limits.batches_max
 
     def _begin(self) -> None:
-        self._flushers.add(asyncio.ensure_future(self._flush()))
+        self._flushers[asyncio.ensure_future(self._flush())] = asyncio.get_running_loop().time()
 
     def _check_later(self) -> None:
         if self._timer is None and self._queue and len(self._flushers) < limits.batches_max:
             self._timer = asyncio.get_running_loop().call_later(limits.batch_wait_s_max, self._hurry)
 
     def _hurry(self) -> None:
-        """Start another transaction if one takes long, for example because it waits for a row."""
+        """Start another transaction if one takes long, for example because it waits for a lock."""
         self._timer = None
         now = asyncio.get_running_loop().time()
-        if self._queue and now - self._queue[0].since >= limits.batch_wait_s_max:
+        if self._queue and now - self._queue.head.since >= limits.batch_wait_s_max:
             self._begin()
         self._check_later()
 
@@ -90,6 +120,7 @@ class GroupCommit:
             await asyncio.wait(self._flushers)
         if self._timer is not None:
             self._timer.cancel()
+        await self._lanes.close()
         await self._transactions.close()
 
     async def _flush(self) -> None:
@@ -100,51 +131,45 @@ class GroupCommit:
         try:
             while more:
                 await asyncio.sleep(0)  # commands of this iteration of the event loop join the group
-                group: list[_Waiting] = []
-                while self._queue and len(group) < limits.batch_commands_max:
-                    group.append(self._queue.popleft())
-                if group:
-                    self._deliver(group, await self._commit([waiting.command for waiting in group]))
+                if group := self._queue.take(limits.batch_commands_max):
+                    self._flushers[task] = asyncio.get_running_loop().time()
+                    await self._commit(group)
                 more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_min
         finally:
             # Not in a callback: no command may count on a flusher that has ended.
-            self._flushers.discard(task)
+            del self._flushers[task]
             self._check_later()
 
-    def _deliver(self, group: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
-        self.waiting -= len(group)
-        for waiting, (result, error) in zip(group, outcomes, strict=True):
-            future = waiting.future
-            if future.done():  # the caller was cancelled
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+    def _deliver(self, waiting: Waiting, outcome: Outcome) -> None:
+        self.waiting -= 1
+        future = waiting.future
+        if future.done():  # the caller was cancelled
+            return
+        result, error = outcome
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
 
-    async def _commit(self, commands: Sequence[Any]) -> list[Outcome]:
-        if len(commands) == 1:
-            return [await self._alone(commands[0])]
+    async def _commit(self, group: Sequence[Waiting]) -> None:
+        commands = [waiting.command for waiting in group]
+
+        async def work(transaction: Transaction) -> list[Outcome]:
+            return await self._decide(transaction, commands, alone=False, waits=False)
+
         try:
-            outcomes = await self._transactions.run(lambda t: self._decide(t, commands, False))
+            outcomes = await self._transactions.run(work)
         except Exception as trouble:  # noqa: BLE001 - one command's failure is not the others'
-            if is_lost(trouble) or (isinstance(trouble, Error) and trouble.code.startswith("STORE_")):
-                # The store is unavailable. Each command would wait for it in turn.
-                reason = trouble_with(trouble, "commit, so nothing was stored")
-                return [(None, reason)] * len(commands)
-            return [await self._alone(command) for command in commands]
-        self.commands += sum(outcome is not ALONE for outcome in outcomes)
-        return [
-            await self._alone(command) if outcome is ALONE else outcome
-            for command, outcome in zip(commands, outcomes, strict=True)
-        ]
-
-    async def _alone(self, command: Any) -> Outcome:
-        try:
-            [outcome] = await run_again(self._transactions, lambda t: self._decide(t, [command], True))
-        except BROKEN as trouble:
-            return None, trouble_with(trouble, "commit, so nothing was stored")
-        except Exception as refusal:  # noqa: BLE001 - it becomes the caller's outcome
-            return None, refusal
-        self.commands += 1
-        return outcome
+            refusal = refusal_of(trouble)
+            for waiting in group:
+                if is_unavailable(trouble):
+                    self._deliver(waiting, (None, refusal))
+                else:
+                    self._lanes.add(waiting, RunKey(waiting.command.project_id, ""))
+            return
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            if outcome is ALONE or outcome is LOCKED:
+                self._lanes.add(waiting, waiting.command.lane)
+            else:
+                self._commands += 1
+                self._deliver(waiting, outcome)

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.identity.tenant import SERVER, tenant
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions, Work
 from runstead.engines.postgres.connection import BROKEN, Connection, is_race, trouble_with
+from runstead.engines.sql.fair_slots import Bounds, FairSlots
 
 T = TypeVar("T")
 Job = Callable[[Connection, int], Awaitable[T]]
@@ -30,8 +32,25 @@ async def run_again(transactions: Transactions, work: Work[T]) -> T:
 
 
 class Writer:
+    """Each tenant holds a few sessions at a time, and those that wait take turns. The server has sessions of its own."""
+
     def __init__(self, url: str, clock: Clock) -> None:
-        self._transactions = Transactions(url, clock, limits.postgres_writers_max)
+        of_server, of_tenants = limits.server_writers_max, limits.postgres_writers_max
+        self._transactions = Transactions(url, clock, of_tenants + of_server)
+        bounds = Bounds(
+            slots=of_tenants,
+            slots_per_tenant=limits.postgres_writers_per_project_max,
+            waiting=limits.writer_queue_max,
+            waiting_per_tenant=limits.writer_queue_per_project_max,
+            wait_s=limits.session_wait_s,
+        )
+        self._slots = FairSlots(bounds, "writes")
+        self._server_slots = FairSlots(
+            bounds._replace(
+                slots=of_server, slots_per_tenant=of_server, waiting_per_tenant=limits.writer_queue_max
+            ),
+            "writes",
+        )
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._closed = False
@@ -58,7 +77,9 @@ class Writer:
         self.waiting += 1
         self._quiet.clear()
         try:
-            result = await run_again(self._transactions, work)
+            name = tenant.get()
+            async with (self._server_slots if name == SERVER else self._slots).hold(name):
+                result = await run_again(self._transactions, work)
         except BROKEN as trouble:
             raise trouble_with(trouble, "commit, so nothing was stored") from trouble
         else:

@@ -22,6 +22,7 @@ class Pool:
         self._chained = chained
         self._idle: dict[Connection, float] = {}  # since when, the latest last
         self._unchaining: set[asyncio.Task[None]] = set()
+        self._recovering: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._slots = asyncio.Semaphore(size)
         self._closed = False
@@ -36,16 +37,42 @@ class Pool:
             raise Error("STORE_BUSY", "Every database session is busy", retry_after_s=1) from None
         try:
             connection = await self._take()
-            sound = False
-            try:
-                yield connection
-                sound = True
-            except Exception as trouble:
-                sound = not is_lost(trouble, connection)
-                raise
-            finally:
-                self._give_back(connection, sound=sound)
+        except BaseException:
+            self._slots.release()
+            raise
+        sound = recovering = False
+        try:
+            yield connection
+            sound = True
+        except asyncio.CancelledError:
+            recovering = not connection.is_closed()
+            raise
+        except Exception as trouble:
+            sound = not is_lost(trouble, connection)
+            raise
         finally:
+            if recovering:
+                self._recovering.add(asyncio.ensure_future(self._recover(connection)))
+            else:
+                self._give_back(connection, sound=sound)
+                self._slots.release()
+
+    async def _recover(self, connection: Connection) -> None:
+        """Return the session of a cancelled task once its statement has ended. asyncpg has asked the server to end it, and
+        waits for that before the next statement. Until then the session counts as in use.
+        """
+        sound = False
+        try:
+            async with asyncio.timeout(limits.cancel_s):
+                await connection.execute("ROLLBACK" if connection.is_in_transaction() else "SELECT 1")
+            sound = True
+        except BROKEN:
+            pass  # the next task takes another session
+        finally:
+            task = asyncio.current_task()
+            assert task is not None
+            self._recovering.discard(task)
+            self._give_back(connection, sound=sound)
             self._slots.release()
 
     async def _take(self) -> Connection:
@@ -109,8 +136,8 @@ class Pool:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._unchaining:
-            await asyncio.wait(self._unchaining)
+        if self._unchaining or self._recovering:
+            await asyncio.wait(self._unchaining | self._recovering)
         while self._idle:
             connection, _ = self._idle.popitem()
             try:

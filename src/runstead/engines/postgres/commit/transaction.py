@@ -79,13 +79,15 @@ class _InDoubtError(Exception):
 
 
 class Transactions:
-    """Runs work in transactions, at most `size` at a time. `chained`: for work that follows without a pause."""
+    """Runs work in transactions, at most `size` at a time. `chained`: for work that follows without a pause. `settings`
+    override those of its sessions.
+    """
 
-    def __init__(self, url: str, clock: Clock, size: int, *, chained: bool = False) -> None:
+    def __init__(self, url: str, clock: Clock, size: int, *, chained: bool = False, **settings: str) -> None:
         self._url = url
         self._clock = clock
         self._chained = chained
-        self._pool = Pool(lambda: connect(url), size, chained=chained)
+        self._pool = Pool(lambda: connect(url, **settings), size, chained=chained)
         self._unchained_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self.commits = 0
 
