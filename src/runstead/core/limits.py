@@ -225,9 +225,9 @@ writer_queue_max: Final = 4_096
 writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
 writer_others_max: Final = 16  # commands of a group whose jobs are not quick
-writer_held_s_max: Final = (
-    0.025  # then a group is committed, and the rest of its commands wait for the next one
-)
+# Then a group in the thread is committed, and the rest of its commands wait for the next one
+writer_quick_s_max: Final = 0.1
+writer_others_s_max: Final = 0.025
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
 loop_spared_factor: Final = (
