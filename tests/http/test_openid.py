@@ -275,6 +275,8 @@ async def test_roles_of_groups_add_to_those_of_a_member(api):
     assert more.grants[api.project.id] == {"runs:read", "runs:write", "workers"}
     assert more.grants[api.other.id] == {"runs:read"}
     assert (more.kind, more.id, more.name) == ("user", "ada", "Ada")
+    assert not more.system
+    assert (await api.authenticator.openid_user(OpenIdUser("root", None, ()), [])).system
 
 
 async def test_a_session_of_a_provider_is_no_credential_of_the_api(api):
