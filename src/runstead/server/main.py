@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -31,6 +31,7 @@ from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
 from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
+from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
@@ -54,6 +55,7 @@ from runstead.server.engines import make_artifacts, make_keyring, make_notifier,
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
 from runstead.server.settings import Settings
+from runstead.server.tls import HSTS, Certificate
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
 
@@ -64,6 +66,12 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
     return TokenVerifier(
         settings.jwt_public_key, settings.jwks_url, settings.jwt_issuer, settings.jwt_audience
     )
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
 
 
 class _Server(uvicorn.Server):
@@ -114,7 +122,7 @@ class Main:
 
     async def run(self) -> None:
         """Serve, then release all resources. OSError if the address is in use."""
-        verifier = _verifier(self.settings)
+        verifier, certificate = _verifier(self.settings), _certificate(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store, notifier = make_store(self.settings), make_notifier(self.settings)
         artifacts = make_artifacts(self.settings)
@@ -129,7 +137,7 @@ class Main:
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
-                await self._serve(store, notifier, artifacts, verifier, sock)
+                await self._serve(store, notifier, artifacts, verifier, certificate, sock)
             finally:
                 if artifacts is not None:
                     await artifacts.close()
@@ -147,6 +155,7 @@ class Main:
         notifier: Notifier,
         artifacts: Artifacts | None,
         verifier: TokenVerifier | None,
+        certificate: Certificate | None,
         sock: socket.socket,
     ) -> None:
         keyring = make_keyring(self.settings, store)
@@ -160,6 +169,8 @@ class Main:
             TrustedProxies(self.settings.trusted_proxies or ()),
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
+        if certificate is not None:
+            protocol = partial(Handshake, certificate.context, protocol, connections)
         config = uvicorn.Config(
             Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
             loop="none",  # the caller's: cli/serve.py runs uvloop
@@ -170,13 +181,14 @@ class Main:
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
+            headers=[HSTS] if certificate is not None else None,
             # `shutdown_s` is for the whole stop: the last two seconds are for closing the store and the
             # loops.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
             backlog=connections.bounds.backlog,
         )
 
-        url = url_of(sock)
+        url = url_of(sock, tls=certificate is not None)
         leader = Leader(app)
         app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
 
@@ -199,7 +211,7 @@ class Main:
             await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
         watch = asyncio.ensure_future(connections.watch())
         try:
-            with stack:
+            with stack, nullcontext() if certificate is None else certificate.watched():
                 await self._server.serve([sock])
         finally:
             watch.cancel()

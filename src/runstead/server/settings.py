@@ -34,6 +34,8 @@ NAMES: Final = (
     "RUNSTEAD_CONNECTIONS_MAX",
     "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
     "RUNSTEAD_TRUSTED_PROXIES",
+    "RUNSTEAD_TLS_CERT",
+    "RUNSTEAD_TLS_KEY",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -66,6 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 def load(
@@ -75,6 +79,8 @@ def load(
     port: int | None = None,
     database: str | None = None,
     processes: int | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
 ) -> Settings:
     """Read the settings. Options of the command line take precedence. An empty variable counts as not set."""
 
@@ -98,6 +104,9 @@ def load(
     key = get("RUNSTEAD_BOOTSTRAP_KEY")
     if key is not None and key_prefix(key) is None:
         raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
+    tls_cert, tls_key = tls_cert or get("RUNSTEAD_TLS_CERT"), tls_key or get("RUNSTEAD_TLS_KEY")
+    if (tls_cert is None) != (tls_key is None):
+        raise SettingError("TLS needs both files: RUNSTEAD_TLS_CERT and RUNSTEAD_TLS_KEY")
     return Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
@@ -122,6 +131,8 @@ def load(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
         trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
 
 
