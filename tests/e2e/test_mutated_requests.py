@@ -41,8 +41,7 @@ HEADERS = (
     b"Idempotency-Key: k", b"Idempotency-Key: ", b"X-Lease-Token: x", b"Authorization: Basic x", b"X-API-Key: vf_a_b",
     b"Origin: null", b"X-Forwarded-For: x", b"Cookie: runstead_session=\xff", b"Accept: text/html", b"Host: ",
 )  # fmt: skip
-#: Their success waits or never ends: a mutation that leaves them valid would wait too.
-_ENDLESS = "text/event-stream"
+_prompt_s = 0.1  # a complete request is answered in this time, unless the machine is busy
 
 
 class Mutator:
@@ -53,7 +52,6 @@ class Mutator:
         self._key = key
         self._names = names
         self._operations = operations()
-        self.answered = set()
 
     def request(self, number):
         """Return the route and the bytes of one request. Every route has its turn."""
@@ -81,7 +79,7 @@ class Mutator:
         data = b"\r\n".join([*lines, b"", body])
         if chance.random() < 0.2:
             data = self._spoiled(data)
-        return f"{one.method} {one.path}", one.media_type == _ENDLESS, data
+        return f"{one.method} {one.path}", data
 
     def _name(self, name):
         chance = self.random
@@ -140,26 +138,26 @@ class Mutator:
         return data[:at] + data[at + chance.randrange(1, 40) :]
 
 
-def answer_of(address, data, *, endless):
+def answer_of(address, data):
     """Return the status of the first answer, None if the server closed without one."""
-    with socket.create_connection(address, timeout=10) as one:
-        received = b""
+    received = b""
+    with socket.create_connection(address, timeout=_prompt_s) as one:
         try:
             one.sendall(data)
-            one.shutdown(socket.SHUT_WR)  # an incomplete request gets no more time
-            while endless is False or not STATUS.search(received):
-                piece = one.recv(65_536)
+            while not (found := STATUS.search(received)):
+                try:
+                    piece = one.recv(65_536)
+                except TimeoutError:
+                    assert one.gettimeout() == _prompt_s, f"no answer and no end within 10 s: {data!r}"
+                    one.settimeout(10)
+                    one.shutdown(socket.SHUT_WR)  # it may be incomplete: then the server waits for the rest
+                    continue
                 if not piece:
-                    break
+                    return None
                 received += piece
-                if found := STATUS.search(received):
-                    return int(found[1])
         except ConnectionError:
-            pass
-        except TimeoutError:
-            raise AssertionError(f"no answer within 10 s: {data!r}") from None
-        found = STATUS.search(received)
-        return int(found[1]) if found else None
+            return None
+        return int(found[1])
 
 
 @pytest.fixture
@@ -184,20 +182,21 @@ def names(api):
     }
 
 
-@pytest.mark.parametrize("requests", [SHORT, pytest.param(LONG, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "requests", [SHORT, pytest.param(LONG, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
 def test_no_mutated_request_gets_a_server_error_or_no_answer(server, names, requests):
     url = httpx2.URL(server.url)
     mutator = Mutator(SEED, server.key, names)
     statuses, failures = {}, []
     for number in range(requests):
-        route, endless, data = mutator.request(number)
-        status = answer_of((url.host, url.port), data, endless=endless)
+        route, data = mutator.request(number)
+        status = answer_of((url.host, url.port), data)
         statuses.setdefault(status, set()).add(route)
-        if status is not None and status >= 500 and status != 503:
+        if status is not None and status >= 500:
             failures.append((status, data))
         assert server.process.poll() is None, f"the server ended after {data!r}"
     assert failures == []
-    assert 503 not in statuses, statuses[503]
     assert "request failed" not in server.log
     assert "Exception in ASGI application" not in server.log
     # The requests were not all refused by the parser, and most were mutated enough to be refused.
