@@ -11,6 +11,8 @@ url_bytes_max: Final = 16 * KIB
 header_s_max: Final = (
     10.0  # to receive the whole header, from its first byte or from the start of the connection
 )
+tls_check_s: Final = 10.0  # how often the server looks whether the files of its certificate changed
+tls_shutdown_s_max: Final = 1.0  # for a peer to confirm the end of a TLS connection
 body_s_max: Final = 30.0  # to receive the whole body, or `body_bytes_per_s_min` of it in each such period
 body_bytes_per_s_min: Final = 4 * KIB
 idle_s_max: Final = 75.0  # between two requests on one connection

@@ -49,6 +49,8 @@ NAMES: Final = (
     "RUNSTEAD_CONNECTIONS_MAX",
     "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
     "RUNSTEAD_TRUSTED_PROXIES",
+    "RUNSTEAD_TLS_CERT",
+    "RUNSTEAD_TLS_KEY",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -94,6 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 def load(
@@ -103,6 +107,8 @@ def load(
     port: int | None = None,
     database: str | None = None,
     processes: int | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
 ) -> Settings:
     """Read the settings. Options of the command line take precedence. An empty variable counts as not set."""
 
@@ -129,6 +135,9 @@ def load(
             check_bootstrap_key(key)
         except ValueError as error:
             raise SettingError(str(error)) from None
+    tls_cert, tls_key = tls_cert or get("RUNSTEAD_TLS_CERT"), tls_key or get("RUNSTEAD_TLS_KEY")
+    if (tls_cert is None) != (tls_key is None):
+        raise SettingError("TLS needs both files: RUNSTEAD_TLS_CERT and RUNSTEAD_TLS_KEY")
     settings = Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
@@ -167,6 +176,8 @@ def load(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
         trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
     openid_of(settings)  # refuses invalid settings
     return settings
