@@ -363,6 +363,7 @@ write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes w
 # Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
 lanes_max: Final = 4
 lanes_per_project_max: Final = 2
+insert_rows_max: Final = 128  # new runs that one statement stores
 lane_commands_max: Final = 1_024  # of one project
 family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
 # Other writes, of callers and of the server itself
