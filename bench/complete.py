@@ -1,7 +1,8 @@
 """Profiles one `complete`: how its microseconds are divided among the parts of the server.
 
-    RUNSTEAD_BOOTSTRAP_KEY=vf_local_choose-a-long-random-secret runstead serve &
-    python bench/complete.py --pid $! --key vf_local_choose-a-long-random-secret
+    export RUNSTEAD_KEY=$(runstead keys generate)
+    RUNSTEAD_BOOTSTRAP_KEY=$RUNSTEAD_KEY runstead serve &
+    python bench/complete.py --pid $! --key $RUNSTEAD_KEY
 
 Creates runs, then completes them over 16 connections, while py-spy samples the thread that holds the server's
 interpreter, and its stack. The table divides the time by the number of completes.

@@ -64,11 +64,11 @@ async def measure(store: Store, times: int, most_ms: float) -> bool:
         took = []
         for _ in range(times):
             began = time.perf_counter()
-            found = await store.runs.page(RunQuery(projects, **filters, limit=51))
+            found = await store.runs.page(RunQuery(projects, **filters, limit=50))
             took.append((time.perf_counter() - began) * 1000)
         median = statistics.median(took)
         fast = fast and median <= most_ms
-        print(f"{took[0]:7.1f} {median:7.1f} {max(took):7.1f} ms  {len(found):2} rows  {name}")
+        print(f"{took[0]:7.1f} {median:7.1f} {max(took):7.1f} ms  {len(found.rows):2} rows  {name}")
     await store.close()
     return fast
 

@@ -59,11 +59,11 @@ def test_a_python_without_optimizations_is_a_warning(bare, arguments, prefix, le
 
 
 def test_the_doctor_shows_no_secret(store, server):
-    store.env.setenv("RUNSTEAD_BOOTSTRAP_KEY", "vf_doctor01_very-secret-words-here")
-    store.profile('[profiles.x]\nkey = "vf_profile1_also-secret"\n', mode=0o644)
+    store.env.setenv("RUNSTEAD_BOOTSTRAP_KEY", "vf_doctor01_very-hidden-words-for-nobody-else")
+    store.profile('[profiles.x]\nkey = "vf_profile1_also-hidden"\n', mode=0o644)
     for options in ((), ("--json",)):
         done = store("doctor", *options)
-        assert "secret" not in done.out + done.err
+        assert "hidden" not in done.out + done.err
         assert server.key not in done.out + done.err
 
 
@@ -125,7 +125,9 @@ def test_invalid_settings_are_reported(bare):
     bare.env.setenv("RUNSTEAD_HOST", "0.0.0.0")
     assert levels(bare("doctor"))["settings"] == "warn"
     bare.env.setenv("RUNSTEAD_BOOTSTRAP_KEY", "vf_local_choose-a-long-random-secret")
-    assert "example of the docs" in bare("doctor").out
+    weak = bare("doctor")
+    assert (weak.code, levels(weak)["settings"]) == (1, "fail")
+    assert "runstead keys generate" in weak.out
 
 
 def test_readable_signing_keys_are_a_warning(bare):

@@ -83,3 +83,11 @@ def test_listing_keys_creates_no_database_file(bare):
     assert done.code == 1
     assert "none.db" in done.err
     assert list(bare.home.iterdir()) == []
+
+
+def test_a_project_requires_a_proof_of_the_attempt(cli, project):
+    for option, value in (("--require-attempt", True), ("--no-require-attempt", False)):
+        changed = cli("projects", "set", project.slug, option, "--json").json
+        assert changed == {"id": project.id, "slug": project.slug, "require_attempt": value}
+    for columns in (60, 80, 200, None):
+        assert project.slug in cli("projects", "set", project.slug, columns=columns).out

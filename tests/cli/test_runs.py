@@ -288,7 +288,11 @@ def test_logs_are_printed_and_followed(cli, project_client):
     assert (empty.code, empty.out) == (0, "")
     assert "-f waits" in empty.err
     log = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo"}}
-    project_client.append_events(run_id, [log, {"type": "CUSTOM", "name": "other", "value": 1}])
+    worker = project_client.register_worker("runstead", "logger").worker.id
+    lease = project_client.claim(worker, 60, kinds=["task"]).run
+    assert lease.run_id == run_id
+    other = {"type": "CUSTOM", "name": "other", "value": 1}
+    project_client.append_events(run_id, [log, other], lease_token=lease.lease_token)
     assert cli("runs", "logs", run_id).out == "one\ntwo\n"
     project_client.complete(run_id, logs="one\ntwo\nthree")
     assert cli("runs", "logs", run_id).out == "one\ntwo\nthree\n"
@@ -302,6 +306,7 @@ def test_events_are_listed_and_chosen(cli, project_client):
     )
     shown = cli("runs", "events", run_id)
     assert [line.split()[0] for line in shown.lines] == ["1", "2"]
+    assert all("  caller  " in line for line in shown.lines)
     assert '{"stepName":"a"}' in shown.lines[0]
     assert len(cli("runs", "events", run_id, "--after", "1").lines) == 1
     chosen = cli("runs", "events", run_id, "--type", "CUSTOM", "--json")
@@ -325,3 +330,24 @@ def test_a_family_is_shown_as_a_tree(cli, project_client, columns):
     assert [run["run_id"] for run in cli("runs", "tree", root, "--json").json] == [
         *("root", "child-1", "child-2", "grandchild"),
     ]
+
+
+def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client):
+    """What a table shows is in `fields`, so that the server does not send inputs and outputs."""
+    from runstead.cli.shared.render import Screen
+    from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree, run_columns
+    from runstead.sdk import Run
+    from runstead.sdk.routes.call import chosen
+
+    run = project_client.create_task_run("task:sum", input="large").run
+    read = set()
+
+    class Spy:
+        def __getattr__(self, name):
+            read.add(name)
+            return getattr(run, name)
+
+    for column in run_columns(Screen.of()):
+        column.cell(Spy())
+    format_tree([Spy()], "another", Screen.of())
+    assert read <= set(chosen(RUN_FIELDS, Run).split(","))

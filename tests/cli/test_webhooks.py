@@ -83,3 +83,5 @@ def test_workers_are_listed(cli, project_client, columns):
         assert word in shown
     assert cli("workers", "list", "--status", "offline", "--json").json == []
     assert cli("workers", "list", "--limit", "0", "--json").json[0]["id"] == worker
+    assert cli("workers", "remove", worker).out == f"{worker}  removed, attempts ended: 0\n"
+    assert cli("workers", "list", "--json").json == []

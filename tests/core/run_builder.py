@@ -44,11 +44,11 @@ def event(event_type="CUSTOM", *, key=None, **members):
     payload = msgspec.json.encode(body)
     digest = None if key is None else rules.digest(payload)
     private = event_type in PRIVATE_TYPES
-    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=digest)
+    return NewEvent(event_type, payload, source="caller", private=private, key=key, digest=digest)
 
 
 def stored(number, new, sequence=0):
-    return Event(number, new.type, new.payload, NOON, new.external, new.private, new.is_error, sequence)
+    return Event(number, new.type, new.payload, NOON, new.source, new.private, new.is_error, sequence)
 
 
 class RunBuilder:

@@ -83,15 +83,15 @@ def test_other_events_at_an_old_cursor_are_a_mismatch(builder):
 
 
 def test_a_replay_is_recognised_by_its_value_and_not_by_its_encoding(builder):
-    spelled = NewEvent("CUSTOM", b'{ "name" : "\\u0041", "type":"CUSTOM" }', external=True)
+    spelled = NewEvent("CUSTOM", b'{ "name" : "\\u0041", "type":"CUSTOM" }', source="caller")
     assert builder.append(spelled, after=0).duplicate
 
 
 @pytest.mark.parametrize(("one", "other"), [(b"1", b"true"), (b"0", b"false")])
 def test_true_is_not_one(one, other):
     builder = RunBuilder()
-    builder.append(NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % one, external=True))
-    changed = NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % other, external=True)
+    builder.append(NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % one, source="caller"))
+    changed = NewEvent("CUSTOM", b'{"type":"CUSTOM","value":%s}' % other, source="caller")
     assert mismatch(builder.append, changed, after=0)
 
 
@@ -131,7 +131,7 @@ def test_private_events_are_replayed_like_others(builder):
 def test_an_event_of_the_server_is_not_part_of_a_replay(builder):
     builder.wait(call="call_1")
     builder.resume("x", call="call_1")
-    forged = NewEvent("TOOL_CALL_RESULT", builder.log[-1].payload, external=True)
+    forged = NewEvent("TOOL_CALL_RESULT", builder.log[-1].payload, source="caller")
     assert mismatch(builder.append, forged, after=2)
     assert builder.append(C, sequence=2).events == (C,)
 

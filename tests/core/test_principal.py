@@ -32,8 +32,14 @@ def test_the_scope_workers_includes_nothing_else():
     assert expand(frozenset({Scope.WORKERS})) == {Scope.WORKERS}
 
 
-def test_the_scope_admin_includes_all_others():
-    assert expand(frozenset({Scope.ADMIN})) == ALL_SCOPES == set(Scope)
+def test_the_scope_admin_includes_all_others_of_a_project():
+    assert expand(frozenset({Scope.ADMIN})) == ALL_SCOPES == set(Scope) - {Scope.SYSTEM}
+
+
+def test_no_role_and_no_other_scope_includes_the_scope_system():
+    assert all(Scope.SYSTEM not in scopes for scopes in ROLE_SCOPES.values())
+    assert all(Scope.SYSTEM not in expand(frozenset({scope})) for scope in ALL_SCOPES)
+    assert expand(frozenset({Scope.SYSTEM})) == {Scope.SYSTEM}
 
 
 def test_no_scopes_allow_nothing():

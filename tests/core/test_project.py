@@ -1,11 +1,19 @@
 import hashlib
 import re
+import secrets
 import uuid
 
 import pytest
 from hypothesis import given, strategies as st
 
-from runstead.core.identity.project import key_prefix, new_key, personal_project, token_hash, user_uuid
+from runstead.core.identity.project import (
+    check_bootstrap_key,
+    key_prefix,
+    new_key,
+    personal_project,
+    token_hash,
+    user_uuid,
+)
 
 
 def test_a_key_has_a_prefix_to_show_and_256_random_bits():
@@ -30,6 +38,30 @@ def test_a_secret_may_contain_underscores():
 def test_the_prefix_of_any_text_can_be_read(text):
     prefix = key_prefix(text)
     assert prefix is None or text.startswith(f"vf_{prefix}_")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "vf_a_b",
+        "vf_local_choose-a-long-random-secret",
+        f"vf_local_{'0123456789abcdef' * 2}"[:-1],
+        f"vf_local_{'a' * 64}",
+        f"vf_local_{'abc' * 16}",
+        f"vf_{'0123456789abcdef' * 4}",
+        f"vf_local_{'0123456789abcdef' * 4}\n",
+        f"vf_local_{'0123456789abcdé' * 4}",
+        "letmein",
+    ],
+)
+def test_a_bootstrap_key_that_can_be_guessed_is_refused(key):
+    with pytest.raises(ValueError, match="at least 32 random characters: `runstead keys generate` makes one"):
+        check_bootstrap_key(key)
+
+
+def test_a_random_bootstrap_key_is_accepted():
+    for key in (new_key(), f"vf_local_{secrets.token_hex(32)}", f"vf_local_{secrets.token_urlsafe(24)}"):
+        check_bootstrap_key(key)
 
 
 def test_a_key_is_stored_as_its_sha_256():

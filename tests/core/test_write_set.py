@@ -270,7 +270,8 @@ def test_a_new_row_needs_a_number(builder):
 def test_private_and_internal_events_get_a_number_and_no_sequence(kinds):
     run = RunBuilder().run
     events = tuple(
-        NewEvent("CUSTOM", b"{}", external=external, private=private) for external, private in kinds
+        NewEvent("CUSTOM", b"{}", source="caller" if external else "server", private=private)
+        for external, private in kinds
     )
     counted = sum(external and not private for external, private in kinds)
     changed = transitions.rewrite(

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import os
-import re
+import secrets
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,15 +14,13 @@ import runstead
 from runstead.server.main import Main
 from runstead.server.settings import load
 
-from .pages import text
-
-URL_IN_DOCS = "http://127.0.0.1:8720"
+URL_IN_DOCS, KEY_IN_DOCS = "http://127.0.0.1:8720", "vf_local_YOUR-KEY"
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
-    """A server on a fresh SQLite file, with the key that the README chooses. `fit` puts its address into a snippet."""
-    key = re.search(r"RUNSTEAD_BOOTSTRAP_KEY=(\S+) make serve", text("README.md"))[1]
+    """A server on a fresh SQLite file. `fit` puts its address and its key into a snippet."""
+    key = f"vf_local_{secrets.token_hex(32)}"
     database = f"sqlite:///{tmp_path_factory.mktemp('docs') / 'runstead.db'}"
     settings = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
     main = Main(load(settings, port=0, database=database), io.StringIO())
@@ -40,7 +38,11 @@ def server(tmp_path_factory):
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(10), "the server did not start"
-    yield SimpleNamespace(url=main.url, key=key, fit=lambda snippet: snippet.replace(URL_IN_DOCS, main.url))
+
+    def fit(snippet):
+        return snippet.replace(URL_IN_DOCS, main.url).replace(KEY_IN_DOCS, key)
+
+    yield SimpleNamespace(url=main.url, key=key, fit=fit)
     loops[0].call_soon_threadsafe(main.stop)
     thread.join(15)
     assert not thread.is_alive(), "the server did not stop"

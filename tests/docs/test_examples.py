@@ -37,6 +37,7 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
     (walk,) = [block.text for block in blocks("bash") if name(block.page) == "README.md"]
     promised = re.findall(r"^# .*: (\d{3})$", walk, re.MULTILINE)
     assert len(promised) == walk.count("curl -s")
+    (tmp_path / "key.txt").write_text(f"{server.key}\n")
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", PRINT_STATUS + server.fit(walk)],
         env=environment,
@@ -56,6 +57,7 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
 def test_a_program_runs(program, server, environment, tmp_path):
+    (tmp_path / "key.txt").write_text(f"{server.key}\n")
     file = tmp_path / "program.py"
     file.write_text(server.fit(program.text))
     done = subprocess.run(

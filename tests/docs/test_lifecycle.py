@@ -42,6 +42,15 @@ def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
 
 
 LIMITS = {
+    "Unknown credentials of one address (an IPv4 address, or a /64 network of IPv6)": (
+        f"{limits.authentication_failures_max} at once, {limits.authentication_failures_per_s} per second"
+    ),
+    "Secret of the bootstrap key": f"at least {limits.bootstrap_secret_chars_min} characters",
+    "Worker token": f"valid for {limits.worker_token_s // 3_600} hours after the last request of its worker",
+    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours",
+    "Projects that a user creates": (
+        f"{limits.projects_per_user_max}, unless `RUNSTEAD_PROJECTS_PER_USER_MAX` is set"
+    ),
     "A request body": f"{limits.body_bytes_max // limits.MIB} MiB",
     "The form of a sign-in": f"{limits.sign_in_body_bytes_max // limits.KIB} KiB",
     "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",
@@ -58,7 +67,11 @@ LIMITS = {
     "Events per request": f"{limits.events_per_append_max}",
     "Events per page": f"{limits.event_rows_max}",
     "Start payload of an agent run": f"less than {limits.request_snapshot_bytes_max // limits.MIB} MiB",
+    "`input` of a run": f"{limits.run_input_bytes_max // limits.MIB} MiB",
+    "`config` of a run": f"{limits.run_config_bytes_max // limits.MIB} MiB",
     "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
+    "`logs` of a completion": f"{limits.logs_bytes_max // limits.MIB} MiB",
+    "A page of a list": f"{limits.list_page_bytes_max // limits.MIB} MiB of JSON, and at least one row",
     "Nesting of a body": f"{limits.json_depth_max} deep",
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
@@ -72,6 +85,7 @@ LIMITS = {
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
     "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",
     "Runs per claim": f"{limits.claim_runs_max}",
+    "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",
@@ -89,6 +103,16 @@ LIMITS = {
     "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, besides the buffers of the connection",
     "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
     "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
+    "A value in the audit log": (
+        f"{limits.audit_value_chars_max} characters, and {limits.audit_values_max} values of one member"
+    ),
+    "`change` of an audit entry": (
+        f"{limits.audit_change_bytes_max // limits.KIB} KiB: beyond that only the names of the members are kept"
+    ),
+    "Projects whose audit logs record one sign-in": f"{limits.audit_sign_in_projects_max}",
+    "Failed sign-ins that one process records": (
+        f"{limits.refused_sign_ins_per_minute_max} a minute; the next entry counts the others"
+    ),
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),
@@ -114,6 +138,14 @@ LIMITS = {
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",
+    "Sign-in with an OpenID provider": f"{limits.openid_sign_in_s // 60} minutes;"
+    f" {limits.openid_sign_ins_max} are finished at the same time",
+    "An answer of an OpenID provider": f"{limits.openid_answer_bytes_max // limits.KIB} KiB within"
+    f" {limits.openid_request_s_max} seconds",
+    "Encryption keys": f"{limits.encryption_keys_max}, each of {limits.encryption_key_chars_min} to"
+    f" {limits.encryption_key_chars_max} characters",
+    "Secrets that are encrypted in one transaction": f"{limits.secrets_per_slice_max}",
+    "Life of a token for one run": f"{limits.run_token_s // 3_600} hours",
     "Browser session": f"{limits.browser_session_s // 3_600} hours, and never longer than its credential",
     "Browser sessions of a caller": f"{limits.browser_sessions_max}: a new one ends the oldest",
 }
@@ -164,7 +196,14 @@ SENTENCES = {
         f"at most {limits.batch_config_bytes_max >> 10} KiB",
     ],
     "docs/operations.md": [
-        f"at most {limits.deliveries_max} calls at a time, about {limits.deliveries_per_webhook_max} for one webhook",
+        (
+            f"at most {limits.deliveries_max} calls at a time, {limits.deliveries_max // 8} of one project, "
+            f"about {limits.deliveries_per_webhook_max} to one webhook"
+        ),
+        (
+            f"at most {limits.dispatches_max} calls at a time, {limits.dispatches_max // 8} of one project, "
+            f"about {limits.dispatches_per_service_max} to one service"
+        ),
         f"at most {limits.deliveries_expired_max:,} at a time",
         f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",

@@ -45,6 +45,7 @@ def copied(server, path):
     """Copy the server's store to another file."""
     with closing(sqlite3.connect(server.database)) as source, closing(sqlite3.connect(path)) as target:
         source.backup(target)
+    path.chmod(0o600)
     return path
 
 
@@ -58,7 +59,11 @@ def test_migrate_reports_what_it_applied_and_then_up_to_date(command, tmp_path):
 
 def test_check_finds_no_violation_in_a_store_that_a_server_has_open(command, server):
     assert command("check", database=server.database) == (0, "5 runs, no violation\n", "")
-    assert answer(command("check", "--json", database=server.database)) == {"runs": 5, "violations": []}
+    assert answer(command("check", "--json", database=server.database)) == {
+        "runs": 5,
+        "violations": [],
+        "secrets": [],
+    }
 
 
 def test_check_reports_damage_in_a_sentence_and_exits_with_1(command, server, tmp_path):

@@ -8,6 +8,12 @@ import pytest
 
 from tests.support.server import KEY, Api, runstead
 
+OPENID = {
+    "RUNSTEAD_OIDC_ISSUER": "https://id.example",
+    "RUNSTEAD_OIDC_CLIENT_ID": "runstead",
+    "RUNSTEAD_PUBLIC_URL": "https://runstead.example",
+}
+
 
 def refused(code, stdout, stderr):
     """Return the sentence of a refusal."""
@@ -28,7 +34,7 @@ def serve(tmp_path, *arguments, **settings):
 
 def test_the_ready_line_comes_alone_and_only_once_requests_are_accepted(server):
     assert re.fullmatch(r"runstead is ready on http://127\.0\.0\.1:\d+", server.stdout[-1])
-    assert len(server.stdout) == 1
+    assert [line for line in server.stdout if line.startswith("runstead is")] == server.stdout[-1:]
     with server.api() as api:
         assert api.get("/healthz") == {"status": "ok"}
         assert api.get("/readyz")["status"] == "ready"
@@ -98,6 +104,7 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
 @pytest.mark.parametrize(
     ("arguments", "settings", "expected"),
     [
+        ([], {"RUNSTEAD_AUDIT_RETENTION_DAYS": "0"}, "a number from 1 to 36500"),
         (["--port", "65536"], {}, "65536"),
         (["--port", "-1"], {}, "-1"),
         (["--database", "postgres://me:hunter2@host/db"], {}, "database"),
@@ -105,9 +112,18 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
         ([], {"RUNSTEAD_PORT": "http"}, "RUNSTEAD_PORT"),
         ([], {"RUNSTEAD_SQLITE_SYNCHRONOUS": "SOMETIMES"}, "RUNSTEAD_SQLITE_SYNCHRONOUS"),
         ([], {"RUNSTEAD_BOOTSTRAP_KEY": "letmein"}, "RUNSTEAD_BOOTSTRAP_KEY"),
+        ([], {"RUNSTEAD_BOOTSTRAP_KEY": "vf_a_b"}, "runstead keys generate"),
+        ([], {"RUNSTEAD_PROJECTS_PER_USER_MAX": "many"}, "RUNSTEAD_PROJECTS_PER_USER_MAX"),
         ([], {"RUNSTEAD_BOOTSTRAP_PROJECT": "Not A Slug"}, "RUNSTEAD_BOOTSTRAP_PROJECT"),
         ([], {"RUNSTEAD_JWT_PUBLIC_KEY": "no/such/file.pem"}, "RUNSTEAD_JWT_PUBLIC_KEY"),
         ([], {"RUNSTEAD_JWKS_URL": "ftp://keys"}, "RUNSTEAD_JWKS_URL"),
+        ([], {"RUNSTEAD_ENCRYPTION_KEY": "short"}, "RUNSTEAD_ENCRYPTION_KEY"),
+        ([], {"RUNSTEAD_PUBLIC_URL": "runstead.example"}, "RUNSTEAD_PUBLIC_URL"),
+        ([], {"RUNSTEAD_OIDC_ISSUER": "https://id.example"}, "RUNSTEAD_OIDC_CLIENT_ID"),
+        ([], OPENID | {"RUNSTEAD_OIDC_ISSUER": "id.example"}, "RUNSTEAD_OIDC_ISSUER"),
+        ([], OPENID | {"RUNSTEAD_OIDC_SCOPES": "email"}, "RUNSTEAD_OIDC_SCOPES"),
+        ([], OPENID | {"RUNSTEAD_OIDC_USER_CLAIM": "name"}, "RUNSTEAD_OIDC_USER_CLAIM"),
+        ([], OPENID | {"RUNSTEAD_OIDC_ROLES": "ops=shop:owner"}, "RUNSTEAD_OIDC_ROLES"),
         (["--host", "203.0.113.7"], {}, "cannot listen on 203.0.113.7"),
         (["--host", "no.such.host.invalid"], {}, "cannot listen on no.such.host.invalid"),
     ],

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope
+from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, INSTANCE_SCOPES, Scope
 from runstead.core.identity.project import Member, new_key
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
@@ -37,21 +37,24 @@ KEYS = {
     "workers": frozenset({Scope.WORKERS}),
     "default": DEFAULT_SCOPES,
     "admin": ALL_SCOPES,
+    "system": INSTANCE_SCOPES,
 }
 
 
 class Api:
     """Sends requests to the application as a caller (`by`).
 
-    `by` is "read", "write", "workers", "default" or "admin" (keys of the project), "other" (an admin key of
-    another project), or any credential.
+    `by` is "read", "write", "workers", "default", "admin" or "system" (keys of the project), "other" (an
+    admin key of another project), or any credential.
     """
 
     def __init__(self, store, clock):
         self.store, self.clock = store, clock
         keyring = Keyring(store.signing_keys, clock=clock)
-        self.app = App(store, LocalNotifier(), keyring, Egress(allow_private=True))
-        self.authenticator = Authenticator(store, TokenVerifier(PEM, clock=clock), clock, keyring)
+        self.app = App(store, LocalNotifier(), keyring, Egress(allow_private=True), projects_per_user_max=3)
+        self.authenticator = Authenticator(
+            store, TokenVerifier(PEM, clock=clock), clock, keyring, admins=("root",)
+        )
         self.http_app = HttpApp(self.app, self.authenticator)
         transport = httpx2.ASGITransport(self.http_app, raise_app_exceptions=False)
         self.client = httpx2.AsyncClient(transport=transport, base_url="http://runstead.test")

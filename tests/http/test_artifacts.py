@@ -8,8 +8,10 @@ import httpx2
 import pytest
 
 from runstead.core import limits
+from runstead.core.runs.artifact import find
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.loops.artifact_gc import collect_artifacts
+from runstead.ports.store import RunKey
 from runstead.sdk import AsyncClient, Client, RunsteadError
 
 pytestmark = pytest.mark.postgres
@@ -73,7 +75,10 @@ async def test_artifacts_of_a_completion_are_listed_beside_stored_ones(api, kept
     run = await api.create()
     await put(api, run)
     (stored,) = (await api.run(run["run_id"]))["artifacts"]
-    forged = {"name": "forged", "content_key": stored["content_key"], "uri": "x"}
+    assert "content_key" not in stored
+    row = await api.store.runs.get(RunKey(api.project.id, run["run_id"]))
+    content_key = find(row.artifacts, "report.csv").content_key
+    forged = {"name": "forged", "content_key": content_key, "uri": "x"}
     notes = [{"name": "report.csv", "size": 1}, {"name": "elsewhere", "uri": "s3://b/c"}, forged]
     done = await api.complete(run["run_id"], artifacts=notes)
     assert done["run"]["artifacts"] == [stored, notes[1], {"name": "forged", "uri": "x"}]

@@ -329,3 +329,19 @@ async def test_examining_a_credential_bypasses_the_cache(setup):
         with pytest.raises(Error) as caught:
             await setup.auth.examine(bad)
         assert caught.value.code == "UNAUTHENTICATED"
+
+
+async def test_a_principal_names_its_credential(setup):
+    key, key_id = await setup.key(name="CI")
+    by_key = await setup.bearer(key)
+    assert (by_key.credential_id, by_key.name) == (key_id, "CI")
+    by_worker = await setup.bearer(await setup.worker())
+    assert (by_worker.credential_id, by_worker.name) == ("w1", "one")
+    user = await setup.user(jti="j-1", name="Ada Lovelace", email="ada@example.com")
+    assert (user.credential_id, user.name) == ("j-1", "Ada Lovelace")
+    user = await setup.user(email="ada@example.com")
+    assert user.credential_id.startswith("sha256:")
+    assert user.name == "ada@example.com"
+    malformed = await setup.user(jti=7, name="a\nb", email=["x"])
+    assert malformed.credential_id.startswith("sha256:")
+    assert malformed.name is None

@@ -38,7 +38,8 @@ class Recorder:
         if by is not None:
             headers["authorization"] = f"Bearer {self.api.keys.get(by, by)}"
         raw = b"" if body is None else body if isinstance(body, bytes) else msgspec.json.encode(body)
-        sent = request(method, path, raw, **{"content_type": "application/json", **headers})
+        headers = {"content_type": "application/json", "x_request_id": "same-on-both", **headers}
+        sent = request(method, path, raw, **headers)
         answer = await self.wires.ask(sent)
         self.transcript.append((sent, answer))
         found = self.api.http_app.router.find(path.partition("?")[0])
@@ -135,6 +136,7 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
+    await do("DELETE", place)
     await do("POST", "/runs/first/complete", example("CompleteRun"))
     again = (await do("POST", "/runs/first/retry"))["run"]["run_id"]
     await do("POST", f"/runs/{again}/cancel", example("CancelRun"))
@@ -181,6 +183,7 @@ async def administration(recorder):
     for path in ("prices", "usage"):
         await do("GET", f"{P}/{path}")
     await do("DELETE", f"{P}/prices?provider=acme&model=large-2")
+    await do("GET", f"{P}/audit?action=run.delete&limit=5")
     service = (await do("POST", "/agent-runtimes/push-services", example("RegisterPushService")))["service"]
     place = f"/agent-runtimes/push-services/{service['id']}"
     await do("POST", f"{place}/heartbeat")

@@ -9,7 +9,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from runstead.commands import dispatch
 from runstead.core import limits
+from runstead.core.queue.fair_share import FairShare
+from runstead.loops.dispatcher import Dispatcher
 from runstead.security.signing import unpadded
+from tests.support.until import eventually
 
 from .pushed import Service
 
@@ -361,12 +364,48 @@ async def test_a_slow_service_delays_no_other(pushing):
         await loop
 
 
+async def test_a_project_whose_services_never_answer_delays_no_other_project(pushing, monkeypatch):
+    """Its services would take every slot; another project's service is called at once."""
+    api = pushing.api
+    monkeypatch.setattr(limits, "dispatches_max", 16)
+    dispatcher = Dispatcher(api.app)
+    waiting, reached = asyncio.Event(), asyncio.Event()
+
+    async def tarpit(_):
+        await waiting.wait()
+        return 202, {"accepted": True}
+
+    async def at_once(_):
+        reached.set()
+        return 202, {"accepted": True}
+
+    pushing.service.answers = [tarpit] * 24
+    async with Service([at_once]) as quick, asyncio.timeout(30):
+        for n in range(3):
+            await pushing.register(service_key=f"tarpit-{n}", agent_id=f"tarpit-{n}")
+            for _ in range(limits.dispatches_per_service_max):
+                await pushing.start(request={"agent_id": f"tarpit-{n}"})
+        loop = asyncio.ensure_future(dispatcher.run())
+        await eventually(lambda: len(pushing.service.requests) >= 2)
+        place = {"by": "other", "project_id": api.other.id}
+        await pushing.register(quick, service_key="quick", agent_id="scribe", **place)
+        conversation = await api.post("/conversations", {"project_id": api.other.id}, 201, by="other")
+        body = api.agent(conversation["id"], request={"input": {"messages": []}})
+        await api.create(body, by="other")
+        async with asyncio.timeout(5):
+            await reached.wait()
+        assert len(pushing.service.requests) == 2
+        waiting.set()
+        api.app.stop()
+        await loop
+
+
 async def test_a_run_whose_dispatch_was_interrupted_is_dispatched_again(pushing):
     """The server crashed between claim and answer: the lease expires, and the service answers duplicate."""
     api = pushing.api
     await pushing.register()
     run = await pushing.start()
-    (taken,) = await dispatch.take(api.app, 1, [])
+    (taken,) = await dispatch.take(api.app, FairShare(1))
     assert taken.run_id == run["run_id"]
     await pushing.tick()
     assert pushing.service.requests == []

@@ -36,8 +36,14 @@ async def test_an_append_to_a_run_answers_with_the_run(api):
     at = "2026-03-20T12:00:00.000Z"
     assert page == {
         "data": [
-            {"event_id": 1, "event_type": "TEXT_MESSAGE_CONTENT", "payload": A, "created_at": at},
-            {"event_id": 2, "event_type": "TEXT_MESSAGE_CONTENT", "payload": B, "created_at": at},
+            {
+                "event_id": number,
+                "event_type": B["type"],
+                "payload": one,
+                "created_at": at,
+                "source": "caller",
+            }
+            for number, one in ((1, A), (2, B))
         ],
         "page_info": {"self": "0", "first": None, "next": None, "prev": None},
     }
@@ -49,7 +55,9 @@ async def test_an_append_in_a_conversation_answers_with_the_projection(api):
     assert answer["run"] == await api.get(path)
     assert (answer["latest_event_id"], answer["latest_external_event_sequence"]) == (1, 1)
     page = await api.get(f"{path}/events")
-    assert page["data"] == [{"event_id": 1, "event_type": "TEXT_MESSAGE_CONTENT", "event": A}]
+    assert page["data"] == [
+        {"event_id": 1, "event_type": "TEXT_MESSAGE_CONTENT", "event": A, "source": "caller"}
+    ]
     assert list(page["page_info"]) == ["self", "first", "next", "prev"]
 
 

@@ -48,7 +48,7 @@ async def test_a_familys_list_shows_the_run_of_each_event(api):
     descendants = await api.get(f"/runs/{child}/events?include_descendants=true&event_type=A&event_type=D")
     assert [(e["run_id"], e["event_type"]) for e in descendants["data"]] == [(grandchild, "A"), (child, "D")]
     alone = await api.get(f"/runs/{root}/events?include_descendants=false")
-    assert [set(e) for e in alone["data"]] == [{"event_id", "event_type", "payload", "created_at"}]
+    assert [set(e) for e in alone["data"]] == [{"event_id", "event_type", "payload", "created_at", "source"}]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 500])

@@ -156,12 +156,46 @@ async def test_a_follower_that_never_reads_is_closed_within_bounded_memory(live,
     for _ in range(100):  # 20 MB: no socket buffer holds that
         await live.append(run_id, {"type": "A", "x": "x" * 200_000})
         most = max(most, followed.transport.get_write_buffer_size())
-    assert most < 64 * 1024 + 2 * 200_100  # the buffers, and an event
+    assert most <= 64 * 1024 + limits.stream_piece_bytes_max + 100  # the high-water mark, and one piece
     await live.until(lambda: followed not in connections(live))
     await live.complete(run_id)
     assert without_chunks(await quick).count(b"\nevent: ") == 101
     await live.until(lambda: metrics.streams._value.get() == 0)
     sock.close()
+
+
+async def test_the_kernel_keeps_little_for_a_follower_that_never_reads(live):
+    run_id = await live.create()
+    sock = await deaf(live, f"/runs/{run_id}/stream")
+    (followed,) = [each for each in connections(live) if each.cycle and not each.cycle.response_complete]
+    size = followed.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    assert size <= 2 * limits.stream_send_buffer_bytes_max  # Linux doubles it for its own records
+    sock.close()
+
+
+@pytest.mark.parametrize(
+    ("bound", "owner"), [("streams_per_project_max", "project"), ("streams_per_caller_max", "caller")]
+)
+async def test_streams_of_a_project_and_of_a_caller_are_bounded(live, monkeypatch, bound, owner):
+    monkeypatch.setattr(limits, bound, 2)
+    run_id = await live.create()
+    path = f"/runs/{run_id}/stream"
+    _, writer = await live.open_stream(path)
+    _, other = await live.open_stream("/projects/default/notifications")
+    refused = await live.client.get(f"{live.url}{path}", headers=live.headers)
+    assert (refused.status_code, refused.json()["code"]) == (429, "STREAM_LIMIT_REACHED")
+    assert f"The {owner} has 2 open streams" in refused.json()["detail"]
+    assert refused.headers["retry-after"] == str(limits.stream_retry_s)
+    head = await live.client.head(f"{live.url}{path}", headers=live.headers)
+    assert head.status_code == 429
+    other.close()
+    await live.until(lambda: metrics.streams._value.get() == 1)
+    for _ in range(3):  # HEAD takes no place
+        assert (await live.client.head(f"{live.url}{path}", headers=live.headers)).status_code == 200
+    _, again = await live.open_stream(path)
+    for one in (writer, again):
+        one.close()
+    await live.until(lambda: not live.main.app.open_streams._counts)
 
 
 async def test_a_follower_that_reads_slowly_is_not_closed(live, monkeypatch):

@@ -54,20 +54,58 @@ async def test_a_slow_loris_is_cut_off_while_others_are_served(hasty, live):
     assert all(answer.startswith(b"HTTP/1.1 408 ") for answer in await dripping)
 
 
-async def test_a_body_that_stops_arriving_is_cut_off_at_its_deadline(hasty, live):
+#: Routes without a credential, and the largest body that each reads.
+UNAUTHENTICATED = {
+    "/ui/sign-in": limits.sign_in_body_bytes_max,
+    "/triggers/none": limits.trigger_body_bytes_max,
+}
+FRAMINGS = ("Content-Length: 30000", "Transfer-Encoding: chunked")  # of a plain request, and over ASGI
+
+
+def post(path, framing):
+    return f"POST {path} HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\n{framing}\r\n\r\n".encode()
+
+
+def chunk(size):
+    return b"%x\r\n%b\r\n" % (size, b"a" * size)
+
+
+@pytest.mark.parametrize("path", UNAUTHENTICATED)
+@pytest.mark.parametrize("framing", FRAMINGS)
+async def test_an_unauthenticated_body_that_stops_arriving_is_cut_off_at_its_deadline(
+    hasty, live, path, framing
+):
     reader, writer = await connect(live)
-    writer.write(b"POST /triggers/none HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n{")
+    writer.write(post(path, framing) + (b"1\r\n{\r\n" if "chunked" in framing else b"{"))
     async with asyncio.timeout(10):
         assert (await reader.read()).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
 
-async def test_a_sign_in_refuses_a_large_body(live):
+@pytest.mark.parametrize(("path", "most"), UNAUTHENTICATED.items())
+async def test_an_unauthenticated_body_is_refused_while_it_is_read(live, path, most):
     reader, writer = await connect(live)
-    head = "POST /ui/sign-in HTTP/1.1\r\nHost: a\r\nSec-Fetch-Site: same-origin\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.encode() + b"9000\r\n" + b"a" * 0x9000 + b"\r\n")  # and no last chunk
+    writer.write(post(path, "Transfer-Encoding: chunked") + chunk(most) + chunk(1))  # and no last chunk
     async with asyncio.timeout(10):
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    reader, writer = await connect(live)
+    writer.write(post(path, f"Content-Length: {most + 1}"))
+    async with asyncio.timeout(10):
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+
+
+async def test_a_body_that_goes_on_after_its_answer_is_cut_off_at_the_deadline(hasty, live):
+    reader, writer = await connect(live)
+    writer.write(post("/runs", "Transfer-Encoding: chunked"))  # without a credential
+    assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 401 ")
+    ended = asyncio.ensure_future(reader.read())
+    async with asyncio.timeout(10):
+        while not ended.done():  # fast enough to be no slow body
+            writer.write(chunk(8_192))
+            await asyncio.wait([ended], timeout=0.02)
+    ended.exception()  # the end, or a reset
     writer.close()
 
 

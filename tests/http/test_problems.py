@@ -27,7 +27,7 @@ def test_every_code_is_documented_by_some_operation():
 
 
 async def test_a_problem_has_its_members_and_no_others(driver):
-    response = await driver.send("GET", "/runs/unknown")
+    response = await driver.send("GET", "/runs/unknown", headers={"X-Request-Id": "mine"})
     assert response.json() == {
         "type": "/docs#NOT_FOUND",
         "title": "Not Found",
@@ -36,6 +36,7 @@ async def test_a_problem_has_its_members_and_no_others(driver):
         "instance": "/runs/unknown",
         "error": "Run not found",
         "code": "NOT_FOUND",
+        "request_id": "mine",
     }
 
 
@@ -97,7 +98,7 @@ async def test_a_trailing_slash_is_never_redirected(driver):
 async def test_a_wrong_method_is_refused_with_the_allowed_ones(driver):
     response = await driver.send("PUT", "/runs", {})
     driver.problem(response, 405, "METHOD_NOT_ALLOWED")
-    assert response.headers["allow"] == "GET, POST"
+    assert response.headers["allow"] == "GET, HEAD, POST"
     for method in ("DELETE", "PATCH", "OPTIONS", "TRACE"):
         assert (await driver.send(method, "/healthz", by=None)).status_code == 405
 

@@ -1,5 +1,7 @@
 """Projects, their API keys and their members."""
 
+import asyncio
+
 import pytest
 
 from runstead.core.identity.project import token_hash
@@ -7,8 +9,8 @@ from runstead.core.identity.project import token_hash
 pytestmark = pytest.mark.postgres
 
 
-async def test_an_admin_key_creates_a_project_and_gets_its_first_key(api):
-    response = await api.send("POST", "/projects", {"slug": "third", "name": "Third"}, by="admin")
+async def test_a_key_of_the_instance_creates_a_project_and_gets_its_first_key(api):
+    response = await api.send("POST", "/projects", {"slug": "third", "name": "Third"}, by="system")
     assert response.status_code == 201
     made = response.json()
     assert (made["slug"], made["name"]) == ("third", "Third")
@@ -17,7 +19,8 @@ async def test_an_admin_key_creates_a_project_and_gets_its_first_key(api):
     assert shown == {name: value for name, value in made.items() if name != "api_key"}
     owner = {"kind": "project", "id": made["id"]}
     await api.create({**api.task(), "owner": owner}, by=made["api_key"])
-    await api.refused(404, "NOT_FOUND", "GET", f"/projects/{made['id']}", by="admin")
+    await api.refused(404, "NOT_FOUND", "GET", f"/projects/{made['id']}", by="system")
+    await api.refused(403, "FORBIDDEN", "POST", "/projects", {"slug": "fourth"}, by=made["api_key"])
 
 
 async def test_a_user_becomes_the_admin_of_a_created_project(api):
@@ -28,15 +31,69 @@ async def test_a_user_becomes_the_admin_of_a_created_project(api):
     assert [(member["user_id"], member["role"]) for member in members] == [("ada", "admin")]
 
 
-async def test_only_admins_create_projects(api):
+async def test_keys_of_a_project_and_narrowed_tokens_create_no_projects(api):
+    """The attack: a token for reading runs, or for one project, creates a project and administers it."""
     _, worker = await api.worker()
-    for by in ("read", "write", "workers", "default", worker):
+    for by in ("read", "write", "workers", "default", "admin", worker):
         await api.refused(403, "FORBIDDEN", "POST", "/projects", {"slug": "third"}, by=by)
+    await api.member("ada", role="admin")
+    run = await api.create()
+    narrowed = [
+        {"scopes": ["runs:read"]},
+        {"scope": "openid profile"},
+        {"scopes": ["runs:read", "runs:write", "workers"]},
+        {"projectId": api.project.id},
+        {"projectId": api.project.id, "scopes": ["admin"]},
+        {"runId": run["run_id"]},
+    ]
+    for claims in narrowed:
+        token = api.token("ada", **claims)
+        await api.refused(403, "FORBIDDEN", "POST", "/projects", {"slug": "third"}, by=token)
+    await api.post("/projects", {"slug": "third"}, 201, by=api.token("ada", scopes=["admin"]))
+
+
+async def test_a_user_creates_as_many_projects_as_the_quota_allows(api):
+    ada = api.token("ada")
+    await api.post("/conversations", {}, 201, by=ada)  # the personal project does not count
+    made = [await api.send("POST", "/projects", {"slug": f"p-{n}"}, by=ada) for n in range(5)]
+    assert [one.status_code for one in made] == [201, 201, 201, 409, 409]
+    problem = api.problem(made[3], 409, "PROJECT_LIMIT_REACHED")
+    assert "3 projects" in problem["detail"]
+    await api.post("/projects", {"slug": "bobs"}, 201, by=api.token("bob"))
+
+
+async def test_two_requests_at_once_do_not_pass_the_quota(api):
+    ada = api.token("ada")
+    made = await asyncio.gather(
+        *(api.send("POST", "/projects", {"slug": f"p-{n}"}, by=ada) for n in range(12))
+    )
+    assert sorted(one.status_code for one in made) == [201] * 3 + [409] * 9
+
+
+async def test_administrators_of_the_instance_have_no_quota(api):
+    for n in range(5):
+        await api.post("/projects", {"slug": f"r-{n}"}, 201, by=api.token("root"))
+        await api.post("/projects", {"slug": f"k-{n}"}, 201, by="system")
+    for claims in ({"scopes": ["runs:read"]}, {"projectId": api.project.id}):
+        token = api.token("root", **claims)
+        await api.refused(403, "FORBIDDEN", "POST", "/projects", {"slug": "third"}, by=token)
+
+
+async def test_only_the_scope_system_gives_the_scope_system(api):
+    keys = f"/projects/{api.project.id}/api-keys"
+    body = {"scopes": ["runs:read", "system"]}
+    await api.member("ada", role="admin")
+    for by in ("admin", api.token("ada")):
+        await api.refused(403, "FORBIDDEN", "POST", keys, body, by=by)
+    key = (await api.post(keys, body, 201, by="system"))["key"]
+    await api.post("/projects", {"slug": "third"}, 201, by=key)
+    await api.refused(403, "FORBIDDEN", "POST", "/runs", api.task(), by=key)
+    await api.refused(404, "NOT_FOUND", "GET", "/projects/elsewhere", by=key)
 
 
 async def test_a_slug_is_unique(api):
     for slug in ("inventory", "elsewhere"):
-        await api.refused(409, "PROJECT_SLUG_TAKEN", "POST", "/projects", {"slug": slug}, by="admin")
+        await api.refused(409, "PROJECT_SLUG_TAKEN", "POST", "/projects", {"slug": slug}, by="system")
 
 
 @pytest.mark.parametrize("slug", ["", "A", "a b", "-a", "a-", "a_b", "a\n", "é", "a/b", "x" * 64, None, 7])

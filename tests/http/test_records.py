@@ -118,7 +118,7 @@ async def test_titles_and_labels_out_of_bounds_are_refused(driver, body):
 async def test_a_change_needs_the_etag_that_was_read(api):
     run_id = (await api.create())["run_id"]
     response = await api.send("GET", f"/runs/{run_id}")
-    read = response.headers["etag"]
+    read = response.headers["etag"].replace("-gzip", "")
     assert read.startswith('"')
     assert response.json()["etag"] == read
     api.problem(await patch(api, run_id, {"title": "A"}), 428, "PRECONDITION_REQUIRED")

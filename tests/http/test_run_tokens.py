@@ -1,23 +1,40 @@
 """Tokens that the server signs for one run: what they allow, and that they allow nothing else."""
 
 import jwt
+import msgspec
 import pytest
 
 from runstead.core import limits
 from runstead.http.framework.app import operations
 from runstead.security.signing import APPEND, new_pair
+from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
 EVENT = {"type": "CUSTOM", "name": "note", "value": 1}
 
 
+async def furnish(api):
+    """Add the signing keys and the push service that tokens of these tests name."""
+    await api.store.signing_keys.add(PAIR, only_first=True)
+    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
+
+
+def signed(**claims):
+    return jwt.encode(claims, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+
+
 @pytest.fixture
 async def tokens(api):
-    await api.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(api)
 
     async def make(run_id, kind="run_event_token", project=None):
-        who = {"user_id": "ada", "service_id": "svc", "project_id": (project or api.project).id}
+        who = {
+            "user_id": "ada",
+            "service_id": "svc",
+            "issuer": "claim:ada",
+            "project_id": (project or api.project).id,
+        }
         return await getattr(api.app.keyring, kind)(**who, run_id=run_id)
 
     return make
@@ -58,11 +75,11 @@ PUBLIC = {"/runs/event-types"}  # the same answer for all callers
     ids=lambda o: f"{o.method} {o.path}",
 )
 async def test_a_writer_token_is_refused_by_all_other_operations(driver, operation):
-    await driver.store.signing_keys.add(PAIR, only_first=True)
+    await furnish(driver)
     parent, child = await driver.create(), None
     child = await driver.create(driver.task(parent_run_id=parent["run_id"]))
     conversation_id = await driver.conversation()
-    who = {"user_id": "ada", "service_id": "svc", "project_id": driver.project.id}
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": driver.project.id}
     token = await driver.app.keyring.run_event_token(**who, run_id=parent["run_id"])
     names = {"run_id": parent["run_id"], "child_run_id": child["run_id"], "project": driver.project.slug}
     others = (
@@ -118,6 +135,25 @@ async def test_an_expired_token_is_refused(api, tokens):
         401, "UNAUTHENTICATED", "POST", f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token
     )
     assert "expired" in problem["detail"]
+
+
+@pytest.mark.parametrize("kind", ["run_event_token", "service_token"])
+async def test_a_token_of_an_unknown_service_with_three_years_signed_with_a_stolen_key_is_refused(
+    api, tokens, kind
+):
+    run = await api.create()
+    claims = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+    path, now, years = f"/runs/{run['run_id']}/events", api.clock() // 1000, 3 * 365 * 86_400
+    stolen = signed(**claims | {"serviceAccountId": "unknown", "exp": now + years})
+    await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=stolen)
+    (key,) = [one for one in await api.store.identity.keys(api.project.id) if one.name == "default"]
+    for issuer in ({}, {"issuer": f"api_key:{key.id}"}):  # a live issuer does not make up for it
+        unknown = signed(**claims | {"serviceAccountId": "unknown"} | issuer)
+        await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=unknown)
+    long = signed(**claims | {"exp": claims["iat"] + limits.run_token_s + 1})
+    problem = await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=long)
+    assert "valid for" in problem["detail"]
+    await api.post(path, {"events": [EVENT]}, by=signed(**claims))
 
 
 async def test_a_tampered_token_is_refused(api, tokens):
@@ -239,11 +275,10 @@ async def test_a_service_token_is_valid_for_its_run_and_descendants(api, tokens)
     run, _ = await api.agent_run()
     stranger = await api.create()
     token = await tokens(run["run_id"], "service_token")
-    conversation_id = await api.conversation(project_id=api.project.id)
-    made = await api.send("POST", "/conversations", {"project_id": api.project.id}, by=token)
-    assert made.status_code == 201
-    child = await api.create(api.agent(made.json()["id"], parent_run_id=run["run_id"]), by=token)
-    descendant = await api.create(api.agent(conversation_id, parent_run_id=child["run_id"]), by=token)
+    made = await api.post("/conversations", {"project_id": api.project.id}, 201, by=token)
+    child = await api.create(api.agent(made["id"], parent_run_id=run["run_id"]), by=token)
+    own = run["conversation_id"]
+    descendant = await api.create(api.agent(own, parent_run_id=child["run_id"]), by=token)
     for one in (run, child, descendant):
         assert (await api.run(one["run_id"], by=token))["run_id"] == one["run_id"]
         await api.post(f"/runs/{one['run_id']}/events", {"events": [EVENT]}, by=token)
@@ -267,6 +302,33 @@ async def test_a_service_token_is_refused_for_parents_and_siblings(api, tokens):
     await api.refused(403, "FORBIDDEN", "GET", "/runs", by=token)
 
 
+async def test_a_service_token_reaches_the_conversations_of_its_run_only(api, tokens):
+    """A run in a conversation adds a message to it, which its members read."""
+    run, _ = await api.agent_run()
+    other, _ = await api.agent_run()
+    chat = await api.conversation(project_id=api.project.id)
+    token = await tokens(run["run_id"], "service_token")
+    elsewhere = await tokens(other["run_id"], "service_token")
+    made = (await api.post("/conversations", {"project_id": api.project.id}, 201, by=elsewhere))["id"]
+    for foreign in (chat, other["conversation_id"], made):
+        body = api.agent(foreign, parent_run_id=run["run_id"])
+        await api.refused(404, "NOT_FOUND", "POST", "/runs", body, by=token)
+        asked = {"run_id": run["run_id"], "tool_call_id": "c", "kind": "form", "title": "T"}
+        asked |= {
+            "requested_responder_type": "human",
+            "fields": [{"type": "text", "name": "a", "label": "A"}],
+        }
+        await api.refused(
+            404, "NOT_FOUND", "POST", f"/conversations/{foreign}/input-requests", asked, by=token
+        )
+        assert (await api.get(f"/conversations/{foreign}"))["message_count"] == (
+            foreign == other["conversation_id"]
+        )
+    child = await api.create(api.agent(made, parent_run_id=other["run_id"]), by=elsewhere)
+    below = await tokens(child["run_id"], "service_token")
+    await api.create(api.agent(made, parent_run_id=child["run_id"]), by=below)
+
+
 async def test_disabling_a_service_ends_its_tokens(api, tokens):
     body = {"service_name": "s", "service_key": "s", "scope_kind": "project", "project_id": api.project.id}
     body |= {"base_url": "https://a.example", "invoke_url": "https://a.example/runs"}
@@ -277,6 +339,7 @@ async def test_disabling_a_service_ends_its_tokens(api, tokens):
         "project_id": api.project.id,
         "run_id": run["run_id"],
         "service_id": service["id"],
+        "issuer": f"push_service:{service['id']}",
     }
     made = [await api.app.keyring.service_token(**who), await api.app.keyring.run_event_token(**who)]
     path = f"/runs/{run['run_id']}/events"
@@ -296,3 +359,33 @@ async def test_old_tokens_stay_valid_after_a_rotation(api, tokens):
     for token in (old, new):
         await api.post(f"/runs/{run['run_id']}/events", {"events": [EVENT]}, by=token)
     assert len((await api.get("/.well-known/jwks.json", by=None))["keys"]) == 4
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"userId": None},
+        {"userId": ""},
+        {"serviceAccountId": 7},
+        {"serviceAccountId": "a\0b"},
+        {"projectId": ["p"]},
+        {"runId": {}},
+        {"runId": "\ud800"},
+        {"scopes": "all"},
+        {"scopes": [1]},
+        {"iat": "now"},
+        {"exp": None},
+        {"exp": 1e300},
+        {"exp": True},
+    ],
+    ids=repr,
+)
+async def test_malformed_claims_under_the_servers_own_key_are_refused(api, tokens, claims):
+    run = await api.create()
+    for kind in ("run_event_token", "service_token"):
+        valid = jwt.decode(await tokens(run["run_id"], kind), options={"verify_signature": False})
+        for each in (claims, dict.fromkeys(claims, msgspec.UNSET)):
+            changed = {name: value for name, value in (valid | each).items() if value is not msgspec.UNSET}
+            bad = jwt.encode(changed, PAIR[1].pem, "RS256", {"kid": PAIR[1].kid})
+            path = f"/runs/{run['run_id']}/events"
+            await api.refused(401, "UNAUTHENTICATED", "POST", path, {"events": [EVENT]}, by=bad)

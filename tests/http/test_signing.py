@@ -9,7 +9,7 @@ import pytest
 from runstead.security.signing import Keyring, new_pair, read_file, write_file
 from runstead.testing.store import TemporaryStore
 
-WHO = {"user_id": "ada", "service_id": "svc", "project_id": "p", "run_id": "r"}
+WHO = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": "p", "run_id": "r"}
 
 
 def kid(token):

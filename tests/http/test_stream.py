@@ -8,15 +8,15 @@ pytestmark = pytest.mark.postgres
 
 
 def frames(response):
-    """Return (id, event, data) of each frame, without comments."""
+    """Return (id, event, data) of each frame, without comments and without the source."""
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     found = []
     for block in response.text.split("\n\n"):
         if block and not block.startswith(":"):
             names, values = zip(*(line.split(": ", 1) for line in block.split("\n")), strict=True)
-            assert names == ("id", "event", "data")
-            found.append((int(values[0]), values[1], values[2]))
+            assert names == ("id", "event", "source", "data")
+            found.append((int(values[0]), values[1], values[3]))
     return found
 
 

@@ -11,7 +11,7 @@ NEVER = float("inf")
 
 
 def event(number, kind="A", private=False):
-    return Event(number, kind, b"{}", 0, True, private, False, number)
+    return Event(number, kind, b"{}", 0, "caller", private, False, number)
 
 
 class Log(Tail):

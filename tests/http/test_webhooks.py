@@ -1,19 +1,23 @@
 """Webhooks over HTTP, with a receiver on a real port."""
 
+import asyncio
 import base64
 import hmac
 import json
 import logging
 import time
+import uuid
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 
 import pytest
 
 from runstead.core import limits
+from runstead.core.webhooks.webhook import Webhook, new_delivery, secret_of
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.expiry import prune_deliveries
 from runstead.security.egress import Egress
+from tests.support.until import eventually
 
 from .pushed import Service
 
@@ -390,6 +394,44 @@ async def test_a_changed_webhook_gets_pending_deliveries_and_a_deleted_one_none(
     assert len(receiver.requests) == 1
     await api.refused(404, "NOT_FOUND", "GET", path, by="admin")
     await api.refused(404, "NOT_FOUND", "DELETE", path, by="admin")
+
+
+async def test_a_project_whose_receivers_never_answer_delays_no_other_project(receiver, api):
+    """384 deliveries to 16 webhooks that accept connections and never answer: once 44 s for another project."""
+    waiting, reached = asyncio.Event(), asyncio.Event()
+
+    async def tarpit(_):
+        await waiting.wait()
+        return FINE
+
+    async def at_once(_):
+        reached.set()
+        return FINE
+
+    async def deliveries(project, url, webhooks, each):
+        for _ in range(webhooks):
+            hook = Webhook(str(uuid.uuid4()), project.id, url, ("*",), secret_of(bytes(24)), 0, 0)
+            await api.store.webhooks.create(hook, lambda _: None)
+            for _ in range(each):
+                await api.store.webhooks.add(
+                    project.id,
+                    hook.id,
+                    lambda hook, now: new_delivery(str(uuid.uuid4()), hook, "webhook.test", None, b"{}", now),
+                )
+
+    receiver.answers = [tarpit] * 384
+    async with Service([at_once]) as quick, asyncio.timeout(20):
+        await deliveries(api.project, receiver.url, webhooks=16, each=24)
+        loop = asyncio.ensure_future(receiver.deliverer.run())
+        await eventually(lambda: len(receiver.requests) >= limits.deliveries_max // 8)
+        await deliveries(api.other, quick.url, webhooks=1, each=1)
+        api.app.publish_deliveries()
+        async with asyncio.timeout(2):
+            await reached.wait()
+        assert len(receiver.requests) == limits.deliveries_max // 8
+        waiting.set()
+        api.app.stop()
+        await loop
 
 
 async def test_a_notification_wakes_the_deliverer(receiver, api):

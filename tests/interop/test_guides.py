@@ -11,7 +11,7 @@ from tests.support.server import KEY
 from . import node
 
 VERYFRONT, AG_UI = "docs/guides/veryfront-sdk.md", "docs/guides/ag-ui-in-a-browser.md"
-URL_IN_DOCS, KEY_IN_DOCS = "http://127.0.0.1:8720", "vf_local_choose-a-long-random-secret"
+URL_IN_DOCS, KEY_IN_DOCS = "http://127.0.0.1:8720", "vf_local_YOUR-KEY"
 BLOCKS = blocks("js")
 ENGINES = ("sqlite",)
 

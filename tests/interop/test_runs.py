@@ -83,7 +83,9 @@ def test_a_run_is_read_as_the_server_shows_it(facts, api):
 
 def test_events_are_read_page_by_page(facts, api, watched):
     assert [event["event_id"] for event in facts["events"]] == [1, 2, 3, 4, 5]
-    assert facts["events"] == api.events(watched)
+    # The published client drops the members that it does not know.
+    shown = [{name: one[name] for name in one if name != "source"} for one in api.events(watched)]
+    assert facts["events"] == shown
     assert facts["events"][-1]["event_type"] == "RUN_FINISHED"
 
 

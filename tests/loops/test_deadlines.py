@@ -50,7 +50,7 @@ async def lost(store, clock):
 
 
 async def rows(store):
-    found = await store.runs.page(RunQuery((PROJECT,), limit=RUNS))
+    found = (await store.runs.page(RunQuery((PROJECT,), limit=RUNS))).rows
     return sorted(found, key=lambda run: run.run_id)
 
 

@@ -84,7 +84,7 @@ async def test_an_input_request_is_answered_once_however_many_answer(drivers):
     asked = await asyncio.gather(
         *(drivers[n % 3].ask("run-1", f"i-{n}") for n in range(6)), return_exceptions=True
     )
-    stored = await drivers[0].store.inputs.page("c-1", None, None, 10)
+    stored = (await drivers[0].store.inputs.page("c-1", None, None, 10)).rows
     assert len(stored) == 1
     assert not [each for each in asked if isinstance(each, Exception) and not isinstance(each, Error)]
     answers = await asyncio.gather(

@@ -12,7 +12,7 @@ import pytest
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.connection import connect
-from runstead.engines.postgres.page import page_sql, shares_sql
+from runstead.engines.postgres.page import chosen_sql, matching_sql, page_sql, shares_sql
 from runstead.engines.postgres.sql import (
     BROUGHT,
     CREATED,
@@ -27,7 +27,7 @@ from runstead.engines.postgres.sql import (
 )
 from runstead.engines.sql.dialect import Update
 from runstead.engines.sql.queue_partitions import partitions
-from runstead.ports.store import ClaimRequest, RunQuery
+from runstead.ports.store import ClaimRequest, RunQuery, SeqPage
 from tests.support.statements import makers, written
 
 #: Statements of sessions that are opened for the purpose and planned freely: `db check`, `db copy`, migrations, partitions.
@@ -123,7 +123,9 @@ def made():
         found[f"claim {n}"] = claim_sql(chosen)[0]
         found[f"first claim {n}"] = first_claim_sql(chosen)[0]
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
-    return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
+    found |= {f"page {n}": page_sql(page)[0] for n, page in enumerate(PAGES)}
+    found |= {f"values of page {n}": matching_sql(page, [1])[0] for n, page in enumerate(PAGES)}
+    return found | {"values of a family": chosen_sql([1], SeqPage(1))[0]}
 
 
 #: The functions that do. The last ones add FOR UPDATE to a statement, or ask for the time alone.
@@ -133,6 +135,8 @@ MAKERS = {
     "claims._first_sql",
     "claims._steps",
     "page.page_sql",
+    "page.chosen_sql",
+    "page._bounded",
     "page.shares_sql",
 }
 MAKERS |= {"sql.insert_runs", "sql.together", "runs.next_due", "runs.next_available"}

@@ -5,15 +5,16 @@ import pytest
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.connection import connect
-from runstead.engines.postgres.page import SUMMARY_COLUMNS, page_sql
+from runstead.engines.postgres.page import chosen_sql, matching_sql, page_sql
 from runstead.engines.postgres.sql import COLUMNS, Q
 from runstead.engines.sql.queue_partitions import partitions
-from runstead.ports.store import ClaimRequest, RunQuery
+from runstead.ports.store import ClaimRequest, RunQuery, SeqPage
 from tests.support.row_columns import misplaced, swapped
 
 PARTITIONS = list(partitions(ClaimRequest("p", ("task", "eval")), 1, ConcurrencySlots({}), ()))
 RUNS = {name: sql for name, sql in Q.items() if COLUMNS in sql} | {
-    "page": page_sql(RunQuery(("p",)))[0],
+    "page": matching_sql(RunQuery(("p",)), [1])[0],
+    "family": chosen_sql([1], SeqPage(1))[0],
     "claim": claim_sql(PARTITIONS)[0],
     "claim of one partition": claim_sql(PARTITIONS[:1])[0],
     "first claim": first_claim_sql(PARTITIONS)[0],
@@ -23,7 +24,7 @@ LOADED = (
     [(name, sql, "runs") for name, sql in RUNS.items()]
     + [(name, Q[name], "events") for name in EVENTS]
     + [(name, Q[name], name) for name in ("attempts", "receipt", "event_counts")]
-    + [("summaries", page_sql(RunQuery(("p",)), SUMMARY_COLUMNS, "runs")[0], "summaries")]
+    + [("summaries", page_sql(RunQuery(("p",)))[0], "summaries")]
 )
 SWAPPED = [
     ("load", "runs", "workflow_id", "schedule_id"),

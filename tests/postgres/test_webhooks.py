@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from runstead.core import limits
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.postgres.commit import draft
 from tests.support.until import eventually
@@ -117,7 +118,9 @@ async def test_every_replicas_deliverer_gets_others(replicas, sql):
     await asyncio.gather(*(driver.complete(name) for driver, name in zip(drivers * 10, names, strict=True)))
     taken = []
     while True:
-        found = await asyncio.gather(*(driver.store.webhooks.take(5, 5, (), 60_000) for driver in drivers))
+        found = await asyncio.gather(
+            *(driver.store.webhooks.take(FairShare(5), 5, 60_000) for driver in drivers)
+        )
         if not any(found):
             break
         taken += [delivery.id for some in found for _, delivery in some]

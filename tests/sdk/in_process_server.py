@@ -6,7 +6,7 @@ import httpx2
 
 from runstead.commands.app import App as Commands
 from runstead.commands.keys import make_key, new_project
-from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
@@ -24,10 +24,11 @@ class InProcessServer:
         project = new_project("shop", "Shop")
         key = "vf_test_" + "k" * 40
         await self.store.identity.ensure_project(
-            project, None, make_key(key, project.id, ALL_SCOPES, name="k")
+            project, None, make_key(key, project.id, INSTANCE_SCOPES, name="k")
         )
         http = HttpApp(self.commands, Authenticator(self.store, None))
-        self.client = AsyncClient("http://served", key, project="shop", transport=httpx2.ASGITransport(http))
+        self.client_transport = httpx2.ASGITransport(http)
+        self.client = AsyncClient("http://served", key, project="shop", transport=self.client_transport)
         self._workers = []
         return self
 

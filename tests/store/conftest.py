@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from runstead.commands.keys import make_key
+from runstead.core.audit import Audit, ObjectName
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import DEFAULT_SCOPES
@@ -61,6 +62,14 @@ async def furnish(store):
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)
     await store.prices.put(Price(PROJECT, "acme", "*", 1, 2), lambda _count: None)
+    recorded = Audit(
+        action="session.refuse",
+        actor_kind="unknown",
+        actor_id="",
+        projects=(PROJECT,),
+        object=ObjectName("key", "k-1"),
+    )
+    await store.audit.add(recorded)
     await store.replicas.note(Replica("host/1/ff", "host", 1, "http://a.test", "1"))
     await store.signing_keys.add([SigningKey("kid", "EdDSA", "pem", 1)], only_first=True)
 

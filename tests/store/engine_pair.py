@@ -122,7 +122,7 @@ class EnginePair(RuleBasedStateMachine):
 
     def a_request_is_answered_exactly_when_it_says_so(self):
         async def requests(driver):
-            return await driver.store.inputs.page("c-1", None, None, 1_000)
+            return (await driver.store.inputs.page("c-1", None, None, 1_000)).rows
 
         found = self.runner.run(requests(self.tested))
         model = self.runner.run(requests(self.model))
@@ -174,7 +174,7 @@ class EnginePair(RuleBasedStateMachine):
     def attempts_agree(self, run):
         async def ended(driver):
             row = await driver.row(run.run_id)
-            return await driver.runs.attempts(row.seq)
+            return (await driver.runs.attempts(row.seq)).rows
 
         kept = self.runner.run(ended(self.tested))
         assert kept == self.runner.run(ended(self.model))

@@ -305,7 +305,7 @@ async def test_an_ended_attempt_is_kept_with_the_change(driver, clock):
     clock.advance_ms(2_000)
     await driver.release("run-1", error=b'{"message":"no disk"}')
     run = await driver.row("run-1")
-    [ended] = await driver.runs.attempts(run.seq)
+    [ended] = (await driver.runs.attempts(run.seq)).rows
     assert (ended.attempt, ended.lease_owner, ended.outcome) == (1, "ann", "released")
     assert (ended.started_at, ended.ended_at) == (began, began + 2_000)
     assert ended.error == b'{"message":"no disk"}'
@@ -316,5 +316,5 @@ async def test_attempts_are_listed_oldest_first(driver, clock):
     for worker in ("ann", "bob", "cyd"):
         await driver.claim(worker)
         await driver.release("run-1", retry_after_ms=0)
-    assert [a.lease_owner for a in await driver.runs.attempts(run.seq)] == ["ann", "bob", "cyd"]
-    assert [a.attempt for a in await driver.runs.attempts(run.seq)] == [1, 2, 3]
+    assert [a.lease_owner for a in (await driver.runs.attempts(run.seq)).rows] == ["ann", "bob", "cyd"]
+    assert [a.attempt for a in (await driver.runs.attempts(run.seq)).rows] == [1, 2, 3]

@@ -130,7 +130,7 @@ class BatchMachine(RuleBasedStateMachine):
     def what_must_always_hold(self):
         async def look(driver):
             rows = {run.run_id: run for run in await driver.rows()}
-            return rows, await driver.store.batches.page(BatchQuery(PROJECT, 100))
+            return rows, (await driver.store.batches.page(BatchQuery(PROJECT, 100))).rows
 
         (self.rows, found), (rows, model) = (
             self.runner.run(look(driver)) for driver in (self.tested, self.model)

@@ -19,7 +19,7 @@ async def counts(driver, batch):
     found = await driver.batch(batch)
     rows = Counter(
         run.status.value
-        for run in await driver.runs.page(RunQuery((PROJECT,), limit=2_000, batch_id=batch.id))
+        for run in (await driver.runs.page(RunQuery((PROJECT,), limit=2_000, batch_id=batch.id))).rows
     )
     counters = {name: getattr(found, name) for name in rules.COUNTED}
     assert counters == {name: rows[name] for name in rules.COUNTED}
@@ -44,7 +44,7 @@ async def test_one_run_that_is_refused_leaves_nothing_of_the_batch(driver, refus
     taken = await driver.create("b")
     assert await refusal(driver.create_batch("a", "b", "c")) == "RUN_ID_CONFLICT"
     assert await driver.rows() == [taken]
-    assert await driver.store.batches.page(BatchQuery(PROJECT, 10)) == []
+    assert (await driver.store.batches.page(BatchQuery(PROJECT, 10))).rows == []
 
 
 async def test_a_parent_that_is_not_there_leaves_nothing_of_the_batch(driver, refusal):
@@ -233,8 +233,8 @@ async def test_calling_off_is_done_once(driver, refusal):
 async def test_batches_come_newest_first_and_page_by_page(driver):
     made = [(await driver.create_batch(f"run-{n}")).batch for n in range(5)]
     await driver.create_batch("x", project_id=OTHER)
-    first = await driver.store.batches.page(BatchQuery(PROJECT, 2))
-    second = await driver.store.batches.page(BatchQuery(PROJECT, 10, first[-1].seq))
+    first = (await driver.store.batches.page(BatchQuery(PROJECT, 2))).rows
+    second = (await driver.store.batches.page(BatchQuery(PROJECT, 10, first[-1].seq))).rows
     assert [one.id for one in first + second] == [one.id for one in reversed(made)]
     assert first[0] == made[-1]
 

@@ -49,7 +49,7 @@ async def test_summaries_are_those_of_the_page_in_its_order(busy):
         RunQuery(()),
     )
     for query in queries:
-        page = await busy.runs.page(query)
+        page = (await busy.runs.page(query)).rows
         expected = [
             RunSummary(run.seq, run.status, run.created_at, run.completed_at, run.duration_ms) for run in page
         ]

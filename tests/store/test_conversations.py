@@ -198,7 +198,7 @@ async def test_pages_hold_conversations_newest_first_without_deleted_ones(store)
     await deleted(store, "c-3")
 
     async def names(*projects, **query):
-        found = await store.conversations.page(ConversationQuery(projects, **query))
+        found = (await store.conversations.page(ConversationQuery(projects, **query))).rows
         return [one.id for one in found]
 
     assert await names("p-0", "p-1", "p-2") == ["c-6", "c-5", "c-4", "c-2", "c-1"]

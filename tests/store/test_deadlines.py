@@ -39,7 +39,7 @@ async def test_what_was_decided_is_written(driver, clock):
     assert written.run.status is RunStatus.PENDING
     assert written.run.available_at == clock.now + 500
     assert written.transition.ended is not None
-    assert [a.outcome for a in await driver.runs.attempts(run.seq)] == ["lease_expired"]
+    assert [a.outcome for a in (await driver.runs.attempts(run.seq)).rows] == ["lease_expired"]
 
 
 async def test_a_decided_run_is_not_decided_again(driver, clock):
@@ -84,7 +84,7 @@ async def test_a_timeout_ends_the_attempt(driver, clock):
     await driver.claim(lease_ms=60_000)
     clock.advance_ms(2_000)
     await driver.enforce_deadlines()
-    assert [a.outcome for a in await driver.runs.attempts(run.seq)] == ["timeout"]
+    assert [a.outcome for a in (await driver.runs.attempts(run.seq)).rows] == ["timeout"]
 
 
 async def test_a_wait_that_expires_fails_the_run(driver, clock):

@@ -3,8 +3,11 @@
 import asyncio
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core.runs.transition import Transition, Want
+from runstead.core.runs.transitions import rewrite
+from runstead.engines.sql.run_rows import to_event
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -54,6 +57,30 @@ async def test_events_of_the_server_are_flagged_as_such_and_as_errors(driver):
     [stored] = await driver.log("run-1")
     assert (stored.type, stored.external, stored.is_error) == ("RUN_ERROR", False, True)
     assert msgspec.json.decode(stored.payload) == {"type": "RUN_ERROR", "message": "broken"}
+
+
+async def test_the_source_of_an_event_is_stored(driver, event):
+    await driver.create("run-1")
+    for source in ("caller", "worker", "writer"):
+        await driver.append("run-1", replace(event(), source=source))
+    await driver.change(
+        "run-1",
+        lambda to: Transition(
+            rewrite(to.run, to.now, latest_event_id=to.run.latest_event_id + 1),
+            events=(replace(event(), source="retry"),),
+        ),
+    )
+    await driver.complete("run-1")
+    log = await driver.log("run-1")
+    assert [one.source for one in log] == ["caller", "worker", "writer", "retry", "server"]
+    assert [one.external for one in log] == [True, True, True, False, False]
+
+
+def test_an_event_of_an_older_version_has_a_source():
+    def source(flags):
+        return to_event((1, "CUSTOM", b"{}", 0, flags, 1)).source
+
+    assert [source(flags) for flags in range(16)] == ["server", "caller"] * 8
 
 
 async def test_each_event_carries_the_external_sequence_as_it_then_stood(driver, event):
@@ -184,7 +211,7 @@ async def test_types_filter_a_page_and_its_bytes_count_only_what_it_shows(driver
 
 async def test_a_run_that_does_not_exist_has_no_events(driver):
     assert await driver.runs.events(404, 0, 100) == []
-    assert await driver.runs.attempts(404) == []
+    assert (await driver.runs.attempts(404)).rows == []
 
 
 async def test_a_tail_holds_what_came_after_private_events_too(driver, event):

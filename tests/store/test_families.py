@@ -8,6 +8,7 @@ from runstead.core.runs.event import NewEvent
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import rewrite
+from runstead.ports.store import SeqPage
 
 
 async def grow(driver):
@@ -204,27 +205,51 @@ async def test_a_transition_may_bring_events_and_an_end_to_a_child(driver):
     assert await counters(driver, "root", "left", "leaf") == [(3, 2), (1, 0), (0, 0)]
 
 
+def ids(page):
+    return [run.run_id for run in page.rows]
+
+
 async def test_children_come_oldest_first_and_no_deeper(driver):
     await grow(driver)
     root = await driver.row("root")
-    assert [run.run_id for run in await driver.runs.children(root.seq, 100)] == ["left", "right"]
-    assert [run.run_id for run in await driver.runs.children(root.seq, 1)] == ["left"]
-    assert await driver.runs.children((await driver.row("leaf")).seq, 100) == []
+    assert ids(await driver.runs.children(root.seq, SeqPage(100))) == ["left", "right"]
+    first = await driver.runs.children(root.seq, SeqPage(1))
+    assert (ids(first), first.more) == (["left"], True)
+    rest = await driver.runs.children(root.seq, SeqPage(1, first.rows[-1].seq))
+    assert (ids(rest), rest.more) == (["right"], False)
+    assert ids(await driver.runs.children((await driver.row("leaf")).seq, SeqPage(100))) == []
 
 
 async def test_a_family_is_its_root_and_all_below(driver):
     await grow(driver)
     root = await driver.row("root")
-    family = await driver.runs.family(root.seq, 100)
-    assert [run.run_id for run in family] == ["root", "left", "right", "leaf"]
-    assert family[0] == root
-    assert [run.run_id for run in await driver.runs.family(root.seq, 2)] == ["root", "left"]
-    assert [run.run_id for run in await driver.runs.family(root.seq, 1)] == ["root"]
+    family = await driver.runs.family(root.seq, SeqPage(100))
+    assert (ids(family), family.more) == (["root", "left", "right", "leaf"], False)
+    assert family.rows[0] == root
+    for limit in (1, 2, 3, 4):
+        first = await driver.runs.family(root.seq, SeqPage(limit))
+        assert first.more == (limit < 4)
+        rest = await driver.runs.family(root.seq, SeqPage(100, first.rows[-1].seq))
+        assert first.rows + rest.rows == family.rows
+
+
+async def test_a_part_of_a_family_is_a_run_and_its_descendants(driver):
+    await grow(driver)
+    root = await driver.row("root")
+
+    async def part(name, *page):
+        return ids(await driver.runs.family(root.seq, SeqPage(*page), (await driver.row(name)).seq))
+
+    assert await part("root", 100) == ["root", "left", "right", "leaf"]
+    assert await part("left", 100) == ["left", "leaf"]
+    assert await part("left", 1) == ["left"]
+    assert await part("left", 100, (await driver.row("left")).seq) == ["leaf"]
+    assert await part("right", 100) == ["right"]
 
 
 async def test_a_lonely_run_is_its_own_family(driver):
     run = await driver.create("run-1")
-    assert await driver.runs.family(run.seq, 100) == [run]
+    assert (await driver.runs.family(run.seq, SeqPage(100))).rows == [run]
 
 
 async def test_a_deep_family_is_cancelled_as_a_whole(driver):

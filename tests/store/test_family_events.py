@@ -4,6 +4,7 @@ import pytest
 
 from runstead.core.queue.worker import Session
 from runstead.core.runs.run import RunStatus
+from runstead.ports.store import SeqPage
 
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
 
@@ -226,7 +227,7 @@ async def test_a_deleted_run_leaves_nothing_behind(driver, event, store):
     await store.workers.put_session(run.seq, Session("s", "a", "python", "ann", "key", "active", 0, 0))
     await driver.append("a", event(key="k"))
     await driver.release("a", retry_after_ms=0)
-    assert len(await driver.runs.attempts(run.seq)) == 1
+    assert len((await driver.runs.attempts(run.seq)).rows) == 1
     await driver.wait("a", call="call-1")
     await driver.resume("a", call="call-1")
     await driver.complete("a")
@@ -235,9 +236,9 @@ async def test_a_deleted_run_leaves_nothing_behind(driver, event, store):
     assert await driver.row("a") is None
     assert await driver.runs.latest_event_ids([run.seq]) == {}
     assert await driver.runs.events(run.seq, 0, 10) == []
-    assert await driver.runs.attempts(run.seq) == []
+    assert (await driver.runs.attempts(run.seq)).rows == []
     assert await store.workers.session(run.seq) is None
-    assert [one.run_id for one in await driver.runs.children((await driver.row("root")).seq, 10)] == []
+    assert (await driver.runs.children((await driver.row("root")).seq, SeqPage(10))).rows == []
     root = await driver.row("root")
     assert (root.descendants_total, root.descendants_active) == (0, 0)
     again = await driver.create("a", parent="root")

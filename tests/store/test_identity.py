@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
@@ -134,6 +135,30 @@ async def test_a_key_is_given_back_as_it_was_stored(directory):
         assert await directory.create_key(stored) == stored
         assert await directory.key_by_hash(stored.hash) == stored
     assert await directory.key_by_hash(b"unknown") is None
+
+
+async def test_an_existing_key_gets_the_scopes_that_it_lacks(directory):
+    reader = frozenset({Scope.RUNS_READ})
+    await directory.ensure_project(project(), None, key(scopes=reader, expires_at=9))
+    other = key("k-2", scopes=frozenset({Scope.SYSTEM}))
+    await directory.ensure_project(project(), None, replace(other, hash=key().hash))
+    [stored] = await directory.keys("id-one")
+    assert stored == key(scopes=reader | {Scope.SYSTEM}, expires_at=9)
+    assert await directory.key("k-1") == stored
+    assert await directory.key("k-2") is None
+
+
+async def test_the_projects_of_a_creator_are_counted(directory):
+    counted = []
+    for name, creator in [("one", "u-1"), ("two", "u-2"), ("three", "u-1")]:
+        made = project(name)
+        made = replace(made, created_by=creator)
+        await directory.create_project(made, None, None, count=counted.append)
+    personal = replace(project("four"), created_by="u-1", personal_of="ada")
+    await directory.create_project(personal, None, None)
+    made = replace(project("five"), created_by="u-1")
+    await directory.create_project(made, None, None, count=counted.append)
+    assert counted == [0, 0, 1, 2]
 
 
 async def test_keys_come_oldest_first_revoked_ones_included(directory):

@@ -44,7 +44,7 @@ async def test_a_repeated_request_stores_no_second_one(store, driver):
     await driver.create("run-1")
     await driver.ask("run-1", "i-1")
     assert (await driver.ask("run-1", "i-2")).transition.input_request.id == "i-1"
-    assert [one.id for one in await store.inputs.page("c-1", None, None, 10)] == ["i-1"]
+    assert [one.id for one in (await store.inputs.page("c-1", None, None, 10)).rows] == ["i-1"]
 
 
 async def test_a_request_that_is_refused_leaves_the_run_alone(store, driver, refusal):
@@ -111,7 +111,7 @@ async def test_pages_hold_the_requests_of_one_conversation_newest_first(store, d
     await driver.respond("run-2", "i-2")
 
     async def page(status=None, before=None, limit=10):
-        return await store.inputs.page("c-1", status, before, limit)
+        return (await store.inputs.page("c-1", status, before, limit)).rows
 
     assert [one.id for one in await page()] == ["i-5", "i-4", "i-2", "i-1"]
     assert [one.id for one in await page("open")] == ["i-5", "i-4", "i-1"]

@@ -8,9 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from runstead.engines.sqlite.migrate import migrate
-from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.run_index import found
-from runstead.engines.sqlite.sql import COLUMNS
 from runstead.engines.sqlite.store import SqliteStore
 from runstead.ports.store import RunQuery
 
@@ -79,7 +77,7 @@ def test_sqlite_takes_few_steps_for_a_list(connection, name):
 
     query = RunQuery(**({"project_ids": ("p",), "limit": 51} | FILTERS[name]))
     connection.set_progress_handler(tick, 100)
-    runs = found(connection, query, COLUMNS, to_run)
+    runs = found(connection, query)
     connection.set_progress_handler(None, 100)
     assert len(runs) == {"rare target": 1, "one found": 1, "longest": 51, "longest of a target": 51}.get(
         name, 0

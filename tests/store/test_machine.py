@@ -9,6 +9,7 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import RunStatus
@@ -126,15 +127,16 @@ class StoreMachine(EnginePair):
         patient=st.booleans(),
         limit=st.integers(1, 3),
         busy=st.sampled_from(((), (), ("service-1",))),
+        per_project=st.sampled_from((1, 9)),
         reached=st.sampled_from((True, True, False)),
         answer=st.sampled_from(
             (None, (None, {}), ("It answered 500", {}), ("It answered 400", {"final": True}))
         ),
     )
-    def dispatch(self, patient, limit, busy, reached, answer):
+    def dispatch(self, patient, limit, busy, per_project, reached, answer):
         if patient:
             self.move_to(min(run.available_at for run in self.rows.values() if dispatchable(run)))
-        found = self.both(lambda d: d.dispatch(limit, busy, reached=reached))
+        found = self.both(lambda d: d.dispatch(limit, busy, reached=reached, per_project=per_project))
         for run in found:
             before = self.rows[run.run_id]
             assert before.push_service_id is not None
@@ -169,7 +171,7 @@ class StoreMachine(EnginePair):
             at, lambda run: run.cancel_requested_at is not None and run.cancel_stopped_at is None
         )
         self.both(lambda d: d.stopped_by_service(run_id))
-        self.both(lambda d: d.runs.cancelled_pushes(10, ()))
+        self.both(lambda d: d.runs.cancelled_pushes(FairShare(10)))
 
     @some
     @rule(
@@ -193,7 +195,7 @@ class StoreMachine(EnginePair):
 
     def event(self, kind, name):
         payload = msgspec.json.encode({"type": kind, "name": name})
-        return NewEvent(kind, payload, external=True, private=kind in PRIVATE_TYPES)
+        return NewEvent(kind, payload, source="caller", private=kind in PRIVATE_TYPES)
 
     @some
     @rule(
@@ -209,7 +211,7 @@ class StoreMachine(EnginePair):
         events = []
         for key, n in sent:
             payload = msgspec.json.encode({"type": "CUSTOM", "idempotency_key": key, "n": n})
-            events.append(NewEvent("CUSTOM", payload, external=True, key=key, digest=digest(payload)))
+            events.append(NewEvent("CUSTOM", payload, source="caller", key=key, digest=digest(payload)))
         after = None if cursor is None else max(0, run.latest_event_id - cursor)
         self.both(lambda d: d.append(run_id, *events, after=after))
 

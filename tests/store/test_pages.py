@@ -11,7 +11,7 @@ FIRST, SECOND = "p-1", "p-2"
 
 
 async def ids(driver, project_ids=(FIRST,), **filters):
-    return [run.run_id for run in await driver.runs.page(RunQuery(tuple(project_ids), **filters))]
+    return [run.run_id for run in (await driver.runs.page(RunQuery(tuple(project_ids), **filters))).rows]
 
 
 async def fill(driver, *runs):
@@ -54,7 +54,7 @@ async def test_a_page_is_newest_first(driver):
 
 async def test_a_page_gives_whole_rows(driver):
     run = await driver.create("run-1", project_id=FIRST, output=b'"' + b"x" * 200_000 + b'"', logs="l")
-    assert await driver.runs.page(RunQuery((FIRST,))) == [run]
+    assert (await driver.runs.page(RunQuery((FIRST,)))).rows == [run]
 
 
 async def test_a_page_spans_the_projects_asked_for_and_no_other(driver):
@@ -67,7 +67,7 @@ async def test_a_page_spans_the_projects_asked_for_and_no_other(driver):
 
 async def test_a_page_keeps_to_the_bounds_on_the_seq(driver):
     await fill(driver, *((f"run-{n}", {}) for n in range(5)))
-    seqs = {run.run_id: run.seq for run in await driver.runs.page(RunQuery((FIRST,)))}
+    seqs = {run.run_id: run.seq for run in (await driver.runs.page(RunQuery((FIRST,)))).rows}
     assert await ids(driver, seq_over=seqs["run-1"]) == ["run-4", "run-3", "run-2"]
     assert await ids(driver, seq_under=seqs["run-3"]) == ["run-2", "run-1", "run-0"]
     assert await ids(driver, seq_over=seqs["run-1"], seq_under=seqs["run-3"]) == ["run-2"]
@@ -84,7 +84,7 @@ async def test_pages_of_several_states_go_on_in_one_order(driver):
         await driver.complete(run_id, "failed")
     project = ((await driver.row("run-1")).project_id,)
     states = ("failed", "pending", "waiting")
-    found = await driver.runs.page(RunQuery(project, states, limit=4))
+    found = (await driver.runs.page(RunQuery(project, states, limit=4))).rows
     assert [run.run_id for run in found] == ["run-5", "run-4", "run-3", "run-2"]
     assert await ids(driver, project, statuses=states, before=(None, found[-1].seq)) == ["run-1", "run-0"]
 
@@ -185,7 +185,7 @@ async def test_filters_are_joined_by_and(driver):
 async def test_pages_continue_without_loss_or_repetition(driver):
     await asyncio.gather(*(driver.create(project_id=(FIRST, SECOND)[n % 2]) for n in range(250)))
     read, before = [], None
-    while page := await driver.runs.page(RunQuery((FIRST, SECOND), before=before, limit=17)):
+    while page := (await driver.runs.page(RunQuery((FIRST, SECOND), before=before, limit=17))).rows:
         read += page
         before = (None, page[-1].seq)
         if len(read) == 17 * 3:
@@ -197,7 +197,7 @@ async def test_pages_continue_without_loss_or_repetition(driver):
 async def test_filtered_pages_continue_too(driver):
     await asyncio.gather(*(driver.create(project_id=FIRST, kind=("task", "eval")[n % 2]) for n in range(60)))
     read, before = [], None
-    while page := await driver.runs.page(RunQuery((FIRST,), kinds=("eval",), before=before, limit=7)):
+    while page := (await driver.runs.page(RunQuery((FIRST,), kinds=("eval",), before=before, limit=7))).rows:
         read += page
         before = (None, page[-1].seq)
     assert len({run.seq for run in read}) == len(read) == 30
@@ -213,7 +213,7 @@ async def finished(driver, clock, durations):
 async def test_a_page_can_be_longest_first(driver, clock):
     await finished(driver, clock, [30, 10, 20])
     await driver.create("open")
-    page = await driver.runs.page(RunQuery(((await driver.row("open")).project_id,), sort="duration"))
+    page = (await driver.runs.page(RunQuery(((await driver.row("open")).project_id,), sort="duration"))).rows
     assert [(run.run_id, run.duration_ms) for run in page] == [("run-0", 30), ("run-2", 20), ("run-1", 10)]
 
 
@@ -222,7 +222,9 @@ async def test_pages_by_duration_continue_without_loss_or_repetition(driver, clo
     await finished(driver, clock, durations)
     project = (await driver.row("run-0")).project_id
     read, before = [], None
-    while page := await driver.runs.page(RunQuery((project,), sort="duration", before=before, limit=7)):
+    while page := (
+        await driver.runs.page(RunQuery((project,), sort="duration", before=before, limit=7))
+    ).runs:
         read += page
         before = (page[-1].duration_ms, page[-1].seq)
     assert [run.duration_ms for run in read] == sorted(durations, reverse=True)

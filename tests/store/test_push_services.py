@@ -9,9 +9,11 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.identity.signing_key import SigningKey
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.transition import Transition, Want
 from runstead.engines.sqlite.migrate import _statements, migrate
 from runstead.ports.store import RunKey
+from tests.support.store_driver import PROJECT
 
 OTHER = "22222222-2222-4222-8222-222222222222"
 
@@ -141,7 +143,7 @@ async def test_services_that_reach_the_project_are_handed_to_the_decision(driver
         seen.extend(one.id for one in services)
         return Transition(run, accepted=False)
 
-    await driver.runs.dispatch(1, (), decide)
+    await driver.runs.dispatch(FairShare(1), decide)
     assert seen == ["service-1"]
 
 
@@ -156,7 +158,18 @@ async def test_a_cancelled_run_that_was_deleted_is_not_stopped_any_more(driver):
     await driver.dispatch(1)
     await driver.cancel("a")
     await driver.delete("a")
-    assert await driver.runs.cancelled_pushes(9, ()) == []
+    assert await driver.runs.cancelled_pushes(FairShare(9)) == []
+
+
+async def test_no_project_dispatches_or_stops_more_runs_than_its_share(driver):
+    for name in ("a", "b", "c"):
+        await pushed(driver, name)
+    assert await driver.dispatch(9, per_project=2, held={PROJECT: 2}) == []
+    assert len(await driver.dispatch(9, per_project=2, held={PROJECT: 1})) == 1
+    assert len(await driver.dispatch(9, per_project=5, held={PROJECT: 1})) == 2
+    await driver.cancel("a")
+    assert await driver.runs.cancelled_pushes(FairShare(9, per_project=2, held={PROJECT: 2})) == []
+    assert len(await driver.runs.cancelled_pushes(FairShare(9, per_project=2, held={PROJECT: 1}))) == 1
 
 
 async def test_cancelled_runs_are_found_until_they_have_stopped(driver, clock):
@@ -168,7 +181,7 @@ async def test_cancelled_runs_are_found_until_they_have_stopped(driver, clock):
         clock.advance_ms(1)
 
     async def found(*busy, limit=9):
-        return [run.run_id for run in await driver.runs.cancelled_pushes(limit, busy)]
+        return [run.run_id for run in await driver.runs.cancelled_pushes(FairShare(limit, busy=busy))]
 
     assert await found() == ["a", "b"]
     assert await found(limit=1) == ["a"]
@@ -184,7 +197,7 @@ async def test_a_dispatch_that_is_refused_harms_no_run(driver):
         raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):
-        await driver.runs.dispatch(1, (), decide)
+        await driver.runs.dispatch(FairShare(1), decide)
     assert [run.run_id for run in await driver.dispatch(1)] == ["a"]
 
 
@@ -256,7 +269,7 @@ async def test_a_store_of_the_first_version_is_taken_over_with_its_runs(tmp_path
     await store.open()
     run = await store.runs.get(RunKey(OTHER, "old"))
     assert (run.push_service_id, run.push_failures, run.status.value) == (None, 0, "pending")
-    assert await store.runs.dispatch(9, (), lambda *_: None) == []
+    assert await store.runs.dispatch(FairShare(9), lambda *_: None) == []
     await store.close()
 
 

@@ -7,18 +7,18 @@ import pytest
 
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
-from runstead.engines.sqlite.page import SUMMARY_COLUMNS, page_sql
+from runstead.engines.sqlite.page import chosen_sql, page_sql
 from runstead.engines.sqlite.sql import COLUMNS, Q
 from runstead.ports.store import RunQuery
 from tests.support.row_columns import misplaced, swapped
 
-RUNS = {name: sql for name, sql in Q.items() if COLUMNS in sql} | {"page": page_sql(RunQuery(("p",)))[0]}
+RUNS = {name: sql for name, sql in Q.items() if COLUMNS in sql} | {"page": chosen_sql(frozenset())}
 EVENTS = ("events_between", "events_of_types", "events_backwards", "events_of_types_backwards", "event")
 LOADED = (
     [(name, sql, "runs") for name, sql in RUNS.items()]
     + [(name, Q[name], "events") for name in EVENTS]
     + [(name, Q[name], name) for name in ("attempts", "receipt", "event_counts")]
-    + [("summaries", page_sql(RunQuery(("p",)), SUMMARY_COLUMNS)[0], "summaries")]
+    + [("summaries", page_sql(RunQuery(("p",)))[0], "summaries")]
 )
 
 
@@ -37,7 +37,7 @@ def columns(tmp_path_factory):
 
 
 def test_there_are_statements_that_load_runs():
-    assert {"run_by_key", "run_by_seq", "family", "active_descendants"} <= RUNS.keys()
+    assert {"run_by_key", "run_by_seq", "page", "active_descendants"} <= RUNS.keys()
 
 
 @pytest.mark.parametrize(("name", "sql", "record"), LOADED, ids=[name for name, *_ in LOADED])

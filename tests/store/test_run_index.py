@@ -69,7 +69,7 @@ def settle(store, engine, execute):
 
 
 async def ids(driver, project_ids=(PROJECT,), **filters):
-    return [run.run_id for run in await driver.runs.page(RunQuery(tuple(project_ids), **filters))]
+    return [run.run_id for run in (await driver.runs.page(RunQuery(tuple(project_ids), **filters))).rows]
 
 
 async def found(store):
@@ -172,7 +172,7 @@ async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, 
     execute("DELETE FROM runs WHERE project_id = 'filler'")
     clock.advance_ms(10_000)
     page = await driver.store.retention.candidates(1_000, 0, 10)
-    assert await driver.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
+    assert await driver.store.retention.retire(1_000, [(one, None) for one in page.rows]) == 1
     while await driver.store.run_index.advance():
         pass
     assert execute("SELECT count(*) FROM run_terms") == [(0,)]
@@ -251,9 +251,9 @@ async def test_pages_go_on_through_blocks_without_loss_or_repetition(driver, set
             await settle()
     for sort in ("created_at", "duration"):
         read, before = [], None
-        while page := await driver.runs.page(
-            RunQuery((PROJECT,), text="here", sort=sort, before=before, limit=7)
-        ):
+        while page := (
+            await driver.runs.page(RunQuery((PROJECT,), text="here", sort=sort, before=before, limit=7))
+        ).runs:
             read += page
             before = (page[-1].duration_ms if sort == "duration" else None, page[-1].seq)
         assert len({run.seq for run in read}) == len(read) == 90
@@ -270,12 +270,12 @@ async def test_more_than_a_few_are_put_in_order_by_the_durations_of_the_index(dr
     )
     while await driver.store.run_index.advance():
         pass
-    runs = await driver.runs.page(RunQuery(("filler",), limit=BLOCK))
+    runs = (await driver.runs.page(RunQuery(("filler",), limit=BLOCK))).rows
     ended = [run for run in runs if run.duration_ms is not None]
     wanted = sorted(ended, key=lambda run: (run.duration_ms, run.seq), reverse=True)
-    assert await driver.runs.page(RunQuery(("filler",), sort="duration", limit=50)) == wanted[:50]
+    assert (await driver.runs.page(RunQuery(("filler",), sort="duration", limit=50))).rows == wanted[:50]
     before = (wanted[777].duration_ms, wanted[777].seq)
-    page = await driver.runs.page(RunQuery(("filler",), sort="duration", before=before, limit=50))
+    page = (await driver.runs.page(RunQuery(("filler",), sort="duration", before=before, limit=50))).rows
     assert page == wanted[778:828]
 
 
@@ -368,17 +368,19 @@ async def _as_the_model(databases, tmp_path_factory, engine, made, asked, worked
         if worked_in:
             while await store.run_index.advance():
                 pass
-        every = await driver.runs.page(RunQuery((PROJECT, "p-2"), limit=1_000))
+        every = (await driver.runs.page(RunQuery((PROJECT, "p-2"), limit=1_000))).rows
         for given_query in asked:
             query = RunQuery(**given_query)
             wanted = [run for run in every if matches(run, query)]
             wanted.sort(key=lambda run: sort_key(run, query), reverse=True)
-            assert await driver.runs.page(query) == wanted[: query.limit], query
+            assert (await driver.runs.page(query)).rows == wanted[: query.limit], query
             if wanted:
                 middle = wanted[len(wanted) // 2]
                 before = (middle.duration_ms if query.sort == "duration" else None, middle.seq)
                 rest = replace(query, before=before)
-                assert await driver.runs.page(rest) == wanted[len(wanted) // 2 + 1 :][: query.limit], rest
+                assert (await driver.runs.page(rest)).rows == wanted[len(wanted) // 2 + 1 :][: query.limit], (
+                    rest
+                )
         assert await found(store) == []
     finally:
         await store.close()

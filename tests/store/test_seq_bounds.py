@@ -42,8 +42,8 @@ async def long_list(driver, store, clock, monkeypatch):
 async def found(app, **times):
     query = await seq_bounds.with_seq_bounds(app, READER, PROJECT, RunQuery((), limit=100, **times))
     bounds = query.seq_over, query.seq_under
-    exact = await app.store.runs.page(replace(query, seq_over=None, seq_under=None))
-    assert await app.store.runs.page(query) == exact
+    exact = (await app.store.runs.page(replace(query, seq_over=None, seq_under=None))).rows
+    assert (await app.store.runs.page(query)).rows == exact
     return [run.run_id for run in exact], bounds
 
 
@@ -59,7 +59,7 @@ async def test_a_stretch_holds_all_that_was_created_in_it(app, long_list, first,
 
 async def test_the_bounds_leave_out_what_lies_elsewhere(app, long_list):
     _, (over, under) = await found(app, created_after=long_list[10], created_before=long_list[20])
-    everything = await app.store.runs.page(RunQuery((PROJECT,), limit=100))
+    everything = (await app.store.runs.page(RunQuery((PROJECT,), limit=100))).rows
     inside = [run for run in everything if over < run.seq < under]
     assert len(inside) <= 10 + 4
 
@@ -83,7 +83,9 @@ async def test_runs_stored_out_of_order_are_found_within_the_slack(
     """A replica's commit may come later than that of another one whose clock it has read before."""
     monkeypatch.setattr(limits, "order_slack_ms", 3 * STEP)
     ids, (over, under) = await found(app, created_after=long_list[10], created_before=long_list[12])
-    everything = {run.run_id: run.seq for run in await app.store.runs.page(RunQuery((PROJECT,), limit=100))}
+    everything = {
+        run.run_id: run.seq for run in (await app.store.runs.page(RunQuery((PROJECT,), limit=100))).rows
+    }
     assert ids == ["run-11"]
     assert over < everything["run-8"]
     assert under > everything["run-14"]

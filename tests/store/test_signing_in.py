@@ -45,7 +45,7 @@ async def test_the_store_contains_neither_the_credential_nor_the_secret(app):
 async def test_a_secret_that_is_none_opens_nothing(app, wrong):
     await signed_in(app)
     assert await commands.opened(app, wrong) is None
-    assert not await commands.sign_out(app, wrong)
+    assert not await commands.sign_out(app, ADA, wrong)
 
 
 async def test_a_session_ends_after_twelve_hours_whatever_was_done_with_it(app, clock):
@@ -68,8 +68,8 @@ async def test_a_session_never_outlives_its_credential(app, clock):
 
 async def test_signing_out_ends_the_session_of_this_browser_alone(app):
     here, there = await signed_in(app), await signed_in(app)
-    assert await commands.sign_out(app, here.secret)
-    assert not await commands.sign_out(app, here.secret)
+    assert await commands.sign_out(app, ADA, here.secret)
+    assert not await commands.sign_out(app, ADA, here.secret)
     assert await commands.opened(app, here.secret) is None
     assert await commands.opened(app, there.secret) is not None
 

@@ -8,7 +8,7 @@ import pytest
 from runstead.engines.sql.dialect import Update
 from runstead.engines.sqlite.connection import connect
 from runstead.engines.sqlite.migrate import migrate
-from runstead.engines.sqlite.page import page_sql, shares_sql
+from runstead.engines.sqlite.page import chosen_sql, page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
 from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, put_terms, update_run
@@ -99,6 +99,7 @@ def made():
         RunQuery(("p",), statuses=("pending", "failed"), limit=25),
         RunQuery(("p",), statuses=("failed",), before=(0, 9), limit=25),
     ]
+    found["chosen runs"] = chosen_sql(frozenset({"input"}))
     return found | {f"page {n}": page_sql(page)[0] for n, page in enumerate(pages)}
 
 
@@ -109,6 +110,7 @@ MAKERS = {
     "sql.insert_run",
     "sql.insert_events",
     "page._select",
+    "page.chosen_sql",
     "page.shares_sql",
     "run_index._terms_sql",
 }

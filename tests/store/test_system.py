@@ -16,7 +16,7 @@ from runstead.ports.store import Depth
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
-ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: DEFAULT_SCOPES})
+ADMIN = Principal("api_key", "k", {PROJECT: ALL_SCOPES, ELSEWHERE: DEFAULT_SCOPES}, system=True)
 SILENCE = limits.replica_silence_s * 1000
 
 
@@ -128,7 +128,8 @@ async def test_an_administrator_sees_the_servers_and_their_own_projects(app, bus
 
 async def test_only_so_many_projects_are_counted(app, busy, monkeypatch):
     monkeypatch.setattr(limits, "statistics_projects_max", 1)
-    shown = await system.get(app, Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}))
+    both = {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES}
+    shown = await system.get(app, Principal("user", "ada", both, system=True))
     assert (len(shown.depths), shown.projects_left_out) == (1, 1)
 
 
@@ -143,10 +144,15 @@ async def test_without_a_registered_server_there_are_no_replicas(app):
     assert (shown.replica, shown.leader, shown.replicas) == (None, None, [])
 
 
-async def test_only_an_administrator_sees_the_system(app):
+async def test_an_administrator_without_projects_sees_no_queues(app, busy):
+    shown = await system.get(app, Principal("user", "ada", {}, system=True))
+    assert (shown.depths, shown.projects_left_out) == ([], 0)
+
+
+async def test_an_admin_of_projects_alone_does_not_see_the_system(app):
     member = Principal("user", "eve", {PROJECT: DEFAULT_SCOPES})
-    bound = Principal("user", "ada", {PROJECT: ALL_SCOPES}, run_id="run")
-    for principal in (member, bound):
+    admin = Principal("user", "ada", {PROJECT: ALL_SCOPES, ELSEWHERE: ALL_SCOPES})
+    for principal in (member, admin):
         with pytest.raises(Error) as caught:
             await system.get(app, principal)
         assert caught.value.code == "FORBIDDEN"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections import Counter
 
 import pytest
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import (
     WEBHOOK_FIELDS,
     Attempt,
@@ -46,8 +48,8 @@ async def delivered(store, hook, limit=100, **filters):
     return [(one.event_type, one.run_id) for one in found][::-1]
 
 
-async def take(store, limit=100, per_webhook=100, busy=()):
-    return await store.webhooks.take(limit, per_webhook, busy, LEASE_MS)
+async def take(store, limit=100, per_webhook=100, busy=(), **share):
+    return await store.webhooks.take(FairShare(limit, busy=busy, **share), per_webhook, LEASE_MS)
 
 
 async def settle(store, hook, delivery, reason=None, **members):
@@ -287,6 +289,26 @@ async def test_one_webhook_with_many_deliveries_does_not_starve_others(driver, s
     assert [hook.id for hook, _ in taken] == [busy_hook.id] * 4 + [other.id]
     assert await take(store, busy=[busy_hook.id]) == []
     assert len(await take(store, limit=3)) == 3
+
+
+async def test_no_project_takes_more_than_its_share_and_those_with_fewer_attempts_come_first(store, clock):
+    def made(hook, now):
+        return new_delivery(str(uuid.uuid4()), hook, "webhook.test", None, b"{}", now)
+
+    hooks = [await hooked(store) for _ in range(3)] + [await hooked(store, project_id=ELSEWHERE)]
+    for hook in hooks:
+        for _ in range(4):
+            await store.webhooks.add(hook.project_id, hook.id, made)
+    clock.advance_ms(1)
+
+    def of_projects(taken):
+        return Counter(hook.project_id for hook, _ in taken)
+
+    first = await take(store, limit=4, per_project=5)
+    assert of_projects(first) == {PROJECT: 2, ELSEWHERE: 2}
+    second = await take(store, per_project=5, held={PROJECT: 3, ELSEWHERE: 4})
+    assert of_projects(second) == {PROJECT: 2, ELSEWHERE: 1}
+    assert await take(store, per_project=5, held={PROJECT: 5, ELSEWHERE: 7}) == []
 
 
 async def test_deliveries_of_a_disabled_webhook_rest_and_those_of_a_deleted_one_go(driver, store):

@@ -36,7 +36,8 @@ async def run(driver):
 async def test_a_worker_is_stored_and_found_by_id_and_token(workers, clock):
     stored = await workers.register(worker(last_heartbeat_at=2), b"token")
     assert stored == worker(last_heartbeat_at=clock.now)
-    assert await workers.get("w-1") == await workers.by_token(b"token") == stored
+    assert await workers.get("w-1") == stored
+    assert (await workers.by_token(b"token")).id == "w-1"
     assert await workers.get("w-9") is None
     assert await workers.by_token(b"other") is None
 
@@ -51,8 +52,8 @@ async def test_registering_again_keeps_the_worker_and_updates_it(workers):
 
 async def test_an_earlier_token_stays_good(workers):
     await workers.register(worker(), b"one")
-    again = await workers.register(worker(id="w-2"), b"two")
-    assert await workers.by_token(b"one") == await workers.by_token(b"two") == again
+    await workers.register(worker(id="w-2"), b"two")
+    assert (await workers.by_token(b"one")).id == (await workers.by_token(b"two")).id == "w-1"
 
 
 @pytest.mark.parametrize(
@@ -63,6 +64,49 @@ async def test_another_project_kind_or_key_is_another_worker(workers, other):
     second = await workers.register(worker(id="w-2", **other), b"two")
     assert second.id == "w-2"
     assert (await workers.by_token(b"one")).id == "w-1"
+
+
+DAY = limits.worker_token_s * 1000
+
+
+async def test_a_token_has_an_issuer_and_expires_a_day_after_the_last_heartbeat(workers, clock):
+    await workers.register(worker(), b"one", issuer="api_key:k-1")
+    token = await workers.by_token(b"one")
+    assert (token.issuer, token.expires_at) == ("api_key:k-1", clock.now + DAY)
+    clock.advance(limits.worker_token_renewal_s - 1)
+    await workers.heartbeat("w-1")  # the stored expiry is recent
+    assert (await workers.by_token(b"one")).expires_at == token.expires_at
+    clock.advance(2)
+    await workers.touch(["w-1", "w-9"])
+    assert (await workers.by_token(b"one")).expires_at == clock.now + DAY
+    clock.advance(DAY // 1000 - 1)
+    await workers.heartbeat("w-1")
+    assert (await workers.by_token(b"one")).expires_at == clock.now + DAY
+
+
+async def test_an_expired_token_and_one_without_an_issuer_are_not_extended(workers, clock):
+    await workers.register(worker(), b"one", issuer="api_key:k-1")
+    await workers.register(worker(), b"old")
+    expiry = clock.now + DAY
+    clock.advance(7_200)
+    await workers.heartbeat("w-1")
+    assert (await workers.by_token(b"old")).expires_at == expiry
+    clock.advance(DAY // 1000)
+    await workers.heartbeat("w-1")
+    await workers.register(worker(), b"two", issuer="api_key:k-1")
+    assert (await workers.by_token(b"one")).expires_at == expiry + 7_200_000 == clock.now
+
+
+async def test_a_removed_worker_has_no_tokens_and_may_register_again(workers):
+    await workers.register(worker(), b"one")
+    await workers.register(worker(id="w-2", worker_key="k-2"), b"two")
+    assert await workers.remove("w-1")
+    assert not await workers.remove("w-1")
+    assert await workers.get("w-1") is None
+    assert await workers.by_token(b"one") is None
+    assert await workers.heartbeat("w-1") is None
+    assert (await workers.by_token(b"two")).id == "w-2"
+    assert (await workers.register(worker(id="w-3"), b"three")).id == "w-3"
 
 
 async def test_only_the_newest_tokens_stay_good(workers):
@@ -221,12 +265,16 @@ async def test_a_projects_workers_come_in_pages_by_kind_and_key(workers, silence
         await workers.register(
             worker(id=f"w-{n}", implementation_kind=kind, worker_key=key, project_id=project_id), b"%d" % n
         )
-    ids = [one.id for one in await workers.page("p-1", None, 10)]
+    ids = [one.id for one in (await workers.page("p-1", None, 10)).rows]
     assert ids == ["w-2", "w-1", "w-3", "w-0"]
-    assert [one.id for one in await workers.page("p-1", ("node", "B"), 2)] == ["w-1", "w-3"]
-    assert await workers.page("p-1", ("rust", "a"), 10) == []
+    assert [one.id for one in (await workers.page("p-1", ("node", "B"), 2)).rows] == ["w-1", "w-3"]
+    assert (await workers.page("p-1", ("rust", "a"), 10)).rows == []
     silence()
     await workers.heartbeat("w-3")
     await silent(workers)
-    assert [one.id for one in await workers.page("p-1", None, 10, silent=False)] == ["w-3"]
-    assert [one.id for one in await workers.page("p-1", None, 10, silent=True)] == ["w-2", "w-1", "w-0"]
+    assert [one.id for one in (await workers.page("p-1", None, 10, silent=False)).rows] == ["w-3"]
+    assert [one.id for one in (await workers.page("p-1", None, 10, silent=True)).rows] == [
+        "w-2",
+        "w-1",
+        "w-0",
+    ]

@@ -11,6 +11,7 @@ from runstead.core.batches import batch as batches
 from runstead.core.conversations.input_request import InputRequest, InputResponse
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs import transitions
 from runstead.core.runs.append import append, digest
@@ -28,7 +29,7 @@ def event(event_type="CUSTOM", *, key=None, **members):
     payload = msgspec.json.encode(told)
     sum_of = None if key is None else digest(payload)
     private = event_type in PRIVATE_TYPES
-    return NewEvent(event_type, payload, external=True, private=private, key=key, digest=sum_of)
+    return NewEvent(event_type, payload, source="caller", private=private, key=key, digest=sum_of)
 
 
 def push_service(service_id="service-1", **fields):
@@ -185,7 +186,7 @@ class StoreDriver:
     async def start(self, run_id, snapshot=b"{}"):
         return await self.change(run_id, lambda to: transitions.start(to.run, now=to.now, snapshot=snapshot))
 
-    async def dispatch(self, limit=10, busy=(), *, reached=True, after=""):
+    async def dispatch(self, limit=10, busy=(), *, reached=True, after="", **share):
         """Every run that is due goes to its own service; tokens are those of claims."""
 
         def decide(run, now, services):
@@ -193,7 +194,7 @@ class StoreDriver:
             service = push_service(run.push_service_id) if reached else None
             return transitions.dispatch(run, now=now, service=service, token=token, dice=0.5)
 
-        return await self.runs.dispatch(limit, busy, decide, after)
+        return await self.runs.dispatch(FairShare(limit, busy=busy, **share), decide, after)
 
     async def answered(self, run_id, token, reason=None, **how):
         """What became of a dispatch; without a reason it was delivered."""
@@ -341,7 +342,7 @@ class StoreDriver:
 
     async def rows(self):
         """Every run of the project, oldest first."""
-        return (await self.runs.page(RunQuery((PROJECT,), limit=1_000)))[::-1]
+        return ((await self.runs.page(RunQuery((PROJECT,), limit=1_000))).rows)[::-1]
 
     async def log(self, run_id):
         """Every public event of a run."""

@@ -12,6 +12,7 @@ class TaskRun:
     def __init__(self, api, *, claimed=True, parent=None, title=None, **request):
         self.api = api
         self.id = f"task-run-{next(_ids)}"
+        self.proof = {}
         self.page = f"{RUNS}/{self.id}"
         body = {
             "kind": "task",
@@ -27,11 +28,13 @@ class TaskRun:
 
     def claim(self):
         worker = self.api.register(f"worker-{self.id}")
-        assert self.api.claim(worker, f"task:{self.id}")["run_id"] == self.id
+        claimed = self.api.claim(worker, f"task:{self.id}")
+        assert claimed["run_id"] == self.id
+        self.proof = {"X-Lease-Token": claimed["lease_token"]}
         return worker
 
     def append(self, *events):
-        self.api.append(self.id, list(events))
+        self.api.post(f"/runs/{self.id}/events", {"events": list(events)}, self.proof)
 
     def log(self, lines):
         self.append({"type": "CUSTOM", "name": "run.log", "value": {"lines": lines}})

@@ -12,7 +12,8 @@ def event(number, kind, *, at=None, **members):
     """The event with this number, stored `at` ms after noon; by default `number` seconds after noon."""
     payload = msgspec.json.encode({"type": kind, **members})
     created_at = NOON + (number * 1_000 if at is None else at)
-    return Event(number, kind, payload, created_at, True, False, False, number)
+    source = "server" if members.get("name") == "run.resumed" else "worker"
+    return Event(number, kind, payload, created_at, source, False, False, number)
 
 
 def custom(number, name, value, **more):

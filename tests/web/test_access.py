@@ -148,6 +148,14 @@ def test_limits_are_set_beside_each_other_and_removed(browser, api):
         assert "The number must be from 0 to 10,000" in refusal(answer)
 
 
+def test_a_project_requires_a_proof_of_the_attempt(browser, api):
+    for value in (True, False):
+        _, ready = browser.form(PAGE, "/settings")
+        flash = browser.flash_after(browser.send(PAGE, "/settings", ready))
+        assert ("must prove" in flash) is value
+        assert api.get("/projects/default")["require_attempt"] is value
+
+
 def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, server):
     slug = "made-by-a-key"
     to, ready = browser.form("/ui/new-project", "/new-project")

@@ -42,7 +42,7 @@ def event_members(number):
 
 def new(number):
     members = event_members(number)
-    return NewEvent(members["type"], encode(members), external=True)
+    return NewEvent(members["type"], encode(members), source="caller")
 
 
 async def fill(path, key):

@@ -4,6 +4,9 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 
+from runstead.core import limits
+from runstead.core.identity.project import new_key
+
 
 @pytest.fixture
 def visitor(server):
@@ -135,3 +138,20 @@ def test_every_page_has_security_headers(visitor, server):
         assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self';")
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
+
+
+def test_credentials_cannot_be_guessed_at_the_form(visitor, server):
+    """The last test of the file: afterwards, the address of all tests is throttled."""
+    signed_in(visitor, server.key)
+    statuses = [
+        visitor.post("/ui/sign-in", data={"credential": new_key()}).status_code
+        for _ in range(limits.authentication_failures_max + 40)
+    ]
+    assert set(statuses) == {401, 429}
+    assert statuses.count(401) < limits.authentication_failures_max + 30
+    refused = visitor.post("/ui/sign-in", data={"credential": new_key()})
+    if refused.status_code == 429:
+        assert refused.headers["retry-after"] == "1"
+        assert "too many unknown credentials" in refused.text
+    signed_in(visitor, server.key)  # it was valid before
+    assert visitor.get("/ui/sessions").status_code == 200

@@ -65,12 +65,13 @@ def test_the_rate_covers_the_time_since_the_last_refresh(browser, api):
         )
 
 
-def test_a_caller_without_admin_sees_only_the_version(server, api):
-    made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})
+@pytest.mark.parametrize("scope", ["runs:read", "admin"])
+def test_a_caller_without_the_scope_system_sees_only_the_version(server, api, scope):
+    made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": [scope]})
     with PlainBrowser(server.url, made["key"]) as reader:
         page = reader.page(PAGE)
         assert "This server runs Runstead" in page
-        assert "Only admins of a project" in page
+        assert "Only administrators of the instance" in page
         assert server.url not in page
         assert "deadlines" not in page
 

@@ -78,6 +78,27 @@ def test_an_invalid_cursor_is_refused(browser):
     assert "cursor is not from this list" in answer.text
 
 
+def test_a_worker_is_removed_with_its_tokens_and_attempts(browser, api, project):
+    worker = api.register("stolen")
+    made = api.create(project, "task:stolen")
+    api.claim(worker, "task:stolen")
+    flash = browser.flash_after(browser.send(PAGE, f"/workers/{worker}/remove"))
+    assert flash.startswith("The worker was removed")
+    assert "stolen" not in browser.page(PAGE)
+    assert api.get(f"/runs/{made['run_id']}")["status"] == "pending"
+
+
+def test_a_reader_cannot_remove_a_worker(server, api):
+    worker = api.register("kept")
+    made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read", "runs:write"]})
+    with PlainBrowser(server.url, made["key"]) as reader:
+        assert f"{worker}/remove" not in reader.page(PAGE)
+        _, fields = reader.form(PAGE, "/ui/sign-out")
+        answer = reader.http.post(f"/ui/projects/default/workers/{worker}/remove", data=fields)
+        assert answer.status_code == 403
+    assert "kept" in PlainBrowser(server.url, server.key).page(PAGE)
+
+
 def test_a_push_service_is_shown_and_disabled(browser, api):
     service = register_service(api, "one", agent_id="writer", version="1.2", metadata={"zone": "north"})
     row = row_of(browser.page(PAGE), "scribe")

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "projects": ("runstead.cli.projects:projects", "Projects of a store or of a server."),
     "keys": ("runstead.cli.keys:keys", "API keys, and the server's signing keys."),
     "members": ("runstead.cli.members:members", "Members of a project and their roles."),
+    "audit": ("runstead.cli.audit:audit", "Who changed what: the audit log."),
     "webhooks": ("runstead.cli.webhooks:webhooks", "Webhooks and their deliveries."),
     "db": ("runstead.cli.db:db", "The database: migrate, check, measure and move it."),
     "doctor": ("runstead.cli.doctor:doctor", "Check this machine, the store and the server."),

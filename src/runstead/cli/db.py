@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson, Database
-from runstead.cli.shared.output import run, show, write_out
+from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.output import run, show, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.core.runs.invariants import Violation
@@ -46,10 +47,13 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
                 database, report, lambda runs, reached, newest: advance(reached, newest, f"{runs:,} runs")
             )
         )
+    secrets = run(administration.secrets(database))
     if json:
-        show({"runs": looked, "violations": found}, json=True)
+        show({"runs": looked, "violations": found, "secrets": members_of(secrets)}, json=True)
     else:
         write_out(f"{looked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
+        if secrets:
+            write_out(f"secrets: {described(secrets)}")
     if count:
         sys.exit(1)
 
@@ -105,6 +109,8 @@ def copy(
             )
         )
         looked, violations = _checked(target)
+    if (note := run(administration.copy_encryption_key(source, target))) is not None:
+        write_err(note)
     if json:
         show({"copied": copied, "runs": looked, "violations": violations}, json=True)
     else:

@@ -54,7 +54,7 @@ def list_inputs(
 
 
 def _open_requests(client: "Client") -> "Iterator[InputRequest]":
-    for run in client.iter_runs(status=["waiting"], limit=100):
+    for run in client.iter_runs(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
         if run.waiting_reason == "input" and run.conversation_id is not None:
             asked = _of(client, run.conversation_id, "open")
             yield from islice((one for one in asked if one.run_id == run.run_id), 1)

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson, Database
+from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, run, show, write_out
+from runstead.cli.shared.output import fail, run, show, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.core.identity.project import ApiKey as StoredKey
 
-keys = App(name="keys", help="API keys of a store or of a server, and signing keys.")
+keys = App(name="keys", help="API keys of a store or of a server, signing keys and encryption keys.")
+keys.command(encryption)
 
 
 @keys.command(name="list")
@@ -90,7 +92,8 @@ def create_key(
     scope: Annotated[
         list[str] | None,
         Parameter(
-            help="runs:read, runs:write, workers or admin; may repeat. Else all but admin", negative=""
+            help="runs:read, runs:write, workers, audit:read, admin or system; may repeat. Else the first three",
+            negative="",
         ),
     ] = None,
     name: Annotated[str | None, Parameter(help="Name of the key")] = None,
@@ -121,6 +124,14 @@ def create_key(
         show({"key": secret} | {member: facts[member] for member in shown}, json=True)
     else:
         write_out(secret or "")
+
+
+@keys.command(name="generate")
+def generate_key() -> None:
+    """Print a new random key for RUNSTEAD_BOOTSTRAP_KEY. It is stored nowhere."""
+    from runstead.core.identity.project import new_key  # noqa: PLC0415
+
+    write_out(new_key())
 
 
 @keys.command(name="revoke")
@@ -170,7 +181,7 @@ def signing_keys(
         return
     from runstead.server import administration  # noqa: PLC0415
 
-    found = run(administration.signing_keys(database, rotate=rotate))
+    found = run(administration.signing_keys(database, rotate=rotate, note=write_err))
     if json:
         show(found, json=True)
     else:

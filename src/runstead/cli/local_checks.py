@@ -23,7 +23,6 @@ _DISK_BYTES_FAIL: Final = 200 * 1024**2
 _FILES_WARN: Final = 4_096
 _FILES_FAIL: Final = 256
 _WAIT_S: Final = 5.0
-_EXAMPLE: Final = "choose-a-long-random-secret"
 
 
 def machine_checks(database: str | None) -> Iterator[Finding]:
@@ -39,6 +38,7 @@ def machine_checks(database: str | None) -> Iterator[Finding]:
     yield from _settings(settings)
     yield from _store(settings, named=bool(database or os.environ.get("RUNSTEAD_DATABASE_URL")))
     yield from _signing_keys(settings)
+    yield from _secrets(settings)
 
 
 def _versions() -> Finding:
@@ -91,24 +91,14 @@ def _files() -> Finding:
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    warned = False
-    if settings.bootstrap_key is not None and _EXAMPLE in settings.bootstrap_key:
-        warned = True
-        yield Finding(
-            "settings",
-            "warn",
-            "RUNSTEAD_BOOTSTRAP_KEY is the example of the docs",
-            "choose your own, or unset it: the server then creates a key and prints it once",
-        )
-    if settings.host not in {"127.0.0.1", "::1", "localhost"} and not warned:
-        warned = True
+    if settings.host not in {"127.0.0.1", "::1", "localhost"}:
         yield Finding(
             "settings",
             "warn",
             f"RUNSTEAD_HOST is {settings.host}: the server is reachable from the network without TLS",
             "put a reverse proxy with TLS in front of it",
         )
-    if not warned:
+    else:
         yield Finding("settings", "ok", "every RUNSTEAD_* variable is valid")
 
 
@@ -209,7 +199,9 @@ def _postgres(url: str) -> Iterator[Finding]:
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
     import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
 
-    connection = await asyncpg.connect(url, timeout=_WAIT_S)
+    from runstead.server.engines import tls_of_postgres  # noqa: PLC0415
+
+    connection = await asyncpg.connect(url, ssl=tls_of_postgres(url), timeout=_WAIT_S)
     try:
         version = await connection.fetchval("SHOW server_version")
         before = time.time()
@@ -237,3 +229,40 @@ def _signing_keys(settings: Settings) -> Iterator[Finding]:
         yield Finding("signing keys", "warn", f"{path} can be read by other users", f"chmod 600 {path}")
     else:
         yield Finding("signing keys", "ok", f"{path} holds {len(keys)} keys")
+
+
+def _secrets(settings: Settings) -> Iterator[Finding]:
+    """Which secrets of the store are encrypted. Nothing if the store cannot be read: its own check reports why."""
+    from runstead.cli.encryption import described  # noqa: PLC0415
+    from runstead.security.stored_secrets import SETTING  # noqa: PLC0415
+    from runstead.server import administration  # noqa: PLC0415
+    from runstead.server.engines import encryption_key_file, make_secrets  # noqa: PLC0415
+
+    check, create = "stored secrets", "create a key with `runstead keys encryption create`"
+    try:
+        secrets = make_secrets(settings, encrypted=False)
+    except ValueError as error:
+        yield Finding(check, "fail", str(error), create)
+        return
+    try:
+        counts = asyncio.run(administration.secrets(settings.database_url))
+    except Exception:  # noqa: BLE001 - the store's own check reports why
+        return
+    detail, file = described(counts), encryption_key_file(settings)
+    if file is not None and file.exists():
+        detail += f"; the key is in {file}"
+    if any(not each.readable for each in counts):
+        advice = f"set {SETTING} to the key; without it, replace the webhooks' and triggers' secrets and the signing keys"
+        yield Finding(check, "fail", detail, advice)
+    elif secrets.current is None and is_postgres(settings.database_url):
+        yield Finding(check, "warn", f"{detail}; no encryption key is set", f"set {SETTING}: {create}")
+    elif any(each.key_id is None for each in counts):
+        yield Finding(check, "warn", detail, "start the server, or run `runstead keys encryption rotate`")
+    elif not all(each.current for each in counts):
+        yield Finding(
+            check, "warn", detail, "run `runstead keys encryption rotate`, then remove the earlier key"
+        )
+    elif file is not None and file.exists() and file.stat().st_mode & 0o077:
+        yield Finding(check, "warn", f"{file} can be read by other users", f"chmod 600 {file}")
+    else:
+        yield Finding(check, "ok", detail)

@@ -37,6 +37,22 @@ def create_project(
     show(facts, json=json)
 
 
+@projects.command(name="set")
+def set_project(
+    project: Annotated[str, Parameter(help="Id or slug of the project")],
+    *,
+    require_attempt: Annotated[
+        bool | None, Parameter(help="Whether workers must prove their attempt with every write")
+    ] = None,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Change a project's settings, and print them."""
+    with connected(server) as client:
+        changed = client.update_project(require_attempt=require_attempt, project=project)
+    show({"id": changed.id, "slug": changed.slug, "require_attempt": changed.require_attempt}, json=json)
+
+
 @projects.command(name="list")
 def list_projects(
     *, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False

@@ -45,7 +45,7 @@ def list_runs(
 
     from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
     from runstead.cli.shared.render import Screen  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list, run_columns  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import RUN_FIELDS, print_list, run_columns  # noqa: PLC0415
 
     filters: dict[str, Any] = {
         "status": status,
@@ -61,6 +61,7 @@ def list_runs(
         "created_before": None if until is None else parse_time("--until", until),
         "sort": "duration" if slowest else None,
         "limit": min(limit, 100) or 100,
+        "fields": None if json else RUN_FIELDS,
     }
     with connected(server, project=True) as client:
         parameters = {name: one for name, one in filters.items() if one is not None}
@@ -171,18 +172,17 @@ def events(
                 continue
             rest = {name: one for name, one in event.payload.items() if name != "type"}
             at = f"{format_time(event.created_at)}  " if event.created_at else ""
-            write_out(
-                screen.line(f"{event.event_id:>6}  {at}{event.event_type}  {encode(rest).decode()}"),
-                flush=True,
-            )
+            by = f"{event.source:<6}  " if event.source else ""
+            line = f"{event.event_id:>6}  {at}{by}{event.event_type}  {encode(rest).decode()}"
+            write_out(screen.line(line), flush=True)
 
 
 @runs.command(name="tree")
 def tree(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show the run's family as a tree."""
     from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import format_tree  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree  # noqa: PLC0415
 
     with connected(server) as client:
-        family = client.tree(run_id).data
+        family = list(client.iter_tree(run_id, fields=None if json else RUN_FIELDS))
     write_out(document(family) if json else format_tree(family, run_id, Screen.of()))

@@ -6,11 +6,12 @@ from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.output import write_out
 
 if TYPE_CHECKING:
     from runstead.sdk.models.lease import RegisteredWorker
 
-workers = App(name="workers", help="List the workers of a project.")
+workers = App(name="workers", help="List and remove the workers of a project.")
 
 
 @workers.command(name="list")
@@ -51,3 +52,24 @@ def list_workers(
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
     print_list(found[: limit or None], columns, "workers", json=json)
+
+
+@workers.command(name="remove")
+def remove_worker(
+    worker_id: Annotated[str, Parameter(help="The worker's id, as `workers list` shows it")],
+    /,
+    *,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Remove a worker. Its tokens end at once, and its attempts end as with a release."""
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+
+    with connected(server) as client:
+        removed = client.remove_worker(worker_id)
+    if json:
+        write_out(
+            document({"removed": True, "attempts_ended": removed.attempts_ended, "worker_id": worker_id})
+        )
+    else:
+        write_out(f"{safe(worker_id)}  removed, attempts ended: {removed.attempts_ended}")

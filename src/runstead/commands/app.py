@@ -1,13 +1,16 @@
 """The application that every command gets: the store, the notifier, and trackers."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from math import inf
 
 from runstead.commands import changes
 from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
+from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
-from runstead.commands.trackers import ActivityTracker, WebhookProjects
+from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.leadership import LeaderState
@@ -30,6 +33,7 @@ from runstead.ports.notifier import (
 from runstead.ports.store import Store, Written
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
+from runstead.security.stored_secrets import StoredSecrets
 
 
 class App:
@@ -37,7 +41,8 @@ class App:
 
     `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
-    stores the artifacts of runs; None: this server stores none.
+    stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
+    they are stored in plain text.
     """
 
     def __init__(
@@ -48,12 +53,16 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        projects_per_user_max: int = limits.projects_per_user_max,
+        secrets: StoredSecrets | None = None,
     ) -> None:
         self.store = store
-        self.keyring = keyring or Keyring(store.signing_keys)
+        self.secrets = secrets or StoredSecrets()
+        self.keyring = keyring or Keyring(store.signing_keys, secrets=self.secrets)
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.projects_per_user_max = projects_per_user_max
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.leader_state = LeaderState()
@@ -61,15 +70,17 @@ class App:
         self.followers = Followers(store, notifier, self.stopping)
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
+        self.open_streams = OpenStreams()
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
+        self.refused_sign_ins = Allowance(limits.refused_sign_ins_per_minute_max)
         # This server's entry in the list of replicas. None: it is not registered yet.
         self.replica: Replica | None = None
         # Adds the metrics of the server's other processes. None: this is the only process.
         self.exposition_of_all: Callable[[bytes], Awaitable[bytes]] | None = None
-        # A worker's project, kind and key never change, so claims read them from here.
-        self._workers: dict[str, Worker] = {}
+        # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
+        self._workers: dict[str, tuple[float, Worker]] = {}
 
     def stop(self) -> None:
         """End every pending wait because the server shuts down. Call it on the event loop's thread."""
@@ -132,12 +143,20 @@ class App:
         self.notifier.publish(keys)
 
     async def worker(self, worker_id: str) -> Worker | None:
-        """Return a worker. It is read from the store once per process."""
-        worker = self._workers.get(worker_id)
+        """Return a worker, which may have been removed within the last `limits.worker_cached_s`."""
+        now = time.monotonic()
+        read_at, known = self._workers.get(worker_id, (-inf, None))
+        if known is not None and now - read_at < limits.worker_cached_s:
+            return known
+        worker = await self.store.workers.get(worker_id)
         if worker is None:
-            worker = await self.store.workers.get(worker_id)
-            if worker is not None:
-                if len(self._workers) >= 10_000:
-                    self._workers.clear()
-                self._workers[worker_id] = worker
+            self.forget_worker(worker_id)
+        else:
+            if len(self._workers) >= 10_000:
+                self._workers.clear()
+            self._workers[worker_id] = (now, worker)
         return worker
+
+    def forget_worker(self, worker_id: str) -> None:
+        """Read the worker again at the next request for it."""
+        self._workers.pop(worker_id, None)

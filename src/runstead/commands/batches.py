@@ -12,6 +12,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, push_agent
 from runstead.core import limits
+from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, not_found
@@ -20,8 +21,8 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import Loaded, Transition, Want
-from runstead.ports.store import BatchQuery, Made, Member, RunKey, RunQuery
+from runstead.core.runs.transition import Loaded, Transition, Want, audited
+from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
 T = TypeVar("T")
@@ -145,7 +146,7 @@ async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id
     return found
 
 
-async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> list[Batch]:
+async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> ListPage[Batch]:
     """List the project's batches, newest first."""
     refuse_bound(principal, "cannot list batches")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
@@ -183,9 +184,12 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    created = await app.store.batches.create(
-        batch, [_retried(run, batch, principal) for run in ended], idempotency
-    )
+    first_member, *others = [_retried(run, batch, principal) for run in ended]
+    of = ObjectName("batch", first.id)
+    audit = by(principal, "batch.retry", first.project_id, of=of, batch_id=batch.id, runs=len(ended))
+    # One entry for all runs: it is stored with the first of them.
+    members = [first_member._replace(decide=audited(first_member.decide, audit)), *others]
+    created = await app.store.batches.create(batch, members, idempotency)
     for written in created.runs:
         app.publish(written)
     return created
@@ -197,13 +201,17 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
     Raises BATCH_NOT_RETRIABLE for none or too many.
     """
     query = RunQuery(
-        (batch.project_id,), statuses=statuses, batch_id=batch.id, limit=limits.batch_retry_page_rows
+        (batch.project_id,),
+        statuses=statuses,
+        batch_id=batch.id,
+        limit=limits.batch_retry_page_rows,
+        omit=frozenset({"output", "logs", "metadata", "error", "artifacts"}),
+        bytes_max=limits.batch_retry_bytes_max,
     )
     found: list[Run] = []
     size = 0
-    while page := await app.store.runs.page(query):
-        # Results are not needed here, and may be large.
-        found += [replace(run, output=None, logs=None, metadata=None, error=None) for run in page]
+    while page := (await app.store.runs.page(query)).rows:
+        found += page
         size += sum(
             len(text or b"") for run in page for text in (run.config, run.input, run.request_snapshot)
         )
@@ -246,7 +254,8 @@ async def cancel(
     """
     refuse_bound(principal, "cannot cancel batches")
     found = await _load(app, principal, Scope.RUNS_WRITE, ref, batch_id)
-    changed = await app.store.batches.change(
+    batches = app.store.recording(by(principal, "batch.cancel", found.project_id)).batches
+    changed = await batches.change(
         found.project_id,
         found.id,
         lambda batch, now: rules.cancel(batch, now=now, reason=reason),

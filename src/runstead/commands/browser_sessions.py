@@ -8,9 +8,12 @@ from typing import Final, NamedTuple
 
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import NO_PROJECT, Action, Audit, ObjectName, by
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.browser_session import BrowserSession, expiry
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Origin, Principal
+from runstead.core.identity.project import key_prefix, token_hash
+from runstead.ports.store import BrowserSessions
 from runstead.security import encryption
 
 _PURPOSE: Final = "browser session"
@@ -55,8 +58,31 @@ async def sign_in(
             expires_at=expiry(now, expires_at),
         )
 
-    session = await app.store.browser_sessions.add(decide)
+    session = await _recording(app, principal, "session.create").add(decide)
     return SignedIn(base64.urlsafe_b64encode(secret).rstrip(b"=").decode(), session)
+
+
+async def record_refusal(app: App, credential: str, reason: str, origin: Origin) -> None:
+    """Record a failed sign-in, in the project of the key if the credential was once valid.
+
+    One process records at most `limits.refused_sign_ins_per_minute_max`. The next entry counts the others.
+    """
+    omitted = app.refused_sign_ins.take()
+    if omitted is None:
+        return
+    key = await app.store.identity.key_by_hash(token_hash(credential)) if key_prefix(credential) else None
+    await app.store.audit.add(
+        Audit(
+            action="session.refuse",
+            actor_kind="unknown",
+            actor_id="",
+            projects=(NO_PROJECT if key is None else key.project_id,),
+            credential_id=None if key is None else key.id,
+            origin=origin,
+            object=ObjectName("session", "") if key is None else ObjectName("key", key.id),
+            details={"reason": reason, "omitted": omitted or None},
+        )
+    )
 
 
 async def opened(app: App, secret: str) -> Opened | None:
@@ -75,10 +101,11 @@ async def opened(app: App, secret: str) -> Opened | None:
     return Opened(credential.decode(), session)
 
 
-async def sign_out(app: App, secret: str) -> bool:
-    """End the session of this cookie. Returns whether it existed."""
+async def sign_out(app: App, principal: Principal, secret: str) -> bool:
+    """End the caller's session of this cookie. Returns whether it existed."""
     found = await _found(app, secret)
-    return found is not None and await app.store.browser_sessions.remove(found[1].id, found[1].identity)
+    sessions = _recording(app, principal, "session.end")
+    return found is not None and await sessions.remove(found[1].id, found[1].identity)
 
 
 async def own(app: App, principal: Principal) -> list[BrowserSession]:
@@ -92,14 +119,20 @@ async def revoke(app: App, principal: Principal, session_id: str) -> None:
     _refuse_others(principal, "has browser sessions")
     if not session_id.isprintable():  # PostgreSQL refuses a NUL, and no stored id has one
         raise not_found("Session")
-    if not await app.store.browser_sessions.remove(session_id, principal.identity):
+    if not await _recording(app, principal, "session.end").remove(session_id, principal.identity):
         raise not_found("Session")
 
 
 async def revoke_all(app: App, principal: Principal) -> int:
     """End all of the caller's sessions. Returns their number."""
     _refuse_others(principal, "has browser sessions")
-    return await app.store.browser_sessions.remove_all(principal.identity)
+    return await _recording(app, principal, "session.end").remove_all(principal.identity)
+
+
+def _recording(app: App, principal: Principal, action: Action) -> BrowserSessions:
+    """The sessions, whose changes are recorded in the projects that the caller has access to."""
+    projects = tuple(principal.grants)[: limits.audit_sign_in_projects_max]
+    return app.store.recording(by(principal, action, *projects or (NO_PROJECT,))).browser_sessions
 
 
 async def _found(app: App, secret: str) -> tuple[bytes, BrowserSession] | None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits as bounds
+from runstead.core.audit import by
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
@@ -40,7 +41,8 @@ async def put(
                 errors=((f"$.limits[{index}].target", "duplicate"),),
             )
         seen.add(limit.target)
-    stored = await app.store.concurrency.put(found.id, limits)
+    recording = app.store.recording(by(principal, "limit.put", found.id))
+    stored = await recording.concurrency.put(found.id, limits)
     # A higher limit can make queued runs claimable.
     app.notifier.publish((queue_key(found.id), PUSH_KEY))
     return stored

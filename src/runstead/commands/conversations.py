@@ -14,7 +14,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound, require
 from runstead.core.identity.project import personal_project, user_uuid
-from runstead.ports.store import ConversationQuery
+from runstead.ports.store import ConversationQuery, ListPage
 
 
 class NewConversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +56,7 @@ async def create(
         title=new.title,
         metadata=new.metadata,
         created_by=user_uuid(principal.id),
+        run_id=principal.run_id,
     )
     created = await app.store.conversations.create(conversation, idempotency)
     app.publish_conversation(created)
@@ -70,7 +71,7 @@ async def get(app: App, principal: Principal, conversation_id: str) -> Conversat
 
 async def page(
     app: App, principal: Principal, project: str | None, query: ConversationQuery
-) -> list[Conversation]:
+) -> ListPage[Conversation]:
     """List the conversations of one project, or of every project that the caller may read."""
     refuse_bound(principal, "cannot read conversations")
     if project is not None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -24,7 +25,7 @@ from runstead.core.runs.run import (
     RuntimeTargetKind,
     TriggerKind,
 )
-from runstead.core.runs.transition import Loaded, NewMessage, Transition, Want
+from runstead.core.runs.transition import Loaded, NewMessage, Transition, Want, audited
 from runstead.ports.store import RunKey, Written
 
 encode = msgspec.json.Encoder().encode
@@ -247,7 +248,9 @@ async def retry(
         batch_id=first.batch_id,
         fresh=True,
     )
-    written = await app.store.runs.apply(RunKey(first.project_id, run.run_id), decide, want, idempotency)
+    audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))
+    key = RunKey(first.project_id, run.run_id)
+    written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
     app.publish(written)
     return written
 

@@ -3,14 +3,16 @@
 import random
 import re
 import time
-from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 from runstead import __version__
 from runstead.commands.app import App
+from runstead.commands.webhooks import decrypted
 from runstead.core import limits
 from runstead.core.clock import now_ms, to_ms
+from runstead.core.errors import Error
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, record_attempt, signatures
 from runstead.security.egress import Answer, Egress, EgressError
 
@@ -18,16 +20,17 @@ Outcome = Literal["delivered", "retried", "failed", "disabled"]
 _AGENT: Final = f"Runstead/{__version__}"
 
 
-async def take(app: App, limit: int, busy: Sequence[str]) -> list[Pair]:
-    """Begin attempts of due deliveries, except for `busy` webhooks. Returns what to send."""
-    return await app.store.webhooks.take(
-        limit, limits.deliveries_per_webhook_max, busy, limits.delivery_lease_ms
-    )
+async def take(app: App, share: FairShare) -> list[Pair]:
+    """Begin attempts of due deliveries. Returns what to send."""
+    return await app.store.webhooks.take(share, limits.deliveries_per_webhook_max, limits.delivery_lease_ms)
 
 
 async def deliver(app: App, egress: Egress, webhook: Webhook, delivery: Delivery) -> Outcome:
     """Send one attempt that `take` began, and store its outcome."""
-    attempt = await _attempt(egress, webhook, delivery)
+    try:
+        attempt = await _attempt(egress, decrypted(app.secrets, webhook), delivery)
+    except Error as error:
+        attempt = Attempt(delivery.attempts, f"The delivery could not be signed: {error.message}")
     dice = random.random()  # noqa: S311 - jitter, not a secret
 
     def decide(known: Webhook, current: Delivery, now: int) -> Pair:

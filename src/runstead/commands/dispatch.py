@@ -14,7 +14,9 @@ import structlog
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
+from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.project import Project
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs import transitions
 from runstead.core.runs.run import AgentDetails, Run
@@ -30,8 +32,8 @@ _RUN_ID: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _tool_call_id_chars_max: Final = 256
 
 
-async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> list[Run]:
-    """Begin the dispatch of due runs, except to `busy` services. Returns the runs to send.
+async def take(app: App, share: FairShare, after: str = "") -> list[Run]:
+    """Begin the dispatch of due runs. Returns the runs to send.
 
     Projects take turns, beginning with the one after the project id `after`.
     """
@@ -41,7 +43,7 @@ async def take(app: App, limit: int, busy: Sequence[str], after: str = "") -> li
             run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
         )
 
-    found = await app.store.runs.dispatch(limit, busy, decide, after)
+    found = await app.store.runs.dispatch(share, decide, after)
     app.publish_runs(found)
     return found
 
@@ -178,9 +180,9 @@ async def stop(app: App, run: Run) -> bool:
     return stopped
 
 
-async def cancelled(app: App, limit: int, busy: Sequence[str]) -> list[Run]:
+async def cancelled(app: App, share: FairShare) -> list[Run]:
     """Return cancelled runs that their push services must stop."""
-    return await app.store.runs.cancelled_pushes(limit, busy)
+    return await app.store.runs.cancelled_pushes(share)
 
 
 async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: float) -> Answer:
@@ -195,6 +197,7 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
     claims = {
         "user_id": details.requested_by_user_id or run.created_by or service.id,
         "service_id": service.id,
+        "issuer": str(Issuer("push_service", service.id)),
         "project_id": run.project_id,
         "run_id": run.run_id,
     }

@@ -10,7 +10,7 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, for_appending, refuse_bound
+from runstead.core.identity.principal import Principal, for_appending, refuse_bound, writing
 from runstead.core.runs import append as rules
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run
@@ -37,12 +37,15 @@ async def append(
 ) -> Written:
     """Append the events, all or none. A repeat of stored events adds nothing.
 
-    Raises EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
+    A worker's own token may append to the run that the worker holds: the fence checks it.
+
+    Raises EVENT_RESERVED, EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
     IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
+    held = fence.worker is not None
     return await runs.apply(
         app,
-        for_appending(principal, run_ref.run_id),
+        writing(principal) if held else for_appending(principal, run_ref.run_id),
         run_ref,
         lambda run, loaded: rules.append(
             run,

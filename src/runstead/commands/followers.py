@@ -8,6 +8,7 @@ the same event share one read and its encoded frames (`tail.py`); each selects i
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
 import structlog
@@ -206,7 +207,8 @@ class Followers:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._poll_at = loop.time() + limits.stream_poll_s
-            self._timer = loop.call_later(limits.stream_tick_s, self._tick)
+            # Not in the context of this request: the timer serves all followers, and logs no request id.
+            self._timer = loop.call_later(limits.stream_tick_s, self._tick, context=Context())
         return shared
 
     def _tick(self) -> None:
@@ -310,6 +312,6 @@ def _version(run: Run | None) -> _Version | None:
 async def _next_events(runs: Runs, reads: _Reads, seq: int, after: int) -> list[Event]:
     return await reads.share(
         (seq, after),
-        lambda: runs.events(seq, after, limits.event_rows_max, limits.event_page_bytes_max),
+        lambda: runs.events(seq, after, limits.event_rows_max, limits.stream_page_bytes_max),
         bool,
     )

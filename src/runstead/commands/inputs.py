@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.core.audit import Audit, by
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
 from runstead.core.errors import not_found
@@ -18,9 +19,9 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import Decide, Loaded, Transition, Want
+from runstead.core.runs.transition import Decide, Loaded, Transition, Want, audited
 from runstead.core.runs.transitions import Fence
-from runstead.ports.store import RunKey, Written
+from runstead.ports.store import ListPage, RunKey, Written
 
 
 class NewInputRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ async def create(
 
 async def page(
     app: App, principal: Principal, conversation_id: str, status: str | None, before: int | None, limit: int
-) -> list[InputRequest]:
+) -> ListPage[InputRequest]:
     """List input requests, newest first. Refuses a token of one run, which reads its requests one by one."""
     refuse_bound(principal, "cannot list input requests")
     await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
@@ -139,6 +140,7 @@ async def respond(
         found,
         lambda run, request, now: transitions.respond(run, now=now, request=request, response=response),
         idempotency,
+        by(principal, "run.resume", key.project_id, type="input", input_request=found.id),
     )
 
 
@@ -157,6 +159,7 @@ async def cancel(
         found,
         lambda run, request, now: transitions.cancel_input(run, now=now, request=request),
         idempotency,
+        by(principal, "run.resume", key.project_id, type="input", input_request=found.id, is_error=True),
     )
 
 
@@ -185,13 +188,15 @@ async def _close(
     found: InputRequest,
     rule: Callable[[Run, InputRequest, int], Transition],
     idempotency: IdempotencyRecord | None,
+    audit: Audit,
 ) -> Written:
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None or loaded.input_request is None:
             raise not_found("Input request")
         return rule(loaded.run, loaded.input_request, loaded.now)
 
-    return await _apply(app, key, decide, Want(input_request_id=found.id), idempotency)
+    want = Want(input_request_id=found.id)
+    return await _apply(app, key, audited(decide, audit), want, idempotency)
 
 
 async def _apply(

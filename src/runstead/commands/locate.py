@@ -86,12 +86,26 @@ async def run(
 
 
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
-    """Return a conversation in which the caller has the scope. Raises NOT_FOUND, also if it was deleted."""
+    """Return a conversation in which the caller has the scope. Raises NOT_FOUND, also if it was deleted.
+
+    A token of one run reaches the conversation of that run. A push service's token also reaches those that the service
+    created for the run and its descendants.
+    """
     found = await app.store.conversations.get(conversation_id)
     if found is None:
         raise not_found("Conversation")
     require(principal, scope, found.project_id, "Conversation")
+    if principal.run_id is not None and not await _covers_conversation(app, principal, found):
+        raise not_found("Conversation")
     return live(found)
+
+
+async def _covers_conversation(app: App, principal: Principal, found: Conversation) -> bool:
+    if principal.family and found.run_id is not None and await _covers(app, principal, found.run_id):
+        return True
+    assert principal.run_id is not None
+    run = await app.store.runs.get(RunKey(found.project_id, principal.run_id))
+    return run is not None and run.conversation_id == found.id
 
 
 async def check_conversation(

@@ -130,9 +130,14 @@ class Notifications:
                 position = buffer.latest
                 yield ChangePage((NumberedChange(buffer.cursor(position), Change("resync", now_ms())),))
             elif position < buffer.latest:
-                found = buffer.after(position)
-                position = buffer.latest
+                latest, found = buffer.latest, buffer.after(position)
+                more = len(found) > limits.changes_per_page_max
+                del found[limits.changes_per_page_max :]
+                position = found[-1][0] if more else latest
                 yield ChangePage(tuple(NumberedChange(buffer.cursor(at), change) for at, change in found))
+                del found  # a slow follower keeps only its page in memory
+                if more:
+                    continue
             elif loop.time() >= quiet_until:
                 yield ChangePage(cursor=buffer.cursor(position))
             else:

@@ -3,6 +3,7 @@
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.usage.price import Price
@@ -58,7 +59,8 @@ async def put(
         cached=cached,
         reasoning=reasoning,
     )
-    return await app.store.prices.put(price, _refuse_at_limit)
+    recording = app.store.recording(by(principal, "price.put", found.id))
+    return await recording.prices.put(price, _refuse_at_limit)
 
 
 def _refuse_at_limit(count: int) -> None:
@@ -71,5 +73,6 @@ async def delete(app: App, principal: Principal, project: str, provider: str, mo
     refuse_bound(principal, "cannot set prices")
     found = await locate.project(app, principal, Scope.ADMIN, project)
     storable = "\0" not in provider + model  # PostgreSQL refuses a NUL
-    if not storable or not await app.store.prices.delete(found.id, provider, model):
+    prices = app.store.recording(by(principal, "price.delete", found.id)).prices
+    if not storable or not await prices.delete(found.id, provider, model):
         raise not_found("Price")

@@ -8,10 +8,11 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import MemberCounts
 
@@ -26,27 +27,39 @@ async def create(
 ) -> Project:
     """Create a project. A user becomes its admin.
 
-    For an admin's key, `secret` becomes the project's admin key.
+    For a key, `secret` becomes the project's admin key.
 
-    Raises PROJECT_SLUG_TAKEN, FORBIDDEN.
+    Raises PROJECT_SLUG_TAKEN, PROJECT_LIMIT_REACHED, FORBIDDEN.
     """
-    if principal.run_id is not None or principal.kind == "worker":
-        raise Error("FORBIDDEN", "Projects are created with a user token or an admin's key")
     if not may_create(principal):
-        raise Error("FORBIDDEN", "This needs the scope admin, which the credential does not carry")
+        raise Error(
+            "FORBIDDEN",
+            "Creating projects needs the scope system, or the token of a user whose claims restrict no scopes,"
+            " project or run",
+        )
+    most = app.projects_per_user_max
+
+    def count(created: int) -> None:
+        if created >= most:
+            raise Error(
+                "PROJECT_LIMIT_REACHED",
+                f"A user can create at most {most} projects: a caller with the scope system can create more",
+            )
+
     project = new_project(slug, name, user_uuid(principal.id))
+    member = key = None
     if principal.kind == "user":
         member = Member(project.id, principal.id, "admin", project.created_at)
-        return await app.store.identity.create_project(project, member, None, idempotency)
-    key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
-    return await app.store.identity.create_project(project, None, key, idempotency)
+    else:
+        key = make_key(secret, project.id, ALL_SCOPES, name="first key", created_by=user_uuid(principal.id))
+    quota = None if principal.system else count
+    identity = app.store.recording(by(principal, "project.create", project.id)).identity
+    return await identity.create_project(project, member, key, idempotency, count=quota)
 
 
 def may_create(principal: Principal) -> bool:
-    """Return whether the caller may create projects: any user, or a key with the scope admin."""
-    if principal.run_id is not None or principal.kind == "worker":
-        return False
-    return principal.kind == "user" or any(Scope.ADMIN in scopes for scopes in principal.grants.values())
+    """Return whether the caller may create projects: with the scope system, or as a user whose token is whole."""
+    return principal.system or (principal.kind == "user" and not principal.narrowed)
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
@@ -55,6 +68,29 @@ async def get(app: App, principal: Principal, ref: str) -> Project:
     if found is None or found.id not in principal.grants:
         raise not_found("Project")
     return found
+
+
+async def change(
+    app: App,
+    principal: Principal,
+    ref: str,
+    *,
+    require_attempt: bool | None,
+    idempotency: IdempotencyRecord | None = None,
+) -> Project:
+    """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
+    refuse_bound(principal, "cannot change projects")
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+
+    def decide(current: Project) -> Project:
+        if require_attempt is None:
+            return current
+        return msgspec.structs.replace(current, require_attempt=require_attempt)
+
+    changed = await app.store.identity.change_project(project.id, decide, idempotency)
+    if changed is None:
+        raise not_found("Project")
+    return changed
 
 
 async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
@@ -81,6 +117,8 @@ async def create_key(
     app: App, principal: Principal, ref: str, new: NewKey, idempotency: IdempotencyRecord | None = None
 ) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
+    if Scope.SYSTEM in new.scopes:
+        require_system(principal)
     key = make_key(
         new.secret,
         project.id,
@@ -89,7 +127,8 @@ async def create_key(
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
     )
-    return await app.store.identity.create_key(key, idempotency, _more_keys)
+    identity = app.store.recording(by(principal, "key.create", project.id)).identity
+    return await identity.create_key(key, idempotency, _more_keys)
 
 
 def _more_keys(count: int) -> None:
@@ -105,7 +144,8 @@ async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    key = await app.store.identity.revoke_key(project.id, key_id, now_ms())
+    identity = app.store.recording(by(principal, "key.revoke", project.id)).identity
+    key = await identity.revoke_key(project.id, key_id, now_ms())
     if key is None:
         raise not_found("Key")
     return key
@@ -129,7 +169,8 @@ async def put_member(
             _keeps_an_admin(counts)
 
     member = Member(project.id, user_id, role, now_ms())
-    return await app.store.identity.put_member(member, guard, idempotency)
+    identity = app.store.recording(by(principal, "member.put", project.id)).identity
+    return await identity.put_member(member, guard, idempotency)
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
@@ -140,7 +181,8 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
-    if not await app.store.identity.remove_member(project.id, user_id, _keeps_an_admin):
+    identity = app.store.recording(by(principal, "member.remove", project.id)).identity
+    if not await identity.remove_member(project.id, user_id, _keeps_an_admin):
         raise not_found("Member")
 
 
@@ -152,7 +194,7 @@ def _keeps_an_admin(counts: MemberCounts) -> None:
 
 def last_admin(members: Sequence[Member], keys: Sequence[ApiKey], now: int) -> str | None:
     """Return the only admin among the members, if no valid API key is admin either."""
-    valid = [k for k in keys if k.revoked_at is None and (k.expires_at is None or k.expires_at > now)]
+    valid = [key for key in keys if key.is_valid(now)]
     admins = [m.user_id for m in members if m.role == "admin"]
     alone = len(admins) == 1 and not any(Scope.ADMIN in key.scopes for key in valid)
     return admins[0] if alone else None

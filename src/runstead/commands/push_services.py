@@ -6,6 +6,7 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.core.audit import by
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
@@ -67,7 +68,8 @@ async def register(
         reach=reach,
         **members,
     )
-    return await app.store.push_services.register(service, idempotency)
+    services = app.store.recording(by(principal, "push_service.register", *reach)).push_services
+    return await services.register(service, idempotency)
 
 
 def _registrant(principal: Principal) -> str:
@@ -95,8 +97,9 @@ async def heartbeat(
 
 async def disable(app: App, principal: Principal, service_id: str) -> PushService:
     """Disable a service until it registers again. Raises NOT_FOUND."""
-    await _own(app, principal, service_id)
-    found = await app.store.push_services.disable(service_id)
+    own = await _own(app, principal, service_id)
+    services = app.store.recording(by(principal, "push_service.disable", *own.reach)).push_services
+    found = await services.disable(service_id)
     if found is None:
         raise not_found("Push service")
     return found

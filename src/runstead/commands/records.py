@@ -6,6 +6,7 @@ from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
+from runstead.core.audit import by
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
@@ -26,6 +27,7 @@ async def pause(
         run_ref,
         lambda run, loaded: transitions.pause(run, now=loaded.now),
         idempotency=idempotency,
+        action="run.pause",
     )
 
 
@@ -65,7 +67,7 @@ async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
         require(principal, Scope.ADMIN, run.project_id, "Run")
         return transitions.delete(run)
 
-    written = await runs.apply_at(app, key, rule)
+    written = await runs.apply_at(app, key, rule, audit=by(principal, "run.delete", key.project_id))
     if not resumed and written.run.awaited_at is not None:
         await resume_parent(app, written.run)  # it ended after it was read above
     return written

@@ -2,6 +2,7 @@
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.issuers import issuer_of
 from runstead.core.errors import not_found
 from runstead.core.identity.principal import Principal, Scope, for_appending
 from runstead.core.runs.transitions.machine import not_active
@@ -28,6 +29,7 @@ async def for_child(
     return await app.keyring.run_event_token(
         user_id=principal.id,
         service_id=principal.service_id or principal.id,
+        issuer=await issuer_of(app.store, principal, Scope.RUNS_WRITE, key.project_id),
         project_id=key.project_id,
         run_id=child.run_id,
     )

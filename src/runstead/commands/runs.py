@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -11,14 +11,23 @@ from msgspec.structs import replace
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import Action, Audit, by
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, StoredReason
-from runstead.core.runs.transition import NOTHING_ELSE, EndedAttempt, Loaded, Receipt, Transition, Want
+from runstead.core.runs.transition import (
+    NOTHING_ELSE,
+    EndedAttempt,
+    Loaded,
+    Receipt,
+    Transition,
+    Want,
+    audited,
+)
 from runstead.core.runs.transitions import Completion, Fence
-from runstead.ports.store import RunKey, RunQuery, Written
+from runstead.ports.store import ListPage, RunKey, RunQuery, SeqPage, Written
 
 
 class RunRef(msgspec.Struct, frozen=True):
@@ -36,14 +45,22 @@ async def apply(
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
+    *,
+    action: Action | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> Written:
     """Change an existing run: authorize the caller, apply the rule in a transaction, publish the change.
 
-    Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
+    The audit log records the change as `action`, with `details`; None: it does not record it. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
     """
     conversation_id = run_ref.conversation_id
+
+    def audit(key: RunKey) -> Audit | None:
+        return None if action is None else by(principal, action, key.project_id, **(details or {}))
+
     if conversation_id is None:
-        return await apply_at(app, await write_key(app, principal, run_ref), rule, want, idempotency)
+        key = await write_key(app, principal, run_ref)
+        return await apply_at(app, key, rule, want, idempotency, audit(key))
     key = await locate.conversation_run_key(app, principal, Scope.RUNS_WRITE, conversation_id, run_ref.run_id)
 
     def in_conversation(run: Run, loaded: Loaded) -> Transition:
@@ -51,7 +68,7 @@ async def apply(
             raise not_found("Run")
         return rule(run, loaded)
 
-    return await apply_at(app, key, in_conversation, want, idempotency)
+    return await apply_at(app, key, in_conversation, want, idempotency, audit(key))
 
 
 async def write_key(app: App, principal: Principal, run_ref: RunRef) -> RunKey:
@@ -65,8 +82,9 @@ async def apply_at(
     rule: Callable[[Run, Loaded], Transition],
     want: Want = NOTHING_ELSE,
     idempotency: IdempotencyRecord | None = None,
+    audit: Audit | None = None,
 ) -> Written:
-    """Change the run of an authorized key and publish the change.
+    """Change the run of an authorized key, publish the change, and record it in the audit log if there is an `audit`.
 
     Raises NOT_FOUND, and what the rule raises.
     """
@@ -76,7 +94,8 @@ async def apply_at(
             raise not_found("Run")
         return rule(loaded.run, loaded)
 
-    written = await app.store.runs.apply(key, decide, want, idempotency)
+    rule_to_apply = decide if audit is None else audited(decide, audit)
+    written = await app.store.runs.apply(key, rule_to_apply, want, idempotency)
     app.publish(written)
     if written.transition.cancels_family and written.run.descendants_active:
         return await _with_descendants(app, written)
@@ -147,6 +166,7 @@ async def cancel(
         run_ref,
         lambda run, loaded: transitions.cancel(run, now=loaded.now, reason=reason),
         idempotency=idempotency,
+        action="run.cancel",
     )
 
 
@@ -205,7 +225,18 @@ async def resume(
         ),
         Want(receipt_key=key),
         idempotency,
+        action="run.resume",
+        details=_decision(resume),
     )
+
+
+def _decision(resume: Resume) -> dict[str, Any]:
+    """What the audit log keeps of a resume: of the result only whether it approves or is an error."""
+    result = resume.result
+    if isinstance(result, dict):
+        result = result.get("approved")
+    approved = {"approved": result} if resume.type == "approval" and isinstance(result, bool) else {}
+    return {"type": resume.type, "tool_call_id": resume.tool_call_id, "is_error": resume.is_error} | approved
 
 
 def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
@@ -247,7 +278,7 @@ def dice() -> float:
     return random.random()  # noqa: S311 - jitter, not a secret
 
 
-async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> list[Run]:
+async def page(app: App, principal: Principal, project: str | None, query: RunQuery) -> ListPage[Run]:
     """List runs of one project, or of every project that the caller may read."""
     ids = await readable(app, principal, project)
     return await app.store.runs.page(msgspec.structs.replace(query, project_ids=ids))
@@ -264,30 +295,33 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
-async def children(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the direct children of a run, oldest first."""
+async def children(
+    app: App, principal: Principal, run_ref: RunRef, page: SeqPage, kind: str | None = None
+) -> ListPage[Run]:
+    """List the direct children of a run (of one kind), oldest first, of any conversation."""
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limits.children_rows_max)
+    return await app.store.runs.children(run.seq, page, kind)
 
 
-async def agent_children(
-    app: App, principal: Principal, run_ref: RunRef, after: int, limit: int
-) -> list[Run]:
-    """List the child agent runs with a seq over `after`, oldest first, of any conversation."""
+async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> ListPage[Run]:
+    """List the run's whole family from its root, oldest first.
+
+    For a token of one run the root is that run: it reads neither ancestors nor siblings of its run.
+    """
     run = await get(app, principal, run_ref)
-    return await app.store.runs.children(run.seq, limit, after, "agent")
+    under = None
+    if principal.run_id is not None:
+        bound = RunRef(principal.run_id, project=run.project_id)
+        under = (run if run.run_id == principal.run_id else await get(app, principal, bound)).seq
+    return await app.store.runs.family(run.root_seq or run.seq, page, under)
 
 
-async def tree(app: App, principal: Principal, run_ref: RunRef) -> list[Run]:
-    """List the run's whole family from its root, oldest first."""
-    run = await get(app, principal, run_ref)
-    return await app.store.runs.family(run.root_seq or run.seq, limits.tree_rows_max)
-
-
-async def attempts(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[EndedAttempt]]:
-    """Return the run and its attempts that ended without a completion.
+async def attempts(
+    app: App, principal: Principal, run_ref: RunRef, after: int = 0
+) -> tuple[Run, ListPage[EndedAttempt]]:
+    """Return the run, and a page of its attempts after a number that ended without a completion.
 
     The run's row holds the latest attempt.
     """
     run = await get(app, principal, run_ref)
-    return run, await app.store.runs.attempts(run.seq)
+    return run, await app.store.runs.attempts(run.seq, after, limits.list_page_bytes_max)

@@ -9,6 +9,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -75,7 +76,8 @@ async def create(
         refuse_more_than_fit(count + 1)
         return begun(schedule, now)
 
-    return await app.store.schedules.create(project.id, decide, idempotency)
+    schedules = app.store.recording(by(principal, "schedule.create", project.id)).schedules
+    return await schedules.create(project.id, decide, idempotency)
 
 
 def draft(new: NewSchedule, project_id: str, created_by: str | None) -> Schedule:
@@ -108,7 +110,8 @@ async def change(
     refuse_bound(principal, "cannot change schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
     await locate.check_conversation(app, principal, project.id, wanted.members.get("conversation_id"))
-    return await app.store.schedules.change(
+    schedules = app.store.recording(by(principal, "schedule.change", project.id)).schedules
+    return await schedules.change(
         project.id, schedule_id, lambda schedule, now: edits.edit(schedule, wanted, now), idempotency
     )
 
@@ -117,7 +120,8 @@ async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> 
     """Stop a schedule, and delete it when its runs have ended. Raises NOT_FOUND, SCHEDULE_FROM_SOURCE."""
     refuse_bound(principal, "cannot delete schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
-    return await app.store.schedules.change(project.id, schedule_id, edits.delete)
+    schedules = app.store.recording(by(principal, "schedule.delete", project.id)).schedules
+    return await schedules.change(project.id, schedule_id, edits.delete)
 
 
 async def upcoming(app: App, principal: Principal, ref: str, schedule_id: str, count: int) -> list[int]:

@@ -9,7 +9,8 @@ from runstead.core import limits
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.conversations.projection import Projection
 from runstead.core.identity.principal import Principal
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import OMITTABLE, Run
+from runstead.ports.store import SeqPage
 
 
 class Snapshot(NamedTuple):
@@ -28,6 +29,7 @@ async def get(app: App, principal: Principal, run_ref: RunRef) -> Snapshot:
     """
     run = await runs.get(app, principal, run_ref)
     projection, _, _ = await app.projections.build(run.seq, run.latest_event_id)
-    children = await app.store.runs.children(run.seq, limits.snapshot_children_max, kind="agent")
+    page = SeqPage(limits.snapshot_children_max, omit=OMITTABLE - {"agent"})
+    children = (await app.store.runs.children(run.seq, page, kind="agent")).rows
     inputs = await app.store.inputs.of_run(run.seq, limits.snapshot_inputs_max)
     return Snapshot(run, projection, children, inputs)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.schedules import NewSchedule, draft
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
@@ -44,9 +45,8 @@ async def sync(
     edits.check_synced(drafts, now_ms())
     for conversation_id in {schedule.conversation_id for schedule in drafts}:
         await locate.check_conversation(app, principal, project.id, conversation_id)
-    return await app.store.schedules.sync(
-        project.id, lambda known, now: edits.sync(known, drafts, now), idempotency
-    )
+    schedules = app.store.recording(by(principal, "schedule.sync", project.id)).schedules
+    return await schedules.sync(project.id, lambda known, now: edits.sync(known, drafts, now), idempotency)
 
 
 def _draft(schedule: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:

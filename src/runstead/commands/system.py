@@ -8,7 +8,7 @@ from runstead import __version__
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
+from runstead.core.identity.principal import Principal, Scope, require_system
 from runstead.core.identity.project import Project
 from runstead.core.replica import Replica
 from runstead.ports import metrics
@@ -50,9 +50,9 @@ class System(msgspec.Struct, frozen=True):
 
 
 async def get(app: App, principal: Principal) -> System:
-    """Return the state of the system. Raises FORBIDDEN unless the caller has the scope admin in a project."""
-    refuse_bound(principal, "cannot read the state of the system")
-    ids = projects_with(principal, Scope.ADMIN)
+    """Return the state of the system. Raises FORBIDDEN unless the caller has the scope system."""
+    require_system(principal)
+    ids = [project_id for project_id, scopes in principal.grants.items() if Scope.ADMIN in scopes]
     projects = await app.store.identity.projects(ids)
     shown = projects[: limits.statistics_projects_max]
     most = limits.statistics_runs_max

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from runstead.core import limits
+from runstead.core.clock import elapsed_s
 
 
 class ActivityTracker:
@@ -23,6 +24,30 @@ class ActivityTracker:
             self._ids.difference_update(ids)
             await self._store(ids)
         return len(ids)
+
+
+class Allowance:
+    """Allows an event at most `per_minute` times a minute, and counts those that it did not allow."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = elapsed_s) -> None:
+        """`clock` in s."""
+        self._per_minute = per_minute
+        self._clock = clock
+        self._minute = 0
+        self._taken = 0
+        self._omitted = 0
+
+    def take(self) -> int | None:
+        """Return how many were not allowed since the last one. None: this one is not allowed either."""
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self._minute, self._taken = minute, 0
+        if self._taken >= self._per_minute:
+            self._omitted += 1
+            return None
+        self._taken += 1
+        omitted, self._omitted = self._omitted, 0
+        return omitted
 
 
 class WebhookProjects:

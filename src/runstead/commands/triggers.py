@@ -16,8 +16,9 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, UnknownCredentialError, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
@@ -27,6 +28,7 @@ from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
 from runstead.core.schedules.trigger import Trigger
+from runstead.core.secret import TRIGGER_SECRET
 from runstead.core.webhooks.webhook import check_secret, signature
 from runstead.ports.store import RunKey, Written
 
@@ -66,8 +68,9 @@ async def create(
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
     now = now_ms()
+    trigger_id = str(uuid.uuid4())
     trigger = Trigger(
-        id=str(uuid.uuid4()),
+        id=trigger_id,
         project_id=project_id,
         name=new.name or new.target,
         target=new.target,
@@ -75,11 +78,12 @@ async def create(
         created_at=now,
         updated_at=now,
         created_by=user_uuid(principal.id),
-        secret=new.secret,
+        secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
     )
-    return await app.store.triggers.create(trigger, _refuse_at_limit, idempotency)
+    triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
+    return await triggers.create(trigger, _refuse_at_limit, idempotency)
 
 
 def _refuse_at_limit(count: int) -> None:
@@ -120,12 +124,15 @@ async def change(
     def decide(trigger: Trigger, now: int) -> Trigger:
         return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest)
 
-    return await app.store.triggers.change(project_id, trigger_id, decide, idempotency)
+    triggers = app.store.recording(by(principal, "trigger.change", project_id)).triggers
+    return await triggers.change(project_id, trigger_id, decide, idempotency)
 
 
 async def delete(app: App, principal: Principal, ref: str, trigger_id: str) -> None:
     """Delete a trigger. Its runs stay. Raises NOT_FOUND."""
-    if not await app.store.triggers.delete(await _project(app, principal, ref), trigger_id):
+    project_id = await _project(app, principal, ref)
+    triggers = app.store.recording(by(principal, "trigger.delete", project_id)).triggers
+    if not await triggers.delete(project_id, trigger_id):
         raise not_found("Trigger")
 
 
@@ -146,14 +153,16 @@ async def fire(app: App, request: TriggerRequest) -> Written:
 
     Raises NOT_FOUND if the token is unknown, the trigger is disabled or its conversation was deleted;
     UNAUTHENTICATED if a required signature is missing or wrong; REQUEST_SNAPSHOT_TOO_LARGE,
-    IDEMPOTENCY_KEY_REUSED.
+    IDEMPOTENCY_KEY_REUSED, ENCRYPTION_KEY_MISSING.
     """
     trigger = await app.store.triggers.by_token(rules.token_hash(request.token))
-    if trigger is None or trigger.disabled_at is not None:
+    if trigger is None:
+        raise UnknownCredentialError("NOT_FOUND", "Trigger not found")
+    if trigger.disabled_at is not None:
         raise not_found("Trigger")
     tenant.set(trigger.project_id)
     if trigger.secret is not None:
-        _check_signature(trigger.secret, request)
+        _check_signature(app.secrets.decrypt(TRIGGER_SECRET, trigger.id, trigger.secret), request)
     payload, key = request.payload(), _key(request)
     call = TriggerCall(
         run_id=rules.run_id(trigger, key),

@@ -7,18 +7,23 @@ import secrets
 import uuid
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
+from runstead.core.secret import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
 from runstead.core.webhooks import webhook as rules
 from runstead.core.webhooks.event import TEST, build_test_payload
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
 from runstead.security.egress import RefusedAddressError
+from runstead.security.stored_secrets import StoredSecrets
 
 
 def new_secret() -> str:
@@ -52,17 +57,19 @@ async def create(
     _check_url(app, url)
     rules.check_secret(secret)
     now = now_ms()
+    webhook_id = str(uuid.uuid4())
     webhook = Webhook(
-        id=str(uuid.uuid4()),
+        id=webhook_id,
         project_id=project_id,
         url=url,
         events=tuple(dict.fromkeys(events)),
-        secret=secret,
+        secret=app.secrets.encrypt(WEBHOOK_SECRET, webhook_id, secret),
         created_at=now,
         updated_at=now,
         created_by=user_uuid(principal.id),
     )
-    created = await app.store.webhooks.create(webhook, _refuse_at_limit, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.create", project_id)).webhooks
+    created = await webhooks.create(webhook, _refuse_at_limit, idempotency)
     app.webhook_projects.add(project_id)
     return created
 
@@ -112,7 +119,8 @@ async def change(
     def decide(webhook: Webhook, now: int) -> Webhook:
         return rules.changed(webhook, url=url, events=events, enabled=enabled, now=now)
 
-    found = await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.change", project_id)).webhooks
+    found = await webhooks.change(project_id, webhook_id, decide, idempotency)
     if found.disabled_at is None:
         app.webhook_projects.add(project_id)
         app.publish_deliveries()
@@ -131,21 +139,48 @@ async def rotate(
 
     For `limits.webhook_old_secret_ms`, deliveries are signed with the old one too.
 
-    Raises INVALID_REQUEST, NOT_FOUND.
+    Raises INVALID_REQUEST, NOT_FOUND, ENCRYPTION_KEY_MISSING.
     """
     project_id = await _project(app, principal, ref)
     rules.check_secret(secret)
 
     def decide(webhook: Webhook, now: int) -> Webhook:
-        return rules.rotated(webhook, secret, now)
+        try:
+            opened = decrypted(app.secrets, webhook)
+        except Error:  # its encryption key is lost: only the new secret signs
+            changed = rules.rotated(replace(webhook, secret=""), secret, now)
+            return _encrypted(app.secrets, replace(changed, old_secret=None, old_secret_until=None))
+        changed = rules.rotated(opened, secret, now)
+        return webhook if changed is opened else _encrypted(app.secrets, changed)
 
-    return await app.store.webhooks.change(project_id, webhook_id, decide, idempotency)
+    webhooks = app.store.recording(by(principal, "webhook.rotate", project_id)).webhooks
+    return await webhooks.change(project_id, webhook_id, decide, idempotency)
+
+
+def decrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
+    """Return a webhook with its secrets in plain text. Raises ENCRYPTION_KEY_MISSING."""
+    old = webhook.old_secret
+    return replace(
+        webhook,
+        secret=secrets.decrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
+        old_secret=None if old is None else secrets.decrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
+    )
+
+
+def _encrypted(secrets: StoredSecrets, webhook: Webhook) -> Webhook:
+    old = webhook.old_secret
+    return replace(
+        webhook,
+        secret=secrets.encrypt(WEBHOOK_SECRET, webhook.id, webhook.secret),
+        old_secret=None if old is None else secrets.encrypt(WEBHOOK_OLD_SECRET, webhook.id, old),
+    )
 
 
 async def delete(app: App, principal: Principal, ref: str, webhook_id: str) -> None:
     """Delete a webhook with its deliveries. Pending ones are not sent. Raises NOT_FOUND."""
     project_id = await _project(app, principal, ref)
-    if not await app.store.webhooks.delete(project_id, webhook_id):
+    webhooks = app.store.recording(by(principal, "webhook.delete", project_id)).webhooks
+    if not await webhooks.delete(project_id, webhook_id):
         raise not_found("Webhook")
 
 

@@ -5,12 +5,13 @@ import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from runstead.commands import locate, runs
 from runstead.commands.app import App
+from runstead.commands.issuers import issuer_of
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
@@ -23,7 +24,9 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports.notifier import queue_key, slot_key
-from runstead.ports.store import ClaimRequest, RunKey, Written
+from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
+
+_REMOVED: Final = b'{"message":"The worker was removed"}'
 
 
 def new_token() -> str:
@@ -68,7 +71,8 @@ async def register(
         metadata=new.metadata,
         last_heartbeat_at=now,
     )
-    return await app.store.workers.register(worker, token_hash(token), idempotency)
+    issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
+    return await app.store.workers.register(worker, token_hash(token), idempotency, issuer=issuer)
 
 
 async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
@@ -98,6 +102,26 @@ async def heartbeat(
     return found
 
 
+async def remove(app: App, principal: Principal, worker_id: str) -> int:
+    """Delete a worker, so that its tokens end. Returns the number of attempts that ended.
+
+    Its attempts end as with a release. Those that cannot be ended now, or that another replica lets the worker
+    claim within the next two seconds, end with their leases. Raises FORBIDDEN, NOT_FOUND.
+    """
+    worker = await acting(app, principal, worker_id)
+    require(principal, Scope.WORKERS, worker.project_id, "Worker")
+    if not await app.store.workers.remove(worker.id):
+        raise not_found("Worker")
+    app.forget_worker(worker.id)
+    held = await app.store.workers.held(worker.project_id, [worker.id], limits.held_runs_checked_max)
+    ended = 0
+    for run in held:
+        with suppress(Error):
+            await _end_attempt(app, worker, run.run_id, Fence(), error=_REMOVED)
+            ended += 1
+    return ended
+
+
 async def page(
     app: App,
     principal: Principal,
@@ -106,7 +130,7 @@ async def page(
     limit: int,
     *,
     silent: bool | None,
-) -> list[Worker]:
+) -> ListPage[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
     refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
@@ -287,7 +311,18 @@ async def release(
 ) -> Written:
     """End the attempt without a completion. Raises ATTEMPT_SUPERSEDED if the worker has lost it."""
     worker = await acting(app, principal, worker_id)
+    return await _end_attempt(app, worker, run_id, fence, error, retry_after_s, idempotency)
 
+
+async def _end_attempt(
+    app: App,
+    worker: Worker,
+    run_id: str,
+    fence: Fence,
+    error: bytes | None,
+    retry_after_s: int | None = None,
+    idempotency: IdempotencyRecord | None = None,
+) -> Written:
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:
             raise not_found("Run")

@@ -10,7 +10,9 @@ CODES: Final[dict[str, str]] = {
     "HEADERS_TOO_LARGE": "The request line and the headers are larger than 64 KiB.",
     "REQUEST_TIMEOUT": "The request did not arrive in time: the connection is closed.",
     "ADDRESS_LIMIT_REACHED": "This address has as many connections as one address can have.",
+    "STREAM_LIMIT_REACHED": "The project or the caller has as many open streams as it can have.",
     "CONNECTION_LIMIT_REACHED": "The server has as many connections as it can have: try again after Retry-After.",
+    "AUTHENTICATION_THROTTLED": "This address sent too many unknown credentials: try again after Retry-After.",
     "UNAUTHENTICATED": "The credential is missing or not valid.",
     "FORBIDDEN": "The credential is valid but does not have the permission.",
     "NOT_FOUND": "The resource does not exist, or the caller cannot see it.",
@@ -24,11 +26,13 @@ CODES: Final[dict[str, str]] = {
     "PARENT_CANCELLED": "The parent or one of its ancestors was cancelled: it accepts no more children.",
     "FAMILY_TOO_DEEP": "The chain of parents is longer than the limit.",
     "ATTEMPT_SUPERSEDED": "The attempt or lease token is no longer the current one.",
+    "ATTEMPT_REQUIRED": "The project requires `attempt` or `X-Lease-Token` with every write of a worker.",
     "EVENT_CURSOR_MISMATCH": "An expected cursor does not match the end of the run's log.",
     "EVENT_RUN_TERMINAL": "Events cannot be appended to a run that has ended.",
     "EVENT_RUN_WAITING": "Events cannot be appended while the run waits.",
     "EVENT_TOO_LARGE": "One event is 256 KiB or larger.",
     "EVENT_TYPE_REFUSED": "Terminal events are written by completing the run, not by appending.",
+    "EVENT_RESERVED": "Only the holder of the run's lease, or the server, may write such an event.",
     "EVENT_LOG_FULL": "The run has as many events as one run can have.",
     "REQUEST_SNAPSHOT_TOO_LARGE": "The start payload is 2 MiB or larger.",
     "TOOL_RESULT_NOT_WAITING": "The run does not wait for a result.",
@@ -54,11 +58,13 @@ CODES: Final[dict[str, str]] = {
     "RANGE_NOT_SATISFIABLE": "The Range starts after the end of the artifact.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being processed.",
+    "PROJECT_LIMIT_REACHED": "The user has created as many projects as one user can create.",
     "PROJECT_SLUG_TAKEN": "A project with this slug exists.",
     "LAST_ADMIN": "The last admin of a project cannot be removed.",
     "PRECONDITION_FAILED": "If-Match does not match the current version of the run.",
     "PRECONDITION_REQUIRED": "The change needs an If-Match header.",
     "TOO_MANY_PUSH_SERVICES": "The project has as many push services as one project can have.",
+    "ENCRYPTION_KEY_MISSING": "A stored secret cannot be decrypted: the server does not have its encryption key.",
     "QUERY_TOO_SLOW": "The query took too long: narrow it.",
     "PROJECT_BUSY": "Too many requests of the project are waiting: send fewer at the same time.",
     "STORE_BUSY": "Too many requests are waiting for the store: try again after Retry-After.",
@@ -102,6 +108,10 @@ class Error(Exception):
         self.message = message
         self.retry_after_s = retry_after_s
         self.errors = errors
+
+
+class UnknownCredentialError(Error):
+    """Refuses a credential that this server never issued or no longer knows, and which may be a guess."""
 
 
 def not_found(what: str) -> Error:

@@ -18,6 +18,19 @@ last_request_s: Final = 0.3  # a stopping server waits this long for the first r
 refused_s_max: Final = 2.0  # for a client to read a refusal before the connection is closed
 plain_body_bytes_max: Final = 64 * KIB  # bodies that are read before authentication
 
+# Credentials that the server does not know, by address
+authentication_failures_max: Final = 30  # at once
+authentication_failures_per_s: Final = 1  # sustained
+throttled_addresses_max: Final = 16_384  # addresses whose failures are remembered
+known_credentials_max: Final = 65_536  # credentials that were valid, and are looked up even so
+bootstrap_secret_chars_min: Final = 32
+bootstrap_secret_different_chars_min: Final = 8  # 32 random hex digits have fewer once in 25 million times
+# Compression of answers, for clients that accept gzip
+gzip_bytes_min: Final = 1 * KIB
+gzip_write_bytes_min: Final = 16 * KIB  # of answers to writes: frequent, and rarely much larger
+gzip_small_bytes_max: Final = 16 * KIB  # compressed with little memory, which is faster
+gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
+
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
 files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
@@ -30,10 +43,14 @@ event_bytes_max: Final = 256 * KIB  # an event of exactly this size is refused
 private_event_bytes_max: Final = 8 * MIB
 request_snapshot_bytes_max: Final = 2 * MIB
 output_bytes_max: Final = 1 * MIB
+run_input_bytes_max: Final = 4 * MIB
+run_config_bytes_max: Final = 1 * MIB
+logs_bytes_max: Final = 4 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
+worker_metadata_bytes_max: Final = 256 * KIB
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 
@@ -112,6 +129,10 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 
 # A page of events ends at this size, so that 500 large events are never in memory at once
 event_page_bytes_max: Final = 1 * MIB
+# A page of a list ends at this size of JSON, but has at least one row
+list_page_bytes_max: Final = 1 * MIB
+attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
+run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
 message_page_bytes_max: Final = 4 * MIB
 # At most this much of an agent run's log is projected to its message
@@ -152,6 +173,9 @@ usage_families_max: Final = 300_000  # families that a report reads to find the 
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
+# Projects
+projects_per_user_max: Final = 100  # that one user creates; the default of a setting
+
 # What administrators see of the servers
 replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
 replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed
@@ -173,7 +197,12 @@ stream_heartbeat_s: Final = 15
 stream_poll_s: Final = 5  # the longest delay of an event after a lost notification
 stream_tick_s: Final = 0.5  # between two checks for due heartbeats
 streams_checked_max: Final = 1_000  # runs in one read
-stream_page_bytes_max: Final = 64 * KIB  # sent to a follower at once, or one larger event
+stream_page_bytes_max: Final = 64 * KIB  # read for a follower at once, or one larger event
+stream_piece_bytes_max: Final = 64 * KIB  # written at once; the next piece waits until the peer reads
+stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the kernel
+streams_per_project_max: Final = 4_096  # of one process
+streams_per_caller_max: Final = 1_024
+stream_retry_s: Final = 10  # the Retry-After of a refused stream
 write_silence_s: Final = (
     30  # a connection is closed if its peer reads no byte of a pending answer for this time
 )
@@ -262,11 +291,15 @@ scheduler_tick_s: Final = 0.5
 schedule_late_ms: Final = 60_000  # a planned time that is handled later counts as missed
 schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted schedule can be removed
 worker_tokens_max: Final = 16
+worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
+worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers
 changes_per_project_max: Final = (
     4_096  # kept to resume from; a follower that is more behind reads the lists again
 )
+changes_per_page_max: Final = 256  # sent to a follower at once
 changes_idle_s: Final = 300  # how long they are kept after the last follower left
 changes_idle_projects_max: Final = 64
 change_interval_s: Final = 0.1  # between two notifications about the same run to a follower
@@ -346,11 +379,34 @@ triggers_per_project_max: Final = 256
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
+# The audit log
+audit_retention_days_default: Final = 400
+audit_value_chars_max: Final = 256  # of each value in `change`
+audit_values_max: Final = 32  # of a member with several values
+audit_change_bytes_max: Final = 8 * KIB  # of `change`, else it holds only the names of the members
+audit_csv_page_rows: Final = 1_000  # read at a time for a download
+audit_entries_expired_max: Final = 5_000  # deleted at a time
+audit_sign_in_projects_max: Final = 100  # in whose logs one sign-in is recorded
+refused_sign_ins_per_minute_max: Final = 60  # recorded by one process; the others are counted
+
 # Signed tokens and requests
-run_token_s: Final = 86_400
+run_token_s: Final = 86_400  # also the longest life that a presented token may have
 signature_s: Final = 60
 signing_keys_max: Final = 32
 signing_keys_reload_s: Final = 30
+
+# Sign-in with an OpenID provider
+openid_sign_in_s: Final = 600  # from the provider's sign-in page back to this server
+openid_sign_ins_max: Final = 16  # that one server finishes at the same time
+openid_request_s_max: Final = 5
+openid_answer_bytes_max: Final = 256 * KIB
+openid_discovery_s: Final = 600
+
+# Encryption of stored secrets
+encryption_key_chars_min: Final = 32
+encryption_key_chars_max: Final = 512
+encryption_keys_max: Final = 16
+secrets_per_slice_max: Final = 256  # encrypted with another key in one transaction
 
 # PostgreSQL: sessions of one replica, and how long they wait
 batches_max: Final = 4  # transactions of commands at the same time

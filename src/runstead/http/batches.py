@@ -12,9 +12,10 @@ from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
-from runstead.http.conversations import NumberedPage
+from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.values import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
 from runstead.http.run_view import JsonObject, Timestamp
@@ -227,10 +228,8 @@ class BatchPage(msgspec.Struct, frozen=True):
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
-    found = await commands.page(call.app, call.principal, call.path["project"], query.limit + 1, query.cursor)
-    data = found[: query.limit]
-    following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, BatchPage([view(batch) for batch in data], query.info(following)))
+    found = await commands.page(call.app, call.principal, call.path["project"], query.limit, query.cursor)
+    return numbered(query, fitted(found, view))
 
 
 @routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)
@@ -352,11 +351,12 @@ async def _frames(
     "/projects/{project}/batches/{batch_id}/stream",
     answer=None,
     media_type="text/event-stream",
-    errors=_MISSING,
+    errors=(*_MISSING, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
     seen = (call.header(b"last-event-id") or "").strip() or None
     frames = _frames(call.app.followers.follow_batch(found), seen)
-    return EventStream(frames, b": progress of a batch\n\n")
+    slot = call.app.open_streams.slot(call.principal, found.project_id)
+    return EventStream(frames, b": progress of a batch\n\n", slot)

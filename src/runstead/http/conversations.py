@@ -1,6 +1,6 @@
 """Conversations and their agent runs: `/conversations…`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -14,11 +14,13 @@ from runstead.core.conversations.conversation import (
     ConversationStatus,
     ConversationType,
 )
+from runstead.core.runs.run import OMITTABLE
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted
 from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
-from runstead.ports.store import ConversationQuery
+from runstead.ports.store import ConversationQuery, SeqPage
 
 routes = Routes("Conversations")
 
@@ -142,22 +144,35 @@ class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
         return PageInfo(self=text(self.cursor), next=text(following))
 
 
+def numbered(query: NumberedPage, page: Fitted[Any]) -> Reply:
+    """Answer with a page of rows, whose cursor is the seq of its last row."""
+    following = None if page.last is None else page.last.seq
+    return Reply(200, {"data": page.data, "page_info": query.info(following)})
+
+
+class ProjectionsQuery(NumberedPage, frozen=True, kw_only=True):
+    fields: Fields = []
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/children",
-    query=NumberedPage,
+    query=ProjectionsQuery,
     answer=ProjectionPage,
     errors=("NOT_FOUND",),
 )
-async def children(call: Call[Nothing, NumberedPage]) -> Reply:
+async def children(call: Call[Nothing, ProjectionsQuery]) -> Reply:
     """List the child agent runs of an agent run, of any conversation, oldest first."""
     query = call.query
-    found = await runs.agent_children(
-        call.app, call.principal, conversation_run_ref(call), query.cursor or 0, query.limit + 1
+    members = chosen(query.fields, ProjectionView)
+    asked = SeqPage(
+        limit=query.limit,
+        after=query.cursor or 0,
+        omit=OMITTABLE - {"agent", "error", *({"metadata"} if not members or "metadata" in members else ())},
+        bytes_max=limits.list_page_bytes_max,
     )
-    data = found[: query.limit]
-    following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, ProjectionPage([projection(run) for run in data], query.info(following)))
+    found = await runs.children(call.app, call.principal, conversation_run_ref(call), asked, "agent")
+    return numbered(query, fitted(found, projection, members))
 
 
 class ConversationFilter(NumberedPage, frozen=True, kw_only=True):
@@ -182,11 +197,9 @@ async def page(call: Call[Nothing, ConversationFilter]) -> Reply:
         call.app,
         call.principal,
         query.project_id,
-        ConversationQuery((), query.status, query.cursor, query.limit + 1),
+        ConversationQuery((), query.status, query.cursor, query.limit),
     )
-    data = found[: query.limit]
-    following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, ConversationPage([view(conversation) for conversation in data], query.info(following)))
+    return numbered(query, fitted(found, view))
 
 
 class UpdateConversation(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
 from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
@@ -26,12 +26,13 @@ Unset = msgspec.UnsetType
 
 
 class EventView(msgspec.Struct, frozen=True):
-    """An event. `run_id` and `cursor` are set with `include_descendants`."""
+    """An event. `source` is who wrote it. `run_id` and `cursor` are set with `include_descendants`."""
 
     event_id: int
     event_type: str
     payload: JsonObject
     created_at: Timestamp
+    source: Source
     run_id: str | Unset = msgspec.UNSET
     cursor: str | Unset = msgspec.UNSET
 
@@ -42,11 +43,12 @@ class EventPage(msgspec.Struct, frozen=True):
 
 
 class ConversationEventView(msgspec.Struct, frozen=True):
-    """An event. `run_id` and `cursor` are set with `include_descendants`."""
+    """An event. `source` is who wrote it. `run_id` and `cursor` are set with `include_descendants`."""
 
     event_id: int
     event_type: str
     event: JsonObject
+    source: Source
     run_id: str | Unset = msgspec.UNSET
     cursor: str | Unset = msgspec.UNSET
 
@@ -69,6 +71,7 @@ def event_view(
         event_type=event.type,
         payload=msgspec.Raw(event.payload),
         created_at=at,
+        source=event.source,
         run_id=run_id,
         cursor=cursor,
     )
@@ -77,7 +80,9 @@ def event_view(
 def conversation_event_view(
     event: Event, run_id: str | Unset = msgspec.UNSET, cursor: str | Unset = msgspec.UNSET
 ) -> ConversationEventView:
-    return ConversationEventView(event.event_id, event.type, msgspec.Raw(event.payload), run_id, cursor)
+    return ConversationEventView(
+        event.event_id, event.type, msgspec.Raw(event.payload), event.source, run_id, cursor
+    )
 
 
 class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from runstead.commands.events import EventAppend
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types
-from runstead.core.runs.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent
+from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
+from runstead.core.runs.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
@@ -29,6 +29,7 @@ _APPEND = (
     "EVENT_RUN_WAITING",
     "EVENT_TOO_LARGE",
     "EVENT_TYPE_REFUSED",
+    "EVENT_RESERVED",
     "EVENT_LOG_FULL",
     "IDEMPOTENCY_KEY_REUSED",
 )
@@ -64,6 +65,8 @@ class AppendedInConversation(msgspec.Struct, frozen=True):
 class _Head(msgspec.Struct, frozen=True):
     type: Annotated[str, Meta(min_length=1, max_length=limits.event_type_chars_max, pattern=NO_CONTROLS)]
     isError: Any = None  # noqa: N815 - the wire's name
+    name: Any = None
+    stepId: Any = None  # noqa: N815 - the wire's name
     idempotency_key: (
         Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_NUL)] | None
     ) = None
@@ -72,7 +75,9 @@ class _Head(msgspec.Struct, frozen=True):
 _head = msgspec.json.Decoder(_Head)
 
 
-def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[NewEvent, ...]:
+def new_events(
+    raws: Sequence[msgspec.Raw], source: Source = "caller", *, one_line: bool = False
+) -> tuple[NewEvent, ...]:
     """Convert events into their stored form, each on one line. `one_line`: the whole body has no line breaks.
 
     Raises INVALID_REQUEST, EVENT_TOO_LARGE.
@@ -96,9 +101,10 @@ def new_events(raws: Sequence[msgspec.Raw], *, one_line: bool = False) -> tuple[
             NewEvent(
                 type=head.type,
                 payload=payload,
-                external=True,
+                source=source,
                 private=private,
                 is_error=is_error,
+                owner=owner_of(head.type, head.name, head.stepId),
                 key=key,
                 digest=key_digest,
             )
@@ -110,9 +116,9 @@ def _on_one_line(text: bytes) -> bool:
     return b"\n" not in text and b"\r" not in text and b"\t" not in text
 
 
-def event_append(body: AppendEvents, raw: bytes) -> EventAppend:
+def event_append(body: AppendEvents, raw: bytes, source: Source = "caller") -> EventAppend:
     """Convert the body into a command. `raw` is the body as it was received."""
-    events = new_events(body.events, one_line=_on_one_line(raw))
+    events = new_events(body.events, source, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
         raise Error(
@@ -140,8 +146,8 @@ def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> R
 
 
 async def _append(call: Call[AppendEvents, Any], ref: RunRef) -> Reply:
-    new = event_append(call.body, call.raw)
-    proof = fence(call, call.body.attempt)
+    proof = fence(call, call.body.attempt, call.principal.worker_id)
+    new = event_append(call.body, call.raw, source_of(call.principal, proof))
     return await call.idempotent(
         lambda idempotency: commands.append(call.app, call.principal, ref, new, proof, idempotency),
         lambda written: _appended(written, new, in_conversation=ref.conversation_id is not None),

@@ -1,36 +1,95 @@
 """A run's family and its attempts."""
 
+from typing import Annotated, Any, Final
+
 import msgspec
+from msgspec import Meta
 
 from runstead.commands import runs as commands
+from runstead.core import limits
 from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import attempts_of
+from runstead.core.runs.transition import Attempt, attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.run_view import Json, RunView, Timestamp, raw, run_view
+from runstead.http.framework.list_page import Fields, chosen, fitted
+from runstead.http.framework.values import PageInfo
+from runstead.http.run_view import Json, RunView, Timestamp, not_read, raw, rows_read, run_view
 from runstead.http.runs import MISSING, InProject, run_ref
+from runstead.ports.store import ListPage, SeqPage
 
 routes = Routes("Families")
 
 
+#: Large members that these lists show only if `fields` names them.
+LEFT_OUT: Final = ("input", "config", "output", "logs")
+
+
 class RunList(msgspec.Struct, frozen=True):
+    """Runs of a family. `omitted` names the members that are null in every run because `fields` does not name them.
+
+    `page_info` is present if more runs follow, or if `cursor` or `limit` was sent.
+    """
+
     data: list[RunView]
+    omitted: list[str]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-def run_list(found: list[Run]) -> Reply:
-    return Reply(200, RunList([run_view(run) for run in found]))
+class _FamilyQuery(InProject, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next` of the previous page."""
+
+    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+    fields: Fields = msgspec.field(default_factory=list)
 
 
-@routes.route("GET", "/runs/{run_id}/children", query=InProject, answer=RunList, errors=MISSING)
-async def children(call: Call[Nothing, InProject]) -> Reply:
-    """List the direct children of a run, oldest first."""
-    return run_list(await commands.children(call.app, call.principal, run_ref(call)))
+class ChildrenQuery(_FamilyQuery, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=limits.children_rows_max)] | None = None
 
 
-@routes.route("GET", "/runs/{run_id}/tree", query=InProject, answer=RunList, errors=MISSING)
-async def tree(call: Call[Nothing, InProject]) -> Reply:
-    """List the whole family of a run from its root, oldest first. `parent_run_id` gives the tree."""
-    return run_list(await commands.tree(call.app, call.principal, run_ref(call)))
+class TreeQuery(_FamilyQuery, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=limits.tree_rows_max)] | None = None
+
+
+def _asked(query: ChildrenQuery | TreeQuery, rows_max: int) -> tuple[tuple[str, ...], SeqPage]:
+    """Return the members to show, and the page to read."""
+    members = chosen(query.fields, RunView)
+    return members, SeqPage(
+        limit=rows_read(query.limit or rows_max, members),
+        after=query.cursor or 0,
+        omit=not_read(members, frozenset(LEFT_OUT)),
+        bytes_max=limits.list_page_bytes_max,
+    )
+
+
+def _run_list(query: ChildrenQuery | TreeQuery, found: ListPage[Run], members: tuple[str, ...]) -> Reply:
+    page = fitted(found, run_view, members)
+    answer: dict[str, Any] = {
+        "data": page.data,
+        "omitted": [name for name in LEFT_OUT if name not in members],
+    }
+    if page.last is not None or query.cursor is not None or query.limit is not None:
+        this = None if query.cursor is None else str(query.cursor)
+        answer["page_info"] = PageInfo(self=this, next=None if page.last is None else str(page.last.seq))
+    return Reply(200, answer)
+
+
+@routes.route("GET", "/runs/{run_id}/children", query=ChildrenQuery, answer=RunList, errors=MISSING)
+async def children(call: Call[Nothing, ChildrenQuery]) -> Reply:
+    """List the direct children of a run, oldest first, without large values."""
+    members, page = _asked(call.query, limits.children_rows_max)
+    found = await commands.children(call.app, call.principal, run_ref(call), page)
+    return _run_list(call.query, found, members)
+
+
+@routes.route("GET", "/runs/{run_id}/tree", query=TreeQuery, answer=RunList, errors=MISSING)
+async def tree(call: Call[Nothing, TreeQuery]) -> Reply:
+    """List the whole family of a run from its root, oldest first, without large values.
+
+    `parent_run_id` gives the tree. A token of one run gets that run and its descendants.
+    """
+    members, page = _asked(call.query, limits.tree_rows_max)
+    found = await commands.tree(call.app, call.principal, run_ref(call), page)
+    return _run_list(call.query, found, members)
 
 
 class AttemptView(msgspec.Struct, frozen=True):
@@ -49,22 +108,40 @@ class AttemptView(msgspec.Struct, frozen=True):
 
 
 class AttemptList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more attempts follow, or if `cursor` was sent."""
+
     data: list[AttemptView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/runs/{run_id}/attempts", query=InProject, answer=AttemptList, errors=MISSING)
-async def attempts(call: Call[Nothing, InProject]) -> Reply:
+class AttemptsQuery(InProject, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next` of the previous page."""
+
+    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+
+
+@routes.route("GET", "/runs/{run_id}/attempts", query=AttemptsQuery, answer=AttemptList, errors=MISSING)
+async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
     """List the attempts of a run and their outcomes, oldest first."""
-    run, ended = await commands.attempts(call.app, call.principal, run_ref(call))
-    data = [
-        AttemptView(
-            attempt=attempt.attempt,
-            lease_owner=attempt.lease_owner,
-            started_at=iso_or_none(attempt.started_at),
-            ended_at=iso_or_none(attempt.ended_at),
-            outcome=attempt.outcome,
-            error=raw(attempt.error),
-        )
-        for attempt in attempts_of(run, ended)
-    ]
-    return Reply(200, AttemptList(data))
+    cursor = call.query.cursor
+    run, ended = await commands.attempts(call.app, call.principal, run_ref(call), cursor or 0)
+    found = attempts_of(run, ended.rows, whole=not ended.more)
+    if cursor is not None:
+        found = [attempt for attempt in found if attempt.attempt > cursor]
+    page = fitted(ListPage(found, ended.more), _attempt_view)
+    answer: dict[str, Any] = {"data": page.data}
+    if page.last is not None or cursor is not None:
+        following = None if page.last is None else str(page.last.attempt)
+        answer["page_info"] = PageInfo(self=None if cursor is None else str(cursor), next=following)
+    return Reply(200, answer)
+
+
+def _attempt_view(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        attempt=attempt.attempt,
+        lease_owner=attempt.lease_owner,
+        started_at=iso_or_none(attempt.started_at),
+        ended_at=iso_or_none(attempt.ended_at),
+        outcome=attempt.outcome,
+        error=raw(attempt.error),
+    )

@@ -11,8 +11,9 @@ from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
-from runstead.http.conversations import NumberedPage
+from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import (
     NO_CONTROLS,
     NO_NUL,
@@ -169,6 +170,7 @@ def _answer(status: int, written: Written) -> Reply:
         "RUN_ALREADY_WAITING",
         "TOOL_RESULT_CONFLICT",
         "ATTEMPT_SUPERSEDED",
+        "ATTEMPT_REQUIRED",
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),
@@ -218,11 +220,9 @@ async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     """List a conversation's input requests, newest first."""
     query = call.query
     found = await commands.page(
-        call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit + 1
+        call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit
     )
-    data = found[: query.limit]
-    following = data[-1].seq if len(found) > query.limit else None
-    return Reply(200, InputRequestPage([view(request) for request in data], query.info(following)))
+    return numbered(query, fitted(found, view))
 
 
 def _named(call: Call[Any, Any]) -> tuple[str, str]:

@@ -14,8 +14,10 @@ from runstead.core.conversations.projection import MessageStatus
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
 from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.ports.store import ListPage
 
 routes = Routes("Messages")
 
@@ -160,5 +162,6 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     shown, more = await commands.page(
         call.app, call.principal, conversation_id, query.cursor or 0, query.limit
     )
-    data = [view(spoken.message, spoken.run, projected) for spoken, projected in shown]
-    return Reply(200, MessagePage(conversation_id, data, query.info(data[-1].seq if more else None)))
+    found = fitted(ListPage(shown, more), lambda row: view(row[0].message, row[0].run, row[1]))
+    info = query.info(None if found.last is None else found.last[0].message.seq)
+    return Reply(200, {"conversation_id": conversation_id, "data": found.data, "page_info": info})

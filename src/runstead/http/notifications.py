@@ -66,7 +66,7 @@ async def _frames(
     query=NotificationsFrom,
     answer=None,
     media_type="text/event-stream",
-    errors=("NOT_FOUND",),
+    errors=("NOT_FOUND", "STREAM_LIMIT_REACHED"),
 )
 async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
     """Stream a project's change notifications of runs and conversations, from now on or after a cursor.
@@ -77,4 +77,5 @@ async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
         cursor = cursor[: limits.change_cursor_chars_max]  # a longer cursor is unknown, and stays unknown
-    return EventStream(_frames(call.app.notifications, project.id, cursor))
+    slot = call.app.open_streams.slot(call.principal, project.id)
+    return EventStream(_frames(call.app.notifications, project.id, cursor), slot=slot)

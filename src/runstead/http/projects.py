@@ -37,10 +37,18 @@ class ProjectView(msgspec.Struct, frozen=True):
     name: str
     created_by: str | None
     created_at: Timestamp
+    require_attempt: bool
 
 
 def view(project: Project) -> ProjectView:
-    return ProjectView(project.id, project.slug, project.name, project.created_by, iso(project.created_at))
+    return ProjectView(
+        project.id,
+        project.slug,
+        project.name,
+        project.created_by,
+        iso(project.created_at),
+        project.require_attempt,
+    )
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +68,13 @@ class CreatedProject(ProjectView, frozen=True):
     body=CreateProject,
     answer=CreatedProject,
     status=201,
-    errors=("PROJECT_SLUG_TAKEN", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=("PROJECT_SLUG_TAKEN", "PROJECT_LIMIT_REACHED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def create(call: Call[CreateProject, Nothing]) -> Reply:
     """Create a project. A user becomes its admin.
 
-    For an API key, the answer holds the project's first key.
+    This needs a user's token without restricting claims, or the scope `system`. For an API key, the answer holds the
+    project's first key.
     """
     secret = new_key()
     shown = secret if call.principal.kind == "api_key" else None
@@ -77,6 +86,7 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
             name=project.name,
             created_by=project.created_by,
             created_at=iso(project.created_at),
+            require_attempt=project.require_attempt,
             api_key=shown,
         )
         return Reply(201, created, {"Location": f"/projects/{project.id}"})
@@ -107,8 +117,38 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
 
 
+class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of a project. Members that are left out stay unchanged.
+
+    With `require_attempt`, a write of a worker without `attempt` or `X-Lease-Token` is refused.
+    """
+
+    require_attempt: bool | None = None
+
+
+@routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=_WRITE)
+async def change(call: Call[ChangeProject, Nothing]) -> Reply:
+    """Change a project's settings: at once on this replica, within two seconds on others."""
+
+    async def command(idempotency: IdempotencyRecord | None) -> Project:
+        return await commands.change(
+            call.app,
+            call.principal,
+            call.path["project"],
+            require_attempt=call.body.require_attempt,
+            idempotency=idempotency,
+        )
+
+    reply = await call.idempotent(command, lambda project: Reply(200, view(project)))
+    call.forget_credentials()
+    return reply
+
+
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key to create. Without `scopes`: runs:read, runs:write and workers."""
+    """An API key to create. Without `scopes`: runs:read, runs:write and workers.
+
+    Only a caller with the scope `system` creates a key with that scope.
+    """
 
     name: Name | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None

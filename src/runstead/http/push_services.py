@@ -220,7 +220,7 @@ class JsonWebKeySet(msgspec.Struct, frozen=True):
     "/.well-known/jwks.json",
     answer=JsonWebKeySet,
     open=True,
-    errors=("STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=("ENCRYPTION_KEY_MISSING", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def jwks(call: Call[Nothing, Nothing]) -> Reply:
     """Get the public keys of the server: EdDSA for its calls, RS256 for its tokens; newest last."""

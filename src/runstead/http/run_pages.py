@@ -1,6 +1,7 @@
 """Lists of runs: `/runs` and `/projects/{project}/runs`."""
 
 import base64
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -11,8 +12,9 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import Moment, PageInfo, Text, moment_ms
-from runstead.http.run_view import RunView, run_view
+from runstead.http.run_view import RunView, not_read, run_view
 from runstead.ports.store import RunQuery
 
 routes = Routes("Lists")
@@ -41,6 +43,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_before: Moment | None = None
     q: Text | None = None
     sort: Literal["created_at", "duration"] = "created_at"
+    fields: Fields = []
 
 
 class RunPage(msgspec.Struct, frozen=True):
@@ -71,7 +74,7 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
     return before
 
 
-def run_query(query: RunFilter) -> RunQuery:
+def run_query(query: RunFilter, members: Sequence[str] = ()) -> RunQuery:
     labels = []
     for label in query.label:
         key, separator, value = label.partition(":")
@@ -95,16 +98,19 @@ def run_query(query: RunFilter) -> RunQuery:
         text=query.q or None,
         sort=query.sort,
         before=None if query.cursor is None else from_cursor(query.cursor, query.sort),
-        limit=query.limit + 1,
+        limit=query.limit,
+        omit=not_read(members),
+        bytes_max=limits.list_page_bytes_max,
     )
 
 
 async def _page(call: Call[Nothing, RunFilter], project: str | None) -> Reply:
     query = call.query
-    found = await commands.page(call.app, call.principal, project, run_query(query))
-    data = found[: query.limit]
-    following = to_cursor(data[-1], query.sort) if len(found) > query.limit else None
-    return Reply(200, RunPage([run_view(run) for run in data], PageInfo(self=query.cursor, next=following)))
+    members = chosen(query.fields, RunView)
+    found = await commands.page(call.app, call.principal, project, run_query(query, members))
+    page = fitted(found, run_view, members)
+    following = None if page.last is None else to_cursor(page.last, query.sort)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
 @routes.route("GET", "/projects/{project}/runs", query=RunFilter, answer=RunPage, errors=("NOT_FOUND",))

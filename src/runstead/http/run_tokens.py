@@ -24,7 +24,7 @@ class RunEventToken(msgspec.Struct, frozen=True):
     query=InProject,
     answer=RunEventToken,
     keyed=False,
-    errors=(*MISSING, "RUN_NOT_ACTIVE", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(*MISSING, "RUN_NOT_ACTIVE", "ENCRYPTION_KEY_MISSING", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def child_token(call: Call[Nothing, InProject]) -> Reply:
     """Get a token for appending the events of a direct child.

@@ -1,12 +1,16 @@
 """Runs in answers: the run itself, and the agent run as its conversation shows it."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.artifact import shown
 from runstead.core.runs.run import (
+    OMITTABLE,
     AgentDetails,
     Kind,
     OwnerKind,
@@ -160,7 +164,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         output=raw(run.output),
         error=raw(run.error),
         logs=run.logs,
-        artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(run.artifacts),
+        artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(shown(run.artifacts)),
         duration_ms=run.duration_ms,
         exit_code=run.exit_code,
         timeout_seconds=run.timeout_seconds,
@@ -194,6 +198,19 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         etag=etag(run),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )
+
+
+def not_read(members: Sequence[str], hidden: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return the large fields that a list of runs does not read.
+
+    `members` are those of a `RunView` that it shows, none for all but the `hidden` ones.
+    """
+    return (OMITTABLE - set(members) if members else hidden) | {"agent", "request_snapshot"}
+
+
+def rows_read(limit: int, members: Sequence[str]) -> int:
+    """Return how many rows of a page of at most `limit` can fit in `limits.list_page_bytes_max`."""
+    return limit if members else min(limit, limits.list_page_bytes_max // limits.run_view_bytes_min)
 
 
 ProjectionStatus = Literal["pending", "running", "waiting_for_tool", "completed", "failed", "cancelled"]

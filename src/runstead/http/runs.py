@@ -15,8 +15,18 @@ from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.framework.body import convert, invalid
+from runstead.http.framework.compression import with_suffix
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import Count, JsonObject, Name, Positive, Small, json_object, json_value
+from runstead.http.framework.values import (
+    Count,
+    JsonObject,
+    Name,
+    Positive,
+    Small,
+    bounded,
+    json_object,
+    json_value,
+)
 from runstead.http.run_view import RunView, etag, run_view
 from runstead.ports.store import Written
 
@@ -24,7 +34,7 @@ routes = Routes("Runs")
 
 Metadata = JsonObject
 MISSING = ("NOT_FOUND", "RUN_ID_AMBIGUOUS")
-WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE")
+WRITE = (*MISSING, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class InProject(msgspec.Struct, frozen=True):
@@ -37,9 +47,12 @@ def run_ref(call: Call[Any, Any]) -> RunRef:
     return RunRef(call.path["run_id"], project=call.query.project)
 
 
-def fence(call: Call[Any, Any], attempt: int | None = None) -> Fence:
-    """Return the fence of a worker's write: `attempt` of the body and the header `X-Lease-Token`."""
-    return Fence(attempt, call.header(b"x-lease-token"))
+def fence(call: Call[Any, Any], attempt: int | None = None, worker: str | None = None) -> Fence:
+    """Return the fence of a worker's write: `attempt` of the body and the header `X-Lease-Token`.
+
+    `worker` is given where a worker's own token must prove that the worker holds the run.
+    """
+    return Fence(attempt, call.header(b"x-lease-token"), worker, call.principal.fenced)
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,8 +110,11 @@ async def get(call: Call[Nothing, InProject]) -> Reply | Response:
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
-        if tags & {reply.headers["ETag"], "*"}:
+        tag = reply.headers["ETag"]
+        if tags & {tag, "*"}:
             return Response(status_code=304, headers=reply.headers)
+        if (of_compressed := with_suffix(tag)) in tags:
+            return Response(status_code=304, headers={**reply.headers, "ETag": of_compressed})
     return reply
 
 
@@ -156,6 +172,12 @@ def check_members(value: Any, shape: Any, path: str) -> None:
         raise invalid(str(error).replace("`$", f"`{path}")) from None
 
 
+def _bounded_logs(logs: str | None) -> str | None:
+    if logs is not None:
+        bounded("logs", logs.encode(), limits.logs_bytes_max)
+    return logs
+
+
 @routes.route(
     "POST",
     "/runs/{run_id}/complete",
@@ -182,7 +204,7 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
         error_message=body.terminal_error_message,
         error_detail=json_value(body.error_detail),
         output=json_value(body.output),
-        logs=body.logs,
+        logs=_bounded_logs(body.logs),
         artifacts=None if body.artifacts is None else msgspec.json.encode(body.artifacts),
         exit_code=body.exit_code,
     )

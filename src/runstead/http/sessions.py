@@ -36,7 +36,7 @@ class SessionAnswer(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/session",
     body=PutSession,
     answer=SessionAnswer,
-    errors=("NOT_FOUND", "ATTEMPT_SUPERSEDED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=("NOT_FOUND", "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE"),
 )
 async def put_session(call: Call[PutSession, Nothing]) -> Reply:
     """Store the worker's session of a run. The next attempt gets it."""

@@ -33,8 +33,16 @@ class StreamFromInProject(StreamFrom, frozen=True, kw_only=True):
 
 
 def frame(event: Event) -> bytes:
-    """Encode an event: `id`, `event` (the type in PascalCase) and `data` (the event on one line)."""
-    return b"id: %d\nevent: %b\ndata: %b\n\n" % (event.event_id, pascal(event.type).encode(), event.payload)
+    """Encode an event: `id`, `event` (the type in PascalCase), `data` (the event on one line) and `source`.
+
+    `data` is the client's object, so the source is a field of the frame. Parsers ignore fields that they do not know.
+    """
+    return b"id: %d\nevent: %b\nsource: %b\ndata: %b\n\n" % (
+        event.event_id,
+        pascal(event.type).encode(),
+        event.source.encode(),
+        event.payload,
+    )
 
 
 def _after(call: Call[Nothing, Any]) -> int:
@@ -73,7 +81,9 @@ async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStr
     followers = call.app.followers
     if not query.include_descendants:
         run = await runs.get(call.app, call.principal, ref)
-        return EventStream(followers.follow(run, _after(call), frame, query.event_type), _OPENING)
+        slot = call.app.open_streams.slot(call.principal, run.project_id)
+        frames = followers.follow(run, _after(call), frame, query.event_type)
+        return EventStream(frames, _OPENING, slot)
     run = await runs.get_with_descendants(call.app, call.principal, ref)
     header = call.header(b"last-event-id")
     if header is not None and header.strip():
@@ -81,7 +91,8 @@ async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStr
     else:
         after = from_cursor(run, query.cursor, "Query: cursor")
     to_frame = FamilyFrame(mark_of(run), view)
-    return EventStream(followers.follow_family(run, after, to_frame, query.event_type), _OPENING)
+    slot = call.app.open_streams.slot(call.principal, run.project_id)
+    return EventStream(followers.follow_family(run, after, to_frame, query.event_type), _OPENING, slot)
 
 
 @routes.route(
@@ -90,7 +101,7 @@ async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStr
     query=StreamFromInProject,
     answer=None,
     media_type="text/event-stream",
-    errors=MISSING,
+    errors=(*MISSING, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     """Stream the events of a run or its family, then follow it until the terminal event."""
@@ -103,7 +114,7 @@ async def stream(call: Call[Nothing, StreamFromInProject]) -> EventStream:
     query=StreamFrom,
     answer=None,
     media_type="text/event-stream",
-    errors=("NOT_FOUND",),
+    errors=("NOT_FOUND", "STREAM_LIMIT_REACHED"),
 )
 async def stream_in_conversation(call: Call[Nothing, StreamFrom]) -> EventStream:
     """Stream the events of an agent run or its family, then follow it until the terminal event."""

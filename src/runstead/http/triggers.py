@@ -119,7 +119,7 @@ def view(trigger: Trigger) -> TriggerView:
     body=CreateTrigger,
     answer=CreatedTrigger,
     status=201,
-    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED"),
+    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED", "ENCRYPTION_KEY_MISSING"),
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
@@ -225,8 +225,10 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     status=202,
     errors=(
         "UNAUTHENTICATED",
+        "AUTHENTICATION_THROTTLED",
         "IDEMPOTENCY_KEY_REUSED",
         "REQUEST_SNAPSHOT_TOO_LARGE",
+        "ENCRYPTION_KEY_MISSING",
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),
@@ -251,7 +253,8 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
     request = commands.TriggerRequest(
         token=call.path["token"], raw=call.raw, header=call.header, payload=payload
     )
-    written: Written = await commands.fire(call.app, request)
+    with call.look_up("trigger", request.token):
+        written: Written = await commands.fire(call.app, request)
     location = f"/runs/{quote(written.run.run_id, safe='')}"
     return Reply(202, Started(written.run.run_id, written.transition.duplicate), {"Location": location})
 

@@ -12,8 +12,10 @@ from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import PageInfo
 from runstead.http.run_view import Timestamp
+from runstead.ports.store import ListPage
 
 routes = Routes("Webhooks")
 
@@ -33,6 +35,7 @@ _Secret = Annotated[
 ]
 _MISSING = ("NOT_FOUND",)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+_WRITE_SECRET = (*_WRITE, "ENCRYPTION_KEY_MISSING")
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +165,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
     body=CreateWebhook,
     answer=CreatedWebhook,
     status=201,
-    errors=(*_WRITE, "WEBHOOK_LIMIT_REACHED"),
+    errors=(*_WRITE_SECRET, "WEBHOOK_LIMIT_REACHED"),
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     """Create a webhook. Its secret is shown only in this answer."""
@@ -237,7 +240,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/webhooks/{webhook_id}/rotate",
     body=RotateWebhook,
     answer=CreatedWebhook,
-    errors=_WRITE,
+    errors=_WRITE_SECRET,
 )
 async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     """Replace a webhook's secret. For 24 hours, deliveries are also signed with the old secret."""
@@ -307,10 +310,9 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
         _before(query.cursor),
         query.status,
     )
-    data = found[: query.limit]
-    following = str(data[-1].seq) if len(found) > query.limit else None
-    shown = [delivery_view(delivery) for delivery in data]
-    return Reply(200, DeliveryPage(shown, PageInfo(self=query.cursor, next=following)))
+    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), delivery_view)
+    following = None if page.last is None else str(page.last.seq)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
 @routes.route(

@@ -49,7 +49,7 @@ class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class WorkerRun(msgspec.Struct, frozen=True):
-    """A run for a worker.
+    """A run for a worker. `lease_token` is shown to the holder of the lease only.
 
     Send `lease_token` and `attempt` with later writes to prove that the worker holds the run.
     """
@@ -105,7 +105,8 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
+def worker_run(run: Run, session: Session | None = None, *, holds_lease: bool = True) -> WorkerRun:
+    """Build the view. Without `holds_lease` it has no lease token: the caller has not proved that it has it."""
     agent = agent_details(run)
     return WorkerRun(
         run_id=run.run_id,
@@ -134,5 +135,5 @@ def worker_run(run: Run, session: Session | None = None) -> WorkerRun:
         config=raw(run.config),
         timeout_seconds=run.timeout_seconds,
         attempt=run.attempt,
-        lease_token=run.lease_token,
+        lease_token=run.lease_token if holds_lease else None,
     )

@@ -16,6 +16,7 @@ from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import (
     END,
     JsonObject,
@@ -24,6 +25,7 @@ from runstead.http.framework.values import (
     Positive,
     Target,
     Text,
+    bounded,
     json_object,
     json_value,
 )
@@ -106,7 +108,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         worker_key=body.worker_key,
         display_name=body.display_name,
         implementation_display_name=body.implementation_display_name,
-        metadata=json_object(body.metadata),
+        metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
     )
     return await call.idempotent(
         lambda idempotency: commands.register(
@@ -164,14 +166,12 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
         call.principal,
         call.path["project"],
         None if query.cursor is None else from_cursor(query.cursor),
-        query.limit + 1,
+        query.limit,
         silent=None if query.status is None else query.status == "offline",
     )
-    data = found[: query.limit]
-    following = to_cursor(data[-1]) if len(found) > query.limit else None
-    return Reply(
-        200, WorkerPage([view(worker) for worker in data], PageInfo(self=query.cursor, next=following))
-    )
+    page = fitted(found, view)
+    following = None if page.last is None else to_cursor(page.last)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
 @routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=_WRITE)
@@ -181,6 +181,25 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
         lambda idempotency: commands.heartbeat(call.app, call.principal, call.path["worker_id"], idempotency),
         lambda worker: Reply(200, Registered(view(worker), None)),
     )
+
+
+class WorkerRemoved(msgspec.Struct, frozen=True):
+    """`attempts_ended` is the number of attempts that the worker had and that ended with it."""
+
+    removed: bool
+    attempts_ended: int
+
+
+@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=_WRITE)
+async def remove(call: Call[Nothing, Nothing]) -> Reply:
+    """Remove a worker: its tokens end, and its attempts end as with a release.
+
+    The tokens end at once on this replica, within two seconds on others. A worker that is still there can register
+    again with its key.
+    """
+    ended = await commands.remove(call.app, call.principal, call.path["worker_id"])
+    call.forget_credentials()
+    return Reply(200, WorkerRemoved(removed=True, attempts_ended=ended))
 
 
 class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
@@ -251,18 +270,21 @@ class Renewed(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/lease",
     body=RenewLease,
     answer=Renewed,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
+    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     """Renew the lease of a run, if the worker still holds it."""
-    proof = fence(call, call.body.attempt)
+    proof = fence(call, call.body.attempt, call.principal.worker_id)
+    held = proof.holds_lease
     lease_s = call.body.lease_duration_seconds
     worker_id, run_id = call.path["worker_id"], call.path["run_id"]
     return await call.idempotent(
         lambda idempotency: commands.renew(
             call.app, call.principal, worker_id, run_id, lease_s, proof, idempotency
         ),
-        lambda renewed: Reply(200, Renewed(None if renewed is None else worker_run(*renewed))),
+        lambda renewed: Reply(
+            200, Renewed(None if renewed is None else worker_run(*renewed, holds_lease=held))
+        ),
     )
 
 
@@ -286,7 +308,7 @@ class Released(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/release",
     body=ReleaseRun,
     answer=Released,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED"),
+    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     """End the attempt without a completion. Another attempt may follow."""
@@ -304,5 +326,5 @@ async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
             proof,
             idempotency,
         ),
-        lambda written: Reply(200, Released(worker_run(written.run))),
+        lambda written: Reply(200, Released(worker_run(written.run, holds_lease=False))),
     )

@@ -1,7 +1,6 @@
-"""Delivers webhook events: many at a time, but few for each webhook."""
+"""Delivers webhook events: many at a time, few for each webhook, and a fair share for each project."""
 
 import asyncio
-from collections import Counter
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +11,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, Webhook
+from runstead.loops.lane import Lane
 from runstead.ports import metrics
 from runstead.ports.notifier import DELIVERY_KEY
 
@@ -30,9 +30,11 @@ class Deliverer:
         self._app = app
         self._egress = app.egress.with_own_connections()
         self._wake = asyncio.Event()
-        self._load: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lane = Lane(limits.deliveries_max, limits.deliveries_per_webhook_max, self._attempt_ended)
         self._listed_at: float | None = None
+
+    def _attempt_ended(self) -> None:
+        self._wake.set()
 
     async def run(self) -> None:
         """Run until the server stops.
@@ -57,27 +59,23 @@ class Deliverer:
         await self.close()
 
     async def close(self) -> None:
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await self._lane.close(grace_s)
         await self._egress.close()
 
     async def idle(self) -> None:
         """Wait until no attempt is active. For tests."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._lane.idle()
 
     async def tick(self) -> None:
         """Start as many due attempts as the limits allow."""
         await self._list_projects()
-        while (free := limits.deliveries_max - len(self._tasks)) > 0:
-            busy = [name for name, load in self._load.items() if load >= limits.deliveries_per_webhook_max]
-            found = await deliver.take(self._app, free, busy)
+        while self._lane.free:
+            share = self._lane.share()
+            found = await deliver.take(self._app, share)
             for webhook, delivery in found:
-                self._start(webhook, delivery)
-            if len(found) < free:
+                attempt = self._deliver(webhook, delivery)
+                self._lane.start(delivery.id, webhook.id, webhook.project_id, attempt)
+            if len(found) < share.limit:
                 return
 
     async def _list_projects(self) -> None:
@@ -89,20 +87,6 @@ class Deliverer:
             project_ids = await self._app.store.webhooks.hooked(limits.hooked_projects_max)
             self._app.webhook_projects.replace(project_ids)
             self._listed_at = now
-
-    def _start(self, webhook: Webhook, delivery: Delivery) -> None:
-        self._load[webhook.id] += 1
-        task = asyncio.ensure_future(self._deliver(webhook, delivery))
-        self._tasks.add(task)
-
-        def done(_: asyncio.Task[None]) -> None:
-            self._tasks.discard(task)
-            self._load[webhook.id] -= 1
-            if not self._load[webhook.id]:
-                del self._load[webhook.id]
-            self._wake.set()
-
-        task.add_done_callback(done)
 
     async def _deliver(self, webhook: Webhook, delivery: Delivery) -> None:
         try:

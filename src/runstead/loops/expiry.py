@@ -1,5 +1,8 @@
-"""Deletes expired records: idempotency records after a day, deliveries after a week, and browser sessions."""
+"""Deletes expired records: idempotency records after a day, deliveries after a week, browser sessions, and entries of the
+audit log.
+"""
 
+from runstead.commands import audit
 from runstead.commands.app import App
 from runstead.core import limits
 
@@ -17,3 +20,8 @@ async def prune_deliveries(app: App) -> int:
 async def prune_browsers(app: App) -> int:
     """Delete a bounded number of expired browser sessions. Returns their number."""
     return await app.store.browser_sessions.prune(limits.browser_sessions_expired_max)
+
+
+async def prune_audit(app: App, days: int) -> int:
+    """Delete a bounded number of entries of the audit log that are older than `days`. Returns their number."""
+    return await audit.expire(app, days * 86_400_000)

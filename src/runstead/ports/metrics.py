@@ -73,6 +73,12 @@ class _Requests(Collector):
 
 registry.register(_Requests())
 connections = Gauge("runstead_http_connections", "Open connections.", registry=registry)
+authentication_failures = Counter(
+    "runstead_authentication_failures_total",
+    "Credentials that were refused: unknown ones, ended ones (expired, revoked), and throttled ones.",
+    ["credential", "reason"],
+    registry=registry,
+)
 refused_connections = Counter(
     "runstead_http_refused_connections_total",
     "Connections that were refused before a request was received, by error code.",

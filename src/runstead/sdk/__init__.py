@@ -16,6 +16,7 @@ from runstead.sdk.durable.waits import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.artifact import ArtifactStored, StoredArtifact
+from runstead.sdk.models.audit import AuditActor, AuditChange, AuditEntry, AuditObject, AuditPage
 from runstead.sdk.models.batch import (
     Batch,
     BatchPage,
@@ -51,6 +52,7 @@ from runstead.sdk.models.lease import (
     RegisteredWorker,
     Registration,
     Released,
+    RemovedWorker,
     Session,
     SessionAnswer,
     WorkerPage,
@@ -142,6 +144,11 @@ __all__ = [
     "AsyncClient",
     "Attempt",
     "AttemptList",
+    "AuditActor",
+    "AuditChange",
+    "AuditEntry",
+    "AuditObject",
+    "AuditPage",
     "Batch",
     "BatchPage",
     "BatchProgress",
@@ -218,6 +225,7 @@ __all__ = [
     "RegisteredWorker",
     "Registration",
     "Released",
+    "RemovedWorker",
     "Retries",
     "Role",
     "Run",

@@ -9,6 +9,7 @@ import msgspec
 
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.durable.context import Context, RunFailed
+from runstead.sdk.durable.history import CUSTOM, RESERVED_PREFIX, STEP_FINISHED, STEP_STARTED
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.outbox import Outbox
@@ -41,7 +42,7 @@ async def record(
     `run` is an existing run, or its id, or None for a new run. Where no run has the id, it is created. A created run
     has the `target`, which no worker should serve.
 
-    Events are stored in batches as they come. RUN_FINISHED completes the run, and its `result` is the output. RUN_ERROR
+    Events are stored in batches as they come. CUSTOM events named `run.*` and STEP events with a `stepId` are dropped. RUN_FINISHED completes the run, and its `result` is the output. RUN_ERROR
     fails the run, and so does a stream without either. An exception of the stream fails the run and is raised.
     `metadata` is the usage (provider, model, inputTokens …), or a function that returns it; it is sent at the end.
     Reading stops where a client ends the run.
@@ -80,6 +81,7 @@ async def record(
 async def relay(ctx: Context, events: Events) -> Any:
     """Emit an agent's events in a handler's run, and return the `result` of RUN_FINISHED. Raise RunFailed for RUN_ERROR.
 
+    CUSTOM events named `run.*` and STEP events with a `stepId` are dropped, since they control the handler's run.
     In a step the events are stored once: `await ctx.step("agent", agui.relay, ctx, events)`.
     """
     end = await _read(events, ctx.emit)
@@ -105,7 +107,10 @@ async def _find_or_create(client: AsyncClient, run: Run | str | None, target: st
 
 
 async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End:
-    """Emit every event before the end of the run, and return the end. Reading stops there."""
+    """Emit every event before the end of the run, and return the end. Reading stops there.
+
+    Events that control a durable run are dropped: an agent must not forge a step or an approval.
+    """
     async with aclosing(_each(events)) as each:
         async for item in each:
             event = to_mapping(item)
@@ -115,8 +120,16 @@ async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End
                 message = str(event.get("message") or "The agent failed")[:_MESSAGE_CHARS]
                 code = event.get("code")
                 return End(message=message, code="AGENT_ERROR" if code is None else str(code)[:128])
-            await emit(event)
+            if not _is_reserved(event):
+                await emit(event)
     return End(message="The agent's events ended without RUN_FINISHED or RUN_ERROR", code="STREAM_ENDED")
+
+
+def _is_reserved(event: Mapping[str, Any]) -> bool:
+    """Whether only the server or the holder of the run's lease may write the event."""
+    if event["type"] == CUSTOM:
+        return str(event.get("name")).startswith(RESERVED_PREFIX)
+    return event["type"] in (STEP_STARTED, STEP_FINISHED) and event.get("stepId") is not None
 
 
 def _finished(event: Mapping[str, Any]) -> End:

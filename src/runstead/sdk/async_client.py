@@ -12,7 +12,7 @@ from runstead.sdk.errors import no_answer
 from runstead.sdk.models.batch import BatchProgress
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.notification import Notification
-from runstead.sdk.models.run import Run
+from runstead.sdk.models.run import Run, RunList, RunPage
 from runstead.sdk.routes.call import Call, T
 from runstead.sdk.routes.log import EventLog
 from runstead.sdk.routes.route import AsyncSender
@@ -104,29 +104,21 @@ class AsyncClient(ClientBase, AsyncSender):
             known = self._project_ids[ref] = (await self.get_project(ref)).id
         return known
 
-    async def iter_runs(
-        self, *, project: str | None = None, **filters: Unpack[RunFilters]
-    ) -> AsyncIterator[Run]:
+    def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> AsyncIterator[Run]:
         """Yield every run of the project, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.list_runs(project=project, cursor=cursor, **filters)
-            for run in page.data:
-                yield run
-            cursor = page.page_info.next
-            if cursor is None:
-                return
+        return _every(lambda cursor: self.list_runs(project=project, cursor=cursor, **filters))
 
-    async def iter_all_runs(self, **filters: Unpack[RunFilters]) -> AsyncIterator[Run]:
+    def iter_all_runs(self, **filters: Unpack[RunFilters]) -> AsyncIterator[Run]:
         """Yield every run of every project that the caller has access to, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = await self.list_all_runs(cursor=cursor, **filters)
-            for run in page.data:
-                yield run
-            cursor = page.page_info.next
-            if cursor is None:
-                return
+        return _every(lambda cursor: self.list_all_runs(cursor=cursor, **filters))
+
+    def iter_children(self, run_id: str, *, fields: Sequence[str] | None = None) -> AsyncIterator[Run]:
+        """Yield every child of the run, oldest first, page by page. `fields` is that of `children`."""
+        return _every(lambda cursor: self.children(run_id, fields=fields, cursor=cursor))
+
+    def iter_tree(self, run_id: str, *, fields: Sequence[str] | None = None) -> AsyncIterator[Run]:
+        """Yield every run of the run's family from the root, oldest first, page by page. `fields` is that of `tree`."""
+        return _every(lambda cursor: self.tree(run_id, fields=fields, cursor=cursor))
 
     async def events(
         self,
@@ -230,3 +222,15 @@ class AsyncClient(ClientBase, AsyncSender):
             return False
         page = await self.send(follower.next_events())
         return not page.data
+
+
+async def _every(read: Callable[[str | None], Awaitable[RunPage | RunList]]) -> AsyncIterator[Run]:
+    """Yield the runs of every page; `read` gets the cursor of a page."""
+    cursor: str | None = None
+    while True:
+        page = await read(cursor)
+        for run in page.data:
+            yield run
+        cursor = page.page_info.next
+        if cursor is None:
+            return

@@ -12,7 +12,7 @@ from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.batch import BatchProgress
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.notification import Notification
-from runstead.sdk.models.run import Run
+from runstead.sdk.models.run import Run, RunList, RunPage
 from runstead.sdk.routes.call import Call, T
 from runstead.sdk.routes.log import EventLog
 from runstead.sdk.routes.route import SyncSender
@@ -97,23 +97,19 @@ class Client(ClientBase, SyncSender):
 
     def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
         """Yield every run of the project, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = self.list_runs(project=project, cursor=cursor, **filters)
-            yield from page.data
-            cursor = page.page_info.next
-            if cursor is None:
-                return
+        return _every(lambda cursor: self.list_runs(project=project, cursor=cursor, **filters))
 
     def iter_all_runs(self, **filters: Unpack[RunFilters]) -> Iterator[Run]:
         """Yield every run of every project that the caller has access to, newest first, page by page."""
-        cursor: str | None = None
-        while True:
-            page = self.list_all_runs(cursor=cursor, **filters)
-            yield from page.data
-            cursor = page.page_info.next
-            if cursor is None:
-                return
+        return _every(lambda cursor: self.list_all_runs(cursor=cursor, **filters))
+
+    def iter_children(self, run_id: str, *, fields: Sequence[str] | None = None) -> Iterator[Run]:
+        """Yield every child of the run, oldest first, page by page. `fields` is that of `children`."""
+        return _every(lambda cursor: self.children(run_id, fields=fields, cursor=cursor))
+
+    def iter_tree(self, run_id: str, *, fields: Sequence[str] | None = None) -> Iterator[Run]:
+        """Yield every run of the run's family from the root, oldest first, page by page. `fields` is that of `tree`."""
+        return _every(lambda cursor: self.tree(run_id, fields=fields, cursor=cursor))
 
     def events(
         self,
@@ -209,3 +205,14 @@ class Client(ClientBase, SyncSender):
         if not follower.may_be_complete or not follower.has_ended(self.send(follower.log.state())):
             return False
         return not self.send(follower.next_events()).data
+
+
+def _every(read: Callable[[str | None], RunPage | RunList]) -> Iterator[Run]:
+    """Yield the runs of every page; `read` gets the cursor of a page."""
+    cursor: str | None = None
+    while True:
+        page = read(cursor)
+        yield from page.data
+        cursor = page.page_info.next
+        if cursor is None:
+            return

@@ -10,6 +10,7 @@ import httpx2
 import runstead
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.artifacts import ArtifactRoutes
+from runstead.sdk.routes.audit import AuditRoutes
 from runstead.sdk.routes.batches import BatchRoutes
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.conversations import ConversationRoutes
@@ -73,6 +74,7 @@ class Routes(
     WebhookRoutes,
     BatchRoutes,
     ArtifactRoutes,
+    AuditRoutes,
 ):
     """All routes of the server."""
 

@@ -19,7 +19,7 @@ class RunsteadError(Exception):
 
     `status` is the HTTP status, 0 where no answer came. `code` is the stable code for programs, None where the answer
     has none, such as a proxy's. `detail` is one sentence for people. `errors` are the refused values of the body.
-    `retry_after_s` is the server's Retry-After, in seconds.
+    `retry_after_s` is the server's Retry-After, in seconds. `request_id` names the request in the server's log.
     """
 
     def __init__(
@@ -29,16 +29,20 @@ class RunsteadError(Exception):
         code: str | None = None,
         errors: Sequence[FieldError] = (),
         retry_after_s: float | None = None,
+        request_id: str | None = None,
     ) -> None:
-        super().__init__(detail, status, code, tuple(errors), retry_after_s)
+        super().__init__(detail, status, code, tuple(errors), retry_after_s, request_id)
         self.detail = detail
         self.status = status
         self.code = code
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s
+        self.request_id = request_id
 
     def __str__(self) -> str:
-        facts = [fact for fact in (self.code, f"HTTP {self.status}" if self.status else None) if fact]
+        # The reason of a 5xx is in the server's log, under the request id.
+        logged = f"request {self.request_id}" if self.request_id and self.status >= 500 else None
+        facts = [fact for fact in (self.code, f"HTTP {self.status}" if self.status else None, logged) if fact]
         return f"{self.detail} ({', '.join(facts)})" if facts else self.detail
 
     @property
@@ -77,6 +81,7 @@ class UnexpectedAnswerError(RunsteadError):
 class _Problem(msgspec.Struct, frozen=True):
     detail: str = ""
     code: str | None = None
+    request_id: str | None = None
     errors: list[FieldError] = []
 
 
@@ -96,4 +101,4 @@ def refusal(status: int, content: bytes, call: str, retry_after_s: float | None)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem()
     detail = problem.detail or f"{call} was answered with status {status}"
-    return RunsteadError(detail, status, problem.code, problem.errors, retry_after_s)
+    return RunsteadError(detail, status, problem.code, problem.errors, retry_after_s, problem.request_id)

@@ -21,7 +21,53 @@ idle_connections_max: Final = 32
 idle_s_max: Final = 15.0
 connect_s_max: Final = 10.0
 
-_SIX_TO_FOUR: Final = ipaddress.IPv6Network("2002::/16")
+_IPV4_REFUSED: Final = tuple(
+    map(
+        ipaddress.IPv4Network,
+        (
+            "0.0.0.0/8",  # this network
+            "10.0.0.0/8",  # private
+            "100.64.0.0/10",  # shared by a provider; also metadata of clouds
+            "127.0.0.0/8",  # loopback
+            "168.63.129.16/32",  # Azure's host of each virtual machine, which IANA does not list
+            "169.254.0.0/16",  # link-local, with the metadata of clouds
+            "172.16.0.0/12",  # private
+            "192.0.0.0/24",  # IETF protocol assignments
+            "192.0.2.0/24",  # documentation
+            "192.88.99.0/24",  # relays of 6to4
+            "192.168.0.0/16",  # private
+            "198.18.0.0/15",  # benchmarking
+            "198.51.100.0/24",  # documentation
+            "203.0.113.0/24",  # documentation
+            "224.0.0.0/4",  # multicast
+            "240.0.0.0/4",  # reserved, and broadcast
+        ),
+    )
+)
+"""IANA IPv4 Special-Purpose Address Registry, written out: `ipaddress` answers differently in each version of Python."""
+
+_IPV6_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that IANA has allocated. Private, link-local and multicast addresses are outside."""
+
+_IPV6_REFUSED: Final = tuple(
+    map(
+        ipaddress.IPv6Network,
+        (
+            "2001::/23",  # IETF protocol assignments, with Teredo (2001::/32) and benchmarking
+            "2001:db8::/32",  # documentation
+            "3fff::/20",  # documentation
+        ),
+    )
+)
+"""IANA IPv6 Special-Purpose Address Registry, as far as it is within 2000::/3."""
+
+_EMBEDDING: Final = (
+    (ipaddress.IPv6Network("::ffff:0:0/96"), 0),  # IPv4-mapped (RFC 4291)
+    (ipaddress.IPv6Network("64:ff9b::/96"), 0),  # NAT64 (RFC 6052)
+    (ipaddress.IPv6Network("2002::/16"), 80),  # 6to4 (RFC 3056)
+)
+"""Networks whose addresses hold an IPv4 address, and how many bits follow it."""
+
 _PRIVATE: Final = "set RUNSTEAD_ALLOW_PRIVATE_EGRESS to allow private addresses"
 
 Resolve = Callable[[str, int], Awaitable[list[str]]]
@@ -85,13 +131,12 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     """Whether the address is public: not private, loopback, link-local, multicast, reserved or unspecified.
     An IPv4 address inside an IPv6 address is checked too.
     """
-    if isinstance(address, ipaddress.IPv6Address):
-        embedded = address.ipv4_mapped or (address.sixtofour if address in _SIX_TO_FOUR else None)
-        if embedded is not None:
-            return is_public(embedded)
-        if address.is_site_local:
-            return False
-    return address.is_global and not (address.is_multicast or address.is_reserved)
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _IPV4_REFUSED)
+    for network, bits in _EMBEDDING:
+        if address in network:
+            return is_public(ipaddress.IPv4Address(int(address) >> bits & 0xFFFF_FFFF))
+    return address in _IPV6_UNICAST and not any(address in network for network in _IPV6_REFUSED)
 
 
 async def resolve(host: str, port: int) -> list[str]:

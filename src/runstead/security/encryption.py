@@ -1,4 +1,4 @@
-"""Encryption of stored values with a secret that the server does not store, such as one in a browser's cookie."""
+"""Encryption of stored values with a secret that the store does not hold, such as one in a browser's cookie."""
 
 import secrets
 from typing import Final
@@ -16,22 +16,24 @@ def new_secret() -> bytes:
     return secrets.token_bytes(SECRET_BYTES)
 
 
-def _cipher(secret: bytes, purpose: str) -> AESGCM:
-    key = HKDF(SHA256(), length=32, salt=None, info=f"runstead {purpose}".encode()).derive(secret)
-    return AESGCM(key)
+def derive(secret: bytes, purpose: str) -> bytes:
+    """Derive 32 bytes from a secret with HKDF-SHA256. Bytes of one purpose reveal nothing about those of another."""
+    return HKDF(SHA256(), length=32, salt=None, info=f"runstead {purpose}".encode()).derive(secret)
 
 
-def encrypt(secret: bytes, purpose: str, value: bytes) -> bytes:
+def encrypt(secret: bytes, purpose: str, value: bytes, place: bytes | None = None) -> bytes:
     """Encrypt a value with AES-256-GCM. The key is derived from the secret and the purpose with HKDF-SHA256.
-    Returns the nonce, the ciphertext and the tag.
+    The value can be decrypted only with the same `place` (associated data). Returns the nonce, the ciphertext
+    and the tag.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + _cipher(secret, purpose).encrypt(nonce, value, None)
+    return nonce + AESGCM(derive(secret, purpose)).encrypt(nonce, value, place)
 
 
-def decrypt(secret: bytes, purpose: str, encrypted: bytes) -> bytes | None:
-    """Decrypt a value. None if it was encrypted with another secret or purpose, or was changed."""
+def decrypt(secret: bytes, purpose: str, encrypted: bytes, place: bytes | None = None) -> bytes | None:
+    """Decrypt a value. None if it was encrypted with another secret, purpose or place, or was changed."""
+    nonce, ciphertext = encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:]
     try:
-        return _cipher(secret, purpose).decrypt(encrypted[:_NONCE_BYTES], encrypted[_NONCE_BYTES:], None)
+        return AESGCM(derive(secret, purpose)).decrypt(nonce, ciphertext, place)
     except (InvalidTag, ValueError):  # ValueError: it is too short
         return None

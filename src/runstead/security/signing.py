@@ -21,12 +21,16 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, UnknownCredentialError
+from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.signing_key import SigningKey
+from runstead.core.secret import SIGNING_KEY
 from runstead.ports.store import SigningKeys
+from runstead.security.stored_secrets import StoredSecrets
 
 RUN_EVENT_WRITER: Final = "run_event_writer"
 RUN_SERVICE: Final = "run_service"
@@ -128,13 +132,19 @@ class Keyring:
     """The server's signing keys: those of the file, or those of the store, where they are created at the
     first use.
 
-    They are reloaded every `limits.signing_keys_reload_s`, so that every replica gets new keys.
+    They are reloaded every `limits.signing_keys_reload_s`, so that every replica gets new keys. Keys of the store
+    that cannot be decrypted are left out.
     """
 
     def __init__(
-        self, store: SigningKeys, file: Path | None = None, clock: Callable[[], int] = now_ms
+        self,
+        store: SigningKeys,
+        file: Path | None = None,
+        clock: Callable[[], int] = now_ms,
+        secrets: StoredSecrets | None = None,
     ) -> None:
         self._store, self._file, self._clock = store, file, clock
+        self._secrets = secrets or StoredSecrets()
         self._pair: _Pair | None = None
         self._read_at = float("-inf")
 
@@ -144,7 +154,7 @@ class Keyring:
         if (self._pair is None and make) or now - self._read_at >= age_max:
             keys = await self._read()
             if not keys and make:
-                keys = await self._store.add(await self._new(), only_first=True)
+                keys = self._decrypted(await self._store.add(await self._new(), only_first=True))
             if keys and (self._pair is None or tuple(keys) != self._pair.keys):
                 self._pair = _Pair(keys)
             self._read_at = now
@@ -155,7 +165,7 @@ class Keyring:
 
     async def _read(self) -> list[SigningKey]:
         if self._file is None:
-            return await self._store.all()
+            return self._decrypted(await self._store.all())
         try:
             return read_file(self._file)
         except ValueError as trouble:
@@ -170,24 +180,53 @@ class Keyring:
         return pair
 
     async def _new(self) -> list[SigningKey]:
-        return await asyncio.to_thread(new_pair, self._clock())  # generating an RSA key is slow
+        """Generate a pair as the store may hold it."""
+        pair = await asyncio.to_thread(new_pair, self._clock())  # generating an RSA key is slow
+        return [replace(key, pem=self._secrets.encrypt(SIGNING_KEY, key.kid, key.pem)) for key in pair]
+
+    def _decrypted(self, stored: Sequence[SigningKey]) -> list[SigningKey]:
+        """Return the keys that can be decrypted. ENCRYPTION_KEY_MISSING if one of them is needed for signing."""
+        keys, refusal = [], None
+        for key in stored:
+            try:
+                keys.append(replace(key, pem=self._secrets.decrypt(SIGNING_KEY, key.kid, key.pem)))
+            except Error as error:
+                refusal = error
+        if refusal is not None and {key.algorithm for key in keys} != {key.algorithm for key in stored}:
+            raise refusal
+        return keys
 
     async def rotate(self) -> None:
         """Add a new pair to the store. It signs from now on; signatures of old keys stay valid."""
         await self._store.add(await self._new(), only_first=False)
         self._pair = None
 
-    async def run_event_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
-        """Return a token to append events to one run, and to get the same kind of token for its children."""
-        return await self._run_token(user_id, service_id, project_id, run_id, RUN_EVENT_WRITER, [APPEND])
+    async def run_event_token(
+        self, *, user_id: str, service_id: str, issuer: str, project_id: str, run_id: str
+    ) -> str:
+        """Return a token to append events to one run, and to get the same kind of token for its children.
 
-    async def service_token(self, *, user_id: str, service_id: str, project_id: str, run_id: str) -> str:
+        It is valid while its `issuer` (`str(Issuer)`) may write the project.
+        """
+        ids = (user_id, service_id, issuer, project_id, run_id)
+        return await self._run_token(*ids, RUN_EVENT_WRITER, [APPEND])
+
+    async def service_token(
+        self, *, user_id: str, service_id: str, issuer: str, project_id: str, run_id: str
+    ) -> str:
         """Return a token to work on one run and its descendants."""
-        scopes = ["runs:read", "runs:write"]
-        return await self._run_token(user_id, service_id, project_id, run_id, RUN_SERVICE, scopes)
+        ids = (user_id, service_id, issuer, project_id, run_id)
+        return await self._run_token(*ids, RUN_SERVICE, ["runs:read", "runs:write"])
 
     async def _run_token(
-        self, user_id: str, service_id: str, project_id: str, run_id: str, use: str, scopes: list[str]
+        self,
+        user_id: str,
+        service_id: str,
+        issuer: str,
+        project_id: str,
+        run_id: str,
+        use: str,
+        scopes: list[str],
     ) -> str:
         now = self._clock() // 1000
         claims = {
@@ -201,6 +240,9 @@ class Keyring:
             "iat": now,
             "exp": now + limits.run_token_s,
         }
+        # Without the claim the push service is the issuer. Published services then see the claims that they know.
+        if issuer != str(Issuer("push_service", service_id)):
+            claims["issuer"] = issuer
         return (await self._current_pair()).sign("RS256", claims)
 
     async def signature(
@@ -239,7 +281,7 @@ class Keyring:
         try:
             claims: dict[str, Any] = jwt.decode(token, private.public_key(), ["RS256"], options=unchecked)
         except jwt.PyJWTError:
-            raise Error("UNAUTHENTICATED", "The token's signature is not valid") from None
+            raise UnknownCredentialError("UNAUTHENTICATED", "The token's signature is not valid") from None
         return claims
 
     async def jwks(self) -> list[dict[str, str]]:

@@ -1,19 +1,28 @@
 """Operations on the store itself, for commands that need no running server."""
 
+import getpass
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
+
+from runstead.commands import secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.keys import make_key, new_project
+from runstead.core.audit import NO_PROJECT, Action, Audit, AuditEntry
 from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
 from runstead.core.runs.invariants import Violation
-from runstead.ports.store import Stats, Store
-from runstead.server.engines import make_bulk, make_keyring, make_store
+from runstead.core.secret import SecretCount
+from runstead.ports.store import AuditQuery, Identity, Stats, Store
+from runstead.security.stored_secrets import SETTING
+from runstead.server.engines import encryption_key_file, make_bulk, make_keyring, make_store
+from runstead.server.secrets import examine, open_secrets, prepare
 from runstead.server.settings import load
 
 
@@ -99,7 +108,8 @@ async def opened(database: str | None) -> AsyncIterator[Store]:
 async def create_project(database: str | None, slug: str, name: str | None) -> Project:
     check_slug(slug, "a slug")
     async with opened(database) as store:
-        return await store.identity.create_project(new_project(slug, name), None, None)
+        project = new_project(slug, name)
+        return await _recording(store, "project.create", project.id).create_project(project, None, None)
 
 
 async def projects(database: str | None) -> list[Project]:
@@ -123,7 +133,7 @@ async def create_key(
         found = await _project(store, project)
         secret = new_key()
         key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
-        return secret, await store.identity.create_key(key)
+        return secret, await _recording(store, "key.create", found.id).create_key(key)
 
 
 async def keys(database: str | None, project: str) -> list[ApiKey]:
@@ -134,10 +144,34 @@ async def keys(database: str | None, project: str) -> list[ApiKey]:
 async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
     async with ready(database) as store:
         found = await _project(store, project)
-        key = await store.identity.revoke_key(found.id, key_id, now_ms())
+        key = await _recording(store, "key.revoke", found.id).revoke_key(found.id, key_id, now_ms())
         if key is None:
             raise not_found(f"Key {key_id}")
         return key
+
+
+async def audit(
+    database: str | None, project: str | None, limit: int, **filters: str | int | None
+) -> list[AuditEntry]:
+    """List entries of the audit log of a project, newest first; without a project those that belong to none.
+
+    `filters` are members of `AuditQuery`.
+    """
+    async with ready(database) as store:
+        project_id = NO_PROJECT if project is None else (await _project(store, project)).id
+        return await store.audit.page(
+            msgspec.convert({"project_id": project_id, "limit": limit} | filters, AuditQuery)
+        )
+
+
+def _recording(store: Store, action: Action, project_id: str) -> Identity:
+    """Projects and keys. Their changes are recorded with the operating system's user as the actor."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # no entry for the process's user, as in some containers
+        user = str(os.getuid())
+    audit = Audit(action=action, actor_kind="operator", actor_id=user, projects=(project_id,))
+    return store.recording(audit).identity
 
 
 async def _project(store: Store, ref: str) -> Project:
@@ -147,15 +181,18 @@ async def _project(store: Store, ref: str) -> Project:
     return found
 
 
-async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
-    """Return the public keys of a server with these settings. Keys are created if there are none."""
+async def signing_keys(database: str | None, *, rotate: bool, note: Callable[[str], None]) -> dict[str, Any]:
+    """Return the public keys of a server with these settings. Keys are created if there are none. `note` gets a
+    sentence about a generated encryption key.
+    """
     settings = load(database=database)
     if rotate and settings.signing_key_file is not None:
         raise ValueError(
             f"the keys are in the file {settings.signing_key_file}: add a pair there with `keys signing --out`"
         )
     async with opened(database) as store:
-        keyring = make_keyring(settings, store)
+        secrets = await open_secrets(settings, store, note)
+        keyring = make_keyring(settings, store, secrets)
         if rotate:
             await keyring.rotate()
         pems = await keyring.public_pems()
@@ -164,3 +201,46 @@ async def signing_keys(database: str | None, *, rotate: bool) -> dict[str, Any]:
             "tokens": pems["RS256"],
             "jwks": {"keys": await keyring.jwks()},
         }
+
+
+async def secrets(database: str | None) -> list[SecretCount]:
+    """Count the secrets of a store by the key that encrypted them."""
+    async with ready(database) as store:
+        _, counts = await examine(load(database=database), store)
+        return counts
+
+
+async def copy_encryption_key(source_url: str, target_url: str) -> str | None:
+    """Give a copied SQLite store the generated key file of its source. Returns a sentence for the operator if the
+    servers of the copy need a key that they do not have. None if the copy has no encrypted secret.
+    """
+    source, target = (load(database=url) for url in (source_url, target_url))
+    async with ready(source_url) as store:
+        _, counts = await examine(source, store)
+    if not any(each.key_id for each in counts):
+        return None
+    file, beside = encryption_key_file(source), encryption_key_file(target)
+    if file is None or not file.exists():
+        return f"secrets in the copy are encrypted: its servers need the same {SETTING}"
+    if beside is None:
+        return f"secrets in the copy are encrypted: set {SETTING}=file:<path> for its servers, to a copy of {file}"
+    if not beside.exists():
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as copied:
+            copied.write(file.read_bytes())
+    return f"secrets in the copy are encrypted with the key of {file}, which is also in {beside}"
+
+
+async def rotate_encryption(
+    database: str | None, note: Callable[[str], None]
+) -> tuple[int, list[SecretCount]]:
+    """Encrypt all secrets with the current key. Returns the number of changed secrets, and the counts afterwards.
+
+    ValueError if there is no key. `note` gets a sentence about a generated key.
+    """
+    settings = load(database=database)
+    async with ready(database) as store:
+        opened, _ = await prepare(settings, store, note)
+        if opened.current is None:
+            raise ValueError(f"there is no encryption key: set {SETTING}")
+        changed = await secret_commands.rotate(store, opened)
+        return changed, await secret_commands.count(store, opened)

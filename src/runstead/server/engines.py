@@ -7,6 +7,7 @@ So a command that reads a SQLite store loads neither the PostgreSQL driver nor t
 # ruff: noqa: PLC0415
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ from runstead.ports.store.bulk import Bulk
 from runstead.server.settings import Settings, is_postgres, sqlite_path
 
 if TYPE_CHECKING:
+    from runstead.engines.postgres.tls import Tls
     from runstead.security.signing import Keyring
+    from runstead.security.stored_secrets import StoredSecrets
 
 
 def make_store(settings: Settings) -> Store:
@@ -29,6 +32,13 @@ def make_store(settings: Settings) -> Store:
     from runstead.engines.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
+
+
+def tls_of_postgres(url: str) -> "Tls":
+    """Return how a session of the URL uses TLS, as asyncpg's argument `ssl`."""
+    from runstead.engines.postgres.tls import tls_of
+
+    return tls_of(url)
 
 
 def make_bulk(url: str) -> Bulk:
@@ -94,12 +104,36 @@ def make_artifacts(settings: Settings) -> Artifacts | None:
     return FilesystemArtifacts(path.with_name(f"{path.name}-artifacts"))
 
 
-def make_keyring(settings: Settings, store: Store) -> "Keyring":
+def encryption_key_file(settings: Settings) -> Path | None:
+    """Return the file of the generated encryption keys, beside the SQLite file. None: the setting names the keys, or
+    the store is not a SQLite file.
+    """
+    if settings.encryption_key is not None or is_postgres(settings.database_url):
+        return None
+    path = sqlite_path(settings.database_url)
+    return path.with_name(f"{path.name}-encryption-key")
+
+
+def make_secrets(settings: Settings, *, encrypted: bool) -> "StoredSecrets":
+    """Create the encryption of stored secrets, with the keys of the setting or of the generated file. `encrypted`:
+    the store has encrypted values, so secrets are never stored in plain text. ValueError if a key is not valid.
+    """
+    from runstead.security.stored_secrets import StoredSecrets, read_key_file, read_keys
+
+    setting, file = settings.encryption_key, encryption_key_file(settings)
+    if setting is not None:
+        return StoredSecrets(partial(read_keys, setting))
+    return StoredSecrets(
+        lambda: read_key_file(file) if file is not None and file.exists() else [], refuse_new=encrypted
+    )
+
+
+def make_keyring(settings: Settings, store: Store, secrets: "StoredSecrets | None" = None) -> "Keyring":
     """Create the keyring of the server's signing keys. ValueError if the key file is not valid."""
     from runstead.security.signing import Keyring, read_file
 
     if settings.signing_key_file is None:
-        return Keyring(store.signing_keys)
+        return Keyring(store.signing_keys, secrets=secrets)
     path = Path(settings.signing_key_file)
     read_file(path)
     return Keyring(store.signing_keys, path)

@@ -21,21 +21,23 @@ from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
 from runstead.commands.system import note_replica
 from runstead.core import limits
-from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import check_slug, new_key
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
+from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.app import HttpApp
 from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
+from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.expiry import prune, prune_browsers, prune_deliveries
+from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
 from runstead.loops.family_cancels import finish_family_cancels
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
@@ -50,9 +52,11 @@ from runstead.ports.notifier import DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
-from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_store
+from runstead.security.stored_secrets import StoredSecrets
+from runstead.server.engines import make_artifacts, make_keyring, make_notifier, make_secrets, make_store
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
+from runstead.server.secrets import open_secrets
 from runstead.server.settings import Settings
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
@@ -64,6 +68,10 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
     return TokenVerifier(
         settings.jwt_public_key, settings.jwks_url, settings.jwt_issuer, settings.jwt_audience
     )
+
+
+def _openid_client(settings: Settings) -> OpenIdClient | None:
+    return None if settings.openid is None else OpenIdClient(settings.openid)
 
 
 class _Server(uvicorn.Server):
@@ -120,16 +128,18 @@ class Main:
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
+        make_secrets(self.settings, encrypted=False)  # refuses an invalid encryption key
         # Bind first: a failed start must not create a store, and must not print a key that is shown only
         # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
             await store.open()
             try:
                 await self._bootstrap(store)
+                secrets = await open_secrets(self.settings, store, partial(print, file=self._out, flush=True))
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
-                await self._serve(store, notifier, artifacts, verifier, sock)
+                await self._serve(store, notifier, artifacts, verifier, secrets, sock)
             finally:
                 if artifacts is not None:
                     await artifacts.close()
@@ -147,20 +157,31 @@ class Main:
         notifier: Notifier,
         artifacts: Artifacts | None,
         verifier: TokenVerifier | None,
+        secrets: StoredSecrets,
         sock: socket.socket,
     ) -> None:
-        keyring = make_keyring(self.settings, store)
+        keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
-        app = App(store, notifier, keyring, egress, artifacts, self.settings.artifact_bytes_max)
+        app = App(
+            store,
+            notifier,
+            keyring,
+            egress,
+            artifacts,
+            self.settings.artifact_bytes_max,
+            self.settings.projects_per_user_max,
+            secrets=secrets,
+        )
         self.app = app
-        authenticator = Authenticator(store, verifier, keyring=keyring)
+        authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
         http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
         connections = Connections(
-            bounds(self.settings.connections_max, self.settings.connections_per_address_max)
+            bounds(self.settings.connections_max, self.settings.connections_per_address_max),
+            TrustedProxies(self.settings.trusted_proxies or ()),
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
         config = uvicorn.Config(
-            Dispatch(with_cors(origins, http), WebApp(app, authenticator)),
+            Dispatch(with_cors(origins, http), WebApp(app, authenticator, _openid_client(self.settings))),
             loop="none",  # the caller's: cli/serve.py runs uvloop
             http=protocol,
             ws="none",
@@ -216,12 +237,12 @@ class Main:
         settings, identity = self.settings, store.identity
         if settings.bootstrap_key is not None:
             project = new_project(settings.bootstrap_project, None)
-            key = make_key(settings.bootstrap_key, project.id, ALL_SCOPES, name="bootstrap")
+            key = make_key(settings.bootstrap_key, project.id, INSTANCE_SCOPES, name="bootstrap")
             await identity.ensure_project(project, None, key)
         elif await identity.is_empty():
             secret = new_key()
             project = new_project(settings.bootstrap_project, None)
-            key = make_key(secret, project.id, ALL_SCOPES, name="first key")
+            key = make_key(secret, project.id, INSTANCE_SCOPES, name="first key")
             await identity.ensure_project(project, None, key)
             print(
                 f"created the project {project.slug}; its admin key, shown only now:\n  {secret}",
@@ -303,6 +324,12 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             60.0,
             lambda: prune_browsers(app),
             rows_max=limits.browser_sessions_expired_max,
+        ),
+        Loop(
+            "audit expiry",
+            60.0,
+            lambda: prune_audit(app, settings.audit_retention_days),
+            rows_max=limits.audit_entries_expired_max,
         ),
         Loop(
             "artifact gc",

@@ -1,15 +1,18 @@
 """All settings, read from the environment. A test compares them with docs/configuration.md."""
 
+import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 
 from runstead.core import limits
-from runstead.core.identity.project import key_prefix
+from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, parse_roles
+from runstead.core.identity.project import check_bootstrap_key
 
 NAMES: Final = (
     "RUNSTEAD_HOST",
@@ -24,14 +27,28 @@ NAMES: Final = (
     "RUNSTEAD_JWKS_URL",
     "RUNSTEAD_JWT_ISSUER",
     "RUNSTEAD_JWT_AUDIENCE",
+    "RUNSTEAD_ADMINS",
+    "RUNSTEAD_PROJECTS_PER_USER_MAX",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
+    "RUNSTEAD_ENCRYPTION_KEY",
+    "RUNSTEAD_PUBLIC_URL",
+    "RUNSTEAD_OIDC_ISSUER",
+    "RUNSTEAD_OIDC_CLIENT_ID",
+    "RUNSTEAD_OIDC_CLIENT_SECRET",
+    "RUNSTEAD_OIDC_NAME",
+    "RUNSTEAD_OIDC_SCOPES",
+    "RUNSTEAD_OIDC_USER_CLAIM",
+    "RUNSTEAD_OIDC_GROUPS_CLAIM",
+    "RUNSTEAD_OIDC_ROLES",
     "RUNSTEAD_ALLOW_PRIVATE_EGRESS",
     "RUNSTEAD_RETENTION_DAYS",
+    "RUNSTEAD_AUDIT_RETENTION_DAYS",
     "RUNSTEAD_ARTIFACTS_URL",
     "RUNSTEAD_ARTIFACT_BYTES_MAX",
     "RUNSTEAD_CONNECTIONS_MAX",
     "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
+    "RUNSTEAD_TRUSTED_PROXIES",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -55,14 +72,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwks_url: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
+    admins: tuple[str, ...] = ()
+    projects_per_user_max: int = limits.projects_per_user_max
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
+    encryption_key: str | None = None
+    openid: OpenIdSettings | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
+    audit_retention_days: int = limits.audit_retention_days_default
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
     connections_max: int | None = None
     connections_per_address_max: int | None = None
+    trusted_proxies: tuple[str, ...] | None = None
 
 
 def load(
@@ -93,8 +116,11 @@ def load(
         )
     database = database or get("RUNSTEAD_DATABASE_URL") or "sqlite:///./runstead.db"
     key = get("RUNSTEAD_BOOTSTRAP_KEY")
-    if key is not None and key_prefix(key) is None:
-        raise SettingError("RUNSTEAD_BOOTSTRAP_KEY must have the form vf_<prefix>_<secret>")
+    if key is not None:
+        try:
+            check_bootstrap_key(key)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
     return Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
@@ -108,16 +134,66 @@ def load(
         jwks_url=get("RUNSTEAD_JWKS_URL"),
         jwt_issuer=get("RUNSTEAD_JWT_ISSUER"),
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
+        admins=_names(get("RUNSTEAD_ADMINS")),
+        projects_per_user_max=_projects_per_user(get("RUNSTEAD_PROJECTS_PER_USER_MAX")),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
+        encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
+        openid=_openid(get),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
-        retention_days=_days(get("RUNSTEAD_RETENTION_DAYS")),
+        retention_days=_days("RUNSTEAD_RETENTION_DAYS", get("RUNSTEAD_RETENTION_DAYS")),
+        audit_retention_days=_days("RUNSTEAD_AUDIT_RETENTION_DAYS", get("RUNSTEAD_AUDIT_RETENTION_DAYS"))
+        or limits.audit_retention_days_default,
         artifacts_url=_artifacts(get("RUNSTEAD_ARTIFACTS_URL")),
         artifact_bytes_max=_bytes("RUNSTEAD_ARTIFACT_BYTES_MAX", get("RUNSTEAD_ARTIFACT_BYTES_MAX")),
         connections_max=_count("RUNSTEAD_CONNECTIONS_MAX", get("RUNSTEAD_CONNECTIONS_MAX")),
         connections_per_address_max=_count(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
+        trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
+    )
+
+
+def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
+    issuer, client_id, public = (
+        get(f"RUNSTEAD_{name}") for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "PUBLIC_URL")
+    )
+    if public is not None and not _ORIGIN.fullmatch(public.rstrip("/").lower()):
+        raise SettingError(
+            f"RUNSTEAD_PUBLIC_URL must be scheme and host, such as https://runstead.example.com, not {public!r}"
+        )
+    if issuer is None:
+        return None
+    parts = urlsplit(issuer)
+    if not _ORIGIN.fullmatch(f"{parts.scheme}://{parts.netloc}".lower()) or parts.query or parts.fragment:
+        raise SettingError(f"RUNSTEAD_OIDC_ISSUER must be an http or https URL, not {issuer!r}")
+    if client_id is None or public is None:
+        raise SettingError("RUNSTEAD_OIDC_ISSUER needs RUNSTEAD_OIDC_CLIENT_ID and RUNSTEAD_PUBLIC_URL")
+    scopes = get("RUNSTEAD_OIDC_SCOPES") or "openid profile email"
+    if "openid" not in scopes.split():
+        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {scopes!r}")
+    user_claim = get("RUNSTEAD_OIDC_USER_CLAIM") or "sub"
+    if user_claim not in USER_CLAIMS:
+        raise SettingError(
+            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {user_claim!r}"
+        )
+    try:
+        roles = parse_roles(get("RUNSTEAD_OIDC_ROLES") or "")
+    except ValueError as wrong:
+        raise SettingError(
+            "RUNSTEAD_OIDC_ROLES must list <group>=<project>:<role>, separated by commas, with a role of"
+            f" {', '.join(ROLES)}; {str(wrong)!r} is not one"
+        ) from None
+    return OpenIdSettings(
+        issuer=issuer,
+        client_id=client_id,
+        client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        redirect_uri=f"{public.rstrip('/')}/ui/sign-in/openid/callback",
+        name=get("RUNSTEAD_OIDC_NAME") or parts.netloc,
+        scopes=scopes,
+        groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
+        user_claim=user_claim,  # type: ignore[arg-type]
+        roles=roles,
     )
 
 
@@ -133,13 +209,11 @@ def _processes(option: int | None, variable: str | None, database: str) -> int:
     return int(text)
 
 
-def _days(text: str | None) -> int | None:
+def _days(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= limits.retention_days_max):
-        raise SettingError(
-            f"RUNSTEAD_RETENTION_DAYS must be a number from 1 to {limits.retention_days_max}, not {text!r}"
-        )
+        raise SettingError(f"{name} must be a number from 1 to {limits.retention_days_max}, not {text!r}")
     return int(text)
 
 
@@ -183,6 +257,16 @@ def _count(name: str, text: str | None) -> int | None:
     return int(text)
 
 
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _projects_per_user(text: str | None) -> int:
+    if text == "0":
+        return 0
+    return _count("RUNSTEAD_PROJECTS_PER_USER_MAX", text) or limits.projects_per_user_max
+
+
 def is_postgres(url: str) -> bool:
     return url.startswith(("postgresql://", "postgres://"))
 
@@ -198,6 +282,21 @@ def _origins(text: str | None) -> tuple[str, ...] | None:
                 f" or be *, not {origin!r}"
             )
     return origins or None
+
+
+def _networks(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    networks = tuple(network.strip() for network in text.split(",") if network.strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise SettingError(
+                "RUNSTEAD_TRUSTED_PROXIES must list addresses such as 127.0.0.1 and networks such as"
+                f" 10.0.0.0/8, separated by commas, not {network!r}"
+            ) from None
+    return networks
 
 
 def _flag(name: str, text: str | None) -> bool:

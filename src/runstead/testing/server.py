@@ -6,7 +6,7 @@ import httpx2
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.core.identity.principal import ALL_SCOPES
+from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import new_key
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
@@ -40,7 +40,7 @@ class Server:
         http_app = HttpApp(self._app, Authenticator(self._store, None, self._clock, keyring))
         project, key = new_project(PROJECT, None), new_key()
         await self._store.identity.ensure_project(
-            project, None, make_key(key, project.id, ALL_SCOPES, name="test")
+            project, None, make_key(key, project.id, INSTANCE_SCOPES, name="test")
         )
         return AsyncClient(
             "http://runstead.test",

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.ports.store import Batches, BatchQuery, DecideBatch, DecideOne, Made, Member, Written
+from runstead.ports.store import Batches, BatchQuery, DecideBatch, DecideOne, ListPage, Made, Member, Written
 from tests.support.model.draft import Draft
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
@@ -43,13 +43,13 @@ class ModelBatches(Batches):
         found = self._rows.batches.get(batch_id)
         return found if found is not None and found.project_id == project_id else None
 
-    async def page(self, query: BatchQuery) -> list[Batch]:
-        found = (
+    async def page(self, query: BatchQuery) -> ListPage[Batch]:
+        found = [
             one
             for one in reversed(self._rows.batches.values())
             if one.project_id == query.project_id and (query.before is None or one.seq < query.before)
-        )
-        return list(islice(found, query.limit))
+        ]
+        return ListPage(found[: query.limit], len(found) > query.limit)
 
     async def change(
         self,

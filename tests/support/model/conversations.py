@@ -14,7 +14,7 @@ from runstead.core.conversations.conversation import (
 )
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.ports.store import ConversationQuery, Conversations, DecideConversation
+from runstead.ports.store import ConversationQuery, Conversations, DecideConversation, ListPage
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
 
@@ -38,7 +38,7 @@ class ModelConversations(Conversations):
     async def get(self, conversation_id: str) -> Conversation | None:
         return self._rows.conversations.get(conversation_id)
 
-    async def page(self, query: ConversationQuery) -> list[Conversation]:
+    async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
         found = [
             one
             for one in self._rows.conversations.values()
@@ -48,7 +48,7 @@ class ModelConversations(Conversations):
             and (query.before is None or one.seq < query.before)
         ]
         found.sort(key=lambda one: one.seq, reverse=True)
-        return found[: query.limit]
+        return ListPage(found[: query.limit], len(found) > query.limit)
 
     async def change(
         self, conversation_id: str, decide: DecideConversation, idempotency: IdempotencyRecord | None = None

@@ -27,8 +27,13 @@ class ModelIdentity(Identity):
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
         def plan(_: int) -> tuple[Project, Effect]:
+            if count is not None:
+                found = self._projects.values()
+                count(sum(one.created_by == project.created_by and one.personal_of is None for one in found))
             if project.slug in self._slugs:
                 raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
             assert project.id not in self._projects, project.id
@@ -45,7 +50,8 @@ class ModelIdentity(Identity):
             if joins is not None and (known.id, joins.user_id) in self._members:
                 joins = None
             if opens is not None and opens.hash in self._hashes:
-                opens = None
+                stored = self._keys[self._hashes[opens.hash]]
+                opens = replace(stored, scopes=stored.scopes | opens.scopes)
             return known, lambda: self._add(known, joins, opens)
 
         return self._journal.write(None, plan)
@@ -83,6 +89,9 @@ class ModelIdentity(Identity):
             return key, lambda: self._add_key(key)
 
         return self._journal.write(idempotency, plan)
+
+    async def key(self, key_id: str) -> ApiKey | None:
+        return self._keys.get(key_id)
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         key_id = self._hashes.get(digest)

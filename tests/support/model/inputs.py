@@ -2,7 +2,7 @@
 
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.transition import Want
-from runstead.ports.store import InputRequests
+from runstead.ports.store import InputRequests, ListPage
 from tests.support.model.rows import Rows
 
 
@@ -24,7 +24,7 @@ class ModelInputs(InputRequests):
 
     async def page(
         self, conversation_id: str, status: str | None, before: int | None, limit: int
-    ) -> list[InputRequest]:
+    ) -> ListPage[InputRequest]:
         found = [
             one
             for one in reversed(self._rows.inputs.values())
@@ -32,7 +32,7 @@ class ModelInputs(InputRequests):
             and status in (None, one.status)
             and (before is None or one.seq < before)
         ]
-        return found[:limit]
+        return ListPage(found[:limit], len(found) > limit)
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
         found = [one for one in reversed(self._rows.inputs.values()) if one.run_seq == run_seq]

@@ -1,9 +1,12 @@
 """Which runs a list shows, and in which order."""
 
-import msgspec
+from collections.abc import Iterable
 
-from runstead.core.runs.run import Run
-from runstead.ports.store import RunQuery
+import msgspec
+from msgspec.structs import replace
+
+from runstead.core.runs.run import Run, large_bytes
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 Place = tuple[int, int]
 
@@ -28,6 +31,19 @@ def matches(run: Run, query: RunQuery) -> bool:
         and (query.sort == "created_at" or run.duration_ms is not None)
         and (query.before is None or sort_key(run, query) < _place(*query.before))
     )
+
+
+def page_of(runs: Iterable[Run], asked: RunQuery | SeqPage) -> ListPage[Run]:
+    """The first of these runs that fit, without the fields to omit."""
+    page: list[Run] = []
+    size = 0
+    for run in runs:
+        shown = replace(run, **dict.fromkeys(asked.omit))
+        size += large_bytes(shown)
+        if len(page) == asked.limit or (page and asked.bytes_max is not None and size > asked.bytes_max):
+            return ListPage(page, more=True)
+        page.append(shown)
+    return ListPage(page, more=False)
 
 
 def sort_key(run: Run, query: RunQuery) -> Place:

@@ -7,6 +7,7 @@ from itertools import islice
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.event import Event
@@ -28,9 +29,11 @@ from runstead.ports.store import (
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
     Runs,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -41,7 +44,7 @@ from tests.support.model.draft import Draft
 from tests.support.model.firings import due_schedules, load_due, write_fired
 from tests.support.model.inputs import find_input
 from tests.support.model.journal import Effect, Journal
-from tests.support.model.pages import matches, sort_key
+from tests.support.model.pages import matches, page_of, sort_key
 from tests.support.model.push_services import ModelPushServices
 from tests.support.model.rollups import shares
 from tests.support.model.rows import Rows
@@ -164,21 +167,20 @@ class ModelRuns(Runs):
         now = self._journal.now()
         return min((max(at - now, 0) for at in times if at is not None), default=None)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         def plan(now: int) -> tuple[list[Run], Effect]:
             due: dict[str, list[Run]] = defaultdict(list)
-            for run in self._pushed(busy):
+            for run in self._pushed(share.busy):
                 if claimable(run, now):
                     due[run.project_id].append(run)
             lines = []
             for project_id, runs in due.items():
                 slots = self._concurrency.slots(project_id)
-                lines.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
+                free = (run for run in sorted(runs, key=in_queue) if slots.take(run))
+                lines.append(list(islice(free, share.left(project_id))))
             turns = interleave(lines, lambda run: (run.project_id <= after, run.project_id))
             draft = self._decide_each(
-                list(islice(turns, limit)),
+                list(islice(turns, share.limit)),
                 lambda run, at: decide(run, at, self._services.reached((run.project_id,), at)),
                 now,
             )
@@ -199,10 +201,11 @@ class ModelRuns(Runs):
 
         return self._journal.write(None, plan)
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        found = [run for run in self._pushed(busy) if run.terminal]
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        full = share.full
+        found = [run for run in self._pushed(share.busy) if run.terminal and run.project_id not in full]
         found.sort(key=lambda run: (run.cancel_requested_at, run.seq))
-        return found[:limit]
+        return found[: share.limit]
 
     def _pushed(self, busy: Sequence[str]) -> list[Run]:
         runs = (self._rows.runs[seq] for seq in self._rows.pushed)
@@ -230,28 +233,41 @@ class ModelRuns(Runs):
         found = (self._rows.by_id(project_id, run_id) for project_id in dict.fromkeys(project_ids))
         return [run for run in found if run is not None][:2]
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        found = [run for run in self._rows.runs.values() if matches(run, query)]
-        found.sort(key=lambda run: sort_key(run, query), reverse=True)
-        return found[: query.limit]
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return page_of(self._matching(query), query)
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return [
-            RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in await self.page(query)
-        ]
+        found = self._matching(query)[: query.limit]
+        return [RunSummary(*(getattr(run, name) for name in RUN_SUMMARY_FIELDS)) for run in found]
+
+    def _matching(self, query: RunQuery) -> list[Run]:
+        found = [run for run in self._rows.runs.values() if matches(run, query)]
+        return sorted(found, key=lambda run: sort_key(run, query), reverse=True)
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return shares(self._rows, query, origin, width)
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        found = (run for run in self._rows.children(seq) if run.seq > after and kind in (None, run.kind))
-        return list(islice(found, limit))
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        found = (run for run in self._rows.children(seq) if run.seq > page.after and kind in (None, run.kind))
+        return page_of(found, page)
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return list(islice(self._rows.family(root_seq), limit))
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        found = (run for run in self._rows.family(root_seq) if run.seq > page.after)
+        wanted = (run for run in found if under is None or under in (run.seq, *run.ancestor_seqs))
+        return page_of(wanted, page)
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return list(self._rows.attempts.get(seq, ()))
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        found: list[EndedAttempt] = []
+        size = 0
+        for attempt in self._rows.attempts.get(seq, ()):
+            if attempt.attempt > after:
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+        return ListPage(found, more=False)
 
     async def events(
         self,

@@ -1,13 +1,13 @@
 """Webhooks and their deliveries in memory."""
 
 from collections import Counter
-from collections.abc import Sequence
 
 from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.ports.store import Count, DecideDelivery, DecideWebhook, Webhooks
 from tests.support.model.journal import Effect, Journal
@@ -131,10 +131,10 @@ class ModelWebhooks(Webhooks):
         ]
         return sorted(found, key=lambda one: one.seq, reverse=True)[:limit]
 
-    async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
+    async def take(self, share: FairShare, per_webhook: int, lease_ms: int) -> list[Pair]:
         def plan(now: int) -> tuple[list[Pair], Effect]:
-            shares: Counter[str] = Counter()
-            taken: list[Pair] = []
+            of_webhook, of_project = Counter[str](), Counter(share.held)
+            turns: list[tuple[int, Pair]] = []
             for at, seq, one in sorted(
                 (one.next_attempt_at, one.seq, one)
                 for one in self._rows.deliveries.values()
@@ -142,12 +142,15 @@ class ModelWebhooks(Webhooks):
             ):
                 assert (one.next_attempt_at, one.seq) == (at, seq)
                 webhook = self._rows.webhooks.get(one.webhook_id)
-                if webhook is None or webhook.disabled_at is not None or webhook.id in busy:
+                if webhook is None or webhook.disabled_at is not None or webhook.id in share.busy:
                     continue
-                if len(taken) < limit and shares[webhook.id] < per_webhook:
-                    shares[webhook.id] += 1
+                of_webhook[webhook.id] += 1
+                if of_webhook[webhook.id] <= min(per_webhook, share.limit):
+                    of_project[webhook.project_id] += 1
                     leased = replace(one, attempts=one.attempts + 1, next_attempt_at=now + lease_ms)
-                    taken.append((webhook, leased))
+                    turns.append((of_project[webhook.project_id], (webhook, leased)))
+            turns.sort(key=lambda turn: turn[0])
+            taken = [pair for turn, pair in turns if turn <= share.per_project][: share.limit]
             return taken, lambda: self._rows.deliveries.update({one.id: one for _, one in taken})
 
         return self._journal.write(None, plan)

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import HeldRun, Session, Worker
-from runstead.ports.store import Workers
+from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
+from runstead.ports.store import ListPage, Workers
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
 
@@ -25,11 +25,16 @@ class ModelWorkers(Workers):
         self._workers: dict[str, Worker] = {}
         self._ids: dict[Name, str] = {}
         self._tokens: dict[str, list[bytes]] = {}  # newest last
-        self._owners: dict[bytes, str] = {}
+        self._holders: dict[bytes, tuple[str, str | None, int]] = {}  # worker id, issuer, expiry
         self._sessions = rows.sessions
 
     async def register(
-        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+        self,
+        worker: Worker,
+        token: bytes,
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        issuer: str | None = None,
     ) -> Worker:
         name = (worker.project_id, worker.implementation_kind, worker.worker_key)
 
@@ -52,6 +57,7 @@ class ModelWorkers(Workers):
                 self._workers[stored.id] = stored
                 self._ids[name] = stored.id
                 self._add_token(stored.id, token)
+                self._holders[token] = (stored.id, issuer, now + limits.worker_token_s * 1000)
 
             return stored, effect
 
@@ -60,14 +66,35 @@ class ModelWorkers(Workers):
     def _add_token(self, worker_id: str, token: bytes) -> None:
         tokens = [known for known in self._tokens.get(worker_id, []) if known != token]
         tokens.append(token)
-        self._owners[token] = worker_id
         for old in tokens[: -limits.worker_tokens_max]:
-            del self._owners[old]
+            del self._holders[old]
         self._tokens[worker_id] = tokens[-limits.worker_tokens_max :]
 
-    async def by_token(self, token: bytes) -> Worker | None:
-        worker_id = self._owners.get(token)
-        return None if worker_id is None else self._workers[worker_id]
+    async def by_token(self, token: bytes) -> TokenHolder | None:
+        if token not in self._holders:
+            return None
+        worker_id, issuer, expires_at = self._holders[token]
+        return TokenHolder(**asdict(self._workers[worker_id]), issuer=issuer, expires_at=expires_at)
+
+    def _extend_tokens(self, worker_id: str, now: int) -> None:
+        until = now + limits.worker_token_s * 1000
+        for token in self._tokens[worker_id]:
+            _, issuer, expires_at = self._holders[token]
+            if issuer is not None and now < expires_at < until - limits.worker_token_renewal_s * 1000:
+                self._holders[token] = (worker_id, issuer, until)
+
+    async def remove(self, worker_id: str) -> bool:
+        def plan(_: int) -> tuple[bool, Effect]:
+            def effect() -> None:
+                worker = self._workers.pop(worker_id, None)
+                if worker is not None:
+                    del self._ids[worker.project_id, worker.implementation_kind, worker.worker_key]
+                    for token in self._tokens.pop(worker_id):
+                        del self._holders[token]
+
+            return worker_id in self._workers, effect
+
+        return self._journal.write(None, plan)
 
     async def get(self, worker_id: str) -> Worker | None:
         return self._workers.get(worker_id)
@@ -78,7 +105,12 @@ class ModelWorkers(Workers):
             if worker is None:
                 return None, lambda: None
             seen = replace(worker, last_heartbeat_at=now, updated_at=now, silent_at=None)
-            return seen, lambda: self._workers.update({worker_id: seen})
+
+            def effect() -> None:
+                self._workers[worker_id] = seen
+                self._extend_tokens(worker_id, now)
+
+            return seen, effect
 
         return self._journal.write(idempotency, plan)
 
@@ -104,7 +136,7 @@ class ModelWorkers(Workers):
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
+    ) -> ListPage[Worker]:
         found = [
             worker
             for worker in self._workers.values()
@@ -112,7 +144,7 @@ class ModelWorkers(Workers):
             and silent in (None, worker.silent_at is not None)
             and (after is None or _name(worker) > after)
         ]
-        return sorted(found, key=_name)[:limit]
+        return ListPage(sorted(found, key=_name)[:limit], len(found) > limit)
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         due = [

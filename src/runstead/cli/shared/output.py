@@ -22,7 +22,9 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
     import asyncio  # noqa: PLC0415 - not for `runstead --help`
 
     from runstead.core.errors import Error  # noqa: PLC0415
+    from runstead.server.telemetry import log_to_stderr  # noqa: PLC0415
 
+    log_to_stderr()
     try:
         return asyncio.run(work)
     except Error as error:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from runstead.sdk import Attempt, Run
 
 
+#: The members that the table of runs and the tree show, beside those that every `Run` has.
+RUN_FIELDS = ("paused", "target", "workflow_id", "duration_ms", "attempt", "title", "error", "parent_run_id")
+
+
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
     """Print a JSON array, a table, or `no …` on stderr if the list is empty."""
     if json:

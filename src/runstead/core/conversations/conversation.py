@@ -39,6 +39,7 @@ class Conversation(msgspec.Struct, frozen=True):
     created_by: str | None = None
     archived_at: int | None = None
     current_node: str | None = None
+    run_id: str | None = None  # the run whose push service created it
     seq: int = 0  # order of creation in the store (0: not stored yet)
 
 

@@ -9,16 +9,25 @@ from runstead.core.errors import Error, not_found
 
 
 class Scope(StrEnum):
-    """The scopes of a credential. `runs:write` includes `runs:read`; `admin` includes all."""
+    """The scopes of a credential. `runs:write` includes `runs:read`; `admin` includes all scopes of a project.
+
+    `system` belongs to the instance and to no project: reading the state of the servers, creating projects without a
+    quota, and creating keys with this scope. No role of a project includes it.
+    """
 
     RUNS_READ = "runs:read"
     RUNS_WRITE = "runs:write"
     WORKERS = "workers"
+    AUDIT_READ = "audit:read"
     ADMIN = "admin"
+    SYSTEM = "system"
 
 
-ALL_SCOPES: Final = frozenset(Scope)
-#: The scopes of a new key that names none: everything but administration.
+#: All scopes in a project.
+ALL_SCOPES: Final = frozenset(Scope) - {Scope.SYSTEM}
+#: The scopes of the bootstrap key, and of the key that the server creates at its first start.
+INSTANCE_SCOPES: Final = frozenset(Scope)
+#: The scopes of a new key that names none: everything but administration and the audit log.
 DEFAULT_SCOPES: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE, Scope.WORKERS})
 
 _IMPLIED: Final = {
@@ -26,6 +35,8 @@ _IMPLIED: Final = {
     Scope.RUNS_WRITE: frozenset({Scope.RUNS_WRITE, Scope.RUNS_READ}),
     Scope.RUNS_READ: frozenset({Scope.RUNS_READ}),
     Scope.WORKERS: frozenset({Scope.WORKERS}),
+    Scope.SYSTEM: frozenset({Scope.SYSTEM}),
+    Scope.AUDIT_READ: frozenset({Scope.AUDIT_READ}),
 }
 
 Role = Literal["admin", "member", "viewer"]
@@ -57,9 +68,14 @@ class Principal(msgspec.Struct, frozen=True):
     `credential_id` identifies the key, session or token of the request, `name` is what people call the caller,
     and `origin` says where the request came from.
 
+    `system`: the caller has the scope `system`. `narrowed`: the claims of the token leave out rights of its user.
+
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
-    `event_writer` can only append events to one run. `service_id` names the push service of either.
+    `event_writer` can only append events to one run. `service_id` names the push service of either, and `issuer`
+    (`str(Issuer)`) the issuer of its token.
+
+    `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
     kind: Literal["api_key", "user", "worker", "service", "event_writer"]
@@ -69,9 +85,13 @@ class Principal(msgspec.Struct, frozen=True):
     worker_id: str | None = None
     service_id: str | None = None
     family: bool = False
+    issuer: str | None = None
+    system: bool = False
+    narrowed: bool = False
     credential_id: str | None = None
     name: str | None = None
     origin: Origin = Origin()
+    fenced: frozenset[str] = frozenset()
 
     @property
     def identity(self) -> str:
@@ -99,6 +119,12 @@ def require(principal: Principal, scope: Scope, project_id: str, what: str) -> N
         raise Error("FORBIDDEN", f"This needs the scope {scope.value}, which the credential does not have")
 
 
+def require_system(principal: Principal) -> None:
+    """FORBIDDEN if the caller does not have the scope `system`."""
+    if not principal.system:
+        raise Error("FORBIDDEN", "This needs the scope system, which the credential does not have")
+
+
 def refuse_bound(principal: Principal, what: str) -> None:
     """FORBIDDEN for a token that is bound to one run. `what` completes the message."""
     if principal.run_id is not None:
@@ -122,6 +148,11 @@ def for_appending(principal: Principal, run_id: str) -> Principal:
         return principal
     if principal.run_id != run_id:
         raise Error("FORBIDDEN", f"The token can only append events to the run {principal.run_id}")
+    return writing(principal)
+
+
+def writing(principal: Principal) -> Principal:
+    """Return the principal with the scope `runs:write` only. The caller must check which run it may write."""
     return msgspec.structs.replace(
         principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_WRITE}))
     )

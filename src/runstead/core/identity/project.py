@@ -22,7 +22,8 @@ SLUG: Final = r"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$"
 class Project(msgspec.Struct, frozen=True):
     """A project, to which all other records belong.
 
-    `personal_of` is set for the personal project of a user.
+    `personal_of` is set for the personal project of a user. With `require_attempt`, workers must send `attempt` or
+    `X-Lease-Token` with every write.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Project(msgspec.Struct, frozen=True):
     created_at: int
     created_by: str | None = None
     personal_of: str | None = None
+    require_attempt: bool = False
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -55,6 +57,10 @@ class ApiKey(msgspec.Struct, frozen=True):
     expires_at: int | None = None
     revoked_at: int | None = None
 
+    def is_valid(self, now: int) -> bool:
+        """Whether the key is neither revoked nor expired at `now` (ms)."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
 
 def check_slug(slug: str, what: str) -> None:
     """ValueError with a message for the operator if `slug` is invalid.
@@ -78,6 +84,23 @@ def key_prefix(key: str) -> str | None:
         return None
     prefix, separator, secret = key[len(_KEY_PREFIX) :].partition("_")
     return prefix if prefix and separator and secret else None
+
+
+def check_bootstrap_key(key: str) -> None:
+    """ValueError with a message for the operator if the key is malformed or can be guessed.
+
+    It administers the whole instance, so its secret must be random. Only its length and the number of different
+    characters can be checked.
+    """
+    secret = key[len(_KEY_PREFIX) :].partition("_")[2] if key_prefix(key) else ""
+    different = limits.bootstrap_secret_different_chars_min
+    long = len(secret) >= limits.bootstrap_secret_chars_min and len(set(secret)) >= different
+    if not long or not secret.isascii() or not secret.isprintable():
+        raise ValueError(
+            f"RUNSTEAD_BOOTSTRAP_KEY must be vf_<prefix>_<secret>, where the secret has at least"
+            f" {limits.bootstrap_secret_chars_min} random characters: `runstead keys generate` makes one, and so does"
+            " echo vf_local_$(openssl rand -hex 32)"
+        )
 
 
 def token_hash(token: str) -> bytes:

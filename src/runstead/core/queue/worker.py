@@ -32,6 +32,17 @@ class Worker(msgspec.Struct, frozen=True):
         return "active" if self.silent_at is None else "offline"
 
 
+class TokenHolder(Worker, frozen=True, kw_only=True):
+    """A worker as one of its tokens identifies it.
+
+    The token is valid until `expires_at` (ms), while its `issuer` (`str(Issuer)`) has the scope `workers`. None: a
+    token of a version that stored no issuers.
+    """
+
+    issuer: str | None
+    expires_at: int
+
+
 class Session(msgspec.Struct, frozen=True):
     """A worker's own record of its work on a run, under a key that the worker chose."""
 

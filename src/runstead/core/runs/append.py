@@ -8,7 +8,8 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent
+from runstead.core.identity.principal import Principal
+from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent, Source
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
@@ -38,10 +39,11 @@ def append(
     `tail` holds the stored events after `expected_previous_event_id`, at most one append's worth. It shows
     which of the events were already stored by an earlier append, so that none is stored twice. `keys` holds
     the keys of the events that the run already has, with their digests: these events are skipped, whatever
-    the cursors say. EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH, EVENT_LOG_FULL,
-    IDEMPOTENCY_KEY_REUSED.
+    the cursors say. EVENT_RESERVED, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH,
+    EVENT_LOG_FULL, IDEMPOTENCY_KEY_REUSED.
     """
     fence.check(run)
+    _refuse_reserved(events, fence)
     fresh = _fresh(events, keys)
     known, mismatch = 0, False
     if expected_previous_event_id is None:
@@ -76,6 +78,31 @@ def append(
     if run.push_service_id is not None:
         changes |= lease_renewal(run, now)
     return Transition(rewrite(run, now, **changes), events=new)
+
+
+def source_of(principal: Principal, fence: Fence) -> Source:
+    """Return the source of the events that a caller appends. `append` checks that the lease is the current one."""
+    if fence.holds_lease:
+        return "worker"
+    return "writer" if principal.service_id is not None else "caller"
+
+
+def _refuse_reserved(events: Sequence[NewEvent], fence: Fence) -> None:
+    """EVENT_RESERVED for an event that only the server or the holder of the run's lease may write.
+
+    The attempt number proves nothing here, since it can be guessed.
+    """
+    for index, event in enumerate(events):
+        if event.owner is None or (event.owner == "lease_holder" and fence.holds_lease):
+            continue
+        raise Error(
+            "EVENT_RESERVED",
+            "The event run.resumed is written by the server: send the answer to POST /runs/{run_id}/resume"
+            if event.owner == "server"
+            else "CUSTOM events named run.* and STEP events with a stepId are written by the worker that holds "
+            "the run's lease: send its lease token in X-Lease-Token, or use another name",
+            errors=((f"$.events[{index}]", "reserved"),),
+        )
 
 
 def _fresh(events: Sequence[NewEvent], stored: Mapping[str, bytes]) -> list[bool]:

@@ -57,6 +57,18 @@ def decode_artifacts(artifacts: bytes | None) -> list[dict[str, Any]]:
     return decoded
 
 
+def shown(artifacts: bytes) -> bytes:
+    """Return the list as readers see it, without the keys of stored contents."""
+    if KEY_MEMBER.encode() not in artifacts:
+        return artifacts
+    return msgspec.json.encode(
+        [
+            {member: value for member, value in one.items() if member != KEY_MEMBER}
+            for one in decode_artifacts(artifacts)
+        ]
+    )
+
+
 def find(artifacts: bytes | None, name: str) -> Stored | None:
     """Find the artifact with this name whose content the server stores."""
     for one in decode_artifacts(artifacts):

@@ -11,13 +11,30 @@ _members = msgspec.json.Decoder(dict[str, Any]).decode
 
 EventClass = Literal["fact", "delta"]
 
+Source = Literal["server", "worker", "writer", "caller", "retry"]
+"""Who wrote an event: the server; the worker that holds the run's lease; a run-event-writer token or a push service;
+another caller; a retry, which copies events of the earlier run."""
+
+Owner = Literal["lease_holder", "server"]
+"""Who alone may append a reserved event."""
+
 RUN_FINISHED: Final = "RUN_FINISHED"
 RUN_ERROR: Final = "RUN_ERROR"
 RUN_STARTED: Final = "RUN_STARTED"
 TOOL_CALL_RESULT: Final = "TOOL_CALL_RESULT"
 CUSTOM: Final = "CUSTOM"
 
+RESUMED: Final = "run.resumed"
+
 TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
+
+#: Sources of events that clients append. The external sequence counts them.
+EXTERNAL_SOURCES: Final[frozenset[Source]] = frozenset({"worker", "writer", "caller"})
+
+#: The names of the CUSTOM events that are reserved begin with this.
+RESERVED_PREFIX: Final = "run."
+#: Types of the durable log: reserved where the event has a `stepId`.
+STEP_TYPES: Final = frozenset({"STEP_STARTED", "STEP_FINISHED"})
 
 #: Event types that never appear in public lists, streams or snapshots. The external sequence does not count
 #: them.
@@ -42,15 +59,21 @@ class NewEvent(msgspec.Struct, frozen=True):
 
     type: str
     payload: bytes  # a JSON object with "type", one line
-    external: bool = False  # appended by a client, not written by the server
+    source: Source = "server"
     private: bool = False
     is_error: bool = False
+    owner: Owner | None = None  # `owner_of` of an appended event
     key: str | None = None  # the `idempotency_key`, unique in the run
     digest: bytes | None = None  # digest of the payload, if there is a key
 
     @property
     def event_class(self) -> EventClass:
         return "delta" if self.type in DELTA_TYPES else "fact"
+
+    @property
+    def external(self) -> bool:
+        """Whether a client appended it."""
+        return self.source in EXTERNAL_SOURCES
 
     @property
     def counted(self) -> bool:
@@ -65,10 +88,27 @@ class Event(msgspec.Struct, frozen=True):
     type: str
     payload: bytes
     created_at: int
-    external: bool
+    source: Source
     private: bool
     is_error: bool
     sequence: int
+
+    @property
+    def external(self) -> bool:
+        """Whether a client appended it."""
+        return self.source in EXTERNAL_SOURCES
+
+
+def owner_of(event_type: str, name: Any, step_id: Any) -> Owner | None:
+    """Return who alone may append an event with these members. None: every client that may append.
+
+    A durable worker reads its progress and its answers from these events.
+    """
+    if event_type == CUSTOM:
+        if not isinstance(name, str) or not name.startswith(RESERVED_PREFIX):
+            return None
+        return "server" if name == RESUMED else "lease_holder"
+    return "lease_holder" if step_id is not None and event_type in STEP_TYPES else None
 
 
 def members_of(event: Event) -> dict[str, Any] | None:
@@ -111,9 +151,7 @@ def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> New
 def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:
     """Build the event of a resume that is not a tool result."""
     value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
-    return NewEvent(
-        CUSTOM, encode({"type": CUSTOM, "name": "run.resumed", "value": value}), is_error=is_error
-    )
+    return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": RESUMED, "value": value}), is_error=is_error)
 
 
 def artifact_stored(artifact: Stored) -> NewEvent:

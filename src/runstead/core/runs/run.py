@@ -1,6 +1,7 @@
 """A run, the central record. Times are integer milliseconds since 1970 UTC."""
 
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, Literal
 
 import msgspec
@@ -238,3 +239,14 @@ def in_queue(run: Run) -> tuple[int, int, int]:
 LARGE: Final = frozenset(
     {"labels", "agent", "metadata", "artifacts", "config", "input", "output", "logs", "request_snapshot"}
 )
+#: The fields that a list may leave out: a run that was read without them has None there.
+OMITTABLE: Final = LARGE | {"error"}
+_omittable = attrgetter(*sorted(OMITTABLE - {"logs"}))
+
+
+def large_bytes(run: Run) -> int:
+    """Return the number of bytes of the fields in `OMITTABLE`."""
+    size = sum([len(value) for value in _omittable(run) if value is not None])
+    if run.logs is not None:
+        size += len(run.logs) if run.logs.isascii() else len(run.logs.encode())
+    return size

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
+from runstead.core.audit import Audit
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
@@ -42,10 +43,13 @@ class Attempt(msgspec.Struct, frozen=True):
     error: bytes | None
 
 
-def attempts_of(run: Run, ended: Sequence[EndedAttempt]) -> list[Attempt]:
-    """Every attempt of a run, oldest first: those that are stored, then the current one, which the row holds."""
+def attempts_of(run: Run, ended: Sequence[EndedAttempt], *, whole: bool = True) -> list[Attempt]:
+    """Every attempt of a run, oldest first: those that are stored, then the current one, which the row holds.
+
+    `whole`: `ended` reaches to the last stored one.
+    """
     attempts = [Attempt(**asdict(each)) for each in ended]
-    if run.attempt and not (ended and ended[-1].attempt == run.attempt):
+    if whole and run.attempt and not (ended and ended[-1].attempt == run.attempt):
         attempts.append(
             Attempt(
                 attempt=run.attempt,
@@ -134,12 +138,18 @@ class Transition(msgspec.Struct, frozen=True):
     )
     closed_input: ClosedInput | None = None  # the open request that this transition closes
     deletes: bool = False  # the loaded run is deleted with everything that belongs to it
+    audit: Audit | None = None  # who changes the run, for the audit log; None for changes that it leaves out
 
 
 Decide = Callable[[Loaded], Transition]
 """A rule with bound arguments. It is pure: no I/O, no clock, no random values of its own."""
 
 NOTHING_ELSE = Want()
+
+
+def audited(decide: Decide, audit: Audit) -> Decide:
+    """Return the same rule, whose changes the audit log records."""
+    return lambda loaded: replace(decide(loaded), audit=audit)
 
 
 class Due(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec.structs import astuple, replace
 
+from runstead.core.audit import AuditEntry, entries as audit_entries
 from runstead.core.batches.batch import BatchMove, batch_move
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
@@ -59,6 +60,14 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     def deletes(self) -> bool:
         """Whether the run is deleted with everything that belongs to it."""
         return self.transition.deletes
+
+    @property
+    def audit_entries(self) -> Sequence[AuditEntry]:
+        """The entries of the audit log, if the command's caller is recorded and it changed the run."""
+        audit = self.transition.audit
+        if audit is None:
+            return ()
+        return audit_entries(audit, self.before, None if self.deletes else self.run, self.now)
 
     @property
     def ended_attempt(self) -> EndedAttempt | None:
@@ -211,8 +220,7 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
     events = []
     for event in new:
         latest += 1
-        external, private = event.external, event.private
-        if external and not private:
+        if event.counted:
             sequence += 1
         events.append(
             Event(
@@ -220,8 +228,8 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
                 type=event.type,
                 payload=event.payload,
                 created_at=now,
-                external=external,
-                private=private,
+                source=event.source,
+                private=event.private,
                 is_error=event.is_error,
                 sequence=sequence,
             )

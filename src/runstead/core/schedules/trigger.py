@@ -15,7 +15,8 @@ _PREFIX: Final = "vft_"
 
 
 class Trigger(msgspec.Struct, frozen=True):
-    """One trigger as a row of the store. Only the SHA-256 of its token is stored. `config` is JSON text. Runs
+    """One trigger as a row of the store. Only the SHA-256 of its token is stored, and
+    its `secret` as `security.stored_secrets` encrypts it. `config` is JSON text. Runs
     of an agent use the conversation `conversation_id`, or a new conversation each.
 
     Engines store the fields as columns in this order.

@@ -18,8 +18,8 @@ _PREFIX: Final = "whsec_"
 
 
 class Webhook(msgspec.Struct, frozen=True):
-    """One webhook as a row of the store. `secret` is `whsec_<base64>`, stored in plain text, because the
-    server signs with it.
+    """One webhook as a row of the store. `secret` is `whsec_<base64>`. The server signs
+    with it, so the row holds it as `security.stored_secrets` encrypts it, and not as a hash.
 
     `events` are names of `webhooks.event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the
     last successful delivery. Until `old_secret_until`, `old_secret` signs too. Engines store the fields as

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -16,11 +17,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final, TypeVar
 
+import structlog
+
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.ports.artifact_store import KEY, Content, TooLargeError
 
 T = TypeVar("T")
+_FOLDERS: Final = ("incoming", "contents", "runs")
+_log = structlog.get_logger(__name__)
 
 #: Age at which an upload that a crash interrupted is removed at the start.
 _ABANDONED_UPLOAD_S: Final = 86_400
@@ -42,8 +47,15 @@ class FilesystemArtifacts:
     def _prepare(self) -> None:
         if self._configured_root is None:
             self._root = Path(tempfile.mkdtemp(prefix="runstead-artifacts-"))
-        for name in ("incoming", "contents", "runs"):
-            (self._root / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in _FOLDERS:
+            (self._root / name).mkdir(mode=0o700, exist_ok=True)
+        if {entry.name for entry in self._root.iterdir()} <= set(
+            _FOLDERS
+        ):  # the directory is for artifacts only
+            _protect(self._root)
+        for name in _FOLDERS:
+            _protect(self._root / name)
         for upload in (self._root / "incoming").iterdir():
             with suppress(OSError):
                 if upload.stat().st_mtime < time.time() - _ABANDONED_UPLOAD_S:
@@ -55,7 +67,7 @@ class FilesystemArtifacts:
 
     async def put(self, run: str, chunks: AsyncIterator[bytes], bytes_max: int) -> Content:
         incoming = self._root / "incoming" / uuid.uuid4().hex
-        file = await _in_thread(lambda: incoming.open("xb"))
+        file = await _in_thread(lambda: _create(incoming))
         try:
             digest, size = hashlib.sha256(), 0
             async for chunk in _joined_chunks(chunks):
@@ -129,6 +141,21 @@ class FilesystemArtifacts:
 
     def _content_path(self, sha256: str) -> Path:
         return self._root / "contents" / sha256[:2] / sha256
+
+
+def _create(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _protect(folder: Path) -> None:
+    """Take all access from group and others."""
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        with suppress(PermissionError):  # it belongs to another user
+            folder.chmod(mode & ~0o077)
+            _log.warning(
+                "the directory could be read by other users", directory=str(folder), was=f"{mode:04o}"
+            )
 
 
 def _write(file: BinaryIO, chunk: bytes, update: Callable[[bytes], None]) -> None:

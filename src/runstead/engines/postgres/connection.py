@@ -9,6 +9,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres.tls import tls_of, tls_trouble
 
 VERSION_MIN: Final = 15
 
@@ -38,6 +39,7 @@ async def connect(url: str, **settings: str) -> Connection:
     session = _SESSION | settings
     connection: Connection = await asyncpg.connect(
         url,
+        ssl=tls_of(url),
         timeout=limits.connect_s,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
@@ -51,7 +53,10 @@ async def connect(url: str, **settings: str) -> Connection:
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
     connection: Connection = await asyncpg.connect(
-        url, timeout=limits.connect_s, server_settings={"application_name": "runstead", "jit": "off"}
+        url,
+        ssl=tls_of(url),
+        timeout=limits.connect_s,
+        server_settings={"application_name": "runstead", "jit": "off"},
     )
     return connection
 
@@ -65,6 +70,8 @@ def address(url: str) -> str:
 
 def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
+    if (reason := tls_trouble(error)) is not None:
+        return reason
     if isinstance(error, TimeoutError):
         return f"no answer within {limits.connect_s} s"
     if isinstance(error, socket.gaierror):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run
@@ -51,15 +52,15 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
 
 
 async def dispatch_some(
-    transaction: Transaction, limit: int, busy: Sequence[str], decide: DecidePush, after: str
+    transaction: Transaction, share: FairShare, decide: DecidePush, after: str
 ) -> list[Run]:
     """Decide and write runs that are due for a push service and that no other transaction has locked."""
-    seqs = await _round_robin(transaction, limit * SCAN_FACTOR, busy, after)
+    seqs = await _round_robin(transaction, share, after)
     if not seqs:
         return []
     now = transaction.now
     draft = Draft()
-    draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, limit))
+    draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, share.limit))
     services: dict[str, list[PushService]] = {}
     locked = list(draft.runs)
     for seq in locked:
@@ -74,8 +75,9 @@ async def dispatch_some(
     return [draft.runs[seq] for seq in locked]
 
 
-async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str], after: str) -> list[int]:
+async def _round_robin(transaction: Transaction, share: FairShare, after: str) -> list[int]:
     """Seqs of runs to dispatch, in their order."""
+    limit, busy = share.limit * SCAN_FACTOR, share.busy  # some may be locked by others
     now = await transaction.moment()
     rows = await _due_pushes(transaction.connection, now, limit, busy)
     limited = {row["project_id"] for row in rows if row["limited"]}
@@ -89,7 +91,8 @@ async def _round_robin(transaction: Transaction, limit: int, busy: Sequence[str]
     queues_of_projects = []
     for project, found in queues.items():
         found.sort(key=lambda row: (-row["priority"], row["available_at"], row["seq"]))
-        queues_of_projects.append([row for row in found if slots.take_slot(project, row["target"] or None)])
+        free = (row for row in found if slots.take_slot(project, row["target"] or None))
+        queues_of_projects.append(list(islice(free, share.left(project))))
     ordered = interleave(queues_of_projects, lambda row: (row["project_id"] <= after, row["project_id"]))
     return [row["seq"] for row in islice(ordered, limit)]
 

@@ -1,17 +1,19 @@
 """The SQL of a list of runs: the filters of the query, with keyset pagination."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.runs.run import TERMINAL
+from runstead.core.runs.run import FIELDS, OMITTABLE, TERMINAL, Run
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.sql import COLUMNS, RUNS
-from runstead.ports.store import RunQuery
+from runstead.engines.postgres.rows import to_run
+from runstead.engines.postgres.sql import COUNTERS, RUNS
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,7 +31,7 @@ _ACTIVE: Final = "status IN ('pending', 'running', 'waiting')"
 
 
 def page_sql(
-    query: RunQuery, columns: str = COLUMNS, table: str = RUNS, seqs: Sequence[int] | None = None
+    query: RunQuery, columns: str = SUMMARY_COLUMNS, table: str = "runs", seqs: Sequence[int] | None = None
 ) -> tuple[str, list[Any]]:
     """Newest (or longest) first; only the runs in `seqs` if given. All values are bound parameters."""
     where = _index_conditions(query.statuses) if seqs is None else []
@@ -93,6 +95,56 @@ def page_sql(
         f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ${len(arguments)}"  # noqa: S608 - the filter is generated
     )
     return sql, arguments
+
+
+def matching_sql(query: RunQuery, seqs: Sequence[int]) -> list[Any]:
+    """The runs in `seqs` that match the query, with what it does not omit, as far as `bytes_max` reaches."""
+    _, order = _order(by_duration=query.sort == "duration", one_project=False)
+    return _bounded(*page_sql(query, _measured(query.omit, order), RUNS, seqs), query.bytes_max)
+
+
+def chosen_sql(seqs: Sequence[int], page: SeqPage) -> list[Any]:
+    """The runs in `seqs`, oldest first, with what the page does not omit, as far as its `bytes_max` reaches."""
+    table = RUNS.replace("runs", _CHOSEN, 1)
+    sql = f"SELECT {_measured(page.omit, 'seq')} FROM {table}"  # noqa: S608 - our own names
+    return _bounded(sql, [list(seqs)], page.bytes_max)
+
+
+@cache
+def _measured(omit: frozenset[str], order: str) -> str:
+    """The columns of a run with its place in the list, the size of the list up to it, and the number of all runs.
+
+    PostgreSQL knows the size of a large value without reading it.
+    """
+    columns = ", ".join(
+        f"NULL AS {field}"
+        if field in omit
+        else f"coalesce({field}, 0) AS {field}"
+        if field in COUNTERS
+        else field
+        for field in FIELDS
+    )
+    size = " + ".join(f"coalesce(octet_length({field}), 0)" for field in sorted(OMITTABLE - omit)) or "0"
+    return (
+        f"{columns}, row_number() OVER (ORDER BY {order}) AS place,"
+        f" sum({size}) OVER (ORDER BY {order}) AS bytes, count(*) OVER () AS found"
+    )
+
+
+def _bounded(sql: str, arguments: list[Any], bytes_max: int | None) -> list[Any]:
+    """A statement and its arguments."""
+    place = f"${len(arguments) + 1}::bigint"
+    bounded = (
+        f"SELECT {', '.join(FIELDS)}, found FROM ({sql}) AS measured"  # noqa: S608 - our own names
+        f" WHERE place = 1 OR bytes <= {place} ORDER BY place"
+    )
+    return [bounded, *arguments, limits.integer_max if bytes_max is None else bytes_max]
+
+
+def to_page(rows: Sequence[Any], *, more: bool) -> ListPage[Run]:
+    """The page of these rows. `more`: whether more runs follow those that could have been read."""
+    runs = [to_run(tuple(row)[:-1]) for row in rows]
+    return ListPage(runs, more or (bool(rows) and rows[0][-1] > len(rows)))
 
 
 def _table(table: str, query: RunQuery, arguments: list[Any]) -> str:

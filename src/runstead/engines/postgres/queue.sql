@@ -148,5 +148,5 @@ ORDER BY turn LIMIT $3
 -- name: cancelled_pushes
 SELECT {columns} FROM {runs}
 WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL
-  AND push_service_id <> ALL ($1::text[])
-ORDER BY cancel_requested_at, seq LIMIT $2
+  AND push_service_id <> ALL ($1::text[]) AND project_id <> ALL ($2::text[])
+ORDER BY cancel_requested_at, seq LIMIT $3

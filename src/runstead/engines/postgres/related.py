@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from runstead.core import limits
+from runstead.core.audit import AuditEntry
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.queue.concurrency import ConcurrencySlots
@@ -17,6 +18,7 @@ from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import DIALECT
 from runstead.engines.sql import concurrency, conversations, inputs, push_services, schedules
+from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.postgres_driver import PostgresDriver
 from runstead.engines.sql.steps import LockSpace, execute, lock, select
 
@@ -84,6 +86,10 @@ async def delete_schedule(connection: Connection, schedule: Schedule) -> None:
 async def record_schedule_ends(connection: Connection, runs: Sequence[Run]) -> None:
     """Write the outcome of runs that have just ended to their schedules, in the order of their ends."""
     await DRIVER.run(connection, schedules.record_ends(runs))
+
+
+async def add_audit_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:
+    await DRIVER.run(connection, add_entries(entries))
 
 
 class RunEvent(NamedTuple):

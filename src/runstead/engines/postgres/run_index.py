@@ -2,19 +2,24 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from runstead.core import limits
+from runstead.core.runs.run import Run
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.page import page_sql
+from runstead.engines.postgres.page import chosen_sql, matching_sql, page_sql, to_page
 from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import columns_of
-from runstead.engines.postgres.sql import RUNS, Q
+from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
-from runstead.engines.sql.run_search import Changed, Found, Page, Search, Span, State, Terms, search
-from runstead.ports.store import RunQuery
+from runstead.engines.sql.run_rows import to_summary
+from runstead.engines.sql.run_search import Changed, Page, Search, Span, State, Terms, search
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 #: Statements that take all rows as arrays.
 _MANY = frozenset({"put_terms", "drop_changes"})
@@ -63,16 +68,12 @@ class PostgresRunIndex:
         return not unfinished
 
 
-async def found(
-    readers: Readers, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str = RUNS
-) -> list[Any]:
+async def found(readers: Readers, query: RunQuery) -> list[RunSummary]:
     """The runs of a query. The whole search is one read, so that it counts for its tenant while a thread computes."""
-    return await readers.scan(lambda c: _found(c, query, columns, convert, table))
+    return await readers.scan(lambda c: _found(c, query))
 
 
-async def _found(
-    connection: Connection, query: RunQuery, columns: str, convert: Callable[[Any], Found], table: str
-) -> list[Any]:
+async def _found(connection: Connection, query: RunQuery) -> list[RunSummary]:
     steps = search(query)
     answer: Sequence[Any] | None = None
     while True:
@@ -81,8 +82,8 @@ async def _found(
             case list():
                 return request
             case Page(page_query, seqs):
-                sql, arguments = page_sql(page_query, columns, table, seqs)
-                answer = [convert(row) for row in await rows(connection, sql, *arguments)]
+                sql, arguments = page_sql(page_query, seqs=seqs)
+                answer = [to_summary(row) for row in await rows(connection, sql, *arguments)]
             case State():
                 answer = await rows(connection, Q["index_mark"])
             case Changed():
@@ -91,6 +92,31 @@ async def _found(
                 answer = await rows(connection, Q["index_terms"], blocks, terms)
             case Span(blocks, first, end):
                 answer = await rows(connection, Q["index_span"], blocks, first, end)
+
+
+async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
+    """See `runstead.ports.store.Runs.page`.
+
+    The filters are checked again where the values are read: a run that has stopped to match is left out.
+    """
+    while True:
+        summaries = await found(readers, replace(query, limit=query.limit + 1))
+        seqs = [run.seq for run in summaries[: query.limit]]
+        values = await _rows(readers, *matching_sql(query, seqs)) if seqs else []
+        more = len(summaries) > query.limit
+        if values or not more:  # else every run of the page has changed since it was found
+            return to_page(values, more=more)
+
+
+async def page_of(readers: Readers, name: str, page: SeqPage, *arguments: Any) -> ListPage[Run]:
+    """Read the runs whose seqs the statement finds. It looks for one more than the limit of the page."""
+    seqs = [seq for (seq,) in await _rows(readers, Q[name], *arguments)]
+    values = await _rows(readers, *chosen_sql(seqs[: page.limit], page)) if seqs else []
+    return to_page(values, more=len(seqs) > page.limit)
+
+
+async def _rows(readers: Readers, sql: str, *arguments: Any) -> Sequence[Any]:
+    return await readers.scan(lambda c: rows(c, sql, *arguments))
 
 
 def _next(steps: Search, rows: Sequence[Any] | None) -> Any:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
@@ -18,19 +19,21 @@ from runstead.engines.postgres.commit.transaction import Clock
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.due import dispatch_some, enforce_some
 from runstead.engines.postgres.firings import fire_some
-from runstead.engines.postgres.page import SUMMARY_COLUMNS, shares
+from runstead.engines.postgres.page import shares
 from runstead.engines.postgres.readers import Readers, rows
 from runstead.engines.postgres.rows import to_run
-from runstead.engines.postgres.run_index import found
-from runstead.engines.postgres.sql import CLOCK, COLUMNS, Q
-from runstead.engines.sql.run_rows import to_event, to_summary
+from runstead.engines.postgres.run_index import found, page_of, page_of_query
+from runstead.engines.postgres.sql import CLOCK, Q
+from runstead.engines.sql.run_rows import to_event
 from runstead.ports.store import (
     ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -86,19 +89,15 @@ class PostgresRuns:
 
         return await self._readers.do(read)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         """Replicas may call it at the same time: each gets other runs."""
-        return await self._writer.run(
-            lambda transaction: dispatch_some(transaction, limit, busy, decide, after)
-        )
+        return await self._writer.run(lambda transaction: dispatch_some(transaction, share, decide, after))
 
     async def fire(self, limit: int, decide: DecideFiring) -> list[WrittenFiring]:
         return await self._writer.run(lambda transaction: fire_some(transaction, limit, decide))
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        return await self._many(Q["cancelled_pushes"], list(busy), limit)
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        return await self._many(Q["cancelled_pushes"], list(share.busy), share.full, share.limit)
 
     async def get(self, key: RunKey) -> Run | None:
         found = await self._many(Q["run_by_key"], *key[::-1])
@@ -107,29 +106,34 @@ class PostgresRuns:
     async def find(self, run_id: str, project_ids: Sequence[str]) -> list[Run]:
         return await self._many(Q["runs_by_id"], run_id, list(project_ids))
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        return await found(self._readers, query, COLUMNS, to_run)
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return await page_of_query(self._readers, query)
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await found(self._readers, query, SUMMARY_COLUMNS, to_summary, "runs")
+        return await found(self._readers, query)
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.scan(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        return await self._list(Q["children"], seq, limit, after, kind)
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        return await page_of(self._readers, "children", page, seq, page.limit + 1, page.after, kind)
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return await self._list(Q["family"], root_seq, limit)
-
-    async def _list(self, sql: str, *arguments: Any) -> list[Run]:
-        return [to_run(row) for row in await self._readers.scan(lambda c: rows(c, sql, *arguments))]
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        arguments = root_seq, page.limit + 1, page.after
+        if under in (None, root_seq):
+            return await page_of(self._readers, "family", page, *arguments)
+        return await page_of(self._readers, "subtree", page, *arguments, f"/{under}/")
 
     async def _many(self, sql: str, *arguments: Any) -> list[Run]:
         return [to_run(row) for row in await self._readers.rows(sql, *arguments)]
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return [EndedAttempt(*row) for row in await self._readers.rows(Q["attempts"], seq)]
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        most = limits.integer_max if bytes_max is None else bytes_max
+        rows = await self._readers.rows(Q["attempts"], seq, after, most, limits.attempt_bytes)
+        more = bool(rows) and rows[0]["found"] > len(rows)
+        return ListPage([EndedAttempt(*tuple(row)[:-1]) for row in rows], more)
 
     async def events(
         self,

@@ -38,17 +38,24 @@ SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = ANY ($2::text[]) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM {runs}
+SELECT seq FROM runs
 WHERE parent_seq = ANY (ARRAY[$1::bigint]) AND seq > $3 AND ($4::text IS NULL OR kind = $4)
 ORDER BY parent_seq, seq LIMIT $2
 
 -- name: family
-SELECT {columns} FROM {runs} WHERE seq = $1
+SELECT seq FROM runs WHERE seq = $1::bigint AND seq > $3::bigint
 UNION ALL
 SELECT * FROM (
-  SELECT {columns} FROM {runs} WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL
-  ORDER BY root_seq, seq LIMIT $2 - 1
+  SELECT seq FROM runs WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3::bigint
+  ORDER BY root_seq, seq LIMIT $2::bigint
 ) AS below
+LIMIT $2::bigint
+
+-- name: subtree
+-- The run itself and its descendants: the path of both, with their own step, contains the step.
+SELECT seq FROM runs
+WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3 AND strpos(path || seq || '/', $4) > 0
+ORDER BY root_seq, seq LIMIT $2
 
 -- name: any_active_descendant
 SELECT 1 FROM runs
@@ -74,7 +81,14 @@ SELECT 1 FROM runs WHERE parent_seq = ANY (ARRAY[$1::bigint]) ORDER BY parent_se
 SELECT seq, latest_event_id FROM runs WHERE seq = ANY ($1::bigint[])
 
 -- name: attempts
-SELECT {attempt} FROM run_attempts WHERE run_seq = $1 ORDER BY attempt
+-- As many as have $3 bytes together, counting $4 for each, and one at least. The last column is the number of all.
+SELECT {attempt}, found FROM (
+  SELECT {attempt}, row_number() OVER ordered AS place, count(*) OVER () AS found,
+    sum(coalesce(octet_length(error), 0) + $4::bigint) OVER ordered AS bytes
+  FROM run_attempts WHERE run_seq = $1 AND attempt > $2
+  WINDOW ordered AS (ORDER BY attempt)
+) AS measured
+WHERE place = 1 OR bytes <= $3::bigint ORDER BY attempt
 
 -- name: add_attempts
 INSERT INTO run_attempts (run_seq, {attempt})

@@ -4,8 +4,8 @@ from runstead.core import limits
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.engines.sql.steps import Database, Steps, execute, first, select
-from runstead.ports.store import BatchQuery, DecideBatch
+from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
+from runstead.ports.store import BatchQuery, DecideBatch, ListPage
 
 
 class SqlBatches:
@@ -15,9 +15,9 @@ class SqlBatches:
     async def get(self, project_id: str, batch_id: str) -> Batch | None:
         return await self._database.read(load_batch, batch_id, project_id)
 
-    async def page(self, query: BatchQuery) -> list[Batch]:
+    async def page(self, query: BatchQuery) -> ListPage[Batch]:
         return await self._database.scan(
-            select,
+            select_page,
             "batches_page",
             Batch,
             project_id=query.project_id,
@@ -36,10 +36,11 @@ class SqlBatches:
             old = yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)
             if old is None:
                 raise not_found("Batch")
-            changed = decide(old, max(now, old.created_at))
-            if changed.batch is not old:
-                yield from execute("change_batch", changed.batch)
-            return changed
+            new = decide(old, max(now, old.created_at))
+            if new.batch is not old:
+                yield from execute("change_batch", new.batch)
+                yield from changed(old, new.batch)
+            return new
 
         return await self._database.write(change, idempotency)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from runstead.core import limits
 from runstead.core.identity.browser_session import BrowserSession
-from runstead.engines.sql.steps import Database, Steps, execute, select_timed
+from runstead.engines.sql.steps import Database, Steps, changed, execute, select, select_timed
 from runstead.ports.store import DecideSession
 
 
@@ -19,6 +19,7 @@ class SqlBrowserSessions:
             yield from execute(
                 "trim_browser_sessions", identity=session.identity, kept=limits.browser_sessions_max
             )
+            yield from changed(None, session)
             return session
 
         return await self._database.write(add)
@@ -34,16 +35,24 @@ class SqlBrowserSessions:
         await self._database.write(lambda now: execute("touch_browser_sessions", ids=sorted(ids), now=now))
 
     async def remove(self, session_id: str, identity: str) -> bool:
-        written = await self._database.write(
-            lambda _now: execute("remove_browser_session", id=session_id, identity=identity)
-        )
-        return written == 1
+        def remove(_now: int) -> Steps[bool]:
+            return (yield from _removed("remove_browser_session", id=session_id, identity=identity)) == 1
+
+        return await self._database.write(remove)
 
     async def remove_all(self, identity: str) -> int:
-        return await self._database.write(lambda _now: execute("remove_browser_sessions", identity=identity))
+        return await self._database.write(lambda _now: _removed("remove_browser_sessions", identity=identity))
 
     async def prune(self, limit: int) -> int:
         return await self._database.write(lambda now: execute("prune_browser_sessions", now=now, limit=limit))
+
+
+def _removed(statement: str, **arguments: str) -> Steps[int]:
+    """Delete sessions. Returns their number."""
+    sessions = yield from select(statement, BrowserSession, **arguments)
+    for session in sessions:
+        yield from changed(session, None)
+    return len(sessions)
 
 
 def _unexpired(statement: str, **arguments: str | bytes) -> Steps[list[BrowserSession]]:

@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
@@ -29,6 +30,7 @@ def _without(record: type[Struct], *names: str) -> tuple[str, ...]:
 
 #: The columns that `{name}` stands for in statements. Most tables have a column for each field of their record.
 RECORDS: Final[dict[str, Sequence[str]]] = {
+    "audit_entry": _without(AuditEntry),
     "browser_session": _without(BrowserSession),
     "conversation": _without(Conversation),
     "delivery": _without(Delivery),
@@ -38,6 +40,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "lead": _without(Lead),
     "member": _without(Member),
     "message": _without(StoredMessage),
+    "new_audit_entry": _without(AuditEntry, "id", "seq"),
     "new_batch": _without(Batch, "seq"),
     "new_conversation": _without(Conversation, "seq"),
     "new_delivery": _without(Delivery, "seq"),

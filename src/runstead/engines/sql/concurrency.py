@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 from runstead.core import limits as bounds
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
-from runstead.engines.sql.steps import Database, LockSpace, Steps, execute, execute_many, lock, select_timed
+from runstead.engines.sql.steps import (
+    Database,
+    LockSpace,
+    Steps,
+    changed,
+    execute_many,
+    lock,
+    select,
+    select_timed,
+)
 
 
 class Occupied(NamedTuple):
@@ -19,6 +28,10 @@ class Occupied(NamedTuple):
     target: str
     max_running: int
     running: int
+
+    @property
+    def limit(self) -> ConcurrencyLimit:
+        return ConcurrencyLimit(self.target or None, self.max_running)
 
 
 class SqlConcurrency:
@@ -33,8 +46,12 @@ class SqlConcurrency:
 
         def put(_now: int) -> Steps[list[Occupancy]]:
             yield from lock(LockSpace.RUNNING, [project_id])
-            yield from execute("drop_concurrency_limits", project_id=project_id)
+            dropped = yield from select("drop_concurrency_limits", Occupied, project_id=project_id)
             yield from execute_many("add_concurrency_limit", rows)
+            old = {row.limit.target: row.limit for row in dropped}
+            new = {limit.target: limit for limit in limits}
+            for target in {**old, **new}:
+                yield from changed(old.get(target), new.get(target))
             return (yield from occupancies(project_id, bounds.running_counted_max))
 
         return await self._database.write(put)
@@ -46,7 +63,7 @@ class SqlConcurrency:
 def occupancies(project_id: str, most: int) -> Steps[list[Occupancy]]:
     """The limits of a project, and how many runs count for each, up to `most`."""
     rows = yield from occupied([project_id], most)
-    return [Occupancy(ConcurrencyLimit(row.target or None, row.max_running), row.running) for _, row in rows]
+    return [Occupancy(row.limit, row.running) for _, row in rows]
 
 
 def occupied(project_ids: Sequence[str], most: int) -> Steps[list[tuple[int, Occupied]]]:

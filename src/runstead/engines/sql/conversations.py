@@ -19,10 +19,11 @@ from runstead.engines.sql.steps import (
     execute,
     first,
     select,
+    select_page,
     value,
     values,
 )
-from runstead.ports.store import ConversationQuery, DecideConversation
+from runstead.ports.store import ConversationQuery, DecideConversation, ListPage
 
 
 class _RunInFamily(NamedTuple):
@@ -57,9 +58,9 @@ class SqlConversations:
     async def get(self, conversation_id: str) -> Conversation | None:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)
 
-    async def page(self, query: ConversationQuery) -> list[Conversation]:
+    async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
         return await self._database.scan(
-            select,
+            select_page,
             "conversations_page",
             Conversation,
             project_ids=list(query.project_ids),

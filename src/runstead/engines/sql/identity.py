@@ -1,6 +1,6 @@
 """Projects, their members and their keys."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -13,10 +13,14 @@ from runstead.core.identity.project import ApiKey, Member, Project
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import (
     Database,
+    LockSpace,
     Steps,
+    changed,
     execute,
     execute_many,
     first,
+    lock,
+    rewrite,
     select,
     select_rows,
     value,
@@ -40,8 +44,13 @@ class SqlIdentity:
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
         def create(_now: int) -> Steps[Project]:
+            if count is not None:
+                yield from lock(LockSpace.PROJECTS, [project.created_by or ""])
+                count((yield from value("count_projects", created_by=project.created_by)))
             if (yield from first("project_by_slug", Project, slug=project.slug)) is not None:
                 raise Error("PROJECT_SLUG_TAKEN", f"A project with the slug {project.slug} exists")
             yield from execute("add_project", project)
@@ -49,6 +58,7 @@ class SqlIdentity:
                 yield from select("put_member", Member, **fields(member))
             if key is not None:
                 yield from execute("add_key", key)
+            yield from changed(None, project)
             return project
 
         return await self._database.write(create, idempotency)
@@ -61,8 +71,12 @@ class SqlIdentity:
                 stored = project
             if member is not None:
                 yield from execute("keep_member", replace(member, project_id=stored.id))
-            if key is not None and (yield from first("key_by_hash", ApiKey, hash=key.hash)) is None:
-                yield from execute("add_key", replace(key, project_id=stored.id))
+            if key is not None:
+                known = yield from first("key_by_hash", ApiKey, hash=key.hash)
+                if known is None:
+                    yield from execute("add_key", replace(key, project_id=stored.id))
+                elif not key.scopes <= known.scopes:
+                    yield from rewrite("api_keys", known, replace(known, scopes=known.scopes | key.scopes))
             return stored
 
         return await self._database.write(ensure)
@@ -75,6 +89,29 @@ class SqlIdentity:
             return await self._database.read(select, "projects", Project)
         return await self._database.read(select, "projects_by_id", Project, ids=list(ids))
 
+    async def change_project(
+        self,
+        project_id: str,
+        decide: Callable[[Project], Project],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project | None:
+        def change(_now: int) -> Steps[Project | None]:
+            yield from values("lock_project", id=project_id)
+            stored = yield from first("project", Project, ref=project_id)
+            if stored is None or stored.id != project_id:
+                return None
+            changed = decide(stored)
+            if changed != stored:
+                yield from execute("change_project", changed)
+            return changed
+
+        return await self._database.write(change, idempotency)
+
+    async def fenced(self, ids: Sequence[str]) -> frozenset[str]:
+        if not ids:
+            return frozenset()
+        return frozenset(await self._database.read(values, "fenced_projects", ids=list(ids)))
+
     async def is_empty(self) -> bool:
         return await self._database.read(value, "any_project") is None
 
@@ -86,6 +123,7 @@ class SqlIdentity:
                 yield from values("lock_project", id=key.project_id)
                 guard((yield from value("count_keys", project_id=key.project_id)))
             yield from execute("add_key", key)
+            yield from changed(None, key)
             return key
 
         return await self._database.write(create, idempotency)
@@ -93,13 +131,18 @@ class SqlIdentity:
     async def key_by_hash(self, digest: bytes) -> ApiKey | None:
         return await self._database.read(first, "key_by_hash", ApiKey, hash=digest)
 
+    async def key(self, key_id: str) -> ApiKey | None:
+        return await self._database.read(first, "key", ApiKey, id=key_id)
+
     async def keys(self, project_id: str) -> list[ApiKey]:
         return await self._database.read(select, "keys", ApiKey, project_id=project_id)
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def revoke(_now: int) -> Steps[ApiKey | None]:
             yield from values("lock_project", id=project_id)
+            old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
             revoked = yield from first("revoke_key", ApiKey, now=now, project_id=project_id, id=key_id)
+            yield from changed(old, revoked)
             yield from execute("drop_revoked_keys", project_id=project_id, kept=limits.revoked_keys_kept_max)
             return revoked
 
@@ -115,7 +158,9 @@ class SqlIdentity:
     ) -> Member:
         def put(now: int) -> Steps[Member]:
             guard((yield from _counts(member.project_id, member.user_id, now)))
+            old = yield from first("member", Member, project_id=member.project_id, user_id=member.user_id)
             (stored,) = yield from select("put_member", Member, **fields(member))
+            yield from changed(old, stored)
             return stored
 
         return await self._database.write(put, idempotency)
@@ -123,7 +168,10 @@ class SqlIdentity:
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
         def remove(now: int) -> Steps[bool]:
             guard((yield from _counts(project_id, user_id, now)))
-            return (yield from execute("remove_member", project_id=project_id, user_id=user_id)) == 1
+            old = yield from first("member", Member, project_id=project_id, user_id=user_id)
+            removed = yield from execute("remove_member", project_id=project_id, user_id=user_id)
+            yield from changed(old, None)
+            return removed == 1
 
         return await self._database.write(remove)
 

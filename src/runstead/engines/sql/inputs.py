@@ -6,7 +6,8 @@ from typing import Any, Final
 from runstead.core import limits
 from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
 from runstead.core.runs.transition import Want
-from runstead.engines.sql.steps import Database, Steps, execute, select_rows
+from runstead.engines.sql.steps import Database, Steps, execute, select_page, select_rows
+from runstead.ports.store import ListPage
 
 #: The columns of a response, by its fields.
 RESPONSE: Final = {
@@ -30,9 +31,9 @@ class SqlInputs:
 
     async def page(
         self, conversation_id: str, status: str | None, before: int | None, limit: int
-    ) -> list[InputRequest]:
+    ) -> ListPage[InputRequest]:
         return await self._database.scan(
-            _select,
+            _select_page,
             "input_requests_page",
             conversation_id=conversation_id,
             status=status,
@@ -72,6 +73,11 @@ def close_input(closed: ClosedInput) -> Steps[None]:
 def _select(statement: str, **arguments: Any) -> Steps[list[InputRequest]]:
     rows = yield from select_rows(statement, **arguments)
     return [_request(row) for row in rows]
+
+
+def _select_page(statement: str, *, limit: int, **arguments: Any) -> Steps[ListPage[InputRequest]]:
+    page: ListPage[Any] = yield from select_page(statement, None, limit=limit, **arguments)
+    return ListPage([_request(row) for row in page.rows], page.more)
 
 
 def _request(row: Mapping[str, Any]) -> InputRequest:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from runstead.core.audit import Audit
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
+from runstead.engines.sql.audit import SqlAudit, SqlRecording
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.conversations import SqlConversations
@@ -14,6 +16,7 @@ from runstead.engines.sql.prices import SqlPrices
 from runstead.engines.sql.push_services import SqlPushServices
 from runstead.engines.sql.replicas import SqlReplicas
 from runstead.engines.sql.schedules import SqlSchedules
+from runstead.engines.sql.secrets import SqlSecrets
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
 from runstead.engines.sql.steps import Database, StoreDatabase, execute
@@ -32,6 +35,7 @@ class SqlNouns:
         `SqlConversations`.
         """
         self.artifact_tombstones = SqlArtifactTombstones(database)
+        self.audit = SqlAudit(database)
         self.browser_sessions = SqlBrowserSessions(database)
         self.concurrency = SqlConcurrency(database)
         self.conversations = SqlConversations(database, move_usage)
@@ -42,12 +46,17 @@ class SqlNouns:
         self.push_services = SqlPushServices(database)
         self.replicas = SqlReplicas(database)
         self.schedules = SqlSchedules(database)
+        self.secrets = SqlSecrets(database)
         self.signing_keys = SqlSigningKeys(database)
         self.statistics = SqlStatistics(database)
         self.triggers = SqlTriggers(database)
         self.webhooks = SqlWebhooks(database)
         self.workers = SqlWorkers(database)
         self._database = database
+
+    def recording(self, audit: Audit) -> SqlRecording:
+        """Return nouns whose changes are recorded in the audit log."""
+        return SqlRecording(self._database, audit)
 
     async def forget(self, age_ms: int, limit: int) -> int:
         """Delete at most `limit` idempotency records that are older than `age_ms`, and return their number."""

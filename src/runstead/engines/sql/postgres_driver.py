@@ -1,13 +1,14 @@
 """Runs steps on PostgreSQL: inside a transaction of the writer, or on a reader."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.steps import (
     Call,
+    Changed,
     Execute,
     ExecuteMany,
     Lock,
@@ -15,12 +16,17 @@ from runstead.engines.sql.steps import (
     RaceLostError,
     Results,
     Select,
+    SelectPage,
     Step,
     Steps,
     bind,
+    size_of,
 )
+from runstead.ports.store.list_page import ListPage
 
 T = TypeVar("T")
+
+_rows_fetched: Final = 16  # at a time, of a page whose rows may be large
 
 
 class PostgresDriver:
@@ -56,6 +62,8 @@ class PostgresDriver:
                         raise
                     return []  # an argument has the character NUL, which no stored text has
                 return self._results.of(step, rows[0].keys(), rows) if rows else []
+            case SelectPage():
+                return await self._page(connection, step)
             case Execute(name, arguments):
                 statement = self._dialect.statement(name)
                 status = await connection.execute(statement.text, *bind(statement, arguments))
@@ -69,7 +77,26 @@ class PostgresDriver:
                 arguments = {"space": int(space), "names": list(names)}
                 await connection.execute(lock.text, *bind(lock, arguments))
                 return None
+            case Changed():
+                return None  # no audit log is written
             case Now():
                 return self._tick(await connection.fetchval(self._dialect.statement("clock").text))
             case Call(function, arguments):
                 return await function(connection, *arguments)
+
+    async def _page(self, connection: asyncpg.Connection, step: SelectPage) -> ListPage[Any]:
+        statement = self._dialect.statement(step.statement)
+        arguments = bind(statement, {**step.arguments, "limit": step.limit + 1})
+        rows: list[asyncpg.Record] = []
+        size = 0
+        try:
+            async with connection.transaction(readonly=self._reads):  # which a cursor needs
+                async for row in connection.cursor(statement.text, *arguments, prefetch=_rows_fetched):
+                    rows.append(row)
+                    size += size_of(row)
+                    if len(rows) > 1 and size > step.bytes_max:
+                        break
+        except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+            if not self._reads:
+                raise
+        return self._results.page(step, rows[0].keys() if rows else (), rows)

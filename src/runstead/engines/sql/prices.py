@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from runstead.core.usage.price import Price
-from runstead.engines.sql.steps import Database, LockSpace, Steps, execute, lock, select
+from runstead.engines.sql.steps import Database, LockSpace, Steps, changed, execute, first, lock, select
 from runstead.ports.store import Count
 
 
@@ -27,8 +27,10 @@ class SqlPrices:
             (counts,) = yield from select("count_prices", _Counts, **name)
             if not counts.same:
                 guard(counts.total)
+            old = yield from first("price", Price, **name)
             new = replace(price, updated_at=now)
             yield from execute("put_price", new)
+            yield from changed(old, new)
             return new
 
         return await self._database.write(put)
@@ -37,8 +39,12 @@ class SqlPrices:
         return await self._database.read(select, "prices", Price, project_id=project_id)
 
     async def delete(self, project_id: str, provider: str, model: str) -> bool:
-        name = _name(project_id, provider, model)
-        return await self._database.write(lambda _now: execute("delete_price", **name)) == 1
+        def delete(_now: int) -> Steps[bool]:
+            deleted = yield from first("delete_price", Price, **_name(project_id, provider, model))
+            yield from changed(deleted, None)
+            return deleted is not None
+
+        return await self._database.write(delete)
 
 
 def _name(project_id: str, provider: str, model: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from runstead.engines.sql.steps import (
     Database,
     LockSpace,
     Steps,
+    changed,
     execute,
     execute_many,
     first,
@@ -34,11 +35,14 @@ class SqlPushServices:
     ) -> PushService:
         def register(time: int) -> Steps[PushService]:
             yield from lock(LockSpace.PUSH_SERVICES, service.reach)
+            name = {"registrant": service.registrant, "service_key": service.service_key}
+            old = yield from first("push_service_by_name", PushService, **name)
             new = replace(service, created_at=time, updated_at=time, last_heartbeat_at=time, disabled_at=None)
             service_id = yield from value("register_push_service", **fields(new))
             yield from _put_reach(service_id, service.reach)
             stored = yield from _service(service_id, time)
             assert stored is not None
+            yield from changed(old, stored)
             return stored
 
         return await self._database.write(register, idempotency)
@@ -67,8 +71,11 @@ class SqlPushServices:
 
     async def disable(self, service_id: str) -> PushService | None:
         def disable(time: int) -> Steps[PushService | None]:
+            old = yield from _service(service_id, time)
             yield from execute("disable_push_service", now=time, id=service_id)
-            return (yield from _service(service_id, time))
+            new = yield from _service(service_id, time)
+            yield from changed(old, new)
+            return new
 
         return await self._database.write(disable)
 

@@ -6,13 +6,33 @@ The columns of a record are named after its fields and stand in the order of the
 from collections.abc import Sequence
 from typing import Any, Final
 
-from runstead.core.runs.event import DELTA_TYPES, Event
+from runstead.core.runs.event import DELTA_TYPES, Event, Source
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import EndedAttempt, Receipt
 from runstead.core.usage.activity import RunSummary
 
 EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
 """The flags of an event. A public reader's statement leaves out those with PRIVATE."""
+
+_SOURCE_SHIFT: Final = 5
+_SOURCES: Final[tuple[Source, ...]] = (
+    "server",
+    "caller",
+    "worker",
+    "worker",
+    "writer",
+    "writer",
+    "retry",
+    "retry",
+)
+"""The source of an event by two flags (32, 64) and EXTERNAL. Events of older versions have neither of the two."""
+_SOURCE_FLAGS: Final[dict[Source, int]] = {
+    "server": 0,
+    "caller": EXTERNAL,
+    "worker": EXTERNAL | 1 << _SOURCE_SHIFT,
+    "writer": EXTERNAL | 2 << _SOURCE_SHIFT,
+    "retry": 3 << _SOURCE_SHIFT,
+}
 
 EVENT_COLUMNS: Final = ("event_id", "type", "payload", "created_at", "flags", "sequence")
 
@@ -34,7 +54,7 @@ def to_event(row: Sequence[Any]) -> Event:
         type=event_type,
         payload=payload,
         created_at=created_at,
-        external=bool(flags & EXTERNAL),
+        source=_SOURCES[(flags >> _SOURCE_SHIFT & 3) << 1 | flags & EXTERNAL],
         private=bool(flags & PRIVATE),
         is_error=bool(flags & IS_ERROR),
         sequence=sequence,
@@ -55,7 +75,7 @@ def event_row(event: Event) -> tuple[Any, ...]:
 
 def flags_of(event: Event) -> int:
     return (
-        EXTERNAL * event.external
+        _SOURCE_FLAGS[event.source]
         | PRIVATE * event.private
         | IS_ERROR * event.is_error
         | DELTA * (event.type in DELTA_TYPES)

@@ -1,4 +1,4 @@
-"""Finds the runs of a filtered list by the run index, newest or longest first.
+"""Finds the runs of a filtered list by the run index, newest or longest first. It reads no large values.
 
 The index holds the runs up to a mark, in blocks. Newer runs, and runs that changed since they were indexed, are read
 from the table. So is every candidate from the index, which may return false positives but misses no run.
@@ -10,7 +10,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from msgspec.structs import replace
 
-from runstead.core.runs.run import Run
 from runstead.core.usage.activity import RunSummary
 from runstead.engines.sql.postings import (
     BLOCK,
@@ -25,7 +24,6 @@ from runstead.engines.sql.postings import (
 from runstead.engines.sql.run_terms import BOUNDS, DURATIONS, Wanted, needs_no_index, unpack_bounds, wanted
 from runstead.ports.store.runs import RunQuery
 
-Found: TypeAlias = Run | RunSummary
 Sets: TypeAlias = dict[int, int]
 """block → set of runs, as bits."""
 
@@ -69,7 +67,7 @@ class Span(NamedTuple):
 
 
 Request: TypeAlias = Page | State | Changed | Terms | Span
-Search: TypeAlias = Generator[Request, Sequence[Any], list[Found]]
+Search: TypeAlias = Generator[Request, Sequence[Any], list[RunSummary]]
 """Yields requests to the engine and receives their rows. A later request may see later commits."""
 _Sets: TypeAlias = Generator[Request, Sequence[Any], Sets]
 
@@ -126,10 +124,10 @@ def _created_in_range(query: RunQuery, blocks: list[int]) -> Generator[Request, 
 
 def _newest(
     query: RunQuery, blocks: Sequence[int], newest: int, limit: int
-) -> Generator[Request, Sequence[Any], list[Found]]:
+) -> Generator[Request, Sequence[Any], list[RunSummary]]:
     """The newest `limit` runs with a seq of at most `newest`."""
     terms = wanted(query)
-    found: list[Found] = []
+    found: list[RunSummary] = []
     count, start, read = _blocks_first, 0, 8
     while start < len(blocks) and len(found) < limit:
         chunk = blocks[start : start + count]
@@ -153,7 +151,7 @@ def _seqs(block: int, bits: int) -> Iterator[int]:
 
 def _longest(
     query: RunQuery, blocks: Sequence[int], limit: int
-) -> Generator[Request, Sequence[Any], list[Found]]:
+) -> Generator[Request, Sequence[Any], list[RunSummary]]:
     """The longest `limit` runs. Blocks are read in the order of their longest run, until no other block can hold a
     longer run than those found.
     """
@@ -163,7 +161,7 @@ def _longest(
         (block for block in longest_of if longest_of[block] >= 0), key=longest_of.__getitem__, reverse=True
     )
     terms = wanted(query)
-    found: list[Found] = []
+    found: list[RunSummary] = []
     start, count = 0, _blocks_longest
     while start < len(order):
         least = (found[-1].duration_ms or 0) if len(found) == limit else 0
@@ -177,7 +175,9 @@ def _longest(
     return found
 
 
-def _longest_of(query: RunQuery, sets: Sets, limit: int) -> Generator[Request, Sequence[Any], list[Found]]:
+def _longest_of(
+    query: RunQuery, sets: Sets, limit: int
+) -> Generator[Request, Sequence[Any], list[RunSummary]]:
     if sum(bits.bit_count() for bits in sets.values()) <= _sort_all_max:
         seqs = [seq for block, bits in sets.items() for seq in _seqs(block, bits)]
         return list((yield Page(query, seqs))) if seqs else []
@@ -191,7 +191,7 @@ def _longest_of(query: RunQuery, sets: Sets, limit: int) -> Generator[Request, S
         block = seq // BLOCK
         position = sum(one < block for one in order) * BLOCK + (seq % BLOCK if block in sets else 0)
         remaining = shorter(slices, remaining, duration or 0, position)
-    found: list[Found] = []
+    found: list[RunSummary] = []
     count = limit + 8
     while remaining and len(found) < limit:
         chosen = longest(slices, remaining, count)

@@ -12,6 +12,7 @@ from runstead.engines.sql.steps import (
     Database,
     LockSpace,
     Steps,
+    changed,
     execute,
     execute_many,
     first,
@@ -36,6 +37,7 @@ class SqlSchedules:
             new = decide((yield from value("count_schedules", project_id=project_id)), time)
             assert new.project_id == project_id
             yield from execute("add_schedule", new)
+            yield from changed(None, new)
             return new
 
         return await self._database.write(create, idempotency)
@@ -55,6 +57,7 @@ class SqlSchedules:
             new = decide(old, max(time, (yield from now())))
             if new is not old:
                 yield from rewrite_schedule(old, new)
+                yield from changed(old, new)
             return new
 
         return await self._database.write(change, idempotency)
@@ -69,7 +72,10 @@ class SqlSchedules:
             by_id = {schedule.id: schedule for schedule in stored}
             for new in (*synced.updated, *synced.removed):
                 yield from rewrite_schedule(by_id[new.id], new)
+                yield from changed(by_id[new.id], new)
             yield from execute_many("add_schedule", map(fields, synced.created))
+            for new in synced.created:
+                yield from changed(None, new)
             return synced
 
         return await self._database.write(sync, idempotency)
@@ -112,11 +118,11 @@ def delete_schedule(schedule: Schedule) -> Steps[None]:
 def record_ends(runs: Sequence[Run]) -> Steps[None]:
     """Write the outcome of runs that have just ended to their schedules, in the order of their ends."""
     stored = yield from lock_schedules(run.schedule_id for run in runs if run.schedule_id is not None)
-    changed = dict(stored)
+    after = dict(stored)
     for run in runs:
-        schedule = changed.get(run.schedule_id or "")
+        schedule = after.get(run.schedule_id or "")
         if schedule is not None and schedule.project_id == run.project_id:
-            changed[schedule.id] = ended(schedule, run)
+            after[schedule.id] = ended(schedule, run)
     for schedule_id, old in stored.items():
-        if changed[schedule_id] is not old:
-            yield from rewrite_schedule(old, changed[schedule_id])
+        if after[schedule_id] is not old:
+            yield from rewrite_schedule(old, after[schedule_id])

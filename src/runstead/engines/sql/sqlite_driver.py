@@ -10,12 +10,14 @@ from runstead.engines.sql.dialect import Dialect, Statement
 from runstead.engines.sql.steps import (
     Arguments,
     Call,
+    Changed,
     Execute,
     ExecuteMany,
     Lock,
     Now,
     Results,
     Select,
+    SelectPage,
     Step,
     Steps,
     bind,
@@ -52,6 +54,11 @@ class SqliteDriver:
             return (
                 self._results.of(step, (column[0] for column in cursor.description), rows) if rows else rows
             )
+        if isinstance(step, SelectPage):
+            statement = self._dialect.statement(step.statement)
+            arguments = {**step.arguments, "limit": step.limit + 1}
+            cursor = connection.execute(statement.text, _values(statement, arguments))
+            return self._results.page(step, (column[0] for column in cursor.description), cursor)
         if isinstance(step, Execute):
             statement = self._dialect.statement(step.statement)
             return connection.execute(statement.text, _values(statement, step.arguments)).rowcount
@@ -63,7 +70,7 @@ class SqliteDriver:
         elif isinstance(step, Call):
             return step.function(connection, *step.arguments)
         else:
-            assert isinstance(step, Lock)  # there is one writer
+            assert isinstance(step, Lock | Changed)  # there is one writer, and no audit log is written
         return None
 
 

@@ -14,9 +14,11 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct
 
+from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.dialect import Statement, Update
 from runstead.engines.sql.mapping import changed_fields, decoder, fields
+from runstead.ports.store.list_page import ListPage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +36,7 @@ class LockSpace(IntEnum):
     WEBHOOKS = 51
     TRIGGERS = 52
     PRICES = 53
+    PROJECTS = 61
 
 
 class RaceLostError(Exception):
@@ -53,6 +56,18 @@ class Select(NamedTuple):
     stop: Callable[[dict[str, Any]], bool] | None = None
 
 
+class SelectPage(NamedTuple):
+    """Its result is a `ListPage` of at most `limit` records (or dicts), with at most `bytes_max` bytes of texts and
+    values, but one at least. The engine reads no more than one row beyond. The statement has a parameter `limit`.
+    """
+
+    statement: str
+    arguments: Arguments
+    record: Callable[..., Any] | None
+    limit: int
+    bytes_max: int
+
+
 class Execute(NamedTuple):
     """Its result is the number of rows that were written."""
 
@@ -65,6 +80,15 @@ class ExecuteMany(NamedTuple):
 
     statement: str
     rows: Sequence[Arguments]
+
+
+class Changed(NamedTuple):
+    """Reports a change of a record for the audit log: None before it is created, None after it is deleted. It has no
+    result.
+    """
+
+    before: Any
+    after: Any
 
 
 class Lock(NamedTuple):
@@ -87,7 +111,7 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-Step: TypeAlias = Select | Execute | ExecuteMany | Lock | Now | Call
+Step: TypeAlias = Select | SelectPage | Execute | ExecuteMany | Changed | Lock | Now | Call
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -128,6 +152,14 @@ class StoreDatabase(Database, Protocol):
 def select(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[R]]:
     rows: list[R] = yield Select(statement, arguments, record)
     return rows
+
+
+def select_page(
+    statement: str, record: Callable[..., R] | None, *, limit: int, **arguments: Any
+) -> Steps[ListPage[R]]:
+    """At most `limit` records, and at most `limits.list_page_bytes_max` of them."""
+    page: ListPage[R] = yield SelectPage(statement, arguments, record, limit, limits.list_page_bytes_max)
+    return page
 
 
 def select_timed(statement: str, record: Callable[..., R], **arguments: Any) -> Steps[list[tuple[int, R]]]:
@@ -183,6 +215,10 @@ def rewrite(table: str, old: Any, new: Any, *, versioned: bool = False) -> Steps
         assert written == 1, (table, old.id)
 
 
+def changed(before: Any, after: Any) -> Steps[None]:
+    yield Changed(before, after)
+
+
 def lock(space: LockSpace, names: Sequence[str]) -> Steps[None]:
     yield Lock(space, names)
 
@@ -191,6 +227,11 @@ def now() -> Steps[int]:
     """The engine's time now, in ms: after a wait for a lock it is later than the command's."""
     time: int = yield Now()
     return time
+
+
+def size_of(row: Iterable[Any]) -> int:
+    """The number of bytes of the texts and values of a row."""
+    return sum([len(value) for value in row if isinstance(value, (str, bytes))])
 
 
 def bind(statement: Statement, arguments: Arguments) -> list[Any]:
@@ -205,6 +246,19 @@ class Results:
         """`tick` turns a time of the database into the engine's, in ms."""
         self._tick = tick
         self._decoders: dict[tuple[str, Callable[..., Any]], Callable[[Sequence[Any]], Any]] = {}
+
+    def page(self, step: SelectPage, columns: Iterable[str], rows: Iterable[Any]) -> ListPage[Any]:
+        """`rows`: those of the page and one more if there is one; read as far as they are needed."""
+        kept: list[Any] = []
+        size = 0
+        more = False
+        for row in rows:
+            size += size_of(row)
+            more = len(kept) == step.limit or (bool(kept) and size > step.bytes_max)
+            if more:
+                break
+            kept.append(row)
+        return ListPage(self.of(Select(step.statement, {}, step.record), columns, kept), more)
 
     def of(self, step: Select, columns: Iterable[str], rows: Iterable[Any]) -> list[Any]:
         """`columns`: the names of the columns that the statement returned."""

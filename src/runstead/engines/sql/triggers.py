@@ -7,6 +7,7 @@ from runstead.engines.sql.steps import (
     Database,
     LockSpace,
     Steps,
+    changed,
     execute,
     first,
     lock,
@@ -28,6 +29,7 @@ class SqlTriggers:
             yield from lock(LockSpace.TRIGGERS, [trigger.project_id])
             guard((yield from value("count_triggers", project_id=trigger.project_id)))
             yield from execute("add_trigger", trigger)
+            yield from changed(None, trigger)
             return trigger
 
         return await self._database.write(create, idempotency)
@@ -54,12 +56,15 @@ class SqlTriggers:
                 raise not_found("Trigger")
             new = decide(old, now)
             yield from rewrite("triggers", old, new)
+            yield from changed(old, new)
             return new
 
         return await self._database.write(change, idempotency)
 
     async def delete(self, project_id: str, trigger_id: str) -> bool:
-        written = await self._database.write(
-            lambda _now: execute("delete_trigger", id=trigger_id, project_id=project_id)
-        )
-        return written == 1
+        def delete(_now: int) -> Steps[bool]:
+            deleted = yield from first("delete_trigger", Trigger, id=trigger_id, project_id=project_id)
+            yield from changed(deleted, None)
+            return deleted is not None
+
+        return await self._database.write(delete)

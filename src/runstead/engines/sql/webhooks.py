@@ -5,19 +5,22 @@ that began before a webhook was committed may not see it. So `create` and `chang
 delivery is missed after they have returned. Transactions of runs do not wait.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import (
     LockSpace,
     Steps,
     StoreDatabase,
+    changed,
     execute,
     first,
     lock,
@@ -41,6 +44,7 @@ class SqlWebhooks:
             yield from lock(LockSpace.WEBHOOKS, [webhook.project_id])
             guard((yield from value("count_webhooks", project_id=webhook.project_id)))
             yield from execute("add_webhook", webhook)
+            yield from changed(None, webhook)
             return webhook
 
         return await self._write_and_settle(create, idempotency)
@@ -62,16 +66,18 @@ class SqlWebhooks:
             old = yield from _lock_webhook(project_id, webhook_id)
             new = decide(old, now)
             yield from rewrite("webhooks", old, new)
+            yield from changed(old, new)
             return new
 
         return await self._write_and_settle(change, idempotency)
 
     async def delete(self, project_id: str, webhook_id: str) -> bool:
         def delete(_now: int) -> Steps[bool]:
-            known = yield from execute("delete_webhook", id=webhook_id, project_id=project_id)
-            if known:
+            deleted = yield from first("delete_webhook", Webhook, id=webhook_id, project_id=project_id)
+            if deleted is not None:
                 yield from execute("delete_deliveries", webhook_id=webhook_id)
-            return known == 1
+            yield from changed(deleted, None)
+            return deleted is not None
 
         return await self._database.write(delete)
 
@@ -132,12 +138,20 @@ class SqlWebhooks:
         )
         return [Delivery(**row, payload=b"") for row in rows]
 
-    async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
+    async def take(self, share: FairShare, per_webhook: int, lease_ms: int) -> list[Pair]:
         """Replicas may call it at the same time: each gets other deliveries."""
 
         def take(now: int) -> Steps[list[Pair]]:
-            share = {"per_webhook": min(per_webhook, limit), "limit": limit}
-            due = yield from select("due_deliveries", Delivery, now=now, busy=list(busy), **share)
+            due = yield from select(
+                "due_deliveries",
+                Delivery,
+                now=now,
+                busy=list(share.busy),
+                held=list(Counter(share.held).elements()),
+                per_webhook=min(per_webhook, share.limit),
+                per_project=share.per_project,
+                limit=share.limit,
+            )
             if not due:
                 return []
             until = now + lease_ms

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import HeldRun, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, first, select
+from runstead.engines.sql.steps import Database, Steps, execute, first, select, select_page, values
+from runstead.ports.store import ListPage
 
 
 class SqlWorkers:
@@ -16,30 +17,54 @@ class SqlWorkers:
         self._database = database
 
     async def register(
-        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+        self,
+        worker: Worker,
+        token: bytes,
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        issuer: str | None = None,
     ) -> Worker:
         def register(now: int) -> Steps[Worker]:
             new = replace(worker, last_heartbeat_at=now, silent_at=None)
             (stored,) = yield from select("register_worker", Worker, **fields(new))
-            yield from execute("add_worker_token", hash=token, worker_id=stored.id)
+            yield from execute(
+                "add_worker_token", hash=token, worker_id=stored.id, issuer=issuer, expires_at=_expiry(now)
+            )
             yield from execute("drop_worker_tokens", worker_id=stored.id, kept=limits.worker_tokens_max)
             return stored
 
         return await self._database.write(register, idempotency)
 
-    async def by_token(self, token: bytes) -> Worker | None:
-        return await self._database.read(first, "worker_by_token", Worker, hash=token)
+    async def by_token(self, token: bytes) -> TokenHolder | None:
+        return await self._database.read(first, "worker_by_token", TokenHolder, hash=token)
+
+    async def remove(self, worker_id: str) -> bool:
+        def remove(_now: int) -> Steps[bool]:
+            # Locked first, as by a registration, which may be adding a token.
+            if not (yield from values("lock_worker", id=worker_id)):
+                return False
+            yield from execute("remove_worker_tokens", worker_id=worker_id)
+            return (yield from execute("remove_worker", id=worker_id)) == 1
+
+        return await self._database.write(remove)
 
     async def get(self, worker_id: str) -> Worker | None:
         return await self._database.read(first, "worker", Worker, id=worker_id)
 
     async def heartbeat(self, worker_id: str, idempotency: IdempotencyRecord | None = None) -> Worker | None:
-        return await self._database.write(
-            lambda now: first("worker_heartbeat", Worker, now=now, id=worker_id), idempotency, quick=True
-        )
+        def beat(now: int) -> Steps[Worker | None]:
+            worker = yield from first("worker_heartbeat", Worker, now=now, id=worker_id)
+            yield from _extend_tokens([worker_id], now)
+            return worker
+
+        return await self._database.write(beat, idempotency, quick=True)
 
     async def touch(self, worker_ids: Sequence[str]) -> None:
-        await self._database.write(lambda now: execute("workers_heard", now=now, ids=list(worker_ids)))
+        def touch(now: int) -> Steps[None]:
+            yield from execute("workers_heard", now=now, ids=list(worker_ids))
+            yield from _extend_tokens(worker_ids, now)
+
+        await self._database.write(touch)
 
     async def fell_silent(self, limit: int) -> list[Worker]:
         def mark(now: int) -> Steps[list[Worker]]:
@@ -51,10 +76,10 @@ class SqlWorkers:
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
+    ) -> ListPage[Worker]:
         kind, key = after or ("", "")
         return await self._database.scan(
-            select,
+            select_page,
             "workers_page",
             Worker,
             project_id=project_id,
@@ -82,3 +107,14 @@ class SqlWorkers:
 
     async def session(self, run_seq: int) -> Session | None:
         return await self._database.read(first, "session", Session, run_seq=run_seq)
+
+
+def _expiry(now: int) -> int:
+    return now + limits.worker_token_s * 1000
+
+
+def _extend_tokens(worker_ids: Sequence[str], now: int) -> Steps[None]:
+    """Extend the valid tokens of workers whose rows this transaction has locked."""
+    until = _expiry(now)
+    early = until - limits.worker_token_renewal_s * 1000
+    yield from execute("extend_worker_tokens", ids=list(worker_ids), now=now, early=early, until=until)

@@ -2,38 +2,43 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.runs.run import TERMINAL
+from runstead.core.runs.run import FIELDS, TERMINAL
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
-from runstead.engines.sqlite.sql import COLUMNS
 from runstead.ports.store import RunQuery
 
-SUMMARY_COLUMNS: Final = ", ".join(RUN_SUMMARY_FIELDS)
+_SUMMARY: Final = ", ".join(RUN_SUMMARY_FIELDS)
 #: Runs by their seqs.
 _CHOSEN: Final = "(SELECT value AS chosen FROM json_each(?)) CROSS JOIN runs ON seq = chosen"
 
 
-def page_sql(
-    query: RunQuery, columns: str = COLUMNS, seqs: Sequence[int] | None = None
-) -> tuple[str, list[Any]]:
-    """Newest (or longest) first; only the runs in `seqs` if given. All values are bound parameters."""
+def page_sql(query: RunQuery, seqs: Sequence[int] | None = None) -> tuple[str, list[Any]]:
+    """Summaries, newest (or longest) first; only of the runs in `seqs` if given. All values are bound parameters."""
     if seqs is not None:
-        sql, arguments = _select(query, columns, _CHOSEN)
+        sql, arguments = _select(query, _CHOSEN)
         selects = [(sql, [msgspec.json.encode(seqs).decode(), *arguments])]
     elif _has_rare_statuses(query):
         # One SELECT per status, which SQLite merges. With IN it would read all runs to keep the order.
-        selects = [_select(replace(query, statuses=(status,)), columns) for status in query.statuses]
+        selects = [_select(replace(query, statuses=(status,))) for status in query.statuses]
     else:
-        selects = [_select(query, columns)]
+        selects = [_select(query)]
     sql = " UNION ALL ".join(sql for sql, _ in selects)
     order = "duration_ms DESC, seq DESC" if query.sort == "duration" else "seq DESC"
     arguments = [one for _, values in selects for one in values]
     return f"{sql} ORDER BY {order} LIMIT ?", [*arguments, query.limit]
+
+
+@cache
+def chosen_sql(omit: frozenset[str]) -> str:
+    """Runs by their seqs, in that order, without the fields in `omit`."""
+    columns = ", ".join("NULL" if field in omit else field for field in FIELDS)
+    return f"SELECT {columns} FROM {_CHOSEN}"  # noqa: S608 - our own names
 
 
 def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: int) -> list[Share]:
@@ -43,7 +48,7 @@ def shares(connection: sqlite3.Connection, query: RunQuery, origin: int, width: 
 
 
 def shares_sql(query: RunQuery, origin: int, width: int) -> tuple[str, list[Any]]:
-    sql, arguments = page_sql(replace(query, limit=limits.integer_max), SUMMARY_COLUMNS)
+    sql, arguments = page_sql(replace(query, limit=limits.integer_max))
     counted = (
         "SELECT (created_at - ?) / ?, status, iif(status = 'completed', duration_ms, NULL), count(*)"  # noqa: S608 - the filter is generated
         f" FROM ({sql}) GROUP BY 1, 2, 3"
@@ -63,7 +68,7 @@ def _has_rare_statuses(query: RunQuery) -> bool:
     )
 
 
-def _select(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, list[Any]]:
+def _select(query: RunQuery, table: str = "runs") -> tuple[str, list[Any]]:
     where: list[str] = []
     arguments: list[Any] = []
 
@@ -111,4 +116,4 @@ def _select(query: RunQuery, columns: str, table: str = "runs") -> tuple[str, li
             add("(duration_ms, seq) < (?, ?)", *query.before)
     elif query.before is not None:
         add("seq < ?", query.before[1])
-    return f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)}", arguments  # noqa: S608 - the filter is generated
+    return f"SELECT {_SUMMARY} FROM {table} WHERE {' AND '.join(where)}", arguments  # noqa: S608 - the filter is generated

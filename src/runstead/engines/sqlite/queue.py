@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
@@ -94,10 +95,9 @@ def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
     return to_run(row)
 
 
-def due_pushes(
-    connection: sqlite3.Connection, now: int, limit: int, busy: Sequence[str], after: str
-) -> list[Run]:
+def due_pushes(connection: sqlite3.Connection, now: int, share: FairShare, after: str) -> list[Run]:
     """Runs to dispatch to push services, round robin over projects."""
+    limit, busy = share.limit, share.busy
     most = limit * SCAN_FACTOR
     due = [to_run(row) for row in connection.execute(Q["push_soonest"], (now, most))]
     if len(due) == most:  # there may be more: read the head of each (project, service, target, priority)
@@ -116,7 +116,8 @@ def due_pushes(
         slots = ConcurrencySlots.from_occupancies(
             project, occupancies(connection, project, limits.running_max)
         )
-        queues.append([run for run in sorted(runs, key=in_queue) if slots.take(run)])
+        free = (run for run in sorted(runs, key=in_queue) if slots.take(run))
+        queues.append(list(islice(free, share.left(project))))
     return list(islice(interleave(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
 
 

@@ -121,4 +121,5 @@ ORDER BY available_at, seq LIMIT ?
 SELECT {columns} FROM runs INDEXED BY runs_push_cancelled
 WHERE push_service_id IS NOT NULL AND cancel_requested_at IS NOT NULL AND cancel_stopped_at IS NULL
   AND push_service_id NOT IN (SELECT value FROM json_each(?1))
-ORDER BY cancel_requested_at, seq LIMIT ?2
+  AND project_id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY cancel_requested_at, seq LIMIT ?3

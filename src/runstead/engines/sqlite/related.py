@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
+from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
@@ -24,6 +25,7 @@ from runstead.engines.sql import (
     push_services,
     schedules,
 )
+from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import first, rewrite, select, value
@@ -91,6 +93,10 @@ def record_schedule_end(connection: sqlite3.Connection, run: Run) -> None:
     """Write the outcome of a run that has just ended to its schedule."""
     assert run.schedule_id is not None
     DRIVER.run(connection, schedules.record_ends([run]))
+
+
+def add_audit_entries(connection: sqlite3.Connection, entries: Sequence[AuditEntry]) -> None:
+    DRIVER.run(connection, add_entries(entries))
 
 
 def load_batch(connection: sqlite3.Connection, batch_id: str, project_id: str) -> Batch | None:

@@ -1,24 +1,26 @@
 """The run index in SQLite, and searches by it."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from runstead.core.runs.run import Run, large_bytes
+from runstead.core.usage.activity import RunSummary
 from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
-from runstead.engines.sql.run_search import Changed, Found, Page, Request, Span, State, Terms, search
+from runstead.engines.sql.run_rows import to_summary
+from runstead.engines.sql.run_search import Changed, Page, Request, Span, State, Terms, search
 from runstead.engines.sql.run_terms import FACTS
-from runstead.engines.sqlite.page import page_sql
+from runstead.engines.sqlite.page import chosen_sql, page_sql
 from runstead.engines.sqlite.readers import Readers
-from runstead.engines.sqlite.rows import encode
+from runstead.engines.sqlite.rows import encode, to_run
 from runstead.engines.sqlite.sql import Q, put_terms
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import RunQuery
-
-F = TypeVar("F", bound=Found)
+from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 _LABELS: Final = FACTS.index("labels")
 _ROWS_PER_STATEMENT: Final = 128
@@ -79,24 +81,48 @@ def _put(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
         connection.execute(put_terms(len(rows) - whole), [*chain(*rows[whole:])])
 
 
-def found(
-    connection: sqlite3.Connection,
-    query: RunQuery,
-    columns: str,
-    convert: Callable[[tuple[Any, ...]], Found],
-) -> list[Any]:
+def found(connection: sqlite3.Connection, query: RunQuery) -> list[RunSummary]:
     """The runs of a query."""
     steps = search(query)
     try:
         request = next(steps)
         while True:
             if isinstance(request, Page):
-                sql, arguments = page_sql(request.query, columns, request.seqs)
-                request = steps.send([convert(row) for row in connection.execute(sql, arguments)])
+                sql, arguments = page_sql(request.query, request.seqs)
+                request = steps.send([to_summary(row) for row in connection.execute(sql, arguments)])
             else:
                 request = steps.send(_rows(connection, *_statement(request)))
     except StopIteration as stop:
         return list(stop.value)
+
+
+def page_of_query(connection: sqlite3.Connection, query: RunQuery) -> ListPage[Run]:
+    """See `runstead.ports.store.Runs.page`."""
+    connection.execute("BEGIN")  # one snapshot for all statements
+    try:
+        runs = found(connection, replace(query, limit=query.limit + 1))
+        return page_of(connection, ((run.seq,) for run in runs), query)
+    finally:
+        connection.execute("COMMIT")
+
+
+def page_of(
+    connection: sqlite3.Connection, rows: Iterable[tuple[int]], page: RunQuery | SeqPage
+) -> ListPage[Run]:
+    """Read the runs with these seqs, of which there is one more than the limit of the page if more runs follow.
+
+    Runs are read one by one, because a compressed value shows its size only then.
+    """
+    seqs = [seq for (seq,) in rows]
+    runs: list[Run] = []
+    size = 0
+    for row in connection.execute(chosen_sql(page.omit), (encode(seqs[: page.limit]).decode(),)):
+        run = to_run(row)
+        size += large_bytes(run)
+        if runs and page.bytes_max is not None and size > page.bytes_max:
+            return ListPage(runs, more=True)
+        runs.append(run)
+    return ListPage(runs, more=len(seqs) > page.limit)
 
 
 def _statement(request: Request) -> tuple[str, Sequence[Any]]:

@@ -2,12 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec.structs import astuple, replace
 
 from runstead.core import limits
 from runstead.core.batches.batch import BatchMove, Tally
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import (
@@ -24,7 +26,7 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
-from runstead.engines.sql.run_rows import PRIVATE, to_summary
+from runstead.engines.sql.run_rows import PRIVATE
 from runstead.engines.sqlite import families, queue, related, rollups
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
@@ -36,7 +38,7 @@ from runstead.engines.sqlite.load_run import (
     find_runs,
     load_run,
 )
-from runstead.engines.sqlite.page import SUMMARY_COLUMNS, shares
+from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import (
     add_conversation,
@@ -56,16 +58,18 @@ from runstead.engines.sqlite.rows import (
     to_run,
 )
 from runstead.engines.sqlite.run_cache import WriterCache
-from runstead.engines.sqlite.run_index import found
-from runstead.engines.sqlite.sql import COLUMNS, EVENT_BITS, Q
+from runstead.engines.sqlite.run_index import found, page_of, page_of_query
+from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import (
     ClaimRequest,
     DecideOne,
     DecidePush,
     FamilyPage,
+    ListPage,
     RunKey,
     RunQuery,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
@@ -163,12 +167,10 @@ class SqliteRuns:
         (at,) = await self._readers.do(lambda c: c.execute(Q["next_due"]).fetchone())
         return None if at is None else max(at - self._writer.now(), 0)
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
         def job(connection: sqlite3.Connection, now: int) -> list[Run]:
             written = []
-            for run in queue.due_pushes(connection, now, limit, busy, after):
+            for run in queue.due_pushes(connection, now, share, after):
                 if families.cancelled_ancestor(connection, self._cache, run) is not None:
                     continue
                 services = services_reaching(connection, (run.project_id,), now)
@@ -186,8 +188,8 @@ class SqliteRuns:
 
         return await self._writer.do(job)
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        arguments = (encode(busy).decode(), limit)
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        arguments = encode(share.busy).decode(), encode(share.full).decode(), share.limit
         return await self._readers.do(lambda c: find_runs(c, "cancelled_pushes", arguments))
 
     async def get(self, key: RunKey) -> Run | None:
@@ -197,25 +199,41 @@ class SqliteRuns:
         arguments = (run_id, encode(project_ids).decode())
         return await self._readers.do(lambda c: find_runs(c, "runs_by_id", arguments))
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        return await self._readers.scan(lambda c: found(c, query, COLUMNS, to_run))
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        return await self._readers.scan(lambda c: page_of_query(c, query))
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        return await self._readers.scan(lambda c: found(c, query, SUMMARY_COLUMNS, to_summary))
+        return await self._readers.scan(lambda c: found(c, query))
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
         return await self._readers.scan(lambda c: shares(c, query, origin, width))
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        return await self._readers.scan(lambda c: find_runs(c, "children", (seq, limit, after, kind)))
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        arguments = (seq, page.limit + 1, page.after, kind)
+        return await self._readers.scan(lambda c: page_of(c, c.execute(Q["children"], arguments), page))
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        return await self._readers.scan(lambda c: find_runs(c, "family", (root_seq, limit)))
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        arguments: list[Any] = [root_seq, page.limit + 1, page.after]
+        name = "family" if under in (None, root_seq) else "subtree"
+        if name == "subtree":
+            arguments.append(f"/{under}/")
+        return await self._readers.scan(lambda c: page_of(c, c.execute(Q[name], arguments), page))
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        return await self._readers.do(
-            lambda c: [EndedAttempt(*row) for row in c.execute(Q["attempts"], (seq,))]
-        )
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        def read(connection: sqlite3.Connection) -> ListPage[EndedAttempt]:
+            found: list[EndedAttempt] = []
+            size = 0
+            for row in connection.execute(Q["attempts"], (seq, after)):
+                attempt = EndedAttempt(*row)
+                size += limits.attempt_bytes + len(attempt.error or b"")
+                if found and bytes_max is not None and size > bytes_max:
+                    return ListPage(found, more=True)
+                found.append(attempt)
+            return ListPage(found, more=False)
+
+        return await self._readers.do(read)
 
     async def events(
         self,
@@ -321,6 +339,8 @@ def write_run(
             families.note_first_child(connection, parent)
         seq = insert_run(connection, transition.run)
     write = write_set(old, transition, now, seq)
+    if transition.audit is not None:
+        related.add_audit_entries(connection, write.audit_entries)
     if write.deletes:
         _delete(connection, cache, write)
     elif not write.unchanged:

@@ -8,12 +8,20 @@ SELECT {columns} FROM runs WHERE seq = ?
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
 
 -- name: children
-SELECT {columns} FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
+SELECT seq FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
 
 -- name: family
-SELECT {columns} FROM runs WHERE seq = ?1
+SELECT seq FROM runs WHERE seq = ?1 AND seq > ?3
 UNION ALL
-SELECT * FROM (SELECT {columns} FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL ORDER BY seq LIMIT ?2 - 1)
+SELECT seq FROM (
+  SELECT seq FROM runs WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND seq > ?3 ORDER BY seq LIMIT ?2
+)
+LIMIT ?2
+
+-- name: subtree
+-- The run itself and its descendants: the path of both, with their own step, contains the step.
+SELECT seq FROM runs
+WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND seq > ?3 AND instr(path || seq || '/', ?4) > 0 ORDER BY seq LIMIT ?2
 
 -- name: active_descendants
 SELECT {columns} FROM runs
@@ -30,7 +38,7 @@ ORDER BY seq LIMIT ?
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
 
 -- name: attempts
-SELECT {attempt} FROM run_attempts WHERE run_seq = ? ORDER BY attempt
+SELECT {attempt} FROM run_attempts WHERE run_seq = ? AND attempt > ? ORDER BY attempt
 
 -- name: add_attempt
 INSERT INTO run_attempts (run_seq, {attempt})

@@ -13,6 +13,7 @@ from runstead.engines.sqlite.connection import connect, refuse_old_library
 from runstead.engines.sqlite.database import SqliteDatabase
 from runstead.engines.sqlite.integrity import SqliteIntegrity
 from runstead.engines.sqlite.migrate import migrate, pending
+from runstead.engines.sqlite.permissions import create, protect
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.retention import SqliteRetention
 from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
@@ -63,10 +64,13 @@ class SqliteStore(SqlNouns):
 
     async def migrate(self) -> list[str]:
         try:
+            create(self._path)
             with closing(connect(self._path, self._synchronous)) as first:
-                return migrate(first)
+                applied = migrate(first)
         except sqlite3.Error as trouble:
             raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
+        protect(self._path)  # not earlier: it may be another program's file
+        return applied
 
     async def pending(self) -> list[str]:
         if not self._path.exists():

@@ -2,12 +2,17 @@
 
 import hashlib
 import hmac
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable
+from typing import Annotated, Final
 
 import msgspec
+from msgspec.structs import replace
 
+from runstead.commands.issuers import is_live
+from runstead.core import limits
 from runstead.core.clock import now_ms
+from runstead.core.identity.issuer import Issuer, parse_issuer
+from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
 from runstead.core.identity.tenant import tenant
@@ -15,11 +20,14 @@ from runstead.http.auth.jwt import (
     Claims,
     Recent,
     TokenVerifier,
+    digest_id,
     refused,
     skew_ms_max,
     token_chars_max,
+    unknown,
     unverified_claims,
 )
+from runstead.http.auth.throttle import FailureThrottle
 from runstead.ports.store import Store
 from runstead.security.signing import APPEND, RUN_EVENT_WRITER, RUN_SERVICE, Keyring
 
@@ -35,17 +43,22 @@ _OF_ONE_RUN: Final = frozenset({Scope.RUNS_READ, Scope.RUNS_WRITE})
 _KNOWN_SCOPES: Final = frozenset(scope.value for scope in Scope)
 
 
-class _RunToken(msgspec.Struct, rename="camel"):
-    """The claims of a token that this server signed."""
+# Neither NUL, which PostgreSQL refuses, nor half of a character, which has no encoding.
+_Id = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\x00\ud800-\udfff]+$")]
 
-    user_id: str
-    service_account_id: str
+
+class _RunToken(msgspec.Struct, rename="camel"):
+    """The claims of a token that this server signed. Without `issuer`, the push service is the issuer."""
+
+    user_id: _Id
+    service_account_id: _Id
     token_use: str
-    project_id: str
-    run_id: str
+    project_id: _Id
+    run_id: _Id
     scopes: list[str]
     iat: int
     exp: int
+    issuer: str | None = None
 
 
 _Found = tuple[Principal, int | None]
@@ -66,8 +79,12 @@ class Authenticator:
         verifier: TokenVerifier | None,
         clock: Callable[[], int] = now_ms,
         keyring: Keyring | None = None,
+        admins: Collection[str] = (),
     ) -> None:
+        """`admins`: the ids of the users who have the scope `system`."""
         self._store = store
+        self._admins = frozenset(admins)
+        self.throttle = FailureThrottle(lambda: clock() / 1000)
         self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
@@ -77,12 +94,17 @@ class Authenticator:
         self._used: dict[str, int] = {}
         self._flushed_at: int | None = None
 
-    async def authenticate(self, authorization: str | None, x_api_key: str | None) -> Principal:
-        """Return the caller, for whom the current task works from now on. Raises UNAUTHENTICATED with the reason."""
+    async def authenticate(
+        self, authorization: str | None, x_api_key: str | None, address: str | None = None
+    ) -> Principal:
+        """Return the caller at `address`, for whom the current task works from now on.
+
+        Raises UNAUTHENTICATED with the reason, AUTHENTICATION_THROTTLED.
+        """
         headers, now = (authorization, x_api_key), self._clock()
         principal = self._seen.live(headers, now)
         if principal is None:
-            principal = await self._look_up(headers, now)
+            principal = await self._look_up(headers, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
         tenant.set(principal.tenant)
@@ -107,25 +129,33 @@ class Authenticator:
             raise
         self._flushed_at = now
 
-    async def examine(self, credential: str) -> tuple[Principal, int | None]:
-        """Return the caller and the credential's expiry (ms). The cache is not used.
+    async def examine(self, credential: str, address: str | None = None) -> tuple[Principal, int | None]:
+        """Return the caller at `address` and the credential's expiry (ms). The cache is not used.
 
-        Raises UNAUTHENTICATED.
+        Raises UNAUTHENTICATED, AUTHENTICATION_THROTTLED.
         """
         token = _credential(f"Bearer {credential}", None)
-        return await self._find(token, self._clock())
+        return await self._find(token, self._clock(), address)
 
-    async def _find(self, token: str, now: int) -> _Found:
+    async def _find(self, token: str, now: int, address: str | None) -> _Found:
         digest = hashlib.sha256(token.encode()).digest()
         if token.startswith("vf_"):
-            return await self._api_key(token, digest, now)
+            with self.throttle.look_up("api_key", digest, address):
+                return await self._api_key(token, digest, now)
         if token.startswith("vfw_"):
-            return await self._worker(digest)
-        return await self._user(token, now)
+            with self.throttle.look_up("worker_token", digest, address):
+                return await self._worker(digest, now)
+        with self.throttle.look_up("token", digest, address):
+            return await self._user(token, digest, now)
 
-    async def _look_up(self, headers: tuple[str | None, str | None], now: int) -> Principal:
+    async def _look_up(
+        self, headers: tuple[str | None, str | None], now: int, address: str | None
+    ) -> Principal:
         forgets = self._forgets
-        principal, expires_at = await self._find(_credential(*headers), now)
+        principal, expires_at = await self._find(_credential(*headers), now, address)
+        if principal.service_id is None:  # published push services send no attempt
+            fenced = await self._store.identity.fenced(tuple(principal.grants))
+            principal = replace(principal, fenced=fenced) if fenced else principal
         # A credential that was read before forget() may be revoked by now.
         if forgets == self._forgets:
             until = now + seen_credential_ms
@@ -137,20 +167,51 @@ class Authenticator:
     async def _api_key(self, token: str, digest: bytes, now: int) -> _Found:
         key = await self._store.identity.key_by_hash(digest) if key_prefix(token) else None
         # One message for unknown and revoked keys, so that it does not reveal whether a key existed.
-        if key is None or not hmac.compare_digest(key.hash, digest) or key.revoked_at is not None:
+        if key is None or not hmac.compare_digest(key.hash, digest):
+            raise unknown(_UNKNOWN)
+        if key.revoked_at is not None:
             raise refused(_UNKNOWN)
         if key.expires_at is not None and key.expires_at <= now:
             raise refused("The API key has expired")
-        return Principal("api_key", key.id, {key.project_id: expand(key.scopes)}), key.expires_at
+        principal = Principal(
+            "api_key",
+            key.id,
+            {key.project_id: expand(key.scopes - {Scope.SYSTEM})},
+            system=Scope.SYSTEM in key.scopes,
+            credential_id=key.id,
+            name=key.name,
+        )
+        return principal, key.expires_at
 
-    async def _worker(self, digest: bytes) -> _Found:
+    async def _worker(self, digest: bytes, now: int) -> _Found:
         worker = await self._store.workers.by_token(digest)
         if worker is None:
-            raise refused("The worker token is invalid or was replaced: register the worker again")
+            raise unknown("The worker token is invalid or was replaced: register the worker again")
+        if worker.expires_at <= now:
+            raise refused("The worker token has expired: register the worker again")
+        if worker.issuer is not None:
+            await self._check_issuer(worker.issuer, Scope.WORKERS, worker.project_id, now)
         grants = {worker.project_id: frozenset({Scope.WORKERS})}
-        return Principal("worker", worker.id, grants, worker_id=worker.id), None
+        principal = Principal(
+            "worker",
+            worker.id,
+            grants,
+            worker_id=worker.id,
+            credential_id=worker.id,
+            name=worker.display_name or worker.worker_key,
+        )
+        return principal, worker.expires_at
 
-    async def _run_token(self, token: str, now: int) -> _Found | None:
+    async def _check_issuer(self, text: str, scope: Scope, project_id: str, now: int) -> None:
+        """Raise UNAUTHENTICATED if the issuer of a token no longer has the scope of the token."""
+        issuer = parse_issuer(text)
+        if issuer is None or not await is_live(self._store, issuer, scope, project_id, now):
+            raise refused(
+                "The issuer of the token was revoked, disabled or removed, or it lost the scope"
+                f" {scope.value}: get a new token"
+            )
+
+    async def _run_token(self, token: str, digest: bytes, now: int) -> _Found | None:
         """Return the caller of a token that this server signed for one run. None: another token."""
         kid, use = unverified_claims(token)
         if kid is None or use not in (RUN_EVENT_WRITER, RUN_SERVICE):
@@ -158,15 +219,27 @@ class Authenticator:
         payload = await self._keyring.verify(token, kid)
         if payload is None:
             return None
-        claims = msgspec.convert(payload, _RunToken)
+        try:
+            claims = msgspec.convert(payload, _RunToken)
+        except msgspec.ValidationError:
+            raise refused("The claims of the token are malformed: get a new token") from None
         if claims.exp * 1000 <= now:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:
             raise refused("The token is not valid yet: its iat is in the future")
+        # The server signs no such token. A thief of a signing key could.
+        if claims.exp - claims.iat > limits.run_token_s:
+            raise refused(f"The token is valid for more than {limits.run_token_s} s")
+        writer = claims.token_use == RUN_EVENT_WRITER
         service = await self._store.push_services.get(claims.service_account_id)
+        # A caller that is no service gets tokens for children of its runs. They name that caller twice.
+        if service is None and not (writer and claims.service_account_id == claims.user_id):
+            raise refused("The push service of this token does not exist")
         if service is not None and service.disabled_at is not None:
             raise refused("The push service of this token is disabled")
-        writer = claims.token_use == RUN_EVENT_WRITER
+        # Before this claim existed, only the dispatcher's tokens and those made from them had a known issuer.
+        issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
+        await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
         if writer and claims.scopes != [APPEND]:
             raise refused(f"A token for appending events must have the scope {APPEND} only")
         principal = Principal(
@@ -176,14 +249,17 @@ class Authenticator:
             claims.run_id,
             service_id=claims.service_account_id,
             family=not writer,
+            issuer=issuer,
+            credential_id=digest_id(digest),
+            name=None if service is None else service.service_name,
         )
         return principal, claims.exp * 1000
 
-    async def _user(self, token: str, now: int) -> _Found:
-        if (own := await self._run_token(token, now)) is not None:
+    async def _user(self, token: str, digest: bytes, now: int) -> _Found:
+        if (own := await self._run_token(token, digest, now)) is not None:
             return own
         if self._verifier is None:
-            raise refused("The credential is not an API key, and this server does not accept JWTs")
+            raise unknown("The credential is not an API key, and this server does not accept JWTs")
         claims = await self._verifier.verify(token)
         # Such a token may only append to one run. No scope is that narrow: as a user's token it would carry
         # all of the user's rights.
@@ -195,7 +271,32 @@ class Authenticator:
             grants = {project_id: scopes & allowed for project_id, scopes in grants.items()}
         if claims.run_id is not None:  # valid for that run only: not for workers, keys or members
             grants = {project_id: scopes & _OF_ONE_RUN for project_id, scopes in grants.items()}
-        return Principal("user", claims.user_id, grants, claims.run_id), claims.expires_at
+        principal = Principal(
+            "user",
+            claims.user_id,
+            grants,
+            claims.run_id,
+            system=self._has_system(claims),
+            narrowed=_narrowed(claims),
+            credential_id=claims.token_id,
+            name=claims.name,
+        )
+        return principal, claims.expires_at
+
+    def _has_system(self, claims: Claims) -> bool:
+        if claims.user_id not in self._admins or claims.project_id is not None or claims.run_id is not None:
+            return False
+        return claims.scopes is None or Scope.SYSTEM in claims.scopes
+
+    async def openid_user(self, user: OpenIdUser, roles: Iterable[GroupRole]) -> Principal:
+        """Return the principal of a user whom an OpenID provider identified, as a member and with these roles."""
+        now = self._clock()
+        grants = await self._grants(Claims(user.user_id, now), now)
+        for each in roles:
+            project = await self._store.identity.project(each.project)
+            if project is not None:
+                grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[each.role]
+        return Principal("user", user.user_id, grants, name=user.name)
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.
@@ -215,6 +316,13 @@ class Authenticator:
         if project is not None and project.id == claimed:
             grants[claimed] = grants.get(claimed, frozenset()) | DEFAULT_SCOPES
         return {claimed: grants[claimed]} if claimed in grants else {}
+
+
+def _narrowed(claims: Claims) -> bool:
+    """Whether the claims leave out rights of the user. The scope `admin` includes all scopes of a project."""
+    if claims.project_id is not None or claims.run_id is not None:
+        return True
+    return claims.scopes is not None and Scope.ADMIN not in claims.scopes
 
 
 def _credential(authorization: str | None, x_api_key: str | None) -> str:

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, UnknownCredentialError
 
 token_chars_max: Final = 16 * limits.KIB
 seen_tokens_max: Final = 4_096
@@ -54,10 +54,16 @@ Transport = httpx2.AsyncBaseTransport | None
 
 
 class Claims(msgspec.Struct, frozen=True):
-    """The claims of a verified token. `expires_at` in ms. `scopes` is None if the token has no such claim."""
+    """The claims of a verified token. `expires_at` in ms. `scopes` is None if the token has no such claim.
+
+    `token_id` is its jti, else the start of its SHA-256. `name` is its name, else its mail address, and
+    identifies no one.
+    """
 
     user_id: str
     expires_at: int
+    token_id: str = ""
+    name: str | None = None
     project_id: str | None = None
     run_id: str | None = None
     scopes: frozenset[str] | None = None
@@ -87,6 +93,10 @@ class _Payload(msgspec.Struct, rename="camel"):
     scopes: _Names = None
     scope: _Names = None
     token_use: _Name | None = None
+    # Shown to people only, so a malformed one is left out.
+    jti: Any = None
+    name: Any = None
+    email: Any = None
 
 
 class Recent(dict[K, tuple[int, int, T]]):
@@ -235,15 +245,21 @@ class TokenVerifier:
     async def verify(self, token: str) -> Claims:
         """Return the claims of a valid token. Raises UNAUTHENTICATED with the reason."""
         if len(token) > token_chars_max or not token.isascii():
-            raise refused("The bearer token is not a signed JWT")
+            raise unknown("The bearer token is not a signed JWT")
         digest = hashlib.sha256(token.encode()).digest()
         claims = self._seen.live(digest, self._clock())
         if claims is None:
             payload = await self._verified(token)
             now = self._clock()
-            claims = _claims(payload, now, self._issuer, self._audience)
+            claims = _claims(payload, now, self._issuer, self._audience, digest_id(digest))
             self._seen.keep(digest, claims, now, min(now + seen_ms_max, claims.expires_at), seen_tokens_max)
         return claims
+
+    async def payload(self, token: str) -> bytes:
+        """Return the claims of a signed token, of which none was checked. Raises UNAUTHENTICATED."""
+        if len(token) > token_chars_max or not token.isascii():
+            raise refused("The token is not a signed JWT")
+        return await self._verified(token)
 
     async def _verified(self, token: str) -> bytes:
         kid, algorithm = _header(token)
@@ -257,12 +273,18 @@ class TokenVerifier:
             if payload is None and self._jwks.loaded_at == _NEVER:
                 raise refused("The keys for tokens cannot be fetched: retry later", jwks_first_retry_s)
         if payload is None:
-            raise refused("The token is not signed by a key that this server trusts")
+            raise unknown("The token is not signed by a key that this server trusts")
         return payload
 
 
 def refused(message: str, retry_after_s: int | None = None) -> Error:
+    """UNAUTHENTICATED for a credential that was issued but is not valid (now)."""
     return Error("UNAUTHENTICATED", message, retry_after_s=retry_after_s)
+
+
+def unknown(message: str) -> Error:
+    """UNAUTHENTICATED for a credential that may be a guess."""
+    return UnknownCredentialError("UNAUTHENTICATED", message)
 
 
 def _header(token: str) -> tuple[str | None, str]:
@@ -273,12 +295,12 @@ def _header(token: str) -> tuple[str | None, str]:
     try:
         header = _JWS.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError):
-        raise refused("The bearer token is not a signed JWT") from None
+        raise unknown("The bearer token is not a signed JWT") from None
     # PyJWT accepts the extension b64, which this server does not support.
     if "crit" in header or "b64" in header:
-        raise refused("The token uses header extensions that are not supported")
+        raise unknown("The token uses header extensions that are not supported")
     if header.get("alg") not in ("RS256", "EdDSA"):
-        raise refused("The token's algorithm is not accepted: sign with RS256 or EdDSA")
+        raise unknown("The token's algorithm is not accepted: sign with RS256 or EdDSA")
     return header.get("kid"), header["alg"]
 
 
@@ -307,7 +329,19 @@ def _verify_with(token: str, kid: str | None, algorithm: str, keys: Iterable[_Ke
     return None
 
 
-def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None) -> Claims:
+def digest_id(digest: bytes) -> str:
+    """Return an id for a token without one: the start of its SHA-256."""
+    return f"sha256:{digest[:8].hex()}"
+
+
+def _shown(claim: object) -> str | None:
+    """Return a claim that is a short printable text, else None."""
+    if isinstance(claim, str) and 0 < len(claim) <= limits.name_chars_max and claim.isprintable():
+        return claim
+    return None
+
+
+def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None, token_id: str) -> Claims:
     # Not PyJWT's checks: they read the machine's clock and accept numbers in strings as times.
     try:
         claims = msgspec.json.decode(payload, type=_Payload)
@@ -335,6 +369,8 @@ def _claims(payload: bytes, now: int, issuer: str | None, audience: str | None) 
     return Claims(
         user_id=user_id,
         expires_at=int(claims.exp * 1000),
+        token_id=_shown(claims.jti) or token_id,
+        name=_shown(claims.name) or _shown(claims.email),
         project_id=claims.project_id,
         run_id=claims.run_id,
         scopes=scopes,

@@ -9,6 +9,7 @@ from runstead.commands.app import App
 from runstead.core.errors import Error
 from runstead.http import (
     artifacts,
+    audit,
     batches,
     concurrency,
     conversations,
@@ -39,7 +40,8 @@ from runstead.http import (
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.asgi import respond
 from runstead.http.framework.endpoint import Operation, Server
-from runstead.http.framework.problems import problem, redacted
+from runstead.http.framework.origin import origin_of
+from runstead.http.framework.problems import problem
 from runstead.http.framework.router import Router
 from runstead.http.openapi import routes
 from runstead.ports import metrics
@@ -72,6 +74,7 @@ NOUNS: Final = (
     push_services,
     run_tokens,
     projects,
+    audit,
     health,
     routes,
 )
@@ -103,14 +106,15 @@ class HttpApp:
 
         # An encoded slash is part of a name, but the router would split there. No id contains one.
         if b"%2f" in scope.get("raw_path", b"").lower():
-            await problem(Error("NOT_FOUND", "No name in a path contains a slash"), redacted(scope["path"]))(
-                scope, receive, send
-            )
+            refusal = Error("NOT_FOUND", "No name in a path contains a slash")
+            await problem(refusal, scope["path"], origin_of(scope).request_id)(scope, receive, send)
             return
         found = self.router.find(scope["path"])
         if found is None:
             refusal = Error("NOT_FOUND", "The path does not exist: see /docs")
-            await problem(refusal, redacted(scope["path"]))(scope, receive, send_and_record)
+            await problem(refusal, scope["path"], origin_of(scope).request_id)(
+                scope, receive, send_and_record
+            )
         else:
             await respond(*found, scope, receive, send_and_record)
         path = found[0].path if found is not None else "unknown"

@@ -11,6 +11,7 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.http.framework.origin import TrustedProxies
 from runstead.ports import metrics
 
 log = structlog.get_logger(__name__)
@@ -66,8 +67,10 @@ class Connections:
     A connection has one deadline at a time, or none while its request is served.
     """
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, proxies: TrustedProxies | None = None) -> None:
+        """Connections of `proxies` have no limit per address, since they carry the requests of many."""
         self.bounds = bounds
+        self.proxies = proxies or TrustedProxies()
         self.header = Deadline(limits.header_s_max)
         self.body = Deadline(limits.body_s_max)
         self.idle = Deadline(limits.idle_s_max)
@@ -81,9 +84,13 @@ class Connections:
 
         Returns an error if the limit is reached and no idle connection could be closed.
         """
-        address = _network(host)
+        address = network(host)
         most = self.bounds.per_address_max
-        if self._of_address[address] >= most and not self._make_room(address):
+        if (
+            self._of_address[address] >= most
+            and not self.proxies.trust(host)
+            and not self._make_room(address)
+        ):
             message = f"This address has {most} open connections: close some, or retry later"
             return Error("ADDRESS_LIMIT_REACHED", message, retry_after_s=1)
         most = self.bounds.connections_max
@@ -143,7 +150,7 @@ class Connections:
             self.enforce(loop.time())
 
 
-def _network(host: str | None) -> str:
+def network(host: str | None) -> str:
     """Return what counts as one address: an IPv4 address, or the /64 network of an IPv6 address."""
     if host is None or ":" not in host:
         return host or ""

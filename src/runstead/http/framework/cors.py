@@ -5,7 +5,7 @@ from typing import Final
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _REQUEST_HEADERS: Final = (
     "Authorization",
     "Content-Type",
@@ -15,8 +15,9 @@ _REQUEST_HEADERS: Final = (
     "Last-Event-ID",
     "X-API-Key",
     "X-Lease-Token",
+    "X-Request-Id",
 )
-_ANSWER_HEADERS: Final = ("ETag", "Idempotent-Replayed", "Location", "Retry-After")
+_ANSWER_HEADERS: Final = ("ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id")
 
 
 def with_cors(origins: tuple[str, ...], app: ASGIApp) -> ASGIApp:

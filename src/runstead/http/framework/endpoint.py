@@ -3,21 +3,26 @@
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 from starlette.responses import Response
+from structlog.contextvars import bind_contextvars
 
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
+from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
@@ -61,6 +66,9 @@ class Request(Protocol):
     def headers(self) -> Headers:
         """Headers by their lower-case names."""
 
+    @property
+    def origin(self) -> Origin: ...
+
     async def body(self, bytes_max: int) -> bytes:
         """Read the whole body. Raises BODY_TOO_LARGE; Disconnected if it ends early."""
         ...
@@ -77,7 +85,7 @@ class Request(Protocol):
 class Call(Generic[B, Q]):
     """A decoded request, as a handler receives it."""
 
-    __slots__ = ("_request", "_server", "app", "body", "path", "principal", "query", "raw")
+    __slots__ = ("_request", "_server", "app", "body", "has_secret", "path", "principal", "query", "raw")
 
     def __init__(
         self, server: "Server", request: Request, principal: Principal, query: Q, body: B, raw: bytes
@@ -90,6 +98,7 @@ class Call(Generic[B, Q]):
         self.query = query
         self.body = body
         self.raw = raw
+        self.has_secret = False  # if set, the answer carries a secret that was made for it
 
     def header(self, name: bytes) -> str | None:
         """Return a header by its lower-case name."""
@@ -107,6 +116,11 @@ class Call(Generic[B, Q]):
         """Clear cached credentials, since their rights changed."""
         self._server.authenticator.forget()
 
+    def look_up(self, kind: Kind, secret: str) -> AbstractContextManager[None]:
+        """Look a credential of the request up in the body: see `FailureThrottle.look_up`."""
+        digest = hashlib.sha256(secret.encode()).digest()
+        return self._server.authenticator.throttle.look_up(kind, digest, self.principal.origin.address)
+
     async def idempotent(
         self,
         command: Callable[[IdempotencyRecord | None], Awaitable[R]],
@@ -118,6 +132,7 @@ class Call(Generic[B, Q]):
         Under an Idempotency-Key the command runs at most one time, and its answer is stored in its
         transaction. A `secret` in the answer is not stored: a replay has null in its place.
         """
+        self.has_secret = secret is not None
         key = self.header(b"idempotency-key")
         if key is None:
             return answer(await command(None))
@@ -258,13 +273,15 @@ class Answer(NamedTuple):
 
 
 class Endpoint:
-    """All methods of one path."""
+    """All methods of one path. HEAD is answered as GET, without the body (RFC 9110, section 9.3.2)."""
 
     def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
         self._server = server
-        self._operations = operations
         self.path = path
-        self.methods = frozenset(operations)
+        self.methods = frozenset(operations)  # as documented
+        if "GET" in operations:
+            operations = {**operations, "HEAD": operations["GET"]}
+        self._operations = operations
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:
@@ -272,29 +289,32 @@ class Endpoint:
 
         Raises Disconnected.
         """
+        request_id = request.origin.request_id
+        bind_contextvars(request_id=request_id)
         try:
             return await self._respond(request)
         except Error as error:
-            return problem(error, redacted(request.path))
+            return problem(error, request.path, request_id)
         except Disconnected:
             raise
         except Exception:
-            path = redacted(request.path)
-            log.exception("request failed", method=request.method, path=path)
-            return problem(Error("INTERNAL", "The server failed and logged the error"), path)
+            log.exception("request failed", method=request.method, path=redacted(request.path))
+            refusal = Error("INTERNAL", "The server failed and logged the error")
+            return problem(refusal, request.path, request_id)
 
     async def _respond(self, request: Request) -> Answer | Response:
         operation = self._operations.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
-            return problem(refusal, redacted(request.path), {"Allow": allowed})
+            return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers = request.headers
         principal = _ANONYMOUS
         if not operation.open:
             principal = await self._server.authenticator.authenticate(
-                _text(headers, b"authorization"), _text(headers, b"x-api-key")
+                _text(headers, b"authorization"), _text(headers, b"x-api-key"), request.origin.address
             )
+        principal = replace(principal, origin=request.origin)  # the authenticator's is shared
         for name, value in request.path_params.items():
             _check_name(name, value)
         raw = b""
@@ -307,7 +327,14 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
-        return _encoded(reply) if isinstance(reply, Reply) else reply
+        if isinstance(reply, Reply):
+            answer = _encoded(reply)
+            bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
+            if len(answer.body) < bytes_min or call.has_secret:
+                return answer
+            body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
+            return answer._replace(body=body)
+        return await compress_response(headers.get(b"accept-encoding"), reply)
 
 
 def _query(text: bytes, shape: type[Any]) -> Any:

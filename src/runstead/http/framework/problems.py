@@ -21,6 +21,7 @@ STATUS: Final[dict[str, int]] = {
     "QUERY_TOO_SLOW": 400,
     "UNAUTHENTICATED": 401,
     "FORBIDDEN": 403,
+    "EVENT_RESERVED": 403,
     "NOT_FOUND": 404,
     "METHOD_NOT_ALLOWED": 405,
     "REQUEST_TIMEOUT": 408,
@@ -32,12 +33,14 @@ STATUS: Final[dict[str, int]] = {
     "PARENT_CANCELLED": 409,
     "FAMILY_TOO_DEEP": 409,
     "ATTEMPT_SUPERSEDED": 409,
+    "ATTEMPT_REQUIRED": 409,
     "TOOL_RESULT_NOT_WAITING": 409,
     "TOOL_RESULT_CONFLICT": 409,
     "INPUT_REQUEST_NOT_OPEN": 409,
     "CONVERSATION_LINKED": 409,
     "IDEMPOTENCY_KEY_REUSED": 409,
     "IDEMPOTENCY_KEY_IN_USE": 409,
+    "PROJECT_LIMIT_REACHED": 409,
     "PROJECT_SLUG_TAKEN": 409,
     "LAST_ADMIN": 409,
     "SCHEDULE_LIMIT_REACHED": 409,
@@ -64,8 +67,11 @@ STATUS: Final[dict[str, int]] = {
     "PRECONDITION_REQUIRED": 428,
     "ADDRESS_LIMIT_REACHED": 429,
     "PROJECT_BUSY": 429,
+    "AUTHENTICATION_THROTTLED": 429,
+    "STREAM_LIMIT_REACHED": 429,
     "HEADERS_TOO_LARGE": 431,
     "INTERNAL": 500,
+    "ENCRYPTION_KEY_MISSING": 503,
     "STORE_BUSY": 503,
     "STORE_UNAVAILABLE": 503,
     "SHUTTING_DOWN": 503,
@@ -82,7 +88,10 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457). `error` is the same text as `detail`; `code` is stable."""
+    """An error (RFC 9457). `error` is the same text as `detail`; `code` is stable.
+
+    `request_id` is the `X-Request-Id` of the answer.
+    """
 
     type: str
     title: str
@@ -91,6 +100,7 @@ class Problem(msgspec.Struct, frozen=True):
     instance: str
     error: str
     code: str
+    request_id: str
     errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -99,17 +109,20 @@ def redacted(path: str) -> str:
     return "/triggers/***" if path.startswith("/triggers/") else path
 
 
-def problem(error: Error, instance: str, headers: dict[str, str] | None = None) -> Response:
-    """Build the answer for an error. `instance` is the path of the request."""
+def problem(
+    error: Error, path: str, request_id: str | None, headers: dict[str, str] | None = None
+) -> Response:
+    """Build the answer for an error of the request to `path`."""
     status = STATUS[error.code]
     body = Problem(
         type=f"/docs#{error.code}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=error.message,
-        instance=instance,
+        instance=redacted(path),
         error=error.message,
         code=error.code,
+        request_id=request_id or "",
         errors=[FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
     )
     extra = dict(headers or {})

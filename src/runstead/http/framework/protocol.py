@@ -16,11 +16,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.identity.principal import Origin
 from runstead.http.framework.body import too_large
 from runstead.http.framework.connections import Connections, Deadline
 from runstead.http.framework.endpoint import Answer, Endpoint, Headers
-from runstead.http.framework.problems import problem, redacted
+from runstead.http.framework.origin import SCOPE_KEY, request_id
+from runstead.http.framework.problems import problem
 from runstead.http.framework.router import Router
+from runstead.http.framework.sse import SEND_BUFFER_KEY
 from runstead.http.framework.write_deadline import WriteDeadline
 from runstead.ports import metrics
 
@@ -50,14 +53,28 @@ class Protocol(WriteDeadline):
         self._unparsed = 0  # bytes read since a header or a piece of a body was complete
         self._tail = 0  # upper bound of the header's bytes in the read in which it began
         self._grown = 0  # bytes of the body since its deadline started
+        self._proxied = False  # if set, the peer is a trusted proxy
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        refusal = self._guard.admit(self, self.client[0] if self.client else None)
+        peer = self._peer
+        self._proxied = self._guard.proxies.trust(peer)
+        refusal = self._guard.admit(self, peer)
         if refusal is None:
             self._set_deadline(self._guard.header)
         else:
             self._refuse(refusal)  # sent before any request
+
+    @property
+    def _peer(self) -> str | None:
+        return self.client[0] if self.client else None
+
+    def _origin_of(self, lines: list[tuple[bytes, bytes]], headers: Headers) -> Origin:
+        """Return the origin of a request with these header lines. `headers` are the same by their names."""
+        address = self._peer
+        if self._proxied:
+            address = self._guard.proxies.caller(address, lines)
+        return Origin(address, request_id(headers.get(b"x-request-id")))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._leave()
@@ -135,10 +152,12 @@ class Protocol(WriteDeadline):
                 raise _headers_too_large()
         self._phase = _BODY
         self._unparsed = self._grown = 0
-        if not self._begin_plain():
+        headers = dict(self.headers)
+        self._origin = self._origin_of(self.headers, headers)
+        if not self._begin_plain(headers):
             self._begin_asgi()
 
-    def _begin_plain(self) -> bool:
+    def _begin_plain(self, headers: Headers) -> bool:
         """Begin a plain request. Returns False if the request is not plain."""
         url = self.url
         raw_path, _, query = url.partition(b"?")
@@ -157,7 +176,6 @@ class Protocol(WriteDeadline):
         method = self.parser.get_method().decode("ascii")
         if method not in endpoint.plain:
             return False
-        headers = dict(self.headers)
         for name in self._not_plain:
             if name in headers:
                 return False
@@ -166,7 +184,9 @@ class Protocol(WriteDeadline):
         if self.parser.get_http_version() != "1.1":
             return False
         keep_alive = self.parser.should_keep_alive() and not self._last
-        exchange: Any = Exchange(self, endpoint, method, path, path_params, query, headers, keep_alive)
+        exchange: Any = Exchange(
+            self, endpoint, method, path, path_params, query, headers, self._origin, keep_alive
+        )
         self.cycle = self._active = exchange
         return True
 
@@ -175,7 +195,11 @@ class Protocol(WriteDeadline):
         super().on_message_begin()  # creates the scope, which a plain request does not need
         self.url, self.expect_100_continue = url, expects
         self.headers = self.scope["headers"] = headers
+        scope: Any = self.scope
+        scope[SCOPE_KEY] = self._origin
+        scope[SEND_BUFFER_KEY] = self.shrink_send_buffer
         super().on_headers_complete()
+        self.cycle.default_headers = [*self.cycle.default_headers, _request_id_line(self._origin)]
         if self._last:
             self.cycle.keep_alive = False
 
@@ -223,6 +247,8 @@ class Protocol(WriteDeadline):
             self.close()
         elif deadline is guard.header:
             self._refuse(_late(f"The header was not complete within {guard.header.seconds:g} seconds"))
+        elif self.cycle is not None and self.cycle.response_complete:
+            self.close()  # answered before its body was complete: the rest is only discarded
         elif self.flow.read_paused or self._grown >= limits.body_bytes_per_s_min * guard.body.seconds:
             self._grown = 0  # the body arrives fast enough, or this server paused reading
             self._set_deadline(None)
@@ -259,7 +285,7 @@ class Protocol(WriteDeadline):
             self.transport.close()
 
     def _refuse(self, refusal: Error | None) -> None:
-        """Answer with this error and end the connection. None: uvicorn's 400, for data that is not HTTP."""
+        """Answer with this error and end the connection. None: the data is not HTTP."""
         self._refused = True
         self.pipeline.clear()
         active = self._active
@@ -274,13 +300,15 @@ class Protocol(WriteDeadline):
         elif self._phase == _BODY and self.cycle is not None:  # answered before its body was complete
             self.close()
             return
-        if refusal is None:
-            self.logger.warning("Invalid HTTP request received.")
-            self.send_400_response("Invalid HTTP request received.")
-            return
+        refusal = refusal or Error("INVALID_REQUEST", "The request is not HTTP/1.1 (RFC 9112)")
         metrics.refused_connections.labels(refusal.code).inc()
-        path = self.url.partition(b"?")[0].decode("latin-1") if self._phase == _BODY else "/"
-        self.write(_answer(problem(refusal, redacted(path))), keep_alive=False)
+        if self._phase == _BODY:
+            path, origin = self.url.partition(b"?")[0].decode("latin-1"), self._origin
+        else:
+            lines = self.headers if self._phase == _HEADER else []
+            path, origin = "/", self._origin_of(lines, dict(lines))
+        answer = _answer(problem(refusal, path, origin.request_id))
+        self.write(answer, answer.body, origin, keep_alive=False)
         self._guard.leave(self)
         if self.transport.can_write_eof() and self._guard.may_linger():
             # Closing with unread bytes resets the connection, and the answer may be lost.
@@ -290,13 +318,13 @@ class Protocol(WriteDeadline):
         else:
             self.close()
 
-    def write(self, answer: Answer, *, keep_alive: bool) -> None:
-        """Send the whole answer with one write."""
-        lines = [*self.server_state.default_headers, *answer.headers]
+    def write(self, answer: Answer, body: bytes, origin: Origin, *, keep_alive: bool) -> None:
+        """Send the whole answer with one write. `body` is empty for HEAD."""
+        lines = [*self.server_state.default_headers, _request_id_line(origin), *answer.headers]
         if not keep_alive:
             lines.append((b"connection", b"close"))
         head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, answer.body))
+        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, body))
 
 
 class _UnusedEvent:
@@ -316,6 +344,7 @@ class Exchange:
         "headers",
         "keep_alive",
         "method",
+        "origin",
         "parts",
         "path",
         "path_params",
@@ -334,6 +363,7 @@ class Exchange:
         path_params: dict[str, str],
         query_string: bytes,
         headers: Headers,
+        origin: Origin,
         keep_alive: bool,
     ) -> None:
         self._began = time.perf_counter()
@@ -344,6 +374,7 @@ class Exchange:
         self.path_params = path_params
         self.query_string = query_string
         self.headers = headers
+        self.origin = origin
         self.keep_alive = keep_alive
         self.parts: list[bytes] = []
         self.response_complete = False
@@ -379,7 +410,8 @@ class Exchange:
                 await protocol.flow.drain()
             self.response_complete = True
             if not self.disconnected:
-                protocol.write(answer, keep_alive=self.keep_alive)
+                body = b"" if self.method == "HEAD" else answer.body
+                protocol.write(answer, body, self.origin, keep_alive=self.keep_alive)
                 if not self.keep_alive:
                     protocol.transport.close()
                 protocol.on_response_complete()
@@ -392,6 +424,10 @@ class Exchange:
 def _answer(response: Any) -> Answer:
     """Convert a Response with a complete body."""
     return Answer(response.status_code, response.raw_headers, response.body)
+
+
+def _request_id_line(origin: Origin) -> tuple[bytes, bytes]:
+    return b"x-request-id", (origin.request_id or "").encode("ascii")
 
 
 def _headers_too_large() -> Error:

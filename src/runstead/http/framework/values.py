@@ -60,11 +60,12 @@ def json_object(value: JsonObject | None) -> bytes | None:
 
 
 def bounded(name: str, text: B, bytes_max: int) -> B:
-    """Return JSON text of at most `bytes_max` bytes, the bound of lists. Raises INVALID_REQUEST."""
+    """Return a value of at most `bytes_max` bytes, whole KiB. Raises INVALID_REQUEST."""
     if text is not None and len(text) > bytes_max:
+        mib, rest = divmod(bytes_max, limits.MIB)
         raise Error(
             "INVALID_REQUEST",
-            f"{name} is larger than {bytes_max // limits.KIB} KiB of JSON",
+            f"{name} is larger than {f'{bytes_max // limits.KIB} KiB' if rest else f'{mib} MiB'}",
             errors=((f"$.{name}", "too large"),),
         )
     return text

@@ -1,7 +1,8 @@
-"""Abort connections whose peer does not read, so that their unsent data does not stay in memory."""
+"""Bound the unsent data of connections in size and time, so that it does not stay in memory."""
 
 import asyncio
 import fcntl
+import socket
 import termios
 from array import array
 from contextlib import suppress
@@ -49,6 +50,13 @@ class WriteDeadline(HttpToolsProtocol):
             self._arm()
         else:
             self.transport.abort()
+
+    def shrink_send_buffer(self) -> None:
+        """Bound what the kernel keeps for a peer that does not read: a stream needs no megabytes in flight."""
+        sock, size = self.transport.get_extra_info("socket"), limits.stream_send_buffer_bytes_max
+        if sock is not None:
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     def _unsent(self) -> int:
         """Return the bytes that the peer has not read: in the transport, and on Linux in the socket's send

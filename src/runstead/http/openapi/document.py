@@ -57,7 +57,14 @@ _STREAM: Final[Schema] = {
 }
 
 #: Error codes that routes have in addition to their own codes.
-_WITH_CREDENTIAL: Final = ("INVALID_REQUEST", "UNAUTHENTICATED", "FORBIDDEN", "PROJECT_BUSY", "STORE_BUSY")
+_WITH_CREDENTIAL: Final = (
+    "INVALID_REQUEST",
+    "UNAUTHENTICATED",
+    "AUTHENTICATION_THROTTLED",
+    "FORBIDDEN",
+    "PROJECT_BUSY",
+    "STORE_BUSY",
+)
 _WITH_READ: Final = ("QUERY_TOO_SLOW",)
 _WITH_PATH: Final = ("INVALID_REQUEST", "NOT_FOUND")
 _WITH_BODY: Final = ("BODY_TOO_LARGE",)
@@ -404,7 +411,10 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     responses: Schema = {str(operation.status): success}
     if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
         success["headers"] = {
-            "ETag": {"schema": {"type": "string"}, "description": "A strong tag, equal to the member `etag`."}
+            "ETag": {
+                "schema": {"type": "string"},
+                "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
+            }
         }
         if operation.method == "GET":
             responses["304"] = {

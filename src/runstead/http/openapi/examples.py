@@ -151,6 +151,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "invoke_url": "https://scribe.example/invoke",
         },
     },
+    "ChangeProject": {"fenced": {"require_attempt": True}},
     "CreateProject": {"project": {"slug": "inventory", "name": "Inventory"}},
     "CreateKey": {"reader": {"name": "dashboard", "scopes": ["runs:read"]}},
     "PutMember": {"viewer": {"user_id": "ada", "role": "viewer"}},

@@ -25,7 +25,7 @@ _AUTHENTICATION: Final = """
 X-API-Key: vf_&lt;prefix&gt;_&lt;secret&gt;              <i># the same key</i>
 Authorization: Bearer &lt;token&gt;                <i># a user's JWT, or a worker token</i></code></pre>
 <p>A key belongs to one project and carries scopes: <code>runs:read</code>, <code>runs:write</code>,
-<code>workers</code> and <code>admin</code>, which includes the others. A user has access to a project as its member, or
+<code>workers</code>, <code>audit:read</code> and <code>admin</code>, which includes the others. A user has access to a project as its member, or
 by the token's <code>projectId</code>. A worker token is in the answer to the worker's registration. It is valid for
 heartbeats, claims, leases and sessions. Objects that a caller may not see answer 404.</p>
 <pre tabindex="0"><code>curl -H "Authorization: Bearer $KEY" http://127.0.0.1:8720/runs</code></pre>

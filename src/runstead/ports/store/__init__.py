@@ -13,7 +13,9 @@ Rules for every engine:
 
 from typing import Any, Protocol
 
+from runstead.core.audit import Audit
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
+from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.ports.store.concurrency import Concurrency
@@ -26,6 +28,7 @@ from runstead.ports.store.conversations import (
 from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
+from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.replicas import Replicas
@@ -40,11 +43,13 @@ from runstead.ports.store.runs import (
     RunKey,
     RunQuery,
     Runs,
+    SeqPage,
     TypeCount,
     Written,
     WrittenFiring,
 )
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
+from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
 from runstead.ports.store.statistics import Depth, Statistics
 from runstead.ports.store.triggers import DecideTrigger, Triggers
@@ -55,6 +60,8 @@ __all__ = [
     "ActivityQuery",
     "Archived",
     "ArtifactTombstones",
+    "AuditLog",
+    "AuditQuery",
     "BatchQuery",
     "Batches",
     "BrowserSessions",
@@ -83,11 +90,14 @@ __all__ = [
     "Integrity",
     "IntegrityPage",
     "Leadership",
+    "ListPage",
     "Made",
     "Member",
     "MemberCounts",
     "Prices",
     "PushServices",
+    "Recording",
+    "Replacement",
     "Replicas",
     "Retention",
     "RetentionCandidate",
@@ -99,6 +109,8 @@ __all__ = [
     "Runs",
     "ScheduleQuery",
     "Schedules",
+    "Secrets",
+    "SeqPage",
     "SigningKeys",
     "Statistics",
     "Stats",
@@ -140,6 +152,8 @@ class Store(Protocol):
     @property
     def concurrency(self) -> Concurrency: ...
     @property
+    def secrets(self) -> Secrets: ...
+    @property
     def signing_keys(self) -> SigningKeys: ...
     @property
     def artifact_tombstones(self) -> ArtifactTombstones: ...
@@ -161,6 +175,12 @@ class Store(Protocol):
     def run_index(self) -> RunIndex: ...
     @property
     def rollups(self) -> Rollups: ...
+    @property
+    def audit(self) -> AuditLog: ...
+
+    def recording(self, audit: Audit) -> Recording:
+        """Return nouns whose changes are recorded in the audit log."""
+        ...
 
     async def open(self) -> None:
         """Prepare for use, and apply migrations. RuntimeError if the store is newer than the program."""

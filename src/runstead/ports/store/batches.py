@@ -8,6 +8,7 @@ import msgspec
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Want
+from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.runs import DecideOne, RunKey, Written
 
 DecideBatch = Callable[[Batch, int], Changed]
@@ -37,7 +38,19 @@ class BatchQuery(msgspec.Struct, frozen=True):
     before: int | None = None
 
 
-class Batches(Protocol):
+class BatchChanges(Protocol):
+    async def change(
+        self,
+        project_id: str,
+        batch_id: str,
+        decide: DecideBatch,
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Changed:
+        """Change a batch under lock. NOT_FOUND."""
+        ...
+
+
+class Batches(BatchChanges, Protocol):
     """Batches and their counters.
 
     A command that changes the status of a run also changes the counters of its batch in the same transaction
@@ -55,18 +68,8 @@ class Batches(Protocol):
 
     async def get(self, project_id: str, batch_id: str) -> Batch | None: ...
 
-    async def page(self, query: BatchQuery) -> list[Batch]:
-        """Return batches, newest first."""
-        ...
-
-    async def change(
-        self,
-        project_id: str,
-        batch_id: str,
-        decide: DecideBatch,
-        idempotency: IdempotencyRecord | None = None,
-    ) -> Changed:
-        """Change a batch under lock. NOT_FOUND."""
+    async def page(self, query: BatchQuery) -> ListPage[Batch]:
+        """Return batches, newest first: at most `limits.list_page_bytes_max` of them."""
         ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:

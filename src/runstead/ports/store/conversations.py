@@ -8,6 +8,7 @@ import msgspec
 from runstead.core.conversations.conversation import Conversation, MessageWithRun, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.ports.store.list_page import ListPage
 
 
 class ConversationQuery(msgspec.Struct, frozen=True):
@@ -37,8 +38,8 @@ class Conversations(Protocol):
         """Return the conversation, even if it was deleted."""
         ...
 
-    async def page(self, query: ConversationQuery) -> list[Conversation]:
-        """Return conversations, newest first, without deleted ones."""
+    async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
+        """Return conversations, newest first, without deleted ones: at most `limits.list_page_bytes_max` of them."""
         ...
 
     async def change(
@@ -79,8 +80,11 @@ class InputRequests(Protocol):
 
     async def page(
         self, conversation_id: str, status: str | None, before: int | None, limit: int
-    ) -> list[InputRequest]:
-        """Return input requests, newest first. `before` is the seq of the last row of the previous page."""
+    ) -> ListPage[InputRequest]:
+        """Return input requests, newest first: at most `limits.list_page_bytes_max` of them.
+
+        `before` is the seq of the last row of the previous page.
+        """
         ...
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:

@@ -39,12 +39,19 @@ class Identity(Protocol):
         member: Member | None,
         key: ApiKey | None,
         idempotency: IdempotencyRecord | None = None,
+        *,
+        count: Count | None = None,
     ) -> Project:
-        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists."""
+        """Store a project with its first member and key. PROJECT_SLUG_TAKEN if the slug exists.
+
+        `count` gets the number of projects that its creator has created, personal ones not counted.
+        """
         ...
 
     async def ensure_project(self, project: Project, member: Member | None, key: ApiKey | None) -> Project:
-        """Like `create_project`, but an existing project, key or member stays unchanged."""
+        """Like `create_project`, but an existing project or member stays unchanged, and an existing key gets
+        only the scopes that it lacks.
+        """
         ...
 
     async def project(self, ref: str) -> Project | None:
@@ -53,6 +60,19 @@ class Identity(Protocol):
 
     async def projects(self, ids: Sequence[str] | None) -> list[Project]:
         """Return projects, oldest first. Unknown ids are ignored; None returns every project."""
+        ...
+
+    async def change_project(
+        self,
+        project_id: str,
+        decide: Callable[[Project], Project],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> Project | None:
+        """Store what `decide` returns for the locked project. None if it does not exist."""
+        ...
+
+    async def fenced(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return the projects among these that have `require_attempt`."""
         ...
 
     async def is_empty(self) -> bool:
@@ -66,6 +86,8 @@ class Identity(Protocol):
         ...
 
     async def key_by_hash(self, digest: bytes) -> ApiKey | None: ...
+
+    async def key(self, key_id: str) -> ApiKey | None: ...
 
     async def keys(self, project_id: str) -> list[ApiKey]:
         """Return the project's keys, oldest first, including revoked keys."""

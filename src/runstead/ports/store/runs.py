@@ -7,6 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
@@ -23,6 +24,7 @@ from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.ports.store.list_page import ListPage
 
 
 class RunKey(NamedTuple):
@@ -91,6 +93,8 @@ class RunQuery(msgspec.Struct, frozen=True):
     `created_after` and `created_before` are exclusive. So are `seq_over` and `seq_under`, which bound the
     range that an engine reads. A list that is sorted by duration has no runs without a duration. `before`
     continues after the last row of a page: its sort value (None when sorted by creation) and its seq.
+
+    `omit` and `bytes_max` are those of `Runs.page`.
     """
 
     project_ids: tuple[str, ...]
@@ -110,6 +114,20 @@ class RunQuery(msgspec.Struct, frozen=True):
     limit: int = 50
     seq_over: int | None = None
     seq_under: int | None = None
+    omit: frozenset[str] = frozenset()
+    bytes_max: int | None = None
+
+
+class SeqPage(msgspec.Struct, frozen=True):
+    """Asks for at most `limit` runs with a seq greater than `after`, oldest first.
+
+    `omit` and `bytes_max` are those of `Runs.page`.
+    """
+
+    limit: int
+    after: int = 0
+    omit: frozenset[str] = frozenset()
+    bytes_max: int | None = None
 
 
 class FamilyPage(msgspec.Struct, frozen=True):
@@ -200,11 +218,8 @@ class Runs(Protocol):
         """Return the ms until the next deadline passes: 0 if one has passed, None if there is none."""
         ...
 
-    async def dispatch(
-        self, limit: int, busy: Sequence[str], decide: DecidePush, after: str = ""
-    ) -> list[Run]:
-        """Decide and write at most `limit` runs that are due to be pushed, without those of the services in
-        `busy`.
+    async def dispatch(self, share: FairShare, decide: DecidePush, after: str = "") -> list[Run]:
+        """Decide and write runs that are due to be pushed, within the share.
 
         Projects are served round robin in the order of their ids, starting after the id `after`. Within a
         project, order and concurrency limits are those of claims. Two calls never get the same run.
@@ -221,8 +236,10 @@ class Runs(Protocol):
         """
         ...
 
-    async def cancelled_pushes(self, limit: int, busy: Sequence[str]) -> list[Run]:
-        """Return at most `limit` cancelled pushed runs whose service has not stopped, oldest first, without `busy` services."""
+    async def cancelled_pushes(self, share: FairShare) -> list[Run]:
+        """Return at most `share.limit` cancelled pushed runs whose service has not stopped, oldest first, none of a
+        busy service or of a project that holds its whole share.
+        """
         ...
 
     async def get(self, key: RunKey) -> Run | None: ...
@@ -231,12 +248,17 @@ class Runs(Protocol):
         """Return at most two runs with this id in these projects: two show that the id is ambiguous."""
         ...
 
-    async def page(self, query: RunQuery) -> list[Run]:
-        """Return at most `query.limit` runs, newest first or longest first. Large values may be complete."""
+    async def page(self, query: RunQuery) -> ListPage[Run]:
+        """Return at most `query.limit` runs, newest first or longest first.
+
+        The fields in `omit` (of `OMITTABLE`) are not read: they are None. A page ends before the run with which the
+        other fields in `OMITTABLE` together exceed `bytes_max` bytes, and has at least one run. Values of later runs
+        are not in memory, except those of the next run.
+        """
         ...
 
     async def summaries(self, query: RunQuery) -> list[RunSummary]:
-        """Return the runs of `page` in the same order, without reading large values."""
+        """Return at most `query.limit` runs in the order of `page`, without reading large values."""
         ...
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
@@ -245,16 +267,21 @@ class Runs(Protocol):
         """
         ...
 
-    async def children(self, seq: int, limit: int, after: int = 0, kind: str | None = None) -> list[Run]:
-        """Return at most `limit` children (of one kind) with a seq greater than `after`, oldest first."""
+    async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
+        """Return children of a run (of one kind)."""
         ...
 
-    async def family(self, root_seq: int, limit: int) -> list[Run]:
-        """Return the root and its descendants, oldest first."""
+    async def family(self, root_seq: int, page: SeqPage, under: int | None = None) -> ListPage[Run]:
+        """Return runs of a family. With `under`, only the run with this seq and its descendants."""
         ...
 
-    async def attempts(self, seq: int) -> list[EndedAttempt]:
-        """Return the attempts that ended without a completion, oldest first."""
+    async def attempts(
+        self, seq: int, after: int = 0, bytes_max: int | None = None
+    ) -> ListPage[EndedAttempt]:
+        """Return the attempts after a number that ended without a completion, oldest first.
+
+        A page has at most `bytes_max` of errors and rows (`limits.attempt_bytes` each), and at least one attempt.
+        """
         ...
 
     async def events(

@@ -5,10 +5,11 @@ in its transaction, for all webhooks that were enabled when the transaction bega
 has returned, no later commit misses the webhook.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
 from runstead.ports.store.identity import Count
 
@@ -82,9 +83,11 @@ class Webhooks(Protocol):
         """Return deliveries with a seq less than `before`, newest first, without payloads."""
         ...
 
-    async def take(self, limit: int, per_webhook: int, busy: Sequence[str], lease_ms: int) -> list[Pair]:
-        """Start an attempt of at most `limit` due deliveries, earliest first, at most `per_webhook` for each
-        webhook, and none for disabled webhooks or those in `busy`.
+    async def take(self, share: FairShare, per_webhook: int, lease_ms: int) -> list[Pair]:
+        """Start attempts of due deliveries within the share, at most `per_webhook` for each webhook, and none for
+        disabled webhooks.
+
+        Projects with fewer attempts in progress come first, and of a project its earliest deliveries.
 
         `attempts` grows by one, and the delivery is leased for `lease_ms`. Two calls never get the same
         delivery.

@@ -4,20 +4,35 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import HeldRun, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
+from runstead.ports.store.list_page import ListPage
 
 
 class Workers(Protocol):
     async def register(
-        self, worker: Worker, token: bytes, idempotency: IdempotencyRecord | None = None
+        self,
+        worker: Worker,
+        token: bytes,
+        idempotency: IdempotencyRecord | None = None,
+        *,
+        issuer: str | None = None,
     ) -> Worker:
         """Store the worker, or update the one with the same (project, implementation_kind, worker_key), and
-        add the hash of the token. The newest `limits.worker_tokens_max` tokens stay valid. A registration
-        counts as a heartbeat.
+        add the hash of the token and its issuer. The newest `limits.worker_tokens_max` tokens stay valid. A
+        registration counts as a heartbeat.
+
+        A token expires after `limits.worker_token_s`. Each heartbeat extends the tokens that have an issuer and
+        have not expired.
         """
         ...
 
-    async def by_token(self, token: bytes) -> Worker | None: ...
+    async def by_token(self, token: bytes) -> TokenHolder | None:
+        """Return the worker of a token, also of an expired one."""
+        ...
+
+    async def remove(self, worker_id: str) -> bool:
+        """Delete the worker and its tokens. Returns whether it existed. Its sessions stay."""
+        ...
 
     async def get(self, worker_id: str) -> Worker | None: ...
 
@@ -38,9 +53,9 @@ class Workers(Protocol):
 
     async def page(
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
-    ) -> list[Worker]:
-        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key). `silent`
-        filters them; None returns all.
+    ) -> ListPage[Worker]:
+        """Return a project's workers after `after`, sorted by (implementation_kind, worker_key): at most
+        `limits.list_page_bytes_max` of them. `silent` filters them; None returns all.
         """
         ...
 

@@ -28,6 +28,7 @@ ENDS: Final = {
 TYPES: Final = (STEP_STARTED, STEP_FINISHED, CUSTOM, *STARTS, *ENDS, RESULT)
 
 # Names of CUSTOM events
+RESERVED_PREFIX: Final = "run."
 ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
@@ -124,9 +125,10 @@ class History:
             self._add_message_event(event.event_id, event.event_type, payload)
             return
         if event.event_type == CUSTOM:
-            value = payload.get("value")
-            if isinstance(value, dict):
-                self._add_custom(payload.get("name"), value, event.created_at)
+            value, name = payload.get("value"), payload.get("name")
+            # An answer decides what the handler does next, for example an approval. Only the server writes it.
+            if isinstance(value, dict) and (name != RESUMED or event.from_server):
+                self._add_custom(name, value, event.created_at)
             return
         step_id, name = payload.get("stepId"), payload.get("stepName")
         if not _is_step(step_id) or not isinstance(name, str):

@@ -15,8 +15,9 @@ TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
 class Event(ResponseModel, frozen=True, kw_only=True):
     """One event. `payload` is the whole event object, including its `type`.
 
-    `created_at` is None for events of a live stream or of a conversation's list, which do not contain it. With
-    include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
+    `source` is who wrote it: server, worker (the holder of the run's lease), writer (a token that appends events),
+    caller or retry (copied from an earlier run); None from a server that is older than this member. `created_at` is
+    None for events of a live stream or of a conversation's list, which do not contain it. With include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
     """
 
     event_id: int
@@ -25,6 +26,12 @@ class Event(ResponseModel, frozen=True, kw_only=True):
     created_at: datetime | None = None
     run_id: str | None = None
     cursor: str | None = None
+    source: str | None = None
+
+    @property
+    def from_server(self) -> bool:
+        """Whether the server wrote the event, as it does with the answers to waits."""
+        return self.source in ("server", None)
 
     @property
     def terminal(self) -> bool:

@@ -130,3 +130,10 @@ class Released(ResponseModel, frozen=True, kw_only=True):
     """The answer to a release. `run` is the run after it."""
 
     run: LeasedRun | None = None
+
+
+class RemovedWorker(ResponseModel, frozen=True, kw_only=True):
+    """The answer to the removal of a worker. `attempts_ended` counts the attempts that ended with it."""
+
+    removed: bool = True
+    attempts_ended: int = 0

@@ -7,12 +7,12 @@ import msgspec
 
 from runstead.sdk.models.response import ResponseModel
 
-Scope = Literal["runs:read", "runs:write", "workers", "admin"]
+Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
 
 
 class Project(ResponseModel, frozen=True, kw_only=True):
-    """A project. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
+    """A project. With `require_attempt`, workers must prove their attempt with every write. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
 
@@ -21,6 +21,7 @@ class Project(ResponseModel, frozen=True, kw_only=True):
     name: str
     created_by: str | None = None
     created_at: datetime | None = None
+    require_attempt: bool = False
     api_key: str | None = None
 
 

@@ -117,9 +117,14 @@ class RunPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunList(ResponseModel, frozen=True, kw_only=True):
-    """A complete list without pages: a run's children, or its family."""
+    """A page of a run's children or of its family.
+
+    `omitted` names the members that are None in every run because they were not asked for with `fields`.
+    """
 
     data: list[Run]
+    omitted: list[str] = msgspec.field(default_factory=list)
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class CreatedRun(ResponseModel, frozen=True, kw_only=True):
@@ -179,3 +184,4 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
 
 class AttemptList(ResponseModel, frozen=True, kw_only=True):
     data: list[Attempt]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

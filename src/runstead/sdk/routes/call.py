@@ -91,6 +91,14 @@ def query(**parameters: Any) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
+def chosen(fields: Iterable[str] | None, model: type[msgspec.Struct]) -> str | None:
+    """Return the query parameter `fields`: these members, and those that the model cannot be built without."""
+    if fields is None:
+        return None
+    required = [field.encode_name for field in msgspec.structs.fields(model) if field.required]
+    return ",".join(dict.fromkeys((*required, *fields)))
+
+
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"

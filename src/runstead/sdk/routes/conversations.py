@@ -13,7 +13,7 @@ from runstead.sdk.models.conversation import (
     ProjectionPage,
 )
 from runstead.sdk.models.message import Message, MessagePage
-from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.call import Call, chosen, members, new_key, path, query
 from runstead.sdk.routes.route import RouteGroup, route
 
 
@@ -113,8 +113,15 @@ class ConversationRoutes(RouteGroup):
 
     @route
     def conversation_run_children(
-        self, conversation_id: str, run_id: str, *, cursor: str | None = None, limit: int | None = None
+        self,
+        conversation_id: str,
+        run_id: str,
+        *,
+        fields: Sequence[str] | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
     ) -> Call[ProjectionPage]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/children`"""
+        """`GET /conversations/{conversation_id}/runs/{run_id}/children`. Members that `fields` does not name are None."""
         where = path("conversations", conversation_id, "runs", run_id, "children")
-        return Call("GET", where, ProjectionPage, query(cursor=cursor, limit=limit))
+        parameters = query(fields=chosen(fields, Projection), cursor=cursor, limit=limit)
+        return Call("GET", where, ProjectionPage, parameters)

@@ -43,6 +43,18 @@ class ProjectRoutes(RouteGroup):
         return Call("GET", path("projects", self._project(project)), Project)
 
     @route
+    def update_project(
+        self, *, require_attempt: bool | None = None, project: str | None = None
+    ) -> Call[Project]:
+        """`PATCH /projects/{ref}`: change the settings that are given. Needs the scope `admin`.
+
+        With `require_attempt`, the server refuses a write of a worker that sends neither `attempt` nor `lease_token`:
+        409 ATTEMPT_REQUIRED. Workers of this package send both.
+        """
+        body = members(require_attempt=require_attempt)
+        return Call("PATCH", path("projects", self._project(project)), Project, body=body)
+
+    @route
     def create_api_key(
         self,
         *,

@@ -18,7 +18,7 @@ from runstead.sdk.models.run import (
     TerminalStatus,
     Waiting,
 )
-from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
 from runstead.sdk.routes.route import RouteGroup, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
@@ -28,7 +28,8 @@ WaitReason = Literal["tool", "approval", "event", "input"]
 class RunFilters(TypedDict, total=False):
     """Filters of a list of runs. All filters must match; of a list of values, any one.
 
-    `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page.
+    `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page, which large
+    runs shorten. `fields` names the members that are needed: the others are None.
     """
 
     status: Status | Sequence[Status]
@@ -44,6 +45,7 @@ class RunFilters(TypedDict, total=False):
     q: str
     sort: Literal["created_at", "duration"]
     limit: int
+    fields: Sequence[str]
 
 
 class RunRoutes(RouteGroup):
@@ -60,12 +62,12 @@ class RunRoutes(RouteGroup):
     ) -> Call[RunPage]:
         """`GET /projects/{ref}/runs`: one page of the project's runs, newest first."""
         where = path("projects", self._project(project), "runs")
-        return Call("GET", where, RunPage, query(cursor=cursor, **filters))
+        return Call("GET", where, RunPage, _filtered(cursor, filters))
 
     @route
     def list_all_runs(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
         """`GET /runs`: one page of the runs of every project that the caller has access to, newest first."""
-        return Call("GET", path("runs"), RunPage, query(cursor=cursor, **filters))
+        return Call("GET", path("runs"), RunPage, _filtered(cursor, filters))
 
     @route
     def complete(
@@ -189,16 +191,44 @@ class RunRoutes(RouteGroup):
         return Call("POST", where, Heartbeat, body=body, headers=fence(lease_token))
 
     @route
-    def children(self, run_id: str) -> Call[RunList]:
-        """`GET /runs/{run_id}/children`: the run's children, oldest first."""
-        return Call("GET", path("runs", run_id, "children"), RunList)
+    def children(
+        self,
+        run_id: str,
+        *,
+        fields: Sequence[str] | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Call[RunList]:
+        """`GET /runs/{run_id}/children`: a page of the run's children, oldest first.
+
+        `input`, `config`, `output` and `logs` are None unless `fields` names them; then the members that it does not
+        name are None. `limit` is 1 to 1,000.
+        """
+        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
+        return Call("GET", path("runs", run_id, "children"), RunList, parameters)
 
     @route
-    def tree(self, run_id: str) -> Call[RunList]:
-        """`GET /runs/{run_id}/tree`: the run's whole family from the root, oldest first; see `parent_run_id`."""
-        return Call("GET", path("runs", run_id, "tree"), RunList)
+    def tree(
+        self,
+        run_id: str,
+        *,
+        fields: Sequence[str] | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> Call[RunList]:
+        """`GET /runs/{run_id}/tree`: a page of the run's whole family from the root, oldest first.
+
+        `parent_run_id` gives the tree. `fields` is that of `children`. `limit` is 1 to 10,000.
+        """
+        parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
+        return Call("GET", path("runs", run_id, "tree"), RunList, parameters)
 
     @route
-    def attempts(self, run_id: str) -> Call[AttemptList]:
-        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first."""
-        return Call("GET", path("runs", run_id, "attempts"), AttemptList)
+    def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
+        """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
+        return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
+
+
+def _filtered(cursor: str | None, filters: RunFilters) -> tuple[tuple[str, str], ...]:
+    given: dict[str, Any] = {**filters, "fields": chosen(filters.get("fields"), Run)}
+    return query(cursor=cursor, **given)

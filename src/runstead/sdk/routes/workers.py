@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from runstead.sdk.models.lease import Claim, Lease, Registration, Released, SessionAnswer, WorkerPage
+from runstead.sdk.models.lease import (
+    Claim,
+    Lease,
+    Registration,
+    Released,
+    RemovedWorker,
+    SessionAnswer,
+    WorkerPage,
+)
 from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
 from runstead.sdk.routes.route import RouteGroup, route
@@ -56,6 +64,11 @@ class WorkerRoutes(RouteGroup):
     def worker_heartbeat(self, worker_id: str) -> Call[Registration]:
         """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker is alive. `token` is None in the answer."""
         return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
+
+    @route
+    def remove_worker(self, worker_id: str) -> Call[RemovedWorker]:
+        """`DELETE /agent-workers/workers/{worker_id}`: remove a worker. Its tokens and its attempts end."""
+        return Call("DELETE", path("agent-workers", "workers", worker_id), RemovedWorker)
 
     @route
     def claim(

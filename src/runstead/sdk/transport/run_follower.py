@@ -98,7 +98,12 @@ class RunFollower(StreamFollower[Event]):
             if self.log.family:
                 return self.log.event(frame.data)
             payload = msgspec.json.decode(frame.data, type=dict[str, Any])
-            return Event(event_id=int(frame.id), event_type=str(payload["type"]), payload=payload)
+            return Event(
+                event_id=int(frame.id),
+                event_type=str(payload["type"]),
+                payload=payload,
+                source=frame.source,
+            )
         except (msgspec.DecodeError, ValueError, KeyError) as error:
             reason = f"{type(error).__name__}: {error}"
         raise UnexpectedAnswerError(f"The stream of run {self.log.run_id} was not understood: {reason}", 200)

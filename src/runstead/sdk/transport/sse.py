@@ -6,11 +6,15 @@ _BOM: Final = b"\xef\xbb\xbf"
 
 
 class Frame(NamedTuple):
-    """One dispatched event. `id` is the last id that was received, "" before the first one."""
+    """One dispatched event. `id` is the last id that was received, "" before the first one.
+
+    `source` is a field of Runstead's frames beside those of the standard.
+    """
 
     id: str
     event: str
     data: str
+    source: str | None = None
 
 
 class Parser:
@@ -28,6 +32,7 @@ class Parser:
         self._id = ""
         self._last_id = ""
         self._event = ""
+        self._source: str | None = None
         self._data: list[str] = []
 
     @property
@@ -66,6 +71,8 @@ class Parser:
             self._data.append(value)
         elif name == "event":
             self._event = value
+        elif name == "source":
+            self._source = value
         elif name == "id":
             if "\0" not in value:
                 self._id = value
@@ -74,6 +81,6 @@ class Parser:
         return None
 
     def _dispatch(self) -> Frame | None:
-        data, event, self._last_id = self._data, self._event, self._id
-        self._data, self._event = [], ""
-        return Frame(self._id, event or "message", "\n".join(data)) if data else None
+        data, event, source, self._last_id = self._data, self._event, self._source, self._id
+        self._data, self._event, self._source = [], "", None
+        return Frame(self._id, event or "message", "\n".join(data), source) if data else None

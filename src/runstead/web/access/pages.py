@@ -34,7 +34,9 @@ SCOPES: Final = {
     Scope.RUNS_READ: "read runs",
     Scope.RUNS_WRITE: "create and change runs",
     Scope.WORKERS: "run workers",
-    Scope.ADMIN: "everything, including keys and members",
+    Scope.AUDIT_READ: "read the audit log",
+    Scope.ADMIN: "everything in the project, including keys and members",
+    Scope.SYSTEM: "the state of the instance, and creating projects",
 }
 ROLES: Final = {"admin": "everything", "member": "runs and workers", "viewer": "read runs"}
 assert ROLES.keys() == ROLE_SCOPES.keys()
@@ -71,6 +73,7 @@ async def listing(
         running_max=bounds.running_max,
         now=now,
         scopes=SCOPES,
+        offered={scope: SCOPES[scope] for scope in SCOPES if scope != Scope.SYSTEM or principal.system},
         roles=ROLES,
         lifetimes=LIFETIMES,
         chosen=request.form.all("scopes") if about == "key" else DEFAULT_SCOPES,
@@ -194,6 +197,19 @@ async def remove_limit(request: PageRequest) -> Response:
     await concurrency.drop_one(request.app, request.principal, project.id, target)
     return request.redirect_with_flash(
         f"The limit of {target or 'the project'} was removed.", _page_address(project, "limits")
+    )
+
+
+@pages.post("/projects/{project}/settings")
+async def change_settings(request: PageRequest) -> Response:
+    project, required = await request.project(), request.form.one("require_attempt") == "on"
+    await commands.change(request.app, request.principal, project.id, require_attempt=required)
+    request.forget_credentials()
+    return request.redirect_with_flash(
+        "Workers must prove their attempt with every write."
+        if required
+        else "Workers may write without a proof of their attempt.",
+        _page_address(project, "workers"),
     )
 
 

@@ -1,5 +1,6 @@
 """Sign-in with an API key or a token, sign-out, and the list of sessions."""
 
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
@@ -8,6 +9,7 @@ from runstead.commands.app import App
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, header
@@ -18,10 +20,10 @@ from runstead.web.framework.request import PageRequest
 pages = Pages()
 
 
-def form(to: str, error: Error | None = None) -> Response:
-    """The sign-in form, with the error of the last attempt above it."""
+def form(to: str, error: Error | None = None, provider: str | None = None) -> Response:
+    """The sign-in form, with the error of the last attempt above it. `provider`: the name of the OpenID provider."""
     return HTMLResponse(
-        render("access/sign_in.html", next=local_address(to), error=error),
+        render("access/sign_in.html", next=local_address(to), error=error, provider=provider),
         STATUS[error.code] if error else 200,
     )
 
@@ -33,30 +35,43 @@ def local_address(address: str) -> str:
 
 
 async def sign_in(
-    app: App, authenticator: Authenticator, scope: AsgiScope, headers: dict[bytes, bytes], fields: Fields
+    app: App,
+    authenticator: Authenticator,
+    scope: AsgiScope,
+    headers: dict[bytes, bytes],
+    fields: Fields,
+    provider: str | None = None,
 ) -> Response:
     """Start a session for the credential, or show the form with the reason why not."""
     credential = fields.one("credential")
     to = local_address(fields.one("next"))
     if not credential:
-        return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"))
+        return form(to, Error("INVALID_REQUEST", "Paste an API key or a token"), provider)
+    origin = origin_of(scope)
     try:
-        principal, expires_at = await authenticator.examine(credential)
+        principal, expires_at = await authenticator.examine(credential, origin.address)
+        principal = replace(principal, origin=origin)
         agent = header(headers, b"user-agent")
         secret, session = await browser_sessions.sign_in(app, principal, credential, agent, expires_at)
     except Error as error:
         if error.code not in ("UNAUTHENTICATED", "FORBIDDEN"):
             raise
-        return form(to, error)
+        await browser_sessions.record_refusal(app, credential, error.message, origin)
+        return form(to, error, provider)
+    return start(browser_sessions.SignedIn(secret, session), to, secure=cookie.encrypted(scope, headers))
+
+
+def start(signed_in: browser_sessions.SignedIn, to: str, *, secure: bool) -> Response:
+    """Give the browser its session, and redirect it to a page."""
     response = RedirectResponse(to, 303)
-    seconds = max(1, (session.expires_at - now_ms()) // 1_000)
-    cookie.set_cookie(response, secret, seconds, secure=cookie.encrypted(scope, headers))
+    seconds = max(1, (signed_in.session.expires_at - now_ms()) // 1_000)
+    cookie.set_cookie(response, signed_in.secret, seconds, secure=secure)
     return response
 
 
 @pages.post("/sign-out")
 async def sign_out(request: PageRequest) -> Response:
-    await browser_sessions.sign_out(request.app, request.secret)
+    await browser_sessions.sign_out(request.app, request.principal, request.secret)
     response = RedirectResponse("/ui/sign-in", 303)
     cookie.delete_cookie(response)
     return response

@@ -14,8 +14,8 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
-from runstead.core.runs.run import Run
-from runstead.ports.store import RunQuery
+from runstead.core.runs.run import OMITTABLE, Run
+from runstead.ports.store import ListPage, RunQuery
 from runstead.web.framework import live
 from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
@@ -89,13 +89,12 @@ def _time_left_ms(eta: Eta, batch: Batch, now: int) -> int | None:
 async def index(request: PageRequest) -> Response:
     project = await request.project()
     before = _before(request.query.one("before"))
-    found = await commands.page(request.app, request.principal, project.id, rows_shown + 1, before)
-    rows = found[:rows_shown]
-    following = rows[-1].seq if len(found) > rows_shown else None
+    found = await commands.page(request.app, request.principal, project.id, rows_shown, before)
+    following = found.rows[-1].seq if found.more else None
     return await request.page(
         "batches/listing.html",
         project=project,
-        rows=[batch_view(one) for one in rows],
+        rows=[batch_view(one) for one in found.rows],
         first=before is None,
         following=following and to("projects", project.slug, "batches", before=following),
     )
@@ -113,7 +112,7 @@ def _before(text: str) -> int | None:
 async def show(request: PageRequest) -> Response:
     project, batch = await _load(request)
     latest = await _runs(request, project, batch)
-    failed = await _runs(request, project, batch, "failed") if batch.failed else []
+    failed = await _runs(request, project, batch, "failed") if batch.failed else ListPage([], more=False)
     follow_up = None
     if batch.on_complete is not None:
         follow_up = msgspec.json.decode(batch.on_complete, type=commands.FollowUp)
@@ -122,17 +121,17 @@ async def show(request: PageRequest) -> Response:
         project=project,
         one=batch_view(batch),
         left_ms=_time_left_ms(Eta(), batch, now_ms()),
-        runs=latest[:runs_shown],
-        more=len(latest) > runs_shown,
-        failed=failed[:runs_shown],
-        more_failed=len(failed) > runs_shown,
+        runs=latest.rows,
+        more=latest.more,
+        failed=failed.rows,
+        more_failed=failed.more,
         follow_up=follow_up,
         form_token_field=form_token_field(),
     )
 
 
-async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> list[Run]:
-    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown + 1)
+async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> ListPage[Run]:
+    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE)
     return await runs.page(request.app, request.principal, project.id, query)
 
 
@@ -140,7 +139,7 @@ async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses:
 async def watch(request: PageRequest) -> Response:
     """Stream the progress bar after each change. `over` is the last message, when the batch is complete."""
     project, batch = await _load(request)
-    return live.stream(request.app, _messages(request, project, batch))
+    return live.stream(request, project, _messages(request, project, batch))
 
 
 async def _messages(

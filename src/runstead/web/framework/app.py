@@ -5,21 +5,26 @@ from typing import Final
 from urllib.parse import quote
 
 import structlog
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
+from starlette.types import Receive, Scope as AsgiScope, Send
+from structlog.contextvars import bind_contextvars
 
 from runstead.commands import browser_sessions
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Origin, Principal
 from runstead.http.auth.authenticator import Authenticator
-from runstead.http.framework.asgi import while_connected
+from runstead.http.auth.openid import OpenIdClient
+from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
+from runstead.http.framework.compression import compress_response
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
-from runstead.web.access import pages as access, sign_in
+from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
@@ -45,6 +50,7 @@ NOUNS: Final = (
     webhooks,
     triggers,
     access,
+    audit,
     system,
     run,
     live,
@@ -70,17 +76,26 @@ HEADERS: Final = {
 class WebApp:
     """The dashboard: everything below `/ui`."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
+    def __init__(
+        self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None = None
+    ) -> None:
         paths: dict[str, dict[str, Page]] = {}
         for page in (page for noun in NOUNS for page in noun.pages.registered):
             assert page.method not in paths.setdefault(page.path, {}), page.path
             paths[page.path][page.method] = page
-        routes = [Route(path, _Endpoint(app, authenticator, methods)) for path, methods in paths.items()]
+        routes = [
+            Route(path, _Endpoint(app, authenticator, methods, openid_client))
+            for path, methods in paths.items()
+        ]
         routes += [
             Route(assets.PATH + "/{digest}/{name:path}", _Static()),
-            Route("/ui/sign-in", _SignIn(app, authenticator)),
+            Route("/ui/sign-in", _SignIn(app, authenticator, openid_client)),
         ]
-        self._router = Router(routes, redirect_slashes=False, default=_Endpoint(app, authenticator, {}))
+        if openid_client is not None:
+            step = _SignIn(app, authenticator, openid_client)
+            routes += [Route(openid.PATH, step), Route(openid.CALLBACK, step)]
+        default = _Endpoint(app, authenticator, {}, openid_client)
+        self._router = Router(routes, redirect_slashes=False, default=default)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         await self._router(scope, receive, send)
@@ -89,31 +104,41 @@ class WebApp:
 class _Endpoint:
     """All methods of one path, for a signed-in browser."""
 
-    def __init__(self, app: App, authenticator: Authenticator, pages: dict[str, Page]) -> None:
+    def __init__(
+        self,
+        app: App,
+        authenticator: Authenticator,
+        pages: dict[str, Page],
+        openid_client: OpenIdClient | None,
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._pages = pages
+        self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        origin = origin_of(scope)
+        bind_contextvars(request_id=origin.request_id)
         try:
-            response = await while_connected(self._respond(scope, receive), scope["method"], receive)
+            work = self._respond(scope, receive, origin)
+            response = await while_connected(work, scope["method"], receive)
         except Disconnected:
             return
         except Error as error:
-            response = error_page(error)
+            response = error_page(error, scope)
         except Exception:
             log.exception("page failed", method=scope["method"], path=scope["path"])
-            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"))
-        add_security_headers(response)
-        await response(scope, receive, send)
+            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
+        await _send_page(response, scope, receive, send)
 
-    async def _respond(self, scope: AsgiScope, receive: Receive) -> Response:
+    async def _respond(self, scope: AsgiScope, receive: Receive, origin: Origin) -> Response:
         headers = dict(scope["headers"])
         secret = cookie.secret_in(headers)
         signed_in = await self._authenticate(secret)
         if signed_in is None or secret is None:
             return _to_sign_in(scope, headers)
         session, principal = signed_in
+        principal = replace(principal, origin=origin)  # the authenticator's is shared
         scope.setdefault("path_params", {})
         query = fields_of(scope["query_string"])
         form = Fields([])
@@ -146,8 +171,14 @@ class _Endpoint:
         if opened is None:
             return None
         credential, session = opened
+        if (user := openid.user_in(credential)) is not None:
+            if self._openid is None:  # this sign-in is switched off
+                return None
+            principal = await openid.principal_of(self._openid, self._authenticator, user)
+            return session, replace(principal, credential_id=session.id)
         try:
-            return session, await self._authenticator.authenticate(f"Bearer {credential}", None)
+            principal = await self._authenticator.authenticate(f"Bearer {credential}", None)
+            return session, replace(principal, credential_id=session.id)
         except Error as error:
             if error.code != "UNAUTHENTICATED":
                 raise
@@ -157,35 +188,50 @@ class _Endpoint:
 class _SignIn:
     """The sign-in page, for browsers without a session."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
+    def __init__(self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        bind_contextvars(request_id=origin_of(scope).request_id)
+        headers, client, name = dict(scope["headers"]), self._openid, None
+        if client is not None:
+            name = client.settings.name
         try:
-            if scope["method"] == "POST":
-                headers = dict(scope["headers"])
+            if client is not None and scope["path"] == openid.PATH:
+                response = await openid.begin(client, scope, headers)
+            elif client is not None and scope["path"] == openid.CALLBACK:
+                response = await openid.callback(client, self._app, self._authenticator, scope, headers)
+            elif scope["method"] == "POST":
                 cookie.refuse_other_sites(headers)
                 form = fields_of(await read_body(headers, receive, limits.sign_in_body_bytes_max))
-                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form)
+                response = await sign_in.sign_in(self._app, self._authenticator, scope, headers, form, name)
             else:
-                response = sign_in.form(fields_of(scope["query_string"]).one("next"))
+                response = sign_in.form(fields_of(scope["query_string"]).one("next"), provider=name)
         except Disconnected:
             return
         except Error as error:
-            response = error_page(error)
-        add_security_headers(response)
-        await response(scope, receive, send)
+            response = error_page(error, scope)
+        await _send_page(response, scope, receive, send)
 
 
 class _Static:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        response: ASGIApp
         try:
-            response = assets.serve(scope["path_params"]["name"])
+            response = assets.serve(scope["path_params"]["name"], _accepted(scope))
         except Error as error:
-            response = add_security_headers(error_page(error))
-        await response(scope, receive, send)
+            response = add_security_headers(error_page(error, scope))
+        await send_response(response, scope, receive, send)
+
+
+def _accepted(scope: AsgiScope) -> bytes | None:
+    return dict(scope["headers"]).get(b"accept-encoding")
+
+
+async def _send_page(response: Response, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    add_security_headers(response)
+    await send_response(await compress_response(_accepted(scope), response), scope, receive, send)
 
 
 def add_security_headers(response: Response) -> Response:
@@ -195,10 +241,11 @@ def add_security_headers(response: Response) -> Response:
     return response
 
 
-def error_page(error: Error) -> Response:
+def error_page(error: Error, scope: AsgiScope) -> Response:
     """An error page for a browser that may not be signed in. It shows only the message."""
     extra = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-    return HTMLResponse(render("framework/plain_error.html", error=error), STATUS[error.code], extra)
+    page = render("framework/plain_error.html", error=error, request_id=origin_of(scope).request_id)
+    return HTMLResponse(page, STATUS[error.code], extra)
 
 
 def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
@@ -212,6 +259,6 @@ def _to_sign_in(scope: AsgiScope, headers: dict[bytes, bytes]) -> Response:
     sign_in_address = "/ui/sign-in" + (f"?next={quote(path)}" if path not in ("/ui", "/ui/") else "")
     if header(headers, b"hx-request") == "true":
         return Response(status_code=401, headers={"HX-Redirect": "/ui/sign-in"})
-    if scope["method"] != "GET" or header(headers, b"accept") == "text/event-stream":
+    if scope["method"] not in ("GET", "HEAD") or header(headers, b"accept") == "text/event-stream":
         raise Error("UNAUTHENTICATED", "The session has ended: sign in again")
     return RedirectResponse(sign_in_address, 303)

@@ -1,5 +1,6 @@
 """Static files of the pages. Their address contains a digest, so browsers cache them for a year."""
 
+import gzip
 import hashlib
 import mimetypes
 from functools import cache
@@ -10,10 +11,12 @@ from typing import Final
 from starlette.responses import Response
 
 from runstead.core.errors import not_found
+from runstead.http.framework.compression import accepts_gzip
 
 PATH: Final = "/ui/static"
 _CACHE_HEADERS: Final = {
     "Cache-Control": "public, max-age=31536000, immutable",
+    "Vary": "Accept-Encoding",
     "X-Content-Type-Options": "nosniff",
 }
 
@@ -31,15 +34,23 @@ def _digest(name: str) -> str:
 
 
 @cache
+def _compressed(name: str) -> bytes:
+    """A file's content, compressed once."""
+    return gzip.compress(_contents()[name], mtime=0)
+
+
+@cache
 def address(name: str) -> str:
     """The path from which a browser loads the file."""
     return f"{PATH}/{_digest(name)}/{name}"
 
 
-def serve(name: str) -> Response:
-    """The file. NOT_FOUND."""
-    content = _contents().get(name)
+def serve(name: str, accepted: bytes | None) -> Response:
+    """The file, compressed if the browser's Accept-Encoding allows it. NOT_FOUND."""
+    content, headers = _contents().get(name), _CACHE_HEADERS
     if content is None:
         raise not_found("File")
+    if accepted is not None and accepts_gzip(accepted):
+        content, headers = _compressed(name), {**_CACHE_HEADERS, "Content-Encoding": "gzip"}
     media_type = mimetypes.guess_type(name)[0] or "text/plain"
-    return Response(content, headers=_CACHE_HEADERS, media_type=media_type)
+    return Response(content, headers=headers, media_type=media_type)

@@ -9,8 +9,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
-from runstead.commands.app import App
+from runstead.core.identity.project import Project
 from runstead.http.framework.sse import EventStream
+from runstead.web.framework.request import PageRequest
 
 message_interval_s: Final = 0.1
 stream_max_s: Final = 300.0
@@ -35,8 +36,14 @@ def frame(message: Message) -> bytes:
     return f"{id_line}event: {message.name}\n{lines}\n".encode()
 
 
-def stream(app: App, messages: AsyncGenerator[Message | None, None]) -> EventStream:
-    """The response to `hx-ext="sse" sse-connect="…"`. None among the messages is a heartbeat."""
+def stream(
+    request: PageRequest, project: Project, messages: AsyncGenerator[Message | None, None]
+) -> EventStream:
+    """The response to `hx-ext="sse" sse-connect="…"`. None among the messages is a heartbeat.
+
+    STREAM_LIMIT_REACHED.
+    """
+    app = request.app
 
     async def frames() -> AsyncGenerator[bytes | None, None]:
         deadline = asyncio.get_running_loop().time() + stream_max_s
@@ -46,4 +53,5 @@ def stream(app: App, messages: AsyncGenerator[Message | None, None]) -> EventStr
                 if asyncio.get_running_loop().time() > deadline or app.stopping.is_set():
                     return
 
-    return EventStream(frames(), b": connected\nretry: 1000\n\n")
+    slot = app.open_streams.slot(request.principal, project.id)
+    return EventStream(frames(), b": connected\nretry: 1000\n\n", slot)

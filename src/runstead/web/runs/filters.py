@@ -8,7 +8,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.clock import to_ms
 from runstead.core.errors import Error
-from runstead.core.runs.run import Kind, RunStatus
+from runstead.core.runs.run import OMITTABLE, Kind, RunStatus
 from runstead.http.run_pages import from_cursor
 from runstead.ports.store import RunQuery
 from runstead.web.framework.form import Fields
@@ -44,7 +44,7 @@ class Filters(msgspec.Struct, frozen=True):
     sort: str = "created_at"
     span: str = "1h"
 
-    def query(self, cursor: str = "", limit: int = rows_shown + 1) -> RunQuery:
+    def query(self, cursor: str = "", limit: int = rows_shown) -> RunQuery:
         """The query for the store. INVALID_REQUEST for an invalid cursor or time."""
         since, until = self.times()
         return RunQuery(
@@ -61,6 +61,8 @@ class Filters(msgspec.Struct, frozen=True):
             sort="duration" if self.sort == "duration" else "created_at",
             before=from_cursor(cursor, self.sort) if cursor else None,
             limit=limit,
+            omit=OMITTABLE - {"error"},
+            bytes_max=limits.list_page_bytes_max,
         )
 
     def times(self) -> tuple[int | None, int | None]:

@@ -10,7 +10,7 @@ from runstead.web.framework import live
 from runstead.web.framework.form import header
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
-from runstead.web.runs.filters import KINDS, SPANS, Filters, filters_of, rows_shown, trail_pages_max
+from runstead.web.runs.filters import KINDS, SPANS, Filters, filters_of, trail_pages_max
 from runstead.web.runs.rows import Rows, follow
 
 pages = Pages()
@@ -35,8 +35,8 @@ async def index(request: PageRequest) -> Response:
     )
     found = await commands.page(request.app, request.principal, project.id, query)
     rows = Rows(request, project)
-    rows.show(found[:rows_shown])
-    following = to_cursor(found[rows_shown - 1], filters.sort) if len(found) > rows_shown else ""
+    rows.show(found.rows)
+    following = to_cursor(found.rows[-1], filters.sort) if found.more else ""
     trail = [one for one in request.query.one("trail").split(".") if one]
     slug = project.slug
     return await request.page(
@@ -44,7 +44,7 @@ async def index(request: PageRequest) -> Response:
         project=project,
         rows=rows.html,
         filters=filters,
-        fresh=not found and not filters.any and not cursor,
+        fresh=not found.rows and not filters.any and not cursor,
         server=request.origin,
         older=_page(slug, filters, following, [*trail, cursor] if cursor else []) if following else "",
         newer=_page(slug, filters, trail[-1] if trail else "", trail[:-1]) if cursor else "",
@@ -62,7 +62,7 @@ async def live_rows(request: PageRequest) -> Response:
     """Stream the changes of the newest rows that match the filters."""
     project = await request.project()
     last = header(request.headers, b"last-event-id") or request.query.one("seen")
-    return live.stream(request.app, follow(request, project, filters_of(request.query), last))
+    return live.stream(request, project, follow(request, project, filters_of(request.query), last))
 
 
 def is_live(filters: Filters, cursor: str) -> bool:

@@ -37,9 +37,8 @@ async def live(request: PageRequest) -> Response:
     """Stream the changes after `Last-Event-ID`, or after the event `after`, which the page has shown."""
     page = await load_run(request)
     after = min(_after(request), page.run.latest_event_id)
-    return stream(
-        request.app, _messages(request, page._replace(run=replace(page.run, latest_event_id=after)))
-    )
+    page = page._replace(run=replace(page.run, latest_event_id=after))
+    return stream(request, page.project, _messages(request, page))
 
 
 def _after(request: PageRequest) -> int:
@@ -82,8 +81,9 @@ class _PageState:
     async def read(self) -> None:
         """Read what the page shows already."""
         await self._recent.read(self._request, self.page.named, self.page.run)
-        await self.view.read(self.page.run)
-        self.view.values()
+        if self.view.live:
+            await self.view.read(self.page.run)
+            self.view.values()
 
     async def apply(self, update: RunUpdate) -> None:
         self.page = self.page._replace(run=update.run)

@@ -20,7 +20,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.http.run_pages import to_cursor
 from runstead.web.framework.live import Message
 from runstead.web.framework.request import PageRequest
-from runstead.web.runs.filters import Filters, rows_shown
+from runstead.web.runs.filters import Filters
 from runstead.web.runs.head import failure
 
 reread_s: Final = 0.5
@@ -121,13 +121,13 @@ async def follow(
             if first or _affects(page, rows, filters):
                 began = loop.time()
                 found = await commands.page(request.app, request.principal, project.id, query)
-                changed, missing = rows.show(found[:rows_shown])
-                oldest_seq = found[-1].seq if len(found) > rows_shown else 0
-                changed += [await rows.replacement(one, pushed_out=one.seq <= oldest_seq) for one in missing]
+                changed, missing = rows.show(found.rows)
+                oldest_seq = found.rows[-1].seq if found.more else 0
+                changed += [await rows.replacement(one, pushed_out=one.seq < oldest_seq) for one in missing]
                 took = loop.time() - began
                 if changed and not (first and str(rows.digest) == seen):
                     yield Message("all" if first else "rows", "".join(changed), rows.digest)
-                    older = to_cursor(found[rows_shown - 1], filters.sort) if oldest_seq else ""
+                    older = to_cursor(found.rows[-1], filters.sort) if found.more else ""
                     yield Message("older", filters.address(project.slug, cursor=older) if older else "")
                 first = False
             yield Message("news", "") if _about_runs(page) else None

@@ -191,7 +191,7 @@ class Timeline:
                 )
                 self._start(event, key, f"Retry {again}"[:name_chars_max], "wait", 1)
                 self._note(key[1], _text(value.get("message")))
-            case "run.resumed":
+            case "run.resumed" if not event.external:
                 self._add_resumed(event, value)
 
     def _note(self, step_id: str, note: str) -> None:

@@ -6,18 +6,20 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import events, runs
+from runstead.commands import audit, events, runs
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
+from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
 from runstead.core.runs.event import Event
 from runstead.core.runs.event_types import EVENT_TYPES
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.transition import EndedAttempt
+from runstead.ports.store import SeqPage
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
+from runstead.web.runs.decisions import Decision, decision
 from runstead.web.runs.family import tree
 from runstead.web.runs.log_lines import Lines
 from runstead.web.runs.transcript import Transcript
@@ -35,11 +37,12 @@ class View:
 
     `template` renders it from `values`; `parts` are the templates of its changing parts. If `stale` is true,
     `parts` must be rendered again. `additions` returns elements to append, for views that only grow. `pause_s`
-    is the time between two updates.
+    is the time between two updates. A view that is not `live` never changes in an open page.
     """
 
     template: ClassVar[str]
     parts: ClassVar[tuple[str, ...]] = ()
+    live: ClassVar[bool] = True
     pause_s: float = message_interval_s
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
@@ -78,6 +81,7 @@ class TimelineView(View):
         self._more = 0
         self._attempts: list[EndedAttempt] = []
         self._children: list[Run] = []
+        self._decisions: list[Decision] = []
         self._run: Run
         self._family_state: tuple[Any, ...] = ()
 
@@ -116,9 +120,12 @@ class TimelineView(View):
             return
         self._family_state = family_state
         app, principal = self.request.app, self.request.principal
-        _, self._attempts = await runs.attempts(app, principal, self.named)
+        _, attempts = await runs.attempts(app, principal, self.named)
+        self._attempts = attempts.rows
+        self._decisions = [decision(entry) for entry in await audit.decisions(app, run)]
         if run.descendants_total and not self._after:
-            self._children = await runs.children(app, principal, self.named)
+            page = SeqPage(limits.children_rows_max, omit=OMITTABLE)
+            self._children = (await runs.children(app, principal, self.named, page)).rows
             # Each of many children ends at its own time: do not read all of them again for each.
             self.pause_s = max(message_interval_s, len(self._children) / 500)
 
@@ -134,6 +141,7 @@ class TimelineView(View):
         return {
             "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
             "attempts": head.attempt_rows(self._run, self._attempts),
+            "decisions": self._decisions,
         }
 
 
@@ -274,6 +282,7 @@ class LogView(View):
 
 class EventsView(View):
     template = "runs/events.html"
+    live = False
 
     async def read(self, run: Run) -> None:
         self._run, query = run, self.request.query
@@ -308,12 +317,8 @@ class TreeView(View):
 
     async def read(self, run: Run) -> None:
         self._run = run
-        try:
-            self._family = await runs.tree(self.request.app, self.request.principal, self.named)
-        except Error as error:
-            if error.code != "FORBIDDEN":  # a credential that is bound to one run sees only that run
-                raise
-            self._family = [run]
+        page = SeqPage(limits.tree_rows_max, omit=OMITTABLE)
+        self._family = (await runs.tree(self.request.app, self.request.principal, self.named, page)).rows
 
     async def apply(self, update: RunUpdate) -> None:
         await self.read(update.run)

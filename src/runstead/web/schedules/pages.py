@@ -11,6 +11,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
+from runstead.core.runs.run import OMITTABLE
 from runstead.core.schedules import cron
 from runstead.core.schedules.edits import Edit
 from runstead.core.schedules.schedule import UNPLANNED, Schedule
@@ -130,7 +131,7 @@ async def create(request: PageRequest) -> Response:
 async def show(request: PageRequest) -> Response:
     project, schedule = await _load(request)
     times = await commands.upcoming(request.app, request.principal, project.id, schedule.id, times_shown)
-    query = RunQuery((), schedule_id=schedule.id, limit=runs_shown + 1)
+    query = RunQuery((), schedule_id=schedule.id, limit=runs_shown, omit=OMITTABLE)
     found = await runs.page(request.app, request.principal, project.id, query)
     now = await commands.health_time(request.app, [schedule])
     return await request.page(
@@ -138,8 +139,8 @@ async def show(request: PageRequest) -> Response:
         project=project,
         one=schedule_view(schedule, now),
         times=[(at, in_zone(at, schedule.timezone)) for at in times],
-        runs=found[:runs_shown],
-        more=len(found) > runs_shown,
+        runs=found.rows,
+        more=found.more,
         key=_idempotency_key,
     )
 

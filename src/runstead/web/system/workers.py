@@ -25,11 +25,11 @@ async def index(request: PageRequest) -> Response:
         request.principal,
         project.id,
         from_cursor(cursor) if cursor else None,
-        rows_shown + 1,
+        rows_shown,
         silent=_SILENT.get(show),
     )
-    rows = found[:rows_shown]
-    following = to_cursor(rows[-1]) if len(found) > rows_shown else None
+    rows = found.rows
+    following = to_cursor(rows[-1]) if found.more else None
     services = await push_services.visible(request.app, request.principal, project.id)
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
@@ -37,6 +37,7 @@ async def index(request: PageRequest) -> Response:
         "services": services,
         "held": await commands.held(request.app, request.principal, project.id, owners),
         "held_shown": held_shown,
+        "removable": request.may("workers", project),
         "show": show if show in _SILENT else "",
         "changeable": {
             service.id for service in services if push_services.may_change(request.principal, service)
@@ -49,6 +50,15 @@ async def index(request: PageRequest) -> Response:
         return request.part("system/workers_now.html", project=project, **values)
     here = to("projects", project.slug, "workers", show=show, cursor=cursor)
     return await request.page("system/workers.html", project=project, address=here, **values)
+
+
+@pages.post("/projects/{project}/workers/{worker_id}/remove")
+async def remove(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.remove(request.app, request.principal, request.path["worker_id"])
+    request.forget_credentials()
+    flash = "The worker was removed. Its tokens are revoked, and its runs return to the queue."
+    return request.redirect_with_flash(flash, to("projects", project.slug, "workers"))
 
 
 @pages.post("/projects/{project}/push-services/{service_id}/disable")

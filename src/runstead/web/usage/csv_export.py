@@ -5,6 +5,7 @@ import io
 from typing import Final
 
 from runstead.core.usage.report import Group, UsageReport
+from runstead.web.framework.csv_cells import safe
 
 COLUMNS: Final = (
     "provider",
@@ -16,14 +17,6 @@ COLUMNS: Final = (
     "reasoning_tokens",
     "cost",
 )
-#: A spreadsheet reads a cell that starts with one of these as a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
-
-
-def safe(text: str | None) -> str:
-    """The text, with an apostrophe in front if a spreadsheet would read it as a formula."""
-    text = text or ""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def table(report: UsageReport, names: dict[str, str]) -> bytes:

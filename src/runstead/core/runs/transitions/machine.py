@@ -43,19 +43,37 @@ NO_WAIT: Final = {
 class Fence(msgspec.Struct, frozen=True):
     """The attempt number and lease token that a worker sends to prove that it holds the run.
 
-    None is not checked.
+    `worker` is the id of a worker whose own token came with the request. None is not checked, except in the projects
+    `required_in`.
     """
 
     attempt: int | None = None
     token: str | None = None
+    worker: str | None = None
+    required_in: frozenset[str] = frozenset()
 
     @property
     def given(self) -> bool:
         return self.attempt is not None or self.token is not None
 
+    @property
+    def holds_lease(self) -> bool:
+        """Whether the caller proves that it holds the lease, once `check` has passed."""
+        return self.token is not None or self.worker is not None
+
     def check(self, run: Run) -> None:
-        """ATTEMPT_SUPERSEDED if the attempt has ended or was replaced."""
+        """ATTEMPT_SUPERSEDED if the attempt has ended or was replaced. FORBIDDEN for a worker that does not hold
+        the run. ATTEMPT_REQUIRED for a write without a proof.
+        """
+        if self.worker is not None and (run.lease_token is None or run.lease_owner != self.worker):
+            raise Error("FORBIDDEN", "The worker does not hold the lease of this run")
         if not self.given:
+            if run.attempt and run.project_id in self.required_in:
+                raise Error(
+                    "ATTEMPT_REQUIRED",
+                    "The project requires a proof of the attempt: send the attempt of the claim in the body, or its "
+                    "lease token in X-Lease-Token",
+                )
             return
         if (
             run.lease_token is None

@@ -1,8 +1,8 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
 All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
-idempotency records, family counters and batch counters, each sorted. Webhook deliveries are new rows without a unique
-name: they wait for no other transaction.
+idempotency records, family counters and batch counters, each sorted. Webhook deliveries and audit entries are new rows
+without a unique name: they wait for no other transaction.
 """
 
 from collections import defaultdict
@@ -12,6 +12,7 @@ from typing import Any
 from msgspec.structs import astuple, replace
 
 from runstead.core import limits
+from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Tally
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
@@ -28,6 +29,7 @@ from runstead.engines.postgres.families import FamilyLog
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
 from runstead.engines.postgres.related import (
     RunEvent,
+    add_audit_entries,
     add_conversation,
     add_deliveries,
     add_input,
@@ -66,6 +68,7 @@ class Draft:
         self._log = FamilyLog()
         self._tally = Tally(limits.batch_slots)
         self._idempotency_records: list[tuple[Any, ...]] = []
+        self._audit_entries: list[AuditEntry] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -104,6 +107,8 @@ class Draft:
 
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
+            if write.transition.audit is not None:
+                self._audit_entries += write.audit_entries
             if write.deletes:
                 self._deleted.append(write.run)
             elif not write.unchanged:
@@ -181,6 +186,8 @@ class Draft:
             assert written == 1, f"run {run.seq} was not at version {run.version}"
         if self._run_events:
             await add_deliveries(connection, self._run_events)
+        if self._audit_entries:
+            await add_audit_entries(connection, self._audit_entries)
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
 

@@ -38,7 +38,7 @@ FROM concurrency_limits AS l
 WHERE l.project_id IN (SELECT value FROM json_each(:project_ids)) ORDER BY l.project_id, l.target
 
 -- name: drop_concurrency_limits
-DELETE FROM concurrency_limits WHERE project_id = :project_id
+DELETE FROM concurrency_limits WHERE project_id = :project_id RETURNING project_id, target, max_running, 0 AS running
 
 -- name: add_concurrency_limit
 INSERT INTO concurrency_limits (project_id, target, max_running) VALUES (:project_id, :target, :max_running)

@@ -5,6 +5,9 @@ SELECT 1 FROM projects WHERE id = :id FOR NO KEY UPDATE
 -- name: add_project
 INSERT INTO projects ({project}) VALUES ({:project})
 
+-- name: count_projects
+SELECT count(*) FROM projects WHERE created_by = :created_by AND personal_of IS NULL
+
 -- name: project
 SELECT {project} FROM projects WHERE id = :ref
 UNION ALL SELECT {project} FROM projects WHERE slug = :ref AND id <> :ref
@@ -18,6 +21,12 @@ SELECT {project} FROM projects ORDER BY created_at, id
 -- name: projects_by_id
 SELECT {project} FROM projects WHERE id = ANY (:ids::text[]) ORDER BY created_at, id
 
+-- name: change_project
+UPDATE projects SET require_attempt = :require_attempt WHERE id = :id
+
+-- name: fenced_projects
+SELECT id FROM projects WHERE id = ANY (:ids::text[]) AND require_attempt
+
 -- name: any_project
 SELECT 1 FROM projects LIMIT 1
 
@@ -26,6 +35,12 @@ INSERT INTO api_keys ({key}) VALUES ({:key})
 
 -- name: key_by_hash
 SELECT {key} FROM api_keys WHERE hash = :hash
+
+-- name: key
+SELECT {key} FROM api_keys WHERE id = :id
+
+-- name: key_of_project
+SELECT {key} FROM api_keys WHERE project_id = :project_id AND id = :id
 
 -- name: keys
 SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id
@@ -74,6 +89,9 @@ INSERT INTO members ({member}) VALUES ({:member}) ON CONFLICT DO NOTHING
 
 -- name: remove_member
 DELETE FROM members WHERE project_id = :project_id AND user_id = :user_id
+
+-- name: member
+SELECT {member} FROM members WHERE project_id = :project_id AND user_id = :user_id
 
 -- name: members
 SELECT {member} FROM members WHERE project_id = :project_id ORDER BY created_at, user_id

@@ -12,6 +12,9 @@ RETURNING id
 -- name: push_service
 SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = :id
 
+-- name: push_service_by_name
+SELECT {push_service}, {reach} AS reach FROM push_services WHERE registrant = :registrant AND service_key = :service_key
+
 -- name: push_services
 SELECT {push_service}, {reach} AS reach FROM push_services WHERE id = ANY (:ids::text[])
 

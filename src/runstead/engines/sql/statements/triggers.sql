@@ -17,4 +17,4 @@ SELECT {trigger} FROM triggers WHERE token_hash = :token_hash
 SELECT {trigger} FROM triggers WHERE project_id = :project_id ORDER BY created_at, id LIMIT :limit
 
 -- name: delete_trigger
-DELETE FROM triggers WHERE id = :id AND project_id = :project_id
+DELETE FROM triggers WHERE id = :id AND project_id = :project_id RETURNING {trigger}

@@ -23,7 +23,7 @@ SELECT {webhook} FROM webhooks WHERE project_id = ANY (:project_ids::text[]) AND
 SELECT DISTINCT project_id FROM webhooks WHERE disabled_at IS NULL LIMIT :limit
 
 -- name: delete_webhook
-DELETE FROM webhooks WHERE id = :id AND project_id = :project_id
+DELETE FROM webhooks WHERE id = :id AND project_id = :project_id RETURNING {webhook}
 
 -- name: delete_deliveries
 DELETE FROM webhook_deliveries WHERE webhook_id = :webhook_id
@@ -57,8 +57,8 @@ WHERE webhook_id = :webhook_id AND project_id = :project_id
 ORDER BY seq DESC LIMIT :limit
 
 -- name: due_deliveries
--- Steps from one webhook to the next within the index, however many deliveries each has. Of each webhook its share, of
--- all shares the first `:limit`.
+-- Steps from one webhook to the next within the index, however many deliveries each has. Of each webhook its earliest
+-- ones. `:held` has a project's id for each of its attempts in progress; projects with fewer attempts come first.
 -- postgres
 -- The shares are read without locks; rows that another replica holds are skipped, and rows are checked again once locked.
 WITH RECURSIVE steps (webhook_id) AS (
@@ -68,9 +68,12 @@ WITH RECURSIVE steps (webhook_id) AS (
           WHERE d.next_attempt_at IS NOT NULL AND d.webhook_id > steps.webhook_id ORDER BY d.webhook_id LIMIT 1)
   FROM steps WHERE steps.webhook_id IS NOT NULL
 ), due AS MATERIALIZED (
-  SELECT share.id FROM steps
+  SELECT share.id, share.seq, share.next_attempt_at, w.held + row_number() OVER (
+    PARTITION BY w.project_id ORDER BY share.next_attempt_at, share.seq
+  ) AS turn FROM steps
   CROSS JOIN LATERAL (
-    SELECT id FROM webhooks
+    SELECT id, project_id, (SELECT count(*) FROM unnest(:held::text[]) AS h (id) WHERE h.id = project_id) AS held
+    FROM webhooks
     WHERE id = ANY (ARRAY[steps.webhook_id]) AND disabled_at IS NULL AND id <> ALL (:busy::text[]) ORDER BY id LIMIT 1
   ) AS w
   CROSS JOIN LATERAL (
@@ -78,12 +81,13 @@ WITH RECURSIVE steps (webhook_id) AS (
     WHERE d.webhook_id = w.id AND d.next_attempt_at <= :now::bigint
     ORDER BY d.next_attempt_at, d.seq LIMIT :per_webhook::bigint
   ) AS share
-  ORDER BY share.next_attempt_at, share.seq LIMIT :limit::bigint
+), chosen AS MATERIALIZED (
+  SELECT id FROM due WHERE turn <= :per_project::bigint ORDER BY turn, next_attempt_at, seq LIMIT :limit::bigint
 )
-SELECT {d.delivery} FROM due
+SELECT {d.delivery} FROM chosen
 CROSS JOIN LATERAL (
   SELECT * FROM webhook_deliveries AS locked
-  WHERE locked.id = ANY (ARRAY[due.id]) AND locked.next_attempt_at <= :now::bigint ORDER BY locked.id
+  WHERE locked.id = ANY (ARRAY[chosen.id]) AND locked.next_attempt_at <= :now::bigint ORDER BY locked.id
   FOR UPDATE SKIP LOCKED
 ) AS d
 ORDER BY d.next_attempt_at, d.seq
@@ -94,16 +98,22 @@ WITH RECURSIVE steps (webhook_id) AS (
   SELECT (SELECT min(d.webhook_id) FROM webhook_deliveries AS d
           WHERE d.next_attempt_at IS NOT NULL AND d.webhook_id > steps.webhook_id)
   FROM steps WHERE steps.webhook_id IS NOT NULL
+), due AS (
+  SELECT d.seq, d.next_attempt_at,
+    (SELECT count(*) FROM json_each(:held) WHERE value = w.project_id)
+    + row_number() OVER (PARTITION BY w.project_id ORDER BY d.next_attempt_at, d.seq) AS turn
+  FROM steps
+  CROSS JOIN webhooks AS w ON w.id = steps.webhook_id
+  CROSS JOIN webhook_deliveries AS d ON d.seq IN (
+    SELECT share.seq FROM webhook_deliveries AS share
+    WHERE share.webhook_id = w.id AND share.next_attempt_at <= :now
+    ORDER BY share.next_attempt_at, share.seq LIMIT :per_webhook
+  )
+  WHERE w.disabled_at IS NULL AND w.id NOT IN (SELECT value FROM json_each(:busy))
+), chosen AS (
+  SELECT seq FROM due WHERE turn <= :per_project ORDER BY turn, next_attempt_at, seq LIMIT :limit
 )
-SELECT {d.delivery} FROM steps
-CROSS JOIN webhooks AS w ON w.id = steps.webhook_id
-CROSS JOIN webhook_deliveries AS d ON d.seq IN (
-  SELECT share.seq FROM webhook_deliveries AS share
-  WHERE share.webhook_id = w.id AND share.next_attempt_at <= :now
-  ORDER BY share.next_attempt_at, share.seq LIMIT :per_webhook
-)
-WHERE w.disabled_at IS NULL AND w.id NOT IN (SELECT value FROM json_each(:busy))
-ORDER BY d.next_attempt_at, d.seq LIMIT :limit
+SELECT {d.delivery} FROM chosen CROSS JOIN webhook_deliveries AS d ON d.seq = chosen.seq ORDER BY d.next_attempt_at, d.seq
 
 -- name: lease_deliveries
 UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = :until WHERE id = ANY (:ids::text[])

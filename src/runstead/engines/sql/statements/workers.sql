@@ -10,18 +10,35 @@ ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
 RETURNING {worker}
 
 -- name: add_worker_token
-INSERT INTO worker_tokens (hash, worker_id, number)
-VALUES (:hash, :worker_id, (SELECT coalesce(max(number), 0) + 1 FROM worker_tokens WHERE worker_id = :worker_id))
+INSERT INTO worker_tokens (hash, worker_id, number, issuer, expires_at)
+VALUES (
+  :hash, :worker_id, (SELECT coalesce(max(number), 0) + 1 FROM worker_tokens WHERE worker_id = :worker_id),
+  :issuer, :expires_at
+)
+
+-- name: extend_worker_tokens
+-- An expired token stays expired.
+UPDATE worker_tokens SET expires_at = :until
+WHERE worker_id = ANY (:ids::text[]) AND issuer IS NOT NULL AND expires_at > :now AND expires_at < :early
 
 -- name: drop_worker_tokens
 DELETE FROM worker_tokens WHERE worker_id = :worker_id
   AND number <= (SELECT max(number) FROM worker_tokens WHERE worker_id = :worker_id) - :kept::bigint
 
 -- name: worker_by_token
-SELECT {worker} FROM workers WHERE id = (SELECT worker_id FROM worker_tokens WHERE hash = :hash)
+SELECT {worker}, issuer, expires_at FROM worker_tokens JOIN workers ON id = worker_id WHERE hash = :hash
 
 -- name: worker
 SELECT {worker} FROM workers WHERE id = :id
+
+-- name: lock_worker
+SELECT 1 FROM workers WHERE id = :id FOR UPDATE
+
+-- name: remove_worker
+DELETE FROM workers WHERE id = :id
+
+-- name: remove_worker_tokens
+DELETE FROM worker_tokens WHERE worker_id = :worker_id
 
 -- name: worker_heartbeat
 UPDATE workers SET last_heartbeat_at = :now, updated_at = :now, silent_at = NULL WHERE id = :id

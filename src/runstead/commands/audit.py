@@ -1,0 +1,37 @@
+"""The audit log. Reading it needs the scope audit:read."""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.core import limits
+from runstead.core.audit import AuditEntry
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.runs.run import Run
+from runstead.ports.store import AuditQuery
+
+#: The actions whose actors a run's page names to all who may read the run.
+_SHOWN: Final = frozenset({"run.resume", "run.cancel"})
+
+
+async def page(app: App, principal: Principal, ref: str, query: AuditQuery) -> list[AuditEntry]:
+    """List the entries of a project that match the query, newest first. Raises NOT_FOUND, FORBIDDEN."""
+    refuse_bound(principal, "cannot read the audit log")
+    project = await locate.project(app, principal, Scope.AUDIT_READ, ref)
+    return await app.store.audit.page(replace(query, project_id=project.id))
+
+
+async def decisions(app: App, run: Run) -> list[AuditEntry]:
+    """List who resumed and cancelled a run that the caller may read, newest first, at most 100 entries.
+
+    For members without the scope audit:read, so use only the actor, the time and the change.
+    """
+    query = AuditQuery(run.project_id, limits.page_rows_max, object_kind="run", object_id=run.run_id)
+    return [entry for entry in await app.store.audit.page(query) if entry.action in _SHOWN]
+
+
+async def expire(app: App, age_ms: int) -> int:
+    """Delete a bounded number of entries older than `age_ms`, oldest first. Returns their number."""
+    return await app.store.audit.expire(age_ms, limits.audit_entries_expired_max)

@@ -1,0 +1,287 @@
+"""The audit log: who changed what. Entries are stored in the transaction of the change.
+
+A command names the actor and the action (`Audit`). The store compares the changed record before and after, and
+`entries` builds what the log keeps of both.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, NamedTuple, get_args
+from urllib.parse import urlsplit
+
+import msgspec
+
+from runstead.core import limits
+from runstead.core.batches.batch import Batch
+from runstead.core.clock import iso
+from runstead.core.identity.browser_session import BrowserSession
+from runstead.core.identity.principal import Origin, Principal
+from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.push_service import PushService
+from runstead.core.queue.worker import Worker
+from runstead.core.runs.run import Run
+from runstead.core.schedules.schedule import Schedule
+from runstead.core.schedules.trigger import Trigger
+from runstead.core.usage.price import Price
+from runstead.core.webhooks.webhook import Webhook
+
+Action = Literal[
+    "run.resume",
+    "run.cancel",
+    "run.pause",
+    "run.retry",
+    "run.delete",
+    "batch.cancel",
+    "batch.retry",
+    "schedule.create",
+    "schedule.change",
+    "schedule.delete",
+    "schedule.sync",
+    "trigger.create",
+    "trigger.change",
+    "trigger.delete",
+    "webhook.create",
+    "webhook.change",
+    "webhook.rotate",
+    "webhook.delete",
+    "push_service.register",
+    "push_service.disable",
+    "worker.remove",
+    "project.create",
+    "key.create",
+    "key.revoke",
+    "member.put",
+    "member.remove",
+    "limit.put",
+    "price.put",
+    "price.delete",
+    "session.create",
+    "session.refuse",
+    "session.end",
+]
+ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+
+#: The project of entries that belong to no project, such as a sign-in with an unknown key.
+NO_PROJECT: Final = ""
+
+
+class ObjectName(NamedTuple):
+    """The object of an action: its kind, and its id (of a member the user id, of a limit the target)."""
+
+    kind: str
+    id: str
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """An entry as a row of the store, which numbers it (`seq`) and names it (`id`). `at` in ms.
+
+    `change` is JSON text: {"before"?: {member: value}, "after"?: {member: value}}, with the members that differ.
+    Engines store the fields as columns with these names.
+    """
+
+    project_id: str
+    at: int
+    actor_kind: str
+    actor_id: str
+    actor_name: str | None
+    credential_id: str | None
+    address: str | None
+    request_id: str | None
+    action: str
+    object_kind: str
+    object_id: str
+    change: bytes | None = None
+    id: str = ""
+    seq: int = 0
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """Who does what: a command passes it to the transaction of the change.
+
+    The entry is stored in each of `projects`. `object` names the object if it is not the changed record.
+    `details` are members of the action that no record has, such as the answer to an approval.
+    """
+
+    action: Action
+    actor_kind: str
+    actor_id: str
+    projects: tuple[str, ...]
+    actor_name: str | None = None
+    credential_id: str | None = None
+    origin: Origin = Origin()
+    object: ObjectName | None = None
+    details: Mapping[str, Any] = {}
+
+
+def by(
+    principal: Principal, action: Action, *projects: str, of: ObjectName | None = None, **details: Any
+) -> Audit:
+    """Return the audit of an action of this caller, for entries in `projects`. `of` is `Audit.object`."""
+    return Audit(
+        action=action,
+        actor_kind=principal.kind,
+        actor_id=principal.id,
+        projects=projects,
+        actor_name=principal.name,
+        credential_id=principal.credential_id,
+        origin=principal.origin,
+        object=of,
+        details=details,
+    )
+
+
+def entries(audit: Audit, before: Any, after: Any, now: int) -> list[AuditEntry]:
+    """Build the entries of a change, one per project. `before` and `after` are the record, None if it does not exist.
+
+    Without a visible difference there are none: the caller's request changed nothing. If both are None, the audit
+    names its object. `now` in ms.
+    """
+    old, new = _differences(before, after)
+    if not old and not new and not (before is None and after is None and audit.object):
+        return []
+    name = audit.object or _name(before if after is None else after)
+    return [
+        AuditEntry(
+            project_id=project_id,
+            at=now,
+            actor_kind=audit.actor_kind,
+            actor_id=audit.actor_id,
+            actor_name=audit.actor_name,
+            credential_id=audit.credential_id,
+            address=audit.origin.address,
+            request_id=audit.origin.request_id,
+            action=audit.action,
+            object_kind=name.kind,
+            object_id=name.id,
+            change=_encoded(old, new | _details(audit)),
+        )
+        for project_id in audit.projects
+    ]
+
+
+def _details(audit: Audit) -> dict[str, Any]:
+    return {name: _shown(name, value) for name, value in audit.details.items() if value is not None}
+
+
+class _Kind(NamedTuple):
+    """What the log keeps of a record: the name of its kind, how to get its id, and its members."""
+
+    name: str
+    id_of: Callable[[Any], str]
+    members: tuple[str, ...]
+
+
+def _id(record: Any) -> str:
+    return str(record.id)
+
+
+_KINDS: Final[dict[type, _Kind]] = {
+    Run: _Kind(
+        "run",
+        lambda run: str(run.run_id),
+        ("run_id", "status", "waiting_reason", "cancel_requested_at", "cancel_reason"),
+    ),
+    Batch: _Kind("batch", _id, ("status", "cancel_reason")),
+    Schedule: _Kind(
+        "schedule",
+        _id,
+        (
+            "name",
+            "status",
+            "target_kind",
+            "target_id",
+            "schedule",
+            "run_at",
+            "timezone",
+            "concurrency_policy",
+            "max_runs",
+            "timeout_seconds",
+            "backoff_limit",
+            "max_staleness_seconds",
+            "conversation_id",
+            "config",
+        ),
+    ),
+    Trigger: _Kind(
+        "trigger",
+        _id,
+        ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config"),
+    ),
+    Webhook: _Kind("webhook", _id, ("url", "events", "disabled_at", "secret")),
+    PushService: _Kind(
+        "push_service",
+        _id,
+        ("service_name", "scope_kind", "agent_id", "version", "base_url", "invoke_url", "disabled_at"),
+    ),
+    Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
+    Project: _Kind("project", _id, ("slug", "name")),
+    ApiKey: _Kind("key", _id, ("prefix", "name", "scopes", "expires_at", "revoked_at")),
+    Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
+    ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),
+    Price: _Kind(
+        "price",
+        lambda price: f"{price.provider}/{price.model}",
+        ("input", "output", "cached", "reasoning"),
+    ),
+    BrowserSession: _Kind("session", _id, ("user_agent", "expires_at")),
+}
+
+#: Members that are or may hold secrets. The log shows that they changed, never their values.
+_HIDDEN: Final = frozenset({"token_hash", "secret", "config"})
+#: URLs often hold a secret in their path. The log keeps scheme and host.
+_URLS: Final = frozenset({"url", "base_url", "invoke_url"})
+
+
+def _name(record: Any) -> ObjectName:
+    kind = _KINDS[type(record)]
+    return ObjectName(kind.name, kind.id_of(record))
+
+
+def _differences(before: Any, after: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the members that differ, before and after the change, as the log shows them."""
+    old: dict[str, Any] = {}
+    new: dict[str, Any] = {}
+    record = before if after is None else after
+    if record is None or before is after:
+        return old, new
+    for member in _KINDS[type(record)].members:
+        was, becomes = getattr(before, member, None), getattr(after, member, None)
+        if was != becomes:
+            if was is not None:
+                old[member] = _shown(member, was)
+            if becomes is not None:
+                new[member] = _shown(member, becomes)
+    return old, new
+
+
+def _shown(member: str, value: Any) -> Any:
+    if member in _HIDDEN:
+        return "(hidden)"
+    if member in _URLS:
+        url = urlsplit(value)
+        return _cut(f"{url.scheme}://{url.netloc.rpartition('@')[2]}")
+    if isinstance(value, str):
+        return _cut(value)
+    if member.endswith("_at") and isinstance(value, int):
+        return iso(value)
+    if isinstance(value, tuple | frozenset):
+        words = sorted(value) if isinstance(value, frozenset) else value
+        return [_cut(str(word)) for word in words[: limits.audit_values_max]]
+    return value
+
+
+def _cut(text: str) -> str:
+    most = limits.audit_value_chars_max
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def _encoded(old: dict[str, Any], new: dict[str, Any]) -> bytes | None:
+    change = {side: members for side, members in (("before", old), ("after", new)) if members}
+    if not change:
+        return None
+    text = msgspec.json.encode(change)
+    if len(text) > limits.audit_change_bytes_max:
+        return msgspec.json.encode(
+            {side: dict.fromkeys(members, "(too large)") for side, members in change.items()}
+        )
+    return text

@@ -1,0 +1,124 @@
+"""The audit log of a project: `/projects/{project}/audit`."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import audit as commands
+from runstead.core import limits
+from runstead.core.audit import Action, AuditEntry
+from runstead.core.clock import iso
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import END, JsonObject, Moment, Name, PageInfo, moment_ms
+from runstead.http.run_view import Timestamp
+from runstead.ports.store import AuditQuery
+
+routes = Routes("Administration")
+
+
+class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters and page of the audit log. An entry matches all filters."""
+
+    cursor: Annotated[str, Meta(pattern=rf"^[0-9]{{1,15}}-[0-9]{{1,18}}{END}")] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
+    action: Action | None = None
+    object: (
+        Annotated[Name, Meta(description="A kind, such as `run`, or a kind and an id: `run:<id>`.")] | None
+    ) = None
+    after: Moment | None = None
+    before: Moment | None = None
+
+
+class AuditActor(msgspec.Struct, frozen=True):
+    """Who acted. `kind` is that of the credential: `user`, `api_key`, `worker`, `service`, or `operator` for the
+    command line of the server; `unknown` for a failed sign-in.
+    """
+
+    kind: str
+    id: str
+    name: str | None
+
+
+class AuditObject(msgspec.Struct, frozen=True):
+    """The changed object. The id of a member is the user id, of a limit the target (`*`: the whole project)."""
+
+    kind: str
+    id: str
+
+
+class AuditChange(msgspec.Struct, frozen=True):
+    """The members that differ, before and after. Values are shortened, and secrets are `(hidden)`."""
+
+    before: JsonObject = {}
+    after: JsonObject = {}
+
+
+class AuditView(msgspec.Struct, frozen=True):
+    id: str
+    at: Timestamp
+    actor: AuditActor
+    credential_id: str | None
+    address: str | None
+    request_id: str | None
+    action: str
+    object: AuditObject
+    change: AuditChange | None
+
+
+class AuditPage(msgspec.Struct, frozen=True):
+    data: list[AuditView]
+    page_info: PageInfo
+
+
+_change = msgspec.json.Decoder(AuditChange)
+
+
+def view(entry: AuditEntry) -> AuditView:
+    return AuditView(
+        id=entry.id,
+        at=iso(entry.at),
+        actor=AuditActor(entry.actor_kind, entry.actor_id, entry.actor_name),
+        credential_id=entry.credential_id,
+        address=entry.address,
+        request_id=entry.request_id,
+        action=entry.action,
+        object=AuditObject(entry.object_kind, entry.object_id),
+        change=None if entry.change is None else _change.decode(entry.change),
+    )
+
+
+def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
+    """Return the query of the store. It reads one row more than the page."""
+    kind, _, object_id = (query.object or "").partition(":")
+    before = None
+    if query.cursor is not None:
+        at, seq = map(int, query.cursor.split("-"))
+        before = (at, seq)
+    return AuditQuery(
+        project_id=project_id,
+        limit=query.limit + 1,
+        actor=query.actor,
+        action=query.action,
+        object_kind=kind or None,
+        object_id=object_id or None,
+        created_after=moment_ms("after", query.after),
+        created_before=moment_ms("before", query.before),
+        before=before,
+    )
+
+
+def next_cursor(found: list[AuditEntry], limit: int) -> str | None:
+    """Return the cursor after the first `limit` of these entries. None: there are no more."""
+    return f"{found[limit - 1].at}-{found[limit - 1].seq}" if len(found) > limit else None
+
+
+@routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=("NOT_FOUND",))
+async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
+    """List the entries of a project's audit log, newest first."""
+    query = call.query
+    found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
+    following = next_cursor(found, query.limit)
+    info = PageInfo(self=query.cursor, next=following)
+    return Reply(200, AuditPage([view(entry) for entry in found[: query.limit]], info))

@@ -1,0 +1,90 @@
+"""Limits how often an address may send credentials that this server does not know, so that none can be guessed."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import structlog
+
+from runstead.core import limits
+from runstead.core.errors import Error, UnknownCredentialError
+from runstead.http.framework.connections import network
+from runstead.ports import metrics
+
+log = structlog.get_logger(__name__)
+
+Kind = Literal["api_key", "worker_token", "token", "trigger"]
+
+
+class FailureThrottle:
+    """A token bucket for each address; addresses of one IPv6 /64 share one. An unknown credential takes a token.
+
+    While an address has no token, its credentials are not looked up. Callers behind the same address are spared: a
+    credential that was valid before, in this process, is always looked up. Requests that arrive together may take
+    more tokens than there are. The address then waits until they are paid back, at most as many again.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """`clock` in seconds."""
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (tokens, time), oldest first
+        self._known: OrderedDict[bytes, None] = OrderedDict()  # SHA-256 of valid credentials, oldest first
+
+    @contextmanager
+    def look_up(self, kind: Kind, digest: bytes, address: str | None) -> Iterator[None]:
+        """Look a credential up in the body. `digest` is its SHA-256. Without an address, nothing is throttled.
+
+        Raises AUTHENTICATION_THROTTLED. An UnknownCredentialError of the body takes a token.
+        """
+        if address is not None and digest not in self._known:
+            self._admit(kind, address)
+        try:
+            yield
+        except UnknownCredentialError:
+            metrics.authentication_failures.labels(kind, "unknown").inc()
+            throttled = False
+            if digest in self._known:  # deleted since, and therefore no guess
+                del self._known[digest]
+            elif address is not None:
+                throttled = self._take(address) < 1
+            log.warning(
+                "an unknown credential was refused", credential=kind, address=address, throttled=throttled
+            )
+            raise
+        except Error as error:
+            if error.code == "UNAUTHENTICATED":
+                metrics.authentication_failures.labels(kind, "ended").inc()
+            raise
+        self._known[digest] = None
+        self._known.move_to_end(digest)
+        if len(self._known) > limits.known_credentials_max:
+            self._known.popitem(last=False)
+
+    def _admit(self, kind: Kind, address: str) -> None:
+        tokens = self._tokens(network(address))
+        if tokens < 1:
+            metrics.authentication_failures.labels(kind, "throttled").inc()
+            raise Error(
+                "AUTHENTICATION_THROTTLED",
+                "This address sent too many unknown credentials: retry later, with a valid credential",
+                retry_after_s=math.ceil((1 - tokens) / limits.authentication_failures_per_s),
+            )
+
+    def _tokens(self, name: str) -> float:
+        most = limits.authentication_failures_max
+        tokens, at = self._buckets.get(name, (most, 0.0))
+        refilled = max(0.0, self._clock() - at) * limits.authentication_failures_per_s
+        return min(float(most), tokens + refilled)
+
+    def _take(self, address: str) -> float:
+        """Take a token. Returns how many are left."""
+        name = network(address)
+        left = max(self._tokens(name) - 1, -float(limits.authentication_failures_max))
+        self._buckets[name] = (left, self._clock())
+        self._buckets.move_to_end(name)
+        if len(self._buckets) > limits.throttled_addresses_max:
+            self._buckets.popitem(last=False)
+        return left

@@ -1,0 +1,18 @@
+"""A page of a list."""
+
+from typing import Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class ListPage(msgspec.Struct, Generic[T], frozen=True):
+    """Rows of a list. `more`: whether more rows follow.
+
+    A page ends by rows, or before the row with which it exceeds a bound in bytes. It has at least one row if more
+    follow.
+    """
+
+    rows: list[T]
+    more: bool
