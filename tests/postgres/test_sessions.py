@@ -8,7 +8,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.tenant import SERVER, tenant
+from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.relay import Relay
 from runstead.engines.postgres import migrate as migrations
@@ -43,7 +43,7 @@ async def seconds_of(task):
 
 async def test_slow_queries_of_a_tenant_delay_no_read_of_others(driver, sql):
     readers = driver.store._readers
-    for name in ("b", SERVER):  # open sessions
+    for name in ("b", SERVER, AUTHENTICATION):  # open sessions
         await as_tenant(name, lambda: readers.scan(sleep(0)))
         await as_tenant(name, lambda: readers.do(sleep(0)))
     attack = [as_tenant("a", lambda: readers.scan(sleep(2))) for _ in range(16)]
@@ -52,7 +52,7 @@ async def test_slow_queries_of_a_tenant_delay_no_read_of_others(driver, sql):
     await eventually(
         lambda: sql(SLEEPING)[0][0] == limits.scans_per_project_max + limits.points_per_project_max + 1
     )
-    for name in ("b", SERVER):  # SERVER: authentication
+    for name in ("b", SERVER, AUTHENTICATION):
         assert await seconds_of(as_tenant(name, lambda: readers.scan(sleep(0)))) < 0.5
         assert await seconds_of(as_tenant(name, lambda: readers.do(sleep(0)))) < 0.5
     for task in attack:

@@ -426,8 +426,8 @@ family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides an
 postgres_writers_max: Final = 3
 postgres_writers_per_project_max: Final = 2
 server_writers_max: Final = 3
-# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
-# authentication and for its loops, twice: for short and for long reads.
+# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. As many as `server_sessions_max`
+# each are for authentication, for the short reads of loops, and for their long ones.
 point_sessions_max: Final = 4
 points_per_project_max: Final = 3  # at the same time
 scan_sessions_max: Final = 3
