@@ -421,14 +421,15 @@ write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes w
 # Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
 lanes_max: Final = 4
 lanes_per_project_max: Final = 2
+insert_rows_max: Final = 128  # new runs that one statement stores
 lane_commands_max: Final = 1_024  # of one project
 family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
 # Other writes, of callers and of the server itself
 postgres_writers_max: Final = 3
 postgres_writers_per_project_max: Final = 2
 server_writers_max: Final = 3
-# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
-# authentication and for its loops, twice: for short and for long reads.
+# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. As many as `server_sessions_max`
+# each are for authentication, for the short reads of loops, and for their long ones.
 point_sessions_max: Final = 4
 points_per_project_max: Final = 3  # at the same time
 scan_sessions_max: Final = 3

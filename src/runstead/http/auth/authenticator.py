@@ -15,7 +15,7 @@ from runstead.core.identity.issuer import Issuer, parse_issuer
 from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
-from runstead.core.identity.tenant import tenant
+from runstead.core.identity.tenant import AUTHENTICATION, tenant
 from runstead.http.auth.jwt import (
     Claims,
     Recent,
@@ -104,6 +104,7 @@ class Authenticator:
         headers, now = (authorization, x_api_key), self._clock()
         principal = self._seen.live(headers, now)
         if principal is None:
+            tenant.set(AUTHENTICATION)
             principal = await self._look_up(headers, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
