@@ -171,6 +171,11 @@ class Audited:
         yield await self.send("DELETE", f"/agent-runtimes/push-services/{service['id']}")
         yield "push_service", service["id"]
 
+    async def worker_remove(self):
+        worker, _ = await self.api.worker()
+        yield await self.send("DELETE", worker)
+        yield "worker", worker.rpartition("/")[2]
+
     async def key_create(self):
         yield (made := await self.send("POST", "/projects/inventory/api-keys", {"name": "new"}))
         yield "key", made["id"]

@@ -14,9 +14,6 @@ from .audited import PATH, PRICE, WEBHOOK, Audited
 
 pytestmark = pytest.mark.postgres
 
-#: Built elsewhere: there is no route yet.
-WITHOUT_ROUTE = {"worker.remove"}
-
 
 @pytest.fixture
 async def audited(api):
@@ -33,7 +30,7 @@ async def perform(audited, action):
     return await audited.entries(action=action), kind_and_id
 
 
-@pytest.mark.parametrize("action", sorted({*ACTIONS} - WITHOUT_ROUTE - {"project.create"}))
+@pytest.mark.parametrize("action", sorted({*ACTIONS} - {"project.create"}))
 async def test_an_action_leaves_one_entry(audited, action):
     found, (kind, object_id) = await perform(audited, action)
     (entry,) = found

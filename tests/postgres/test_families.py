@@ -270,4 +270,4 @@ async def test_a_cancel_of_a_large_family_holds_neither_the_event_loop_nor_other
         slowest = max(slowest, time.perf_counter() - began)
     written = await cancel
     assert (len(written.cancelled), written.run.descendants_active) == (10_000, 0)
-    assert slowest < 0.5
+    assert slowest < 1
