@@ -32,9 +32,10 @@ class Audited:
         return answer.json()["data"]
 
     async def send(self, method, path, body=..., **options):
-        """The audited request, by the admin key unless `by` names another."""
+        """The audited request, by the admin key."""
         headers = {"X-Request-Id": "request-of-the-test", **options.pop("headers", {})}
-        self.response = await self.api.send(method, path, body, headers=headers, **{"by": "admin", **options})
+        options = {"by": "admin"} | options
+        self.response = await self.api.send(method, path, body, headers=headers, **options)
         assert self.response.status_code < 300, self.response.text
         return self.response.json() if self.response.content else None
 

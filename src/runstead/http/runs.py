@@ -250,7 +250,14 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     query=InProject,
     answer=Created,
     status=202,
-    errors=(*MISSING, "RUN_NOT_TERMINAL", "PARENT_CANCELLED", "QUOTA_REACHED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(
+        *MISSING,
+        "RUN_NOT_TERMINAL",
+        "PARENT_CANCELLED",
+        "QUOTA_REACHED",
+        "STORE_BUSY",
+        "STORE_UNAVAILABLE",
+    ),
 )
 async def retry(call: Call[Nothing, InProject]) -> Reply:
     """Create a new run with the request of an ended run; `retry_of` names that run."""
