@@ -58,7 +58,7 @@ async def test_a_new_project_has_its_creation_in_its_log(audited):
     (entry,) = await audited.entries(f"/projects/{made['id']}/audit", by=made["api_key"])
     assert (entry["action"], entry["object"]) == ("project.create", {"kind": "project", "id": made["id"]})
     assert entry["actor"]["kind"] == "api_key"
-    assert entry["change"]["after"] == {"slug": "next", "name": "next"}
+    assert entry["change"]["after"] == {"slug": "next", "name": "next", "require_attempt": False}
     assert await audited.entries() == []
 
 

@@ -45,7 +45,7 @@ QUOTA_NAMES: Final = {
     "runs_pending": "pending runs",
     "events_per_run": "events of a run",
     "streams": "open streams, at each process",
-    "keys": "API keys",
+    "keys": "valid keys",
     "members": "members",
 }
 FIELD_ERRORS: Final = {
