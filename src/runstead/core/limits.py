@@ -172,6 +172,16 @@ rollup_rows_per_tick_max: Final = 100  # runs of an older version that one trans
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
+# Quotas
+quota_max: Final = 1_000_000_000
+quota_poll_s: Final = 5.0  # quotas that another process stored apply after this time
+quota_overlap_ms: Final = (
+    60_000  # changes are read again for this time, since transactions commit out of order
+)
+quota_count_s: Final = 1.0  # pending runs are counted at most once in this time
+quota_count_max: Final = 1_000_000  # pending runs that a project's page counts
+quota_retry_s: Final = 1
+quota_buckets_max: Final = 65_536  # projects whose requests a process counts
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 

@@ -23,6 +23,7 @@ from runstead.commands.system import note_replica
 from runstead.core import limits
 from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import check_slug, new_key
+from runstead.core.identity.quota import parse_quota
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
@@ -181,6 +182,7 @@ class Main:
             self.settings.artifact_bytes_max,
             self.settings.projects_per_user_max,
             secrets=secrets,
+            quota=parse_quota(self.settings.quota or ""),
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
@@ -362,6 +364,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: catch_up(app),
             rows_max=limits.rollup_rows_per_tick_max,
         ),
+        Loop("quotas", limits.quota_poll_s, app.quotas.refresh, led=False, rows_max=limits.quota_max),
         Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "heartbeats",

@@ -13,6 +13,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, parse_roles
 from runstead.core.identity.project import check_bootstrap_key
+from runstead.core.identity.quota import BOUNDS, parse_quota
 
 NAMES: Final = (
     "RUNSTEAD_HOST",
@@ -29,6 +30,7 @@ NAMES: Final = (
     "RUNSTEAD_JWT_AUDIENCE",
     "RUNSTEAD_ADMINS",
     "RUNSTEAD_PROJECTS_PER_USER_MAX",
+    "RUNSTEAD_QUOTA",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ENCRYPTION_KEY",
@@ -76,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_audience: str | None = None
     admins: tuple[str, ...] = ()
     projects_per_user_max: int = limits.projects_per_user_max
+    quota: str | None = None
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     encryption_key: str | None = None
@@ -153,6 +156,7 @@ def load(
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
         admins=_names(get("RUNSTEAD_ADMINS")),
         projects_per_user_max=_projects_per_user(get("RUNSTEAD_PROJECTS_PER_USER_MAX")),
+        quota=_quota(get("RUNSTEAD_QUOTA")),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
@@ -181,6 +185,17 @@ def load(
     )
     openid_of(settings)  # refuses invalid settings
     return settings
+
+
+def _quota(text: str | None) -> str | None:
+    try:
+        parse_quota(text or "")
+    except ValueError as wrong:
+        raise SettingError(
+            f"RUNSTEAD_QUOTA must list <name>=<number>, separated by commas, with names of {', '.join(BOUNDS)};"
+            f" {str(wrong)!r} is not one"
+        ) from None
+    return text
 
 
 def openid_of(settings: Settings) -> OpenIdSettings | None:

@@ -185,7 +185,15 @@ class Protocol(WriteDeadline):
             return False
         keep_alive = self.parser.should_keep_alive() and not self._last
         exchange: Any = Exchange(
-            self, endpoint, method, path, path_params, query, headers, self._origin, keep_alive
+            protocol=self,
+            endpoint=endpoint,
+            method=method,
+            path=path,
+            path_params=path_params,
+            query_string=query,
+            headers=headers,
+            origin=self._origin,
+            keep_alive=keep_alive,
         )
         self.cycle = self._active = exchange
         return True
