@@ -251,7 +251,7 @@ async def run(options: argparse.Namespace) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "neighbours.db"
             tenants = await fill(path, attack, options.runs)
-            async with serving(options.runstead, path) as url:
+            async with serving(str(Path(options.runstead).absolute()), path) as url:
                 held = await measure(url, tenants, attack, options.seconds) and held
     return held
 
