@@ -251,7 +251,7 @@ async def run(options: argparse.Namespace) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "neighbours.db"
             tenants = await fill(path, attack, options.runs)
-            async with serving(str(Path(options.runstead).absolute()), path) as url:
+            async with serving(options.runstead, path) as url:
                 held = await measure(url, tenants, attack, options.seconds) and held
     return held
 
@@ -261,7 +261,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("attacks", nargs="*", choices=[[], *ATTACKS])
-    parser.add_argument("--runstead", default=str(Path(sys.executable).with_name("runstead")))
+    parser.add_argument(
+        "--runstead", type=os.path.abspath, default=str(Path(sys.executable).with_name("runstead"))
+    )
     parser.add_argument("--runs", type=int, default=100_000, help="of the attacker, for `readers`")
     parser.add_argument("--seconds", type=float, default=5)
     sys.exit(not asyncio.run(run(parser.parse_args())))
