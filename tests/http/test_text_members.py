@@ -73,6 +73,11 @@ def with_text(body, path, text):
     return whole[""]
 
 
+async def stored(api, names):
+    """Read everything of the project, without the errors: each has an id of its request."""
+    return [answer for answer in await contents(api, names) if "detail" not in answer]
+
+
 @pytest.mark.parametrize("kind", TEXTS)
 async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
     document = Document(await api.get("/openapi.json", by=None))
@@ -91,11 +96,11 @@ async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
                 found = anything if may_have else texts
                 found.append((method, template.format(**names), at, body))
     assert len(texts) > 150
-    before = await contents(api, names)
+    before = await stored(api, names)
     for method, path, at, body in texts:
         answer = await api.send(method, path, body, by="admin", headers={"If-Match": "*"})
         assert answer.status_code == 400, f"{method} {path} {at}: {answer.text}"
-    assert await contents(api, names) == before
+    assert await stored(api, names) == before
     for method, path, at, body in anything:
         answer = await api.send(method, path, body, by="admin", headers={"If-Match": "*"})
         assert answer.status_code < 500, f"{method} {path} {at}: {answer.text}"
