@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
@@ -102,3 +103,15 @@ def test_a_wheel_of_the_source_distribution_has_the_same_sbom(dist, tmp_path):
     assert second.read_bytes() == first.read_bytes()
     (one,), (two,) = dist.glob("*.whl"), (tmp_path / "dist").glob("*.whl")
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_release_attests_the_sbom_and_uploads_packages_alone():
+    jobs = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]
+    uploads = [step["with"] for step in jobs["build"]["steps"] if "upload-artifact" in step.get("uses", "")]
+    assert {each["name"]: each["path"].split() for each in uploads} == {
+        "dist": ["dist/*.whl", "dist/*.tar.gz"],
+        "sbom": ["dist/*.cdx.json"],
+    }
+    (attest,) = [step for step in jobs["provenance"]["steps"] if step["uses"].startswith("actions/attest@")]
+    assert attest["with"]["sbom-path"] == "${{ needs.build.outputs.sbom }}"
+    assert jobs["publish"]["steps"][0]["with"]["name"] == "dist"
