@@ -25,7 +25,7 @@ from runstead.engines.sqlite.rows import add_events, insert_run
 from runstead.engines.sqlite.store import SqliteStore
 
 PAYLOAD = b'{"type":"TEXT_MESSAGE_CONTENT","messageId":"m1","delta":"' + b"x" * 140 + b'"}'
-EVENTS = tuple(NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, source="caller") for _ in range(10))
+EVENTS = tuple(NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, "worker") for _ in range(10))
 USAGE = b'{"provider":"bench","model":"none","inputTokens":10,"outputTokens":20}'
 PER_TRANSACTION = 10_000
 TEAMS = ("red", "green", "blue")

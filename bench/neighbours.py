@@ -219,7 +219,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("attacks", nargs="*", choices=[[], *ATTACKS])
-    parser.add_argument("--runstead", default=str(Path(sys.executable).with_name("runstead")))
+    parser.add_argument(
+        "--runstead", type=os.path.abspath, default=str(Path(sys.executable).with_name("runstead"))
+    )
     parser.add_argument("--runs", type=int, default=100_000, help="of the attacker, for `readers`")
     parser.add_argument("--seconds", type=float, default=5)
     sys.exit(not asyncio.run(run(parser.parse_args())))

@@ -56,6 +56,11 @@ LIMITS = {
     "The request line and the headers": f"{limits.header_bytes_max // limits.KIB} KiB",
     "A URL": f"{limits.url_bytes_max // limits.KIB} KiB",
     "Time for a header to arrive": f"{limits.header_s_max:g} seconds",
+    "Time for a TLS handshake": f"{limits.header_s_max:g} seconds",
+    "Answers that are compressed for clients that accept gzip": f"from {limits.gzip_bytes_min // limits.KIB} KiB on, "
+    f"to writes from {limits.gzip_write_bytes_min // limits.KIB} KiB on",
+    "Open streams at one process": f"{limits.streams_per_project_max:,} of a project, "
+    f"{limits.streams_per_caller_max:,} of a caller",
     "Time for a body to arrive": f"{limits.body_s_max:g} seconds, and longer while at least "
     f"{limits.body_bytes_per_s_min // limits.KIB} KiB per second arrive",
     "Time between two requests on a connection": f"{limits.idle_s_max:g} seconds",

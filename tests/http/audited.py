@@ -34,7 +34,8 @@ class Audited:
     async def send(self, method, path, body=..., **options):
         """The audited request, by the admin key."""
         headers = {"X-Request-Id": "request-of-the-test", **options.pop("headers", {})}
-        self.response = await self.api.send(method, path, body, by="admin", headers=headers, **options)
+        options = {"by": "admin"} | options
+        self.response = await self.api.send(method, path, body, headers=headers, **options)
         assert self.response.status_code < 300, self.response.text
         return self.response.json() if self.response.content else None
 
@@ -171,6 +172,11 @@ class Audited:
         yield await self.send("DELETE", f"/agent-runtimes/push-services/{service['id']}")
         yield "push_service", service["id"]
 
+    async def worker_remove(self):
+        worker, _ = await self.api.worker()
+        yield await self.send("DELETE", worker)
+        yield "worker", worker.rpartition("/")[2]
+
     async def key_create(self):
         yield (made := await self.send("POST", "/projects/inventory/api-keys", {"name": "new"}))
         yield "key", made["id"]
@@ -179,6 +185,14 @@ class Audited:
         key_id = await self.key_id("read")
         yield await self.send("DELETE", f"/projects/inventory/api-keys/{key_id}")
         yield "key", key_id
+
+    async def project_change(self):
+        yield await self.send("PATCH", "/projects/inventory", {"require_attempt": True})
+        yield "project", self.api.project.id
+
+    async def quota_put(self):
+        yield await self.send("PUT", "/projects/inventory/quota", {"streams": 5}, by="system")
+        yield "quota", self.api.project.id
 
     async def member_put(self):
         yield await self.send("POST", "/projects/inventory/members", {"user_id": "ada", "role": "viewer"})

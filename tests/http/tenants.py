@@ -10,7 +10,6 @@ import msgspec
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.sqlite.store import SqliteStore
 from runstead.http.framework.app import operations
-from tests.support.postgres_server import TABLES
 
 from .pushed import PAIR
 
@@ -23,6 +22,7 @@ SUFFICES = {
     "workers or runs:write": {"workers", "runs:write", "admin"},
     "audit:read": {"audit:read", "admin"},
     "admin": {"admin"},
+    "runs:read or system": {"runs:read", "runs:write", "admin", "system"},
     "system": {"system"},
 }
 #: Route → the scope that it needs. `open`: no credential.
@@ -47,6 +47,8 @@ NEEDS = {
     "GET /projects/{project}/members": "runs:read",
     "DELETE /projects/{project}/members/{user_id}": "admin",
     "GET /projects/{project}/audit": "audit:read",
+    "GET /projects/{project}/quota": "runs:read or system",
+    "PUT /projects/{project}/quota": "system",
     "GET /runs": "runs:read",
     "GET /projects/{project}/runs": "runs:read",
     "GET /runs/{run_id}": "runs:read",
@@ -140,6 +142,8 @@ NEEDS = {
     "DELETE /agent-runtimes/push-services/{service_id}": "runs:write",
     "POST /agent-runtimes/push-services/{service_id}/heartbeat": "runs:write",
 }
+#: Routes of a project that belong to the instance: a caller with the scope system has them in every project.
+OF_THE_INSTANCE = {"GET /projects/{project}/quota", "PUT /projects/{project}/quota"}
 QUERIES = {
     "DELETE /projects/{project}/prices": "?provider=acme&model=m",
     "GET /projects/{project}/usage": "?since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00Z",
@@ -256,6 +260,7 @@ def bodies(names):
                 }
             ]
         },
+        "PUT /projects/{project}/quota": {"runs_pending": 1_000},
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
         "POST /projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
@@ -387,7 +392,10 @@ async def rows_of(store):
             }
     connection = await asyncpg.connect(store._databases.server.url(store.database))
     try:
-        return {name: sorted(map(repr, await connection.fetch(f"SELECT * FROM {name}"))) for name in TABLES}
+        tables = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = current_schema()")
+        return {
+            name: sorted(map(repr, await connection.fetch(f"SELECT * FROM {name}"))) for (name,) in tables
+        }
     finally:
         await connection.close()
 

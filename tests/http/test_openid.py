@@ -194,6 +194,14 @@ async def test_a_wrong_callback_redeems_no_code(client, provider, query, message
     assert provider.asked("/token") == []
 
 
+async def test_a_sign_in_that_took_too_long_redeems_no_code(client, provider, clock):
+    _, pending = await client.begin("/ui")
+    clock.advance(limits.openid_sign_in_s + 1)
+    with pytest.raises(OpenIdError, match="too long"):
+        await client.finish(pending, {"state": pending.state, "code": "code"}.get)
+    assert provider.asked("/token") == []
+
+
 @pytest.mark.parametrize(
     ("member", "value", "message"),
     [
@@ -267,6 +275,8 @@ async def test_roles_of_groups_add_to_those_of_a_member(api):
     assert more.grants[api.project.id] == {"runs:read", "runs:write", "workers"}
     assert more.grants[api.other.id] == {"runs:read"}
     assert (more.kind, more.id, more.name) == ("user", "ada", "Ada")
+    assert not more.system
+    assert (await api.authenticator.openid_user(OpenIdUser("root", None, ()), [])).system
 
 
 async def test_a_session_of_a_provider_is_no_credential_of_the_api(api):

@@ -108,7 +108,7 @@ async def test_a_page_far_back_costs_as_much_as_the_first(place):
     first = await place.cost(listing.index(place.request("/ui/projects/many/runs")))
     far = (
         await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=2_500))
-    ).runs
+    ).rows
     cursor = [("cursor", listing.to_cursor(far[-1], "created_at"))]
     assert await place.cost(listing.index(place.request("/ui/projects/many/runs", cursor))) <= first * 1.2
 
@@ -167,7 +167,7 @@ async def test_changes_outside_the_shown_rows_cause_no_reads(place, monkeypatch)
     await place.fill(1_000)
     shown = (
         await commands.page(place.app, place.principal, place.project.id, Filters().query(limit=500))
-    ).runs
+    ).rows
 
     async def changes():
         for run in shown[-20:]:

@@ -37,8 +37,8 @@ STATE = {
 assert STATUS.keys() >= STATE
 
 #: Values of a request that fits its schema which the server may refuse with INVALID_REQUEST: a cursor is opaque, and
-#: only the server's own cursors are valid.
-OPAQUE = r"\$\.cursor"
+#: only the server's own cursors are valid. `fields` takes names of members, separated by commas.
+OPAQUE = r"\$\.(cursor|fields)"
 OPAQUE_HEADER = "Last-Event-ID"
 
 #: Values with rules that a schema cannot describe, by operation: a pattern of their paths.

@@ -25,6 +25,11 @@ TAKES = {
         "n::text, n::text::bytea, '', 'i', '', 0, 0, n",
         (9, 2),
     ),
+    "expire_audit_entries": (
+        "audit_entries (project_id, at, actor_kind, actor_id, action, object_kind, object_id)",
+        "'p', n, 'user', 'u', 'run.cancel', 'run', n::text",
+        (9, 2),
+    ),
     "sweep_leftovers": ("run_leftovers (run_created_at, run_seq)", "n, n", (9, 2)),
     "forget_idempotency_records": (
         "seals (owner, key, digest, status, body, created_at)",

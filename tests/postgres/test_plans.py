@@ -57,6 +57,7 @@ ALLOWED = {
     "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few
     "remove_member": "project_id among members_by_user",  # one user is in few projects
     "member_counts": "project_id among members_by_user",
+    "member": "project_id among members_by_user",
     "revoke_key": "id among api_keys_by_project",  # one project has few
 }
 #: In claims: batches are in it while they are being cancelled.

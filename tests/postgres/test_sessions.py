@@ -8,7 +8,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.tenant import SERVER, tenant
+from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.relay import Relay
 from runstead.engines.postgres import migrate as migrations
@@ -43,7 +43,7 @@ async def seconds_of(task):
 
 async def test_slow_queries_of_a_tenant_delay_no_read_of_others(driver, sql):
     readers = driver.store._readers
-    for name in ("b", SERVER):  # open sessions
+    for name in ("b", SERVER, AUTHENTICATION):  # open sessions
         await as_tenant(name, lambda: readers.scan(sleep(0)))
         await as_tenant(name, lambda: readers.do(sleep(0)))
     attack = [as_tenant("a", lambda: readers.scan(sleep(2))) for _ in range(16)]
@@ -52,9 +52,9 @@ async def test_slow_queries_of_a_tenant_delay_no_read_of_others(driver, sql):
     await eventually(
         lambda: sql(SLEEPING)[0][0] == limits.scans_per_project_max + limits.points_per_project_max + 1
     )
-    for name in ("b", SERVER):  # SERVER: authentication
-        assert await seconds_of(as_tenant(name, lambda: readers.scan(sleep(0)))) < 0.5
-        assert await seconds_of(as_tenant(name, lambda: readers.do(sleep(0)))) < 0.5
+    for name in ("b", SERVER, AUTHENTICATION):
+        assert await seconds_of(as_tenant(name, lambda: readers.scan(sleep(0)))) < 1
+        assert await seconds_of(as_tenant(name, lambda: readers.do(sleep(0)))) < 1
     for task in attack:
         task.cancel()
     await asyncio.gather(*attack, return_exceptions=True)
@@ -67,8 +67,8 @@ async def test_slow_writes_of_a_tenant_delay_neither_others_nor_readiness(driver
         as_tenant("a", lambda: writer.do(lambda c, _: c.execute("SELECT pg_sleep(1)"))) for _ in range(12)
     ]
     await eventually(lambda: sql(SLEEPING)[0][0] == limits.postgres_writers_per_project_max)
-    assert await seconds_of(as_tenant("b", lambda: writer.do(lambda c, _: c.execute("SELECT 1")))) < 0.5
-    assert await seconds_of(asyncio.ensure_future(driver.store.check())) < 0.5
+    assert await seconds_of(as_tenant("b", lambda: writer.do(lambda c, _: c.execute("SELECT 1")))) < 0.9
+    assert await seconds_of(asyncio.ensure_future(driver.store.check())) < 0.9
     await asyncio.gather(*attack)
 
 
@@ -148,7 +148,7 @@ async def test_a_migration_behind_an_open_reader_blocks_no_running_replica(
             slowest = max(slowest, await seconds_of(asyncio.ensure_future(driver.row("run-1"))))
             slowest = max(slowest, await seconds_of(asyncio.ensure_future(driver.touch("run-1"))))
         assert not migration.done()
-        assert slowest < 4 * limits.migration_lock_ms / 1_000
+        assert slowest < 8 * limits.migration_lock_ms / 1_000
         await reader.execute("ROLLBACK")
         assert await migration == ["9999_more.sql"]
     finally:

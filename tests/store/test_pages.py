@@ -224,7 +224,7 @@ async def test_pages_by_duration_continue_without_loss_or_repetition(driver, clo
     read, before = [], None
     while page := (
         await driver.runs.page(RunQuery((project,), sort="duration", before=before, limit=7))
-    ).runs:
+    ).rows:
         read += page
         before = (page[-1].duration_ms, page[-1].seq)
     assert [run.duration_ms for run in read] == sorted(durations, reverse=True)

@@ -172,7 +172,7 @@ async def test_what_retention_deletes_leaves_the_index(driver, settle, execute, 
     execute("DELETE FROM runs WHERE project_id = 'filler'")
     clock.advance_ms(10_000)
     page = await driver.store.retention.candidates(1_000, 0, 10)
-    assert await driver.store.retention.retire(1_000, [(one, None) for one in page.rows]) == 1
+    assert await driver.store.retention.retire(1_000, [(one, None) for one in page.runs]) == 1
     while await driver.store.run_index.advance():
         pass
     assert execute("SELECT count(*) FROM run_terms") == [(0,)]
@@ -253,7 +253,7 @@ async def test_pages_go_on_through_blocks_without_loss_or_repetition(driver, set
         read, before = [], None
         while page := (
             await driver.runs.page(RunQuery((PROJECT,), text="here", sort=sort, before=before, limit=7))
-        ).runs:
+        ).rows:
             read += page
             before = (page[-1].duration_ms if sort == "duration" else None, page[-1].seq)
         assert len({run.seq for run in read}) == len(read) == 90

@@ -180,7 +180,7 @@ def test_a_key_is_created_and_revoked_in_a_browser(open_tab, api):
     page = tab.page
     page.get_by_text("New key").click()
     page.get_by_label("Name").fill("made")
-    page.get_by_label("everything, including keys").check()
+    page.get_by_label("everything in the project, including keys").check()
     page.get_by_role("button", name="Create the key").click()
     expect(page.locator("#secret")).to_contain_text("vf_")
     assert tab.accessibility_violations() == []

@@ -1,12 +1,13 @@
 """`runstead projects …`."""
 
+from collections.abc import Container
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
-from runstead.cli.shared.output import run, show, write_err, write_out
+from runstead.cli.shared.output import fail, run, show, write_err, write_out
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 
@@ -79,3 +80,39 @@ def list_projects(
         write_out(table(columns, found, Screen.of()))
     else:
         write_err("no projects")
+
+
+@projects.command(name="quota")
+def show_quota(
+    changes: Annotated[
+        tuple[str, ...] | None,
+        Parameter(help="Changes: name=number, or name=default for the default of the instance"),
+    ] = None,
+    /,
+    *,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Show the quotas of a project, or change them. Changes need a key with the scope system."""
+    from runstead.cli.shared.render import Column  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        found = client.get_quota().data
+        if changes:
+            own = {one.name: one.own for one in found}
+            found = client.put_quota(own | dict(_quota_change(text, own) for text in changes)).data
+    columns: list[Column[Any]] = [
+        Column("QUOTA", lambda one: one.name),
+        Column("LIMIT", lambda one: "none" if one.limit is None else f"{one.limit:,}", number=True),
+        Column("USED", lambda one: "" if one.used is None else f"{one.used:,}", number=True),
+        Column("SET FOR", lambda one: "instance" if one.own is None else "project"),
+    ]
+    print_list(found, columns, "quotas", json=json)
+
+
+def _quota_change(text: str, known: Container[str]) -> tuple[str, int | None]:
+    name, _, number = text.partition("=")
+    if name not in known or not (number == "default" or number.isdecimal()):
+        fail(f"{text} is not a change of a quota: write name=number or name=default")
+    return name, None if number == "default" else int(number)

@@ -28,6 +28,10 @@ def serve(
         int | None,
         Parameter(help="Number of server processes, with PostgreSQL; else RUNSTEAD_PROCESSES, else 1"),
     ] = None,
+    tls_cert: Annotated[
+        str | None, Parameter(help="PEM file of the TLS certificate and its chain; else RUNSTEAD_TLS_CERT")
+    ] = None,
+    tls_key: Annotated[str | None, Parameter(help="PEM file of its key; else RUNSTEAD_TLS_KEY")] = None,
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     gc.disable()  # until the server starts: collections would take a fifth of the start time
@@ -39,7 +43,14 @@ def serve(
     log_to_stderr()
     _allow_many_connections()
     try:
-        settings = load(host=host, port=port, database=database, processes=processes)
+        settings = load(
+            host=host,
+            port=port,
+            database=database,
+            processes=processes,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+        )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(_serve(settings))
     except (ValueError, RuntimeError, OSError) as error:

@@ -10,9 +10,11 @@ from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
 from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
+from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
+from runstead.core.identity.quota import Quota
 from runstead.core.leadership import LeaderState
 from runstead.core.queue.worker import Worker
 from runstead.core.replica import Replica
@@ -55,6 +57,7 @@ class App:
         artifact_bytes_max: int = limits.artifact_bytes_max,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
+        quota: Quota = Quota(),  # noqa: B008 - immutable
     ) -> None:
         self.store = store
         self.secrets = secrets or StoredSecrets()
@@ -70,7 +73,8 @@ class App:
         self.followers = Followers(store, notifier, self.stopping)
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
-        self.open_streams = OpenStreams()
+        self.quotas = ProjectQuotas(store, quota)
+        self.open_streams = OpenStreams(self.quotas)
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)

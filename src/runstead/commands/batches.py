@@ -67,6 +67,8 @@ async def create(
         async for index, run in in_pieces(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
+    if (refusal := await app.quotas.refuse_more_runs(project.id, len(new.runs))) is not None:
+        raise refusal
     created = await app.store.batches.create(batch, members, idempotency)
     async for _, written in in_pieces(created.runs):
         app.publish(written)
@@ -184,6 +186,8 @@ async def retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
+    if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended))) is not None:
+        raise refusal
     first_member, *others = [_retried(run, batch, principal) for run in ended]
     of = ObjectName("batch", first.id)
     audit = by(principal, "batch.retry", first.project_id, of=of, batch_id=batch.id, runs=len(ended))

@@ -86,12 +86,15 @@ async def create(
     await locate.refuse_outside(app, principal, new.parent_run_id, "cannot create other runs")
     project_id = await _project_of(app, principal, new)
     run, message = draft(new, project_id, principal)
+    refusal = await app.quotas.refuse_more_runs(project_id)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
             if principal.family and loaded.run.parent_run_id != new.parent_run_id:
                 raise conflict(loaded.run)
             return _repeated(loaded.run, run, new, loaded)
+        if refusal is not None:
+            raise refusal
         if loaded.batch is not None:
             admit(loaded.batch)
             return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
@@ -237,6 +240,8 @@ async def retry(
         )
     refuse_bound(principal, "cannot create other runs")
     run, message = copy_request(first, principal)
+    if (refusal := await app.quotas.refuse_more_runs(first.project_id)) is not None:
+        raise refusal
 
     def decide(loaded: Loaded) -> Transition:
         closed = loaded.batch is not None and loaded.batch.closed

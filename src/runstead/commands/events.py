@@ -56,6 +56,7 @@ async def append(
             tail=loaded.tail,
             fence=fence,
             keys=loaded.event_keys,
+            events_max=app.quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
         ),
         Want(
             expected_previous_event_id=new.expected_previous_event_id,

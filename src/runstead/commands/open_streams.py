@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
@@ -12,14 +13,19 @@ from runstead.core.identity.principal import Principal
 class OpenStreams:
     """The open streams of this process: API and dashboard, counted by project and by caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, quotas: ProjectQuotas) -> None:
+        self._quotas = quotas
         self._counts: Counter[str] = Counter()
+
+    def of_project(self, project_id: str) -> int:
+        """Return the number of the project's open streams."""
+        return self._counts[f"project:{project_id}"]
 
     def slot(self, principal: Principal, project_id: str) -> AbstractContextManager[None]:
         """Return the slot of a new stream, which counts while it is entered. STREAM_LIMIT_REACHED."""
         project, caller = f"project:{project_id}", principal.identity
         for name, most, owner in (
-            (project, limits.streams_per_project_max, "The project"),
+            (project, self._quotas.of(project_id).streams or limits.streams_per_project_max, "The project"),
             (caller, limits.streams_per_caller_max, "The caller"),
         ):
             if self._counts[name] >= most:

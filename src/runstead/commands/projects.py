@@ -87,7 +87,8 @@ async def change(
             return current
         return msgspec.structs.replace(current, require_attempt=require_attempt)
 
-    changed = await app.store.identity.change_project(project.id, decide, idempotency)
+    identity = app.store.recording(by(principal, "project.change", project.id)).identity
+    changed = await identity.change_project(project.id, decide, idempotency)
     if changed is None:
         raise not_found("Project")
     return changed
@@ -128,11 +129,11 @@ async def create_key(
         created_by=user_uuid(principal.id),
     )
     identity = app.store.recording(by(principal, "key.create", project.id)).identity
-    return await identity.create_key(key, idempotency, _more_keys)
+    return await identity.create_key(key, idempotency, lambda count: _more_keys(app, project.id, count))
 
 
-def _more_keys(count: int) -> None:
-    most = limits.keys_per_project_max
+def _more_keys(app: App, project_id: str, count: int) -> None:
+    most = app.quotas.of(project_id).keys or limits.keys_per_project_max
     if count >= most:
         raise Error("KEY_LIMIT_REACHED", f"A project has at most {most:,} keys: revoke one that is not used")
 
@@ -162,7 +163,7 @@ async def put_member(
     project = await locate.project(app, principal, Scope.ADMIN, ref)
 
     def guard(counts: MemberCounts) -> None:
-        most = limits.members_per_project_max
+        most = app.quotas.of(project.id).members or limits.members_per_project_max
         if counts.role is None and counts.members >= most:
             raise Error("MEMBER_LIMIT_REACHED", f"A project has at most {most:,} members: remove one first")
         if role != "admin":

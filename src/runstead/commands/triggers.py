@@ -172,7 +172,11 @@ async def fire(app: App, request: TriggerRequest) -> Written:
         payload=payload,
     )
 
+    refusal = await app.quotas.refuse_more_runs(trigger.project_id)
+
     def decide(loaded: Loaded) -> Transition:
+        if refusal is not None and loaded.run is None:
+            raise refusal
         return transitions.create_from_trigger(loaded, trigger, call)
 
     agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None

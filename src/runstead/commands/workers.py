@@ -13,6 +13,7 @@ from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
 from runstead.core import limits
+from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
@@ -110,7 +111,8 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     """
     worker = await acting(app, principal, worker_id)
     require(principal, Scope.WORKERS, worker.project_id, "Worker")
-    if not await app.store.workers.remove(worker.id):
+    workers = app.store.recording(by(principal, "worker.remove", worker.project_id)).workers
+    if not await workers.remove(worker.id):
         raise not_found("Worker")
     app.forget_worker(worker.id)
     held = await app.store.workers.held(worker.project_id, [worker.id], limits.held_runs_checked_max)

@@ -16,6 +16,7 @@ from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
 from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.quota import BOUNDS, Quota
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.worker import Worker
@@ -48,11 +49,13 @@ Action = Literal[
     "push_service.disable",
     "worker.remove",
     "project.create",
+    "project.change",
     "key.create",
     "key.revoke",
     "member.put",
     "member.remove",
     "limit.put",
+    "quota.put",
     "price.put",
     "price.delete",
     "session.create",
@@ -214,7 +217,8 @@ _KINDS: Final[dict[type, _Kind]] = {
         ("service_name", "scope_kind", "agent_id", "version", "base_url", "invoke_url", "disabled_at"),
     ),
     Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
-    Project: _Kind("project", _id, ("slug", "name")),
+    Project: _Kind("project", _id, ("slug", "name", "require_attempt")),
+    Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
     ApiKey: _Kind("key", _id, ("prefix", "name", "scopes", "expires_at", "revoked_at")),
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
     ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),

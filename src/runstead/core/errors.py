@@ -65,6 +65,8 @@ CODES: Final[dict[str, str]] = {
     "PRECONDITION_REQUIRED": "The change needs an If-Match header.",
     "TOO_MANY_PUSH_SERVICES": "The project has as many push services as one project can have.",
     "ENCRYPTION_KEY_MISSING": "A stored secret cannot be decrypted: the server does not have its encryption key.",
+    "RATE_LIMITED": "The project sends more requests per minute than its quota allows.",
+    "QUOTA_REACHED": "The project uses all of its quota.",
     "QUERY_TOO_SLOW": "The query took too long: narrow it.",
     "PROJECT_BUSY": "Too many requests of the project are waiting: send fewer at the same time.",
     "STORE_BUSY": "Too many requests are waiting for the store: try again after Retry-After.",

@@ -11,6 +11,8 @@ url_bytes_max: Final = 16 * KIB
 header_s_max: Final = (
     10.0  # to receive the whole header, from its first byte or from the start of the connection
 )
+tls_check_s: Final = 10.0  # how often the server looks whether the files of its certificate changed
+tls_shutdown_s_max: Final = 1.0  # for a peer to confirm the end of a TLS connection
 body_s_max: Final = 30.0  # to receive the whole body, or `body_bytes_per_s_min` of it in each such period
 body_bytes_per_s_min: Final = 4 * KIB
 idle_s_max: Final = 75.0  # between two requests on one connection
@@ -170,6 +172,16 @@ rollup_rows_per_tick_max: Final = 100  # runs of an older version that one trans
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
+# Quotas
+quota_max: Final = 1_000_000_000
+quota_poll_s: Final = 5.0  # quotas that another process stored apply after this time
+quota_overlap_ms: Final = (
+    60_000  # changes are read again for this time, since transactions commit out of order
+)
+quota_count_s: Final = 1.0  # pending runs are counted at most once in this time
+quota_count_max: Final = 1_000_000  # pending runs that a project's page counts
+quota_retry_s: Final = 1
+quota_buckets_max: Final = 65_536  # projects whose requests a process counts
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 
@@ -225,9 +237,9 @@ writer_queue_max: Final = 4_096
 writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
 writer_others_max: Final = 16  # commands of a group whose jobs are not quick
-writer_held_s_max: Final = (
-    0.025  # then a group is committed, and the rest of its commands wait for the next one
-)
+# Then a group in the thread is committed, and the rest of its commands wait for the next one
+writer_quick_s_max: Final = 0.1
+writer_others_s_max: Final = 0.025
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
 loop_spared_factor: Final = (
@@ -243,7 +255,7 @@ scan_readers_max: Final = 4
 background_readers_max: Final = 1
 read_s_max: Final = 5.0
 progress_steps: Final = 5_000  # of SQLite's machine, between two checks whether a read must stop
-scans_per_project_max: Final = 2  # at the same time
+scans_per_project_max: Final = 1  # at the same time: it takes a core and a share of the interpreter
 scans_waiting_per_project_max: Final = 32
 scans_waiting_max: Final = 1_024
 scan_wait_s: Final = 10.0  # for its turn
@@ -419,14 +431,15 @@ write_stuck_s: Final = 5  # /readyz fails if the oldest write outside of lanes w
 # Lanes: transactions of commands that wait for a locked run, or need a transaction of their own
 lanes_max: Final = 4
 lanes_per_project_max: Final = 2
+insert_rows_max: Final = 128  # new runs that one statement stores
 lane_commands_max: Final = 1_024  # of one project
 family_cancel_part_runs_max: Final = 256  # descendants that a cancel decides and writes at a time
 # Other writes, of callers and of the server itself
 postgres_writers_max: Final = 3
 postgres_writers_per_project_max: Final = 2
 server_writers_max: Final = 3
-# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. Those of the server are for
-# authentication and for its loops, twice: for short and for long reads.
+# Sessions for reads, by kind: of one record or a bounded page; of lists; of reports. As many as `server_sessions_max`
+# each are for authentication, for the short reads of loops, and for their long ones.
 point_sessions_max: Final = 4
 points_per_project_max: Final = 3  # at the same time
 scan_sessions_max: Final = 3

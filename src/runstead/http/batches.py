@@ -203,7 +203,7 @@ class CreatedBatch(msgspec.Struct, frozen=True):
     body=CreateBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP"),
+    errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
@@ -284,7 +284,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     body=RetryBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED"),
+    errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""

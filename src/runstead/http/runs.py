@@ -83,6 +83,7 @@ def created(written: Written) -> Reply:
         "NOT_FOUND",
         "RUN_ID_CONFLICT",
         "PARENT_CANCELLED",
+        "QUOTA_REACHED",
         "FAMILY_TOO_DEEP",
         "BATCH_CLOSED",
         "REQUEST_SNAPSHOT_TOO_LARGE",
@@ -249,7 +250,14 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
     query=InProject,
     answer=Created,
     status=202,
-    errors=(*MISSING, "RUN_NOT_TERMINAL", "PARENT_CANCELLED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    errors=(
+        *MISSING,
+        "RUN_NOT_TERMINAL",
+        "PARENT_CANCELLED",
+        "QUOTA_REACHED",
+        "STORE_BUSY",
+        "STORE_UNAVAILABLE",
+    ),
 )
 async def retry(call: Call[Nothing, InProject]) -> Reply:
     """Create a new run with the request of an ended run; `retry_of` names that run."""

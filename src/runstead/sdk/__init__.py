@@ -78,6 +78,8 @@ from runstead.sdk.models.project import (
     MemberList,
     Project,
     ProjectList,
+    Quota,
+    QuotaList,
     Role,
     Scope,
 )
@@ -222,6 +224,8 @@ __all__ = [
     "PushService",
     "PushServiceAnswer",
     "PushServiceList",
+    "Quota",
+    "QuotaList",
     "RegisteredWorker",
     "Registration",
     "Released",

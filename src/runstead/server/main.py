@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from runstead.commands.system import note_replica
 from runstead.core import limits
 from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import check_slug, new_key
+from runstead.core.identity.quota import parse_quota
 from runstead.core.replica import Replica
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.jwt import TokenVerifier
@@ -32,6 +33,7 @@ from runstead.http.framework.connections import Connections, bounds
 from runstead.http.framework.cors import with_cors
 from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
+from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
@@ -57,7 +59,8 @@ from runstead.server.engines import make_artifacts, make_keyring, make_notifier,
 from runstead.server.listening import READY, listen, url_of
 from runstead.server.process_metrics import Siblings
 from runstead.server.secrets import open_secrets
-from runstead.server.settings import Settings
+from runstead.server.settings import Settings, openid_of
+from runstead.server.tls import HSTS, Certificate
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
 
@@ -71,7 +74,14 @@ def _verifier(settings: Settings) -> TokenVerifier | None:
 
 
 def _openid_client(settings: Settings) -> OpenIdClient | None:
-    return None if settings.openid is None else OpenIdClient(settings.openid)
+    found = openid_of(settings)
+    return None if found is None else OpenIdClient(found)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
 
 
 class _Server(uvicorn.Server):
@@ -122,7 +132,7 @@ class Main:
 
     async def run(self) -> None:
         """Serve, then release all resources. OSError if the address is in use."""
-        verifier = _verifier(self.settings)
+        verifier, certificate = _verifier(self.settings), _certificate(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
         store, notifier = make_store(self.settings), make_notifier(self.settings)
         artifacts = make_artifacts(self.settings)
@@ -139,7 +149,7 @@ class Main:
                 await notifier.open()
                 if artifacts is not None:
                     await artifacts.open()
-                await self._serve(store, notifier, artifacts, verifier, secrets, sock)
+                await self._serve(store, notifier, artifacts, verifier, secrets, certificate, sock)
             finally:
                 if artifacts is not None:
                     await artifacts.close()
@@ -158,6 +168,7 @@ class Main:
         artifacts: Artifacts | None,
         verifier: TokenVerifier | None,
         secrets: StoredSecrets,
+        certificate: Certificate | None,
         sock: socket.socket,
     ) -> None:
         keyring = make_keyring(self.settings, store, secrets)
@@ -171,6 +182,7 @@ class Main:
             self.settings.artifact_bytes_max,
             self.settings.projects_per_user_max,
             secrets=secrets,
+            quota=parse_quota(self.settings.quota or ""),
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
@@ -180,6 +192,8 @@ class Main:
             TrustedProxies(self.settings.trusted_proxies or ()),
         )
         protocol: Any = partial(Protocol, http.router, connections, cross_origin=bool(origins))
+        if certificate is not None:
+            protocol = partial(Handshake, certificate.context, protocol, connections)
         config = uvicorn.Config(
             Dispatch(with_cors(origins, http), WebApp(app, authenticator, _openid_client(self.settings))),
             loop="none",  # the caller's: cli/serve.py runs uvloop
@@ -190,13 +204,14 @@ class Main:
             log_level=logging.WARNING,
             server_header=False,
             proxy_headers=False,
+            headers=[HSTS] if certificate is not None else None,
             # `shutdown_s` is for the whole stop: the last two seconds are for closing the store and the
             # loops.
             timeout_graceful_shutdown=limits.shutdown_s - 2,
             backlog=connections.bounds.backlog,
         )
 
-        url = url_of(sock)
+        url = url_of(sock, tls=certificate is not None)
         leader = Leader(app)
         app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
 
@@ -219,7 +234,7 @@ class Main:
             await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
         watch = asyncio.ensure_future(connections.watch())
         try:
-            with stack:
+            with stack, nullcontext() if certificate is None else certificate.watched():
                 await self._server.serve([sock])
         finally:
             watch.cancel()
@@ -349,6 +364,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             lambda: catch_up(app),
             rows_max=limits.rollup_rows_per_tick_max,
         ),
+        Loop("quotas", limits.quota_poll_s, app.quotas.refresh, led=False, rows_max=limits.quota_max),
         Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
         Loop(
             "heartbeats",

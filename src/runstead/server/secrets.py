@@ -5,6 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from runstead.commands.secrets import count, encrypt_plain
+from runstead.core.errors import Error
 from runstead.core.secret import SecretCount
 from runstead.ports.store import Store
 from runstead.security.stored_secrets import SETTING, StoredSecrets, add_key
@@ -29,7 +30,10 @@ async def open_secrets(settings: Settings, store: Store, announce: Callable[[str
                 number=each.number,
             )
     if secrets.current is not None and any(each.key_id is None for each in counts):
-        _log.info("encrypted stored secrets", number=await encrypt_plain(store, secrets))
+        try:
+            _log.info("encrypted stored secrets", number=await encrypt_plain(store, secrets))
+        except Error as error:  # such as a full disk: the next start tries again
+            _log.error("secrets are still stored in plain text", reason=error.message)
     elif secrets.current is None and is_postgres(settings.database_url):
         _log.warning(f"secrets are stored in plain text: set {SETTING}, the same for every replica")
     return secrets
@@ -45,7 +49,13 @@ async def prepare(
     secrets, counts = await examine(settings, store)
     file = encryption_key_file(settings)
     if secrets.current is None and file is not None and not any(each.key_id for each in counts):
-        add_key(file)
+        try:
+            add_key(file)
+        except OSError as error:
+            _log.warning(
+                "secrets are stored in plain text: no key can be created", file=str(file), reason=str(error)
+            )
+            return secrets, counts
         announce(
             f"created the encryption key {file}: secrets in the database cannot be read without it."
             f"\n  Back it up apart from the database, or set {SETTING}"

@@ -3,7 +3,7 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,6 +13,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, parse_roles
 from runstead.core.identity.project import check_bootstrap_key
+from runstead.core.identity.quota import BOUNDS, parse_quota
 
 NAMES: Final = (
     "RUNSTEAD_HOST",
@@ -29,6 +30,7 @@ NAMES: Final = (
     "RUNSTEAD_JWT_AUDIENCE",
     "RUNSTEAD_ADMINS",
     "RUNSTEAD_PROJECTS_PER_USER_MAX",
+    "RUNSTEAD_QUOTA",
     "RUNSTEAD_CORS_ORIGINS",
     "RUNSTEAD_SIGNING_KEY_FILE",
     "RUNSTEAD_ENCRYPTION_KEY",
@@ -49,6 +51,8 @@ NAMES: Final = (
     "RUNSTEAD_CONNECTIONS_MAX",
     "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX",
     "RUNSTEAD_TRUSTED_PROXIES",
+    "RUNSTEAD_TLS_CERT",
+    "RUNSTEAD_TLS_KEY",
 )
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
@@ -74,10 +78,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_audience: str | None = None
     admins: tuple[str, ...] = ()
     projects_per_user_max: int = limits.projects_per_user_max
+    quota: str | None = None
     cors_origins: tuple[str, ...] | None = None
     signing_key_file: str | None = None
     encryption_key: str | None = None
-    openid: OpenIdSettings | None = None
+    public_url: str | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: str | None = None
+    oidc_name: str | None = None
+    oidc_scopes: str = "openid profile email"
+    oidc_user_claim: str = "sub"
+    oidc_groups_claim: str = "groups"
+    oidc_roles: str | None = None
     allow_private_egress: bool = False
     retention_days: int | None = None
     audit_retention_days: int = limits.audit_retention_days_default
@@ -86,6 +99,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
 
 
 def load(
@@ -95,6 +110,8 @@ def load(
     port: int | None = None,
     database: str | None = None,
     processes: int | None = None,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
 ) -> Settings:
     """Read the settings. Options of the command line take precedence. An empty variable counts as not set."""
 
@@ -121,7 +138,10 @@ def load(
             check_bootstrap_key(key)
         except ValueError as error:
             raise SettingError(str(error)) from None
-    return Settings(
+    tls_cert, tls_key = tls_cert or get("RUNSTEAD_TLS_CERT"), tls_key or get("RUNSTEAD_TLS_KEY")
+    if (tls_cert is None) != (tls_key is None):
+        raise SettingError("TLS needs both files: RUNSTEAD_TLS_CERT and RUNSTEAD_TLS_KEY")
+    settings = Settings(
         host=host or get("RUNSTEAD_HOST") or "127.0.0.1",
         port=port,
         processes=_processes(processes, get("RUNSTEAD_PROCESSES"), database),
@@ -136,10 +156,19 @@ def load(
         jwt_audience=get("RUNSTEAD_JWT_AUDIENCE"),
         admins=_names(get("RUNSTEAD_ADMINS")),
         projects_per_user_max=_projects_per_user(get("RUNSTEAD_PROJECTS_PER_USER_MAX")),
+        quota=_quota(get("RUNSTEAD_QUOTA")),
         cors_origins=_origins(get("RUNSTEAD_CORS_ORIGINS")),
         signing_key_file=get("RUNSTEAD_SIGNING_KEY_FILE"),
         encryption_key=get("RUNSTEAD_ENCRYPTION_KEY"),
-        openid=_openid(get),
+        public_url=get("RUNSTEAD_PUBLIC_URL"),
+        oidc_issuer=get("RUNSTEAD_OIDC_ISSUER"),
+        oidc_client_id=get("RUNSTEAD_OIDC_CLIENT_ID"),
+        oidc_client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        oidc_name=get("RUNSTEAD_OIDC_NAME"),
+        oidc_scopes=get("RUNSTEAD_OIDC_SCOPES") or "openid profile email",
+        oidc_user_claim=get("RUNSTEAD_OIDC_USER_CLAIM") or "sub",
+        oidc_groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
+        oidc_roles=get("RUNSTEAD_OIDC_ROLES"),
         allow_private_egress=_flag("RUNSTEAD_ALLOW_PRIVATE_EGRESS", get("RUNSTEAD_ALLOW_PRIVATE_EGRESS")),
         retention_days=_days("RUNSTEAD_RETENTION_DAYS", get("RUNSTEAD_RETENTION_DAYS")),
         audit_retention_days=_days("RUNSTEAD_AUDIT_RETENTION_DAYS", get("RUNSTEAD_AUDIT_RETENTION_DAYS"))
@@ -151,13 +180,27 @@ def load(
             "RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX", get("RUNSTEAD_CONNECTIONS_PER_ADDRESS_MAX")
         ),
         trusted_proxies=_networks(get("RUNSTEAD_TRUSTED_PROXIES")),
+        tls_cert=tls_cert,
+        tls_key=tls_key,
     )
+    openid_of(settings)  # refuses invalid settings
+    return settings
 
 
-def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
-    issuer, client_id, public = (
-        get(f"RUNSTEAD_{name}") for name in ("OIDC_ISSUER", "OIDC_CLIENT_ID", "PUBLIC_URL")
-    )
+def _quota(text: str | None) -> str | None:
+    try:
+        parse_quota(text or "")
+    except ValueError as wrong:
+        raise SettingError(
+            f"RUNSTEAD_QUOTA must list <name>=<number>, separated by commas, with names of {', '.join(BOUNDS)};"
+            f" {str(wrong)!r} is not one"
+        ) from None
+    return text
+
+
+def openid_of(settings: Settings) -> OpenIdSettings | None:
+    """Return the settings of the OpenID provider, None if there is none. SettingError if one is invalid."""
+    issuer, client_id, public = settings.oidc_issuer, settings.oidc_client_id, settings.public_url
     if public is not None and not _ORIGIN.fullmatch(public.rstrip("/").lower()):
         raise SettingError(
             f"RUNSTEAD_PUBLIC_URL must be scheme and host, such as https://runstead.example.com, not {public!r}"
@@ -169,16 +212,14 @@ def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
         raise SettingError(f"RUNSTEAD_OIDC_ISSUER must be an http or https URL, not {issuer!r}")
     if client_id is None or public is None:
         raise SettingError("RUNSTEAD_OIDC_ISSUER needs RUNSTEAD_OIDC_CLIENT_ID and RUNSTEAD_PUBLIC_URL")
-    scopes = get("RUNSTEAD_OIDC_SCOPES") or "openid profile email"
-    if "openid" not in scopes.split():
-        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {scopes!r}")
-    user_claim = get("RUNSTEAD_OIDC_USER_CLAIM") or "sub"
-    if user_claim not in USER_CLAIMS:
+    if "openid" not in settings.oidc_scopes.split():
+        raise SettingError(f"RUNSTEAD_OIDC_SCOPES must contain openid, and is {settings.oidc_scopes!r}")
+    if settings.oidc_user_claim not in USER_CLAIMS:
         raise SettingError(
-            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {user_claim!r}"
+            f"RUNSTEAD_OIDC_USER_CLAIM must be one of {', '.join(USER_CLAIMS)}, not {settings.oidc_user_claim!r}"
         )
     try:
-        roles = parse_roles(get("RUNSTEAD_OIDC_ROLES") or "")
+        roles = parse_roles(settings.oidc_roles or "")
     except ValueError as wrong:
         raise SettingError(
             "RUNSTEAD_OIDC_ROLES must list <group>=<project>:<role>, separated by commas, with a role of"
@@ -187,12 +228,12 @@ def _openid(get: Callable[[str], str | None]) -> OpenIdSettings | None:
     return OpenIdSettings(
         issuer=issuer,
         client_id=client_id,
-        client_secret=get("RUNSTEAD_OIDC_CLIENT_SECRET"),
+        client_secret=settings.oidc_client_secret,
         redirect_uri=f"{public.rstrip('/')}/ui/sign-in/openid/callback",
-        name=get("RUNSTEAD_OIDC_NAME") or parts.netloc,
-        scopes=scopes,
-        groups_claim=get("RUNSTEAD_OIDC_GROUPS_CLAIM") or "groups",
-        user_claim=user_claim,  # type: ignore[arg-type]
+        name=settings.oidc_name or parts.netloc,
+        scopes=settings.oidc_scopes,
+        groups_claim=settings.oidc_groups_claim,
+        user_claim=settings.oidc_user_claim,  # type: ignore[arg-type]
         roles=roles,
     )
 

@@ -80,7 +80,7 @@ class Supervisor:
                     return 1
                 if not all(await asyncio.gather(*map(self._start, slots[1:]))):
                     return 1
-                self._print_ready(url_of(slots[0].sock))
+                self._print_ready(url_of(slots[0].sock, tls=self._settings.tls_cert is not None))
                 kept = [asyncio.ensure_future(self._keep(slot)) for slot in slots]
                 kept.append(asyncio.ensure_future(self._renew(slots)))
                 await self._stopping.wait()

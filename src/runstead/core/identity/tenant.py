@@ -4,6 +4,7 @@ from contextvars import ContextVar
 from typing import Final
 
 SERVER: Final = ""  # the server's own work, such as that of its loops
+AUTHENTICATION: Final = "authentication"  # while a request has no caller yet
 
 #: The caller's project, or the caller where it has several projects. Set where a request is authenticated.
 tenant: Final[ContextVar[str]] = ContextVar("tenant", default=SERVER)

@@ -33,6 +33,7 @@ def append(
     tail: Sequence[Event],
     fence: Fence,
     keys: Mapping[str, bytes] = _NO_KEYS,
+    events_max: int = limits.events_per_run_max,
 ) -> Transition:
     """Append all the events or none.
 
@@ -66,8 +67,8 @@ def append(
     if mismatch:
         raise Error("EVENT_CURSOR_MISMATCH", MISMATCH)
     # One event is reserved for the terminal event.
-    if run.latest_event_id + len(new) >= limits.events_per_run_max:
-        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    if run.latest_event_id + len(new) >= events_max:
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {events_max} events")
     changes: dict[str, object] = {
         "latest_event_id": run.latest_event_id + len(new),
         "latest_external_event_sequence": run.latest_external_event_sequence + sum(e.counted for e in new),

@@ -78,7 +78,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     @property
     def counted(self) -> bool:
         """Whether the external sequence counts it."""
-        return self.external and not self.private
+        return self.source in EXTERNAL_SOURCES and not self.private
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from runstead.engines.postgres.connection import BROKEN, trouble_with
 from runstead.engines.postgres.sql import Q
 
 #: Fails with a lock timeout while no run can be written, for example because of a migration.
-_WRITABLE: Final = "LOCK TABLE runs, run_events IN ROW EXCLUSIVE MODE"
+_WRITABLE: Final = "LOCK TABLE runs, ONLY run_events IN ROW EXCLUSIVE MODE"
 
 
 class Health:

@@ -1,8 +1,8 @@
 """Read-only sessions, by kind of read, so that short reads never wait behind long ones. Each kind has a time limit.
 
 Points are the reads of one record or a bounded page. Scans may take long, such as lists with filters; reports read
-much. Tenants share these sessions: each holds a few at a time, and those that wait take turns. The server itself has
-sessions of its own: for authentication and the short reads of its loops, and for its long reads.
+much. Tenants share these sessions: each holds a few at a time, and those that wait take turns. Authentication has
+sessions of its own, and so has the server itself: for the short reads of its loops, and for the long ones.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.tenant import SERVER, tenant
+from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import (
     BROKEN,
@@ -51,6 +51,7 @@ class Readers:
         of_server = points._replace(
             slots=limits.server_sessions_max, slots_per_tenant=limits.server_sessions_max
         )
+        self._authentication = _Sessions(url, limits.point_statement_s, of_server)
         self._server_points = _Sessions(url, limits.point_statement_s, of_server)
         self._server_scans = _Sessions(url, limits.report_statement_s, of_server)
 
@@ -59,7 +60,8 @@ class Readers:
         is retried once in a new one. If its caller is cancelled, the server ends the statement.
         """
         name = tenant.get()
-        return await (self._server_points if name == SERVER else self._points).do(name, read)
+        sessions = {SERVER: self._server_points, AUTHENTICATION: self._authentication}.get(name, self._points)
+        return await sessions.do(name, read)
 
     async def scan(self, read: Read[T]) -> T:
         """As `do`, for a read that may take long.
@@ -93,7 +95,8 @@ class Readers:
         return found[0] if found else None
 
     async def close(self) -> None:
-        for sessions in (self._points, self._scans, self._reports, self._server_points, self._server_scans):
+        tenants = self._points, self._scans, self._reports
+        for sessions in (*tenants, self._authentication, self._server_points, self._server_scans):
             await sessions.close()
 
 

@@ -17,6 +17,7 @@ from runstead.engines.sql.identity import SqlIdentity
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.prices import SqlPrices
 from runstead.engines.sql.push_services import SqlPushServices
+from runstead.engines.sql.quotas import SqlQuotas
 from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.steps import Changed, Database, Steps, StoreDatabase, execute, execute_many, select
 from runstead.engines.sql.triggers import SqlTriggers
@@ -77,6 +78,7 @@ class SqlRecording:
         self.concurrency = SqlConcurrency(recording)
         self.identity = SqlIdentity(recording)
         self.prices = SqlPrices(recording)
+        self.quotas = SqlQuotas(recording)
         self.push_services = SqlPushServices(recording)
         self.schedules = SqlSchedules(recording)
         self.triggers = SqlTriggers(recording)

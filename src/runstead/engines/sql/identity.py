@@ -100,10 +100,11 @@ class SqlIdentity:
             stored = yield from first("project", Project, ref=project_id)
             if stored is None or stored.id != project_id:
                 return None
-            changed = decide(stored)
-            if changed != stored:
-                yield from execute("change_project", changed)
-            return changed
+            new = decide(stored)
+            if new != stored:
+                yield from execute("change_project", new)
+            yield from changed(stored, new)
+            return new
 
         return await self._database.write(change, idempotency)
 

@@ -14,6 +14,7 @@ from runstead.engines.sql.inputs import SqlInputs
 from runstead.engines.sql.leadership import SqlLeadership
 from runstead.engines.sql.prices import SqlPrices
 from runstead.engines.sql.push_services import SqlPushServices
+from runstead.engines.sql.quotas import SqlQuotas
 from runstead.engines.sql.replicas import SqlReplicas
 from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.secrets import SqlSecrets
@@ -44,6 +45,7 @@ class SqlNouns:
         self.leadership = SqlLeadership(leadership)
         self.prices = SqlPrices(database)
         self.push_services = SqlPushServices(database)
+        self.quotas = SqlQuotas(database)
         self.replicas = SqlReplicas(database)
         self.schedules = SqlSchedules(database)
         self.secrets = SqlSecrets(database)

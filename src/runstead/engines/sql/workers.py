@@ -8,7 +8,7 @@ from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
 from runstead.engines.sql.mapping import fields
-from runstead.engines.sql.steps import Database, Steps, execute, first, select, select_page, values
+from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
 from runstead.ports.store import ListPage
 
 
@@ -41,10 +41,13 @@ class SqlWorkers:
     async def remove(self, worker_id: str) -> bool:
         def remove(_now: int) -> Steps[bool]:
             # Locked first, as by a registration, which may be adding a token.
-            if not (yield from values("lock_worker", id=worker_id)):
+            worker = yield from first("lock_worker", Worker, id=worker_id)
+            if worker is None:
                 return False
             yield from execute("remove_worker_tokens", worker_id=worker_id)
-            return (yield from execute("remove_worker", id=worker_id)) == 1
+            yield from execute("remove_worker", id=worker_id)
+            yield from changed(worker, None)
+            return True
 
         return await self._database.write(remove)
 

@@ -58,7 +58,7 @@ def _known(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Wa
 def cancel_of_ancestor(connection: sqlite3.Connection, cache: WriterCache, loaded: Loaded) -> WriteSet | None:
     """The cancel of a descendant of a cancelled run that `cancel_descendants` has not written yet."""
     run = loaded.run
-    if cache.cancelling == frozenset() or run is None or run.terminal:
+    if run is None or run.terminal:
         return None
     ancestor = families.cancelled_ancestor(connection, cache, run)
     return None if ancestor is None else cancel_below(ancestor, run, loaded.now)

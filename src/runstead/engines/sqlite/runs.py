@@ -91,7 +91,9 @@ class SqliteRuns:
     ) -> Written:
         def job(connection: sqlite3.Connection, now: int) -> Written:
             loaded = load_run(connection, self._writer, key, want, now)
-            cancel = cancel_of_ancestor(connection, self._cache, loaded)
+            cancel = None
+            if self._cache.cancelling is None or self._cache.cancelling:
+                cancel = cancel_of_ancestor(connection, self._cache, loaded)
             transition = decide(loaded if cancel is None else after_cancel(loaded, cancel))
             if cancel is not None or _takes_long(loaded.run, transition):
                 self._writer.leave_loop()

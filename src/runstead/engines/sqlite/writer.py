@@ -265,7 +265,8 @@ class Writer:
         try:
             if group.failure is not None:
                 raise group.failure
-            self._execute(connection, group, time.perf_counter() + limits.writer_held_s_max)
+            held = limits.writer_quick_s_max if group.commands[0].quick else limits.writer_others_s_max
+            self._execute(connection, group, time.perf_counter() + held)
             connection.execute("COMMIT")
         except Exception as failure:  # noqa: BLE001 - no command may be stored in part
             self._roll_back(connection)

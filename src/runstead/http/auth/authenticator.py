@@ -15,7 +15,7 @@ from runstead.core.identity.issuer import Issuer, parse_issuer
 from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Principal, Scope, expand
 from runstead.core.identity.project import key_prefix, personal_project
-from runstead.core.identity.tenant import tenant
+from runstead.core.identity.tenant import AUTHENTICATION, tenant
 from runstead.http.auth.jwt import (
     Claims,
     Recent,
@@ -104,6 +104,7 @@ class Authenticator:
         headers, now = (authorization, x_api_key), self._clock()
         principal = self._seen.live(headers, now)
         if principal is None:
+            tenant.set(AUTHENTICATION)
             principal = await self._look_up(headers, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
@@ -237,7 +238,6 @@ class Authenticator:
             raise refused("The push service of this token does not exist")
         if service is not None and service.disabled_at is not None:
             raise refused("The push service of this token is disabled")
-        # Before this claim existed, only the dispatcher's tokens and those made from them had a known issuer.
         issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
         await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
         if writer and claims.scopes != [APPEND]:
@@ -296,7 +296,8 @@ class Authenticator:
             project = await self._store.identity.project(each.project)
             if project is not None:
                 grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[each.role]
-        return Principal("user", user.user_id, grants, name=user.name)
+        system = user.user_id in self._admins
+        return Principal("user", user.user_id, grants, system=system, name=user.name)
 
     async def _grants(self, claims: Claims, now: int) -> dict[str, frozenset[Scope]]:
         """Return the user's scopes by project: as a member, in the personal and in the token's project.

@@ -37,12 +37,15 @@ class OpenIdError(Exception):
 
 
 class PendingSignIn(msgspec.Struct, frozen=True):
-    """What the callback compares with the provider's answer. `to` is the page to show after the sign-in."""
+    """What the callback compares with the provider's answer. `to` is the page to show after the sign-in, `begun_at`
+    in ms.
+    """
 
     state: str
     nonce: str
     verifier: str
     to: str
+    begun_at: int
 
 
 class _Provider(msgspec.Struct, frozen=True):
@@ -90,7 +93,7 @@ class OpenIdClient:
     async def begin(self, to: str) -> tuple[str, PendingSignIn]:
         """Return the address at the provider to which the browser is sent, and what `finish` needs. OpenIdError."""
         provider, _ = await self._discover()
-        pending = PendingSignIn(_random(), _random(), _random(), to)
+        pending = PendingSignIn(_random(), _random(), _random(), to, self._clock())
         challenge = base64.urlsafe_b64encode(hashlib.sha256(pending.verifier.encode()).digest())
         query = {
             "response_type": "code",
@@ -107,6 +110,8 @@ class OpenIdClient:
 
     async def finish(self, pending: PendingSignIn, query: Callable[[str], str]) -> OpenIdUser:
         """Return the user of a callback. `query` returns a parameter of its address, or "". OpenIdError."""
+        if not 0 <= self._clock() - pending.begun_at <= limits.openid_sign_in_s * 1000:
+            raise OpenIdError("The sign-in took too long")
         if not hmac.compare_digest(query("state").encode(), pending.state.encode()):
             raise OpenIdError("The answer of the provider does not belong to this sign-in")
         # RFC 9207: the answer is from the provider that was asked.

@@ -17,7 +17,15 @@ _REQUEST_HEADERS: Final = (
     "X-Lease-Token",
     "X-Request-Id",
 )
-_ANSWER_HEADERS: Final = ("ETag", "Idempotent-Replayed", "Location", "Retry-After", "X-Request-Id")
+_ANSWER_HEADERS: Final = (
+    "ETag",
+    "Idempotent-Replayed",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-Id",
+)
 
 
 def with_cors(origins: tuple[str, ...], app: ASGIApp) -> ASGIApp:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from structlog.contextvars import bind_contextvars
 
 from runstead.commands.app import App
+from runstead.commands.quota_enforcement import Allowance
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
@@ -315,6 +316,8 @@ class Endpoint:
                 _text(headers, b"authorization"), _text(headers, b"x-api-key"), request.origin.address
             )
         principal = replace(principal, origin=request.origin)  # the authenticator's is shared
+        quotas = self._server.app.quotas
+        allowance = quotas.take_request(principal) if quotas.limit_requests else None
         for name, value in request.path_params.items():
             _check_name(name, value)
         raw = b""
@@ -327,6 +330,10 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+        if allowance is not None and isinstance(reply, Reply):
+            reply = reply._replace(headers={**reply.headers, **_rate_limit(allowance)})
+        elif allowance is not None:
+            reply.headers.update(_rate_limit(allowance))
         if isinstance(reply, Reply):
             answer = _encoded(reply)
             bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
@@ -335,6 +342,14 @@ class Endpoint:
             body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
             return answer._replace(body=body)
         return await compress_response(headers.get(b"accept-encoding"), reply)
+
+
+def _rate_limit(allowance: Allowance) -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers-10."""
+    return {
+        "RateLimit-Policy": f'"requests";q={allowance.limit};w=60',
+        "RateLimit": f'"requests";r={allowance.remaining};t={allowance.reset_s}',
+    }
 
 
 def _query(text: bytes, shape: type[Any]) -> Any:

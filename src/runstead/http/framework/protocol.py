@@ -185,7 +185,15 @@ class Protocol(WriteDeadline):
             return False
         keep_alive = self.parser.should_keep_alive() and not self._last
         exchange: Any = Exchange(
-            self, endpoint, method, path, path_params, query, headers, self._origin, keep_alive
+            protocol=self,
+            endpoint=endpoint,
+            method=method,
+            path=path,
+            path_params=path_params,
+            query_string=query,
+            headers=headers,
+            origin=self._origin,
+            keep_alive=keep_alive,
         )
         self.cycle = self._active = exchange
         return True
@@ -310,13 +318,16 @@ class Protocol(WriteDeadline):
         answer = _answer(problem(refusal, path, origin.request_id))
         self.write(answer, answer.body, origin, keep_alive=False)
         self._guard.leave(self)
-        if self.transport.can_write_eof() and self._guard.may_linger():
+        if not self._guard.may_linger():
+            self.close()
+            return
+        if self.transport.can_write_eof():
             # Closing with unread bytes resets the connection, and the answer may be lost.
             self.transport.write_eof()
             self.flow.resume_reading()
-            self._set_deadline(self._guard.refused)
         else:
-            self.close()
+            self.transport.close()  # TLS: sends what is buffered, then its own end
+        self._set_deadline(self._guard.refused)
 
     def write(self, answer: Answer, body: bytes, origin: Origin, *, keep_alive: bool) -> None:
         """Send the whole answer with one write. `body` is empty for HEAD."""

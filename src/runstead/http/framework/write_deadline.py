@@ -55,7 +55,7 @@ class WriteDeadline(HttpToolsProtocol):
         """Bound what the kernel keeps for a peer that does not read: a stream needs no megabytes in flight."""
         sock, size = self.transport.get_extra_info("socket"), limits.stream_send_buffer_bytes_max
         if sock is not None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # the peer may have left: then the socket is closed
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
 
     def _unsent(self) -> int:
@@ -65,6 +65,6 @@ class WriteDeadline(HttpToolsProtocol):
         That buffer can hold megabytes. Without it, a slow reader would look like one that does not read.
         """
         queued = array("i", [0])
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + queued[0]

@@ -122,6 +122,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "mail": {"name": "Mail", "target": "agent:scribe", "config": {"prompt": "Sort this mail."}},
     },
     "UpdateTrigger": {"disable": {"enabled": False}},
+    "PutQuota": {"project": {"requests_per_minute": 6000, "runs_pending": 100000}},
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
     },

@@ -143,6 +143,8 @@ _OPERATIONS: Final = {
     "administration_create": "create_project",
     "administration_page": "list_projects",
     "administration_get": "get_project",
+    "administration_get_quota": "get_quota",
+    "administration_put_quota": "put_quota",
     "administration_change": "update_project",
     "administration_create_key": "create_api_key",
     "administration_keys": "list_api_keys",

@@ -31,6 +31,7 @@ from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
+from runstead.ports.store.quotas import Quotas
 from runstead.ports.store.replicas import Replicas
 from runstead.ports.store.retention import Archived, Retention, RetentionCandidate, RetentionPage
 from runstead.ports.store.rollups import ActivityQuery, Edge, Rollups, UsagePage, UsageQuery, WaySums
@@ -96,6 +97,7 @@ __all__ = [
     "MemberCounts",
     "Prices",
     "PushServices",
+    "Quotas",
     "Recording",
     "Replacement",
     "Replicas",
@@ -161,6 +163,8 @@ class Store(Protocol):
     def browser_sessions(self) -> BrowserSessions: ...
     @property
     def prices(self) -> Prices: ...
+    @property
+    def quotas(self) -> Quotas: ...
     @property
     def replicas(self) -> Replicas: ...
     @property

@@ -11,6 +11,7 @@ from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.identity import Identity
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
+from runstead.ports.store.quotas import Quotas
 from runstead.ports.store.schedules import Schedules
 from runstead.ports.store.triggers import Triggers
 from runstead.ports.store.webhooks import Webhooks
@@ -67,6 +68,8 @@ class Recording(Protocol):
     def identity(self) -> Identity: ...
     @property
     def prices(self) -> Prices: ...
+    @property
+    def quotas(self) -> Quotas: ...
     @property
     def push_services(self) -> PushServices: ...
     @property

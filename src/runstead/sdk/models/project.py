@@ -84,3 +84,19 @@ class Health(ResponseModel, frozen=True, kw_only=True):
     store: dict[str, Any] | None = None
     leader: bool | None = None
     term: int | None = None
+
+
+class Quota(ResponseModel, frozen=True, kw_only=True):
+    """One quota of a project. `limit` is in force, `own` was set for the project, `used` is None if it is not counted.
+
+    `requests_per_minute` and `streams` count at each process of the server.
+    """
+
+    name: str
+    limit: int | None = None
+    own: int | None = None
+    used: int | None = None
+
+
+class QuotaList(ResponseModel, frozen=True, kw_only=True):
+    data: list[Quota]

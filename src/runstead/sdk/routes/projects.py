@@ -13,6 +13,7 @@ from runstead.sdk.models.project import (
     MemberList,
     Project,
     ProjectList,
+    QuotaList,
     Role,
     Scope,
 )
@@ -53,6 +54,20 @@ class ProjectRoutes(RouteGroup):
         """
         body = members(require_attempt=require_attempt)
         return Call("PATCH", path("projects", self._project(project)), Project, body=body)
+
+    @route
+    def get_quota(self, *, project: str | None = None) -> Call[QuotaList]:
+        """`GET /projects/{ref}/quota`: the quotas of a project and how much is used."""
+        return Call("GET", path("projects", self._project(project), "quota"), QuotaList)
+
+    @route
+    def put_quota(self, quota: Mapping[str, int | None], *, project: str | None = None) -> Call[QuotaList]:
+        """`PUT /projects/{ref}/quota`: replace the project's quotas. Needs the scope `system`.
+
+        Names are those of `get_quota`. The instance's default applies to names that are left out or None.
+        """
+        body = dict(quota)
+        return Call("PUT", path("projects", self._project(project), "quota"), QuotaList, body=body)
 
     @route
     def create_api_key(

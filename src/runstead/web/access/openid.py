@@ -6,6 +6,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
@@ -16,6 +17,7 @@ from runstead.core.identity.openid import OpenIdUser, roles_of
 from runstead.core.identity.principal import Principal
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.openid import OpenIdClient, OpenIdError, PendingSignIn
+from runstead.http.framework.origin import origin_of
 from runstead.web.access import sign_in
 from runstead.web.framework import cookie
 from runstead.web.framework.form import Fields, fields_of, header
@@ -64,9 +66,12 @@ async def callback(
             raise OpenIdError("The sign-in took too long, or this page was opened again")
         user = await client.finish(pending, query.one)
     except OpenIdError as error:
+        if not error.unavailable:
+            await browser_sessions.record_refusal(app, "", str(error), origin_of(scope))
         response = _failed(error, to)
     else:
         principal = await principal_of(client, authenticator, user)
+        principal = replace(principal, origin=origin_of(scope))
         credential = _CREDENTIAL + msgspec.json.encode(user).decode()
         signed_in = await browser_sessions.sign_in(app, principal, credential, header(headers, b"user-agent"))
         response = sign_in.start(signed_in, to, secure=cookie.encrypted(scope, headers))

@@ -4,7 +4,7 @@ from typing import Final
 
 from starlette.responses import Response
 
-from runstead.commands import concurrency, projects as commands
+from runstead.commands import concurrency, projects as commands, quotas
 from runstead.core import limits as bounds
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
@@ -40,6 +40,14 @@ SCOPES: Final = {
 }
 ROLES: Final = {"admin": "everything", "member": "runs and workers", "viewer": "read runs"}
 assert ROLES.keys() == ROLE_SCOPES.keys()
+QUOTA_NAMES: Final = {
+    "requests_per_minute": "requests per minute, at each process",
+    "runs_pending": "pending runs",
+    "events_per_run": "events of a run",
+    "streams": "open streams, at each process",
+    "keys": "valid keys",
+    "members": "members",
+}
 FIELD_ERRORS: Final = {
     "user_id": "The user's id is missing, too long, or holds control characters",
     "name": f"The name is longer than {bounds.name_chars_max} characters, or holds control characters",
@@ -63,6 +71,8 @@ async def listing(
     keys = await commands.keys(app, principal, project.id) if admin else []
     return await request.page(
         "access/page.html",
+        quotas=await quotas.get(app, principal, project.id),
+        quota_names=QUOTA_NAMES,
         project=project,
         status=STATUS[refused.code] if refused else 200,
         admin=admin,

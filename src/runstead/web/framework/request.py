@@ -120,7 +120,13 @@ class PageRequest:
         """Redirect to a page after a change. The page shows the message `flash` once."""
         response = RedirectResponse(to, 303)
         response.set_cookie(
-            FLASH_COOKIE, quote(flash, safe=""), max_age=30, path="/ui", httponly=True, samesite="strict"
+            FLASH_COOKIE,
+            quote(flash, safe=""),
+            max_age=30,
+            path="/ui",
+            httponly=True,
+            samesite="strict",
+            secure=self.origin.startswith("https:"),
         )
         return response
 

@@ -194,6 +194,12 @@ class Draft:
     async def _write_runs(self, connection: Connection) -> None:
         new = [run for seq, run in self.runs.items() if seq not in self._locked]
         changed = [(old, self.runs[seq]) for seq, old in self._locked.items()]
+        if len(new) > limits.insert_rows_max:
+            # Sending many rows holds the event loop. They are in the order of one statement, so that locks are too.
+            new.sort(key=lambda run: (run.run_id, run.project_id))
+            while len(new) > limits.insert_rows_max:
+                part, new = new[: limits.insert_rows_max], new[limits.insert_rows_max :]
+                await inserted(part).run(connection)
         usual, rare = updated((old, new) for old, new in changed if new.version != old.version)
         together = [inserted(new)] if new else []
         if usual is not None:

@@ -40,7 +40,7 @@ SELECT {key} FROM api_keys WHERE hash = :hash
 SELECT {key} FROM api_keys WHERE id = :id
 
 -- name: key_of_project
-SELECT {key} FROM api_keys WHERE project_id = :project_id AND id = :id
+SELECT {key} FROM api_keys WHERE id = ANY (ARRAY[:id::text]) AND project_id = :project_id ORDER BY id
 
 -- name: keys
 SELECT {key} FROM api_keys WHERE project_id = :project_id ORDER BY created_at, id

@@ -8,9 +8,12 @@ UPDATE signing_keys SET pem = :new WHERE kid = :row AND pem = :old
 SELECT id AS "row", secret AS value FROM triggers WHERE id > :after AND secret IS NOT NULL ORDER BY id LIMIT :limit
 
 -- name: replace_triggers_secret
--- Finds the row in a subquery, which leaves PostgreSQL one plan.
+-- postgres
+-- The row is found in a subquery, which leaves PostgreSQL one plan.
 UPDATE triggers SET secret = :new
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM triggers WHERE id = ANY (ARRAY[:row::text]) ORDER BY id)) AND secret = :old
+-- sqlite
+UPDATE triggers SET secret = :new WHERE id = :row AND secret = :old
 
 -- name: page_of_webhooks_secret
 SELECT id AS "row", secret AS value FROM webhooks WHERE id > :after AND secret IS NOT NULL ORDER BY id LIMIT :limit

@@ -32,7 +32,7 @@ SELECT {worker}, issuer, expires_at FROM worker_tokens JOIN workers ON id = work
 SELECT {worker} FROM workers WHERE id = :id
 
 -- name: lock_worker
-SELECT 1 FROM workers WHERE id = :id FOR UPDATE
+SELECT {worker} FROM workers WHERE id = :id FOR UPDATE
 
 -- name: remove_worker
 DELETE FROM workers WHERE id = :id

@@ -1,0 +1,43 @@
+"""Quotas of projects."""
+
+from msgspec.structs import replace
+
+from runstead.core.identity.quota import Quota
+from runstead.engines.sql.steps import (
+    Database,
+    Steps,
+    changed,
+    execute,
+    first,
+    select,
+    select_rows,
+    value,
+    values,
+)
+
+
+class SqlQuotas:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, quota: Quota) -> Quota:
+        def put(now: int) -> Steps[Quota]:
+            yield from values("lock_project", id=quota.project_id)
+            old = yield from first("quota", Quota, project_id=quota.project_id)
+            new = replace(quota, updated_at=now)
+            yield from execute("put_quota", new)
+            yield from changed(old, new)
+            return new
+
+        return await self._database.write(put)
+
+    async def changed_since(self, updated_at: int) -> list[Quota]:
+        return await self._database.read(select, "quotas_since", Quota, updated_at=updated_at)
+
+    async def runs_pending(self, project_id: str, most: int) -> int:
+        count: int = await self._database.read(value, "count_pending", project_id=project_id, most=most)
+        return count
+
+    async def keys_and_members(self, project_id: str) -> tuple[int, int]:
+        [row] = await self._database.read(select_rows, "count_access", project_id=project_id)
+        return row["keys"], row["members"]
