@@ -179,6 +179,10 @@ async def administration(recorder):
     await do("DELETE", f"{P}/members/ada")
     await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
     await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/quota", example("PutQuota"), by="system")
+    await do("PUT", f"{P}/quota", {}, by="system")
+    await do("GET", f"{P}/quota")
+    await do("PATCH", P, {"require_attempt": False}, by="admin")
     await do("PUT", f"{P}/prices", example("PutPrice"))
     for path in ("prices", "usage"):
         await do("GET", f"{P}/{path}")

@@ -5,6 +5,7 @@ import pytest
 
 from runstead.sdk import App, Event, agui
 from runstead.sdk.durable.history import History, WaitResult
+from tests.support.store_driver import push_service
 
 from .in_process_server import InProcessServer
 
@@ -29,7 +30,9 @@ async def asks(ctx):
 
 async def test_a_writer_token_cannot_answer_for_the_person_who_approves(served):
     run = (await served.client.create_task_run("task:asks")).run
-    named = {"user_id": "ada", "service_id": "svc", "project_id": run.project_id, "run_id": run.run_id}
+    await served.commands.store.push_services.register(push_service("svc", reach=(run.project_id,)))
+    named = {"user_id": "ada", "service_id": "svc", "issuer": "push_service:svc"}
+    named |= {"project_id": run.project_id, "run_id": run.run_id}
     token = await served.commands.keyring.run_event_token(**named)
     async with httpx2.AsyncClient(transport=served.client_transport) as client:
         answer = await client.post(

@@ -12,6 +12,7 @@ from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import DEFAULT_SCOPES
 from runstead.core.identity.project import Member, Project, new_key
+from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.worker import Session, Worker
@@ -62,6 +63,7 @@ async def furnish(store):
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)
     await store.prices.put(Price(PROJECT, "acme", "*", 1, 2), lambda _count: None)
+    await store.quotas.put(Quota(project_id=PROJECT, streams=5, runs_pending=7))
     recorded = Audit(
         action="session.refuse",
         actor_kind="unknown",
