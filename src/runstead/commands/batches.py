@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import msgspec
@@ -19,9 +20,10 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
+from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import Loaded, Transition, Want, audited
+from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Transition, Want, audited
 from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
@@ -43,10 +45,17 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     on_complete: FollowUp | None = None
 
 
+def turn(app: App) -> AbstractAsyncContextManager[None]:
+    """Hold a slot while a batch is created: each tenant creates few at the same time, so that other requests are
+    served between two of its batches. PROJECT_BUSY, STORE_BUSY.
+    """
+    return app.batch_slots.hold(tenant.get())
+
+
 async def create(
     app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
 ) -> Made:
-    """Create the batch with all its runs, or nothing.
+    """Create the batch with all its runs, or nothing. The caller holds its `turn`.
 
     Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
     An error of one run names its index.
@@ -69,6 +78,12 @@ async def create(
     await _check_parents(app, project.id, new.runs)
     if (refusal := await app.quotas.refuse_more_runs(project.id, len(new.runs))) is not None:
         raise refusal
+    return await _store(app, batch, members, idempotency)
+
+
+async def _store(
+    app: App, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None
+) -> Made:
     created = await app.store.batches.create(batch, members, idempotency)
     async for _, written in in_pieces(created.runs):
         app.publish(written)
@@ -131,7 +146,8 @@ def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Memb
         except Error as refusal:
             raise at_index(index, refusal) from None
 
-    return Member(RunKey(batch.project_id, run.run_id), decide, Want(parent_run_id=new.parent_run_id))
+    want = NOTHING_ELSE if new.parent_run_id is None else Want(parent_run_id=new.parent_run_id)
+    return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
 async def get(app: App, principal: Principal, ref: str, batch_id: str) -> Batch:
@@ -177,6 +193,19 @@ async def retry(
     if first.completed_at is None:
         message = f"Only a batch whose runs have all ended can be retried: it is {first.status}"
         raise Error("BATCH_NOT_RETRIABLE", message)
+    async with turn(app):
+        return await _retry(app, principal, first, cancelled=cancelled, name=name, idempotency=idempotency)
+
+
+async def _retry(
+    app: App,
+    principal: Principal,
+    first: Batch,
+    *,
+    cancelled: bool,
+    name: str | None,
+    idempotency: IdempotencyRecord | None,
+) -> Made:
     ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
     batch = Batch(
         str(uuid.uuid4()),
@@ -188,15 +217,12 @@ async def retry(
     )
     if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended))) is not None:
         raise refusal
-    first_member, *others = [_retried(run, batch, principal) for run in ended]
+    first_member, *others = [_retried(run, batch, principal) async for _, run in in_pieces(ended)]
     of = ObjectName("batch", first.id)
     audit = by(principal, "batch.retry", first.project_id, of=of, batch_id=batch.id, runs=len(ended))
     # One entry for all runs: it is stored with the first of them.
     members = [first_member._replace(decide=audited(first_member.decide, audit)), *others]
-    created = await app.store.batches.create(batch, members, idempotency)
-    for written in created.runs:
-        app.publish(written)
-    return created
+    return await _store(app, batch, members, idempotency)
 
 
 async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[Run]:
