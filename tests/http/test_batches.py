@@ -392,6 +392,16 @@ async def test_a_server_that_stops_ends_the_stream(driver):
     assert [kind for kind, *_ in await following] == ["progress"]
 
 
+async def test_new_ids_of_a_batch_are_neighbours_and_those_of_two_batches_are_not(api):
+    starts = []
+    for _ in range(2):
+        ids = (await made(api, *[task()] * 20))["run_ids"]
+        assert len({uuid.UUID(run_id.removeprefix("run_")) for run_id in ids}) == 20
+        [start] = {run_id[:12] for run_id in ids}
+        starts.append(start)
+    assert starts[0] != starts[1]
+
+
 @pytest.fixture
 def held(api, monkeypatch):
     """Holds batches in the store until it is set. Its `entered` names their projects."""
