@@ -247,7 +247,7 @@ loop_spared_factor: Final = (
 )
 loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
-insert_runs_max: Final = 64  # rows of one statement
+insert_runs_max: Final = 256  # rows of one statement: after each, the thread waits for its turn
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
 # SQLite's readers: threads for short reads, for long ones, and for the server's own long ones
