@@ -29,14 +29,14 @@ IDS = [f"run-{n}" for n in range(1_000)]
 
 
 async def test_a_thousand_runs_are_stored_with_few_statements(driver, statements):
-    assert await statements(driver.create_batch(*IDS)) < 40
+    assert await statements(driver.create_batch(*IDS)) < 20
     assert len(await driver.rows()) == 1_000
 
 
 async def test_a_thousand_children_are_stored_with_few_statements(driver, statements):
     await driver.create("root")
     await driver.create("parent", parent="root")
-    assert await statements(driver.create_batch(*IDS, parent="parent")) < 40
+    assert await statements(driver.create_batch(*IDS, parent="parent")) < 20
     for name, total in (("root", 1_001), ("parent", 1_000)):
         run = await driver.row(name)
         assert (run.descendants_total, run.descendants_active) == (total, total)
