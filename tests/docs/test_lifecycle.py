@@ -118,6 +118,10 @@ LIMITS = {
     "Failed sign-ins that one process records": (
         f"{limits.refused_sign_ins_per_minute_max} a minute; the next entry counts the others"
     ),
+    "Batches that one process creates at the same time": (
+        f"{limits.batches_created_at_once_max}, {('', 'one')[limits.batches_created_per_project_max]} of a project;"
+        f" {limits.batches_waiting_per_project_max} of a project wait for up to {limits.batch_wait_s} seconds"
+    ),
     "Runs of a batch that are retried together": (
         f"{limits.runs_per_batch_max:,}, with {limits.batch_retry_bytes_max // limits.MIB} MiB of requests"
     ),

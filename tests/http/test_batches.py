@@ -9,7 +9,9 @@ import pytest
 from runstead.commands import batches as commands
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.loops.batch_finalizer import finish
+from tests.support.until import eventually
 
 pytestmark = pytest.mark.postgres
 
@@ -388,3 +390,49 @@ async def test_a_server_that_stops_ends_the_stream(driver):
     await driver.subscribed()
     driver.app.stop()
     assert [kind for kind, *_ in await following] == ["progress"]
+
+
+async def test_new_ids_of_a_batch_are_neighbours_and_those_of_two_batches_are_not(api):
+    starts = []
+    for _ in range(2):
+        ids = (await made(api, *[task()] * 20))["run_ids"]
+        assert len({uuid.UUID(run_id.removeprefix("run_")) for run_id in ids}) == 20
+        [start] = {run_id[:12] for run_id in ids}
+        starts.append(start)
+    assert starts[0] != starts[1]
+
+
+@pytest.fixture
+def held(api, monkeypatch):
+    """Holds batches in the store until it is set. Its `entered` names their projects."""
+    gate, create = asyncio.Event(), api.app.store.batches.create
+    gate.entered = []
+
+    async def waiting(batch, *others):
+        gate.entered.append(batch.project_id)
+        await gate.wait()
+        return await create(batch, *others)
+
+    monkeypatch.setattr(api.app.store.batches, "create", waiting)
+    return gate
+
+
+async def test_a_project_creates_one_batch_at_a_time_and_another_project_has_its_own_turn(api, held):
+    ours = [asyncio.ensure_future(made(api, task())) for _ in range(3)]
+    await eventually(lambda: held.entered and api.app.batch_slots.waiting == 2)
+    place = PLACE.replace("inventory", "elsewhere")
+    theirs = asyncio.ensure_future(api.post(place, {"runs": [task()]}, 202, by="other"))
+    await eventually(lambda: len(held.entered) == 2)
+    assert held.entered == [api.project.id, api.other.id]
+    held.set()
+    for answer in await asyncio.gather(*ours, theirs):
+        assert answer["batch"]["total"] == 1
+
+
+async def test_batches_that_wait_are_bounded_per_project(api, held):
+    api.app.batch_slots = FairSlots(Bounds(2, 1, 10, 1, 10), "batches")
+    tasks = [asyncio.ensure_future(made(api, task())) for _ in range(2)]
+    await eventually(lambda: held.entered and api.app.batch_slots.waiting == 1)
+    await api.refused(429, "PROJECT_BUSY", "POST", PLACE, {"runs": [task()]})
+    held.set()
+    await asyncio.gather(*tasks)

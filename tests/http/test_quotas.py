@@ -3,6 +3,7 @@
 import pytest
 
 from runstead.commands.quota_enforcement import ProjectQuotas
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.identity.quota import Quota
@@ -97,6 +98,21 @@ async def test_keys_and_members_are_limited_by_the_quota(api, operator):
     await api.post(path, {"user_id": "ada", "role": "viewer"}, 201, by="admin")
     body = {"user_id": "bob", "role": "viewer"}
     await api.refused(409, "MEMBER_LIMIT_REACHED", "POST", path, body, by="admin")
+
+
+async def test_keys_and_members_are_limited_without_a_quota(api, operator, monkeypatch):
+    used = await operator()
+    monkeypatch.setattr(limits, "keys_per_project_max", used["keys"]["used"] + 1)
+    monkeypatch.setattr(limits, "members_per_project_max", 1)
+    keys, members = "/projects/inventory/api-keys", "/projects/inventory/members"
+    await api.post(keys, {}, 201, by="admin")
+    problem = await api.refused(409, "KEY_LIMIT_REACHED", "POST", keys, {}, by="admin")
+    assert f"at most {used['keys']['used'] + 1} keys" in problem["detail"]
+    await api.post(members, {"user_id": "ada", "role": "viewer"}, 201, by="admin")
+    body = {"user_id": "bob", "role": "viewer"}
+    problem = await api.refused(409, "MEMBER_LIMIT_REACHED", "POST", members, body, by="admin")
+    assert "at most 1 members" in problem["detail"]
+    await api.post(members, {"user_id": "ada", "role": "member"}, 201, by="admin")  # a member may change
 
 
 async def test_another_process_applies_a_stored_quota_when_its_loop_reads_it(api, operator):

@@ -85,7 +85,7 @@ async def test_a_deleted_run_is_not_known(driver, known, refusal):
     assert (await driver.create("run-1")).version == 1
 
 
-@pytest.mark.parametrize("act", ["batch", "enforce_deadlines", "retire", "webhook", "limits"])
+@pytest.mark.parametrize("act", ["enforce_deadlines", "retire", "webhook", "limits"])
 async def test_writes_that_are_no_plain_changes_of_runs_make_the_writer_forget(driver, known, clock, act):
     old = await driver.create("old")
     await driver.complete("old")
@@ -93,9 +93,7 @@ async def test_writes_that_are_no_plain_changes_of_runs_make_the_writer_forget(d
     await driver.claim("ann", limit=1)
     await driver.create("run-1")
     assert known("run-1")
-    if act == "batch":
-        await driver.create_batch("batched")
-    elif act == "enforce_deadlines":
+    if act == "enforce_deadlines":
         clock.advance_ms(120_000)
         assert await driver.enforce_deadlines(10)
     elif act == "retire":

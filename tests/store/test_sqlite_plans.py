@@ -11,7 +11,7 @@ from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.page import chosen_sql, page_sql, shares_sql
 from runstead.engines.sqlite.queue import HEADS
 from runstead.engines.sqlite.run_index import _terms_sql as index_terms
-from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_run, put_terms, update_run
+from runstead.engines.sqlite.sql import DIALECT, insert_events, insert_runs, put_terms, update_run
 from runstead.ports.store import RunQuery
 from tests.support.statements import makers, written
 
@@ -20,6 +20,7 @@ FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_ben
 #: Which tables a statement reads whole, and why.
 READ = {
     "cancelling": "runs",  # those of an index that is empty but for cancels under way
+    "last_seq": "sqlite_sequence",  # one row for each of few tables
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
@@ -89,7 +90,7 @@ def made():
     """What functions put together, in each of its shapes."""
     found = {f"head {line}": sql for line, sql in HEADS.items()}
     found |= {"update_run": update_run(("status",)), "insert_events": insert_events(2)}
-    found |= {"insert_run": insert_run((0, 1, 2)), "put_terms": put_terms(2)}
+    found |= {"insert_runs": insert_runs((0, 1, 2), 2), "put_terms": put_terms(2)}
     found |= {f"updated {one.table}": DIALECT.statement(one).text for one in UPDATES}
     found["index_terms"] = index_terms(2)
     found |= {f"shares {n}": shares_sql(query, 0, 1)[0] for n, query in enumerate(SHARES)}
@@ -107,7 +108,7 @@ def made():
 MAKERS = {
     "queue._head_sql",
     "sql.update_run",
-    "sql.insert_run",
+    "sql.insert_runs",
     "sql.insert_events",
     "page._select",
     "page.chosen_sql",

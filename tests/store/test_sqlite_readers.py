@@ -7,8 +7,8 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import tenant
-from runstead.engines.sql.fair_slots import Bounds, FairSlots
 from tests.support.until import eventually
 
 ENDLESS = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"

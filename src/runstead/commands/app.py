@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
+from typing import Final
 
 from runstead.commands import changes
 from runstead.commands.followers import Followers
@@ -14,6 +15,7 @@ from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.quota import Quota
 from runstead.core.leadership import LeaderState
 from runstead.core.queue.worker import Worker
@@ -36,6 +38,14 @@ from runstead.ports.store import Store, Written
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
 from runstead.security.stored_secrets import StoredSecrets
+
+_BATCHES: Final = Bounds(
+    slots=limits.batches_created_at_once_max,
+    slots_per_tenant=limits.batches_created_per_project_max,
+    waiting=limits.batches_waiting_max,
+    waiting_per_tenant=limits.batches_waiting_per_project_max,
+    wait_s=limits.batch_wait_s,
+)
 
 
 class App:
@@ -75,6 +85,7 @@ class App:
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
         self.open_streams = OpenStreams(self.quotas)
+        self.batch_slots = FairSlots(_BATCHES, "batches")
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, push_agent
+from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, new_uuid, push_agent
 from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
@@ -19,9 +20,10 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
+from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
-from runstead.core.runs.transition import Loaded, Transition, Want, audited
+from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Transition, Want, audited
 from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
 
 encode = msgspec.json.Encoder().encode
@@ -43,10 +45,17 @@ class NewBatch(msgspec.Struct, frozen=True, kw_only=True):
     on_complete: FollowUp | None = None
 
 
+def turn(app: App) -> AbstractAsyncContextManager[None]:
+    """Hold a slot while a batch is created: each tenant creates few at the same time, so that other requests are
+    served between two of its batches. PROJECT_BUSY, STORE_BUSY.
+    """
+    return app.batch_slots.hold(tenant.get())
+
+
 async def create(
     app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
 ) -> Made:
-    """Create the batch with all its runs, or nothing.
+    """Create the batch with all its runs, or nothing. The caller holds its `turn`.
 
     Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
     An error of one run names its index.
@@ -62,17 +71,38 @@ async def create(
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
     _refuse_duplicate_ids(new.runs)
+    ids = _new_ids()
     members = [
-        _member(index, replace(run, owner_id=_owner(index, run, project.id)), batch, principal)
+        _member(
+            index,
+            replace(run, owner_id=_owner(index, run, project.id), run_id=run.run_id or next(ids)),
+            batch,
+            principal,
+        )
         async for index, run in in_pieces(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
     if (refusal := await app.quotas.refuse_more_runs(project.id, len(new.runs))) is not None:
         raise refusal
+    return await _store(app, batch, members, idempotency)
+
+
+async def _store(
+    app: App, batch: Batch, members: Sequence[Member], idempotency: IdempotencyRecord | None
+) -> Made:
     created = await app.store.batches.create(batch, members, idempotency)
     async for _, written in in_pieces(created.runs):
         app.publish(written)
     return created
+
+
+def _new_ids() -> Iterator[str]:
+    """Return random ids of runs that begin alike, so that they are neighbours in the index of ids. Otherwise a batch
+    changes most pages of a large index.
+    """
+    start = f"run_{new_uuid()[:8]}"
+    while True:
+        yield start + new_uuid()[8:]
 
 
 async def in_pieces(items: Iterable[T]) -> AsyncIterator[tuple[int, T]]:
@@ -131,7 +161,8 @@ def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Memb
         except Error as refusal:
             raise at_index(index, refusal) from None
 
-    return Member(RunKey(batch.project_id, run.run_id), decide, Want(parent_run_id=new.parent_run_id))
+    want = NOTHING_ELSE if new.parent_run_id is None else Want(parent_run_id=new.parent_run_id)
+    return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 
 async def get(app: App, principal: Principal, ref: str, batch_id: str) -> Batch:
@@ -177,6 +208,19 @@ async def retry(
     if first.completed_at is None:
         message = f"Only a batch whose runs have all ended can be retried: it is {first.status}"
         raise Error("BATCH_NOT_RETRIABLE", message)
+    async with turn(app):
+        return await _retry(app, principal, first, cancelled=cancelled, name=name, idempotency=idempotency)
+
+
+async def _retry(
+    app: App,
+    principal: Principal,
+    first: Batch,
+    *,
+    cancelled: bool,
+    name: str | None,
+    idempotency: IdempotencyRecord | None,
+) -> Made:
     ended = await _to_retry(app, first, ("failed", "cancelled") if cancelled else ("failed",))
     batch = Batch(
         str(uuid.uuid4()),
@@ -188,15 +232,13 @@ async def retry(
     )
     if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended))) is not None:
         raise refusal
-    first_member, *others = [_retried(run, batch, principal) for run in ended]
+    ids = _new_ids()
+    first_member, *others = [_retried(run, next(ids), batch, principal) async for _, run in in_pieces(ended)]
     of = ObjectName("batch", first.id)
     audit = by(principal, "batch.retry", first.project_id, of=of, batch_id=batch.id, runs=len(ended))
     # One entry for all runs: it is stored with the first of them.
     members = [first_member._replace(decide=audited(first_member.decide, audit)), *others]
-    created = await app.store.batches.create(batch, members, idempotency)
-    for written in created.runs:
-        app.publish(written)
-    return created
+    return await _store(app, batch, members, idempotency)
 
 
 async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[Run]:
@@ -230,9 +272,9 @@ async def _to_retry(app: App, batch: Batch, statuses: tuple[str, ...]) -> list[R
     return found[::-1]
 
 
-def _retried(first: Run, batch: Batch, principal: Principal) -> Member:
+def _retried(first: Run, run_id: str, batch: Batch, principal: Principal) -> Member:
     copied, message = copy_request(first, principal)
-    run = replace(copied, batch_id=batch.id)
+    run = replace(copied, batch_id=batch.id, run_id=run_id, root_run_id=run_id)
 
     def decide(loaded: Loaded) -> Transition:
         try:

@@ -247,6 +247,7 @@ loop_spared_factor: Final = (
 )
 loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
+insert_runs_max: Final = 256  # rows of one statement: after each, the thread waits for its turn
 run_cache_entries_max: Final = 4_096
 run_cache_bytes_max: Final = 16 * MIB
 # SQLite's readers: threads for short reads, for long ones, and for the server's own long ones
@@ -292,6 +293,11 @@ family_cancel_tick_s: Final = 0.5
 batch_cancel_rows_max: Final = 256  # runs of a batch that one transaction cancels
 batch_cancel_rounds_max: Final = 16  # such transactions in one request; a loop cancels the other runs
 batch_piece_rows: Final = 64  # runs of a new batch that are handled before other requests
+batches_created_at_once_max: Final = 2  # by one process
+batches_created_per_project_max: Final = 1  # at once: they take the event loop and the writer from the others
+batches_waiting_per_project_max: Final = 32
+batches_waiting_max: Final = 256
+batch_wait_s: Final = 30  # for its turn
 batch_retry_page_rows: Final = 100
 batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are retried together
 batches_per_tick_max: Final = 64

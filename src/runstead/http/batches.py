@@ -207,10 +207,11 @@ class CreatedBatch(msgspec.Struct, frozen=True):
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
-    new, ref = await _new(call.body), call.path["project"]
-    return await call.idempotent(
-        lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
-    )
+    async with commands.turn(call.app):
+        new, ref = await _new(call.body), call.path["project"]
+        return await call.idempotent(
+            lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), _created
+        )
 
 
 def _created(created: Made) -> Reply:

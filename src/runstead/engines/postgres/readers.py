@@ -12,6 +12,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import (
@@ -22,7 +23,6 @@ from runstead.engines.postgres.connection import (
     is_lost,
     trouble_with,
 )
-from runstead.engines.sql.fair_slots import Bounds, FairSlots
 
 T = TypeVar("T")
 Read = Callable[[Connection], Awaitable[T]]

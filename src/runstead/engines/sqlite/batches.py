@@ -7,14 +7,19 @@ from msgspec.structs import replace
 
 from runstead.core.batches.batch import Batch, Tally
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.runs.run import Run
+from runstead.core.runs.transition import Transition
+from runstead.core.runs.write_set import write_set
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, value
+from runstead.engines.sqlite.families import count, note_first_child
 from runstead.engines.sqlite.idempotency import idempotent
-from runstead.engines.sqlite.load_run import load_run
-from runstead.engines.sqlite.related import DRIVER, count_batches, load_batch
-from runstead.engines.sqlite.rows import to_run
-from runstead.engines.sqlite.runs import write_run
+from runstead.engines.sqlite.load_run import load_members
+from runstead.engines.sqlite.related import DRIVER, add_audit_entries, count_batches, load_batch
+from runstead.engines.sqlite.rows import insert_runs, to_run
+from runstead.engines.sqlite.run_cache import WriterCache
+from runstead.engines.sqlite.runs import store_beside, write_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideOne, Made, Member, Written
@@ -31,29 +36,19 @@ class SqliteBatches(SqlBatches):
     ) -> Made:
         def job(connection: sqlite3.Connection, now: int) -> Made:
             # All are decided before anything is written, so that a refusal fails alone.
-            decided = []
-            for key, decide, want in members:
-                loaded = load_run(connection, self._writer, key, want, now)
-                transition = decide(loaded)
-                assert loaded.run is None, key
-                decided.append((transition, want, key))
-            DRIVER.run(connection, value("add_batch", **fields(replace(batch, created_at=now))))
-            tally = Tally()
-            written = []
-            for transition, want, key in decided:
-                # The first child gives the parent a family, which the later children must see.
-                parent = (
-                    load_run(connection, self._writer, key, want, now).parent
-                    if want.parent_run_id is not None
-                    else None
+            decided = [
+                (loaded.parent, decide(loaded))
+                for (_, decide, _), loaded in zip(
+                    members, load_members(connection, self._writer, members, now), strict=True
                 )
-                written.append(write_run(connection, self._cache, None, transition, now, parent, tally))
-            count_batches(connection, tally)
+            ]
+            DRIVER.run(connection, value("add_batch", **fields(replace(batch, created_at=now))))
+            written = _create(connection, self._cache, decided, now)
             made = load_batch(connection, batch.id, batch.project_id)
             assert made is not None
             return Made(made, written)
 
-        return await self._writer.do(idempotent(job, idempotency))
+        return await self._writer.do(idempotent(job, idempotency), keeps_cache=True)
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
         def job(connection: sqlite3.Connection, now: int) -> list[Written]:
@@ -74,3 +69,31 @@ class SqliteBatches(SqlBatches):
             return written
 
         return await self._writer.do(job)
+
+
+def _create(
+    connection: sqlite3.Connection,
+    cache: WriterCache,
+    decided: Sequence[tuple[Run | None, Transition]],
+    now: int,
+) -> list[Written]:
+    """Write new runs, each with its parent. They are left out of the cache, which holds the runs of all tenants."""
+    for parent in {parent.seq: parent for parent, _ in decided if parent is not None}.values():
+        note_first_child(connection, parent)
+    (last,) = connection.execute(Q["last_seq"]).fetchone()
+    writes = [write_set(None, transition, now, seq) for seq, (_, transition) in enumerate(decided, last + 1)]
+    insert_runs(connection, [write.run for write in writes])
+    tally = Tally()
+    families: dict[tuple[int, ...], list[int]] = {}
+    for write in writes:
+        if write.transition.audit is not None:
+            add_audit_entries(connection, write.audit_entries)
+        store_beside(connection, cache, write, tally)
+        if write.ancestors:
+            counts = families.setdefault(write.ancestors, [0, 0])
+            counts[0] += write.family_total
+            counts[1] += write.family_active
+    for ancestors, (total, active) in families.items():
+        count(connection, cache, ancestors, total, active)
+    count_batches(connection, tally)
+    return [Written.of(write) for write in writes]

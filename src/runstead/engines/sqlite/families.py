@@ -13,7 +13,7 @@ from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, Reported, RunUsage, tally
 from runstead.engines.sql.run_rows import PRIVATE
-from runstead.engines.sqlite.rows import to_event, to_run
+from runstead.engines.sqlite.rows import encode, to_event, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.ports.store import FamilyPage
@@ -45,6 +45,15 @@ def note_first_child(connection: sqlite3.Connection, parent: Run) -> None:
     if parent.latest_event_id > logged:
         values = (parent.seq, parent.seq, logged + 1, parent.latest_event_id)
         connection.execute(Q["log_family"], values)
+
+
+def count(
+    connection: sqlite3.Connection, cache: WriterCache, ancestors: Sequence[int], total: int, active: int
+) -> None:
+    """Add to the counters of a line of ancestors."""
+    for seq in ancestors:
+        cache.drop(seq)
+    connection.execute(Q["count_family"], (total, active, encode(ancestors).decode()))
 
 
 def cancelled_ancestor(connection: sqlite3.Connection, cache: WriterCache, run: Run) -> Run | None:

@@ -1,6 +1,7 @@
 """What a command loads before it decides about a run."""
 
 import sqlite3
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,7 +19,7 @@ from runstead.engines.sqlite.rows import encode, stored_bytes, to_event, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import RunKey
+from runstead.ports.store import Member, RunKey
 
 
 def event_bounds(seq: int, after: int, hidden: int, limit: int) -> tuple[int, int, int, int]:
@@ -122,3 +123,21 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         push_service_id=push_service_id,
         batch=batch,
     )
+
+
+def load_members(
+    connection: sqlite3.Connection, writer: Writer, members: Sequence[Member], now: int
+) -> Iterator[Loaded]:
+    """What the rules of a batch's runs need. What new runs want alike is loaded once."""
+    shared: dict[Want, Loaded] = {}
+    ids = encode([key.run_id for key, _, _ in members]).decode()
+    found = connection.execute(Q["stored_ids"], (members[0].key.project_id, ids))
+    stored = {run_id for (run_id,) in found.fetchall()}
+    for key, _, want in members:
+        if key.run_id in stored:
+            yield load_run(connection, writer, key, want, now)
+            continue
+        loaded = shared.get(want)
+        if loaded is None:
+            loaded = shared[want] = load_run(connection, writer, key, want, now)
+        yield loaded

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import SERVER, tenant
-from runstead.engines.sql.fair_slots import Bounds, FairSlots
 from runstead.engines.sqlite.connection import trouble_with
 
 T = TypeVar("T")

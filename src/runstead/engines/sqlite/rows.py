@@ -2,12 +2,14 @@
 
 import sqlite3
 from collections.abc import Sequence
-from operator import attrgetter
+from itertools import chain
+from operator import attrgetter, itemgetter
 from typing import Any, Final
 
 import msgspec
 from msgspec.structs import astuple
 
+from runstead.core import limits
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import FIELDS, Run
 from runstead.core.runs.write_set import changed_fields
@@ -57,17 +59,32 @@ def changed_bytes(old: Run | None, new: Run) -> int:
     return sum(map(len, filter(None, values)))
 
 
+def _stored(run: Run) -> list[Any]:
+    values = list(astuple(run))
+    for place in PACKED:
+        values[place] = pack_field(values[place])
+    return values
+
+
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
     """Return the seq of the new row."""
     assert run.seq == 0
-    values = list(astuple(run))
+    values = _stored(run)
     values[_SEQ] = None
-    for place in PACKED:
-        values[place] = pack_field(values[place])
     given = tuple([place for place in _PLACES if values[place] is not None])
-    seq = connection.execute(sql.insert_run(given), [values[place] for place in given]).lastrowid
+    seq = connection.execute(sql.insert_runs(given), [values[place] for place in given]).lastrowid
     assert seq is not None
     return seq
+
+
+def insert_runs(connection: sqlite3.Connection, runs: Sequence[Run]) -> None:
+    """Insert rows that have their seq, many with one statement: the other thread takes its turn after each statement."""
+    most = limits.insert_runs_max
+    for start in range(0, len(runs), most):
+        rows = [_stored(run) for run in runs[start : start + most]]
+        given = tuple([place for place in _PLACES if any(row[place] is not None for row in rows)])
+        values = itemgetter(*given)
+        connection.execute(sql.insert_runs(given, len(rows)), list(chain.from_iterable(map(values, rows))))
 
 
 def rewrite_run(connection: sqlite3.Connection, old: Run, new: Run) -> None:

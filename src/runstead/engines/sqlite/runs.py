@@ -356,10 +356,19 @@ def write_run(
 
 def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None) -> None:
     """Store a write set, without the row of a new run: inserting it gave the run its number."""
-    run = write.run
     if write.before is not None:
-        rewrite_run(connection, write.before, run)
-    cache.put(run)
+        rewrite_run(connection, write.before, write.run)
+    cache.put(write.run)
+    store_beside(connection, cache, write, tally)
+    if write.ancestors:
+        _count_family(connection, cache, write)
+
+
+def store_beside(
+    connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
+) -> None:
+    """Store what a write set has beside the run's row and the counters of its ancestors."""
+    run = write.run
     if (move := write.batch_move) is not None:
         _count_batch(connection, move, tally)
     if write.events:
@@ -385,8 +394,6 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
         related.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
-    if write.ancestors:
-        _count_family(connection, cache, write)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
@@ -422,10 +429,7 @@ def _fire(
 
 
 def _count_family(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
-    for seq in write.ancestors:
-        cache.drop(seq)
-    counts = (write.family_total, write.family_active, encode(write.ancestors).decode())
-    connection.execute(Q["count_family"], counts)
+    families.count(connection, cache, write.ancestors, write.family_total, write.family_active)
 
 
 def _cancel_family(

@@ -7,6 +7,12 @@ SELECT {columns} FROM runs WHERE seq = ?
 -- name: runs_by_id
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id IN (SELECT value FROM json_each(?)) LIMIT 2
 
+-- name: stored_ids
+SELECT run_id FROM runs WHERE project_id = ? AND run_id IN (SELECT value FROM json_each(?))
+
+-- name: last_seq
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0)
+
 -- name: children
 SELECT seq FROM runs WHERE parent_seq = ?1 AND seq > ?3 AND (?4 IS NULL OR kind = ?4) ORDER BY seq LIMIT ?2
 

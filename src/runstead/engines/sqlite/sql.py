@@ -60,10 +60,11 @@ Q: Final = statements(
 
 
 @lru_cache(512)
-def insert_run(places: tuple[int, ...]) -> str:
+def insert_runs(places: tuple[int, ...], count: int = 1) -> str:
     """Sets the columns at these indexes of `FIELDS`; the others are NULL. Naming all columns is twice as slow."""
     columns = ", ".join(FIELDS[place] for place in places)
-    return f"INSERT INTO runs ({columns}) VALUES ({', '.join('?' * len(places))})"  # noqa: S608 - our own names
+    row = f"({', '.join('?' * len(places))})"
+    return f"INSERT INTO runs ({columns}) VALUES {', '.join([row] * count)}"  # noqa: S608 - our own names
 
 
 @cache

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import SERVER, tenant
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions, Work
 from runstead.engines.postgres.connection import BROKEN, Connection, is_race, trouble_with
-from runstead.engines.sql.fair_slots import Bounds, FairSlots
 
 T = TypeVar("T")
 Job = Callable[[Connection, int], Awaitable[T]]
