@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from types import FrameType
 from typing import Any, TextIO
 
@@ -82,6 +83,11 @@ def _certificate(settings: Settings) -> Certificate | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return Certificate(settings.tls_cert, settings.tls_key)
+
+
+def _replica(url: str) -> Replica:
+    host, pid = socket.gethostname(), os.getpid()
+    return Replica(id=f"{host}/{pid}/{token_hex(4)}", host=host, pid=pid, url=url, version=__version__)
 
 
 class _Server(uvicorn.Server):
@@ -173,16 +179,19 @@ class Main:
     ) -> None:
         keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
+        siblings, replica = self._siblings, _replica(url_of(sock, tls=certificate is not None))
         app = App(
             store,
             notifier,
-            keyring,
-            egress,
-            artifacts,
-            self.settings.artifact_bytes_max,
-            self.settings.projects_per_user_max,
+            keyring=keyring,
+            egress=egress,
+            artifacts=artifacts,
+            artifact_bytes_max=self.settings.artifact_bytes_max,
+            projects_per_user_max=self.settings.projects_per_user_max,
             secrets=secrets,
             quota=parse_quota(self.settings.quota or ""),
+            replica=replica,
+            exposition_of_all=None if siblings is None else siblings.exposition,
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
@@ -211,15 +220,11 @@ class Main:
             backlog=connections.bounds.backlog,
         )
 
-        url = url_of(sock, tls=certificate is not None)
-        leader = Leader(app)
-        app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
-
         stack = ExitStack()  # closed when it stops serving
 
         def started() -> None:
             stack.enter_context(_rare_garbage_collection())
-            self.url = url
+            self.url = replica.url
             print(f"{READY}{self.url}", file=self._out, flush=True)
             print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
             self.ready.set()
@@ -228,10 +233,10 @@ class Main:
         loops = [
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
-        loops += [asyncio.ensure_future(other.run()) for other in (leader, Dispatcher(app), Deliverer(app))]
-        if self._siblings is not None:
-            app.exposition_of_all = self._siblings.exposition
-            await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
+        others = Leader(app, replica.id), Dispatcher(app), Deliverer(app)
+        loops += [asyncio.ensure_future(other.run()) for other in others]
+        if siblings is not None:
+            await siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
         watch = asyncio.ensure_future(connections.watch())
         try:
             with stack, nullcontext() if certificate is None else certificate.watched():
@@ -239,11 +244,11 @@ class Main:
         finally:
             watch.cancel()
             app.stop()
-            if self._siblings is not None:
-                await self._siblings.close()
+            if siblings is not None:
+                await siblings.close()
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(Exception):  # if the store fails, the other replicas notice the missing heartbeats
-                await store.replicas.leave(leader.owner)
+                await store.replicas.leave(replica.id)
             with suppress(Exception):  # the last use of keys, if the store still accepts writes
                 await authenticator.flush(force=True)
 
