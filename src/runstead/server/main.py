@@ -36,18 +36,16 @@ from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.artifact_gc import collect_artifacts
-from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
+from runstead.loops.derived import catch_up, index, roll_up
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
-from runstead.loops.family_cancels import finish_family_cancels
+from runstead.loops.finalizer import finish_batches, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, every
 from runstead.loops.retention import RetentionLoop
-from runstead.loops.rollups import catch_up, roll_up
-from runstead.loops.run_index import index
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
 from runstead.ports.artifact_store import Artifacts
@@ -321,12 +319,15 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
             rows_max=limits.scheduler_rows_per_tick_max,
         ),
         Loop(
-            "batch finalizer", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max
+            "batch finalizer",
+            limits.batch_tick_s,
+            lambda: finish_batches(app),
+            rows_max=limits.batches_per_tick_max,
         ),
         Loop(
             "family cancels",
             limits.family_cancel_tick_s,
-            lambda: finish_family_cancels(app),
+            lambda: finish_families(app),
             rows_max=limits.family_cancel_rows_max,
         ),
         Loop("run index", limits.index_tick_s, lambda: index(app), rows_max=1),
