@@ -11,7 +11,7 @@ from runstead.commands.notifications import Notifications
 from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
-from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
+from runstead.commands.trackers import ActivityTracker, EventThrottle, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.identity.quota import Quota
@@ -83,7 +83,7 @@ class App:
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
-        self.refused_sign_ins = Allowance(limits.refused_sign_ins_per_minute_max)
+        self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
         # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 

@@ -10,7 +10,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, Webhook
-from runstead.loops.lane import Lane
+from runstead.loops.call_slots import CallSlots
 from runstead.loops.loop import pause, tick
 from runstead.ports import metrics
 from runstead.ports.notifier import DELIVERY_KEY
@@ -30,7 +30,7 @@ class Deliverer:
         self._app = app
         self._egress = app.egress.with_own_connections()
         self._wake = asyncio.Event()
-        self._lane = Lane(limits.deliveries_max, limits.deliveries_per_webhook_max, self._attempt_ended)
+        self._slots = CallSlots(limits.deliveries_max, limits.deliveries_per_webhook_max, self._attempt_ended)
         self._listed_at: float | None = None
 
     def _attempt_ended(self) -> None:
@@ -51,23 +51,23 @@ class Deliverer:
         await self.close()
 
     async def close(self) -> None:
-        await self._lane.close(grace_s)
+        await self._slots.close(grace_s)
         await self._egress.close()
 
     async def idle(self) -> None:
         """Wait until no attempt is active. For tests."""
-        await self._lane.idle()
+        await self._slots.idle()
 
     async def tick(self) -> int:
         """Start as many due attempts as the limits allow. Returns the number of deliveries found."""
         await self._list_projects()
         all_found = 0
-        while self._lane.free:
-            share = self._lane.share()
+        while self._slots.free:
+            share = self._slots.share()
             found = await deliver.take(self._app, share)
             for webhook, delivery in found:
                 attempt = self._deliver(webhook, delivery)
-                self._lane.start(delivery.id, webhook.id, webhook.project_id, attempt)
+                self._slots.start(delivery.id, webhook.id, webhook.project_id, attempt)
             all_found += len(found)
             if len(found) < share.limit:
                 break

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deli
 from runstead.loops.finalizer import finish_batches, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
-from runstead.loops.loop import Loop, every
+from runstead.loops.loop import Loop, Tick, every
 from runstead.loops.retention import RetentionLoop
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
@@ -299,93 +299,45 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         await authenticator.flush()
         return 0
 
-    loops: list[Loop] = []
-    if settings.retention_days is not None:
-        retention = RetentionLoop(app, settings.retention_days * 86_400_000)
-        loops.append(Loop("retention", limits.retention_tick_s, retention.retire))
-    return [
-        *loops,
+    def loop(name: str, seconds: float, run_tick: Callable[[App], Awaitable[int]], rows_max: int) -> Loop:
+        return Loop(name, seconds, partial(run_tick, app), rows_max=rows_max)
+
+    def everywhere(name: str, seconds: float, run_tick: Tick, rows_max: int) -> Loop:
+        return Loop(name, seconds, run_tick, led=False, rows_max=rows_max)
+
+    audit_days, seen = settings.audit_retention_days, limits.seen_per_tick_max
+    loops = [
         Loop(
             "deadlines",
             limits.deadlines_tick_s,
-            lambda: enforce_deadlines(app),
+            partial(enforce_deadlines, app),
             key=DEADLINES_KEY,
             soonest=app.store.runs.next_due,
         ),
-        Loop(
-            "scheduler",
-            limits.scheduler_tick_s,
-            lambda: schedule(app),
-            rows_max=limits.scheduler_rows_per_tick_max,
-        ),
-        Loop(
-            "batch finalizer",
-            limits.batch_tick_s,
-            lambda: finish_batches(app),
-            rows_max=limits.batches_per_tick_max,
-        ),
-        Loop(
-            "family cancels",
-            limits.family_cancel_tick_s,
-            lambda: finish_families(app),
-            rows_max=limits.family_cancel_rows_max,
-        ),
-        Loop("run index", limits.index_tick_s, lambda: index(app), rows_max=1),
-        Loop(
-            "idempotency expiry", 60.0, lambda: prune(app), rows_max=limits.idempotency_records_per_tick_max
-        ),
-        Loop(
-            "delivery expiry",
-            60.0,
-            lambda: prune_deliveries(app),
-            rows_max=limits.deliveries_expired_max,
-        ),
-        Loop(
-            "session expiry",
-            60.0,
-            lambda: prune_browsers(app),
-            rows_max=limits.browser_sessions_expired_max,
-        ),
-        Loop(
-            "audit expiry",
-            60.0,
-            lambda: prune_audit(app, settings.audit_retention_days),
-            rows_max=limits.audit_entries_expired_max,
-        ),
-        Loop(
+        loop("scheduler", limits.scheduler_tick_s, schedule, limits.scheduler_rows_per_tick_max),
+        loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
+        loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
+        loop("run index", limits.index_tick_s, index, 1),
+        loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),
+        loop("delivery expiry", 60.0, prune_deliveries, limits.deliveries_expired_max),
+        loop("session expiry", 60.0, prune_browsers, limits.browser_sessions_expired_max),
+        loop("audit expiry", 60.0, partial(prune_audit, days=audit_days), limits.audit_entries_expired_max),
+        loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
-            lambda: collect_artifacts(app),
-            rows_max=limits.artifact_tombstones_per_tick_max,
+            collect_artifacts,
+            limits.artifact_tombstones_per_tick_max,
         ),
-        Loop(
-            "roll-ups",
-            limits.rollup_tick_s,
-            lambda: roll_up(app),
-            rows_max=limits.rollup_entries_per_tick_max,
-        ),
-        Loop(
-            "earlier roll-ups",
-            limits.rollup_tick_s,
-            lambda: catch_up(app),
-            rows_max=limits.rollup_rows_per_tick_max,
-        ),
-        Loop("quotas", limits.quota_poll_s, app.quotas.refresh, led=False, rows_max=limits.quota_max),
-        Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
-        Loop(
-            "heartbeats",
-            limits.worker_seen_s,
-            app.worker_activity.flush,
-            led=False,
-            rows_max=limits.seen_per_tick_max,
-        ),
-        Loop(
-            "browsers seen",
-            limits.browser_seen_s,
-            app.session_activity.flush,
-            led=False,
-            rows_max=limits.seen_per_tick_max,
-        ),
-        Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
+        loop("roll-ups", limits.rollup_tick_s, roll_up, limits.rollup_entries_per_tick_max),
+        loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
+        loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
+        everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
+        everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),
+        everywhere("browsers seen", limits.browser_seen_s, app.session_activity.flush, seen),
+        Loop("replicas", limits.replica_seen_s, partial(note_replica, app), led=False),
         Loop("last used", 60.0, flush, led=False),  # every replica stores the use of the keys that it saw
     ]
+    if settings.retention_days is not None:
+        retention = RetentionLoop(app, settings.retention_days * 86_400_000)
+        loops.append(Loop("retention", limits.retention_tick_s, retention.retire))
+    return loops
