@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/sbom.py docs/licences.md
 
-.PHONY: demo test test-long serve lint format dev dist lock clean
+.PHONY: demo test test-long serve lint format dev dist audit lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -16,7 +16,7 @@ $(VENV)/dev: requirements/dev.txt
 # Debian's python3 comes without ensurepip: virtualenv brings its own.
 $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null \
-	|| { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) 2>/dev/null && $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check pip; } \
+	|| { rm -rf $(VENV); $(PYTHON) -m venv --without-pip $(VENV) 2>/dev/null && $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --require-hashes -r requirements/pip.txt; } \
 	|| { echo "cannot make a virtual environment with $(PYTHON): install its venv module" >&2; exit 1; }
 
 # The wheel, installed: what is tested and shown is what is shipped.
@@ -58,14 +58,25 @@ dev: $(VENV)/dev ## Install the source tree itself, to work on it
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(VENV)/wheel
 
-dist: $(VENV)/dev ## Build the wheel and the source distribution, as a release does
+dist: $(VENV)/dev ## Build the wheel, its SBOM and the source distribution, as a release does
 	rm -rf dist
-	$(BIN)/hatchling build >/dev/null
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/hatchling build >/dev/null
 
+# pip-audit reads the Python advisory database over the network, and fails where it cannot. So CI does not run it.
+audit: $(VENV)/dev ## Look for known vulnerabilities of what Runstead installs
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/audit.txt
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r requirements/run.txt
+
+COMPILE := $(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 lock: $(VENV)/dev ## Take newer packages in
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml -o requirements/run.txt
-	$(BIN)/uv pip compile --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet pyproject.toml --group dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml -o requirements/run.txt
+	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
+	for group in audit node pip; do \
+		$(COMPILE) --group $$group --constraint requirements/dev.txt -o requirements/$$group.txt || exit; \
+	done
+	$(BIN)/python -m pip install --quiet --require-hashes $(foreach file,$(wildcard requirements/*.txt),-r $(file))
+	$(BIN)/python -m requirements.licences
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

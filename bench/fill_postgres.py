@@ -97,7 +97,7 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
                 token="bench",  # noqa: S106 - guards nothing
             ),
         )
-        appended = [NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, external=True) for _ in range(events)]
+        appended = [NewEvent("TEXT_MESSAGE_CONTENT", PAYLOAD, source="caller") for _ in range(events)]
         position = {"expected_previous_event_id": None, "expected_sequence": None, "tail": ()}
         if appended:
             await store.runs.apply(

@@ -3,30 +3,32 @@
     python bench/neighbours.py                                             # every attack
     python bench/neighbours.py readers --runstead ../before/.venv/bin/runstead
 
-A neighbour reads a run and creates one, in turns; first alone, then while another project attacks. Prints p50, p99 and
-the longest time in ms, and exits with 1 where a p99 under attack exceeds 5 times the quiet one plus 50 ms.
+A neighbour reads a run and creates one, in turns, and for `tarpits` also receives a webhook; first alone, then while
+another project attacks. Prints p50, p99 and the longest time in ms, and the peak of the server's memory. Exits with 1
+where a p99 under attack exceeds 5 times the quiet one plus 50 ms.
 
-Attacks: `readers` sends lists whose filters match nothing and reports, and hangs up at once. `keys` changes members of a
-project that has 60,000 keys. `cancels` cancels a family of 30,001 runs. `batches` creates batches of 1,000 runs.
+Attacks: `headers` sends headers without end and opens silent connections, to a server with 256 open files. `lists` reads
+lists of runs whose inputs have 1 MiB. `readers` sends lists whose filters match nothing and reports, and hangs up at once.
+`keys` changes members of a project that has 60,000 keys. `cancels` cancels a family of 30,001 runs. `batches` creates
+batches of 1,000 runs. `tarpits` has webhook deliveries that are never answered. `followers` never read a stream.
 """
 
 import argparse
 import asyncio
-import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
+from attacks import ATTACKS, Tenant
 from fill import add
 
-from runstead.bench.connection import Connection, Target
+from runstead.bench.connection import Connection
 from runstead.commands.keys import make_key, new_project
 from runstead.core.clock import now_ms
 from runstead.core.identity.principal import ALL_SCOPES
@@ -37,101 +39,38 @@ from runstead.engines.sqlite.store import SqliteStore
 READY: Final = "runstead is ready on "
 FACTOR: Final = 5
 SLACK_MS: Final = 50
-LISTS: Final = (
-    "/runs?label=team:none&q=inventory",
-    "/runs?q=zq&sort=duration",
-    "/runs?q=%25",
-    "/runs?label=team:red&label=team:blue&q=a",
-    "/projects/attacker/usage?group_by=family",
-    "/projects/attacker/activity?label=team:none",
-)
-encode = msgspec.json.encode
 
 
-class Tenant:
-    """A project of the server and its key."""
+class Server(NamedTuple):
+    url: str
+    pid: int
 
-    def __init__(self, url: str, key: str, slug: str, project_id: str) -> None:
-        self.target = Target.from_url(url)
-        self.headers = self.target.headers(key)
-        self.slug, self.project_id = slug, project_id
-
-    async def call(
-        self, connection: Connection, method: str, path: str, value: Any = None
-    ) -> tuple[int, Any]:
-        body = b"" if value is None else encode(value)
-        status, answer = await connection.request(method, path, body, self.headers)
-        return status, msgspec.json.decode(answer)
-
-    def task(self, **members: Any) -> dict[str, Any]:
-        owner = {"kind": "project", "id": self.project_id}
-        return {"kind": "task", "owner": owner, "request": {"target": "task:bench"}} | members
+    def peak_mib(self) -> float:
+        """Return the most memory that the server had so far."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
 
 
-async def readers(attacker: Tenant) -> None:
-    """Eight callers send a query and hang up."""
+class Sink:
+    """A receiver of webhooks that answers at once. `arrived` is set for each delivery."""
 
-    async def hang_up(paths: Any) -> None:
-        for path in paths:
-            with suppress(OSError):
-                _, writer = await asyncio.open_connection(attacker.target.host, attacker.target.port)
-                writer.write(f"GET {path} HTTP/1.1\r\n".encode() + attacker.headers + b"\r\n")
-                await asyncio.sleep(0.05)
-                writer.close()
+    def __init__(self) -> None:
+        self.arrived = asyncio.Event()
 
-    await asyncio.gather(*(hang_up(itertools.cycle(LISTS[n % 6 :] + LISTS[: n % 6])) for n in range(8)))
-
-
-async def keys(attacker: Tenant) -> None:
-    async def change(number: int) -> None:
-        connection = Connection(attacker.target)
-        path = f"/projects/{attacker.slug}/members"
-        while True:
-            await attacker.call(connection, "POST", path, {"user_id": f"user-{number}", "role": "viewer"})
-            await attacker.call(connection, "DELETE", f"{path}/user-{number}")
-
-    await asyncio.gather(*map(change, range(4)))
+    async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.partition(b":")[2]))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self.arrived.set()
+            await writer.drain()
+        writer.close()
 
 
-async def cancels(attacker: Tenant) -> None:
-    connection = Connection(attacker.target, timeout_s=120)
-    async for root in _families(attacker, connection):
-        began = time.perf_counter()
-        status, _ = await attacker.call(connection, "POST", f"/runs/{root}/cancel")
-        print(f"  the cancel was answered with {status} after {time.perf_counter() - began:.2f} s")
-
-
-async def _families(attacker: Tenant, connection: Connection) -> AsyncIterator[str]:
-    """The family was created before the attack; there is one."""
-    status, found = await attacker.call(
-        connection, "GET", "/runs?root_only=true&status=pending&target=task:family"
-    )
-    assert status == 200, found
-    for run in found["data"]:
-        yield run["run_id"]
-
-
-async def batches(attacker: Tenant) -> None:
-    async def create() -> None:
-        connection = Connection(attacker.target, timeout_s=120)
-        value = {"runs": [attacker.task() for _ in range(1_000)]}
-        while True:
-            await attacker.call(connection, "POST", f"/projects/{attacker.slug}/batches", value)
-
-    await asyncio.gather(*(create() for _ in range(4)))
-
-
-ATTACKS: Final[dict[str, Callable[[Tenant], Awaitable[None]]]] = {
-    "readers": readers,
-    "keys": keys,
-    "cancels": cancels,
-    "batches": batches,
-}
-
-
-async def neighbour(tenant: Tenant, seconds: float) -> dict[str, list[float]]:
-    """The times in ms of a reader and a writer."""
-    connections = Connection(tenant.target, timeout_s=120), Connection(tenant.target, timeout_s=120)
+async def neighbour(tenant: Tenant, seconds: float, hook: tuple[str, Sink] | None) -> dict[str, list[float]]:
+    """The times in ms of a reader, a writer and, with a hook, of deliveries from request to arrival."""
+    connections = [Connection(tenant.target, timeout_s=120) for _ in range(3)]
     _, created = await tenant.call(connections[0], "POST", "/runs", tenant.task())
     path, ends_at = f"/runs/{created['run']['run_id']}", time.perf_counter() + seconds
 
@@ -144,46 +83,62 @@ async def neighbour(tenant: Tenant, seconds: float) -> dict[str, list[float]]:
             took.append(connection.elapsed_ns / 1e6)
         return sorted(took)
 
-    read, create = await asyncio.gather(
-        repeat(connections[0], "GET", path), repeat(connections[1], "POST", "/runs", tenant.task())
-    )
-    return {"read": read, "create": create}
+    async def deliver(connection: Connection, path: str, sink: Sink) -> list[float]:
+        took = []
+        while time.perf_counter() < ends_at:
+            await asyncio.sleep(0.005)
+            sink.arrived.clear()
+            began = time.perf_counter()
+            status, answer = await tenant.call(connection, "POST", f"{path}/test")
+            assert status == 202, answer
+            await sink.arrived.wait()
+            took.append((time.perf_counter() - began) * 1e3)
+        return sorted(took)
+
+    work = {
+        "read": repeat(connections[0], "GET", path),
+        "create": repeat(connections[1], "POST", "/runs", tenant.task()),
+    }
+    if hook is not None:
+        work["deliver"] = deliver(connections[2], *hook)
+    return dict(zip(work, await asyncio.gather(*work.values()), strict=True))
 
 
-async def measure(url: str, tenants: dict[str, tuple[str, str, str]], attack: str, seconds: float) -> bool:
-    attacker, quiet = (Tenant(url, *tenants[slug]) for slug in ("attacker", "neighbour"))
-    if attack == "cancels":
-        await _create_family(attacker)
-    await neighbour(quiet, 1)
-    alone = await neighbour(quiet, seconds)
-    task = asyncio.ensure_future(ATTACKS[attack](attacker))
-    await asyncio.sleep(0)
-    attacked = await neighbour(quiet, seconds)
-    if not task.cancel():
-        await task
-    with suppress(asyncio.CancelledError):
-        await task
+async def measure(
+    server: Server, tenants: dict[str, tuple[str, str, str]], name: str, seconds: float
+) -> bool:
+    attack = ATTACKS[name]
+    attacker, quiet = (Tenant(server.url, *tenants[slug]) for slug in ("attacker", "neighbour"))
+    if attack.prepare is not None:
+        await attack.prepare(attacker)
+    sink, hook = Sink(), None
+    async with await asyncio.start_server(sink.receive, "127.0.0.1", 0) as receiver:
+        if name == "tarpits":
+            value = {
+                "url": f"http://127.0.0.1:{receiver.sockets[0].getsockname()[1]}/",
+                "events": ["run.failed"],
+            }
+            path = f"/projects/{quiet.slug}/webhooks"
+            _, made = await quiet.call(Connection(quiet.target), "POST", path, value)
+            hook = f"{path}/{made['webhook']['id']}", sink
+        await neighbour(quiet, 1, hook)
+        alone, memory = await neighbour(quiet, seconds, hook), server.peak_mib()
+        task = asyncio.ensure_future(attack.run(attacker))
+        await asyncio.sleep(0)
+        attacked = await neighbour(quiet, seconds, hook)
+        if not task.cancel():
+            await task
+        with suppress(asyncio.CancelledError):
+            await task
     held = True
-    for name, took in attacked.items():
-        bound = FACTOR * at(alone[name], 0.99) + SLACK_MS
+    for what, took in attacked.items():
+        bound = FACTOR * at(alone[what], 0.99) + SLACK_MS
         held = held and at(took, 0.99) <= bound
         print(
-            f"{attack:8} {name:6} quiet {figures(alone[name])}, attacked {figures(took)}; bound {bound:.0f} ms"
+            f"{name:9} {what:7} quiet {figures(alone[what])}, attacked {figures(took)}; bound {bound:.0f} ms"
         )
+    print(f"{name:9} memory  {memory:.0f} MiB before, {server.peak_mib():.0f} MiB at most")
     return held
-
-
-async def _create_family(attacker: Tenant) -> None:
-    connection = Connection(attacker.target, timeout_s=120)
-    root = attacker.task()
-    root["request"]["target"] = "task:family"
-    _, created = await attacker.call(connection, "POST", "/runs", root)
-    child = attacker.task(parent_run_id=created["run"]["run_id"])
-    for _ in range(30):
-        status, answer = await attacker.call(
-            connection, "POST", f"/projects/{attacker.slug}/batches", {"runs": [child] * 1_000}
-        )
-        assert status in (200, 201, 202), answer
 
 
 def at(took: list[float], share: float) -> float:
@@ -219,9 +174,12 @@ async def fill(path: Path, attack: str, runs: int) -> dict[str, tuple[str, str, 
 
 
 @asynccontextmanager
-async def serving(command: str, path: Path) -> AsyncIterator[str]:
+async def serving(command: str, path: Path, files: int | None) -> AsyncIterator[Server]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    environment["RUNSTEAD_ALLOW_PRIVATE_EGRESS"] = "true"  # the receivers of webhooks are on this machine
+    limited = () if files is None else ("sh", "-c", f'ulimit -n {files}; exec "$@"', "sh")
     process = await asyncio.create_subprocess_exec(
+        *limited,
         command,
         "serve",
         "--database",
@@ -237,7 +195,7 @@ async def serving(command: str, path: Path) -> AsyncIterator[str]:
         assert process.stdout is not None
         async for line in process.stdout:
             if (text := line.decode()).startswith(READY):
-                yield text.removeprefix(READY).split()[0]
+                yield Server(text.removeprefix(READY).split()[0], process.pid)
                 return
         raise RuntimeError("the server did not start")
     finally:
@@ -251,8 +209,8 @@ async def run(options: argparse.Namespace) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "neighbours.db"
             tenants = await fill(path, attack, options.runs)
-            async with serving(options.runstead, path) as url:
-                held = await measure(url, tenants, attack, options.seconds) and held
+            async with serving(options.runstead, path, ATTACKS[attack].files) as server:
+                held = await measure(server, tenants, attack, options.seconds) and held
     return held
 
 

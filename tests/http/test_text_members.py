@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .test_visibility import BODIES, contents, objects_of_project
+from .tenants import Tenant, bodies, rows_of
 
 pytestmark = pytest.mark.postgres
 
@@ -73,22 +73,21 @@ def with_text(body, path, text):
     return whole[""]
 
 
-async def stored(api, names):
-    """Read everything of the project, without the errors: each has an id of its request."""
-    return [answer for answer in await contents(api, names) if "detail" not in answer]
-
-
 @pytest.mark.parametrize("kind", TEXTS)
 async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
     document = Document(await api.get("/openapi.json", by=None))
-    names, _ = await objects_of_project(api)
+    names = (await Tenant(api, api.project, "admin").furnish()).names
     texts, anything = [], []
     for method, template, operation in document.operations:
         if "requestBody" not in operation or f"{method} {template}" in NOT_JSON:
             continue
         content = operation["requestBody"]["content"]["application/json"]
         examples = [example["value"] for example in content.get("examples", {}).values()]
-        base = api.task() if template == "/runs" else BODIES.get(template) or (examples or [{}])[0]
+        base = (
+            api.task()
+            if template == "/runs"
+            else bodies(names).get(f"{method} {template}") or (examples or [{}])[0]
+        )
         for at, schema in document.texts(content["schema"]):
             if at:
                 body = json.dumps(with_text(base, at, TEXTS[kind])).encode()
@@ -96,11 +95,11 @@ async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
                 found = anything if may_have else texts
                 found.append((method, template.format(**names), at, body))
     assert len(texts) > 150
-    before = await stored(api, names)
+    before = await rows_of(api.store)
     for method, path, at, body in texts:
         answer = await api.send(method, path, body, by="admin", headers={"If-Match": "*"})
         assert answer.status_code == 400, f"{method} {path} {at}: {answer.text}"
-    assert await stored(api, names) == before
+    assert await rows_of(api.store) == before
     for method, path, at, body in anything:
         answer = await api.send(method, path, body, by="admin", headers={"If-Match": "*"})
         assert answer.status_code < 500, f"{method} {path} {at}: {answer.text}"
@@ -108,7 +107,7 @@ async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
 
 async def test_no_text_of_a_query_breaks_a_statement(api):
     document = Document(await api.get("/openapi.json", by=None))
-    names, _ = await objects_of_project(api)
+    names = (await Tenant(api, api.project, "admin").furnish()).names
     sent = 0
     for method, template, operation in document.operations:
         if method != "GET" or template.endswith(("/stream", "/notifications")):

@@ -348,6 +348,14 @@ async def test_a_deleted_child_resumes_its_parent(api):
     assert (await api.run(parent["run_id"]))["status"] == "running"
 
 
+async def test_a_refused_deletion_of_a_child_does_not_resume_its_parent(api):
+    parent, child, wait = await family(api)
+    await api.post(f"/runs/{parent['run_id']}/wait", wait)
+    await api.complete(child["run_id"])
+    await api.refused(403, "FORBIDDEN", "DELETE", f"/runs/{child['run_id']}", by="write")
+    assert (await api.run(parent["run_id"]))["status"] == "waiting"
+
+
 async def test_only_a_child_can_be_awaited(api):
     parent, child, wait = await family(api)
     grandchild = await api.create(api.task("task:g", parent_run_id=child["run_id"]))

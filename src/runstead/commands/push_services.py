@@ -106,11 +106,14 @@ async def disable(app: App, principal: Principal, service_id: str) -> PushServic
 
 
 async def get(app: App, principal: Principal, service_id: str) -> PushService:
-    """Return a service that serves a project of the caller. Raises NOT_FOUND."""
+    """Return a service that serves a project which the caller may read. Raises NOT_FOUND, FORBIDDEN."""
     refuse_bound(principal, "cannot read push services")
     found = await app.store.push_services.get(service_id)
-    if found is None or not any(can(principal, Scope.RUNS_READ, project) for project in found.reach):
+    reached = [project for project in found.reach if project in principal.grants] if found is not None else []
+    if found is None or not reached:
         raise not_found("Push service")
+    if not any(can(principal, Scope.RUNS_READ, project) for project in reached):
+        require(principal, Scope.RUNS_READ, reached[0], "Push service")
     return found
 
 

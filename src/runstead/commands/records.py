@@ -7,11 +7,11 @@ from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
 from runstead.core.audit import by
+from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
-from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import IfMatch
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import Written
@@ -57,17 +57,15 @@ async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
     refuse_bound(principal, "cannot delete runs")
     key = await runs.write_key(app, principal, run_ref)
     before = await app.store.runs.get(key)
-    resumed = before is not None and before.terminal and before.awaited_at is not None
-    if before is not None and resumed:
+    if before is None:
+        raise not_found("Run")
+    require(principal, Scope.ADMIN, key.project_id, "Run")
+    resumed = before.terminal and before.awaited_at is not None
+    if resumed:
         # The parent waits for this run, and could not be resumed after the deletion.
         await resume_parent(app, before)
-
-    def rule(run: Run, _: Loaded) -> Transition:
-        # Checked after the run was found, so that a caller who may not see it gets NOT_FOUND.
-        require(principal, Scope.ADMIN, run.project_id, "Run")
-        return transitions.delete(run)
-
-    written = await runs.apply_at(app, key, rule, audit=by(principal, "run.delete", key.project_id))
+    audit = by(principal, "run.delete", key.project_id)
+    written = await runs.apply_at(app, key, lambda run, _: transitions.delete(run), audit=audit)
     if not resumed and written.run.awaited_at is not None:
         await resume_parent(app, written.run)  # it ended after it was read above
     return written

@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef, apply_at, receipt_key, write_key
-from runstead.core.errors import Error
+from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
@@ -76,7 +76,7 @@ async def wait(
 async def _mark_awaited(app: App, parent: RunKey, run_id: str) -> Run:
     """Mark the child as awaited, so that its end resumes the parent. Returns the child.
 
-    A caller that may let a run wait may wait for any child of it. Raises INVALID_REQUEST.
+    A caller that may let a run wait may wait for any child of it. Raises INVALID_REQUEST; NOT_FOUND (parent).
     """
 
     def decide(loaded: Loaded) -> Transition:
@@ -86,7 +86,12 @@ async def _mark_awaited(app: App, parent: RunKey, run_id: str) -> Run:
             raise Error("INVALID_REQUEST", message, errors=(("$.awaited_run_id", message),))
         return transitions.mark_awaited(child, now=loaded.now)
 
-    return (await app.store.runs.apply(RunKey(parent.project_id, run_id), decide)).run
+    try:
+        return (await app.store.runs.apply(RunKey(parent.project_id, run_id), decide)).run
+    except Error as error:
+        if error.code == "INVALID_REQUEST" and await app.store.runs.get(parent) is None:
+            raise not_found("Run") from None
+        raise
 
 
 def _unchanged(run: Run, fence: Fence) -> Transition:
