@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from runstead.core.runs.event import resumed
+from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
@@ -28,9 +29,10 @@ RESERVED = [
 @pytest.fixture
 async def tokens(api):
     await api.store.signing_keys.add(PAIR, only_first=True)
+    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
 
     async def make(run_id, kind="run_event_token"):
-        named = {"user_id": "ada", "service_id": "svc", "project_id": api.project.id}
+        named = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
         return await getattr(api.app.keyring, kind)(**named, run_id=run_id)
 
     return make

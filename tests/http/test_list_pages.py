@@ -12,6 +12,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.http.framework.list_page import fitted
 from runstead.http.run_view import RunView, run_view
 from runstead.ports.store import ListPage
+from tests.support.store_driver import push_service
 
 pytestmark = pytest.mark.postgres
 
@@ -287,7 +288,8 @@ async def bound_tokens(api):
     from .pushed import PAIR
 
     await api.store.signing_keys.add(PAIR, only_first=True)
-    who = {"user_id": "ada", "service_id": "svc", "project_id": api.project.id}
+    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
     yield await api.app.keyring.service_token(**who, run_id="own")
     yield api.token(projectId=api.project.id, runId="own")
 
@@ -324,7 +326,7 @@ async def test_a_service_sees_its_own_family_from_anywhere_in_it(api):
 async def test_a_writer_of_events_reads_no_family(api):
     await family(api)
     _ = [token async for token in bound_tokens(api)]
-    who = {"user_id": "ada", "service_id": "svc", "project_id": api.project.id}
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
     writer = await api.app.keyring.run_event_token(**who, run_id="own")
     for path in ("/runs/own/tree", "/runs/own/children", "/runs/above/tree", "/runs"):
         await api.refused(
