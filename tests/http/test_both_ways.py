@@ -179,6 +179,9 @@ async def administration(recorder):
     await do("DELETE", f"{P}/members/ada")
     await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
     await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/quota", {"keys": 100}, by="system")
+    await do("GET", f"{P}/quota")
+    await do("PATCH", P, {"require_attempt": False})
     await do("PUT", f"{P}/prices", example("PutPrice"))
     for path in ("prices", "usage"):
         await do("GET", f"{P}/{path}")
