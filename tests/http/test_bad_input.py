@@ -360,9 +360,7 @@ async def test_the_size_of_an_artifact_is_an_integer(api, members):
 
 
 async def test_a_body_over_ten_mib_is_refused_with_and_without_its_length(api):
-    frame = len(with_request(api, b'""'))
-    fits = with_request(api, b'"' + b"x" * (limits.body_bytes_max - frame) + b'"')
-    assert len(fits) == limits.body_bytes_max
+    fits = with_request(api, b'"tea"').ljust(limits.body_bytes_max)  # with spaces at its end
     for body in (fits + b" ", chunks(fits + b" ")):
         headers = {"Authorization": f"Bearer {api.keys['default']}"}
         response = await api.client.post("/runs", content=body, headers=headers)

@@ -6,6 +6,7 @@ import pytest
 
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.loops.dispatcher import Dispatcher
 
 pytestmark = pytest.mark.postgres
 
@@ -212,6 +213,7 @@ async def start_other(pushing):
 
 async def test_dispatch_is_fair_to_a_project_beside_one_with_many_runs(pushing, monkeypatch):
     monkeypatch.setattr(limits, "dispatches_max", 2)
+    pushing.dispatcher = Dispatcher(pushing.api.app)
     await pushing.register()
     await register_other(pushing)
     for _ in range(6):

@@ -32,7 +32,8 @@ async def tokens(api):
     await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
 
     async def make(run_id, kind="run_event_token"):
-        named = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
+        named = {"user_id": "ada", "service_id": "svc", "issuer": "push_service:svc"}
+        named["project_id"] = api.project.id
         return await getattr(api.app.keyring, kind)(**named, run_id=run_id)
 
     return make

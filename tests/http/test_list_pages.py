@@ -288,8 +288,9 @@ async def bound_tokens(api):
     from .pushed import PAIR
 
     await api.store.signing_keys.add(PAIR, only_first=True)
-    await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
-    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
+    service = await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
+    who = {"user_id": "ada", "service_id": service.id, "issuer": f"push_service:{service.id}"}
+    who["project_id"] = api.project.id
     yield await api.app.keyring.service_token(**who, run_id="own")
     yield api.token(projectId=api.project.id, runId="own")
 
@@ -326,7 +327,7 @@ async def test_a_service_sees_its_own_family_from_anywhere_in_it(api):
 async def test_a_writer_of_events_reads_no_family(api):
     await family(api)
     _ = [token async for token in bound_tokens(api)]
-    who = {"user_id": "ada", "service_id": "svc", "issuer": "claim:ada", "project_id": api.project.id}
+    who = {"user_id": "ada", "service_id": "svc", "issuer": "push_service:svc", "project_id": api.project.id}
     writer = await api.app.keyring.run_event_token(**who, run_id="own")
     for path in ("/runs/own/tree", "/runs/own/children", "/runs/above/tree", "/runs"):
         await api.refused(

@@ -3,6 +3,7 @@
 import pytest
 
 from runstead.core import limits
+from tests.support.store_driver import push_service
 
 from .pushed import PAIR
 
@@ -112,12 +113,12 @@ async def test_a_user_of_a_claimed_project_registers_and_appends(api):
     await all_allowed(api, requests)
 
 
-async def test_a_token_of_an_unknown_issuer_or_of_a_longer_life_is_refused(api, push_service):
+async def test_a_token_of_an_unknown_issuer_or_of_a_longer_life_is_refused(api):
     await api.store.signing_keys.add(PAIR, only_first=True)
     run = await api.create()
     who = {"user_id": "ada", "service_id": "svc", "project_id": api.project.id, "run_id": run["run_id"]}
     await api.store.push_services.register(push_service("svc", reach=(api.project.id,)))
-    for issuer in ("push_service:other", "api_key:none", "member:eve", "root:ada", ""):
+    for issuer in ("push_service:other", "api_key:none", "member:eve", "root:ada"):
         token = await api.app.keyring.service_token(**who, issuer=issuer)
         await api.refused(401, "UNAUTHENTICATED", "GET", f"/runs/{run['run_id']}", by=token)
     pair = await api.app.keyring._current_pair()

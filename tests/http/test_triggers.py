@@ -129,7 +129,7 @@ async def test_unknown_and_disabled_tokens_get_the_same_answer(triggers, api):
     assert (shown["enabled"], shown["disabled_at"] is None) == (False, False)
     disabled = await triggers.refused(404, "NOT_FOUND", made["token"])
     unknown = await triggers.refused(404, "NOT_FOUND", "vft_" + "A" * 43)
-    assert disabled | {"request_id": unknown["request_id"]} == unknown
+    assert disabled | {"request_id": None} == unknown | {"request_id": None}
     await api.send("PATCH", path, {"enabled": True, "name": "Again"}, by="admin")
     assert (await triggers.started(made["token"]))["title"] == "Again"
 

@@ -147,12 +147,18 @@ class Worker:
         For jobs that run a worker from time to time, and for tests. Raise RunsteadError where the server refuses a call
         or does not answer.
         """
-        count = 0
+        count, registered_again = 0, False
         try:
             while not self._stopping.is_set():
                 if self.worker_id is None:
                     await self._register()
-                started = await self._claim(await self._take_slots(), 0)
+                try:
+                    started = await self._claim(await self._take_slots(), 0)
+                except RunsteadError as error:
+                    if registered_again or not self._is_forgotten(error):
+                        raise
+                    registered_again = True
+                    continue
                 count += started
                 if not started and not self._jobs:
                     break
@@ -212,11 +218,14 @@ class Worker:
         )
 
     def _can_recover(self, error: RunsteadError) -> bool:
-        if error.status in {401, 404} and self._registers and self.worker_id is not None:
-            # The server no longer knows the worker or its token, for example because its store was replaced.
-            self.worker_id = None
-            return True
-        return error.retryable
+        return self._is_forgotten(error) or error.retryable
+
+    def _is_forgotten(self, error: RunsteadError) -> bool:
+        """Return whether to register again: the server no longer knows the worker, or its token has expired."""
+        if error.status not in {401, 404} or not self._registers or self.worker_id is None:
+            return False
+        self.worker_id = None
+        return True
 
     async def _claim(self, slots: int, wait_s: int) -> int:
         """Claim and start up to `slots` runs, and return how many. Give the other slots back."""
