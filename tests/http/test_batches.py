@@ -10,7 +10,7 @@ from runstead.commands import batches as commands
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.fair_slots import Bounds, FairSlots
-from runstead.loops.batch_finalizer import finish
+from runstead.loops.finalizer import finish_batches
 from tests.support.until import eventually
 
 pytestmark = pytest.mark.postgres
@@ -247,7 +247,7 @@ async def test_the_loop_finishes_an_interrupted_cancellation(api, monkeypatch):
     late = api.task(request={"batch_id": batch["id"]})
     await api.refused(409, "BATCH_CLOSED", "POST", "/runs", late)
     monkeypatch.setattr(limits, "batch_cancel_rows_max", 2)
-    assert [await finish(api.app) for _ in range(4)] == [2, 2, 1, 0]
+    assert [await finish_batches(api.app) for _ in range(4)] == [2, 2, 1, 0]
     assert (await read(api, batch))["status"] == "cancelled"
 
 
@@ -260,7 +260,7 @@ async def test_a_request_cancels_a_bounded_part_and_the_loop_the_rest(driver, mo
         "cancelling",
         {"pending": 2, "cancelled": 4},
     )
-    assert await finish(driver.app) == 2
+    assert await finish_batches(driver.app) == 2
 
 
 async def test_the_run_of_on_complete_is_created_once_with_the_outcome(api):
@@ -268,10 +268,10 @@ async def test_the_run_of_on_complete_is_created_once_with_the_outcome(api):
     batch = (await made(api, 2, on_complete=after, name="both"))["batch"]
     assert batch["on_complete"] == {**after, "run_id": None}
     await api.complete("run-0")
-    assert await finish(api.app) == 0
+    assert await finish_batches(api.app) == 0
     await api.complete("run-1", "failed")
-    assert await finish(api.app) == 1
-    assert await finish(api.app) == 0
+    assert await finish_batches(api.app) == 1
+    assert await finish_batches(api.app) == 0
     found = await read(api, batch)
     run = await api.run(found["on_complete"]["run_id"])
     assert (run["kind"], run["target"], run["workflow_id"]) == ("workflow", "workflow:report", "report")
@@ -301,7 +301,7 @@ async def test_a_run_of_on_complete_that_was_created_before_a_crash_is_not_creat
 async def test_a_cancelled_batch_has_no_follow_up(driver):
     batch = (await made(driver, 2, on_complete={"target": "task:report"}))["batch"]
     await driver.post(f"{PLACE}/{batch['id']}/cancel")
-    assert await finish(driver.app) == 0
+    assert await finish_batches(driver.app) == 0
     assert (await read(driver, batch))["on_complete"]["run_id"] is None
 
 

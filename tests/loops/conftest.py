@@ -1,5 +1,7 @@
 """Loops on SQLite, with clocks that only a test moves."""
 
+from itertools import count
+
 import pytest
 
 from runstead.commands.app import App
@@ -45,10 +47,11 @@ def app(new_app):
 @pytest.fixture
 def new_leader(new_app):
     """new_leader(): (a replica, its leader election)"""
+    numbers = count(1)
 
     def make():
         app = new_app()
-        return app, Leader(app)
+        return app, Leader(app, f"replica-{next(numbers)}")
 
     return make
 

@@ -9,7 +9,7 @@ from runstead.commands.runs import cancel_descendants
 from runstead.core import limits
 from runstead.core.runs.run import RunStatus
 from runstead.engines.notifiers.local import LocalNotifier
-from runstead.loops.family_cancels import finish_family_cancels
+from runstead.loops.finalizer import finish_families
 from tests.support.store_driver import event
 
 CHILDREN = 9
@@ -65,7 +65,7 @@ async def test_one_slice_is_bounded(family, engine):
 
 
 async def test_a_loop_finishes_the_cancel_after_a_crash(family, app):
-    while await finish_family_cancels(app):
+    while await finish_families(app):
         pass
     assert [name for name, status in (await statuses(family)).items() if status is RunStatus.PENDING] == [
         "stranger"

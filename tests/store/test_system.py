@@ -111,14 +111,15 @@ async def app(store):
 
 
 async def test_an_administrator_sees_the_servers_and_their_own_projects(app, busy, engine):
-    app.replica = replica("a")
+    app = App(app.store, app.notifier, replica=replica("a"))
     assert await system.note_replica(app) == 1
+    own = await app.store.replicas.note(app.replica)
     other = await app.store.replicas.note(replica("b"))
     await app.store.leadership.lead(other.id, 6_000)
     shown = await system.get(app, ADMIN)
     assert (shown.version, shown.engine, shown.leader) == (__version__, engine, other.id)
-    assert (shown.replica, shown.leads) == (app.replica.id, False)
-    assert sorted(shown.replicas, key=lambda one: one.id) == [app.replica, other]
+    assert (shown.replica, shown.leads) == (own.id, False)
+    assert sorted(shown.replicas, key=lambda one: one.id) == [own, other]
     assert shown.facts["commits"] > 0
     assert [(one.project.slug, one.depth) for one in shown.depths] == [
         ("inventory", Depth(PROJECT, 2, 1, 1, 1))

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "config": ("runstead.cli.config:config", "Show the config file and the effective connection."),
     "completion": ("runstead.cli.completion:completion", "Print a shell completion script."),
     "bench": ("runstead.cli.bench:bench", "Measure a deployment."),
-    "race": ("runstead.cli.race:race", "Check that a deployment completes each run exactly once."),
+    "race": ("runstead.cli.bench:race", "Check that a deployment completes each run exactly once."),
 }
 
 

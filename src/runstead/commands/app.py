@@ -12,7 +12,7 @@ from runstead.commands.notifications import Notifications
 from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
-from runstead.commands.trackers import ActivityTracker, Allowance, WebhookProjects
+from runstead.commands.trackers import ActivityTracker, EventThrottle, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.fair_slots import Bounds, FairSlots
@@ -54,7 +54,8 @@ class App:
     `stopping` is set when the server shuts down; pending waits then return at once. `leader_state` says
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
     stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
-    they are stored in plain text.
+    they are stored in plain text. `replica` is this server in the list of replicas; None: it is not listed.
+    `exposition_of_all` adds the metrics of the server's other processes; None: this is the only process.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class App:
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
         quota: Quota = Quota(),  # noqa: B008 - immutable
+        replica: Replica | None = None,
+        exposition_of_all: Callable[[bytes], Awaitable[bytes]] | None = None,
     ) -> None:
         self.store = store
         self.secrets = secrets or StoredSecrets()
@@ -76,6 +79,8 @@ class App:
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
         self.projects_per_user_max = projects_per_user_max
+        self.replica = replica
+        self.exposition_of_all = exposition_of_all
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.leader_state = LeaderState()
@@ -89,11 +94,7 @@ class App:
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
-        self.refused_sign_ins = Allowance(limits.refused_sign_ins_per_minute_max)
-        # This server's entry in the list of replicas. None: it is not registered yet.
-        self.replica: Replica | None = None
-        # Adds the metrics of the server's other processes. None: this is the only process.
-        self.exposition_of_all: Callable[[bytes], Awaitable[bytes]] | None = None
+        self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
         # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 

@@ -1,4 +1,4 @@
-"""Bounds the open streams of a project and of a caller, so that none of them takes the memory of all."""
+"""Bounds the open streams of a project and of a caller, so that no caller takes the memory of the others."""
 
 from collections import Counter
 from collections.abc import Iterator

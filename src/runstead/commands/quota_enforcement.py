@@ -1,4 +1,4 @@
-"""Applies the quotas of projects to requests and new runs, as far as this process counts them."""
+"""Applies the quotas of projects to requests and new runs. Each process counts for itself."""
 
 import math
 from collections import OrderedDict
@@ -58,13 +58,13 @@ class ProjectQuotas:
         changed = await self._store.quotas.changed_since(self._seen_at)
         for quota in changed:
             self.keep(quota)
-            # Another process may still commit one that was stamped earlier.
+            # Another process may still commit a quota with an earlier time.
             self._seen_at = max(self._seen_at, quota.updated_at - limits.quota_overlap_ms)
         return len(changed)
 
     def take_request(self, principal: Principal) -> Allowance | None:
         """Count a request of a caller with one project. None: no quota. Raises RATE_LIMITED."""
-        if len(principal.grants) != 1:  # a user of several projects: the request may be of any of them
+        if len(principal.grants) != 1:  # a user of several projects: the request may be for any of them
             return None
         [project_id] = principal.grants
         per_minute = self.of(project_id).requests_per_minute

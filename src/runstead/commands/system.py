@@ -92,8 +92,8 @@ async def exposition(app: App) -> bytes:
 
 
 async def note_replica(app: App) -> int:
-    """Store that this server is alive. Returns 0 if it is not registered."""
+    """Store that this server is alive. Returns 0 if it is not listed."""
     if app.replica is None:
         return 0
-    app.replica = await app.store.replicas.note(app.replica)
+    await app.store.replicas.note(app.replica)
     return 1

@@ -26,7 +26,7 @@ class ActivityTracker:
         return len(ids)
 
 
-class Allowance:
+class EventThrottle:
     """Allows an event at most `per_minute` times a minute, and counts those that it did not allow."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = elapsed_s) -> None:

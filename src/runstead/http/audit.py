@@ -8,10 +8,9 @@ from msgspec import Meta
 from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
-from runstead.core.clock import iso
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import END, JsonObject, Moment, Name, PageInfo, moment_ms
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery
 
 routes = Routes("Administration")
@@ -76,14 +75,10 @@ _change = msgspec.json.Decoder(AuditChange)
 
 
 def view(entry: AuditEntry) -> AuditView:
-    return AuditView(
-        id=entry.id,
-        at=iso(entry.at),
+    return view_of(
+        AuditView,
+        entry,
         actor=AuditActor(entry.actor_kind, entry.actor_id, entry.actor_name),
-        credential_id=entry.credential_id,
-        address=entry.address,
-        request_id=entry.request_id,
-        action=entry.action,
         object=AuditObject(entry.object_kind, entry.object_id),
         change=None if entry.change is None else _change.decode(entry.change),
     )

@@ -10,7 +10,6 @@ from runstead.commands import batches as commands
 from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
@@ -18,7 +17,7 @@ from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.values import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
-from runstead.http.run_view import JsonObject, Timestamp
+from runstead.http.framework.views import JsonObject, Timestamp, view_of
 from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
 
@@ -124,21 +123,7 @@ def _on_complete(batch: Batch) -> OnCompleteView | None:
 
 
 def view(batch: Batch) -> BatchView:
-    return BatchView(
-        id=batch.id,
-        project_id=batch.project_id,
-        name=batch.name,
-        status=batch.status,
-        status_counts=_counts(batch),
-        total=batch.total,
-        on_complete=_on_complete(batch),
-        created_by=batch.created_by,
-        created_at=iso(batch.created_at),
-        started_at=iso_or_none(batch.started_at),
-        completed_at=iso_or_none(batch.completed_at),
-        cancel_requested_at=iso_or_none(batch.cancel_requested_at),
-        cancel_reason=batch.cancel_reason,
-    )
+    return view_of(BatchView, batch, status_counts=_counts(batch), on_complete=_on_complete(batch))
 
 
 def _run(run: BatchRun) -> NewRun:
@@ -324,14 +309,7 @@ def _cursor(batch: Batch) -> str:
 
 
 def frame(batch: Batch) -> bytes:
-    progress = Progress(
-        batch_id=batch.id,
-        status=batch.status,
-        status_counts=_counts(batch),
-        total=batch.total,
-        started_at=iso_or_none(batch.started_at),
-        completed_at=iso_or_none(batch.completed_at),
-    )
+    progress = view_of(Progress, batch, batch_id=batch.id, status_counts=_counts(batch))
     kind = b"progress" if batch.completed_at is None else b"completed"
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (_cursor(batch).encode(), kind, msgspec.json.encode(progress))
 

@@ -7,7 +7,6 @@ from msgspec import Meta
 
 from runstead.commands import conversations as commands, runs
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.conversations.conversation import (
     Change,
     Conversation,
@@ -19,7 +18,8 @@ from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted
 from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
-from runstead.http.run_view import JsonObjectOrNull, ProjectionView, Timestamp, projection, raw
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
+from runstead.http.run_view import ProjectionView, projection
 from runstead.ports.store import ConversationQuery, SeqPage
 
 routes = Routes("Conversations")
@@ -63,25 +63,13 @@ class ConversationView(msgspec.Struct, frozen=True):
 
 
 def view(conversation: Conversation) -> ConversationView:
-    return ConversationView(
-        id=conversation.id,
-        type=conversation.type,
-        status=conversation.status,
-        message_count=conversation.message_count,
-        created_by=conversation.created_by,
-        created_at=iso(conversation.created_at),
-        updated_at=iso(conversation.updated_at),
+    return view_of(
+        ConversationView,
+        conversation,
         project_id=None if conversation.personal else conversation.project_id,
-        title=conversation.title,
-        summary=conversation.summary,
-        current_node=conversation.current_node,
-        last_message_at=iso_or_none(conversation.last_message_at),
-        metadata=raw(conversation.metadata),
-        agent_id=conversation.agent_id,
         runtime_target_kind=None,
         runtime_target_environment_id=None,
         runtime_target_branch_id=None,
-        archived_at=iso_or_none(conversation.archived_at),
     )
 
 

@@ -17,7 +17,7 @@ from runstead.http.events import conversation_run_ref
 from runstead.http.family_cursor import from_cursor, to_cursor
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Count, Name, PageInfo
-from runstead.http.run_view import JsonObject, Timestamp
+from runstead.http.framework.views import JsonObject, Timestamp
 from runstead.http.runs import MISSING, InProject, run_ref
 
 routes = Routes("Events")

@@ -7,13 +7,13 @@ from msgspec import Meta
 
 from runstead.commands import runs as commands
 from runstead.core import limits
-from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Attempt, attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
 from runstead.http.framework.values import PageInfo
-from runstead.http.run_view import Json, RunView, Timestamp, not_read, raw, rows_read, run_view
+from runstead.http.framework.views import Json, Timestamp, view_of
+from runstead.http.run_view import RunView, not_read, rows_read, run_view
 from runstead.http.runs import MISSING, InProject, run_ref
 from runstead.ports.store import ListPage, SeqPage
 
@@ -137,11 +137,4 @@ async def attempts(call: Call[Nothing, AttemptsQuery]) -> Reply:
 
 
 def _attempt_view(attempt: Attempt) -> AttemptView:
-    return AttemptView(
-        attempt=attempt.attempt,
-        lease_owner=attempt.lease_owner,
-        started_at=iso_or_none(attempt.started_at),
-        ended_at=iso_or_none(attempt.ended_at),
-        outcome=attempt.outcome,
-        error=raw(attempt.error),
-    )
+    return view_of(AttemptView, attempt)

@@ -8,7 +8,7 @@ from msgspec import Meta
 from runstead.commands import inputs as commands
 from runstead.commands.inputs import NewInputRequest, input_request_of
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
+from runstead.core.clock import iso_or_none
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputStatus, ResponderType
 from runstead.http.conversations import NumberedPage, numbered
@@ -26,7 +26,7 @@ from runstead.http.framework.values import (
     json_object,
     moment_ms,
 )
-from runstead.http.run_view import NULL, JsonObjectOrNull, Timestamp, raw
+from runstead.http.framework.views import NULL, JsonObjectOrNull, Timestamp, view_of
 from runstead.http.runs import fence
 from runstead.ports.store import Written
 
@@ -109,16 +109,12 @@ def response_view(request: InputRequest) -> InputResponseView | None:
     response = request.response
     if response is None:
         return None
-    return InputResponseView(
-        id=response.id,
+    return view_of(
+        InputResponseView,
+        response,
         input_request_id=request.id,
         conversation_id=request.conversation_id,
         run_id=request.run_id,
-        actor_type=response.actor_type,
-        actor_id=response.actor_id,
-        values=msgspec.Raw(response.values),
-        created_at=iso(response.created_at),
-        withheld=msgspec.Raw(response.withheld),
     )
 
 
@@ -126,21 +122,11 @@ def view(request: InputRequest) -> InputRequestView:
     def ended(status: InputStatus) -> str | None:
         return iso_or_none(request.ended_at) if request.status == status else None
 
-    return InputRequestView(
-        id=request.id,
-        conversation_id=request.conversation_id,
-        run_id=request.run_id,
-        tool_call_id=request.tool_call_id,
+    return view_of(
+        InputRequestView,
+        request,
         kind="form",
-        status=request.status,
-        requested_responder_type=request.requested_responder_type,
-        title=request.title,
-        description=request.description,
-        fields=msgspec.Raw(request.fields),
         recommendations=NULL,
-        metadata=raw(request.metadata),
-        created_at=iso(request.created_at),
-        expires_at=iso_or_none(request.expires_at),
         submitted_at=ended("submitted"),
         cancelled_at=ended("cancelled"),
         expired_at=ended("expired"),

@@ -16,7 +16,7 @@ from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
-from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
 routes = Routes("Messages")
@@ -93,22 +93,15 @@ def view(
     usage = _Usage() if run is None or run.metadata is None else _usage.decode(run.metadata)
     tokens = (usage.inputTokens, usage.outputTokens)
     parts = message.parts if projected is None else projected.parts
-    return MessageView(
-        id=message.id,
-        conversation_id=message.conversation_id,
-        seq=message.seq,
-        role=message.role,
+    return view_of(
+        MessageView,
+        message,
         parts=_NO_PARTS if parts is None else msgspec.Raw(parts),
         status="completed" if projected is None else projected.status,
-        parent_id=message.parent_id,
-        created_by=message.created_by,
         model=usage.model,
         token_usage=None if tokens == (None, None) else TokenUsage(tokens[0] or 0, tokens[1] or 0),
         finish_reason=usage.finishReason,
         edited_at=None,
-        idempotency_key=message.idempotency_key,
-        metadata=raw(message.metadata),
-        created_at=iso(message.created_at),
         updated_at=iso(message.updated_at if run is None else run.updated_at),
         run_id=None if run is None else run.run_id,
         truncated=projected is not None and projected.truncated,

@@ -13,7 +13,7 @@ from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp
 
 routes = Routes("Notifications")
 

@@ -7,13 +7,14 @@ from msgspec import Meta
 
 from runstead.commands import prices as commands, usage_report
 from runstead.core import limits
-from runstead.core.clock import iso, now_ms
+from runstead.core.clock import now_ms
 from runstead.core.usage.price import Price
 from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Moment, Name, moment_ms
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp, view_of
+from runstead.http.records import token_members
 
 routes = Routes("Usage")
 
@@ -79,15 +80,7 @@ class DeletedPrice(msgspec.Struct, frozen=True):
 
 
 def _view(price: Price) -> PriceView:
-    return PriceView(
-        provider=price.provider,
-        model=price.model,
-        input=price.input,
-        output=price.output,
-        cached=price.cached,
-        reasoning=price.reasoning,
-        updated_at=iso(price.updated_at),
-    )
+    return view_of(PriceView, price)
 
 
 @routes.route("GET", "/projects/{project}/prices", answer=PriceList, errors=("NOT_FOUND",))
@@ -197,33 +190,8 @@ class ProjectUsage(msgspec.Struct, frozen=True):
 
 
 def _group(group: Group) -> UsageGroup:
-    models = [
-        PricedUsage(
-            provider=line.provider,
-            model=line.model,
-            runs=line.runs,
-            input_tokens=line.tokens.input_tokens,
-            output_tokens=line.tokens.output_tokens,
-            cached_input_tokens=line.tokens.cached_input_tokens,
-            reasoning_tokens=line.tokens.reasoning_tokens,
-            total_tokens=line.tokens.total,
-            cost_micros=line.cost_micros,
-        )
-        for line in group.lines
-    ]
-    tokens = group.tokens
-    return UsageGroup(
-        key=group.key,
-        runs=group.runs,
-        input_tokens=tokens.input_tokens,
-        output_tokens=tokens.output_tokens,
-        cached_input_tokens=tokens.cached_input_tokens,
-        reasoning_tokens=tokens.reasoning_tokens,
-        total_tokens=tokens.total,
-        cost_micros=group.cost_micros,
-        unpriced_runs=group.unpriced_runs,
-        models=models,
-    )
+    models = [view_of(PricedUsage, line, **token_members(line.tokens)) for line in group.lines]
+    return view_of(UsageGroup, group, **token_members(group.tokens), models=models)
 
 
 @routes.route(
@@ -239,14 +207,11 @@ async def usage(call: Call[Nothing, UsageFilter]) -> Reply:
     found = await usage_report.report(call.app, call.principal, call.path["project"], since, until, query.by)
     return Reply(
         200,
-        ProjectUsage(
-            by=found.by,
-            since=iso(found.since),
-            until=iso(found.until),
+        view_of(
+            ProjectUsage,
+            found,
             groups=[_group(group) for group in found.groups],
-            groups_left_out=found.groups_left_out,
             total=_group(found.total),
             runs_looked_at=found.runs,
-            truncated=found.truncated,
         ),
     )

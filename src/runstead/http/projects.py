@@ -1,19 +1,18 @@
 """Projects, their members and their API keys."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import projects as commands
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import END, Moment, Name, moment_ms
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
 
@@ -41,14 +40,7 @@ class ProjectView(msgspec.Struct, frozen=True):
 
 
 def view(project: Project) -> ProjectView:
-    return ProjectView(
-        project.id,
-        project.slug,
-        project.name,
-        project.created_by,
-        iso(project.created_at),
-        project.require_attempt,
-    )
+    return view_of(ProjectView, project)
 
 
 class CreateProject(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,15 +72,7 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     shown = secret if call.principal.kind == "api_key" else None
 
     def answer(project: Project) -> Reply:
-        created = CreatedProject(
-            id=project.id,
-            slug=project.slug,
-            name=project.name,
-            created_by=project.created_by,
-            created_at=iso(project.created_at),
-            require_attempt=project.require_attempt,
-            api_key=shown,
-        )
+        created = view_of(CreatedProject, project, api_key=shown)
         return Reply(201, created, {"Location": f"/projects/{project.id}"})
 
     async def command(idempotency: IdempotencyRecord | None) -> Project:
@@ -174,23 +158,8 @@ class CreatedKey(KeyView, frozen=True):
     key: str | None
 
 
-def _members_of(key: ApiKey) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "prefix": key.prefix,
-        "name": key.name,
-        "scopes": sorted(key.scopes),
-        "project_id": key.project_id,
-        "created_by": key.created_by,
-        "created_at": iso(key.created_at),
-        "last_used_at": iso_or_none(key.last_used_at),
-        "expires_at": iso_or_none(key.expires_at),
-        "revoked_at": iso_or_none(key.revoked_at),
-    }
-
-
 def key_view(key: ApiKey) -> KeyView:
-    return KeyView(**_members_of(key))
+    return view_of(KeyView, key, scopes=sorted(key.scopes))
 
 
 @routes.route(
@@ -216,7 +185,7 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
 
     return await call.idempotent(
         command,
-        lambda key: Reply(201, CreatedKey(**_members_of(key), key=secret)),
+        lambda key: Reply(201, view_of(CreatedKey, key, scopes=sorted(key.scopes), key=secret)),
         secret=secret,
     )
 
@@ -254,7 +223,7 @@ class MemberView(msgspec.Struct, frozen=True):
 
 
 def member_view(member: Member) -> MemberView:
-    return MemberView(member.user_id, member.role, iso(member.created_at))
+    return view_of(MemberView, member)
 
 
 @routes.route(

@@ -7,11 +7,10 @@ from msgspec import Meta
 
 from runstead.commands import push_services as commands
 from runstead.core import limits
-from runstead.core.clock import iso
 from runstead.core.queue.push_service import PushService, ScopeKind
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, json_object
-from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
 
@@ -86,26 +85,7 @@ class PushServiceList(msgspec.Struct, frozen=True):
 
 
 def view(service: PushService) -> PushServiceView:
-    return PushServiceView(
-        id=service.id,
-        service_name=service.service_name,
-        service_key=service.service_key,
-        scope_kind=service.scope_kind,
-        scope_key=service.scope_key,
-        project_id=service.project_id,
-        agent_id=service.agent_id,
-        base_url=service.base_url,
-        invoke_url=service.invoke_url,
-        status="active" if service.active else "disabled",
-        capabilities=raw(service.capabilities),
-        metadata=raw(service.metadata),
-        version=service.version,
-        runtime=service.runtime,
-        region=service.region,
-        last_heartbeat_at=iso(service.last_heartbeat_at),
-        created_at=iso(service.created_at),
-        updated_at=iso(service.updated_at),
-    )
+    return view_of(PushServiceView, service, status="active" if service.active else "disabled")
 
 
 def _answer(service: PushService, status: int = 200) -> Reply:

@@ -5,14 +5,16 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from runstead.commands import records as commands
 from runstead.core.errors import Error
 from runstead.core.runs.transitions import IfMatch
-from runstead.core.usage.usage import Usage
+from runstead.core.usage.usage import Tokens, Usage
 from runstead.http.create_bodies import Labels
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Text, json_object
+from runstead.http.framework.views import view_of
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import MISSING, InProject, run_ref, tagged
 from runstead.http.waits import RunAnswer
@@ -165,31 +167,23 @@ class FamilyUsageView(msgspec.Struct, frozen=True):
     family: UsageView
 
 
+def token_members(tokens: Tokens) -> dict[str, int]:
+    """Return the members of views that show tokens."""
+    return {**asdict(tokens), "total_tokens": tokens.total}
+
+
 def _usage_view(usage: Usage) -> UsageView:
-    tokens = usage.tokens
-    return UsageView(
-        runs=usage.runs,
+    return view_of(
+        UsageView,
+        usage,
         ended_runs=usage.ended,
         reported_runs=usage.reported,
         usage_capture_status=usage.capture,
         captures=Captures(**usage.captures),
-        input_tokens=tokens.input_tokens,
-        output_tokens=tokens.output_tokens,
-        cached_input_tokens=tokens.cached_input_tokens,
-        reasoning_tokens=tokens.reasoning_tokens,
-        total_tokens=tokens.total,
+        **token_members(usage.tokens),
         by_model=[
-            ModelUsage(
-                provider=provider,
-                model=model,
-                runs=count,
-                input_tokens=used.input_tokens,
-                output_tokens=used.output_tokens,
-                cached_input_tokens=used.cached_input_tokens,
-                reasoning_tokens=used.reasoning_tokens,
-                total_tokens=used.total,
-            )
-            for provider, model, count, used in usage.by_model()
+            ModelUsage(provider=provider, model=model, runs=runs, **token_members(tokens))
+            for provider, model, runs, tokens in usage.by_model()
         ],
     )
 

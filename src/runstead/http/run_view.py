@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import asdict
 
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
@@ -20,13 +21,8 @@ from runstead.core.runs.run import (
     TriggerKind,
     WaitingReason,
 )
+from runstead.http.framework.views import Json, JsonObjectOrNull, Timestamp, raw, view_of
 
-Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-"""ISO-8601 UTC with milliseconds and `Z`."""
-Json = msgspec.Raw
-"""Any JSON value, passed through."""
-JsonObject = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": "object"})]
-JsonObjectOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"type": ["object", "null"]})]
 RUN_ERROR = {
     "type": "object",
     "required": ["message"],
@@ -39,13 +35,8 @@ _Artifacts = Annotated[
 ]
 _Labels = Annotated[msgspec.Raw, Meta(extra_json_schema={"$ref": "#/components/schemas/Labels"})]
 
-NULL = msgspec.Raw(b"null")
 _NO_ARTIFACTS = msgspec.Raw(b"[]")
 _NO_LABELS = msgspec.Raw(b"{}")
-
-
-def raw(value: bytes | None) -> msgspec.Raw:
-    return NULL if value is None else msgspec.Raw(value)
 
 
 class OwnerView(msgspec.Struct, frozen=True):
@@ -271,40 +262,18 @@ def agent_details(run: Run) -> AgentDetails:
 
 
 def projection(run: Run, *, sequence: bool = True) -> ProjectionView:
-    agent = agent_details(run)
     error = _ErrorView() if run.error is None else _error.decode(run.error)
-    return ProjectionView(
-        run_id=run.run_id,
-        conversation_id=run.conversation_id,
-        message_id=agent.message_id,
-        project_id=run.project_id,
-        requested_by_user_id=agent.requested_by_user_id,
-        agent_id=agent.agent_id,
+    agent = asdict(agent_details(run))
+    del agent["mode"]
+    return view_of(
+        ProjectionView,
+        run,
+        **agent,
         status=_STATUSES[run.status],
-        implementation_kind=run.implementation_kind,
-        worker_key=run.worker_key,
-        source_target_kind=agent.source_target_kind,
-        source_target_environment_id=agent.source_target_environment_id,
-        source_target_branch_id=agent.source_target_branch_id,
-        source_target_release_version=agent.source_target_release_version,
-        runtime_target_kind=run.runtime_target_kind,
-        runtime_target_environment_id=run.runtime_target_environment_id,
-        runtime_target_branch_id=run.runtime_target_branch_id,
-        parent_conversation_id=agent.parent_conversation_id,
-        parent_run_id=run.parent_run_id,
-        spawned_from_message_id=agent.spawned_from_message_id,
-        spawned_from_tool_call_id=agent.spawned_from_tool_call_id,
-        input_anchor_message_id=agent.input_anchor_message_id,
         handoff_message_id=None,
         resolved_deployment_id=None,
-        latest_event_id=run.latest_event_id,
-        waiting_tool_call_id=run.waiting_tool_call_id,
-        waiting_tool_name=run.waiting_tool_name,
         terminal_error_code=error.code,
         terminal_error_message=error.message,
-        created_at=iso(run.created_at),
-        started_at=iso_or_none(run.started_at),
         finished_at=iso_or_none(run.completed_at),
-        metadata=raw(run.metadata),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )

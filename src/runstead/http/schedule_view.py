@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from runstead.core.clock import iso, iso_or_none
+from runstead.core.clock import iso_or_none
 from runstead.core.runs.run import RuntimeTargetKind
 from runstead.core.schedules.schedule import (
     UNPLANNED,
@@ -17,7 +17,7 @@ from runstead.core.schedules.schedule import (
     ScheduleStatus,
     ScheduleTargetKind,
 )
-from runstead.http.run_view import JsonObject, Timestamp
+from runstead.http.framework.views import JsonObject, Timestamp, view_of
 
 
 class ScheduleTargetView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,47 +88,11 @@ def view(schedule: Schedule, now: int) -> ScheduleView:
     """Build the view of a schedule. `now` (ms) is the time of its health."""
     # Unplanned schedules have no next time, and schedules in deletion do not fire.
     next_fire_at = None if schedule.next_fire_at == UNPLANNED or not schedule.fires else schedule.next_fire_at
-    return ScheduleView(
-        id=schedule.id,
-        project_id=schedule.project_id,
-        name=schedule.name,
-        status=schedule.status,
+    return view_of(
+        ScheduleView,
+        schedule,
         target=_target(schedule),
-        schedule=schedule.schedule,
-        timezone=schedule.timezone,
-        definition_source=schedule.definition_source,
-        source_trigger_id=schedule.source_trigger_id,
-        source_path=schedule.source_path,
-        source_hash=schedule.source_hash,
-        runtime_target_kind=schedule.runtime_target_kind,
-        runtime_target_environment_id=schedule.runtime_target_environment_id,
-        runtime_target_branch_id=schedule.runtime_target_branch_id,
-        config=msgspec.Raw(schedule.config),
-        timeout_seconds=schedule.timeout_seconds,
-        backoff_limit=schedule.backoff_limit,
-        concurrency_policy=schedule.concurrency_policy,
         health=schedule.health(now),
-        max_runs=schedule.max_runs,
-        run_count=schedule.run_count,
-        last_scheduled_at=iso_or_none(schedule.last_scheduled_at),
-        last_successful_at=iso_or_none(schedule.last_successful_at),
-        last_failure_at=iso_or_none(schedule.last_failure_at),
-        last_failure_code=schedule.last_failure_code,
-        last_failure_message=schedule.last_failure_message,
-        last_failure_run_id=schedule.last_failure_run_id,
-        paused_reason=schedule.paused_reason,
-        paused_at=iso_or_none(schedule.paused_at),
-        completed_at=iso_or_none(schedule.completed_at),
         integration_requirements=msgspec.json.decode(schedule.integration_requirements),
-        created_by=schedule.created_by,
-        created_at=iso(schedule.created_at),
-        updated_at=iso(schedule.updated_at),
-        run_at=iso_or_none(schedule.run_at),
         next_fire_at=iso_or_none(next_fire_at),
-        max_staleness_seconds=schedule.max_staleness_seconds,
-        last_skipped_at=iso_or_none(schedule.last_skipped_at),
-        last_skipped_reason=schedule.last_skipped_reason,
-        skipped_count=schedule.skipped_count,
-        last_missed_at=iso_or_none(schedule.last_missed_at),
-        missed_count=schedule.missed_count,
     )

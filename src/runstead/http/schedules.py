@@ -32,7 +32,7 @@ from runstead.http.framework.values import (
     json_object,
     moment_ms,
 )
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp
 from runstead.http.schedule_view import ScheduleView, view
 from runstead.ports.store import Written
 

@@ -9,8 +9,9 @@ from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.views import JsonObject
 from runstead.http.inputs import view
-from runstead.http.run_view import JsonObject, agent_details, projection as projection_view
+from runstead.http.run_view import agent_details, projection as projection_view
 
 routes = Routes("Conversations")
 

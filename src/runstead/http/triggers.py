@@ -8,7 +8,6 @@ from msgspec import Meta
 
 from runstead.commands import triggers as commands
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.schedules.trigger import Trigger, new_token
 from runstead.http.framework.body import decode_body
@@ -23,7 +22,7 @@ from runstead.http.framework.values import (
     json_object,
     json_value,
 )
-from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import Written
 
 routes = Routes("Triggers")
@@ -97,19 +96,8 @@ class TriggerList(msgspec.Struct, frozen=True):
 
 
 def view(trigger: Trigger) -> TriggerView:
-    return TriggerView(
-        id=trigger.id,
-        project_id=trigger.project_id,
-        name=trigger.name,
-        target=trigger.target,
-        config=raw(trigger.config),
-        enabled=trigger.disabled_at is None,
-        disabled_at=iso_or_none(trigger.disabled_at),
-        signed=trigger.secret is not None,
-        conversation_id=trigger.conversation_id,
-        created_by=trigger.created_by,
-        created_at=iso(trigger.created_at),
-        updated_at=iso(trigger.updated_at),
+    return view_of(
+        TriggerView, trigger, enabled=trigger.disabled_at is None, signed=trigger.secret is not None
     )
 
 

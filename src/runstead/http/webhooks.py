@@ -8,13 +8,12 @@ from msgspec import Meta
 
 from runstead.commands import webhooks as commands
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import PageInfo
-from runstead.http.run_view import Timestamp
+from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
 routes = Routes("Webhooks")
@@ -126,37 +125,11 @@ class DeliveryPage(msgspec.Struct, frozen=True):
 
 
 def view(webhook: Webhook) -> WebhookView:
-    return WebhookView(
-        id=webhook.id,
-        project_id=webhook.project_id,
-        url=webhook.url,
-        events=list(webhook.events),
-        enabled=webhook.disabled_at is None,
-        disabled_at=iso_or_none(webhook.disabled_at),
-        disabled_reason=webhook.disabled_reason,
-        failing_since=iso_or_none(webhook.failing_since),
-        old_secret_until=iso_or_none(webhook.old_secret_until),
-        created_by=webhook.created_by,
-        created_at=iso(webhook.created_at),
-        updated_at=iso(webhook.updated_at),
-    )
+    return view_of(WebhookView, webhook, enabled=webhook.disabled_at is None)
 
 
 def delivery_view(delivery: Delivery) -> DeliveryView:
-    return DeliveryView(
-        id=delivery.id,
-        webhook_id=delivery.webhook_id,
-        event_type=delivery.event_type,
-        run_id=delivery.run_id,
-        status=delivery.status,
-        attempts=delivery.attempts,
-        last_status_code=delivery.last_status,
-        last_error=delivery.last_error,
-        next_attempt_at=iso_or_none(delivery.next_attempt_at),
-        created_at=iso(delivery.created_at),
-        delivered_at=iso_or_none(delivery.delivered_at),
-        duration_ms=delivery.duration_ms,
-    )
+    return view_of(DeliveryView, delivery, last_status_code=delivery.last_status)
 
 
 @routes.route(

@@ -7,7 +7,8 @@ import msgspec
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.queue.worker import Session
 from runstead.core.runs.run import Kind, Run, RunStatus
-from runstead.http.run_view import Json, JsonObjectOrNull, Timestamp, agent_details, raw
+from runstead.http.framework.views import Json, JsonObjectOrNull, Timestamp, raw
+from runstead.http.run_view import agent_details
 
 
 class SessionView(msgspec.Struct, frozen=True):

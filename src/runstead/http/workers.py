@@ -9,7 +9,6 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.commands.workers import LeasedRun
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Worker, WorkerStatus
@@ -29,7 +28,7 @@ from runstead.http.framework.values import (
     json_object,
     json_value,
 )
-from runstead.http.run_view import JsonObjectOrNull, Timestamp, raw
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import WorkerRun, worker_run
 
@@ -70,19 +69,7 @@ class WorkerView(msgspec.Struct, frozen=True):
 
 
 def view(worker: Worker) -> WorkerView:
-    return WorkerView(
-        id=worker.id,
-        project_id=worker.project_id,
-        implementation_kind=worker.implementation_kind,
-        worker_key=worker.worker_key,
-        display_name=worker.display_name,
-        status=worker.status,
-        metadata=raw(worker.metadata),
-        last_heartbeat_at=iso_or_none(worker.last_heartbeat_at),
-        created_at=iso(worker.created_at),
-        updated_at=iso(worker.updated_at),
-        implementation_display_name=worker.implementation_display_name,
-    )
+    return view_of(WorkerView, worker)
 
 
 class Registered(msgspec.Struct, frozen=True):

@@ -1,7 +1,6 @@
 """Delivers webhook events: many at a time, few for each webhook, and a fair share for each project."""
 
 import asyncio
-from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -11,7 +10,8 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, Webhook
-from runstead.loops.lane import Lane
+from runstead.loops.call_slots import CallSlots
+from runstead.loops.loop import pause, tick
 from runstead.ports import metrics
 from runstead.ports.notifier import DELIVERY_KEY
 
@@ -30,7 +30,7 @@ class Deliverer:
         self._app = app
         self._egress = app.egress.with_own_connections()
         self._wake = asyncio.Event()
-        self._lane = Lane(limits.deliveries_max, limits.deliveries_per_webhook_max, self._attempt_ended)
+        self._slots = CallSlots(limits.deliveries_max, limits.deliveries_per_webhook_max, self._attempt_ended)
         self._listed_at: float | None = None
 
     def _attempt_ended(self) -> None:
@@ -41,42 +41,37 @@ class Deliverer:
 
         Active attempts then get `grace_s` to end; a cancelled attempt is repeated later.
         """
+        metrics.register_loop("deliverer")
         with self._app.notifier.subscribe(DELIVERY_KEY) as wake:
             self._wake = wake
             while not self._app.stopping.is_set():
                 wake.clear()
-                try:
-                    await self.tick()
-                except Error as trouble:
-                    log.warning(
-                        "loop has to wait", loop="deliverer", code=trouble.code, reason=trouble.message
-                    )
-                except Exception:
-                    log.exception("loop failed", loop="deliverer")
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(limits.delivery_poll_s):
-                        await wake.wait()
+                await tick("deliverer", self.tick)
+                await pause(wake, limits.delivery_poll_s)
         await self.close()
 
     async def close(self) -> None:
-        await self._lane.close(grace_s)
+        await self._slots.close(grace_s)
         await self._egress.close()
 
     async def idle(self) -> None:
         """Wait until no attempt is active. For tests."""
-        await self._lane.idle()
+        await self._slots.idle()
 
-    async def tick(self) -> None:
-        """Start as many due attempts as the limits allow."""
+    async def tick(self) -> int:
+        """Start as many due attempts as the limits allow. Returns the number of deliveries found."""
         await self._list_projects()
-        while self._lane.free:
-            share = self._lane.share()
+        all_found = 0
+        while self._slots.free:
+            share = self._slots.share()
             found = await deliver.take(self._app, share)
             for webhook, delivery in found:
                 attempt = self._deliver(webhook, delivery)
-                self._lane.start(delivery.id, webhook.id, webhook.project_id, attempt)
+                self._slots.start(delivery.id, webhook.id, webhook.project_id, attempt)
+            all_found += len(found)
             if len(found) < share.limit:
-                return
+                break
+        return all_found
 
     async def _list_projects(self) -> None:
         """Refresh the projects with webhooks, including those that other replicas created. A change of a run

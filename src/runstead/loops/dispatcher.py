@@ -14,7 +14,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.run import Run
-from runstead.loops.lane import Lane
+from runstead.loops.call_slots import CallSlots
 from runstead.loops.loop import pause, tick
 from runstead.ports import metrics
 from runstead.ports.notifier import PUSH_KEY
@@ -34,9 +34,9 @@ class Dispatcher:
         self._app = app
         self._wake = asyncio.Event()
         self._served = ""  # the last project that was served, for the round robin
-        slots = limits.dispatches_max, limits.dispatches_per_service_max
-        self._pushes = Lane(*slots, self._call_ended)
-        self._stops = Lane(*slots, self._call_ended)
+        bounds = limits.dispatches_max, limits.dispatches_per_service_max
+        self._pushes = CallSlots(*bounds, self._call_ended)
+        self._stops = CallSlots(*bounds, self._call_ended)
 
     def _call_ended(self) -> None:
         self._wake.set()
@@ -71,15 +71,15 @@ class Dispatcher:
         return pushed + await self._stop() if self._app.leader_state.leads else pushed
 
     async def _push(self) -> int:
-        lane, all_found = self._pushes, 0
-        while lane.free:
-            share = _few(lane.share())
+        slots, all_found = self._pushes, 0
+        while slots.free:
+            share = _few(slots.share())
             found = await dispatch.take(self._app, share, self._served)
             if found:
                 self._served = found[-1].project_id
             for run in found:
                 if run.lease_token is not None:
-                    lane.start(run.seq, run.push_service_id or "", run.project_id, self._deliver(run))
+                    slots.start(run.seq, run.push_service_id or "", run.project_id, self._deliver(run))
                 else:
                     metrics.dispatches.labels("failed" if run.terminal else "retried").inc()
             all_found += len(found)
@@ -88,16 +88,16 @@ class Dispatcher:
         return all_found
 
     async def _stop(self) -> int:
-        lane, all_found = self._stops, 0
-        while lane.free:
-            share = _few(lane.share())
+        slots, all_found = self._stops, 0
+        while slots.free:
+            share = _few(slots.share())
             most = share.limit
-            known = len(lane.tasks) + len(self._pushes.tasks)
+            known = len(slots.tasks) + len(self._pushes.tasks)
             found = await dispatch.cancelled(self._app, replace(share, limit=most + known))
             # A run whose dispatch is active is stopped later, so that it cannot start after its stop.
-            new = [run for run in found if run.seq not in lane.tasks and run.seq not in self._pushes.tasks]
+            new = [run for run in found if run.seq not in slots.tasks and run.seq not in self._pushes.tasks]
             for run in new[:most]:
-                lane.start(run.seq, run.push_service_id or "", run.project_id, self._send_stop(run))
+                slots.start(run.seq, run.push_service_id or "", run.project_id, self._send_stop(run))
             all_found += min(most, len(new))
             if len(new) < most:
                 break

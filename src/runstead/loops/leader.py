@@ -1,9 +1,6 @@
 """Leader election of this replica: takes a free lead, renews it, and resigns when the server stops."""
 
 import asyncio
-import os
-import secrets
-import socket
 
 import structlog
 
@@ -24,11 +21,12 @@ class Leader:
     It asks for the lead when another replica resigns, and every `limits.leader_poll_s`.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, owner: str) -> None:
+        """`owner` identifies this replica among all."""
         self._app = app
+        self.owner = owner
         self._term = 0  # the term of the own lead; 0 while another replica leads
         self._first = True
-        self.owner = f"{socket.gethostname()}/{os.getpid()}/{secrets.token_hex(4)}"
 
     async def run(self) -> None:
         """Run until the server stops, then resign, so that another replica can lead at once."""

@@ -163,7 +163,13 @@ class App:
         limits = _limits(isolation)
 
         def register(function: F) -> F:
-            self._served[target] = Served(function, Arguments(function), retries, timeout_seconds, limits)
+            self._served[target] = Served(
+                function=function,
+                arguments=Arguments(function),
+                retries=retries,
+                timeout_seconds=timeout_seconds,
+                limits=limits,
+            )
             return function
 
         return register

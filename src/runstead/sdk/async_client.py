@@ -165,7 +165,9 @@ class AsyncClient(ClientBase, AsyncSender):
         """
         log = EventLog(run_id, conversation_id, include_descendants)
         after = (cursor or "") if include_descendants else after_event_id
-        follower = RunFollower(log, after, event_types, self._retries, self.project)
+        follower = RunFollower(
+            log=log, after=after, types=event_types, retries=self._retries, project=self.project
+        )
         return self._follow(follower, lambda: self._is_complete(follower))
 
     def notifications(

@@ -101,4 +101,11 @@ def refusal(status: int, content: bytes, call: str, retry_after_s: float | None)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem()
     detail = problem.detail or f"{call} was answered with status {status}"
-    return RunsteadError(detail, status, problem.code, problem.errors, retry_after_s, problem.request_id)
+    return RunsteadError(
+        detail=detail,
+        status=status,
+        code=problem.code,
+        errors=problem.errors,
+        retry_after_s=retry_after_s,
+        request_id=problem.request_id,
+    )

@@ -109,10 +109,9 @@ def add_key(path: Path) -> str:
 class StoredSecrets:
     """Encrypts values with the first key, and decrypts values of every key.
 
-    Without keys, values are stored in plain text. `refuse_new`: values of a key that is missing exist, so a new value
-    is refused rather than stored in plain text. `read` returns the keys. It is called again for every new value, and
-    when a value needs an unknown key: a key that was added to a file is used without a restart, and a key that was
-    removed encrypts nothing more.
+    Without keys, values are stored in plain text. With `refuse_new`, new values are refused instead: the store has
+    values of a missing key. `read` returns the keys. It is called again for every new value, and when a value needs an
+    unknown key, so a key that is added to or removed from a file takes effect without a restart.
     """
 
     def __init__(self, read: Callable[[], Sequence[bytes]] = tuple, *, refuse_new: bool = False) -> None:

@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from types import FrameType
 from typing import Any, TextIO
 
@@ -35,18 +36,16 @@ from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.artifact_gc import collect_artifacts
-from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
+from runstead.loops.derived import catch_up, index, roll_up
 from runstead.loops.dispatcher import Dispatcher
 from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
-from runstead.loops.family_cancels import finish_family_cancels
+from runstead.loops.finalizer import finish_batches, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
-from runstead.loops.loop import Loop, every
+from runstead.loops.loop import Loop, Tick, every
 from runstead.loops.retention import RetentionLoop
-from runstead.loops.rollups import catch_up, roll_up
-from runstead.loops.run_index import index
 from runstead.loops.scheduler import schedule
 from runstead.ports import metrics
 from runstead.ports.artifact_store import Artifacts
@@ -82,6 +81,11 @@ def _certificate(settings: Settings) -> Certificate | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return Certificate(settings.tls_cert, settings.tls_key)
+
+
+def _replica(url: str) -> Replica:
+    host, pid = socket.gethostname(), os.getpid()
+    return Replica(id=f"{host}/{pid}/{token_hex(4)}", host=host, pid=pid, url=url, version=__version__)
 
 
 class _Server(uvicorn.Server):
@@ -173,16 +177,19 @@ class Main:
     ) -> None:
         keyring = make_keyring(self.settings, store, secrets)
         egress = Egress(allow_private=self.settings.allow_private_egress)
+        siblings, replica = self._siblings, _replica(url_of(sock, tls=certificate is not None))
         app = App(
             store,
             notifier,
-            keyring,
-            egress,
-            artifacts,
-            self.settings.artifact_bytes_max,
-            self.settings.projects_per_user_max,
+            keyring=keyring,
+            egress=egress,
+            artifacts=artifacts,
+            artifact_bytes_max=self.settings.artifact_bytes_max,
+            projects_per_user_max=self.settings.projects_per_user_max,
             secrets=secrets,
             quota=parse_quota(self.settings.quota or ""),
+            replica=replica,
+            exposition_of_all=None if siblings is None else siblings.exposition,
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
@@ -211,15 +218,11 @@ class Main:
             backlog=connections.bounds.backlog,
         )
 
-        url = url_of(sock, tls=certificate is not None)
-        leader = Leader(app)
-        app.replica = Replica(leader.owner, socket.gethostname(), os.getpid(), url, __version__)
-
         stack = ExitStack()  # closed when it stops serving
 
         def started() -> None:
             stack.enter_context(_rare_garbage_collection())
-            self.url = url
+            self.url = replica.url
             print(f"{READY}{self.url}", file=self._out, flush=True)
             print(f"  dashboard: {self.url}/ui", file=self._out, flush=True)
             self.ready.set()
@@ -228,10 +231,10 @@ class Main:
         loops = [
             asyncio.ensure_future(every(app, loop)) for loop in _loops(app, authenticator, self.settings)
         ]
-        loops += [asyncio.ensure_future(other.run()) for other in (leader, Dispatcher(app), Deliverer(app))]
-        if self._siblings is not None:
-            app.exposition_of_all = self._siblings.exposition
-            await self._siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
+        others = Leader(app, replica.id), Dispatcher(app), Deliverer(app)
+        loops += [asyncio.ensure_future(other.run()) for other in others]
+        if siblings is not None:
+            await siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
         watch = asyncio.ensure_future(connections.watch())
         try:
             with stack, nullcontext() if certificate is None else certificate.watched():
@@ -239,11 +242,11 @@ class Main:
         finally:
             watch.cancel()
             app.stop()
-            if self._siblings is not None:
-                await self._siblings.close()
+            if siblings is not None:
+                await siblings.close()
             await asyncio.gather(*loops, return_exceptions=True)
             with suppress(Exception):  # if the store fails, the other replicas notice the missing heartbeats
-                await store.replicas.leave(leader.owner)
+                await store.replicas.leave(replica.id)
             with suppress(Exception):  # the last use of keys, if the store still accepts writes
                 await authenticator.flush(force=True)
 
@@ -296,90 +299,45 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         await authenticator.flush()
         return 0
 
-    loops: list[Loop] = []
-    if settings.retention_days is not None:
-        retention = RetentionLoop(app, settings.retention_days * 86_400_000)
-        loops.append(Loop("retention", limits.retention_tick_s, retention.retire))
-    return [
-        *loops,
+    def loop(name: str, seconds: float, run_tick: Callable[[App], Awaitable[int]], rows_max: int) -> Loop:
+        return Loop(name, seconds, partial(run_tick, app), rows_max=rows_max)
+
+    def everywhere(name: str, seconds: float, run_tick: Tick, rows_max: int) -> Loop:
+        return Loop(name, seconds, run_tick, led=False, rows_max=rows_max)
+
+    audit_days, seen = settings.audit_retention_days, limits.seen_per_tick_max
+    loops = [
         Loop(
             "deadlines",
             limits.deadlines_tick_s,
-            lambda: enforce_deadlines(app),
+            partial(enforce_deadlines, app),
             key=DEADLINES_KEY,
             soonest=app.store.runs.next_due,
         ),
-        Loop(
-            "scheduler",
-            limits.scheduler_tick_s,
-            lambda: schedule(app),
-            rows_max=limits.scheduler_rows_per_tick_max,
-        ),
-        Loop(
-            "batch finalizer", limits.batch_tick_s, lambda: finish(app), rows_max=limits.batches_per_tick_max
-        ),
-        Loop(
-            "family cancels",
-            limits.family_cancel_tick_s,
-            lambda: finish_family_cancels(app),
-            rows_max=limits.family_cancel_rows_max,
-        ),
-        Loop("run index", limits.index_tick_s, lambda: index(app), rows_max=1),
-        Loop(
-            "idempotency expiry", 60.0, lambda: prune(app), rows_max=limits.idempotency_records_per_tick_max
-        ),
-        Loop(
-            "delivery expiry",
-            60.0,
-            lambda: prune_deliveries(app),
-            rows_max=limits.deliveries_expired_max,
-        ),
-        Loop(
-            "session expiry",
-            60.0,
-            lambda: prune_browsers(app),
-            rows_max=limits.browser_sessions_expired_max,
-        ),
-        Loop(
-            "audit expiry",
-            60.0,
-            lambda: prune_audit(app, settings.audit_retention_days),
-            rows_max=limits.audit_entries_expired_max,
-        ),
-        Loop(
+        loop("scheduler", limits.scheduler_tick_s, schedule, limits.scheduler_rows_per_tick_max),
+        loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
+        loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
+        loop("run index", limits.index_tick_s, index, 1),
+        loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),
+        loop("delivery expiry", 60.0, prune_deliveries, limits.deliveries_expired_max),
+        loop("session expiry", 60.0, prune_browsers, limits.browser_sessions_expired_max),
+        loop("audit expiry", 60.0, partial(prune_audit, days=audit_days), limits.audit_entries_expired_max),
+        loop(
             "artifact gc",
             limits.artifact_gc_tick_s,
-            lambda: collect_artifacts(app),
-            rows_max=limits.artifact_tombstones_per_tick_max,
+            collect_artifacts,
+            limits.artifact_tombstones_per_tick_max,
         ),
-        Loop(
-            "roll-ups",
-            limits.rollup_tick_s,
-            lambda: roll_up(app),
-            rows_max=limits.rollup_entries_per_tick_max,
-        ),
-        Loop(
-            "earlier roll-ups",
-            limits.rollup_tick_s,
-            lambda: catch_up(app),
-            rows_max=limits.rollup_rows_per_tick_max,
-        ),
-        Loop("quotas", limits.quota_poll_s, app.quotas.refresh, led=False, rows_max=limits.quota_max),
-        Loop("liveness", limits.liveness_tick_s, lambda: watch(app), rows_max=limits.silent_per_tick_max),
-        Loop(
-            "heartbeats",
-            limits.worker_seen_s,
-            app.worker_activity.flush,
-            led=False,
-            rows_max=limits.seen_per_tick_max,
-        ),
-        Loop(
-            "browsers seen",
-            limits.browser_seen_s,
-            app.session_activity.flush,
-            led=False,
-            rows_max=limits.seen_per_tick_max,
-        ),
-        Loop("replicas", limits.replica_seen_s, lambda: note_replica(app), led=False),
+        loop("roll-ups", limits.rollup_tick_s, roll_up, limits.rollup_entries_per_tick_max),
+        loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
+        loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
+        everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
+        everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),
+        everywhere("browsers seen", limits.browser_seen_s, app.session_activity.flush, seen),
+        Loop("replicas", limits.replica_seen_s, partial(note_replica, app), led=False),
         Loop("last used", 60.0, flush, led=False),  # every replica stores the use of the keys that it saw
     ]
+    if settings.retention_days is not None:
+        retention = RetentionLoop(app, settings.retention_days * 86_400_000)
+        loops.append(Loop("retention", limits.retention_tick_s, retention.retire))
+    return loops

@@ -12,8 +12,8 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
-from runstead.loops.batch_finalizer import finish
 from runstead.loops.deadlines import enforce_deadlines
+from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
@@ -58,7 +58,9 @@ class Server:
 
     async def tick(self) -> int:
         """Run each loop once, and return how many rows they changed."""
-        return await schedule(self._app) + await enforce_deadlines(self._app) + await finish(self._app)
+        return (
+            await schedule(self._app) + await enforce_deadlines(self._app) + await finish_batches(self._app)
+        )
 
     def due_times(self, *, retries: bool) -> Iterator[int]:
         """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.

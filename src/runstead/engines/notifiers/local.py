@@ -7,12 +7,32 @@ from runstead.core.change import Change
 from runstead.ports.notifier import Listener, Signal
 
 
-class LocalNotifier:
+class Listeners:
+    """The listeners of this process to the changes of projects."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[Listener]] = {}
+
+    def has_listeners(self, project_id: str) -> bool:
+        return project_id in self._listeners
+
+    def listen(self, project_id: str, listener: Listener) -> None:
+        self._listeners.setdefault(project_id, []).append(listener)
+
+    def unlisten(self, project_id: str, listener: Listener) -> None:
+        listeners = self._listeners.get(project_id, [])
+        if listener in listeners:
+            listeners.remove(listener)
+        if not listeners:
+            self._listeners.pop(project_id, None)
+
+
+class LocalNotifier(Listeners):
     """See `runstead.ports.notifier.Notifier`. A key without subscribers costs one look-up."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._subscribers: dict[str, set[Signal]] = {}
-        self._listeners: dict[str, list[Listener]] = {}
 
     async def open(self) -> None:
         pass
@@ -47,22 +67,9 @@ class LocalNotifier:
         if not signals:
             del self._subscribers[key]
 
-    def has_listeners(self, project_id: str) -> bool:
-        return project_id in self._listeners
-
     def publish_changes(self, project_id: str, changes: Sequence[Change]) -> None:
         for listener in self._listeners.get(project_id, ()):
             listener(changes)
-
-    def listen(self, project_id: str, listener: Listener) -> None:
-        self._listeners.setdefault(project_id, []).append(listener)
-
-    def unlisten(self, project_id: str, listener: Listener) -> None:
-        listeners = self._listeners.get(project_id, [])
-        if listener in listeners:
-            listeners.remove(listener)
-        if not listeners:
-            self._listeners.pop(project_id, None)
 
     def __len__(self) -> int:
         """Number of open subscriptions."""

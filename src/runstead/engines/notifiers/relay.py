@@ -27,7 +27,8 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.change import Change
-from runstead.ports.notifier import Listener, Notifier, Signal
+from runstead.engines.notifiers.local import Listeners
+from runstead.ports.notifier import Notifier, Signal
 
 log = structlog.get_logger(__name__)
 
@@ -66,13 +67,14 @@ class _LatestChanges:
         return change.at < latest and change.type == "run.updated"
 
 
-class Relay(ABC):
+class Relay(Listeners, ABC):
     """See `runstead.ports.notifier.Notifier`. `local` wakes this process."""
 
     carrier: str
     """Its name in logs."""
 
     def __init__(self, local: Notifier) -> None:
+        super().__init__()
         self._local = local
         self._name = secrets.token_hex(8)
         self._pending: dict[str, None] = {}
@@ -81,7 +83,6 @@ class Relay(ABC):
         self._changes_sent = False  # over this connection
         self._only_replica = False  # then nothing is sent
         self._greetings = 0
-        self._listeners: dict[str, list[Listener]] = {}
         self._latest = _LatestChanges()
         self._has_work = asyncio.Event()
         self._disconnected = asyncio.Event()
@@ -121,7 +122,7 @@ class Relay(ABC):
 
     def has_listeners(self, project_id: str) -> bool:
         """Other replicas may have listeners of any project."""
-        return not self._only_replica or project_id in self._listeners
+        return not self._only_replica or super().has_listeners(project_id)
 
     def publish_changes(self, project_id: str, changes: Sequence[Change]) -> None:
         for change in changes:
@@ -137,16 +138,6 @@ class Relay(ABC):
             self._changes.append(line)
         if changes and not self._only_replica:
             self._has_work.set()
-
-    def listen(self, project_id: str, listener: Listener) -> None:
-        self._listeners.setdefault(project_id, []).append(listener)
-
-    def unlisten(self, project_id: str, listener: Listener) -> None:
-        listeners = self._listeners.get(project_id, [])
-        if listener in listeners:
-            listeners.remove(listener)
-        if not listeners:
-            self._listeners.pop(project_id, None)
 
     def _notify_listeners(self, project_id: str, change: Change | None) -> None:
         """Notify the listeners of this process."""

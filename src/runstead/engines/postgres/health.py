@@ -45,7 +45,7 @@ class Health:
 
 
 async def _write(transaction: Transaction) -> None:
-    """Write one row for real: a full disk or a standby lets an empty transaction pass."""
+    """Write a row: an empty transaction succeeds even on a full disk or a standby."""
     now = await transaction.moment()
     await transaction.connection.execute(_WRITABLE)
     await transaction.connection.execute(Q["pulse"], now)

@@ -1,12 +1,12 @@
 """Checks the whole database in pages, each in a snapshot of its own, so a long check blocks no vacuum."""
 
-from collections import defaultdict
 from typing import Any, Final
 
-from runstead.core.runs.invariants import BELONGINGS, CheckedRun, FamilyFacts, LogFacts, ParentFacts
+from runstead.core.runs.invariants import BELONGINGS
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.integrity import FACTS, checked_runs
 from runstead.ports.store import IntegrityPage, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 62) - 1
@@ -74,44 +74,13 @@ async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
 
-    async def read(name: str) -> dict[int, Any]:
-        rows = await connection.fetch(Q[f"integrity_{name}"], *between)
-        return {row[0]: tuple(row)[1:] for row in rows}
-
-    logs, ends, children, parents = (
-        await read("logs"),
-        await read("ends"),
-        await read("children"),
-        await read("parents"),
-    )
-    attempts, keys = await read("attempts"), await read("keys")
-    gaps, placed, stored = await read("gaps"), await read("placed"), await read("stored")
-    inputs: dict[int, list[str]] = defaultdict(list)
-    for seq, request_id in await connection.fetch(Q["integrity_inputs"], *between):
-        inputs[seq].append(request_id)
-    runs_checked = []
-    for run in runs:
-        seq = run.seq
-        lost, latest_ended = attempts.get(seq, (0, 0))
-        facts = [int(found.get(seq, (0,))[0]) for found in (gaps, placed, stored)]
-        total, active = children.get(seq, (0, 0))
-        checked = CheckedRun(
-            run=run,
-            log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            children=(int(total), int(active)),
-            parent=ParentFacts(*parents[seq]) if seq in parents else None,
-            attempts_lost=lost,
-            latest_ended_attempt=latest_ended,
-            latest_keyed_event=keys.get(seq, (0,))[0],
-            open_inputs=tuple(inputs.get(seq, ())),
-            family=FamilyFacts(*facts),
-        )
-        runs_checked.append(checked)
+    rows = {name: await connection.fetch(Q[f"integrity_{name}"], *between) for name in FACTS}
+    checked = checked_runs(runs, rows)
     orphans = []
     for table in BELONGINGS:
         rows = await connection.fetch(_orphans(table), *between)
         orphans += [(table, row[0]) for row in rows]
-    return IntegrityPage(runs_checked, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(checked, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:

@@ -11,21 +11,21 @@ T = TypeVar("T")
 
 
 class FairQueue(Generic[T]):
-    """Up to `short` items keep their order and cost no more than in a deque. Of those behind them, each tenant gets one
-    turn after the other. `tenant_max`: how many of one tenant wait behind the first.
+    """The first `short` items are kept in order, at the cost of a deque. Items behind them are taken round robin from
+    their tenants. `tenant_max`: how many items of one tenant may wait there.
     """
 
-    __slots__ = ("_first", "_lanes", "_ring", "_short", "_tenant_max")
+    __slots__ = ("_first", "_queues", "_ring", "_short", "_tenant_max")
 
     def __init__(self, short: int, tenant_max: int) -> None:
         self._short = short
         self._tenant_max = tenant_max
         self._first: deque[T] = deque()
-        self._lanes: dict[str, deque[T]] = {}
-        self._ring: deque[str] = deque()  # the tenants of the lanes, the next one first
+        self._queues: dict[str, deque[T]] = {}
+        self._ring: deque[str] = deque()  # the tenants of the queues, the next one first
 
     def __len__(self) -> int:
-        return len(self._first) + sum(map(len, self._lanes.values()))
+        return len(self._first) + sum(map(len, self._queues.values()))
 
     def __bool__(self) -> bool:
         return bool(self._first or self._ring)
@@ -33,7 +33,7 @@ class FairQueue(Generic[T]):
     @property
     def head(self) -> T:
         """The next item. The queue is not empty."""
-        return self._first[0] if self._first else self._lanes[self._ring[0]][0]
+        return self._first[0] if self._first else self._queues[self._ring[0]][0]
 
     def append(self, item: T) -> None:
         """Add an item of the current tenant. PROJECT_BUSY if too many of them wait."""
@@ -41,17 +41,17 @@ class FairQueue(Generic[T]):
             self._first.append(item)
             return
         name = tenant.get()
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = deque()
+        queue = self._queues.get(name)
+        if queue is None:
+            queue = self._queues[name] = deque()
             self._ring.append(name)
-        elif len(lane) >= self._tenant_max and name != SERVER:
+        elif len(queue) >= self._tenant_max and name != SERVER:
             raise Error(
                 "PROJECT_BUSY",
                 "Too many writes of this project are waiting: send fewer at a time",
                 retry_after_s=1,
             )
-        lane.append(item)
+        queue.append(item)
 
     def take(self, most: int) -> list[T]:
         """Remove and return the next items."""
@@ -59,12 +59,12 @@ class FairQueue(Generic[T]):
         taken = [first.popleft() for _ in range(min(len(first), most))]
         while ring and len(taken) < most:
             name = ring.popleft()
-            lane = self._lanes[name]
-            taken.append(lane.popleft())
-            if lane:
+            queue = self._queues[name]
+            taken.append(queue.popleft())
+            if queue:
                 ring.append(name)
             else:
-                del self._lanes[name]
+                del self._queues[name]
         return taken
 
     def put_back(self, items: Iterable[T]) -> None:

@@ -1,12 +1,12 @@
 """Checks the whole SQLite file in pages, each in a snapshot of its own, so a long check blocks no checkpoint."""
 
 import sqlite3
-from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from runstead.core.runs.invariants import BELONGINGS, CheckedRun, FamilyFacts, LogFacts, ParentFacts
+from runstead.core.runs.invariants import BELONGINGS
+from runstead.engines.sql.integrity import FACTS, checked_runs
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
@@ -84,36 +84,12 @@ def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPa
     more = len(runs) == limit
     between = (after, runs[-1].seq if more else _SEQ_MAX)
 
-    def read(name: str) -> dict[int, tuple[Any, ...]]:
-        return {row[0]: row[1:] for row in connection.execute(Q[f"integrity_{name}"], between)}
-
-    logs, ends, children, parents = read("logs"), read("ends"), read("children"), read("parents")
-    attempts, keys = read("attempts"), read("keys")
-    gaps, placed, stored = read("gaps"), read("placed"), read("stored")
-    inputs: dict[int, list[str]] = defaultdict(list)
-    for seq, request_id in connection.execute(Q["integrity_inputs"], between):
-        inputs[seq].append(request_id)
-    runs_checked = []
-    for run in runs:
-        seq = run.seq
-        lost, latest_ended = attempts.get(seq, (0, 0))
-        facts = [found.get(seq, (0,))[0] for found in (gaps, placed, stored)]
-        checked = CheckedRun(
-            run=run,
-            log=LogFacts(*logs.get(seq, (0,) * 7), *ends.get(seq, (None, None))),
-            children=children.get(seq, (0, 0)),
-            parent=ParentFacts(*parents[seq]) if seq in parents else None,
-            attempts_lost=lost,
-            latest_ended_attempt=latest_ended,
-            latest_keyed_event=keys.get(seq, (0,))[0],
-            open_inputs=tuple(inputs.get(seq, ())),
-            family=FamilyFacts(*facts),
-        )
-        runs_checked.append(checked)
+    rows = {name: connection.execute(Q[f"integrity_{name}"], between) for name in FACTS}
+    checked = checked_runs(runs, rows)
     orphans = [("run_events", row[0]) for row in connection.execute(Q["integrity_orphaned_events"], between)]
     for table in _TABLES:
         orphans += [(table, row[0]) for row in connection.execute(_orphans(table), between)]
-    return IntegrityPage(runs_checked, orphans, runs[-1].seq if runs else after, more)
+    return IntegrityPage(checked, orphans, runs[-1].seq if runs else after, more)
 
 
 def _orphans(table: str) -> str:

@@ -1,7 +1,7 @@
-"""Readers: threads with read-only connections, in lanes, so that short reads never wait behind long ones.
+"""Readers: threads with read-only connections, in pools, so that short reads never wait behind long ones.
 
 Points are the reads of one record or a bounded page, such as authentication. Scans may take long, such as lists
-with filters: tenants share their threads. The background lane is for the server itself, whose reads have no deadline.
+with filters: tenants share their threads. The background pool is for the server itself, whose reads have no deadline.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ T = TypeVar("T")
 
 class Readers:
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
-        self._points = _Lane(connect, "point", limits.point_readers_max, limits.read_s_max, _busy)
-        self._scans = _Lane(connect, "scan", limits.scan_readers_max, limits.read_s_max, _too_slow)
-        self._background = _Lane(connect, "background", limits.background_readers_max, inf, _busy)
-        self._lanes = self._points, self._scans, self._background
+        self._points = _ReaderPool(connect, "point", limits.point_readers_max, limits.read_s_max, _busy)
+        self._scans = _ReaderPool(connect, "scan", limits.scan_readers_max, limits.read_s_max, _too_slow)
+        self._background = _ReaderPool(connect, "background", limits.background_readers_max, inf, _busy)
+        self._pools = self._points, self._scans, self._background
         bounds = Bounds(
             slots=limits.scan_readers_max,
             slots_per_tenant=limits.scans_per_project_max,
@@ -41,7 +41,7 @@ class Readers:
     @property
     def waiting(self) -> int:
         """Unfinished reads."""
-        return self._slots.waiting + sum(lane.waiting for lane in self._lanes)
+        return self._slots.waiting + sum(pool.waiting for pool in self._pools)
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run a short read in a thread. It sees every commit that was acknowledged before the call.
@@ -62,8 +62,8 @@ class Readers:
             return await self._scans.do(read)
 
     async def close(self) -> None:
-        for lane in self._lanes:
-            await lane.close()
+        for pool in self._pools:
+            await pool.close()
 
 
 class _Ticket:
@@ -76,7 +76,7 @@ class _Ticket:
         self.until = inf
 
 
-class _Lane:
+class _ReaderPool:
     """Threads, each with its own connection. `seconds`: how long a read may take; `late` is the error after that."""
 
     def __init__(

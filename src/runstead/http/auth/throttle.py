@@ -22,9 +22,9 @@ Kind = Literal["api_key", "worker_token", "token", "trigger"]
 class FailureThrottle:
     """A token bucket for each address; addresses of one IPv6 /64 share one. An unknown credential takes a token.
 
-    While an address has no token, its credentials are not looked up. Callers behind the same address are spared: a
-    credential that was valid before, in this process, is always looked up. Requests that arrive together may take
-    more tokens than there are. The address then waits until they are paid back, at most as many again.
+    While an address has no token, its credentials are not looked up. A credential that this process has accepted
+    before is always looked up, so that valid callers behind the same address are not refused. Concurrent requests may
+    take more tokens than the bucket has, at most as many again; the address then waits until they are refilled.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

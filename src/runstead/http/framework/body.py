@@ -162,7 +162,9 @@ def _check_text(body: bytes) -> None:
     if body.count(b"[") + body.count(b"{") > limits.json_depth_max and _deep(body):
         raise _malformed(f"it is nested more than {limits.json_depth_max} deep")
     try:
-        msgspec.json.decode(body)  # refuses unpaired surrogates, and numbers out of the range of a double
+        # Decoding as a type skips raw values and unknown members, with their numbers out of the range of a double. A
+        # search for such numbers takes longer than decoding everything, which is 1 to 2 µs for a new run.
+        msgspec.json.decode(body)
     except msgspec.ValidationError:
         raise _malformed("a number in it is out of range") from None
     except msgspec.DecodeError:

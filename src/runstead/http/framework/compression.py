@@ -1,8 +1,8 @@
 """Compress whole answers with gzip for clients that accept it (RFC 9110, sections 8.4 and 12.5.3).
 
-Streams and artifacts are sent as they are. So is an answer that carries a secret which was made for it: its
-compressed size would depend on the secret (the BREACH attack). Pages contain a secret too, the token of
-their forms; a page of another site cannot request them with the session, whose cookie is SameSite=Strict.
+Streams and artifacts are not compressed. An answer with a new secret is not compressed either: its size would
+depend on the secret (the BREACH attack). Pages contain the token of their forms, and are compressed: another site
+cannot request them with the session, whose cookie is SameSite=Strict.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _TYPES: Final = (b"application/json", b"text/", b"application/javascript", b"ima
 _GZIP: Final = re.compile(
     rb"(?:^|[,\s])(?:gzip|x-gzip|\*)\s*(?:;\s*q\s*=\s*([0-9.]+))?\s*(?:,|$)", re.IGNORECASE
 )
-_LEVEL: Final = 1  # JSON gets hardly smaller with a higher one, and takes twice as long with 6
+_LEVEL: Final = 1  # a higher level makes JSON hardly smaller, and level 6 takes twice as long
 _GZIP_FORMAT: Final = 16  # added to the size of the window (zlib.net/manual.html, deflateInit2)
 Lines = list[tuple[bytes, bytes]]
 

@@ -30,7 +30,7 @@ def request_id(sent: bytes | None) -> str:
 
 
 def origin_of(scope: AsgiScope) -> Origin:
-    """Return the origin that `protocol.py` found. It is made here under another ASGI server."""
+    """Return the origin that `protocol.py` found. Under another ASGI server it is created here."""
     origin: Origin | None = scope.get(SCOPE_KEY)
     if origin is None:
         client, sent = scope.get("client"), dict(scope["headers"]).get(b"x-request-id")
@@ -39,7 +39,7 @@ def origin_of(scope: AsgiScope) -> Origin:
 
 
 class TrustedProxies:
-    """The reverse proxies whose `X-Forwarded-For` is believed. Of other peers it is ignored."""
+    """The reverse proxies whose `X-Forwarded-For` is trusted. The header of other peers is ignored."""
 
     def __init__(self, networks: Iterable[str] = ()) -> None:
         """`networks`: addresses such as `127.0.0.1`, and networks such as `10.0.0.0/8`. ValueError."""
@@ -53,9 +53,9 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
     def caller(self, peer: str | None, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-        """Return the caller's address behind a trusted peer: the last one that no trusted proxy has.
+        """Return the caller's address behind a trusted peer: the last address that is not a trusted proxy.
 
-        Earlier ones in the header may be invented by the caller. A malformed one is treated as absent.
+        The caller may have invented the addresses before it. A malformed address ends the search.
         """
         caller = peer
         for hop in _forwarded(headers):

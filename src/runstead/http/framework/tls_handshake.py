@@ -1,7 +1,7 @@
 """New connections until their TLS handshake is complete (RFC 8446): they count as connections, and have a deadline.
 
-An ASGI server learns of a TLS connection only after its handshake. Connections that never begin one would
-then take all open files without being counted.
+An ASGI server learns of a TLS connection only after its handshake. Without this module, connections that never
+begin one could take all open files without being counted.
 """
 
 import asyncio
@@ -53,8 +53,8 @@ class Handshake(asyncio.Protocol):
             )
         )
         try:
-            await asyncio.sleep(0)  # it replaces this object as the receiver of data
-            await asyncio.sleep(0)  # and is connected
+            await asyncio.sleep(0)  # the TLS layer replaces this object as the receiver of data
+            await asyncio.sleep(0)  # and connects to the transport
             self._hand_over()
             transport = await starting
         except OSError:  # the peer does not speak TLS, has no common version, or has left
@@ -72,7 +72,7 @@ class Handshake(asyncio.Protocol):
             protocol.data_received(bytes(self._early))
 
     def _hand_over(self) -> None:
-        """Give the TLS layer what arrived before it. uvloop reads at once, whatever `pause_reading` asked for."""
+        """Pass early data to the TLS layer: uvloop reads at once, even after `pause_reading`."""
         receiver = self._transport.get_protocol()
         while self._early and receiver is not self:
             buffer = memoryview(receiver.get_buffer(len(self._early)))

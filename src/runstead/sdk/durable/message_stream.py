@@ -43,7 +43,13 @@ REASONING: Final = MessageKind(
     "REASONING_MESSAGE_CONTENT",
     ("REASONING_MESSAGE_END", "REASONING_END"),
 )
-TOOL: Final = MessageKind("c", ("TOOL_CALL_START",), "TOOL_CALL_ARGS", ("TOOL_CALL_END",), "toolCallId")
+TOOL: Final = MessageKind(
+    mark="c",
+    starts=("TOOL_CALL_START",),
+    content="TOOL_CALL_ARGS",
+    ends=("TOOL_CALL_END",),
+    member="toolCallId",
+)
 _BY_START: Final = {kind.starts[-1]: kind for kind in (TEXT, REASONING, TOOL)}
 
 

@@ -102,7 +102,13 @@ def _error_of(message: CallFailed) -> Exception:
     if message.lost:
         return LeaseLostError(message.detail)
     errors = msgspec.json.decode(message.errors, type=list[FieldError])
-    return RunsteadError(message.detail, message.status, message.code, errors, message.retry_after_s)
+    return RunsteadError(
+        detail=message.detail,
+        status=message.status,
+        code=message.code,
+        errors=errors,
+        retry_after_s=message.retry_after_s,
+    )
 
 
 class _ForwardingOutbox(Outbox):

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from runstead.sdk.models.response import ResponseModel
+from runstead.sdk.models.usage import ModelUsage, TokenSums
 
 UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
 
@@ -36,30 +37,16 @@ class DeletedPrice(ResponseModel, frozen=True, kw_only=True):
     model: str
 
 
-class PricedUsage(ResponseModel, frozen=True, kw_only=True):
+class PricedUsage(ModelUsage, frozen=True, kw_only=True):
     """The tokens of one model. `cost_micros` is in millionths of your currency, None without a price."""
 
-    provider: str | None = None
-    model: str | None = None
-    runs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    reasoning_tokens: int = 0
-    total_tokens: int = 0
     cost_micros: int | None = None
 
 
-class UsageGroup(ResponseModel, frozen=True, kw_only=True):
+class UsageGroup(TokenSums, frozen=True, kw_only=True):
     """The usage of one group. `cost_micros` does not include the `unpriced_runs`, whose models have no price."""
 
     key: str | None = None
-    runs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    reasoning_tokens: int = 0
-    total_tokens: int = 0
     cost_micros: int = 0
     unpriced_runs: int = 0
     models: list[PricedUsage] = msgspec.field(default_factory=list)

@@ -8,11 +8,9 @@ import msgspec
 from runstead.sdk.models.response import ResponseModel
 
 
-class ModelUsage(ResponseModel, frozen=True, kw_only=True):
-    """The tokens of one model. Input includes cached input tokens, output includes reasoning tokens."""
+class TokenSums(ResponseModel, frozen=True, kw_only=True):
+    """The tokens of some runs. Input includes cached input tokens, output includes reasoning tokens."""
 
-    provider: str | None = None
-    model: str | None = None
     runs: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -21,19 +19,20 @@ class ModelUsage(ResponseModel, frozen=True, kw_only=True):
     total_tokens: int = 0
 
 
-class UsageSum(ResponseModel, frozen=True, kw_only=True):
+class ModelUsage(TokenSums, frozen=True, kw_only=True):
+    """The tokens of one model."""
+
+    provider: str | None = None
+    model: str | None = None
+
+
+class UsageSum(TokenSums, frozen=True, kw_only=True):
     """A sum over `runs`. `usage_capture_status` is complete, partial or missing, None where no run reported usage."""
 
-    runs: int = 0
     ended_runs: int = 0
     reported_runs: int = 0
     usage_capture_status: str | None = None
     captures: dict[str, int] = msgspec.field(default_factory=dict)
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    reasoning_tokens: int = 0
-    total_tokens: int = 0
     by_model: list[ModelUsage] = msgspec.field(default_factory=list)
 
 

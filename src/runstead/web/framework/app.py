@@ -151,7 +151,14 @@ class _Endpoint:
                     "FORBIDDEN", "The form is not from this session: reload the page and send it again"
                 )
         request = PageRequest(
-            self._app, scope, principal, session, secret, query, form, self._authenticator.forget
+            app=self._app,
+            scope=scope,
+            principal=principal,
+            session=session,
+            secret=secret,
+            query=query,
+            form=form,
+            forget_credentials=self._authenticator.forget,
         )
         try:
             page = self._pages.get("GET" if scope["method"] == "HEAD" else scope["method"])

@@ -48,12 +48,12 @@ class Filters(msgspec.Struct, frozen=True):
         """The query for the store. INVALID_REQUEST for an invalid cursor or time."""
         since, until = self.times()
         return RunQuery(
-            (),
-            self.status,
-            self.kind,
-            (self.target,) if self.target else (),
-            self.batch or None,
-            self.schedule or None,
+            project_ids=(),
+            statuses=self.status,
+            kinds=self.kind,
+            targets=(self.target,) if self.target else (),
+            batch_id=self.batch or None,
+            schedule_id=self.schedule or None,
             labels=tuple(_label(one) for one in self.label),
             created_after=None if since is None else since - 1,
             created_before=until,
@@ -98,17 +98,17 @@ _FILTERS: Final = tuple(name for name in Filters.__struct_fields__ if name not i
 def filters_of(fields: Fields) -> Filters:
     """The filters in these fields. Unknown values are ignored, so that old links work."""
     return Filters(
-        tuple(one for one in RunStatus if one in fields.all("status")),
-        tuple(one for one in KINDS if one in fields.all("kind")),
-        _text(fields.one("target")),
-        _text(fields.one("schedule")),
-        _text(fields.one("batch")),
-        tuple(_text(one) for one in fields.all("label") if ":" in one)[: limits.labels_max],
-        _text(fields.one("q")),
-        _field_time(fields.one("since")),
-        _field_time(fields.one("until")),
-        "duration" if fields.one("sort") == "duration" else "created_at",
-        fields.one("span") if fields.one("span") in SPANS else "1h",
+        status=tuple(one for one in RunStatus if one in fields.all("status")),
+        kind=tuple(one for one in KINDS if one in fields.all("kind")),
+        target=_text(fields.one("target")),
+        schedule=_text(fields.one("schedule")),
+        batch=_text(fields.one("batch")),
+        label=tuple(_text(one) for one in fields.all("label") if ":" in one)[: limits.labels_max],
+        q=_text(fields.one("q")),
+        since=_field_time(fields.one("since")),
+        until=_field_time(fields.one("until")),
+        sort="duration" if fields.one("sort") == "duration" else "created_at",
+        span=fields.one("span") if fields.one("span") in SPANS else "1h",
     )
 
 

@@ -65,7 +65,12 @@ def attempt_rows(run: Run, ended: list[EndedAttempt]) -> list[AttemptRow]:
     """All attempts, oldest first."""
     return [
         AttemptRow(
-            one.attempt, one.lease_owner, one.started_at, one.ended_at, one.outcome, failure(one.error)
+            attempt=one.attempt,
+            owner=one.lease_owner,
+            started_at=one.started_at,
+            ended_at=one.ended_at,
+            outcome=one.outcome,
+            error=failure(one.error),
         )
         for one in attempts_of(run, ended)
     ]
@@ -91,13 +96,13 @@ def artifacts(run: Run) -> list[Artifact]:
         size = one.get("size")
         found.append(
             Artifact(
-                str(one.get("name")),
-                kind,
-                size if isinstance(size, int) else None,
-                str(one.get("sha256") or ""),
-                str(one.get("uri") or ""),
-                stored,
-                stored and kind.partition(";")[0].strip().lower() in RASTER,
+                name=str(one.get("name")),
+                media_type=kind,
+                size=size if isinstance(size, int) else None,
+                sha256=str(one.get("sha256") or ""),
+                uri=str(one.get("uri") or ""),
+                stored=stored,
+                is_image=stored and kind.partition(";")[0].strip().lower() in RASTER,
             )
         )
     return found

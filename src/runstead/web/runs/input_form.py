@@ -79,7 +79,15 @@ def _field_view(number: int, field: FormField, sent: Fields | None, error: str) 
         value, checked = (posted or "").replace("\r\n", "\n"), None if posted is None else posted == "true"
     if field.secret:
         value = ""
-    return FieldView(field, f"field-{number}", name, _attributes(field), value, checked, error)
+    return FieldView(
+        field=field,
+        id=f"field-{number}",
+        name=name,
+        attributes=_attributes(field),
+        value=value,
+        checked=checked,
+        error=error,
+    )
 
 
 def _attributes(field: FormField) -> dict[str, Any]:

@@ -216,7 +216,15 @@ class Timeline:
         self._waits_without_start.append(len(self._bars))
         at = event.created_at
         bar = Bar(
-            name[:name_chars_max], "wait", 1, at, at, state, call_id[:name_chars_max], None, event.event_id
+            name=name[:name_chars_max],
+            kind="wait",
+            depth=1,
+            start=at,
+            end=at,
+            state=state,
+            note=call_id[:name_chars_max],
+            run_id=None,
+            event_id=event.event_id,
         )
         self._bars.append(bar)
 
@@ -258,7 +266,15 @@ def _gather(gather: str, steps: Sequence[Bar]) -> Bar:
     first = min(steps, key=lambda bar: (bar.start, bar.event_id))
     end = None if state == "open" else max(ends)
     return Bar(
-        "gather", "step", 1 + gather.count(".") // 2, first.start, end, state, "", None, first.event_id
+        name="gather",
+        kind="step",
+        depth=1 + gather.count(".") // 2,
+        start=first.start,
+        end=end,
+        state=state,
+        note="",
+        run_id=None,
+        event_id=first.event_id,
     )
 
 
@@ -267,12 +283,25 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
     if started_at is None or started_at - run.created_at >= 1_000:
         state: State = "open" if started_at is None else "done"
         yield Bar(
-            "In the queue" if run.queued else "Not started", "wait", 0, run.created_at, started_at, state
+            name="In the queue" if run.queued else "Not started",
+            kind="wait",
+            depth=0,
+            start=run.created_at,
+            end=started_at,
+            state=state,
         )
     for one in ended:
         state = _ATTEMPT_STATES.get(one.outcome, "broken")
         note = one.outcome.replace("_", " ")
-        yield Bar(f"Attempt {one.attempt}", "attempt", 0, one.started_at, one.ended_at, state, note)
+        yield Bar(
+            name=f"Attempt {one.attempt}",
+            kind="attempt",
+            depth=0,
+            start=one.started_at,
+            end=one.ended_at,
+            state=state,
+            note=note,
+        )
     over = bool(ended) and ended[-1].attempt == run.attempt
     if run.attempt_started_at is not None and run.attempt and not over:
         name, start = f"Attempt {run.attempt}", run.attempt_started_at
@@ -282,7 +311,15 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
         return
     if run.terminal:
         end = max(run.completed_at or start, start)
-        yield Bar(name, "attempt", 0, start, end, _CHILD_STATES[run.status], run.status.value)
+        yield Bar(
+            name=name,
+            kind="attempt",
+            depth=0,
+            start=start,
+            end=end,
+            state=_CHILD_STATES[run.status],
+            note=run.status.value,
+        )
     else:
         yield Bar(name, "attempt", 0, start)
 
@@ -290,7 +327,16 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
 def _child(run: Run) -> Bar:
     name = (run.title or run.target or run.run_id)[:name_chars_max]
     state, end = _CHILD_STATES.get(run.status, "open"), run.completed_at
-    return Bar(name, "child", 1, run.created_at, end, state, run.status.value, run.run_id)
+    return Bar(
+        name=name,
+        kind="child",
+        depth=1,
+        start=run.created_at,
+        end=end,
+        state=state,
+        note=run.status.value,
+        run_id=run.run_id,
+    )
 
 
 def build_timeline(events: Iterable[Event], limit: int = bars_max) -> Timeline:

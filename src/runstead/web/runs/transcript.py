@@ -52,7 +52,13 @@ class _Block:
 
     def part(self, delta: TextDelta) -> TranscriptPart:
         return TranscriptPart(
-            self.id, self.kind, self.label, self.state, delta, self.whole_arguments, self.result
+            id=self.id,
+            kind=self.kind,
+            label=self.label,
+            state=self.state,
+            delta=delta,
+            arguments=self.whole_arguments,
+            result=self.result,
         )
 
 

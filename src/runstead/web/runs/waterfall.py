@@ -56,7 +56,16 @@ def layout(bars: Sequence[Bar], now: int) -> Waterfall:
         duration = took(end - bar.start)
         note = f": {bar.note}" if bar.note else ""
         summary = f"{bar.name} ({bar.kind}), {_STATES[bar.state]}, {duration}, {took(bar.start - since)} after the start{note}"
-        rows.append(Row(bar, _percent(x), _percent(place(end) - x), duration, _STATES[bar.state], summary))
+        rows.append(
+            Row(
+                bar=bar,
+                x=_percent(x),
+                width=_percent(place(end) - x),
+                duration=duration,
+                state=_STATES[bar.state],
+                summary=summary,
+            )
+        )
     return Waterfall(rows, _marks(span))
 
 

@@ -48,11 +48,11 @@ def schedule_view(schedule: Schedule, now: int) -> ScheduleView:
     planned = schedule.fires and schedule.next_fire_at != UNPLANNED
     completed = schedule.completed_at is not None and schedule.status != "deleting"
     return ScheduleView(
-        schedule,
-        schedule.health(now),
-        describe_times(schedule),
-        schedule.next_fire_at if planned else None,
-        "completed" if completed else schedule.status,
+        row=schedule,
+        health=schedule.health(now),
+        when=describe_times(schedule),
+        next_at=schedule.next_fire_at if planned else None,
+        state="completed" if completed else schedule.status,
     )
 
 

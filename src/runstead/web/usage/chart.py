@@ -94,4 +94,4 @@ def _chart(
     summary = f"{name}, {days[0]} to {days[-1]}: " + (
         f"at most {format_total(top)}, on {most}" if most else "none"
     )
-    return Chart(name, bars, format_top(top), days[0], days[-1], summary)
+    return Chart(name=name, days=bars, top=format_top(top), first=days[0], last=days[-1], summary=summary)

@@ -1,4 +1,4 @@
-"""Calls in progress to receivers that callers chose: many at a time, few for each receiver, a fair share for each project."""
+"""Slots of calls to receivers that callers chose: many in total, few for each receiver, a fair share for each project."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from typing import Any
 from runstead.core.queue.fair_share import FairShare, fair_share
 
 
-class Lane:
+class CallSlots:
     """At most `most` calls at a time, and at most `per_receiver` to one receiver. `freed` is called when a call ends."""
 
     def __init__(self, most: int, per_receiver: int, freed: Callable[[], None]) -> None:
@@ -24,7 +24,7 @@ class Lane:
         return self._most - len(self.tasks)
 
     def share(self) -> FairShare:
-        """Return what may start now. Only while a slot is free."""
+        """Return how many calls may start now, and of which projects. A slot must be free."""
         busy = [name for name, n in self._receivers.items() if n >= self._per_receiver]
         return fair_share(self._most, dict(self._projects), busy)
 
