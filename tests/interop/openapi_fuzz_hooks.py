@@ -341,6 +341,8 @@ def filter_failure(context, failure, case, response):
         return False  # a project that a key made is there for the key that came with it, not for the maker
     if "use_after_free" in failure.checks and re.search("`DELETE /projects/[^/]*/prices`", failure.message):
         return False  # the query says which price is deleted: what is read at the same path is the list
+    if "ignored_auth" in failure.checks and "got `429 " in failure.message:
+        return False  # AUTHENTICATION_THROTTLED, after 30 credentials that are not known
     if "positive_data_acceptance" not in failure.checks:
         return True
     problem = {}
