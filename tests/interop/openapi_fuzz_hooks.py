@@ -51,7 +51,7 @@ RULES_WITHOUT_SCHEMA = {
     # unique field names and option values, lower bounds below upper ones, and a time in the future
     "create_input_request": r"\$\.(fields\[\d+\]\.(name|options|minLength|min)|expires_at)",
     # the form defines its values
-    "respond_to_input_request": r"\$\.values\..*",
+    "respond_to_input_request": r"\$\.values(\..*)?",
     # the pattern checks that there are five cron fields, but not their numbers and names, nor that there is no 31 June;
     # time zones are many and change; a time has to be in the future
     "create_schedule": r"\$\.(schedule|timezone|run_at)",
