@@ -162,8 +162,8 @@ def test_a_server_that_cannot_start_reports_it_once(tmp_path):
     ("database", "processes", "sentence"),
     [
         ("sqlite:///./runstead.db", "2", "in SQLite only one process"),
-        ("postgresql://localhost/runstead", "0", "must be from 1 to 64, not '0'"),
-        ("postgresql://localhost/runstead", "65", "must be from 1 to 64, not '65'"),
+        ("postgresql://localhost/runstead", "0", "must be a number from 1 to 64, not '0'"),
+        ("postgresql://localhost/runstead", "65", "must be a number from 1 to 64, not '65'"),
     ],
 )
 def test_an_invalid_number_of_processes_is_refused_with_a_sentence(tmp_path, database, processes, sentence):

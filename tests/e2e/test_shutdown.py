@@ -117,8 +117,8 @@ async def test_a_signal_just_before_a_loop_sleeps_wakes_it(tmp_path, monkeypatch
                 signal.raise_signal(signal.SIGTERM)
             super().append(waiter)
 
-    def app(*arguments):
-        made = App(*arguments)
+    def app(*arguments, **options):
+        made = App(*arguments, **options)
         made.stopping._waiters = Late()
         return made
 

@@ -69,26 +69,26 @@ class Place:
 
 @pytest.fixture
 async def place(sqlite_store, tmp_path, monkeypatch):
-    from runstead.engines.sqlite.readers import Readers
+    from runstead.engines.sqlite.readers import _ReaderPool
 
     clock = Clock()
     store = sqlite_store(tmp_path / "runs.db", clock)
     await store.open()
     place = Place(store, new_project("many", None), clock)
     await store.identity.create_project(place.project, None, None)
-    read = Readers._read
+    read = _ReaderPool._read
 
-    def counted(self, reading):
+    def counted(self, reading, ticket):
         def with_count(connection: sqlite3.Connection):
             connection.set_progress_handler(count, 100)
             return reading(connection)
 
-        return read(self, with_count)
+        return read(self, with_count, ticket)
 
     def count():
         place.steps += 1
 
-    monkeypatch.setattr(Readers, "_read", counted)
+    monkeypatch.setattr(_ReaderPool, "_read", counted)
     yield place
     await store.close()
 

@@ -178,7 +178,7 @@ def _name_in_the_path(path, operation):
         path["service_id"] = services[-1]
     elif "delivery_id" in path and deliveries:
         path["project"], path["webhook_id"], path["delivery_id"] = PROJECT, *deliveries[-1]
-    elif "webhook_id" in path and webhooks:
+    elif "webhook_id" in path and len(webhooks) > (operation == "delete_webhook"):
         # The newest one is kept, with its deliveries.
         path["project"], path["webhook_id"] = PROJECT, webhooks[0 if operation == "delete_webhook" else -1]
     elif "trigger_id" in path and triggers:

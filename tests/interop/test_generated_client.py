@@ -18,7 +18,8 @@ from tests.support.server import PROJECT, environment
 GUIDE = (Path(__file__).parents[2] / "docs" / "guides" / "generated-clients.md").read_text()
 [COMMAND] = re.findall(r"^\$ (openapi-python-client .*)$", GUIDE, re.MULTILINE)
 [PROGRAM] = re.findall(r"^```py\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
-[KEY] = re.findall(r'^key = "(\S+)"$', PROGRAM, re.MULTILINE)
+[KEY_IN_DOCS] = re.findall(r'^key = "(\S+)"$', PROGRAM, re.MULTILINE)
+KEY = "vf_local_0123456789abcdefghijklmnopqrstuv"
 URL = "http://127.0.0.1:8720"
 PACKAGE = "runstead_client"
 SETTINGS = {"RUNSTEAD_BOOTSTRAP_KEY": KEY}
@@ -94,7 +95,7 @@ def project(api):
 
 def test_the_guides_program_runs_with_the_guides_client(server, shell, generated):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace(URL, server.url)],
+        [sys.executable, "-c", PROGRAM.replace(URL, server.url).replace(KEY_IN_DOCS, KEY)],
         cwd=generated,
         env=shell,
         capture_output=True,

@@ -29,7 +29,11 @@ def free_port():
 
 class Provider:
     def __init__(self, folder, ports):
-        self.port = free_port()
+        # A bound socket keeps the port while the provider is down: other servers could get it.
+        self.kept = socket.socket()
+        self.kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.kept.bind(("127.0.0.1", 0))
+        self.port = self.kept.getsockname()[1]
         self.issuer = f"http://localhost:{self.port}"
         self.folder = folder
         self.redirects = [f"http://127.0.0.1:{port}/ui/sign-in/openid/callback" for port in ports]

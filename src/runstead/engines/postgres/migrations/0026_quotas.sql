@@ -9,4 +9,4 @@ CREATE TABLE project_quotas (
   members bigint,
   updated_at bigint NOT NULL
 );
-CREATE INDEX project_quotas_updated ON project_quotas (updated_at);
+CREATE INDEX project_quotas_updated ON project_quotas (updated_at, project_id);

@@ -1,5 +1,5 @@
 -- name: quota
-SELECT {quota} FROM project_quotas WHERE project_id = :project_id
+SELECT {quota} FROM project_quotas WHERE project_id = ANY (ARRAY[:project_id::text]) ORDER BY project_id
 
 -- name: put_quota
 INSERT INTO project_quotas ({quota}) VALUES ({:quota})

@@ -26,6 +26,11 @@ DELETE FROM worker_tokens WHERE worker_id = :worker_id
   AND number <= (SELECT max(number) FROM worker_tokens WHERE worker_id = :worker_id) - :kept::bigint
 
 -- name: worker_by_token
+-- postgres
+SELECT {worker}, token.issuer, token.expires_at FROM worker_tokens AS token
+CROSS JOIN LATERAL (SELECT * FROM workers WHERE id = ANY (ARRAY[token.worker_id]) ORDER BY id LIMIT 1) AS worker
+WHERE token.hash = :hash
+-- sqlite
 SELECT {worker}, issuer, expires_at FROM worker_tokens JOIN workers ON id = worker_id WHERE hash = :hash
 
 -- name: worker

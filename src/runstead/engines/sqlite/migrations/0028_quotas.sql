@@ -9,4 +9,4 @@ CREATE TABLE project_quotas (
   members INTEGER,
   updated_at INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX project_quotas_updated ON project_quotas (updated_at);
+CREATE INDEX project_quotas_updated ON project_quotas (updated_at, project_id);
