@@ -59,7 +59,7 @@ def licence(package: Locked, known: dict[tuple[str, str], str]) -> str:
         return known[package.name, package.version]
     classified = [each.removeprefix(_PREFIX) for each in about.get_all("Classifier", []) if _PREFIX in each]
     for given in (*about.get_all("License-Expression", []), *about.get_all("License", []), *classified):
-        found = _SPDX.get(given, given)
+        found: str = _SPDX.get(given, given)
         if re.fullmatch(r"[\w.-]+-\d[\w.-]*|MIT|ISC|.+ (AND|OR) .+", found):
             return found
     raise LookupError(f"the metadata of {package.name} has no SPDX licence: add it to STATED")

@@ -1,6 +1,6 @@
 """The audit log of a project: `/projects/{project}/audit`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -50,8 +50,8 @@ class AuditObject(msgspec.Struct, frozen=True):
 class AuditChange(msgspec.Struct, frozen=True):
     """The members that differ, before and after. Values are shortened, and secrets are `(hidden)`."""
 
-    before: JsonObject = {}
-    after: JsonObject = {}
+    before: JsonObject
+    after: JsonObject
 
 
 class AuditView(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ class AuditPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
-_change = msgspec.json.Decoder(AuditChange)
+_change = msgspec.json.Decoder(dict[str, dict[str, Any]])
 
 
 def view(entry: AuditEntry) -> AuditView:
@@ -80,8 +80,13 @@ def view(entry: AuditEntry) -> AuditView:
         entry,
         actor=AuditActor(entry.actor_kind, entry.actor_id, entry.actor_name),
         object=AuditObject(entry.object_kind, entry.object_id),
-        change=None if entry.change is None else _change.decode(entry.change),
+        change=None if entry.change is None else _change_of(entry.change),
     )
+
+
+def _change_of(text: bytes) -> AuditChange:
+    found = _change.decode(text)
+    return AuditChange(before=found.get("before", {}), after=found.get("after", {}))
 
 
 def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
