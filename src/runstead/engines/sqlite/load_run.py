@@ -129,6 +129,8 @@ def load_members(
     connection: sqlite3.Connection, writer: Writer, members: Sequence[Member], now: int
 ) -> Iterator[Loaded]:
     """What the rules of a batch's runs need. What new runs want alike is loaded once."""
+    if not members:
+        return
     shared: dict[Want, Loaded] = {}
     ids = encode([key.run_id for key, _, _ in members]).decode()
     found = connection.execute(Q["stored_ids"], (members[0].key.project_id, ids))
