@@ -288,7 +288,6 @@ class Live:
         self.main, self.client, self.url = main, client, main.url
         self.headers = {"Authorization": f"Bearer {key}"}
         self.database = database
-        self.unchunking = []  # tasks
 
     async def post(self, path, body=None):
         response = await self.client.post(f"{self.url}{path}", json=body, headers=self.headers)
@@ -323,22 +322,7 @@ class Live:
         await writer.drain()
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 "), head
-        assert b"transfer-encoding: chunked" in head.lower(), head
-        content = asyncio.StreamReader(limit=1 << 22)
-        self.unchunking.append(asyncio.ensure_future(unchunk(reader, content)))
-        return content, writer
-
-
-async def unchunk(reader, content):
-    """Feed the content of a chunked response (RFC 9112, section 7.1) to another reader. It ends as the response does."""
-    try:
-        while size := int(await reader.readline(), 16):
-            content.feed_data(await reader.readexactly(size))
-            await reader.readexactly(2)
-    except Exception as error:  # noqa: BLE001 - the reader raises it
-        content.set_exception(error)
-    else:
-        content.feed_eof()
+        return reader, writer
 
 
 @pytest.fixture
