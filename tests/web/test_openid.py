@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import signal
 import socket
 import subprocess
 from contextlib import contextmanager
@@ -48,11 +49,12 @@ class Provider:
             stdout=subprocess.PIPE,
             stderr=(self.folder / "provider.log").open("a"),
             text=True,
+            start_new_session=True,  # `node` may be a script that starts Node.js
         )
         assert self.process.stdout.readline() == "ready\n", (self.folder / "provider.log").read_text()
 
     def stop(self):
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
