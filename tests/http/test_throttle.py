@@ -114,6 +114,7 @@ def test_a_burst_at_once_is_paid_back(addresses):
 def test_the_memory_of_the_throttle_is_bounded(addresses, monkeypatch):
     monkeypatch.setattr(limits, "throttled_addresses_max", 100)
     monkeypatch.setattr(limits, "known_credentials_max", 100)
+    addresses.throttle = FailureThrottle(lambda: addresses.now)
     for n in range(1_000):
         addresses.guess(f"10.0.{n // 250}.{n % 250}")
         addresses.try_("192.0.2.1", b"key-%d" % n)

@@ -10,6 +10,7 @@ from runstead.core.clock import elapsed_s
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
 from runstead.core.identity.quota import Quota, effective
+from runstead.core.token_buckets import TokenBuckets
 from runstead.ports.store import Store
 
 
@@ -37,7 +38,7 @@ class ProjectQuotas:
         self._effective: dict[str, Quota] = {}
         self._seen_at = 0
         self._pending: OrderedDict[str, tuple[float, int]] = OrderedDict()  # project → (time, count)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # project → (tokens, time)
+        self._requests = TokenBuckets(limits.quota_projects_max, clock)
         self.limit_requests = default.requests_per_minute is not None
 
     def of(self, project_id: str) -> Quota:
@@ -70,21 +71,15 @@ class ProjectQuotas:
         per_minute = self.of(project_id).requests_per_minute
         if per_minute is None:
             return None
-        now = self._clock()
-        tokens, at = self._buckets.get(project_id, (float(per_minute), now))
-        tokens = min(float(per_minute), tokens + (now - at) * per_minute / 60)
-        admitted = tokens >= 1
-        left = tokens - admitted
-        self._buckets[project_id] = left, now
-        self._buckets.move_to_end(project_id)
-        if len(self._buckets) > limits.quota_buckets_max:
-            self._buckets.popitem(last=False)
-        if not admitted:
+        tokens = self._requests.tokens(project_id, per_minute, per_minute / 60)
+        if tokens < 1:
             raise Error(
                 "RATE_LIMITED",
                 f"The project may send {per_minute:,} requests per minute to this process: send fewer",
                 retry_after_s=max(1, math.ceil((1 - tokens) * 60 / per_minute)),
             )
+        left = tokens - 1
+        self._requests.set(project_id, left)
         return Allowance(per_minute, int(left), math.ceil((per_minute - left) * 60 / per_minute))
 
     async def refuse_more_runs(self, project_id: str, new: int = 1) -> Error | None:
@@ -99,7 +94,7 @@ class ProjectQuotas:
         full = count + new > most
         self._pending[project_id] = at, count if full else count + new
         self._pending.move_to_end(project_id)
-        if len(self._pending) > limits.quota_buckets_max:
+        if len(self._pending) > limits.quota_projects_max:
             self._pending.popitem(last=False)
         if not full:
             return None

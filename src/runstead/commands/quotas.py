@@ -8,7 +8,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import not_found
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require_system
 from runstead.core.identity.quota import BOUNDS, Quota
 
@@ -34,21 +34,14 @@ async def get(app: App, principal: Principal, ref: str) -> list[QuotaUse]:
 
 
 async def put(app: App, principal: Principal, ref: str, values: dict[str, int | None]) -> list[QuotaUse]:
-    """Set the project's quotas. The instance's default applies to names that are left out or None.
+    """Set the project's quotas, each within `BOUNDS`. The instance's default applies to names that are None.
 
-    Raises NOT_FOUND; FORBIDDEN without the scope system; INVALID_REQUEST.
+    Raises NOT_FOUND; FORBIDDEN without the scope system.
     """
     require_system(principal)
     project = await app.store.identity.project(ref)
     if project is None:
         raise not_found("Project")
-    for name, number in values.items():
-        if number is not None and not 1 <= number <= BOUNDS[name]:
-            raise Error(
-                "INVALID_REQUEST",
-                f"{name} must be from 1 to {BOUNDS[name]:,}, not {number:,}",
-                errors=((f"$.{name}", "out of range"),),
-            )
     quota = msgspec.convert({"project_id": project.id, **values}, Quota)
     recording = app.store.recording(by(principal, "quota.put", project.id))
     app.quotas.keep(await recording.quotas.put(quota))

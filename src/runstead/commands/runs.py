@@ -51,7 +51,9 @@ async def apply(
 ) -> Written:
     """Change an existing run: authorize the caller, apply the rule in a transaction, publish the change.
 
-    The audit log records the change as `action`, with `details`; None: it does not record it. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
+    The audit log records the change as `action`, with `details`; None: it does not record it.
+
+    Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS, and what the rule raises.
     """
     conversation_id = run_ref.conversation_id
 

@@ -179,9 +179,9 @@ quota_overlap_ms: Final = (
     60_000  # changes are read again for this time, since transactions commit out of order
 )
 quota_count_s: Final = 1.0  # pending runs are counted at most once in this time
-quota_count_max: Final = 1_000_000  # pending runs that a project's page counts
+quota_count_max: Final = 10_000  # pending runs that are counted to be shown
 quota_retry_s: Final = 1
-quota_buckets_max: Final = 65_536  # projects whose requests a process counts
+quota_projects_max: Final = 65_536  # projects whose requests and pending runs a process counts
 prices_per_project_max: Final = 1_000
 price_max: Final = 1_000_000_000_000  # a million of the currency for a million tokens
 

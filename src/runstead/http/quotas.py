@@ -29,7 +29,9 @@ class PutQuota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class QuotaView(msgspec.Struct, frozen=True):
-    """`limit` is in force, `own` was set for the project. `used` is null where use is not counted. Null: no quota."""
+    """`limit` is in force, `own` was set for the project. `used` is null where use is not counted.
+    Null: no quota. At most 10,000 pending runs are counted.
+    """
 
     name: str
     limit: int | None

@@ -8,7 +8,17 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.ports.store import Batches, BatchQuery, DecideBatch, DecideOne, ListPage, Made, Member, Written
+from runstead.ports.store import (
+    Batches,
+    BatchQuery,
+    DecideBatch,
+    DecideOne,
+    ListPage,
+    Made,
+    Member,
+    Written,
+    count_runs,
+)
 from tests.support.model.draft import Draft
 from tests.support.model.journal import Effect, Journal
 from tests.support.model.rows import Rows
@@ -76,6 +86,8 @@ class ModelBatches(Batches):
             )
             draft = Draft(self._rows, now)
             for seq in sorted(run.seq for run in islice(alive, limit)):
+                if count_runs(draft.results()) >= limit:
+                    break
                 run = draft.run(seq)
                 if not run.terminal:  # one above it may have taken it along
                     draft.write(run, decide(run, now))

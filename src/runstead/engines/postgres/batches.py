@@ -18,7 +18,7 @@ from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, value
-from runstead.ports.store import DecideOne, Made, Member, Written
+from runstead.ports.store import DecideOne, Made, Member, Written, count_runs
 
 
 class PostgresBatches(SqlBatches):
@@ -71,11 +71,12 @@ class PostgresBatches(SqlBatches):
             if parents:
                 given = ([run.seq for run in parents], [run.root_seq for run in parents])
                 draft.lock(await transaction.connection.fetch(Q["active_descendants_of"], *given))
-            written = [
-                _cancel(draft, seq, now, decide)
-                for seq in (run.seq for run in members)
-                if not draft.runs[seq].terminal  # an ancestor's cancel may have included it
-            ]
+            written: list[Written] = []
+            for seq in (run.seq for run in members):
+                if count_runs(written) >= limit:
+                    break  # the next call cancels the others
+                if not draft.runs[seq].terminal:  # an ancestor's cancel may have included it
+                    written.append(_cancel(draft, seq, now, decide))
             await draft.write(transaction.connection)
             return written
 

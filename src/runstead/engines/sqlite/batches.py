@@ -22,7 +22,7 @@ from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.runs import store_beside, write_run
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store import DecideOne, Made, Member, Written
+from runstead.ports.store import DecideOne, Made, Member, Written, count_runs
 
 
 class SqliteBatches(SqlBatches):
@@ -58,7 +58,7 @@ class SqliteBatches(SqlBatches):
                 Q["active_runs_of_batch"], (batch.id, batch.project_id, limit)
             ).fetchall()
             for (seq,) in alive:
-                if sum(1 + len(each.cancelled) for each in written) >= limit:
+                if count_runs(written) >= limit:
                     break  # the next call cancels the others
                 run = to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
                 if not run.terminal:  # an ancestor's cancel may have included it

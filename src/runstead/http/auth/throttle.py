@@ -11,6 +11,7 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.errors import Error, UnknownCredentialError
+from runstead.core.token_buckets import TokenBuckets
 from runstead.http.framework.connections import network
 from runstead.ports import metrics
 
@@ -29,8 +30,7 @@ class FailureThrottle:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock` in seconds."""
-        self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # (tokens, time), oldest first
+        self._buckets = TokenBuckets(limits.throttled_addresses_max, clock)
         self._known: OrderedDict[bytes, None] = OrderedDict()  # SHA-256 of valid credentials, oldest first
 
     @contextmanager
@@ -74,17 +74,12 @@ class FailureThrottle:
             )
 
     def _tokens(self, name: str) -> float:
-        most = limits.authentication_failures_max
-        tokens, at = self._buckets.get(name, (most, 0.0))
-        refilled = max(0.0, self._clock() - at) * limits.authentication_failures_per_s
-        return min(float(most), tokens + refilled)
+        most, per_s = limits.authentication_failures_max, limits.authentication_failures_per_s
+        return self._buckets.tokens(name, most, per_s)
 
     def _take(self, address: str) -> float:
         """Take a token. Returns how many are left."""
         name = network(address)
         left = max(self._tokens(name) - 1, -float(limits.authentication_failures_max))
-        self._buckets[name] = (left, self._clock())
-        self._buckets.move_to_end(name)
-        if len(self._buckets) > limits.throttled_addresses_max:
-            self._buckets.popitem(last=False)
+        self._buckets.set(name, left)
         return left

@@ -48,6 +48,7 @@ from runstead.ports.store.runs import (
     TypeCount,
     Written,
     WrittenFiring,
+    count_runs,
 )
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.ports.store.secrets import Replacement, Secrets
@@ -127,6 +128,7 @@ __all__ = [
     "Workers",
     "Written",
     "WrittenFiring",
+    "count_runs",
 ]
 
 

@@ -73,8 +73,8 @@ class Batches(BatchChanges, Protocol):
         ...
 
     async def cancel_some(self, batch: Batch, limit: int, decide: DecideOne) -> list[Written]:
-        """Decide and write at most `limit` active runs of the batch, oldest first, with their descendants.
-        Empty if there are none.
+        """Decide and write active runs of the batch, oldest first, until `limit` runs are cancelled with the
+        descendants that are cancelled beside them. Empty if there are none.
         """
         ...
 

@@ -1,6 +1,6 @@
 """Runs with their events and families."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
@@ -54,6 +54,11 @@ class Written(msgspec.Struct, frozen=True):
         run = replace(write.run, descendants_active=0)
         cancelled = tuple([replace(each.run, descendants_active=0) for each in descendants])
         return cls(run, write.transition, cancelled, write.before)
+
+
+def count_runs(written: Iterable[Written]) -> int:
+    """Count the runs of these commands, with the descendants that were cancelled beside them."""
+    return sum(1 + len(each.cancelled) for each in written)
 
 
 class WrittenFiring(msgspec.Struct, frozen=True):
