@@ -40,8 +40,6 @@ LEFT_OUT = {"GET /openapi.json": "Schemathesis reads the document there, and doe
 LEFT_OUT |= dict.fromkeys(
     ("PUT /runs/{run_id}/artifacts/{name}", "GET /runs/{run_id}/artifacts/{name}"), "bytes"
 )
-#: It needs a delivery of a webhook that still exists: tests/http/test_webhooks.py sends deliveries again.
-LEFT_OUT["POST /projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver"] = "a delivery"
 
 
 def config(document, examples, *, deterministic):
