@@ -209,7 +209,7 @@ async def test_a_worker_that_lost_its_lease_stops_and_its_late_writes_are_refuse
         held = await client.get_run(run.run_id)
         await client.release(held.lease_owner, run.run_id, retry_after_seconds=0, attempt=1)
         run = await ended(client, run.run_id)
-        await asyncio.wait_for(late.wait(), 5)
+        await asyncio.wait_for(late.wait(), 30)
         assert (run.status, run.output) == ("completed", "of attempt 2")
         assert await client.get_run(run.run_id) == run
         log = [event async for event in client.events(run.run_id, event_types=["STEP_FINISHED"])]
