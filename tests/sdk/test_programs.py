@@ -5,7 +5,7 @@ import itertools
 
 from hypothesis import given, settings, strategies as st
 
-from runstead.sdk import App, StepFailed
+from runstead.sdk import App, Step, StepFailed
 
 from .call_recorder import CallRecorder
 
@@ -60,7 +60,7 @@ class Program:
     async def one(self, ctx, name, what, how):
         match what:
             case "step":
-                return await ctx.step(name, self.effect, name, how, retries=1)
+                return await ctx.step(name, self.effect, name, how, options=Step(retries=1))
             case "sleep":
                 return await ctx.sleep(how)
             case "value":

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runstead.sdk import App, RunFailed
+from runstead.sdk import App, RunFailed, Step
 from runstead.testing import START, BlockingTestbed, Testbed
 
 app = App()
@@ -64,7 +64,7 @@ async def stubborn(ctx) -> int:
             raise OSError("busy")
         return len(calls)
 
-    return await ctx.step("try", fail_twice, retries=5, backoff_seconds=60)
+    return await ctx.step("try", fail_twice, options=Step(retries=5, backoff=60))
 
 
 @app.agent("support")

@@ -11,6 +11,7 @@ from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.client import Client
 from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
 from runstead.sdk.durable.waits import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
@@ -251,6 +252,7 @@ __all__ = [
     "SnapshotEvent",
     "Status",
     "StatusCounts",
+    "Step",
     "StepFailed",
     "StoredArtifact",
     "SyncedSchedules",

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, overload
 from uuid import UUID
 
+from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.waits import Child, Waits
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.threads import in_thread
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class BlockingContext:
@@ -33,29 +36,45 @@ class BlockingContext:
 
     @overload
     def step(
-        self,
-        name: str,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
+        self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
+    @overload
+    def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def step(self, name: str, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step) -> T: ...
+    @overload
+    def step(self, name: str, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> T: ...
     @overload
     def step(
         self,
         name: str,
-        function: Callable[..., T],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
+        function: Callable[P, Awaitable[T]],
+        /,
+        options: Step,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T: ...
-    def step(self, name: str, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    @overload
+    def step(
+        self, name: str, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    def step(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def step(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    def step(self, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step) -> T: ...
+    @overload
+    def step(self, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> T: ...
+    @overload
+    def step(
+        self, function: Callable[P, Awaitable[T]], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    def step(self, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    def step(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # mypy knows no such implementation
         """As `Context.step`."""
-        return self._wait(self._context.step(name, function, *args, **options))
+        return self._wait(self._context.step(*args, **kwargs))
 
     def gather(self, *work: Callable[[], T]) -> list[T]:
         """Call the functions concurrently, each in a thread. Each may call steps. As `Context.gather`."""

@@ -4,7 +4,7 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, ParamSpec, TypeVar, TypeVarTuple, overload
 
 import msgspec
 
@@ -20,6 +20,7 @@ from runstead.sdk.durable.history import (
     History,
     StepFailure,
 )
+from runstead.sdk.durable.step_options import Step, step_call
 from runstead.sdk.durable.step_results import (
     StepFailed,
     decode_result,
@@ -32,7 +33,9 @@ from runstead.sdk.durable.suspension import Suspend, combine
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -105,45 +108,59 @@ class StepRunner(Emitter):
 
     @overload
     async def step(
-        self,
-        name: str,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
+        self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def step(
+        self, name: str, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step
+    ) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> T: ...
     @overload
     async def step(
         self,
         name: str,
-        function: Callable[..., T],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
+        function: Callable[P, Awaitable[T]],
+        /,
+        options: Step,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T: ...
+    @overload
     async def step(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Call the function once and store its result (any JSON up to 255 KiB).
+        self, name: str, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def step(self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def step(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    @overload
+    async def step(self, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step) -> T: ...
+    @overload
+    async def step(self, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> T: ...
+    @overload
+    async def step(
+        self, function: Callable[P, Awaitable[T]], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def step(
+        self, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    async def step(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[misc]  # mypy knows no such implementation
+        """Call a function once, and store its result (any JSON up to 255 KiB).
 
-        Later tries of the handler, on any worker, get the stored result instead of calling the function. A plain
-        function runs in a thread. The result is decoded from JSON by the function's return annotation.
+        `ctx.step("fetch", fetch, url)` or, named after the function, `ctx.step(fetch, url)`. Later tries of the
+        handler, on any worker, get the stored result instead of calling the function. A plain function runs in a
+        thread. The result is decoded from JSON by the function's return annotation.
 
-        A failing function is retried `retries` times, with a backoff that doubles. `timeout_seconds` bounds each
-        call. Raise StepFailed after the last one. If a worker dies after the function returned and before the result
-        is stored, the function is called again.
+        `options=Step(retries=3, timeout=30)` retries and bounds it. With it the function's arguments are all
+        positional or all keywords; to mix them, give the options directly after the function. Raise StepFailed after
+        the last call. If a worker dies after the function returned and before the result is stored, the function is
+        called again.
         """
+        name, function, own_args, own_kwargs, options = step_call(args, kwargs)
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
@@ -159,20 +176,22 @@ class StepRunner(Emitter):
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        result = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                        result = await with_timeout(
+                            options.timeout, self._call(function, own_args, own_kwargs)
+                        )
                     encoded = encode_result(result)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
-                    if failure.final or failed >= retries:
+                    if failure.final or failed >= options.retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
                         raise StepFailed(name, step_id, failure) from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
-                    await self._sleep(backoff_s(backoff_seconds, failed - 1))
+                    await self._sleep(backoff_s(options.backoff, failed - 1))
                 else:
                     break
             self._finish(step_id, name, result=encoded)
