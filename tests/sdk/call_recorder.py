@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from runstead.sdk.client_base import Calls
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.errors import RunsteadError
@@ -171,7 +172,7 @@ class CallRecorder:
             config=self.config,
             latest_event_id=len(self.events),
         )
-        self.context = Context(run, Calls(), functools.partial(self.send_as, self.attempts), no_sleep)
+        self.context = Attempt(run, Calls(), functools.partial(self.send_as, self.attempts), no_sleep)
         handling = asyncio.ensure_future(self._handle(run))
         died = asyncio.ensure_future(self.dead.wait())
         try:
@@ -190,7 +191,7 @@ class CallRecorder:
         return "completed" if error is None else "failed"
 
     async def _handle(self, run):
-        output = await self.app(run, self.context)
+        output = await self.app(run, Context(self.context))
         await self.context.flush()
         return msgspec.to_builtins(output)
 

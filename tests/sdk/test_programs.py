@@ -68,7 +68,7 @@ class Program:
                 return await ctx.step(f"with {name}", self.use, name, value) == value
             case "child":
                 child = await ctx.spawn("task:child", input=name)
-                return (await child.result()).status
+                return (await child.wait()).status
             case "event":
                 return await ctx.wait_for_event(name)
             case "gather":

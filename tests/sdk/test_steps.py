@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from runstead.sdk import App, RunFailed, RunsteadError, Step, StepFailed
+from runstead.sdk.durable.context import attempt_of
 
 from .call_recorder import CallRecorder
 
@@ -71,7 +72,8 @@ async def test_a_step_is_retried_after_a_backoff_and_its_retries_count_across_cr
         raise ValueError("no")
 
     async def t(ctx):
-        real, ctx._sleep = ctx._sleep, lambda s: (pauses.append(s), real(s))[1]
+        attempt = attempt_of(ctx)
+        real, attempt._sleep = attempt._sleep, lambda s: (pauses.append(s), real(s))[1]
         await ctx.step("fetch", fetch, options=Step(retries=3, backoff=2.0))
 
     whole = await work(t)
@@ -282,7 +284,7 @@ async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
     calls = []
 
     async def t(ctx):
-        ctx.emit_nowait({"type": "CUSTOM", "name": "bad"})
+        await ctx.emit({"type": "CUSTOM", "name": "bad"})
         await ctx.step("a", lambda: calls.append(1))
 
     recorder = CallRecorder(serve(t))

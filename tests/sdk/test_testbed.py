@@ -19,7 +19,7 @@ async def sync_data(ctx, url: str) -> dict:
         raise RunFailed("refused", "REFUSED")
     child = await ctx.spawn("task:index", config={"rows": len(rows)})
     await ctx.sleep(3600)
-    return {"rows": len(rows), "index": (await child.result()).output}
+    return {"rows": len(rows), "index": await child.result()}
 
 
 @app.task("index")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Worker
+from runstead.sdk.durable.context import attempt_of
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 
@@ -64,7 +65,7 @@ class Testbed:
         await self._server.close()
 
     async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.use_clock(self.clock.now, self.clock.handler_sleep)
+        attempt_of(ctx).use_clock(self.clock.now, self.clock.handler_sleep)
         return await self._app(run, ctx)
 
     @property
