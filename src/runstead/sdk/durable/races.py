@@ -45,24 +45,23 @@ class Races(StepRunner):
                 for number in numbers:
                     branches.append(branch.child(step_id, number))
                     tasks[number] = self._in_branch(branches[-1], waits[names[number - 1]])
-                number = await _first_to_end(tasks)
+                winner = await _first_to_end(tasks)
         finally:
             for one in branches:
                 one.closed = True
-            for number, name in enumerate(names, 1):
-                wait = waits[name]
-                if number not in tasks and inspect.iscoroutine(wait):
+            for number, wait in enumerate(waits.values(), 1):
+                if number in tasks:
+                    tasks[number].cancel()
+                elif inspect.iscoroutine(wait):
                     wait.close()
-            for task in tasks.values():
-                task.cancel()
             await asyncio.gather(*tasks.values(), return_exceptions=True)
-        if number is None:
+        if winner is None:
             waiting = [error for task in tasks.values() if isinstance(error := task.exception(), Suspend)]
             raise branch.suspend(combine_first(waiting, self._now()))
-        if decided is None and not isinstance(tasks[number].exception(), LeaseLostError):
-            self._close_steps(step_id, number)
-            self._finish(step_id, _FIRST, result={"branch": number, "name": names[number - 1]})
-        return First(names[number - 1], tasks[number].result())
+        if decided is None and not isinstance(tasks[winner].exception(), LeaseLostError):
+            self._close_steps(step_id, winner)
+            self._finish(step_id, _FIRST, result={"branch": winner, "name": names[winner - 1]})
+        return First(names[winner - 1], tasks[winner].result())
 
     def _close_steps(self, race_id: str, winner: int) -> None:
         """Close the started steps of the other branches in the log: no result of them is read."""
