@@ -46,7 +46,7 @@ async def steps(ctx, folder):
 @app.task("plain", isolation="process")
 def plain(ctx, folder):
     child = ctx.spawn("task:other", config={"a": 1})
-    return {"got": ctx.step("one", lambda: "kept"), "child": child.run_id}
+    return {"got": ctx.step("one", lambda: "kept"), "child": child.id}
 
 
 @app.task("covers", isolation="process", retries=1)

@@ -182,6 +182,7 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
 WORKER = """
 import asyncio, sys
 from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk.durable.attempt import Attempt
 
 async def send(call):
     pass
@@ -189,7 +190,7 @@ async def send(call):
 app = App()
 app.command("task:c", ["/bin/sh", "-c", "sleep 60 & echo $$ $! > new; mv new pids; wait"], cwd=sys.argv[1])
 run = ClaimedRun(run_id="r", status="running", target="task:c", attempt=1, latest_event_id=0, lease_token="t")
-asyncio.run(app(run, Context(run, Calls(), send)))
+asyncio.run(app(run, Context(Attempt(run, Calls(), send))))
 """
 
 

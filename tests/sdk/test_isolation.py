@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import uvloop
 
-from runstead.sdk import App, Calls, Context, LeaseLostError, RunFailed
+from runstead.sdk import App, Calls, LeaseLostError, RunFailed
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.isolation.failure import ProcessFailed, crashed
 from runstead.sdk.isolation.loading import load, reference
@@ -229,7 +230,7 @@ async def test_a_flood_of_events_does_not_fill_the_workers_memory(handler_server
         count += len(json.loads(call.content())["events"])
         await asyncio.sleep(0.001)
 
-    log.context = Context(log.run, Calls(), send)
+    log.context = Attempt(log.run, Calls(), send)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     assert await log.run_handler() == "emitted"
     assert count == 400
@@ -246,6 +247,7 @@ async def test_a_lost_lease_is_raised_in_the_handler(tmp_path, handler_server):
 WORKER = """
 import asyncio, importlib.util, sys
 from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.isolation.loading import load
 
 async def send(call):
@@ -253,7 +255,7 @@ async def send(call):
 
 run = ClaimedRun(run_id="r", status="running", target="task:stubborn", attempt=1, latest_event_id=0,
                  lease_token="t", config={"folder": sys.argv[2]})
-asyncio.run(load(sys.argv[1])(run, Context(run, Calls(), send)))
+asyncio.run(load(sys.argv[1])(run, Context(Attempt(run, Calls(), send))))
 """
 
 

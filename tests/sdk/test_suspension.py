@@ -329,7 +329,7 @@ async def test_a_child_is_created_once_and_its_failure_has_a_reason():
         try:
             await child.result()
         except ChildFailed as failed:
-            return [failed.code, str(failed), (await child.result(check=False)).status]
+            return [failed.code, str(failed), (await child.wait()).status]
 
     app = App()
     app.task("t")(t)
@@ -349,7 +349,7 @@ async def test_a_child_is_created_once_and_its_failure_has_a_reason():
 
 async def test_a_child_that_ends_before_the_wait_makes_no_wait():
     async def t(ctx):
-        return (await (await ctx.spawn("task:index")).result()).output
+        return await (await ctx.spawn("task:index")).result()
 
     app = App()
     app.task("t")(t)
@@ -395,7 +395,7 @@ async def test_a_plain_function_has_all_methods_and_they_block():
         kept = ctx.step("values", lambda: values)
         ctx.sleep(60)
         child = ctx.spawn("task:index")
-        return [seen, kept == values, ctx.wait_for_event("order"), child.result().status]
+        return [seen, kept == values, ctx.wait_for_event("order"), child.wait().status]
 
     app = App()
     app.task("t")(t)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from runstead.sdk import App, RunFailed
+from runstead.sdk import App, RunFailed, Step
 from runstead.testing import START, BlockingTestbed, Testbed
 
 app = App()
@@ -20,7 +20,7 @@ async def sync_data(ctx, url: str) -> dict:
         raise RunFailed("refused", "REFUSED")
     child = await ctx.spawn("task:index", config={"rows": len(rows)})
     await ctx.sleep(3600)
-    return {"rows": len(rows), "index": (await child.result()).output}
+    return {"rows": len(rows), "index": await child.result()}
 
 
 @app.task("index")
@@ -65,7 +65,7 @@ async def stubborn(ctx) -> int:
             raise OSError("busy")
         return len(calls)
 
-    return await ctx.step("try", fail_twice, retries=5, backoff_seconds=60)
+    return await ctx.step("try", fail_twice, options=Step(retries=5, backoff=60))
 
 
 @app.agent("support")
