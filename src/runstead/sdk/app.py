@@ -259,7 +259,7 @@ async def _history_events(run: ClaimedRun, ctx: Context) -> list[Any]:
     after = 0
     while True:
         page = await ctx.send(
-            ctx.calls.list_events(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
+            ctx.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
         )
         events += page.data
         if page.page_info.next is None:

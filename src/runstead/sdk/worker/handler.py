@@ -44,7 +44,7 @@ async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> A
 
 def success(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
     """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
-    call = calls.complete(
+    call = calls.runs.complete(
         run.run_id,
         output=output,
         logs=context.logs,
@@ -76,7 +76,7 @@ def failure(run: ClaimedRun, context: Context, calls: Calls, error: BaseExceptio
                     "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
                 )
             }
-    return calls.complete(
+    return calls.runs.complete(
         run.run_id,
         "failed",
         logs=context.logs,
