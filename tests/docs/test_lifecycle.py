@@ -130,6 +130,7 @@ LIMITS = {
         f" {limits.revoked_keys_kept_max:,} are kept"
     ),
     "Members per project": f"{limits.members_per_project_max:,}",
+    "Removed users of a project that were no members": f"{limits.removed_members_per_project_max:,}",
     "Time of a query, with SQLite": f"{limits.read_s_max:g} seconds",
     "Queries of a project at the same time, with SQLite": (
         f"{limits.scans_per_project_max}, and {limits.scans_waiting_per_project_max} that wait for up to"

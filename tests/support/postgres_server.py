@@ -56,9 +56,11 @@ TABLES += [
     "workers",
     "api_keys",
     "members",
+    "removed_members",
     "projects",
 ]
-CLEAR = [f"DELETE FROM {table}" for table in TABLES]
+CLEAR = ["INSERT INTO audit_expiry VALUES (9223372036854775807)"]  # a trigger guards the audit log
+CLEAR += [f"DELETE FROM {table}" for table in (*TABLES, "audit_expiry")]
 CLEAR += ["UPDATE run_index SET mark = 0, noted = 0"]
 CLEAR += [
     f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")

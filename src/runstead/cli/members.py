@@ -51,7 +51,7 @@ def add_member(
 
 @members.command(name="remove")
 def remove_member(user_id: UserId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Remove a user from a project."""
+    """Remove a user from a project, also one who is no member but has access by a claim of a token."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:

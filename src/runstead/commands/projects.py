@@ -181,9 +181,24 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
+    """Remove a user: also one who has access by a claim of a token or a group of a provider alone.
+
+    The user has no access until an admin adds the user as a member. Raises NOT_FOUND for a user who is removed
+    already, LAST_ADMIN, MEMBER_LIMIT_REACHED.
+    """
     project = await locate.project(app, principal, Scope.ADMIN, ref)
+
+    def guard(counts: MemberCounts) -> None:
+        _keeps_an_admin(counts)
+        most = limits.removed_members_per_project_max
+        if counts.role is None and counts.removed >= most:
+            raise Error(
+                "MEMBER_LIMIT_REACHED",
+                f"A project keeps at most {most:,} removed users: remove this user at the identity provider",
+            )
+
     identity = app.store.recording(by(principal, "member.remove", project.id)).identity
-    if not await identity.remove_member(project.id, user_id, _keeps_an_admin):
+    if not await identity.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 

@@ -15,7 +15,7 @@ from runstead.core.batches.batch import Batch
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
-from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.project import ApiKey, Member, Project, RemovedMember
 from runstead.core.identity.quota import BOUNDS, Quota
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.push_service import PushService
@@ -221,6 +221,7 @@ _KINDS: Final[dict[type, _Kind]] = {
     Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
     ApiKey: _Kind("key", _id, ("prefix", "name", "scopes", "expires_at", "revoked_at")),
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
+    RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
     ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),
     Price: _Kind(
         "price",

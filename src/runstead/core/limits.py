@@ -117,6 +117,7 @@ priority_max: Final = 100
 keys_per_project_max: Final = 1_000  # that are not revoked
 revoked_keys_kept_max: Final = 1_000  # of a project, to show them
 members_per_project_max: Final = 1_000
+removed_members_per_project_max: Final = 10_000  # that were no members: their access was a claim of a token
 concurrency_limits_per_project_max: Final = 100
 running_max: Final = 10_000  # the largest concurrency limit: a claim counts no more runs
 running_counted_max: Final = 100_000  # runs counted when limits are shown

@@ -264,10 +264,13 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 @routes.route(
-    "DELETE", "/projects/{project}/members/{user_id}", answer=Removed, errors=(*_WRITE, "LAST_ADMIN")
+    "DELETE",
+    "/projects/{project}/members/{user_id}",
+    answer=Removed,
+    errors=(*_WRITE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
-    """Remove a member from the project."""
+    """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""
     await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
     call.forget_credentials()
     return Reply(200, Removed(removed=True))

@@ -42,6 +42,16 @@ class Member(msgspec.Struct, frozen=True):
     created_at: int
 
 
+class RemovedMember(msgspec.Struct, frozen=True):
+    """A user who was removed from a project, as a member or not. Until the user becomes a member again, neither a claim
+    of a token nor a group of an OpenID provider gives access to the project.
+    """
+
+    project_id: str
+    user_id: str
+    removed_at: int
+
+
 class ApiKey(msgspec.Struct, frozen=True):
     """An API key as it is stored: only the SHA-256 of its secret (256 random bits need no slow hash)."""
 

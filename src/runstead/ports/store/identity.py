@@ -14,12 +14,13 @@ class MemberCounts(msgspec.Struct, frozen=True):
     """What decides whether a change of a project's members is allowed.
 
     `members`: how many the project has. `role`: of the user that changes, None if it is no member. `other_admins`:
-    whether another member, or a valid key of the project, is an admin.
+    whether another member, or a valid key of the project, is an admin. `removed`: how many users are removed.
     """
 
     members: int
     role: Role | None
     other_admins: bool
+    removed: int = 0
 
 
 Guard = Callable[[MemberCounts], None]
@@ -111,7 +112,14 @@ class Identity(Protocol):
         ...
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
-        """Remove the member. Returns whether it existed. The guard may refuse."""
+        """Remove the user, a member or not, until `put_member`. False if the user was removed already.
+
+        The guard may refuse.
+        """
+        ...
+
+    async def removed_from(self, user_id: str, ids: Sequence[str]) -> frozenset[str]:
+        """Return the projects among these from which the user was removed."""
         ...
 
     async def members(self, project_id: str) -> list[Member]: ...

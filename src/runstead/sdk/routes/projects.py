@@ -116,7 +116,11 @@ class ProjectRoutes(RouteGroup):
 
     @route
     def remove_member(self, user_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/members/{user_id}`. 409 LAST_ADMIN for the only admin."""
+        """`DELETE /projects/{ref}/members/{user_id}`: remove a user, a member or not, until `add_member`.
+
+        Claims of tokens give a removed user no access. 404 for a user who is removed already, 409 LAST_ADMIN for the
+        only admin.
+        """
         return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
 
     @route

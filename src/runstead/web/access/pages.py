@@ -176,9 +176,10 @@ async def remove_member(request: PageRequest) -> Response:
         return await listing(request, project, refused, "member")
     request.forget_credentials()
     if user_id == request.principal.id and request.principal.kind == "user":
-        return request.redirect_with_flash("You are no longer a member of the project.", "/ui")
+        return request.redirect_with_flash("You no longer have access to the project.", "/ui")
     return request.redirect_with_flash(
-        f"{user_id} is no longer a member of the project.", _page_address(project, "members")
+        f"{user_id} has no access to the project until you add the user again.",
+        _page_address(project, "members"),
     )
 
 
