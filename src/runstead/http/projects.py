@@ -154,6 +154,16 @@ async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     return reply
 
 
+_PerMinute = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=limits.quota_max,
+        description="At each process of the server. A burst may use the whole minute.",
+    ),
+]
+
+
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key to create. Without `scopes`: runs:read, runs:write and workers.
 
@@ -163,6 +173,15 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
     name: Name | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None
     expires_at: Moment | None = None
+    requests_per_minute: _PerMinute | None = None
+    runs_per_minute: _PerMinute | None = None
+
+
+class ChangeKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Quotas of a key. A member that is null ends the quota; one that is left out is not changed."""
+
+    requests_per_minute: _PerMinute | msgspec.UnsetType | None = msgspec.UNSET
+    runs_per_minute: _PerMinute | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class KeyView(msgspec.Struct, frozen=True):
@@ -176,6 +195,8 @@ class KeyView(msgspec.Struct, frozen=True):
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     revoked_at: Timestamp | None
+    requests_per_minute: int | None
+    runs_per_minute: int | None
 
 
 class CreatedKey(KeyView, frozen=True):
@@ -204,6 +225,8 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
         frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
         body.name,
         moment_ms("expires_at", body.expires_at),
+        body.requests_per_minute,
+        body.runs_per_minute,
     )
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
@@ -228,6 +251,26 @@ async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
     found = await commands.keys(call.app, call.principal, call.path["project"])
     return _listed(call, found, key_view, _by_id)
+
+
+@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=_WRITE)
+async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
+    """Change the quotas of an API key: at once on this replica, within two seconds on others.
+
+    A key cannot change its own.
+    """
+    given = msgspec.structs.asdict(call.body).items()
+    changes = {name: value for name, value in given if value is not msgspec.UNSET}
+
+    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
+        path = call.path
+        return await commands.change_key(
+            call.app, call.principal, path["project"], path["key_id"], changes, idempotency
+        )
+
+    reply = await call.idempotent(command, lambda key: Reply(200, key_view(key)))
+    call.forget_credentials()
+    return reply
 
 
 @routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=_WRITE)

@@ -1,6 +1,6 @@
 """Projects, members and keys in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -101,6 +101,22 @@ class ModelIdentity(Identity):
     async def keys(self, project_id: str) -> list[ApiKey]:
         found = [key for key in self._keys.values() if key.project_id == project_id]
         return sorted(found, key=lambda key: key.created_at)
+
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        def plan(_: int) -> tuple[ApiKey | None, Effect]:
+            key = self._keys.get(key_id)
+            if key is None or key.project_id != project_id:
+                return None, lambda: None
+            new = decide(key)
+            return new, lambda: self._keys.update({key_id: new})
+
+        return self._journal.write(idempotency, plan)
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def plan(_: int) -> tuple[ApiKey | None, Effect]:

@@ -138,6 +138,25 @@ class SqlIdentity:
     async def keys(self, project_id: str) -> list[ApiKey]:
         return await self._database.read(select, "keys", ApiKey, project_id=project_id)
 
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        def change(_now: int) -> Steps[ApiKey | None]:
+            yield from values("lock_project", id=project_id)
+            old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
+            if old is None:
+                return None
+            new = decide(old)
+            yield from rewrite("api_keys", old, new)
+            yield from changed(old, new)
+            return new
+
+        return await self._database.write(change, idempotency)
+
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def revoke(_now: int) -> Steps[ApiKey | None]:
             yield from values("lock_project", id=project_id)

@@ -181,6 +181,8 @@ class Authenticator:
             system=Scope.SYSTEM in key.scopes,
             credential_id=key.id,
             name=key.name,
+            requests_per_minute=key.requests_per_minute,
+            runs_per_minute=key.runs_per_minute,
         )
         return principal, key.expires_at
 

@@ -50,13 +50,15 @@ class Fitted(NamedTuple, Generic[R]):
     last: R | None
 
 
-def fitted(page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] = ()) -> Fitted[R]:
+def fitted(
+    page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] = (), around: int = limits.KIB
+) -> Fitted[R]:
     """Build the page of the first rows that fit in `limits.list_page_bytes_max` of JSON, at least one.
 
-    With `members`, only these members of the view are shown.
+    With `members`, only these members of the view are shown. `around`: the bytes of what is around the rows.
     """
     data: list[msgspec.Raw] = []
-    size = limits.KIB  # for what is around the rows
+    size = around
     for row in page.rows:
         shown = view(row)
         text = _encode({name: getattr(shown, name) for name in members} if members else shown)
@@ -119,7 +121,7 @@ def listed(
     member: str = "data",
 ) -> dict[str, Any]:
     """Return the answer of a list that has `page_info` only if more rows follow, or if a cursor was sent."""
-    shown = fitted(page, view)
+    shown = fitted(page, view, around=limits.list_cursors_bytes)
     answer: dict[str, Any] = {member: shown.data}
     if shown.last is not None or cursor is not None:
         following = None if shown.last is None else to_cursor(position(shown.last))

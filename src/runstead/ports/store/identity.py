@@ -94,6 +94,16 @@ class Identity(Protocol):
         """Return the project's keys, oldest first, including revoked keys."""
         ...
 
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        """Store what `decide` returns for the project's key. None if it does not exist."""
+        ...
+
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         """Revoke the key and return it. The time of the first revocation stays.
 

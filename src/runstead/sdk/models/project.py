@@ -44,6 +44,8 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
     key: str | None = None
 
 

@@ -76,6 +76,8 @@ class ProjectRoutes(RouteGroup):
         name: str | None = None,
         scopes: Sequence[Scope] | None = None,
         expires_at: datetime | None = None,
+        requests_per_minute: int | None = None,
+        runs_per_minute: int | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ApiKey]:
@@ -88,7 +90,13 @@ class ProjectRoutes(RouteGroup):
             "POST",
             path("projects", self._project(project), "api-keys"),
             ApiKey,
-            body=members(name=name, scopes=scopes, expires_at=expires_at),
+            body=members(
+                name=name,
+                scopes=scopes,
+                expires_at=expires_at,
+                requests_per_minute=requests_per_minute,
+                runs_per_minute=runs_per_minute,
+            ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,
         )
@@ -97,6 +105,14 @@ class ProjectRoutes(RouteGroup):
     def list_api_keys(self, *, project: str | None = None) -> Call[ApiKeyList]:
         """`GET /projects/{ref}/api-keys`: all keys, including revoked ones."""
         return Call("GET", path("projects", self._project(project), "api-keys"), ApiKeyList)
+
+    @route
+    def change_api_key(
+        self, key_id: str, quotas: Mapping[str, int | None], *, project: str | None = None
+    ) -> Call[ApiKey]:
+        """`PATCH /projects/{ref}/api-keys/{key_id}`: change `requests_per_minute`, `runs_per_minute`; None ends one."""
+        where = path("projects", self._project(project), "api-keys", key_id)
+        return Call("PATCH", where, ApiKey, body=dict(quotas))
 
     @route
     def revoke_api_key(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:

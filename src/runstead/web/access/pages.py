@@ -42,8 +42,11 @@ ROLES: Final = {"admin": "everything", "member": "runs and workers", "viewer": "
 assert ROLES.keys() == ROLE_SCOPES.keys()
 QUOTA_NAMES: Final = {
     "requests_per_minute": "requests per minute, at each process",
+    "runs_per_minute": "new runs per minute, at each process",
     "runs_pending": "pending runs",
     "events_per_run": "events of a run",
+    "event_bytes_per_run": "bytes of the events of a run",
+    "artifact_bytes": "bytes of all stored artifacts",
     "streams": "open streams, at each process",
     "keys": "valid keys",
     "members": "members",

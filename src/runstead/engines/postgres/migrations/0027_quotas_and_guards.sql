@@ -26,3 +26,15 @@ CREATE TABLE removed_members (
   removed_at bigint NOT NULL,
   PRIMARY KEY (project_id, user_id)
 );
+
+-- What a run's log and a run's stored artifacts hold, in bytes: NULL is none, and what an older version stored.
+ALTER TABLE runs ADD COLUMN event_bytes bigint, ADD COLUMN artifact_bytes bigint;
+-- The sum of `artifact_bytes` of a project's runs.
+CREATE TABLE artifact_bytes (
+  project_id text COLLATE "C" PRIMARY KEY,
+  bytes bigint NOT NULL
+);
+
+ALTER TABLE project_quotas ADD COLUMN runs_per_minute bigint, ADD COLUMN event_bytes_per_run bigint,
+  ADD COLUMN artifact_bytes bigint;
+ALTER TABLE api_keys ADD COLUMN requests_per_minute bigint, ADD COLUMN runs_per_minute bigint;

@@ -15,3 +15,18 @@ CREATE TABLE removed_members (
   removed_at INTEGER NOT NULL,
   PRIMARY KEY (project_id, user_id)
 ) STRICT, WITHOUT ROWID;
+
+-- What a run's log and a run's stored artifacts hold, in bytes: NULL is none, and what an older version stored.
+ALTER TABLE runs ADD COLUMN event_bytes INTEGER;
+ALTER TABLE runs ADD COLUMN artifact_bytes INTEGER;
+-- The sum of `artifact_bytes` of a project's runs.
+CREATE TABLE artifact_bytes (
+  project_id TEXT PRIMARY KEY,
+  bytes INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE project_quotas ADD COLUMN runs_per_minute INTEGER;
+ALTER TABLE project_quotas ADD COLUMN event_bytes_per_run INTEGER;
+ALTER TABLE project_quotas ADD COLUMN artifact_bytes INTEGER;
+ALTER TABLE api_keys ADD COLUMN requests_per_minute INTEGER;
+ALTER TABLE api_keys ADD COLUMN runs_per_minute INTEGER;
