@@ -77,6 +77,8 @@ LIMITS = {
     "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
     "`logs` of a completion": f"{limits.logs_bytes_max // limits.MIB} MiB",
     "A page of a list": f"{limits.list_page_bytes_max // limits.MIB} MiB of JSON, and at least one row",
+    "Children of a run in a snapshot, and its input requests": f"{limits.list_page_bytes_max // limits.MIB} MiB each",
+    "`capabilities` of a push service, and its `metadata`": f"{limits.push_service_value_bytes_max // limits.KIB} KiB each",
     "Nesting of a body": f"{limits.json_depth_max} deep",
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
