@@ -109,7 +109,7 @@ async def live(driver):
     await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None
-        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
+        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]', artifact_bytes=3)
         await driver.append(run_id, event())
         await driver.complete(run_id)
     await driver.delete("gone")
