@@ -11,6 +11,7 @@ from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.core.identity.project import ApiKey as StoredKey
@@ -27,7 +28,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
 
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            found = [_members(one) for one in client.list_api_keys().data]
+            found = [_members(one) for one in every_page(lambda cursor: client.api_keys.list(cursor=cursor))]
     else:
         from runstead.server import administration  # noqa: PLC0415
 
@@ -125,7 +126,7 @@ def create_key(
     if uses_server(server, database):
         scopes: Any = scope or None
         with connected(server, project=True) as client:
-            made = client.create_api_key(
+            made = client.api_keys.create(
                 name=name,
                 scopes=scopes,
                 expires_at=until,
@@ -175,7 +176,7 @@ def change_key(
             )
         quotas[name] = None if number == "none" else int(number)
     with connected(server, project=True) as client:
-        facts = _members(client.change_api_key(key_id, quotas))
+        facts = _members(client.api_keys.update(key_id, quotas))
     write_out(document(facts) if json else f"{safe(facts['id'] or key_id)}  {_quotas(facts) or 'no quotas'}")
 
 
@@ -201,7 +202,7 @@ def revoke_key(
 
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            facts = _members(client.revoke_api_key(key_id))
+            facts = _members(client.api_keys.revoke(key_id))
     else:
         from runstead.server import administration  # noqa: PLC0415
 
