@@ -43,6 +43,7 @@ async def append(
     IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
     held = fence.worker is not None
+    quotas = app.quotas
     return await runs.apply(
         app,
         writing(principal) if held else for_appending(principal, run_ref.run_id),
@@ -56,7 +57,8 @@ async def append(
             tail=loaded.tail,
             fence=fence,
             keys=loaded.event_keys,
-            events_max=app.quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
+            events_max=quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
+            event_bytes_max=quotas.of(run.project_id).event_bytes_per_run,
         ),
         Want(
             expected_previous_event_id=new.expected_previous_event_id,

@@ -34,6 +34,7 @@ def append(
     fence: Fence,
     keys: Mapping[str, bytes] = _NO_KEYS,
     events_max: int = limits.events_per_run_max,
+    event_bytes_max: int | None = None,
 ) -> Transition:
     """Append all the events or none.
 
@@ -69,6 +70,10 @@ def append(
     # One event is reserved for the terminal event.
     if run.latest_event_id + len(new) >= events_max:
         raise Error("EVENT_LOG_FULL", f"A run holds at most {events_max} events")
+    if event_bytes_max is not None:
+        size = (run.event_bytes or 0) + sum([len(event.payload) for event in new])
+        if size > event_bytes_max:
+            raise Error("EVENT_LOG_FULL", f"The events of a run have at most {event_bytes_max:,} bytes")
     changes: dict[str, object] = {
         "latest_event_id": run.latest_event_id + len(new),
         "latest_external_event_sequence": run.latest_external_event_sequence + sum(e.counted for e in new),
