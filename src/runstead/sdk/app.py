@@ -10,6 +10,7 @@ import msgspec
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.durable.history import TYPES, History
+from runstead.sdk.durable.result_values import checked_output
 from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.isolation.loading import reference
@@ -211,10 +212,10 @@ class App:
                 request = suspend.request
             except LeaseLostError:
                 raise
-            except Exception as error:
-                if ctx.suspended is not None:  # the handler caught Suspend and raised another exception
-                    request = ctx.suspended.request
-                elif history.retries >= served.retries or is_final(error):
+            except (Exception, BaseExceptionGroup) as error:
+                if (suspended := ctx.suspension_behind(error)) is not None:
+                    request = suspended.request
+                elif not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
                     raise
                 else:
                     request = ctx.retry_wait(history.retries + 1, served.retries, error)
@@ -270,7 +271,16 @@ async def _history_events(run: ClaimedRun, ctx: Context) -> list[Any]:
 async def call_served(
     served: Served, ctx: Context, arguments: dict[str, Any], run_plain: RunPlain | None = None
 ) -> Any:
-    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it."""
+    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it.
+
+    Raise RunFailed with OUTPUT_INVALID where the output does not fit the return annotation.
+    """
+    return checked_output(await _call_served(served, ctx, arguments, run_plain), served.function)
+
+
+async def _call_served(
+    served: Served, ctx: Context, arguments: dict[str, Any], run_plain: RunPlain | None
+) -> Any:
     if not served.blocks:
         return await with_timeout(served.timeout_seconds, served.function(ctx, **arguments))
     thread_ctx = ThreadContext(ctx, asyncio.get_running_loop())

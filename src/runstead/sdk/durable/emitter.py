@@ -3,6 +3,7 @@
 import asyncio
 import mimetypes
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
@@ -14,6 +15,7 @@ import msgspec
 
 from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.history import LOG
+from runstead.sdk.durable.pending_calls import PendingCalls, caller, tracked
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.routes.call import Call
@@ -82,6 +84,13 @@ class Emitter:
         self._logging = threading.Lock()  # lines come from any thread
         self._earlier_logs = ""  # lines of earlier attempts
         self._closed = False
+        self.pending = PendingCalls()
+        #: The worker stops the handler: the run was cancelled, its lease is lost, or the worker stops.
+        self.stopping = False
+        #: The handler calls steps in the cleanup of a cancelled run. A cancel would interrupt it.
+        self.cleaning_up = False
+        #: Asks whether the run was cancelled, after the handler was stopped.
+        self.was_cancelled: Callable[[], Awaitable[bool]] = _unknown
 
     @property
     def cancelled(self) -> bool:
@@ -90,23 +99,29 @@ class Emitter:
 
     def close(self) -> None:
         """Refuse all events from now on."""
-        self._closed = True
+        self._closed = self.stopping = True
         self._outbox.close(self._lease_lost())
 
     def emit_nowait(self, event: Mapping[str, Any]) -> None:
         """Queue one event, an object with a string `type`, without waiting. It is durable after `flush`."""
+        self._check_writable()
         if self._closed:
             raise self._lease_lost()
         self._outbox.put(event)
 
+    def _check_writable(self) -> None:
+        """Raise Suspend where the run waits: a block that runs for the wait writes nothing."""
+
     def _lease_lost(self) -> LeaseLostError:
         return LeaseLostError(f"This worker no longer has the run {self.run.run_id}")
 
+    @tracked
     async def emit(self, event: Mapping[str, Any]) -> None:
         """Queue one event. Wait only while more than 4 MiB of events are queued."""
         self.emit_nowait(event)
         await self.drain()
 
+    @tracked
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
 
@@ -117,6 +132,7 @@ class Emitter:
             await self.emit(event)
         await self.flush()
 
+    @tracked
     async def flush(self) -> None:
         """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
         await self._outbox.flush()
@@ -128,11 +144,13 @@ class Emitter:
             )
         )
 
+    @tracked
     async def progress(self, fraction: float, message: str | None = None) -> None:
         """Emit the run's progress, from 0 to 1, with a message for people."""
         value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
         await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
+    @tracked
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
         await self._outbox.drain()
@@ -197,6 +215,7 @@ class Emitter:
         `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere. The record is sent
         with the completion, so there is nothing to await.
         """
+        self._check_writable()
         if isinstance(source, str) and name is None:
             known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
             self.artifacts.append(
@@ -211,7 +230,10 @@ class Emitter:
             name = Path(source).name
         if not 0 < len(name) <= 255 or "/" in name or any(ord(char) < 32 for char in name):
             raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
-        return self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
+        storing = self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
+        if (place := caller(sys._getframe(1))) is not None:  # noqa: SLF001 - see `tracked`
+            self.pending.add("ctx.artifact", storing, place)
+        return storing
 
     async def _store(
         self, source: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str
@@ -240,6 +262,10 @@ class Emitter:
     def logs(self) -> str | None:
         """The log lines so far; None where there are none."""
         return _last(self._earlier_logs + self._new_lines()) or None
+
+
+async def _unknown() -> bool:
+    return False
 
 
 def _last(lines: str) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.waits import Waits
 from runstead.sdk.models.usage import summed
 
@@ -78,6 +79,7 @@ class MessageStream(Waits):
         self._count += 1
         return f"{self.run.attempt}//{mark}{self._count}"
 
+    @tracked
     async def emit(self, event: Mapping[str, Any]) -> None:
         """Append one event: an object with a string `type`, in AG-UI form.
 

@@ -2,14 +2,18 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
+import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
 from runstead.sdk.durable.branch import Branch, in_step
-from runstead.sdk.durable.emitter import Emitter, LeaseLostError
+from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError, RunFailed
 from runstead.sdk.durable.history import (
     CUSTOM,
     GATHER,
@@ -17,15 +21,17 @@ from runstead.sdk.durable.history import (
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
+    FinishedStep,
     History,
     StepFailure,
 )
+from runstead.sdk.durable.pending_calls import PendingCalls, caller, tracked
+from runstead.sdk.durable.result_values import decode_result, encode_result
+from runstead.sdk.durable.step_errors import Raises, passes_through, step_failure, stored_error
 from runstead.sdk.durable.step_results import (
+    ResultNotStoredError,
     StepFailed,
-    decode_result,
-    encode_result,
     non_deterministic,
-    step_failure,
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, combine
@@ -37,6 +43,8 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+
+logger = logging.getLogger("runstead.sdk.durable")
 
 _BACKOFF_S_MAX: Final = 300.0
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
@@ -61,6 +69,7 @@ class StepRunner(Emitter):
         super().__init__(*args, **kwargs)
         self._history = History()
         self._tries = 0
+        self._cleanup_time = CleanupTime()
 
     # A try: the handler runs once, from its beginning
 
@@ -69,27 +78,51 @@ class StepRunner(Emitter):
         self._history = history
         self._tries = tries or self._tries + 1
         self._root = Branch()
+        self.pending = PendingCalls()
         _branch.set(self._root)
 
     def check_finished(self) -> None:
         """Check a handler that returned.
 
-        Raise Suspend where it caught the exception of a wait. Raise RunFailed with NON_DETERMINISTIC where the
-        history has more steps than the handler called.
+        Raise Suspend where it caught the exception of a wait. Raise RunFailed with STEP_NOT_AWAITED where it forgot
+        to await a call, and with NON_DETERMINISTIC where the history has more steps than the handler called.
         """
-        if self._root.suspended is not None:
-            raise self._root.suspended
+        if (suspended := self.suspension_behind(None)) is not None:
+            raise suspended
+        if (forgotten := self.pending.take_unawaited()) is not None:
+            name, place = forgotten
+            raise RunFailed(
+                f"`{name}` was called at {place} and never awaited: write `await {name}(…)`",
+                "STEP_NOT_AWAITED",
+            )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
             raise non_deterministic(unreached, self._history.step_names[unreached], None)
 
+    def suspension_behind(self, error: BaseException | None) -> Suspend | None:
+        """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
+
+        Warn where the handler caught the exception of the wait. `error` None: it returned.
+        """
+        suspended = self._root.suspended
+        if suspended is not None and not isinstance(error, BaseExceptionGroup):
+            _warn_of_catch(self.run.target, suspended.request.tool_name)
+        return suspended
+
     @property
-    def suspended(self) -> Suspend | None:
-        """The wait that ended the handler, whatever the handler raised afterwards."""
-        return self._root.suspended
+    def suspending(self) -> bool:
+        """Whether the run waits and this try ends: `finally` and `except` blocks run for a wait, not for a real end."""
+        branch = _branch.get()
+        return branch is not None and branch.suspended is not None
+
+    def _check_writable(self) -> None:
+        branch = _branch.get()
+        if branch is not None and branch.suspended is not None and not self._root.closed:
+            raise branch.suspended
 
     def end(self) -> None:
         """End the try: code that it left running may not call steps."""
+        self.pending.take_unawaited()
         self._root.closed = True
 
     @property
@@ -112,6 +145,7 @@ class StepRunner(Emitter):
         retries: int = 0,
         backoff_seconds: float = 1.0,
         timeout_seconds: float | None = None,
+        raises: Raises = (),
         **kwargs: Any,
     ) -> T: ...
     @overload
@@ -123,9 +157,10 @@ class StepRunner(Emitter):
         retries: int = 0,
         backoff_seconds: float = 1.0,
         timeout_seconds: float | None = None,
+        raises: Raises = (),
         **kwargs: Any,
     ) -> T: ...
-    async def step(
+    def step(
         self,
         name: str,
         function: Callable[..., Any],
@@ -133,6 +168,7 @@ class StepRunner(Emitter):
         retries: int = 0,
         backoff_seconds: float = 1.0,
         timeout_seconds: float | None = None,
+        raises: Raises = (),
         **kwargs: Any,
     ) -> Any:
         """Call the function once and store its result (any JSON up to 255 KiB).
@@ -144,13 +180,34 @@ class StepRunner(Emitter):
         call. Raise StepFailed after the last one. If a worker dies after the function returned and before the result
         is stored, the function is called again.
         """
+        current_branch()
+        options = (retries, backoff_seconds, timeout_seconds, raises)
+        place = caller(sys._getframe(1))  # noqa: SLF001 - a traceback for each call would be slow
+        if self.stopping and is_cleanup(sys.exception()):
+            work = self._clean_up(name, function, args, kwargs, *options)
+        else:
+            work = self._step(name, function, args, kwargs, *options)
+        if place is not None:
+            self.pending.add_step(name, place)
+            self.pending.add("ctx.step", work, place)
+        return work
+
+    async def _step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        retries: int,
+        backoff_seconds: float,
+        timeout_seconds: float | None,
+        raises: Raises,
+    ) -> Any:
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
         if finished is not None:
-            if finished.error is not None:
-                raise StepFailed(name, step_id, finished.error)
-            return decode_result(finished.result, function)
+            return _stored_outcome(name, step_id, finished, function, raises)
         with branch.running(name):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
@@ -159,16 +216,21 @@ class StepRunner(Emitter):
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        result = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
-                    encoded = encode_result(result)
+                        original = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                    encoded = encode_result(original)
+                    result = decode_result(msgspec.json.decode(encoded), function, original)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
-                    if failure.final or failed >= retries:
+                    step = StepFailed(name, step_id, failure)
+                    passes = passes_through(error, raises, step)
+                    if failure.final or passes or failed >= retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
-                        raise StepFailed(name, step_id, failure) from error
+                        if passes:
+                            raise
+                        raise step from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
@@ -177,7 +239,42 @@ class StepRunner(Emitter):
                     break
             self._finish(step_id, name, result=encoded)
             await self.flush()
-        return decode_result(msgspec.json.decode(encoded), function)
+        return result
+
+    async def _clean_up(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        retries: int,
+        backoff_seconds: float,
+        timeout_seconds: float | None,
+        raises: Raises,
+    ) -> Any:
+        """Call the function of a step in the cleanup of a cancelled run. No event records it: the run has ended."""
+        self.cleaning_up = True
+        if not await self.was_cancelled():
+            self.cleaning_up = False
+            return await self._step(
+                name, function, args, kwargs, retries, backoff_seconds, timeout_seconds, raises
+            )
+        failed = 0
+        while True:
+            left_s = self._cleanup_time.left_s(name)
+            try:
+                with in_step(name, f"cleanup/{name}"):
+                    work = self._call(function, args, kwargs)
+                    return await with_timeout(min(timeout_seconds or left_s, left_s), work)
+            except Exception as error:
+                step = StepFailed(name, "", step_failure(error))
+                passes = passes_through(error, raises, step)
+                if step.final or passes or failed >= retries:
+                    if passes:
+                        raise
+                    raise step from error
+                failed += 1
+                await self._sleep(min(backoff_s(backoff_seconds, failed - 1), left_s))
 
     async def _call(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -223,6 +320,7 @@ class StepRunner(Emitter):
     ) -> tuple[A, B, C, D]: ...
     @overload
     async def gather(self, *work: Awaitable[T]) -> list[T]: ...
+    @tracked
     async def gather(self, *work: Awaitable[Any]) -> Any:
         """Await the work concurrently, and return a list of the results in order. Each branch may call steps.
 
@@ -284,6 +382,30 @@ class StepRunner(Emitter):
                     value = {"step_id": gather_id, "branch": number}
                     self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
                 raise error
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_catch(target: str | None, wait: str) -> None:
+    """Warn once for each wait."""
+    logger.warning(
+        "The handler of %s caught the end of its try at the wait %r and went on. The run waits nevertheless, and the"
+        " handler runs again: catch Exception instead of BaseException, or re-raise",
+        target,
+        wait,
+    )
+
+
+def _stored_outcome(
+    name: str, step_id: str, finished: FinishedStep, function: Callable[..., Any], raises: Raises
+) -> Any:
+    """Return the stored result of a step, or raise its failure."""
+    failure = finished.error
+    if failure is None:
+        try:
+            return decode_result(finished.result, function)
+        except ResultNotStoredError as error:
+            failure = step_failure(error)
+    raise stored_error(StepFailed(name, step_id, failure), raises)
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.pending_calls import PendingCalls, tracked
 from runstead.sdk.durable.step_results import (
     ChildFailed,
     WaitTimeout,
@@ -49,6 +50,7 @@ class Waits(StepRunner):
 
     # Waits
 
+    @tracked
     async def sleep(self, seconds: float) -> None:
         """Sleep. For more than a second the run waits, and no process does. The end is kept across restarts."""
         branch = current_branch()
@@ -61,6 +63,7 @@ class Waits(StepRunner):
                 await self._sleep(max(seconds, 0.0))
                 self._finish(step_id, "sleep")
 
+    @tracked
     async def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> bool:
         """Ask a person, and wait for the answer. Raise WaitTimeout where none comes in time.
 
@@ -81,6 +84,7 @@ class Waits(StepRunner):
         approved = answer.result.get("approved") if isinstance(answer.result, dict) else answer.result
         return not answer.is_error and approved is True
 
+    @tracked
     async def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
         """Wait for an event from another system, and return its result. Raise WaitTimeout where it does not come in time.
 
@@ -146,6 +150,7 @@ class Waits(StepRunner):
 
     # Child runs
 
+    @tracked
     async def spawn(
         self,
         target: str,
@@ -181,6 +186,7 @@ class Waits(StepRunner):
             self._finish(step_id, step_name, result={"run_id": run_id})
         return Child(self, run_id)
 
+    @tracked
     async def wait_for_run(self, run_id: str) -> Run:
         """Return a child run once it has ended. Until then this run waits, and no process does.
 
@@ -270,6 +276,11 @@ class Child:
         self._context = context
         self.run_id = run_id
 
+    @property
+    def pending(self) -> PendingCalls:
+        return self._context.pending
+
+    @tracked
     async def result(self, *, check: bool = True) -> Run:
         """Wait until the child has ended, and return it. Raise ChildFailed unless it completed or `check` is false."""
         run = await self._context.wait_for_run(self.run_id)

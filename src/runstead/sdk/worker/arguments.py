@@ -9,6 +9,7 @@ import msgspec
 
 from runstead.sdk.durable.context import RunFailed
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.user_types import decode_hook
 
 #: Parameters of these names get the whole value. Any other parameter gets the member of its name.
 _WHOLE: Final = ("config", "input", "run")
@@ -57,7 +58,7 @@ class Arguments:
 
     def _convert(self, name: str, value: Any) -> Any:
         try:
-            return msgspec.convert(value, self._types.get(name, Any))
+            return msgspec.convert(value, self._types.get(name, Any), dec_hook=decode_hook)
         except msgspec.ValidationError as error:
             raise RunFailed(
                 f"The argument {name!r} of {self._name} is not valid: {error}", "INVALID_INPUT"
