@@ -14,6 +14,7 @@ from runstead.sdk.durable.step_results import error_code, without_surrogates
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
 from runstead.sdk.routes.call import Call
+from runstead.sdk.worker.codes import CODES
 from runstead.sdk.worker.threads import in_thread
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
@@ -67,7 +68,10 @@ def failure(run: ClaimedRun, context: Context, calls: Calls, error: BaseExceptio
     message = error.message if isinstance(error, RunFailed) else str(error)
     code = error.code if isinstance(error, RunFailed) else error_code(error)
     detail = error_detail(error)
-    logger.warning("Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
+    # A handler that fails its run by RunFailed has decided so. Everything else is for its author.
+    decided = isinstance(error, RunFailed) and code not in CODES
+    level = logging.INFO if decided else logging.WARNING
+    logger.log(level, "Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
     return calls.complete(
         run.run_id,
         "failed",
