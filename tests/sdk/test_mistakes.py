@@ -54,6 +54,9 @@ CALLS = {
     "spawn": lambda ctx: ctx.spawn("task:t"),
     "emit": lambda ctx: ctx.emit({"type": "CUSTOM", "name": "x", "value": 1}),
     "progress": lambda ctx: ctx.progress(0.5),
+    "text": lambda ctx: ctx.text("Hello"),
+    "reasoning": lambda ctx: ctx.reasoning("Hm"),
+    "tool_call": lambda ctx: ctx.tool_call("search", {"q": "x"}, result=1),
     "artifact": lambda ctx: ctx.artifact(b"a", name="a.txt"),
 }
 

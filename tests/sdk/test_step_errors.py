@@ -45,6 +45,8 @@ async def test_an_uncaught_failed_step_gives_the_run_the_code_and_type_of_its_ca
     run = await end_of(t)
     assert (run.error.code, run.error.type) == (code, kind.__name__)
     assert run.error.message == "The step 'charge' failed: The card 4242 was declined"
+    raised = RunFailed(run.error.message, run.error.code, run.error.detail)  # as a client raises it
+    assert (raised.type, raised.traceback) == (kind.__name__, run.error.traceback)
 
 
 @pytest.mark.parametrize("raises", [CardDeclined, Exception, (KeyError, CardDeclined)])

@@ -18,6 +18,7 @@ from runstead.sdk.durable.history import LOG
 from runstead.sdk.durable.pending_calls import PendingCalls, caller, tracked
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.run import text_of
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
@@ -43,6 +44,16 @@ class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares
         self.message = message
         self.code = code
         self.detail = detail
+
+    @property
+    def type(self) -> str | None:
+        """Of a run's error: the name of the exception's type. None where no exception of a handler failed the run."""
+        return text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """Of a run's error: the exception's traceback. None as for `type`."""
+        return text_of(self.detail, "traceback")
 
 
 class NothingToWaitFor:

@@ -6,18 +6,20 @@ text, the stored message is ended and a new one is emitted from the beginning.
 """
 
 import hashlib
+import sys
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.pending_calls import tracked
+from runstead.sdk.durable.pending_calls import Usable, caller, tracked
 from runstead.sdk.durable.waits import Waits
 from runstead.sdk.models.usage import summed
 
+U = TypeVar("U", bound=Usable)
 Role = Literal["assistant", "user", "system", "developer"]
 
 #: A longer delta is cut: an event's JSON must stay under 256 KiB, however it is escaped.
@@ -97,11 +99,16 @@ class MessageStream(Waits):
         """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
         `async with ctx.text() as message: await message.write("Hel")`.
         """
-        return Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
+        return self._tracked(
+            "text", Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
+        )
 
     def reasoning(self, whole: str | None = None) -> "Message":
         """Emit reasoning of the model, as `text` emits a message."""
-        return Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole)
+        return self._tracked(
+            "reasoning",
+            Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole),
+        )
 
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> "ToolCall":
         """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
@@ -109,9 +116,14 @@ class MessageStream(Waits):
 
         Without `arguments`, `await call.write(…)` emits their JSON in parts.
         """
-        return ToolCall(
-            MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name}), arguments, result
-        )
+        writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
+        return self._tracked("tool_call", ToolCall(writer, arguments, result))
+
+    def _tracked(self, name: str, message: U) -> U:
+        """Record a message, so that a forgotten `await` is found."""
+        if (place := caller(sys._getframe(2))) is not None:  # noqa: SLF001 - see `pending_calls.tracked`
+            self.pending.add(f"ctx.{name}", message, place)
+        return message
 
     def usage(
         self,
@@ -306,6 +318,7 @@ class Message:
     def __init__(self, writer: MessageWriter, text: str | None) -> None:
         self._writer = writer
         self._text = text
+        self.used = False
 
     @property
     def id(self) -> str:
@@ -316,6 +329,7 @@ class Message:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
+        self.used = True
         await self._writer.open()
         if self._text is not None:
             await self._writer.write(self._text)
@@ -349,6 +363,7 @@ class ToolCall:
     def __init__(self, writer: MessageWriter, arguments: Any, result: Any) -> None:
         self._writer = writer
         self._arguments = arguments
+        self.used = False
         self.result = result
         self.is_error = False
 
@@ -363,6 +378,7 @@ class ToolCall:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
+        self.used = True
         await self._writer.open()
         if self._arguments is not None:
             await self._writer.write(msgspec.json.encode(self._arguments).decode())

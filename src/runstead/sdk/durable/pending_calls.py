@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Coroutine
 from types import CodeType, FrameType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,9 +29,18 @@ class Place(NamedTuple):
         return f"{self.code.co_filename}:{position[0] or self.code.co_firstlineno}"
 
 
+class Usable(Protocol):
+    """An awaitable that is no coroutine. `used`: it was awaited or entered."""
+
+    used: bool
+
+
+Work = Coroutine[Any, Any, Any] | Usable
+
+
 class _Call(NamedTuple):
     name: str
-    work: Coroutine[Any, Any, Any]
+    work: Work
     place: Place
 
 
@@ -43,7 +52,7 @@ class PendingCalls:
         self._limit = _CALLS_KEPT
         self._step_places: dict[str, Place] = {}
 
-    def add(self, name: str, work: Coroutine[Any, Any, Any], place: Place) -> None:
+    def add(self, name: str, work: Work, place: Place) -> None:
         self._calls.append(_Call(name, work, place))
         if len(self._calls) > self._limit:
             self._calls = [call for call in self._calls if _is_new(call.work)]
@@ -54,7 +63,8 @@ class PendingCalls:
         calls, self._calls = self._calls, []
         unawaited = [call for call in calls if _is_new(call.work)]
         for call in unawaited:
-            call.work.close()  # so that Python does not warn too
+            if inspect.iscoroutine(call.work):
+                call.work.close()  # so that Python does not warn too
         return (unawaited[0].name, unawaited[0].place) if unawaited else None
 
     def add_step(self, name: str, place: Place) -> None:
@@ -75,7 +85,9 @@ def _warn_of_name(name: str, first: str, second: str) -> None:
     )
 
 
-def _is_new(work: Coroutine[Any, Any, Any]) -> bool:
+def _is_new(work: Work) -> bool:
+    if not inspect.iscoroutine(work):
+        return not cast(Usable, work).used
     return inspect.getcoroutinestate(work) == inspect.CORO_CREATED
 
 

@@ -211,7 +211,7 @@ class StepRunner(Emitter):
         with branch.running(name):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
-            await self.flush()
+            await self._outbox.flush()
             failed = history.failed_tries.get(step_id, 0)
             while True:
                 try:
@@ -227,18 +227,18 @@ class StepRunner(Emitter):
                     passes = passes_through(error, raises, step)
                     if failure.final or passes or failed >= retries:
                         self._finish(step_id, name, error=failure)
-                        await self.flush()
+                        await self._outbox.flush()
                         if passes:
                             raise
                         raise step from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
-                    await self.flush()
+                    await self._outbox.flush()
                     await self._sleep(backoff_s(backoff_seconds, failed - 1))
                 else:
                     break
             self._finish(step_id, name, result=encoded)
-            await self.flush()
+            await self._outbox.flush()
         return result
 
     async def _clean_up(

@@ -34,15 +34,16 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
     @property
     def type(self) -> str | None:
         """The name of the exception's type. None where no exception of a handler failed the run."""
-        return _text_of(self.detail, "type")
+        return text_of(self.detail, "type")
 
     @property
     def traceback(self) -> str | None:
         """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
-        return _text_of(self.detail, "traceback")
+        return text_of(self.detail, "traceback")
 
 
-def _text_of(detail: Any, member: str) -> str | None:
+def text_of(detail: Any, member: str) -> str | None:
+    """Return a text in the detail of an error; None where it has none."""
     value = detail.get(member) if isinstance(detail, dict) else None
     return value if isinstance(value, str) else None
 
