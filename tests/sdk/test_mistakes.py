@@ -9,7 +9,7 @@ import msgspec
 import pydantic
 import pytest
 
-from runstead.sdk import App
+from runstead.sdk import App, Step
 from runstead.testing import BlockingTestbed, Testbed
 
 HERE = __file__
@@ -123,7 +123,7 @@ async def test_a_result_that_does_not_fit_its_annotation_fails_the_step_and_the_
         return Table([Row(1), Row("two")])
 
     async def t(ctx):
-        await ctx.step("fetch", fetch, retries=3)
+        await ctx.step("fetch", fetch, options=Step(retries=3))
 
     error = (await end_of(t, retries=3)).error
     assert (error.code, calls) == ("STEP_RESULT_INVALID", [1])

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from runstead.core.errors import RUN_CODES
-from runstead.sdk import App, ChildFailed, RunFailed, StepFailed
+from runstead.sdk import App, ChildFailed, RunFailed, Step, StepFailed
 from runstead.sdk.worker.codes import SERVER_CODES
 from runstead.testing import BlockingTestbed, Testbed
 
@@ -59,7 +59,7 @@ async def test_raises_lets_an_exception_through_as_itself_now_and_on_replay(rais
 
     async def t(ctx):
         try:
-            await ctx.step("charge", pay, retries=5, raises=raises)
+            await ctx.step("charge", pay, options=Step(retries=5, raises=raises))
         except CardDeclined as error:
             seen.append((type(error), error.args, error.card, error.left, error.code, str(error)))
         await ctx.sleep(60)
@@ -72,7 +72,7 @@ async def test_raises_lets_an_exception_through_as_itself_now_and_on_replay(rais
 async def test_an_exception_of_another_type_is_still_step_failed():
     async def t(ctx):
         try:
-            await ctx.step("charge", charge, raises=KeyError)
+            await ctx.step("charge", charge, options=Step(raises=KeyError))
         except StepFailed as failed:
             return [failed.code, failed.type]
 
@@ -84,7 +84,7 @@ async def test_an_exception_that_cannot_be_made_from_its_arguments_keeps_its_typ
 
     async def t(ctx):
         try:
-            await ctx.step("charge", charge, OddError, raises=OddError)
+            await ctx.step("charge", charge, OddError, options=Step(raises=OddError))
         except OddError as error:
             seen.append((type(error).__name__, str(error)))
         await ctx.sleep(60)
@@ -101,7 +101,7 @@ async def test_run_failed_goes_through_raises_with_its_detail():
 
     async def t(ctx):
         try:
-            await ctx.step("check", check, raises=RunFailed)
+            await ctx.step("check", check, options=Step(raises=RunFailed))
         except RunFailed as error:
             seen.append((error.message, error.code, error.detail))
         await ctx.sleep(60)
@@ -120,7 +120,7 @@ async def test_an_uncaught_exception_of_raises_fails_the_run_and_is_retried_with
 
     async def t(ctx):
         try:
-            await ctx.step("charge", pay, raises=CardDeclined)
+            await ctx.step("charge", pay, options=Step(raises=CardDeclined))
         except CardDeclined:
             if waits:
                 await ctx.sleep(60)

@@ -3,7 +3,6 @@
 import asyncio
 import mimetypes
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
@@ -15,7 +14,7 @@ import msgspec
 
 from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.history import LOG
-from runstead.sdk.durable.pending_calls import PendingCalls, caller, tracked
+from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import text_of
@@ -126,13 +125,11 @@ class Emitter:
     def _lease_lost(self) -> LeaseLostError:
         return LeaseLostError(f"This worker no longer has the run {self.run.run_id}")
 
-    @tracked
     async def emit(self, event: Mapping[str, Any]) -> None:
         """Queue one event. Wait only while more than 4 MiB of events are queued."""
         self.emit_nowait(event)
         await self.drain()
 
-    @tracked
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
 
@@ -143,7 +140,6 @@ class Emitter:
             await self.emit(event)
         await self.flush()
 
-    @tracked
     async def flush(self) -> None:
         """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
         await self._outbox.flush()
@@ -155,13 +151,11 @@ class Emitter:
             )
         )
 
-    @tracked
     async def progress(self, fraction: float, message: str | None = None) -> None:
         """Emit the run's progress, from 0 to 1, with a message for people."""
         value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
         await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
-    @tracked
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
         await self._outbox.drain()
@@ -241,10 +235,7 @@ class Emitter:
             name = Path(source).name
         if not 0 < len(name) <= 255 or "/" in name or any(ord(char) < 32 for char in name):
             raise ValueError(f"An artifact's name has 1 to 255 characters, no slash and no control: {name!r}")
-        storing = self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
-        if (place := caller(sys._getframe(1))) is not None:  # noqa: SLF001 - see `tracked`
-            self.pending.add("ctx.artifact", storing, place)
-        return storing
+        return self._store(source, name, media_type or mimetypes.guess_type(name)[0] or _ANY_TYPE)
 
     async def _store(
         self, source: bytes | bytearray | memoryview | str | os.PathLike[str], name: str, media_type: str

@@ -6,20 +6,17 @@ text, the stored message is ended and a new one is emitted from the beginning.
 """
 
 import hashlib
-import sys
 from collections.abc import Generator, Mapping
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self
 
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.pending_calls import Usable, caller, tracked
 from runstead.sdk.durable.waits import Waits
 from runstead.sdk.models.usage import summed
 
-U = TypeVar("U", bound=Usable)
 Role = Literal["assistant", "user", "system", "developer"]
 
 #: A longer delta is cut: an event's JSON must stay under 256 KiB, however it is escaped.
@@ -81,7 +78,6 @@ class MessageStream(Waits):
         self._count += 1
         return f"{self.run.attempt}//{mark}{self._count}"
 
-    @tracked
     async def emit(self, event: Mapping[str, Any]) -> None:
         """Append one event: an object with a string `type`, in AG-UI form.
 
@@ -99,16 +95,11 @@ class MessageStream(Waits):
         """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
         `async with ctx.text() as message: await message.write("Hel")`.
         """
-        return self._tracked(
-            "text", Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
-        )
+        return Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
 
     def reasoning(self, whole: str | None = None) -> "Message":
         """Emit reasoning of the model, as `text` emits a message."""
-        return self._tracked(
-            "reasoning",
-            Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole),
-        )
+        return Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole)
 
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> "ToolCall":
         """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
@@ -117,13 +108,7 @@ class MessageStream(Waits):
         Without `arguments`, `await call.write(…)` emits their JSON in parts.
         """
         writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
-        return self._tracked("tool_call", ToolCall(writer, arguments, result))
-
-    def _tracked(self, name: str, message: U) -> U:
-        """Record a message, so that a forgotten `await` is found."""
-        if (place := caller(sys._getframe(2))) is not None:  # noqa: SLF001 - see `pending_calls.tracked`
-            self.pending.add(f"ctx.{name}", message, place)
-        return message
+        return ToolCall(writer, arguments, result)
 
     def usage(
         self,

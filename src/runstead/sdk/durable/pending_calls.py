@@ -1,12 +1,13 @@
 """Calls of a context that a handler made: it finds the call that was never awaited, and a step name used at two places."""
 
-import asyncio
+import contextvars
 import functools
 import inspect
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Final, NamedTuple, Protocol, TypeVar, cast
 
@@ -91,15 +92,48 @@ def _is_new(work: Work) -> bool:
     return inspect.getcoroutinestate(work) == inspect.CORO_CREATED
 
 
-def caller(frame: FrameType | None) -> Place | None:
+class ThisCall(NamedTuple):
+    """Where a call of the context comes from, and the exception that its caller handles."""
+
+    place: Place | None
+    handles: BaseException | None
+    in_thread: bool = False
+
+
+_from_thread: Final[contextvars.ContextVar[ThisCall | None]] = contextvars.ContextVar(
+    "from_thread", default=None
+)
+
+
+def this_call(frame: FrameType) -> ThisCall:
+    """Return the call whose frame this is, or that of the thread that waits for it."""
+    return _from_thread.get() or ThisCall(_place(frame), sys.exception())
+
+
+@contextmanager
+def calling_from_thread() -> Iterator[None]:
+    """Make this call, of a thread, known to the event loop's thread."""
+    frame = sys._getframe(2)  # noqa: SLF001 - a traceback for each call would be slow
+    token = _from_thread.set(ThisCall(_place(frame), sys.exception(), in_thread=True))
+    try:
+        yield
+    finally:
+        _from_thread.reset(token)
+
+
+def _place(frame: FrameType | None) -> Place | None:
     """Return the place of the first frame of the user's code, from this frame outwards."""
-    while frame is not None and str(frame.f_globals.get("__name__")).startswith(_SDK):
+    while frame is not None and _is_sdk(frame):
         frame = frame.f_back
     return None if frame is None else Place(frame.f_code, frame.f_lasti)
 
 
+def _is_sdk(frame: FrameType) -> bool:
+    return str(frame.f_globals.get("__name__")).startswith(_SDK)
+
+
 def tracked(method: F) -> F:
-    """Record the calls of a coroutine method of a context, so that a forgotten `await` is found.
+    """Record the calls of a method of a context, so that a forgotten `await` is found.
 
     The object has the PendingCalls as `pending`. Calls by the SDK itself are not recorded.
     """
@@ -110,11 +144,8 @@ def tracked(method: F) -> F:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         work = method(self, *args, **kwargs)
         frame = sys._getframe(1)  # noqa: SLF001 - a traceback for each call would be slow
-        if not str(frame.f_globals.get("__name__")).startswith(_SDK):
+        if not _is_sdk(frame) and (inspect.iscoroutine(work) or hasattr(work, "used")):
             self.pending.add(label, work, Place(frame.f_code, frame.f_lasti))
         return work
 
-    if hasattr(inspect, "markcoroutinefunction"):  # from Python 3.12 on
-        return inspect.markcoroutinefunction(call)  # type: ignore[no-any-return]
-    call._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]  # noqa: SLF001
-    return call  # type: ignore[return-value]
+    return call  # type: ignore[return-value]  # the same signature

@@ -1,6 +1,5 @@
 """Results of steps and outputs of handlers as JSON, and their return annotations."""
 
-import typing
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ import msgspec
 
 from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.step_results import ResultNotStoredError
+from runstead.sdk.durable.task import return_type
 from runstead.sdk.models.user_types import convert, encode
 
 #: The result is part of an event, and the server accepts events below 256 KiB.
@@ -63,14 +63,6 @@ def checked_output(output: Any, function: Callable[..., Any]) -> Any:
     except (TypeError, ValueError, OverflowError, RecursionError):
         return output  # not JSON, or an annotation that is not for JSON
     return output
-
-
-def return_type(function: Callable[..., Any]) -> Any:
-    """Return the function's return annotation. Any where it has none, or one that cannot be resolved."""
-    try:
-        return typing.get_type_hints(function, include_extras=True).get("return", Any)
-    except (TypeError, NameError, AttributeError):
-        return Any
 
 
 def shown(annotation: Any) -> str:

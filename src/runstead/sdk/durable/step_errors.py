@@ -7,6 +7,7 @@ import msgspec
 
 from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import StepFailure
+from runstead.sdk.durable.step_options import Raises
 from runstead.sdk.durable.step_results import (
     STEP_ATTRIBUTE,
     ChildFailed,
@@ -24,8 +25,6 @@ STEP_TRACEBACK_CHARS_MAX: Final = 8 * 1024
 TRACEBACK_CHARS_MAX: Final = 64 * 1024
 #: The arguments of an exception that are stored with a failed step. Larger ones are left out.
 ARGS_BYTES_MAX: Final = 16 * 1024
-#: The exceptions of a step that its handler gets as themselves.
-Raises = type[Exception] | tuple[type[Exception], ...]
 
 
 def step_failure(error: Exception) -> StepFailure:

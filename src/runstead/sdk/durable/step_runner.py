@@ -6,8 +6,9 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -25,9 +26,10 @@ from runstead.sdk.durable.history import (
     History,
     StepFailure,
 )
-from runstead.sdk.durable.pending_calls import PendingCalls, caller, tracked
+from runstead.sdk.durable.pending_calls import PendingCalls, this_call
 from runstead.sdk.durable.result_values import decode_result, encode_result
-from runstead.sdk.durable.step_errors import Raises, passes_through, step_failure, stored_error
+from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
+from runstead.sdk.durable.step_options import StepCall, step_call
 from runstead.sdk.durable.step_results import (
     ResultNotStoredError,
     StepFailed,
@@ -39,14 +41,12 @@ from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
 
 logger = logging.getLogger("runstead.sdk.durable")
 
 _BACKOFF_S_MAX: Final = 300.0
+#: Up to so many results of a `gather` are a tuple, whose types a checker knows.
+_TUPLE_MAX: Final = 5
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
 
 
@@ -64,6 +64,8 @@ def backoff_s(first: float, retries: int) -> float:
 
 class StepRunner(Emitter):
     """The part of a context that runs steps and records their results."""
+
+    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -136,149 +138,82 @@ class StepRunner(Emitter):
 
     # Steps
 
-    @overload
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        raises: Raises = (),
-        **kwargs: Any,
-    ) -> T: ...
-    @overload
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., T],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        raises: Raises = (),
-        **kwargs: Any,
-    ) -> T: ...
-    def step(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        raises: Raises = (),
-        **kwargs: Any,
-    ) -> Any:
-        """Call the function once and store its result (any JSON up to 255 KiB).
-
-        Later tries of the handler, on any worker, get the stored result instead of calling the function. A plain
-        function runs in a thread. The result is decoded from JSON by the function's return annotation.
-
-        A failing function is retried `retries` times, with a backoff that doubles. `timeout_seconds` bounds each
-        call. Raise StepFailed after the last one. If a worker dies after the function returned and before the result
-        is stored, the function is called again.
-        """
+    def step(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Call a function once and store its result; see `Context.step`. Raise StepFailed after the last call."""
         current_branch()
-        options = (retries, backoff_seconds, timeout_seconds, raises)
-        place = caller(sys._getframe(1))  # noqa: SLF001 - a traceback for each call would be slow
-        if self.stopping and is_cleanup(sys.exception()):
-            work = self._clean_up(name, function, args, kwargs, *options)
-        else:
-            work = self._step(name, function, args, kwargs, *options)
-        if place is not None:
-            self.pending.add_step(name, place)
-            self.pending.add("ctx.step", work, place)
+        call, caller = step_call(args, kwargs), this_call(sys._getframe(1))  # noqa: SLF001 - fast
+        cleanup = self.stopping and is_cleanup(caller.handles)
+        work = self._clean_up(call) if cleanup else self._step(call)
+        if caller.place is not None:
+            self.pending.add_step(call.name, caller.place)
+            if not caller.in_thread:
+                self.pending.add("ctx.step", work, caller.place)
         return work
 
-    async def _step(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        retries: int,
-        backoff_seconds: float,
-        timeout_seconds: float | None,
-        raises: Raises,
-    ) -> Any:
+    async def _step(self, call: StepCall) -> Any:
+        name, options = call.name, call.options
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
         if finished is not None:
-            return _stored_outcome(name, step_id, finished, function, raises)
+            return _stored_outcome(call, step_id, finished)
         with branch.running(name):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
-            await self._outbox.flush()
+            await self.flush()
             failed = history.failed_tries.get(step_id, 0)
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        original = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                        original = await with_timeout(options.timeout, self._call(call))
                     encoded = encode_result(original)
-                    result = decode_result(msgspec.json.decode(encoded), function, original)
+                    result = decode_result(msgspec.json.decode(encoded), call.function, original)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
                     step = StepFailed(name, step_id, failure)
-                    passes = passes_through(error, raises, step)
-                    if failure.final or passes or failed >= retries:
+                    passes = passes_through(error, options.raises, step)
+                    if failure.final or passes or failed >= options.retries:
                         self._finish(step_id, name, error=failure)
-                        await self._outbox.flush()
+                        await self.flush()
                         if passes:
                             raise
                         raise step from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
-                    await self._outbox.flush()
-                    await self._sleep(backoff_s(backoff_seconds, failed - 1))
+                    await self.flush()
+                    await self._sleep(backoff_s(options.backoff, failed - 1))
                 else:
                     break
             self._finish(step_id, name, result=encoded)
-            await self._outbox.flush()
+            await self.flush()
         return result
 
-    async def _clean_up(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        retries: int,
-        backoff_seconds: float,
-        timeout_seconds: float | None,
-        raises: Raises,
-    ) -> Any:
+    async def _clean_up(self, call: StepCall) -> Any:
         """Call the function of a step in the cleanup of a cancelled run. No event records it: the run has ended."""
         self.cleaning_up = True
         if not await self.was_cancelled():
             self.cleaning_up = False
-            return await self._step(
-                name, function, args, kwargs, retries, backoff_seconds, timeout_seconds, raises
-            )
-        failed = 0
+            return await self._step(call)
+        options, failed = call.options, 0
         while True:
-            left_s = self._cleanup_time.left_s(name)
+            left_s = self._cleanup_time.left_s(call.name)
             try:
-                with in_step(name, f"cleanup/{name}"):
-                    work = self._call(function, args, kwargs)
-                    return await with_timeout(min(timeout_seconds or left_s, left_s), work)
+                with in_step(call.name, f"cleanup/{call.name}"):
+                    return await with_timeout(min(options.timeout or left_s, left_s), self._call(call))
             except Exception as error:
-                step = StepFailed(name, "", step_failure(error))
-                passes = passes_through(error, raises, step)
-                if step.final or passes or failed >= retries:
-                    if passes:
-                        raise
+                step = StepFailed(call.name, "", step_failure(error))
+                passes = passes_through(error, options.raises, step)
+                if passes:
+                    raise
+                if step.final or failed >= options.retries:
                     raise step from error
                 failed += 1
-                await self._sleep(min(backoff_s(backoff_seconds, failed - 1), left_s))
+                await self._sleep(min(backoff_s(options.backoff, failed - 1), left_s))
 
-    async def _call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    async def _call(self, call: StepCall) -> Any:
+        _, function, args, kwargs, _ = call
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
         result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
@@ -297,35 +232,19 @@ class StepRunner(Emitter):
     def _start(self, step_id: str, name: str, **more: Any) -> None:
         """Emit the start of a step, unless an earlier try emitted it."""
         if step_id not in self._history.started:
-            self._history.started.add(step_id)
+            self._history.started[step_id] = name
             self.emit_nowait({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
-        self._history.started.discard(step_id)
+        self._history.started.pop(step_id, None)
         self.emit_nowait({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
 
     def _emit_retry(self, step_id: str, name: str, failed: int, failure: StepFailure) -> None:
         value = {"step_id": step_id, "step_name": name, "tries": failed, "message": failure.message}
         self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
 
-    @overload
-    async def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> tuple[A, B]: ...
-    @overload
-    async def gather(
-        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], /
-    ) -> tuple[A, B, C]: ...
-    @overload
-    async def gather(
-        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], four: Awaitable[D], /
-    ) -> tuple[A, B, C, D]: ...
-    @overload
-    async def gather(self, *work: Awaitable[T]) -> list[T]: ...
-    @tracked
     async def gather(self, *work: Awaitable[Any]) -> Any:
-        """Await the work concurrently, and return a list of the results in order. Each branch may call steps.
-
-        Where one branch fails, the others are cancelled and its exception is raised.
-        """
+        """Await the work concurrently, and return its results in order; see `Context.gather`."""
         branch = current_branch()
         try:
             gather_id = self._next_step_id(branch, GATHER)
@@ -339,9 +258,7 @@ class StepRunner(Emitter):
         def start(number: int) -> asyncio.Task[Any]:
             task = started[number - 1]
             if task is None:
-                context = contextvars.copy_context()
-                context.run(_branch.set, branch.child(gather_id, number))
-                task = asyncio.create_task(as_coroutine(work[number - 1]), context=context)
+                task = self._in_branch(branch.child(gather_id, number), work[number - 1])
                 started[number - 1] = task
             return task
 
@@ -363,7 +280,14 @@ class StepRunner(Emitter):
         waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
         if waits:
             raise branch.suspend(combine(waits))
-        return [task.result() for task in tasks]
+        results = [task.result() for task in tasks]
+        return tuple(results) if len(results) <= _TUPLE_MAX else results
+
+    def _in_branch(self, branch: Branch, work: Awaitable[T]) -> "asyncio.Task[T]":
+        """Start work whose steps belong to this branch."""
+        context = contextvars.copy_context()
+        context.run(_branch.set, branch)
+        return asyncio.create_task(as_coroutine(work), context=context)
 
     async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
         """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""
@@ -395,17 +319,15 @@ def _warn_of_catch(target: str | None, wait: str) -> None:
     )
 
 
-def _stored_outcome(
-    name: str, step_id: str, finished: FinishedStep, function: Callable[..., Any], raises: Raises
-) -> Any:
+def _stored_outcome(call: StepCall, step_id: str, finished: FinishedStep) -> Any:
     """Return the stored result of a step, or raise its failure."""
     failure = finished.error
     if failure is None:
         try:
-            return decode_result(finished.result, function)
+            return decode_result(finished.result, call.function)
         except ResultNotStoredError as error:
             failure = step_failure(error)
-    raise stored_error(StepFailed(name, step_id, failure), raises)
+    raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:
