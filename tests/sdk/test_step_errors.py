@@ -181,7 +181,7 @@ async def test_a_cancelled_child_has_its_own_code():
 
     async with Testbed(app) as bed:
         run = await bed.run("task:parent")
-        [child] = (await bed.client.children(run.run_id)).data
+        [child] = (await bed.client.runs.children(run.run_id)).data
         await bed.cancel(child)
         assert (await bed.result(run)).output == "CHILD_CANCELLED"
 

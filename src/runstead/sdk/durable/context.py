@@ -11,7 +11,7 @@ import msgspec
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
-from runstead.sdk.durable.pending_calls import PendingCalls, tracked
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.task import Task, run_request
@@ -57,10 +57,6 @@ class HandlerContext:
         It is for code in such blocks that is not in a step: every other call of the context in them is refused.
         """
         return self._attempt.suspending
-
-    @property
-    def pending(self) -> PendingCalls:
-        return self._attempt.pending
 
     @property
     def metadata(self) -> dict[str, Any] | None:

@@ -135,7 +135,7 @@ def _is_sdk(frame: FrameType) -> bool:
 def tracked(method: F) -> F:
     """Record the calls of a method of a context, so that a forgotten `await` is found.
 
-    The object has the PendingCalls as `pending`. Calls by the SDK itself are not recorded.
+    `_attempt.pending` of the object records them. Calls by the SDK itself are not recorded.
     """
     owner, _, name = method.__qualname__.rpartition(".")
     label = f"{'child' if owner == 'Child' else 'ctx'}.{name}"
@@ -145,7 +145,7 @@ def tracked(method: F) -> F:
         work = method(self, *args, **kwargs)
         frame = sys._getframe(1)  # noqa: SLF001 - a traceback for each call would be slow
         if not _is_sdk(frame) and (inspect.iscoroutine(work) or hasattr(work, "used")):
-            self.pending.add(label, work, Place(frame.f_code, frame.f_lasti))
+            self._attempt.pending.add(label, work, Place(frame.f_code, frame.f_lasti))
         return work
 
     return call  # type: ignore[return-value]  # the same signature

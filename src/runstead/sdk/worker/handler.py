@@ -48,7 +48,7 @@ async def call_handler(handler: Handler, run: ClaimedRun, attempt: Attempt) -> A
 
 def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Call[Completed]:
     """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
-    call = calls.complete(
+    call = calls.runs.complete(
         run.run_id,
         output=output,
         logs=attempt.logs,
@@ -74,7 +74,7 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
     decided = isinstance(error, RunFailed) and code not in CODES
     level = logging.INFO if decided else logging.WARNING
     logger.log(level, "Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
-    return calls.complete(
+    return calls.runs.complete(
         run.run_id,
         "failed",
         logs=attempt.logs,
