@@ -8,9 +8,7 @@ MIB: Final = 1024 * KIB
 # Reading requests, before authentication
 header_bytes_max: Final = 64 * KIB  # of the request line and all headers
 url_bytes_max: Final = 16 * KIB
-header_s_max: Final = (
-    10.0  # to receive the whole header, from its first byte or from the start of the connection
-)
+header_s_max: Final = 10.0  # for the whole header, from its first byte or from the start of the connection
 tls_check_s: Final = 10.0  # how often the server looks whether the files of its certificate changed
 tls_shutdown_s_max: Final = 1.0  # for a peer to confirm the end of a TLS connection
 body_s_max: Final = 30.0  # to receive the whole body, or `body_bytes_per_s_min` of it in each such period
@@ -50,6 +48,7 @@ run_config_bytes_max: Final = 1 * MIB
 logs_bytes_max: Final = 4 * MIB
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
+value_bytes_max: Final = 16 * KIB  # of a named value of a run, as JSON
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 worker_metadata_bytes_max: Final = 256 * KIB
@@ -72,6 +71,8 @@ worker_key_chars_max: Final = 128
 session_key_chars_max: Final = 512
 slug_chars_max: Final = 63
 event_type_chars_max: Final = 128
+value_name_chars_max: Final = 128
+progress_message_chars_max: Final = 512
 error_code_chars_max: Final = 128
 error_message_chars_max: Final = 64 * KIB
 idempotency_key_chars_max: Final = 255
@@ -106,6 +107,7 @@ snapshot_children_max: Final = 1_000
 snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
+values_per_run_max: Final = 64
 claim_runs_max: Final = 100
 family_depth_max: Final = 64
 message_parts_max: Final = 200
@@ -369,9 +371,7 @@ webhook_url_chars_max: Final = 2_048
 webhook_secret_bytes_min: Final = 24
 webhook_secret_bytes_max: Final = 64
 webhook_old_secret_ms: Final = 24 * 3_600_000  # how long an old secret signs beside the new one
-webhook_value_bytes_max: Final = (
-    16 * KIB
-)  # an output, an error or metadata that is larger is left out of the event
+webhook_value_bytes_max: Final = 16 * KIB  # a larger output, error or metadata is left out of the event
 # After failing for this time, a webhook is disabled when the next delivery fails for the last time
 webhook_failing_ms_max: Final = 72 * 3_600_000
 delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is retried

@@ -12,7 +12,8 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
-from runstead.core.runs.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
+from runstead.core.runs.event import CUSTOM, PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
+from runstead.core.runs.values import setting_of
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
@@ -31,6 +32,7 @@ _APPEND = (
     "EVENT_TYPE_REFUSED",
     "EVENT_RESERVED",
     "EVENT_LOG_FULL",
+    "VALUES_FULL",
     "IDEMPOTENCY_KEY_REUSED",
 )
 
@@ -89,6 +91,8 @@ def new_events(
             payload = msgspec.json.format(payload, indent=-1)
         try:
             head = _head.decode(payload)
+            owner = owner_of(head.type, head.name, head.stepId)
+            sets = None if owner is None or head.type != CUSTOM else setting_of(head.name, payload)
         except msgspec.ValidationError as error:
             raise invalid(str(error).replace("`$", f"`$.events[{index}]")) from None
         private = head.type in PRIVATE_TYPES
@@ -104,9 +108,10 @@ def new_events(
                 source=source,
                 private=private,
                 is_error=is_error,
-                owner=owner_of(head.type, head.name, head.stepId),
+                owner=owner,
                 key=key,
                 digest=key_digest,
+                sets=sets,
             )
         )
     return tuple(events)

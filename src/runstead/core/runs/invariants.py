@@ -24,6 +24,7 @@ BELONGINGS: Final = {
     "run_event_keys": "keys of events",
     "run_attempts": "attempts",
     "run_receipts": "receipts",
+    "run_values": "values",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
     "run_families": "family counters",
@@ -92,6 +93,8 @@ class CheckedRun(msgspec.Struct, frozen=True):
     latest_keyed_event: int = 0
     open_inputs: tuple[str, ...] = ()
     family: FamilyFacts = FamilyFacts()
+    values: int = 0
+    latest_value_event: int = 0
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -266,6 +269,13 @@ def a_key_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
         yield f"has a key of event {one.latest_keyed_event}, but its latest event is {one.run.latest_event_id}"
 
 
+def a_value_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
+    if one.latest_value_event > one.run.latest_event_id:
+        yield f"has a value of event {one.latest_value_event}, but its latest event is {one.run.latest_event_id}"
+    if one.values > limits.values_per_run_max:
+        yield f"has {one.values} values, but {limits.values_per_run_max} is the maximum"
+
+
 RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
@@ -283,6 +293,7 @@ RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     counters_count_the_family,
     a_family_has_one_order,
     a_key_belongs_to_an_event,
+    a_value_belongs_to_an_event,
 )
 
 

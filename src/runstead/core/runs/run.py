@@ -169,6 +169,7 @@ class Run(msgspec.Struct, frozen=True):
     # Grows by one with every write: the guard of every update.
     version: int = 1
     # Values, largest last
+    progress: bytes | None = None
     error: bytes | None = None
     labels: bytes | None = None
     agent: bytes | None = None
