@@ -181,6 +181,7 @@ class RunBuilder:
         expires_at=None,
         fence=NO_FENCE,
         child=None,
+        approvals=(),
         release=False,
     ):
         return self.take(
@@ -194,6 +195,7 @@ class RunBuilder:
                 expires_at=expires_at,
                 fence=fence,
                 waiting_run_id=child,
+                approvals=approvals,
                 release=release,
             )
         )

@@ -108,6 +108,7 @@ snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
 values_per_run_max: Final = 64
+open_approvals_max: Final = 100  # of one run
 claim_runs_max: Final = 100
 family_depth_max: Final = 64
 message_parts_max: Final = 200

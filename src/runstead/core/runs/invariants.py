@@ -166,7 +166,13 @@ def a_wait_has_a_reason(one: CheckedRun) -> Iterator[str]:
     waits = run.status is RunStatus.WAITING
     if (run.waiting_reason is not None) != waits:
         yield f"is {run.status.value} with the waiting reason {run.waiting_reason}"
-    left = (run.waiting_tool_call_id, run.waiting_tool_name, run.wait_expires_at, run.resume_at)
+    left = (
+        run.waiting_tool_call_id,
+        run.waiting_tool_name,
+        run.wait_expires_at,
+        run.resume_at,
+        run.open_approvals,
+    )
     if not waits and any(value is not None for value in (*left, run.paused_available_at)):
         yield f"is {run.status.value}, but its wait was not cleared"
 

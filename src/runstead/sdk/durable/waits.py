@@ -255,6 +255,7 @@ class Waits(StepRunner):
                 tool_name=request.tool_name,
                 resume_at=request.resume_at,
                 awaited_run_id=request.awaited_run_id,
+                open_approvals=request.open_approvals,
                 release=True,
                 attempt=self.run.attempt,
                 lease_token=self.run.lease_token,

@@ -128,6 +128,7 @@ class RunRoutes(RouteGroup):
     ) -> Call[Accepted]:
         """`POST /runs/{run_id}/resume`: send the result that a run waits for. `result` is any JSON.
 
+        An approval needs no `tool_call_id` where the run has one open approval.
         409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT, 410 RUN_NOT_ACTIVE. The same result again is a duplicate.
         """
         body = {"type": type, "result": result, "is_error": is_error} | members(tool_call_id=tool_call_id)
@@ -144,6 +145,7 @@ class RunRoutes(RouteGroup):
         resume_at: datetime | None = None,
         expires_at: datetime | None = None,
         awaited_run_id: str | None = None,
+        open_approvals: Sequence[str] = (),
         release: bool = False,
         attempt: int | None = None,
         lease_token: str | None = None,
@@ -152,7 +154,8 @@ class RunRoutes(RouteGroup):
 
         At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
         `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
-        does not wait. The worker keeps its lease meanwhile, or gives it back with `release`.
+        does not wait. `open_approvals` are the call ids of all approvals that can be answered. The worker keeps its
+        lease meanwhile, or gives it back with `release`.
         """
         body = members(
             reason=reason,
@@ -161,6 +164,7 @@ class RunRoutes(RouteGroup):
             resume_at=resume_at,
             expires_at=expires_at,
             awaited_run_id=awaited_run_id,
+            open_approvals=open_approvals or None,
             release=release or None,
             attempt=attempt,
         )
