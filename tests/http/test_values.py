@@ -92,7 +92,7 @@ async def test_values_are_read_at_any_time(api, worked):
             value("large", "x" * limits.value_bytes_max),
             "Expected at most 16 KiB of JSON at $.events[1].value.value",
         ),
-        ({"type": "CUSTOM", "name": "run.value"}, "Object missing required field value at $"),
+        ({"type": "CUSTOM", "name": "run.value"}, "Object missing required field value at $.events[1]"),
     ],
 )
 async def test_a_setting_that_is_not_valid_is_refused_with_its_place(api, worked, event, detail):

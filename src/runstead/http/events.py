@@ -94,7 +94,8 @@ def new_events(
             owner = owner_of(head.type, head.name, head.stepId)
             sets = None if owner is None or head.type != CUSTOM else setting_of(head.name, payload)
         except msgspec.ValidationError as error:
-            raise invalid(str(error).replace("`$", f"`$.events[{index}]")) from None
+            what, _, at = str(error).partition(" - at `$")
+            raise invalid(f"{what} - at `$.events[{index}]{at or '`'}") from None
         private = head.type in PRIVATE_TYPES
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
             raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{index}]", "too large"),))
