@@ -44,6 +44,29 @@ class Cancellation(ResponseModel, frozen=True, kw_only=True):
     stopped_at: datetime | None = None
 
 
+class Progress(ResponseModel, frozen=True, kw_only=True):
+    """The last progress that a run's worker has emitted: a fraction from 0 to 1, a message for people, and when."""
+
+    fraction: float | None = None
+    message: str | None = None
+    at: datetime | None = None
+
+
+class RunValue(ResponseModel, frozen=True, kw_only=True):
+    """A named value of a run (any JSON), the event that set it last, and when."""
+
+    name: str
+    value: Any
+    event_id: int | None = None
+    updated_at: datetime | None = None
+
+
+class RunValues(ResponseModel, frozen=True, kw_only=True):
+    """Named values of a run, in the order of their names."""
+
+    data: list[RunValue]
+
+
 class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
@@ -97,6 +120,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     lease_expires_at: datetime | None = None
     latest_event_id: int | None = None
     latest_external_event_sequence: int | None = None
+    progress: Progress | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     waiting_run_id: str | None = None
