@@ -246,3 +246,10 @@ def test_any_open_approval_is_answered_whatever_the_run_waits_for(builder, reaso
     assert builder.run.status is RunStatus.RUNNING
     assert builder.payload()["value"]["tool_call_id"] == "ship"
     assert builder.run.open_approvals is None
+
+
+def test_a_wait_for_any_approval_has_the_listed_ones_open(builder):
+    builder.wait("approval", call=None, approvals=("pay", "ship"))
+    assert transitions.open_approvals(builder.run) == ("pay", "ship")
+    builder.resume(True, kind="approval", call="pay")
+    assert builder.run.status is RunStatus.RUNNING

@@ -1,7 +1,7 @@
 """Suspension: how a handler is ended while its run waits. The run waits, no process does."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -10,19 +10,21 @@ from msgspec.structs import replace
 from runstead.sdk.routes.runs import WaitReason
 
 #: As many open approvals as the server takes for a run.
-OPEN_APPROVALS: Final = 100
+_OPEN_APPROVALS: Final = 100
+#: How often a run that waits for the first of several children looks for their ends.
+_POLL_S: Final = 30.0
 
 
 class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for.
 
-    `call_id` identifies the result, `tool_name` is shown to people. `resume_at` is when the run resumes without a
-    result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another system has to
-    resume the run. `open_approvals`: call ids of all approvals that concurrent branches wait for.
+    `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run
+    resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
+    system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
     """
 
     reason: WaitReason
-    call_id: str
+    call_id: str | None
     tool_name: str
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
@@ -32,7 +34,9 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def approvals(self) -> tuple[str, ...]:
         """The call ids of all approvals that it waits for."""
-        return self.open_approvals or ((self.call_id,) if self.reason == "approval" else ())
+        if self.open_approvals or self.reason != "approval" or self.call_id is None:
+            return self.open_approvals
+        return (self.call_id,)
 
 
 class Suspend(BaseException):
@@ -60,6 +64,23 @@ def combine(waits: Sequence[Suspend]) -> Suspend:
     chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
     approvals = [call for one in requests for call in one.approvals]
     timers = [one.resume_at for one in requests if one.resume_at is not None]
-    return Suspend(
-        replace(chosen, resume_at=min(timers, default=None), open_approvals=tuple(approvals[:OPEN_APPROVALS]))
-    )
+    several = tuple(approvals[:_OPEN_APPROVALS]) if approvals != [chosen.call_id] else ()
+    return Suspend(replace(chosen, resume_at=min(timers, default=None), open_approvals=several))
+
+
+def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
+    """Combine waits of which one is enough. Raise TypeError where the server cannot wait for all of them at once.
+
+    The server resumes a run for one call, or for any call of one reason. It watches one child; the run polls for others.
+    """
+    requests = [wait.request for wait in waits]
+    answers = [one for one in requests if one.needs_answer]
+    if len({one.reason for one in answers}) > 1:
+        raise TypeError("ctx.first waits for approvals or for events, not for both at once")
+    combined = combine(waits).request
+    if len(answers) > 1:
+        combined = replace(combined, call_id=None, tool_name="first")
+    if sum(one.awaited_run_id is not None for one in requests) + len(answers[:1]) > 1:
+        poll_at = now + timedelta(seconds=_POLL_S)
+        combined = replace(combined, resume_at=min(combined.resume_at or poll_at, poll_at))
+    return Suspend(combined)

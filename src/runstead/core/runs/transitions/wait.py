@@ -79,9 +79,11 @@ def open_approvals(run: Run) -> tuple[str | None, ...]:
     """Return the call ids of the approvals that a waiting run has open. None: an approval without a call id."""
     if run.status is not WAITING or run.paused:
         return ()
-    awaited = (run.waiting_tool_call_id,) if run.waiting_reason == "approval" else ()
-    others = () if run.open_approvals is None else _call_ids(run.open_approvals)
-    return (*awaited, *(call for call in others if call not in awaited))
+    calls = () if run.open_approvals is None else _call_ids(run.open_approvals)
+    awaited = run.waiting_tool_call_id
+    if run.waiting_reason != "approval" or awaited in calls or (awaited is None and calls):
+        return calls
+    return (awaited, *calls)
 
 
 def only_approval(run: Run) -> str | None:
