@@ -33,7 +33,7 @@ ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
 STEP_RETRIED: Final = "run.step_retried"
-VALUE: Final = "run.value"
+NOW: Final = "run.now"
 USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
@@ -179,8 +179,8 @@ class History:
         elif name == GATHER_FAILED and isinstance(value.get("branch"), int):
             self.gathers.add(step_id)
             self.failed_branches[step_id] = value["branch"]
-        elif name == VALUE:
-            self.add_step(step_id, str(value.get("name", "now")))
+        elif name == NOW:
+            self.add_step(step_id, "now")
             self.values[step_id] = value.get("value")
 
     def _add_wait_result(self, value: dict[str, Any], at: datetime | None) -> None:

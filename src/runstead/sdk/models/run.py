@@ -62,9 +62,22 @@ class RunValue(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunValues(ResponseModel, frozen=True, kw_only=True):
-    """Named values of a run, in the order of their names."""
+    """Named values of a run, in the order of their names: `values["stage"]`, or `values.data` with their times."""
 
     data: list[RunValue]
+
+    def __getitem__(self, name: str) -> Any:
+        for one in self.data:
+            if one.name == name:
+                return one.value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a name, `default` where the run has not set it."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 class Run(ResponseModel, frozen=True, kw_only=True):

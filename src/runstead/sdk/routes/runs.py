@@ -14,6 +14,7 @@ from runstead.sdk.models.run import (
     Run,
     RunList,
     RunPage,
+    RunValues,
     Status,
     TerminalStatus,
     Waiting,
@@ -138,6 +139,19 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         """
         body = {"type": type, "result": result, "is_error": is_error} | members(tool_call_id=tool_call_id)
         return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
+        """`GET /runs/{run_id}/values`: the named values that the run's worker has set, at any time."""
+        return Call("GET", path("runs", run_id, "values"), RunValues)
+
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+        """`GET /runs/{run_id}/values?name=`: one value (any JSON), `default` where the run has not set it."""
+        where = path("runs", run_id, "values")
+        return Call(
+            "GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default)
+        )
 
     @route
     def wait(
