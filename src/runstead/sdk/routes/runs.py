@@ -149,9 +149,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
         """`GET /runs/{run_id}/values?name=`: one value (any JSON), `default` where the run has not set it."""
         where = path("runs", run_id, "values")
-        return Call(
-            "GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default)
-        )
+        return Call("GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default))
 
     @route
     def wait(
