@@ -296,9 +296,26 @@ class Context(HandlerContext):
         return self._attempt.flush()
 
     @tracked
-    def progress(self, fraction: float, message: str | None = None) -> Awaits[None]:
-        """Emit the run's progress, from 0 to 1, with a message for people."""
+    def progress(self, fraction: float | None = None, message: str | None = None) -> Awaits[None]:
+        """Show how far the run is: `await ctx.progress(0.4, "parsing")`, with a fraction from 0 to 1.
+
+        The run shows the last one in every answer, in lists and in the dashboard. A fraction outside of 0 to 1 becomes
+        0 or 1, and a message is cut to 512 characters. A replay emits nothing of the parts that it only passes. It is
+        sent as `emit` sends an event.
+        """
         return self._attempt.progress(fraction, message)
+
+    @tracked
+    def set(self, name: str, value: Any) -> Awaits[None]:
+        """Store a named value of the run (any JSON up to 16 KiB), which `client.runs.value` reads at any time:
+        `await ctx.set("stage", "parsing")`.
+
+        It replaces the value of the same name, is durable when this returns, and stays after the run's end. A replay
+        sets nothing in the parts that it only passes, so a value never goes back. A name has 1 to 128 characters, and
+        a run at most 64 values. Raise ValueError beyond these bounds, TypeError for a value that is not JSON, and
+        LeaseLostError.
+        """
+        return self._attempt.set(name, value)
 
     # Messages
 

@@ -151,11 +151,6 @@ class Emitter:
             )
         )
 
-    async def progress(self, fraction: float, message: str | None = None) -> None:
-        """Emit the run's progress, from 0 to 1, with a message for people."""
-        value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
-        await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
-
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
         await self._outbox.drain()

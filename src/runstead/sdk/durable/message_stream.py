@@ -14,7 +14,7 @@ import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.waits import Waits
+from runstead.sdk.durable.reports import Reports
 from runstead.sdk.models.usage import summed
 
 Role = Literal["assistant", "user", "system", "developer"]
@@ -53,7 +53,7 @@ TOOL: Final = MessageKind(
 _BY_START: Final = {kind.starts[-1]: kind for kind in (TEXT, REASONING, TOOL)}
 
 
-class MessageStream(Waits):
+class MessageStream(Reports):
     """The part of a context that emits messages, reasoning and tool calls, and records token usage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -85,6 +85,7 @@ class ThreadContext(HandlerContext):
     emit_many = _blocking(Context.emit_many)
     flush = _blocking(Context.flush)
     progress = _blocking(Context.progress)
+    set = _blocking(Context.set)
     usage = _in_loop(Context.usage)
 
     @overload

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import RunFailed
-from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
@@ -218,8 +218,7 @@ class Waits(Races):
         if step_id not in self._history.values:
             text = self._now().isoformat()
             self._history.values[step_id] = text
-            value = {"step_id": step_id, "name": "now", "value": text}
-            self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": value})
+            self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def random(self) -> float:
@@ -260,6 +259,7 @@ class Waits(Races):
                 tool_name=request.tool_name,
                 resume_at=request.resume_at,
                 awaited_run_id=request.awaited_run_id,
+                open_approvals=request.open_approvals,
                 release=True,
                 attempt=self.run.attempt,
                 lease_token=self.run.lease_token,

@@ -63,6 +63,42 @@ class Cancellation(ResponseModel, frozen=True, kw_only=True):
     stopped_at: datetime | None = None
 
 
+class Progress(ResponseModel, frozen=True, kw_only=True):
+    """The last progress that a run's worker has emitted: a fraction from 0 to 1, a message for people, and when."""
+
+    fraction: float | None = None
+    message: str | None = None
+    at: datetime | None = None
+
+
+class RunValue(ResponseModel, frozen=True, kw_only=True):
+    """A named value of a run (any JSON), the event that set it last, and when."""
+
+    name: str
+    value: Any
+    event_id: int | None = None
+    updated_at: datetime | None = None
+
+
+class RunValues(ResponseModel, frozen=True, kw_only=True):
+    """Named values of a run, in the order of their names: `values["stage"]`, or `values.data` with their times."""
+
+    data: list[RunValue]
+
+    def __getitem__(self, name: str) -> Any:
+        for one in self.data:
+            if one.name == name:
+                return one.value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a name, `default` where the run has not set it."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+
 class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
@@ -116,6 +152,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     lease_expires_at: datetime | None = None
     latest_event_id: int | None = None
     latest_external_event_sequence: int | None = None
+    progress: Progress | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     waiting_run_id: str | None = None
