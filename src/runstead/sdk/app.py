@@ -1,6 +1,7 @@
 """Serves functions and coroutines as durable runs: `@app.task("sync-data")` serves `task:sync-data`."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
@@ -11,6 +12,7 @@ from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.step_results import is_final, with_timeout
+from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.isolation.loading import reference
 from runstead.sdk.isolation.local import LocalExecutor
@@ -27,6 +29,8 @@ TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
 _LOCAL_EXECUTOR: Final = LocalExecutor()
+
+logger = logging.getLogger("runstead.sdk.worker.worker")
 
 
 class Isolation(TypedDict, total=False):
@@ -51,6 +55,7 @@ class Served(msgspec.Struct, frozen=True):
     retries: int
     timeout_seconds: float | None
     limits: ProcessLimits | None = None
+    on_changed_code: OnChangedCode = "wait"
 
     @property
     def blocks(self) -> bool:
@@ -59,9 +64,17 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class App:
-    """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them."""
+    """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them.
 
-    def __init__(self) -> None:
+    `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown
+    as blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the
+    run fails with NON_DETERMINISTIC.
+    """
+
+    def __init__(self, *, on_changed_code: OnChangedCode = "wait") -> None:
+        if on_changed_code not in get_args(OnChangedCode):
+            raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
+        self._on_changed_code = on_changed_code
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
         #: `module:attribute`, with which another process imports the app. None: it is derived when it is needed.
@@ -169,6 +182,7 @@ class App:
                 retries=retries,
                 timeout_seconds=timeout_seconds,
                 limits=limits,
+                on_changed_code=self._on_changed_code,
             )
             return function
 
@@ -195,12 +209,13 @@ class App:
             history = History(events)
             history.mark_timed_out(resumed)
             is_new = False
+            ctx.on_changed_code = served.on_changed_code
             ctx.begin(history)
             try:
                 executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
                 if executor is None or ctx.has_own_clock:
                     output = await call_served(served, ctx, arguments)
-                    ctx.check_finished()
+                    ctx.check_finished(served.function)
                 else:
                     limits = served.limits or ProcessLimits()
                     work = run_in_process(
@@ -222,6 +237,8 @@ class App:
                 return output
             finally:
                 ctx.end()
+            if request.blocked:
+                logger.warning("Run %s is %s", run.run_id, request.tool_name)
             ctx.store_logs()
             await ctx.flush()
             if await ctx.park(request):

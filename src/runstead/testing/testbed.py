@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
 from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Worker
@@ -47,8 +47,22 @@ class Testbed:
 
     async def __aenter__(self) -> Self:
         self._client = await self._server.open()
+        self._start_worker()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        await self._server.close()
+
+    async def deploy(self, app: App) -> None:
+        """Continue with a worker of another app, as after a deployment of changed code."""
+        self._app = app
+        self._start_worker()
+        await self.settle()
+
+    def _start_worker(self) -> None:
         self._worker = Worker(
-            self._client,
+            self.client,
             self._handle,
             targets=self._app.targets,
             worker_key="testbed",
@@ -57,11 +71,6 @@ class Testbed:
             clock=self.clock.seconds,
             sleep=self.clock.sleep,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.aclose()
-        await self._server.close()
 
     async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
         ctx.use_clock(self.clock.now, self.clock.handler_sleep)
@@ -142,9 +151,17 @@ class Testbed:
         """Return all events of the run's log."""
         return [event async for event in self.client.events(_id(run))]
 
-    async def advance(self, seconds: float) -> None:
-        """Move the clock forward: sleeps end, waits expire, schedules fire and delayed runs start, each at its time."""
-        await self._until(self.clock.ms + round(seconds * 1000))
+    async def advance(
+        self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> None:
+        """Move the clock forward by the sum: sleeps end, waits expire, schedules fire, delayed runs start, each at
+        its time.
+        """
+        by = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+        by += timedelta(minutes=minutes, hours=hours, days=days)
+        if by < timedelta(0):
+            raise ValueError(f"The clock moves forward only, not by {by}")
+        await self._until(self.clock.ms + round(by / timedelta(milliseconds=1)))
 
     async def settle(self) -> None:
         """Run handlers until no run can continue."""
@@ -213,6 +230,8 @@ def _awaited(run: Run) -> str:
 
 
 def _state(run: Run) -> str:
+    if run.blocked is not None:
+        return f"it is blocked: {run.blocked}"
     if run.status == "waiting":
         return f"it waits for {_awaited(run)}"
     served = " (does the app serve its target?)" if run.status == "pending" else ""

@@ -14,7 +14,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_id` identifies the result, `tool_name` is shown to people. `resume_at` is when the run resumes without a
     result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another system has to
-    resume the run.
+    resume the run. `blocked`: the code differs from the run's log.
     """
 
     reason: WaitReason
@@ -23,6 +23,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
     needs_answer: bool = False
+    blocked: bool = False
 
 
 class Suspend(BaseException):
@@ -43,10 +44,12 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time. A wait that needs an answer comes first: the server refuses an answer that
+    A run waits for one result at a time. A branch that is blocked comes first, so that it is shown. A wait that needs an answer comes first: the server refuses an answer that
     the run does not wait for. A child's end is found whenever its run is read.
     """
     requests = [wait.request for wait in waits]
-    chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
+    chosen = min(
+        requests, key=lambda one: (not one.blocked, not one.needs_answer, one.awaited_run_id is None)
+    )
     timers = [one.resume_at for one in requests if one.resume_at is not None]
     return Suspend(replace(chosen, resume_at=min(timers, default=None)))

@@ -9,7 +9,7 @@ every try. Everything that may differ (time, random numbers, other systems) belo
 import random as random_numbers
 import uuid as uuids
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from runstead.sdk.durable.branch import Branch
@@ -37,7 +37,6 @@ _MESSAGE_CHARS: Final = 1024
 class Waits(StepRunner):
     """The part of a context that waits, starts child runs, and returns values that are the same in every try."""
 
-    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
     #: Whether the time comes from `use_clock`. A handler in another process would not have this clock.
     has_own_clock = False
 

@@ -24,6 +24,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from runstead.sdk.app import App, Served, call_served
+from runstead.sdk.durable.call_site import in_this_thread
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_results import (
@@ -158,6 +159,7 @@ class _MainThread:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
+        context.run(in_this_thread, threading.main_thread().ident)
 
         def run() -> None:
             try:
@@ -250,13 +252,14 @@ class _HandlerProcess:
     async def _handle(self, run: ClaimedRun, context: ChildContext) -> Outcome:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
+        context.on_changed_code = self._served.on_changed_code
         context.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)
             install()
             with logging_to(context):
                 result = await call_served(self._served, context, arguments, self.run_plain)
-            context.check_finished()
+            context.check_finished(self._served.function)
             await context.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
