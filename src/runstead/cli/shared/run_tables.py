@@ -1,5 +1,6 @@
 """Formats runs as tables, as details and as trees."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
-RUN_FIELDS = ("paused", "target", "workflow_id", "duration_ms", "attempt", "title", "error", "parent_run_id")
+RUN_FIELDS = (
+    *("paused", "waiting_tool_name", "target", "workflow_id", "duration_ms", "attempt", "title", "error"),
+    "parent_run_id",
+)
+
+
+#: How a run goes on whose code has changed.
+BLOCKED_HELP = (
+    "start a worker with fitting code: the run continues within a minute, or at once with `runstead runs resume"
+    " {run}`. Or `runstead runs cancel {run}` and `runstead runs retry {run}`"
+)
 
 
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
@@ -48,7 +59,7 @@ def run_columns(screen: Screen) -> "list[Column[Run]]":
 
 
 def _status(run: "Run") -> str:
-    return "paused" if run.paused else run.status
+    return "paused" if run.paused else "blocked" if run.blocked else run.status
 
 
 def _took(run: "Run") -> str:
@@ -69,7 +80,10 @@ def attempt_columns() -> "list[Column[Attempt]]":
 def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
-    if run.status == "waiting" and not run.paused:
+    if run.blocked:
+        yield "blocked", run.blocked
+        yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
+    elif run.status == "waiting" and not run.paused:
         yield "waits for", " ".join(filter(None, (run.waiting_reason, run.waiting_tool_name)))
     for name in ("kind", "target", "title", "schedule_id", "batch_id", "parent_run_id", "retry_of"):
         yield name, getattr(run, name)
