@@ -39,20 +39,20 @@ class Testbed:
     ) -> None:
         self.clock = Clock(start)
         self._app = app
-        self._server = Server(self.clock)
+        self.server = Server(self.clock)
         self._concurrency = concurrency
         self._real_timeout_s = real_timeout_seconds
         self._client: AsyncClient | None = None
         self._worker: Worker | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await self._server.open()
+        self._client = await self.server.open(self.settle, self._real_timeout_s)
         self._start_worker()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.client.aclose()
-        await self._server.close()
+        await self.server.close()
 
     async def deploy(self, app: App) -> None:
         """Continue with a worker of another app, as after a deployment of changed code."""
@@ -166,12 +166,12 @@ class Testbed:
     async def settle(self) -> None:
         """Run handlers until no run can continue."""
         await self._work()
-        while (retry_at := min(self._server.due_times(retries=True), default=None)) is not None:
+        while (retry_at := min(self.server.due_times(retries=True), default=None)) is not None:
             await self._until(retry_at)
 
     async def _until(self, end: int) -> None:
         await self._work()
-        while (at := min(self._server.due_times(retries=False), default=end)) < end:
+        while (at := min(self.server.due_times(retries=False), default=end)) < end:
             self.clock.move_to(at)
             await self._work()
         self.clock.move_to(end)
@@ -188,7 +188,7 @@ class Testbed:
 
     async def _run_until_idle(self) -> None:
         assert self._worker is not None
-        while await self._server.tick() + await self._worker.run_until_idle():
+        while await self.server.tick() + await self._worker.run_until_idle():
             pass
 
     async def _move_clock_for(self, working: "asyncio.Future[None]") -> None:
@@ -212,7 +212,7 @@ class Testbed:
         """Let all other tasks run until none of them waits for the store."""
         turns = 0
         while turns < _TURNS:
-            if self._server.busy:
+            if self.server.busy:
                 turns = 0
                 await asyncio.sleep(_STORE_PAUSE_S)
             else:
