@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, cast, get_args
 
 import msgspec
 
@@ -14,12 +14,13 @@ from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
-from runstead.sdk.isolation.loading import reference
+from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
+from runstead.sdk.worker.cron import Cron, definition
 from runstead.sdk.worker.handler import blocks
 from runstead.sdk.worker.threads import in_thread
 from runstead.sdk.worker.worker import Worker
@@ -47,6 +48,10 @@ class Isolation(TypedDict, total=False):
     stop_seconds: float
 
 
+class TaskOptions(Isolation, Cron, total=False):
+    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`."""
+
+
 class Served(msgspec.Struct, frozen=True):
     """A function that serves a target, and its options."""
 
@@ -56,6 +61,7 @@ class Served(msgspec.Struct, frozen=True):
     timeout_seconds: float | None
     limits: ProcessLimits | None = None
     on_changed_code: OnChangedCode = "wait"
+    schedule: dict[str, Any] | None = None
 
     @property
     def blocks(self) -> bool:
@@ -66,14 +72,16 @@ class Served(msgspec.Struct, frozen=True):
 class App:
     """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them.
 
-    `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown
+    `name` identifies the app on the server, which keeps the schedules of its code under it: apps of a project that have
+    schedules need different names. It defaults to where the app is, as `module:app`. `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown
     as blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the
     run fails with NON_DETERMINISTIC.
     """
 
-    def __init__(self, *, on_changed_code: OnChangedCode = "wait") -> None:
+    def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:
         if on_changed_code not in get_args(OnChangedCode):
             raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
+        self._name = name
         self._on_changed_code = on_changed_code
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
@@ -91,7 +99,7 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
-        **isolation: Unpack[Isolation],
+        **options: Unpack[TaskOptions],
     ) -> Callable[[F], F]:
         """Serve `task:<name>` with a function or coroutine `(ctx, …)`.
 
@@ -100,9 +108,9 @@ class App:
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
-        See `Isolation` for `isolation="process"` and its options.
+        See `Isolation` for `isolation="process"` and its options, and `Cron` for `cron="30 2 * * *"` and its options.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"task:{name}", retries, timeout_seconds, options)
 
     def workflow(
         self,
@@ -110,10 +118,10 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
-        **isolation: Unpack[Isolation],
+        **options: Unpack[TaskOptions],
     ) -> Callable[[F], F]:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"workflow:{name}", retries, timeout_seconds, options)
 
     def eval(
         self,
@@ -164,7 +172,7 @@ class App:
         self._serve(target, retries, timeout_seconds, {})(handler.handle)
 
     def _serve(
-        self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation
+        self, target: str, retries: int, timeout_seconds: float | None, options: TaskOptions | Isolation
     ) -> Callable[[F], F]:
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
@@ -173,12 +181,18 @@ class App:
             raise ValueError(f"{target} is served already")
         if retries < 0 or (timeout_seconds is not None and timeout_seconds <= 0):
             raise ValueError("retries must not be below 0, and timeout_seconds must be above 0")
-        limits = _limits(isolation)
+        unknown = options.keys() - TaskOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+        limits = _limits(_part(options, Isolation))
+        cron = cast(Cron, _part(options, Cron))
 
         def register(function: F) -> F:
+            arguments = Arguments(function)
             self._served[target] = Served(
                 function=function,
-                arguments=Arguments(function),
+                arguments=arguments,
+                schedule=definition(target, cron, arguments),
                 retries=retries,
                 timeout_seconds=timeout_seconds,
                 limits=limits,
@@ -254,6 +268,21 @@ class App:
             self.reference = reference(self)
         return self.reference
 
+    async def sync_schedules(self, client: AsyncClient) -> None:
+        """Put the schedules of the code on the server, and remove those that it no longer has. A worker does it when
+        it starts.
+
+        An app without schedules removes them only if it has a name.
+        """
+        schedules = [served.schedule for served in self._served.values() if served.schedule is not None]
+        if not schedules and self._name is None:
+            return
+        synced = await client.sync_source_schedules(schedules, app=self._name or default_name(self))
+        for schedule in (*synced.created, *synced.updated):
+            logger.info("The schedule of %s starts runs at %s", schedule.source_trigger_id, schedule.schedule)
+        for schedule in synced.removed:
+            logger.warning("The schedule of %s was removed: the code has none", schedule.source_trigger_id)
+
     def worker(self, client: AsyncClient, *, executor: Executor | None = None, **options: Any) -> Worker:
         """Return a worker that serves the app's targets. `options` are those of `Worker`.
 
@@ -305,14 +334,16 @@ async def call_served(
         raise
 
 
-def _limits(isolation: Isolation) -> ProcessLimits | None:
-    unknown = isolation.keys() - Isolation.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+def _part(options: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Return the options that this TypedDict has."""
+    return {name: value for name, value in options.items() if name in kind.__annotations__}
+
+
+def _limits(isolation: Mapping[str, Any]) -> ProcessLimits | None:
     how = isolation.get("isolation")
     if how not in (None, "process"):
         raise ValueError(f'isolation is "process" or None, not {how!r}')
     limits = {name: value for name, value in isolation.items() if name != "isolation"}
     if how is None and limits:
         raise ValueError(f'{", ".join(sorted(limits))} needs isolation="process"')
-    return None if how is None else ProcessLimits(**limits)  # type: ignore[arg-type]  # the types of Isolation
+    return None if how is None else ProcessLimits(**limits)

@@ -47,7 +47,7 @@ class Testbed:
 
     async def __aenter__(self) -> Self:
         self._client = await self.server.open(self.settle, self._real_timeout_s)
-        self._start_worker()
+        await self._start_worker()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -57,10 +57,11 @@ class Testbed:
     async def deploy(self, app: App) -> None:
         """Continue with a worker of another app, as after a deployment of changed code."""
         self._app = app
-        self._start_worker()
+        await self._start_worker()
         await self.settle()
 
-    def _start_worker(self) -> None:
+    async def _start_worker(self) -> None:
+        await self._app.sync_schedules(self.client)
         self._worker = Worker(
             self.client,
             self._handle,

@@ -42,6 +42,8 @@ def definition(target: str, options: Cron, arguments: Arguments) -> dict[str, An
     _check_cron(cron)
     _check_zone(zone)
     kind, _, name = target.partition(":")
+    if kind not in ("task", "workflow"):
+        raise ValueError(f"cron starts tasks and workflows, and {target} is neither")
     config = _checked_config(target, options.get("config", {}), arguments)
     return {
         "source_trigger_id": target,
