@@ -137,7 +137,7 @@ def fresh(client, _numbers):
 
     def make():
         slug = f"p{next(_numbers)}"
-        made = client.create_project(slug)
+        made = client.projects.create(slug)
         return SimpleNamespace(slug=slug, key=made.api_key, id=made.id)
 
     return make

@@ -91,8 +91,8 @@ def test_the_fast_help_equals_the_full_help(capsys):
 
 
 def test_a_closed_pipe_ends_without_an_error(environment, project_client):
-    project_client.complete(
-        project_client.create_task_run("task:t", public_id="long").run.run_id, logs="line\n" * 100_000
+    project_client.runs.complete(
+        project_client.runs.create("task:t", id="long").run.run_id, logs="line\n" * 100_000
     )
     line = f"{' '.join(PROGRAM)} runs logs long | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
@@ -103,9 +103,9 @@ def test_a_closed_pipe_ends_without_an_error(environment, project_client):
 
 
 def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, project_client):
-    batch = project_client.create_batch([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
-    for run in list(project_client.iter_runs(batch_id=batch))[:2]:
-        project_client.complete(run.run_id)
+    batch = project_client.batches.create([{"kind": "task", "request": {"target": "task:t"}}] * 4).batch.id
+    for run in list(project_client.runs.iter(batch_id=batch))[:2]:
+        project_client.runs.complete(run.run_id)
     main, other = pty.openpty()
     fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     environment.pop("COLUMNS", None)
@@ -130,11 +130,11 @@ def test_a_terminal_shows_the_bar_and_ctrl_c_ends_quietly(environment, project_c
     assert watching.stderr.read() == b""
     watching.stderr.close()
     os.close(main)
-    assert project_client.get_batch(batch).status == "running"
+    assert project_client.batches.get(batch).status == "running"
 
 
 def test_unsupported_characters_are_escaped(environment, project_client):
-    project_client.create_task_run("task:t", title="Grüße 日本")
+    project_client.runs.create("task:t", title="Grüße 日本")
     done = subprocess.run(
         [*PROGRAM, "runs", "list"],
         env=environment | {"PYTHONIOENCODING": "ascii"},

@@ -332,7 +332,7 @@ async def test_the_sdk_follows_and_reconnects(live):
     key = live.headers["Authorization"].removeprefix("Bearer ")
     seen = []
     async with AsyncClient(live.url, key, project="default") as client:
-        watching = client.notifications()
+        watching = client.notifications.follow()
         first = asyncio.ensure_future(anext(watching))
         await live.until(lambda: live.main._server.server_state.connections)
         while not first.done():  # the stream may not be open yet when the first run is created
@@ -342,7 +342,7 @@ async def test_the_sdk_follows_and_reconnects(live):
         assert found.type == "run.created"
         await watching.aclose()
         await live.complete(run_id)
-        async for each in client.notifications(after=found.cursor):
+        async for each in client.notifications.follow(after=found.cursor):
             seen.append((each.type, each.run_id))
             if seen[-1] == ("run.completed", run_id):
                 break

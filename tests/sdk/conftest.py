@@ -286,6 +286,7 @@ class HandlerServer:
         self.app = app
         self.run = ClaimedRun(
             run_id="r",
+            project_id="p",
             status="running",
             target=f"task:{name}",
             attempt=0,

@@ -95,7 +95,7 @@ async def test_a_blocked_run_is_tried_again_after_growing_times_and_loses_no_att
         await bed.advance(minutes=1)
         done = await bed.result(run)
         assert done.output == "book"
-        assert {one.outcome for one in (await bed.client.attempts(run.run_id)).data} == {
+        assert {one.outcome for one in (await bed.client.runs.attempts(run.run_id)).data} == {
             "parked",
             "completed",
         }

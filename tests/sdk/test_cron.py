@@ -25,14 +25,14 @@ NIGHTLY = {"cron": "30 2 * * *", "time_zone": "Europe/Berlin", "config": {"day":
 
 
 async def listed(bed):
-    found = (await bed.client.list_schedules()).schedules
+    found = (await bed.client.schedules.list()).schedules
     return {one.source_trigger_id: one for one in found if one.status != "deleting"}
 
 
 def test_a_schedule_of_the_code_fires_at_its_time_in_its_time_zone():
     with BlockingTestbed(shop(invoice=NIGHTLY, other={})) as bed:
         bed.advance(days=2)
-        runs = list(bed.client.iter_runs())
+        runs = list(bed.client.runs.iter())
         assert [(run.target, run.status, run.output) for run in runs] == [
             ("task:invoice", "completed", "each")
         ] * 2
@@ -44,7 +44,7 @@ async def test_a_deployment_updates_its_schedules_removes_those_that_left_and_to
     async with Testbed(shop(invoice=NIGHTLY, report=NIGHTLY)) as bed:
         await bed.settle()
         by_hand = (
-            await bed.client.create_schedule("By hand", {"kind": "task", "id": "report"}, "0 5 * * *")
+            await bed.client.schedules.create("By hand", {"kind": "task", "id": "report"}, "0 5 * * *")
         ).schedule
         first = await listed(bed)
         assert set(first) == {"task:invoice", "task:report", None}
@@ -78,7 +78,7 @@ async def test_a_pause_by_a_person_outlasts_the_start_of_a_worker():
     async with Testbed(shop(invoice=NIGHTLY)) as bed:
         await bed.settle()
         one = (await listed(bed))["task:invoice"]
-        await bed.client.pause_schedule(one.id, "Stock-taking")
+        await bed.client.schedules.pause(one.id, "Stock-taking")
         await bed.deploy(shop(invoice=NIGHTLY))
         assert (await listed(bed))["task:invoice"].status == "paused"
 

@@ -153,7 +153,7 @@ async def test_a_handler_of_its_own_process_shares_the_testbeds_time_and_keeps_a
         done = await bed.result(run)
         assert done.output == os.getpid()
         assert [one["name"] for one in done.artifacts] == ["table.csv"]
-        assert await bed.client.read_artifact(done.run_id, "table.csv") == b"a,b"
+        assert await bed.client.artifacts.read(done.run_id, "table.csv") == b"a,b"
 
 
 async def test_agents_and_workflows_are_run_by_their_names():
@@ -180,10 +180,10 @@ async def test_a_delayed_run_begins_when_its_time_has_come():
 
 async def test_schedules_fire_each_at_its_time():
     async with Testbed(app) as bed:
-        await bed.client.create_schedule("hourly", {"kind": "task", "id": "naps"}, "0 * * * *")
+        await bed.client.schedules.create("hourly", {"kind": "task", "id": "naps"}, "0 * * * *")
         await bed.settle()
         await bed.advance(3 * 3600)
-        runs = [run async for run in bed.client.iter_runs()]
+        runs = [run async for run in bed.client.runs.iter()]
         assert [run.status for run in runs] == ["completed"] * 3
         assert sorted(run.created_at for run in runs) == [START + timedelta(hours=n) for n in (1, 2, 3)]
 
@@ -227,29 +227,29 @@ def test_the_blocking_testbed_has_a_client_that_blocks_and_may_be_used_in_handle
     @shop.task("order")
     def order(ctx, item):
         ctx.sleep(60)
-        return ctx.step("stock", lambda: bed.client.get_run(ctx.run.run_id).config)
+        return ctx.step("stock", lambda: bed.client.runs.get(ctx.run.run_id).config)
 
     with BlockingTestbed(shop) as bed:
-        made = bed.client.create_task_run("task:order", config={"item": "tea"}).run
-        assert bed.client.get_run(made.run_id).status == "pending"
+        made = bed.client.runs.create("task:order", config={"item": "tea"}).run
+        assert bed.client.runs.get(made.run_id).status == "pending"
         bed.settle()
-        assert bed.client.get_run(made.run_id).status == "waiting"
+        assert bed.client.runs.get(made.run_id).status == "waiting"
         bed.advance(minutes=1)
-        assert bed.client.get_run(made.run_id).output == {"item": "tea"}
-        assert [run.run_id for run in bed.client.iter_runs()] == [made.run_id]
+        assert bed.client.runs.get(made.run_id).output == {"item": "tea"}
+        assert [run.run_id for run in bed.client.runs.iter()] == [made.run_id]
 
 
 def test_a_client_of_a_testbed_follows_a_run_to_its_end():
     with BlockingTestbed(app) as bed:
-        made = bed.client.create_task_run("task:index", config={"rows": 2}).run
-        assert [event.event_type for event in bed.client.follow(made.run_id)][-1] == "RUN_FINISHED"
+        made = bed.client.runs.create("task:index", config={"rows": 2}).run
+        assert [event.event_type for event in bed.client.events.follow(made.run_id)][-1] == "RUN_FINISHED"
 
 
 def test_a_stream_that_does_not_end_fails_the_test_with_a_sentence():
     with BlockingTestbed(app, real_timeout_seconds=0.5) as bed:
-        made = bed.client.create_task_run("task:sync-data", config={"url": "x"}).run
+        made = bed.client.runs.create("task:sync-data", config={"url": "x"}).run
         with pytest.raises(AssertionError, match="a test follows a run that can end without it"):
-            list(bed.client.follow(made.run_id))
+            list(bed.client.events.follow(made.run_id))
 
 
 async def test_time_is_moved_by_days_hours_minutes_seconds_or_a_timedelta():

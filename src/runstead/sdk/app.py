@@ -285,7 +285,7 @@ class App:
         schedules = [served.schedule for served in self._served.values() if served.schedule is not None]
         if not schedules and self._name is None:
             return
-        synced = await client.sync_source_schedules(schedules, app=self._name or default_name(self))
+        synced = await client.schedules.sync(schedules, app=self._name or default_name(self))
         for schedule in (*synced.created, *synced.updated):
             logger.info("The schedule of %s starts runs at %s", schedule.source_trigger_id, schedule.schedule)
         for schedule in synced.removed:
@@ -313,7 +313,7 @@ async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
     after = 0
     while True:
         page = await attempt.send(
-            attempt.calls.list_events(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
+            attempt.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
         )
         events += page.data
         if page.page_info.next is None:

@@ -335,7 +335,7 @@ class Protocol(WriteDeadline):
         name, value = _request_id_line(origin)
         default = _default_head(tuple(self.server_state.default_headers))
         status = STATUS_LINE[answer.status]
-        self.transport.write(b"%b%b%b%b: %b\r\n\r\n%b" % (status, default, head, name, value, body))
+        self.transport.write(b"%b%b%b: %b\r\n%b\r\n%b" % (status, default, name, value, head, body))
 
 
 class _UnusedEvent:
