@@ -156,6 +156,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     waiting_run_id: str | None = None
+    resume_at: datetime | None = None
     paused: bool = False
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None
@@ -165,6 +166,12 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     def terminal(self) -> bool:
         """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
+
+    @property
+    def blocked(self) -> str | None:
+        """How its code differs from its log. None unless it waits for code that fits."""
+        name = self.waiting_tool_name or ""
+        return name.removeprefix("blocked: ") if name.startswith("blocked: ") else None
 
 
 class RunPage(ResponseModel, frozen=True, kw_only=True):
