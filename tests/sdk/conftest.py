@@ -243,7 +243,7 @@ class Harness:
 
     async def until(self, condition):
         """Wait, in real time, for the work of a thread."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for happens in a thread
                 await asyncio.sleep(0.001)
 
@@ -286,6 +286,7 @@ class HandlerServer:
         self.app = app
         self.run = ClaimedRun(
             run_id="r",
+            project_id="p",
             status="running",
             target=f"task:{name}",
             attempt=0,

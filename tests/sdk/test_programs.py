@@ -113,7 +113,7 @@ def outcome(program, crashes):
     async def work():
         made = Program(program, crashes)
         made.recorder.answers = {str(name): f"for {name}" for name in names(program)}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await made.recorder.work()
         return made
 

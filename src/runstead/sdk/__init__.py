@@ -1,8 +1,8 @@
 """The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only.
 
 with Client("http://127.0.0.1:8720", key, project="default") as client:
-run = client.create_task_run("task:inventory", config={"path": "."}).run
-for event in client.follow(run.run_id):
+run = client.runs.create("task:inventory", config={"path": "."}).run
+for event in client.events.follow(run.run_id):
 print(event.event_type, event.payload)
 """
 

@@ -267,7 +267,7 @@ async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
     after = 0
     while True:
         page = await attempt.send(
-            attempt.calls.list_events(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
+            attempt.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
         )
         events += page.data
         if page.page_info.next is None:

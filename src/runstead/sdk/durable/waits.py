@@ -30,6 +30,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
+from runstead.sdk.routes.create import split_target
 
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
@@ -160,29 +161,27 @@ class Waits(Races):
         returns: Any = Any,
     ) -> "Child[Any]":
         """Create a child run of `task:…`, `workflow:…` or `eval:…`, once. `returns` is the type of its output."""
-        kind, _, name = target.partition(":")
-        if kind not in ("task", "workflow", "eval") or not name:
-            raise ValueError(f"A target is like task:index, workflow:nightly or eval:quality, not {target!r}")
+        if split_target(target)[0] == "agent":
+            raise ValueError(f"An agent's run is created by client.start, not by spawn: {target!r}")
         branch, step_name = current_branch(), f"spawn {target}"
         step_id = self._next_step_id(branch, step_name)
         run_id = f"run_{self._uuid(self._external_id(step_id))}"
         if step_id in self._history.finished:
             return Child(self, run_id, returns)
         with branch.running(step_name):
-            request = members(
-                target=target, config=config, input=input, workflow_id=name if kind == "workflow" else None
-            )
-            body = members(
-                kind=kind,
-                public_id=run_id,
-                parent_run_id=self.run.run_id,
-                owner={"kind": "project", "id": self.run.project_id},
-                request=request,
-                title=title,
-            )
             self._start(step_id, step_name)
             # Every try uses the same id, so a repeated creation returns the run that exists.
-            await self.send(self.calls.create_run(body))
+            project = self.run.project_id or ""
+            creation = self.calls.runs.create(
+                target,
+                input=input,
+                config=config,
+                id=run_id,
+                parent_run_id=self.run.run_id,
+                title=title,
+                project=project,
+            )
+            await self.send(creation.with_owner(project))
             self._finish(step_id, step_name, result={"run_id": run_id})
         return Child(self, run_id, returns)
 
@@ -195,7 +194,7 @@ class Waits(Races):
         step_id = self._next_step_id(branch, f"end of {run_id}")
         with branch.running(f"end of {run_id}"):
             try:
-                run = await self.send(self.calls.get_run(run_id))
+                run = await self.send(self.calls.runs.get(run_id))
             except RunsteadError as error:
                 if error.status != 404:
                     raise
@@ -253,7 +252,7 @@ class Waits(Races):
     async def park(self, request: WaitRequest) -> bool:
         """Make the run wait and give its lease back, in one call. Return False where the result has come already."""
         answer = await self.send(
-            self.calls.wait(
+            self.calls.runs.wait(
                 self.run.run_id,
                 request.reason,
                 tool_call_id=request.call_id,

@@ -46,7 +46,7 @@ async def call_handler(handler: Handler, run: ClaimedRun, attempt: Attempt) -> A
 
 def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Call[Completed]:
     """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
-    call = calls.complete(
+    call = calls.runs.complete(
         run.run_id,
         output=output,
         logs=attempt.logs,
@@ -78,7 +78,7 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
                     "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
                 )
             }
-    return calls.complete(
+    return calls.runs.complete(
         run.run_id,
         "failed",
         logs=attempt.logs,

@@ -26,6 +26,7 @@ logger = logging.getLogger("runstead.sdk.worker.worker")
 
 #: How long a handler may clean up when it is cancelled because the worker stops.
 _CLEANUP_S: Final = 5.0
+_CALLS: Final = Calls()
 
 
 def _is_parked(handling: "asyncio.Future[Any]") -> bool:
@@ -62,7 +63,7 @@ class Job:
         self._retries = retries
         self._sleep = sleep
         self._on_handled = on_handled
-        self._calls = Calls()
+        self._calls = _CALLS
         loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._released: asyncio.Future[None] = loop.create_future()
@@ -155,9 +156,9 @@ class Job:
     async def _report_stop(self) -> None:
         """Report to the server that the worker has stopped a run that was ended by a client."""
         try:
-            now = await self._client.get_run(self.run.run_id)
+            now = await self._client.runs.get(self.run.run_id)
             if now.terminal:
-                await self._client.complete(
+                await self._client.runs.complete(
                     self.run.run_id,
                     cast(TerminalStatus, now.status),
                     attempt=self.run.attempt,
