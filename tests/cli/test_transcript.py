@@ -4,7 +4,7 @@ import pytest
 
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.cli.shared.transcript import Transcript, resume_command
-from runstead.sdk import Event
+from runstead.sdk.models.event import Event
 
 
 @pytest.fixture

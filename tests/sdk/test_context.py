@@ -4,8 +4,9 @@ import json
 import msgspec
 from hypothesis import given, strategies as st
 
-from runstead.sdk import Calls, ClaimedRun, Context
+from runstead.sdk import Calls, Context
 from runstead.sdk.durable.emitter import LOG_BYTES
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.outbox import BATCH_BYTES, EVENTS_PER_REQUEST, Outbox
 
 RUN = ClaimedRun(run_id="a", status="running", attempt=3, lease_token="t")

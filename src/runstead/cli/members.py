@@ -9,7 +9,7 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Member
+    from runstead.sdk.models.project import Member
 
 UserId = Annotated[str, Parameter(help="The user's id: the claim sub of their JWTs")]
 

@@ -12,7 +12,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Schedule
+    from runstead.sdk.models.schedule import Schedule
 
 schedules = App(name="schedules", help="Create and manage schedules.")
 schedules.command(schedule_changes.update_schedule, name="update")

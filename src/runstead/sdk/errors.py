@@ -1,7 +1,7 @@
 """The error that calls raise, made from a response or a failed connection. It never contains a credential."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 import msgspec
@@ -76,6 +76,28 @@ class UnexpectedAnswerError(RunsteadError):
     @property
     def retryable(self) -> bool:
         return False
+
+
+class RunFailed(Exception):  # noqa: N818 - an outcome
+    """A run failed. Its handle raises it with the run's message, code and detail.
+
+    Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback.
+    """
+
+    def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.detail = detail
+
+
+class RunCancelled(Exception):  # noqa: N818 - an outcome
+    """A run was cancelled. Its handle raises it with the run's message and code."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
 
 
 class _Problem(msgspec.Struct, frozen=True):

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
-from runstead.sdk import App, Event, Run
+from runstead.sdk import App
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 from runstead.testing.testbed import Testbed
 
 

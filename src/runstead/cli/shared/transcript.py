@@ -8,7 +8,8 @@ from typing import Any, Final
 import msgspec
 
 from runstead.cli.shared.render import Screen, safe
-from runstead.sdk import Event, Run
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 
 _TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
 #: Events that are not shown, or whose content other events show.

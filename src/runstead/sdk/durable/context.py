@@ -9,9 +9,10 @@ from typing import Any, Self
 import msgspec
 
 from runstead.sdk.durable.blocking import BlockingContext
-from runstead.sdk.durable.emitter import LeaseLostError, NothingToWaitFor, RunFailed, Send
+from runstead.sdk.durable.emitter import LeaseLostError, NothingToWaitFor, Send
 from runstead.sdk.durable.message_stream import Message, MessageStream, ToolCall
 from runstead.sdk.durable.step_runner import as_coroutine
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.artifact import StoredArtifact
 
 __all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]

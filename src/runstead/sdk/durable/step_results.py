@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import StepFailure
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
 from runstead.sdk.durable.step_results import (
     ChildFailed,
@@ -24,7 +23,7 @@ from runstead.sdk.durable.step_results import (
 )
 from runstead.sdk.durable.step_runner import StepRunner, backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members

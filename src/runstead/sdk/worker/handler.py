@@ -7,12 +7,12 @@ import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.context import Context, RunFailed, ThreadContext
 from runstead.sdk.durable.step_results import StepFailed, error_code, without_surrogates
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.threads import in_thread
 
