@@ -3,7 +3,8 @@
 import httpx2
 import pytest
 
-from runstead.sdk import App, Event, agui
+from runstead.sdk import App, agui
+from runstead.sdk.models.event import Event
 from runstead.sdk.durable.history import History, WaitResult
 from tests.support.store_driver import push_service
 
