@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.support.until import until
+
 LONG = "task:" + "a-target-of-some-length-" * 5
 EVIL = "\x1b[2J\u202eevil\x07"
 WIDTHS = (60, 80, 200)
@@ -206,7 +208,7 @@ def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
     project_client.runs.wait(run_id, "approval", tool_call_id="call-1")
 
     def answer():
-        time.sleep(1.6)  # the watcher polls once a second
+        until(lambda: "waits for approval" in cli.screen.getvalue(), "the watcher to notice")
         project_client.runs.resume(run_id, True, type="approval", tool_call_id="call-1")
         project_client.runs.complete(run_id)
 

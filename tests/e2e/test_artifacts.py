@@ -79,7 +79,7 @@ def test_artifacts_are_deleted_with_their_run_also_after_a_crash(kept, client, t
     client.runs.delete(run.run_id)
     kept.kill()
     kept.restart()
-    until(lambda: not any(folder.iterdir()), "the artifacts to be removed", seconds=20)
+    until(lambda: not any(folder.iterdir()), "the artifacts to be removed")
 
 
 def test_artifacts_are_stored_beside_the_sqlite_file_by_default(server):

@@ -42,7 +42,7 @@ def serve(folder, new_server):
         program.kill()
 
 
-def ended(client, run_id, seconds=20):
+def ended(client, run_id, seconds=60):
     return until(lambda: (run := client.runs.get(run_id)).terminal and run, f"the end of {run_id}", seconds)
 
 
@@ -111,7 +111,7 @@ def test_an_app_is_served_on_a_cluster(server, serve):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--executor", "dask://local?workers=1")
         run = client.runs.create("task:count", config={"number": 1}).run
-        assert ended(client, run.run_id, 40).output == 2
+        assert ended(client, run.run_id).output == 2
         program.signal()
         assert program.ended() == 0
 
@@ -131,7 +131,7 @@ def test_a_stop_lets_runs_finish_and_a_second_stop_releases_them(server, serve, 
         until((folder / "done.txt").exists, "the run's start")
         second.signal(signal.SIGINT)
         second.signal(signal.SIGINT) if second.wait_for_line("have 30.0 s to finish") else None
-        assert second.ended(8) == 0
+        assert second.ended(25) == 0
         given_back = client.runs.get(long.run_id)
         assert (given_back.status, given_back.attempt) == ("pending", 1)
 
@@ -145,7 +145,7 @@ def test_a_server_that_is_killed_twice_loses_and_repeats_no_completion(new_serve
         for _ in range(2):
             time.sleep(0.25)
             server.restart()
-        runs = [ended(client, run.run_id, 40) for run in made]
+        runs = [ended(client, run.run_id) for run in made]
     assert {run.status for run in runs} == {"completed"}
     assert [run.output for run in runs] == [n + 1 for n in range(60)]
     lines = (folder / "done.txt").read_text().splitlines()

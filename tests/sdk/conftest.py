@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from runstead.sdk import AsyncClient, Calls, Context, LeaseLostError, Retries, Worker
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.models.event import Appended, Event, EventPage
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.response import PageInfo
@@ -233,7 +234,7 @@ class Harness:
 
     async def until(self, condition):
         """Wait, in real time, for the work of a thread."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for happens in a thread
                 await asyncio.sleep(0.001)
 
@@ -292,7 +293,7 @@ class HandlerServer:
     def attempt(self):
         """Claim the run again, with a new context."""
         self.run = msgspec.structs.replace(self.run, attempt=self.run.attempt + 1)
-        self.context = Context(self.run, Calls(), self.send)
+        self.context = Attempt(self.run, Calls(), self.send)
 
     async def send(self, call):
         await asyncio.sleep(0)
@@ -321,7 +322,7 @@ class HandlerServer:
         self.events.append(Event(event_id=len(self.events) + 1, event_type=payload["type"], payload=payload))
 
     async def run_handler(self):
-        result = await self.app(self.run, self.context)
+        result = await self.app(self.run, Context(self.context))
         await self.context.flush()
         return result
 

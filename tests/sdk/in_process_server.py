@@ -50,7 +50,7 @@ class InProcessServer:
         self._workers.clear()
 
     async def until(self, run_id, *statuses):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 run = await self.client.runs.get(run_id)
                 if run.status in statuses:

@@ -125,7 +125,7 @@ async def test_reading_stops_where_the_run_is_cancelled(served):
             closed.set()
 
     recording = asyncio.ensure_future(agui.record("endless", endless(), client=served.client))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not (await served.client.runs.list()).data:  # noqa: ASYNC110 - the recording makes it
             await asyncio.sleep(0.01)
         await served.client.runs.cancel("endless")

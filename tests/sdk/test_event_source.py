@@ -4,8 +4,8 @@ import httpx2
 import pytest
 
 from runstead.sdk import App, agui
-from runstead.sdk.models.event import Event
 from runstead.sdk.durable.history import History, WaitResult
+from runstead.sdk.models.event import Event
 from tests.support.store_driver import push_service
 
 from .in_process_server import InProcessServer

@@ -61,9 +61,15 @@ async def ask(ctx):
     return {"approved": approved, "paid": paid}
 
 
+@app.task("race")
+async def race(ctx):
+    first = await ctx.first(paid=ctx.wait_for_event("paid"), refunded=ctx.wait_for_event("refunded"))
+    return [first.name, first.value]
+
+
 @app.task("family")
 async def family(ctx):
-    return (await (await ctx.spawn("task:order", input={"items": [1]})).result()).output
+    return await (await ctx.spawn("task:order", input={"items": [1]})).result()
 
 
 async def waits_for_an_event(run):
@@ -162,6 +168,15 @@ async def test_a_handle_rejects_and_resumes(server, client):
     await waits_for_an_event(run)
     await run.resume({"amount": 5})
     assert await run.result(timeout=20) == {"approved": False, "paid": {"amount": 5}}
+
+
+async def test_an_event_is_sent_to_a_run_that_waits_for_the_first_of_several(server, client):
+    run = await client.start("task:race")
+    await server.until(run.id, "waiting")
+    with pytest.raises(RunsteadError, match="does not wait for the event 'lost'"):
+        await run.send("lost")
+    await run.send("refunded", 3)
+    assert await run.result(timeout=20) == ["refunded", 3]
 
 
 async def test_a_handle_yields_events_and_children(client):

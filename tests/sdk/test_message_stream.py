@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from runstead.sdk import App
+from runstead.sdk import App, Step
 
 from .in_process_server import InProcessServer
 
@@ -168,7 +168,7 @@ async def test_the_message_of_a_failed_step_is_ended_and_emitted_again(served):
                 if len(tries) == 1:
                     raise ValueError("no")
 
-        await ctx.step("s", step, retries=1, backoff_seconds=0)
+        await ctx.step("s", step, options=Step(retries=1, backoff=0))
 
     run = await ran(served, app)
     assert run.status == "completed"

@@ -7,9 +7,13 @@ if TYPE_CHECKING:
     from runstead.sdk.app import App
     from runstead.sdk.async_client import AsyncClient
     from runstead.sdk.client import Client
-    from runstead.sdk.durable.context import Context, ThreadContext
+    from runstead.sdk.durable.context import Context
     from runstead.sdk.durable.emitter import LeaseLostError
+    from runstead.sdk.durable.races import First
+    from runstead.sdk.durable.step_options import Step
     from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
+    from runstead.sdk.durable.task import Task
+    from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
     from runstead.sdk.durable.waits import Child
     from runstead.sdk.errors import (
         NoAnswerError,
@@ -39,6 +43,7 @@ _MODULES: Final = {
     "ChildFailed": "durable.step_results",
     "Client": "client",
     "Context": "durable.context",
+    "First": "durable.races",
     "Handler": "worker.handler",
     "LeaseLostError": "durable.emitter",
     "NoAnswerError": "errors",
@@ -48,8 +53,11 @@ _MODULES: Final = {
     "RunFailed": "errors",
     "RunHandle": "handle",
     "RunsteadError": "errors",
+    "Step": "durable.step_options",
     "StepFailed": "durable.step_results",
-    "ThreadContext": "durable.context",
+    "Task": "durable.task",
+    "ThreadChild": "durable.thread_context",
+    "ThreadContext": "durable.thread_context",
     "UnexpectedAnswerError": "errors",
     "WaitTimeout": "durable.step_results",
     "Worker": "worker.worker",
@@ -66,6 +74,7 @@ __all__ = [
     "ChildFailed",
     "Client",
     "Context",
+    "First",
     "Handler",
     "LeaseLostError",
     "NoAnswerError",
@@ -75,7 +84,10 @@ __all__ = [
     "RunFailed",
     "RunHandle",
     "RunsteadError",
+    "Step",
     "StepFailed",
+    "Task",
+    "ThreadChild",
     "ThreadContext",
     "UnexpectedAnswerError",
     "WaitTimeout",

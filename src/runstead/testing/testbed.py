@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from runstead.sdk import App, AsyncClient, Context, Worker
+from runstead.sdk.durable.context import attempt_of
+from runstead.sdk.durable.history import ASKED
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Run
@@ -67,7 +69,7 @@ class Testbed:
         await self._server.close()
 
     async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.use_clock(self.clock.now, self.clock.handler_sleep)
+        attempt_of(ctx).use_clock(self.clock.now, self.clock.handler_sleep)
         return await self._app(run, ctx)
 
     @property
@@ -125,10 +127,21 @@ class Testbed:
 
     async def _answer(self, run: Run | str, kind: Any, awaited: str, value: Any) -> None:
         now = await self.get(run)
-        if now.status != "waiting" or _awaited(now) != awaited:
+        call_id = now.waiting_tool_call_id
+        if now.status == "waiting" and call_id is None and now.waiting_reason == kind:
+            call_id = await self._asked(run, awaited)  # it waits for the first of several answers
+        elif now.status != "waiting" or _awaited(now) != awaited:
+            call_id = None
+        if call_id is None:
             raise AssertionError(f"Run {now.run_id} does not wait for {awaited}: {_state(now)}")
-        await self.client.runs.resume(now.run_id, value, type=kind, tool_call_id=now.waiting_tool_call_id)
+        await self.client.runs.resume(now.run_id, value, type=kind, tool_call_id=call_id)
         await self.settle()
+
+    async def _asked(self, run: Run | str, awaited: str) -> str | None:
+        """Return the id of the last call of this name that the handler asked to be answered."""
+        asked = [one.payload["value"] for one in await self.events(run) if one.payload.get("name") == ASKED]
+        ids = [str(value["tool_call_id"]) for value in asked]
+        return next((one for one in reversed(ids) if one.rpartition(":")[0] == awaited), None)
 
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""
