@@ -6,7 +6,8 @@ import pytest
 
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.cli.shared.transcript import Transcript, resume_command
-from runstead.sdk import Event, Owner, Run
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Owner, Run
 
 
 @pytest.fixture

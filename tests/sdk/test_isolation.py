@@ -299,7 +299,8 @@ async def test_a_lost_lease_is_raised_in_the_handler(tmp_path, handler_server):
 
 WORKER = """
 import asyncio, importlib.util, sys
-from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk import App, Calls, Context
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.isolation.loading import load
 

@@ -18,8 +18,7 @@ from runstead.cli.shared.render import (
 )
 
 if TYPE_CHECKING:
-    from runstead.sdk import Attempt, Run
-    from runstead.sdk.models.run import Progress, RunValue
+    from runstead.sdk.models.run import Attempt, Progress, Run, RunValue
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.

@@ -9,7 +9,8 @@ import msgspec
 
 from runstead.cli.shared.render import Screen, safe
 from runstead.cli.shared.run_tables import BLOCKED_HELP
-from runstead.sdk import Event, Run
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 
 _TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
 #: Events that are not shown, or whose content other events show.

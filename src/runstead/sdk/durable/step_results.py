@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import StepFailure
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES, ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.codes import CODES, SERVER_CODES

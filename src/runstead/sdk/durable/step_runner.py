@@ -15,7 +15,7 @@ import msgspec
 from runstead.sdk.durable.branch import Branch, in_step
 from runstead.sdk.durable.call_site import CallSite, call_site, definition_site
 from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
-from runstead.sdk.durable.emitter import Emitter, LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError
 from runstead.sdk.durable.history import (
     BLOCKED,
     BLOCKED_CALL,
@@ -40,6 +40,7 @@ from runstead.sdk.durable.step_results import (
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 

@@ -24,7 +24,7 @@ import msgspec
 
 from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.call_site import in_this_thread
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_errors import error_detail
 from runstead.sdk.durable.step_results import (
@@ -34,6 +34,7 @@ from runstead.sdk.durable.step_results import (
     without_surrogates,
 )
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
 from runstead.sdk.isolation.child_attempt import ChildAttempt, ParentLink
 from runstead.sdk.isolation.loading import load

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.sdk.errors import text_of
 from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -40,12 +41,6 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
     def traceback(self) -> str | None:
         """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
         return text_of(self.detail, "traceback")
-
-
-def text_of(detail: Any, member: str) -> str | None:
-    """Return a text in the detail of an error; None where it has none."""
-    value = detail.get(member) if isinstance(detail, dict) else None
-    return value if isinstance(value, str) else None
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):
