@@ -60,7 +60,7 @@ def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str
         Client(url, key, project="default") as client,
     ):
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda _: client.create_task_run("task:noop"), range(tasks)))
+            list(pool.map(lambda _: client.runs.create("task:noop"), range(tasks)))
         before = cpu_s(server)
         with working(url, key, concurrency) as worker:
             sampling = None
@@ -68,12 +68,12 @@ def measure(tasks: int, concurrency: int, spy: Path | None = None, database: str
                 py_spy = Path(sys.executable).with_name("py-spy")
                 record = [py_spy, "record", "-f", "raw", "-o", str(spy), "-p", str(worker.pid), "-r", "200"]
                 sampling = subprocess.Popen(record)
-            while client.list_runs(status=["pending", "running"], limit=1).data:
+            while client.runs.list(status=["pending", "running"], limit=1).data:
                 time.sleep(0.2)
             worker_s, server_s = cpu_s(worker), cpu_s(server) - before
         if sampling is not None:
             sampling.wait()
-        runs = list(client.iter_runs(limit=100))
+        runs = list(client.runs.iter(limit=100))
         assert len(runs) == tasks
         assert {run.status for run in runs} == {"completed"}, "a task did not complete"
         began = min(run.started_at for run in runs if run.started_at)

@@ -51,7 +51,7 @@ class Scenarios:
 
     async def inventory(self) -> None:
         self._terminal.title("1 of 4: a task. An inventory of this repository's files")
-        created = await self._client.create_task_run("task:inventory", title="Inventory")
+        created = await self._client.runs.create("task:inventory", title="Inventory")
         ended = await self._follow(created.run)
         path = checks.artifact_path(ended.run)
         self._rows = json.loads(path.read_bytes()) if path else []
@@ -61,31 +61,31 @@ class Scenarios:
     async def agent(self) -> None:
         self._terminal.title("2 of 4: an agent in a conversation. It reasons, calls tools and answers")
         self._terminal.note(f"Question: {QUESTION}")
-        project = await self._client.get_project()
-        conversation = await self._client.create_conversation(project_id=project.id, title="About the files")
+        project = await self._client.projects.get()
+        conversation = await self._client.conversations.create(project_id=project.id, title="About the files")
         message = {"id": "question", "role": "user", "parts": [{"type": "text", "text": QUESTION}]}
         context = {"conversation_id": conversation.id, "project_id": project.id}
-        created = await self._client.create_agent_run(
-            conversation.id,
-            "librarian",
+        created = await self._client.runs.create(
+            "agent:librarian",
+            conversation_id=conversation.id,
             implementation_kind=IMPLEMENTATION_KIND,
             input={"messages": [message], "context": context},
         )
         ended = await self._follow(created.run, conversation_id=conversation.id)
-        snapshot = await self._client.snapshot(conversation.id, ended.run.run_id)
+        snapshot = await self._client.events.snapshot(conversation.id, ended.run.run_id)
         own = checks.agent(ended, snapshot, self._rows)
         self._check(checks.lifecycle(ended, "completed", ["completed"]), own)
 
     async def cancelled(self) -> None:
         self._terminal.title("3 of 4: a task that is cancelled half-way. Its worker stops")
         config = {"below": _ENDLESS, "block": _BLOCK}
-        created = await self._client.create_task_run("task:primes", config=config, title="Too many primes")
+        created = await self._client.runs.create("task:primes", config=config, title="Too many primes")
         run_id = created.run.run_id
 
         async def cancel(event: Event) -> None:
             if event.event_type == "CUSTOM" and event.payload["value"]["upto"] == 5 * _BLOCK:
                 self._terminal.note(f"POST /runs/{run_id}/cancel")
-                await self._client.cancel(run_id, reason=_REASON)
+                await self._client.runs.cancel(run_id, reason=_REASON)
 
         ended = await self._follow(created.run, cancel, until=_stopped)
         own = checks.cancelled(ended, _REASON, LEASE_SECONDS)
@@ -95,7 +95,7 @@ class Scenarios:
         self._terminal.title("4 of 4: a task whose worker is killed half-way. Another one finishes it")
         below = 20 * _BLOCK
         config = {"below": below, "block": _BLOCK}
-        created = await self._client.create_task_run(
+        created = await self._client.runs.create(
             "task:primes", config=config, title="Primes, in two attempts"
         )
 
@@ -125,7 +125,9 @@ class Scenarios:
         """Print the run's events as they come, react to them, and read the run again after its end."""
         self._terminal.note(f"{run.kind} run {run.run_id}, {run.status}")
         followed = []
-        async with aclosing(self._client.follow(run.run_id, conversation_id=conversation_id)) as stream:
+        async with aclosing(
+            self._client.events.follow(run.run_id, conversation_id=conversation_id)
+        ) as stream:
             async for event in stream:
                 self._terminal.event(event, run.created_at, datetime.now(UTC))
                 followed.append(event)
@@ -137,8 +139,8 @@ class Scenarios:
             await asyncio.sleep(0.05)
             members = await self._read(run.run_id)
         self._terminal.run(members)
-        stored = [event async for event in self._client.events(run.run_id)]
-        attempts = await self._client.attempts(run.run_id)
+        stored = [event async for event in self._client.events.iter(run.run_id)]
+        attempts = await self._client.runs.attempts(run.run_id)
         return Ended(ended, followed, stored, attempts.data)
 
     async def _read(self, run_id: str) -> dict[str, Any]:

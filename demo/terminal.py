@@ -1,5 +1,6 @@
 """The output of the demo: one line per event, checks and run objects. All information is in the text, not in colours."""
 
+import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -39,7 +40,7 @@ _SHOWN: Final = (
 
 class Terminal:
     def __init__(self) -> None:
-        if hasattr(sys.stdout, "reconfigure"):
+        if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace", line_buffering=True)
         self._console = Console(highlight=False)
         # On a narrow screen the event's text is more useful than aligned columns.

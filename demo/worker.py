@@ -87,7 +87,7 @@ class Tasks:
         """
         below, block = run.config["below"], run.config["block"]
         start, found = 0, 0
-        for event in self._client.events(run.run_id, event_types=["CUSTOM"]):
+        for event in self._client.events.iter(run.run_id, event_types=["CUSTOM"]):
             start, found = event.payload["value"]["upto"], event.payload["value"]["primes"]
         ctx.log(f"Attempt {run.attempt} starts at {start}")
         for first in range(start, below, block):

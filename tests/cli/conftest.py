@@ -72,6 +72,7 @@ class Cli:
     def __call__(self, *tokens, columns=None, stdin=""):
         out, err = Screen(), Screen()
         out.terminal = columns is not None
+        self.screen = out  # of the command that runs
         if columns:
             self.env.setenv("COLUMNS", str(columns))
         self.env.setattr("sys.stdin", io.StringIO(stdin))
@@ -100,10 +101,10 @@ def server(tmp_path_factory):
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10), "the server did not start"
+    assert ready.wait(60), "the server did not start"
     yield SimpleNamespace(url=running.url, key=KEY)
     loops[0].call_soon_threadsafe(running.stop)
-    thread.join(15)
+    thread.join(60)
     assert not thread.is_alive(), "the server did not stop"
 
 
@@ -136,7 +137,7 @@ def fresh(client, _numbers):
 
     def make():
         slug = f"p{next(_numbers)}"
-        made = client.create_project(slug)
+        made = client.projects.create(slug)
         return SimpleNamespace(slug=slug, key=made.api_key, id=made.id)
 
     return make

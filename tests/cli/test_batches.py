@@ -53,7 +53,7 @@ def batch(cli, project_client):
 
 
 def test_a_batch_is_created_from_a_list_of_inputs(cli, project_client, batch, tmp_path):
-    assert sorted(run.input for run in project_client.iter_runs(batch_id=batch)) == [1, 2, 3]
+    assert sorted(run.input for run in project_client.runs.iter(batch_id=batch)) == [1, 2, 3]
     shown = cli("batches", "get", batch).out
     for word in (batch, "Rows", "running", "task:after"):
         assert word in shown
@@ -61,7 +61,7 @@ def test_a_batch_is_created_from_a_list_of_inputs(cli, project_client, batch, tm
     made = cli("batches", "create", "--runs", f"@{tmp_path}/runs.json", "--json").json
     assert len(made["run_ids"]) == 2
     flow = cli("batches", "create", "workflow:w", "--inputs", "-", "--config-json", '{"a": 1}', stdin="[7]")
-    (run,) = project_client.iter_runs(batch_id=flow.out.strip())
+    (run,) = project_client.runs.iter(batch_id=flow.out.strip())
     assert (run.workflow_id, run.input, run.config) == ("w", 7, {"a": 1})
     assert [one["id"] for one in cli("batches", "list", "--json").json][-1] == batch
 
@@ -84,8 +84,8 @@ def test_the_list_shows_progress(cli, batch, columns):
 
 def test_a_batch_is_watched_to_its_end(cli, project_client, batch):
     def work():
-        for run in list(project_client.iter_runs(batch_id=batch)):
-            project_client.complete(run.run_id, "failed" if run.input == 2 else "completed")
+        for run in list(project_client.runs.iter(batch_id=batch)):
+            project_client.runs.complete(run.run_id, "failed" if run.input == 2 else "completed")
             time.sleep(0.15)
 
     working = threading.Thread(target=work)
@@ -105,12 +105,12 @@ def test_a_batch_is_watched_to_its_end(cli, project_client, batch):
 def test_failed_runs_are_retried_as_a_new_batch(cli, project_client, batch):
     early = cli("batches", "retry", batch)
     assert (early.code, "BATCH_NOT_RETRIABLE" in early.err) == (1, True)
-    for run in list(project_client.iter_runs(batch_id=batch)):
-        project_client.complete(run.run_id, "failed" if run.input == 2 else "completed")
+    for run in list(project_client.runs.iter(batch_id=batch)):
+        project_client.runs.complete(run.run_id, "failed" if run.input == 2 else "completed")
     second = cli("batches", "retry", batch).out.strip()
-    (run,) = project_client.iter_runs(batch_id=second)
+    (run,) = project_client.runs.iter(batch_id=second)
     assert run.input == 2
-    project_client.cancel(run.run_id)
+    project_client.runs.cancel(run.run_id)
     assert cli("batches", "retry", second).code == 1
     third = cli("batches", "retry", second, "--cancelled", "--name", "Third", "--json").json
     assert (third["batch"]["name"], len(third["run_ids"])) == ("Third", 1)

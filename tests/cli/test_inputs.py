@@ -13,8 +13,10 @@ FIELDS = [
 
 def ask(project_client, title="Where to?", fields=FIELDS):
     """Create a run that waits for a form."""
-    run = project_client.create_agent_run(project_client.create_conversation().id, "guide").run
-    project_client.create_input_request(run.conversation_id, run.run_id, "call", title, fields)
+    run = project_client.runs.create(
+        "agent:guide", conversation_id=project_client.conversations.create().id
+    ).run
+    project_client.input_requests.create(run.conversation_id, run.run_id, "call", title, fields)
     return run
 
 
@@ -25,7 +27,7 @@ def asked(project, project_client):
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])
 def test_the_list_shows_what_runs_wait_for(cli, project_client, asked, columns):
-    project_client.wait(project_client.create_task_run("task:t").run.run_id, "event")
+    project_client.runs.wait(project_client.runs.create("task:t").run.run_id, "event")
     shown = cli("inputs", "list", columns=columns)
     assert (shown.code, shown.err) == (0, "")
     assert len(shown.lines) == 2
@@ -53,7 +55,7 @@ def test_an_answer_resumes_the_run(cli, project_client, asked):
     assert (done.code, done.out) == (0, f"{asked.run_id}  submitted\n")
     (one,) = cli("inputs", "list", "--conversation", asked.conversation_id, "--json").json
     assert one["latest_response"]["values"] == {"city": "Oslo", "size": "s", "count": "-2", "sure": True}
-    assert project_client.get_run(asked.run_id).status != "waiting"
+    assert project_client.runs.get(asked.run_id).status != "waiting"
     assert cli("inputs", "list").err == "no forms\n"
     over = cli("inputs", "answer", asked.run_id, "city=Oslo")
     assert (over.code, over.out) == (1, "")
@@ -77,20 +79,20 @@ def test_invalid_values_are_refused_and_the_run_keeps_waiting(cli, project_clien
     assert "$.values.size" in wrong.err
     for values in ((), ("city",), ("city=Oslo", "sure=perhaps"), ("--values-json", "[]")):
         assert cli("inputs", "answer", asked.run_id, *values).code == 2
-    assert project_client.get_run(asked.run_id).waiting_reason == "input"
+    assert project_client.runs.get(asked.run_id).waiting_reason == "input"
 
 
 def test_a_form_is_cancelled(cli, project_client, asked):
     assert cli("inputs", "cancel", asked.run_id).out == f"{asked.run_id}  cancelled\n"
-    assert project_client.get_run(asked.run_id).status != "waiting"
+    assert project_client.runs.get(asked.run_id).status != "waiting"
     unknown = cli("inputs", "cancel", "unknown")
     assert (unknown.code, "NOT_FOUND" in unknown.err) == (1, True)
 
 
 def test_a_run_that_waits_for_no_form_is_reported(cli, project_client):
-    run_id = project_client.create_task_run("task:t").run.run_id
+    run_id = project_client.runs.create("task:t").run.run_id
     assert "the run waits for no form: it is pending" in cli("inputs", "get", run_id).err
-    project_client.wait(run_id, "event")
+    project_client.runs.wait(run_id, "event")
     assert "it waits for event" in cli("inputs", "get", run_id).err
     assert cli("inputs", "list", "--status", "open").code == 2
 

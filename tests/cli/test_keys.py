@@ -9,7 +9,7 @@ def test_a_key_is_shown_once_and_works_until_it_is_revoked(cli, project, server)
     made = cli("keys", "create", "--name", "mine", "--scope", "runs:read", "--expires", "3d", "--json").json
     assert set(made) == {"key", "prefix", "id", "project_id", "scopes", "name", "expires_at"}
     with Client(server.url, made["key"], project=project.slug) as client:
-        assert client.list_runs().data == []
+        assert client.runs.list().data == []
     secret = made["key"].rpartition("_")[2]
     for columns in (60, 80, 200, None):
         shown = cli("keys", "list", columns=columns)
@@ -72,7 +72,7 @@ def test_a_default_profile_selects_its_server(bare, server):
 def test_a_project_created_through_a_server_has_a_key(cli, server):
     made = cli("projects", "create", "through-http", "--json").json
     with Client(server.url, made["api_key"], project="through-http") as client:
-        assert client.get_project().id == made["id"]
+        assert client.projects.get().id == made["id"]
     again = cli("projects", "create", "through-http")
     assert again.code == 1
     assert "PROJECT_SLUG_TAKEN" in again.err

@@ -10,15 +10,18 @@ def limited(cli, project_client):
 
 
 def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, project_client, limited):
-    project_client.create_task_run("task:render")
-    worker = project_client.register_worker("python", "w")
-    assert project_client.with_key(worker.token).claim(worker.worker.id, 60, kinds=["task"]).run is not None
+    project_client.runs.create("task:render")
+    worker = project_client.workers.register("python", "w")
+    assert (
+        project_client.with_key(worker.token).workers.claim(worker.worker.id, 60, kinds=["task"]).run
+        is not None
+    )
     assert cli("limits", "set", "task:render", "0", "--json").json == {
         "target": "task:render",
         "max_running": 0,
         "running": 1,
     }
-    known = {one.target: one.max_running for one in project_client.get_concurrency_limits().limits}
+    known = {one.target: one.max_running for one in project_client.limits.get().limits}
     assert known == {"task:render": 0, None: 10}
     assert cli("limits", "delete", "project").out == "project  deleted\n"
     assert cli("limits", "delete", "task:render", "--json").json == {"deleted": True, "target": "task:render"}

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.support.until import until
+
 LONG = "task:" + "a-target-of-some-length-" * 5
 EVIL = "\x1b[2J\u202eevil\x07"
 WIDTHS = (60, 80, 200)
@@ -34,7 +36,7 @@ def test_a_run_is_created_with_its_options(cli, project_client):
         *("--label", "team=data", "--label", "a=b=c", "--priority", "-5", "--timeout-seconds", "60"),
         *("--backoff-limit", "2", "--delay", "2h"),
     )
-    run = project_client.get_run(run_id)
+    run = project_client.runs.get(run_id)
     assert run.run_id == "sum-1"
     assert run.config == {"base": True, "count": 3, "name": "Ada", "text": "3", "all": {"a": [1]}}
     assert (run.input, run.title, run.labels) == ([1, 2], "Sum", {"team": "data", "a": "b=c"})
@@ -47,19 +49,19 @@ def test_a_run_is_created_with_its_options(cli, project_client):
 
 def test_input_comes_from_a_file_from_stdin_or_as_text(cli, project_client, tmp_path):
     (tmp_path / "in.json").write_text('{"from": "file"}')
-    assert project_client.get_run(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}
+    assert project_client.runs.get(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}
     piped = cli("runs", "create", "task:sum", "--input", "-", stdin='{"from": "stdin"}')
-    assert project_client.get_run(piped.out.strip()).input == {"from": "stdin"}
-    assert project_client.get_run(create(cli, "--input", "just text")).input == "just text"
+    assert project_client.runs.get(piped.out.strip()).input == {"from": "stdin"}
+    assert project_client.runs.get(create(cli, "--input", "just text")).input == "just text"
     missing = cli("runs", "create", "task:sum", "--input", "@nowhere")
     assert (missing.code, missing.err) == (1, "runstead: cannot read nowhere: No such file or directory\n")
 
 
 def test_each_kind_of_run_can_be_created(cli, project_client):
-    conversation = project_client.create_conversation().id
+    conversation = project_client.conversations.create().id
     made = [create(cli, target=target) for target in ("task:t", "workflow:w", "eval:e")]
     made.append(create(cli, "--conversation", conversation, target="agent:a"))
-    assert [project_client.get_run(one).kind for one in made] == ["task", "workflow", "eval", "agent"]
+    assert [project_client.runs.get(one).kind for one in made] == ["task", "workflow", "eval", "agent"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(cli, project, tokens):
 def test_a_list_is_filtered_as_asked(cli, project_client):
     first = create(cli, "--label", "team=data", "--title", "needle")
     child = create(cli, "--parent", first, target="task:child")
-    project_client.complete(child, "failed", error_code="BOOM")
+    project_client.runs.complete(child, "failed", error_code="BOOM")
 
     def listed(*options):
         return {run["run_id"] for run in cli("runs", "list", *options, "--json").json}
@@ -124,7 +126,7 @@ def test_the_list_fits_the_terminal_and_shows_ids_whole(cli, project_client, col
 
 def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, project_client):
     run_id = create(cli, "--title", "The title", target=LONG)
-    project_client.cancel(create(cli, target="task:x"))
+    project_client.runs.cancel(create(cli, target="task:x"))
     shown = cli("runs", "list")
     head, *rows = shown.lines
     assert "\x1b" not in shown.out
@@ -138,7 +140,7 @@ def test_in_a_pipe_the_list_is_whole_plain_and_aligned(cli, project_client):
 
 
 def test_statuses_have_colour_in_a_terminal_alone(cli, project_client):
-    project_client.complete(create(cli))
+    project_client.runs.complete(create(cli))
     assert "\x1b[32mcompleted\x1b[0m" in cli("runs", "list", columns=120).out
     cli.env.setenv("NO_COLOR", "1")
     assert "\x1b" not in cli("runs", "list", columns=120).out
@@ -147,7 +149,7 @@ def test_statuses_have_colour_in_a_terminal_alone(cli, project_client):
 @pytest.mark.parametrize("columns", [*WIDTHS, None])
 def test_a_run_is_shown_with_its_details(cli, project_client, columns):
     run_id = create(cli, "--input", '{"a": 1}', "--label", "team=data")
-    project_client.complete(
+    project_client.runs.complete(
         run_id, "failed", error_message="It broke", error_code="BOOM", output=[1], exit_code=3
     )
     shown = cli("runs", "get", run_id, columns=columns).out
@@ -158,15 +160,17 @@ def test_a_run_is_shown_with_its_details(cli, project_client, columns):
 
 def test_attempts_are_listed_below_the_run(cli, project_client):
     run_id = create(cli)
-    worker = project_client.register_worker("python", "w").worker.id
-    project_client.claim(worker, 30, targets=["task:sum"])
+    worker = project_client.workers.register("python", "w").worker.id
+    project_client.workers.claim(worker, 30, targets=["task:sum"])
     assert "ATTEMPT  OUTCOME" in cli("runs", "get", run_id).out
 
 
 def test_hostile_text_is_escaped_in_every_output(cli, project_client):
     run_id = create(cli, "--title", EVIL, "--label", f"a={EVIL}", "--input", json.dumps({EVIL: EVIL}))
-    project_client.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
-    project_client.complete(run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL)
+    project_client.events.append(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": EVIL}])
+    project_client.runs.complete(
+        run_id, "failed", error_message=EVIL, logs=EVIL, output=EVIL, error_detail=EVIL
+    )
     for columns in (80, None):
         for words in (("list",), *((verb, run_id) for verb in ("get", "watch", "logs", "events", "tree"))):
             shown = cli("runs", *words, columns=columns).out
@@ -179,7 +183,7 @@ def test_hostile_text_is_escaped_in_every_output(cli, project_client):
 
 def test_a_megabyte_without_a_space_is_cut_in_a_terminal(cli, project_client):
     run_id = create(cli)
-    project_client.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
+    project_client.runs.complete(run_id, output="x" * 900_000, logs="y" * 900_000)
     assert len(cli("runs", "get", run_id, columns=80).out) < 10_000
     assert "x" * 900_000 in cli("runs", "get", run_id).out
     assert cli("runs", "logs", run_id).out == "y" * 900_000 + "\n"
@@ -188,8 +192,8 @@ def test_a_megabyte_without_a_space_is_cut_in_a_terminal(cli, project_client):
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 4), ("cancelled", 5)])
 def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, project_client, status, code):
     run_id = create(cli)
-    project_client.append_events(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hi"}])
-    project_client.complete(run_id, status)
+    project_client.events.append(run_id, [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "m", "delta": "Hi"}])
+    project_client.runs.complete(run_id, status)
     shown = cli("runs", "watch", run_id)
     assert (shown.code, shown.err) == (code, "")
     assert shown.lines[0] == "Hi"
@@ -201,12 +205,12 @@ def test_watching_ends_with_the_runs_outcome_as_exit_code(cli, project_client, s
 
 def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
     run_id = create(cli)
-    project_client.wait(run_id, "approval", tool_call_id="call-1")
+    project_client.runs.wait(run_id, "approval", tool_call_id="call-1")
 
     def answer():
-        time.sleep(1.6)  # the watcher polls once a second
-        project_client.resume(run_id, True, type="approval", tool_call_id="call-1")
-        project_client.complete(run_id)
+        until(lambda: "waits for approval" in cli.screen.getvalue(), "the watcher to notice")
+        project_client.runs.resume(run_id, True, type="approval", tool_call_id="call-1")
+        project_client.runs.complete(run_id)
 
     answering = threading.Thread(target=answer)
     answering.start()
@@ -220,9 +224,9 @@ def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
 
 def test_creating_with_wait_follows_the_run_to_its_end(cli, project_client):
     def work():
-        while not (runs := project_client.list_runs(target="task:waited").data):
+        while not (runs := project_client.runs.list(target="task:waited").data):
             time.sleep(0.02)
-        project_client.complete(runs[0].run_id, "failed", error_message="no")
+        project_client.runs.complete(runs[0].run_id, "failed", error_message="no")
 
     working = threading.Thread(target=work)
     working.start()
@@ -236,11 +240,11 @@ def test_creating_with_wait_follows_the_run_to_its_end(cli, project_client):
 def test_a_waiting_run_is_resumed_by_its_reason(cli, project_client):
     def waiting(reason, **call):
         run_id = create(cli)
-        project_client.wait(run_id, reason, **call)
+        project_client.runs.wait(run_id, reason, **call)
         return run_id
 
     def resumed(run_id):
-        (event,) = project_client.list_events(run_id).data
+        (event,) = project_client.events.list(run_id).data
         return event.payload.get("value", event.payload)
 
     asked = waiting("approval", tool_call_id="c")
@@ -257,29 +261,29 @@ def test_a_waiting_run_is_resumed_by_its_reason(cli, project_client):
     assert cli("runs", "resume", event, "--result", "text", "--json").json["accepted"]
     assert resumed(event)["result"] == "text"
     paused = create(cli)
-    project_client.pause(paused)
+    project_client.runs.pause(paused)
     assert "paused" in cli("runs", "list").out
     assert cli("runs", "resume", paused).code == 0
-    assert not project_client.get_run(paused).paused
+    assert not project_client.runs.get(paused).paused
     idle = cli("runs", "resume", paused)
     assert (idle.code, idle.err) == (1, "runstead: the run does not wait: it is running\n")
 
 
 def test_several_runs_are_cancelled_and_failures_are_named(cli, project_client):
     first, second, over = (create(cli) for _ in range(3))
-    project_client.complete(over)
+    project_client.runs.complete(over)
     done = cli("runs", "cancel", first, "nowhere", second, over, "--reason", "enough")
     assert done.code == 1
     assert done.lines == [f"{first}  cancelled", f"{second}  cancelled", f"{over}  already ended: completed"]
     assert done.err == "runstead: nowhere: Run not found (NOT_FOUND, HTTP 404)\n"
-    assert project_client.get_run(first).cancellation.reason == "enough"
+    assert project_client.runs.get(first).cancellation.reason == "enough"
 
 
 def test_a_retry_is_a_new_run(cli, project_client):
     run_id = create(cli, "--input", "7")
-    project_client.complete(run_id, "failed")
+    project_client.runs.complete(run_id, "failed")
     again = cli("runs", "retry", run_id).out.strip()
-    assert (project_client.get_run(again).retry_of, project_client.get_run(again).input) == (run_id, 7)
+    assert (project_client.runs.get(again).retry_of, project_client.runs.get(again).input) == (run_id, 7)
 
 
 def test_logs_are_printed_and_followed(cli, project_client):
@@ -288,20 +292,20 @@ def test_logs_are_printed_and_followed(cli, project_client):
     assert (empty.code, empty.out) == (0, "")
     assert "-f waits" in empty.err
     log = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo"}}
-    worker = project_client.register_worker("runstead", "logger").worker.id
-    lease = project_client.claim(worker, 60, kinds=["task"]).run
+    worker = project_client.workers.register("runstead", "logger").worker.id
+    lease = project_client.workers.claim(worker, 60, kinds=["task"]).run
     assert lease.run_id == run_id
     other = {"type": "CUSTOM", "name": "other", "value": 1}
-    project_client.append_events(run_id, [log, other], lease_token=lease.lease_token)
+    project_client.events.append(run_id, [log, other], lease_token=lease.lease_token)
     assert cli("runs", "logs", run_id).out == "one\ntwo\n"
-    project_client.complete(run_id, logs="one\ntwo\nthree")
+    project_client.runs.complete(run_id, logs="one\ntwo\nthree")
     assert cli("runs", "logs", run_id).out == "one\ntwo\nthree\n"
     assert cli("runs", "logs", run_id, "-f", "--json").json == {"run_id": run_id, "lines": "one\ntwo\nthree"}
 
 
 def test_events_are_listed_and_chosen(cli, project_client):
     run_id = create(cli)
-    project_client.append_events(
+    project_client.events.append(
         run_id, [{"type": "STEP_STARTED", "stepName": "a"}, {"type": "CUSTOM", "name": "n"}]
     )
     shown = cli("runs", "events", run_id)
@@ -312,7 +316,7 @@ def test_events_are_listed_and_chosen(cli, project_client):
     chosen = cli("runs", "events", run_id, "--type", "CUSTOM", "--json")
     assert [json.loads(line)["event_id"] for line in chosen.lines] == [2]
     assert max(map(len, cli("runs", "events", run_id, columns=60).lines)) <= 60
-    project_client.complete(run_id)
+    project_client.runs.complete(run_id)
     assert len(cli("runs", "events", run_id, "-f").lines) == 3
 
 
@@ -339,7 +343,7 @@ def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client)
     from runstead.sdk import Run
     from runstead.sdk.routes.call import chosen
 
-    run = project_client.create_task_run("task:sum", input="large").run
+    run = project_client.runs.create("task:sum", input="large").run
     read = set()
 
     class Spy:

@@ -16,7 +16,7 @@ def nightly(cli, project_client):
 
 
 def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, project_client, nightly):
-    made = project_client.get_schedule(nightly)
+    made = project_client.schedules.get(nightly)
     assert (made.schedule, made.timezone, made.config, made.max_runs) == (
         *("0 6 * * 1", "Europe/Berlin", {"rows": 10}, 3),
     )
@@ -31,7 +31,7 @@ def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, project
     assert cli("schedules", "resume", nightly).out.startswith(f"{nightly}  active, next 20")
     assert len(cli("schedules", "upcoming", nightly, "--count", "3").lines) == 3
     run_id = cli("schedules", "run", nightly).out.strip()
-    assert project_client.get_run(run_id).schedule_id == nightly
+    assert project_client.runs.get(run_id).schedule_id == nightly
     assert cli("schedules", "delete", nightly, "--json").json["id"] == nightly
 
 
@@ -67,7 +67,7 @@ def test_a_schedule_is_changed_only_where_named(cli, project_client, nightly):
         "schedules", "update", nightly, "--cron", "30 7 * * *", "--config", "more=[1]", "--max-runs", 0
     )
     assert done.out.startswith(f"{nightly}  active, next 20")
-    one = project_client.get_schedule(nightly)
+    one = project_client.schedules.get(nightly)
     assert (one.schedule, one.timezone, one.max_runs) == ("30 7 * * *", "Europe/Berlin", None)
     assert (one.name, one.config, one.concurrency_policy) == ("Nightly", {"rows": 10, "more": [1]}, "Forbid")
     options = ("--at", "2h", "--target", "workflow:w", "--config-json", "{}", "--name", "Once")
@@ -119,4 +119,4 @@ def test_a_file_that_holds_no_schedules_changes_nothing(cli, project_client, tmp
     assert cli("schedules", "sync", tmp_path / "nowhere").code == 1
     refused = cli("schedules", "sync", "-", stdin=json.dumps([source("a"), source("b", "nonsense")]))
     assert (refused.code, "schedule" in refused.err) == (1, True)
-    assert project_client.list_schedules().schedules == []
+    assert project_client.schedules.list().schedules == []

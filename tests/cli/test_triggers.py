@@ -14,7 +14,7 @@ def trigger(cli, project_client):
 
 def test_a_trigger_is_disabled_enabled_rotated_and_deleted(cli, project_client, trigger):
     trigger_id, token = trigger
-    run = project_client.get_run(project_client.fire_trigger(token, {"ref": "main"}).run_id)
+    run = project_client.runs.get(project_client.triggers.fire(token, {"ref": "main"}).run_id)
     assert (run.target, run.config, run.input) == ("task:build", {"n": 1}, {"ref": "main"})
     changed = cli("triggers", "update", trigger_id, "--disable", "--name", "Push to main")
     assert changed.out == f"{trigger_id}  disabled  Push to main\n"
@@ -23,7 +23,7 @@ def test_a_trigger_is_disabled_enabled_rotated_and_deleted(cli, project_client, 
     rotated = cli("triggers", "rotate", trigger_id)
     assert rotated.lines[0] == trigger_id
     assert rotated.lines[1] != token
-    assert project_client.fire_trigger(rotated.lines[1]).run_id != run.run_id
+    assert project_client.triggers.fire(rotated.lines[1]).run_id != run.run_id
     assert cli("triggers", "delete", trigger_id).out == f"{trigger_id}  deleted\n"
     assert cli("triggers", "delete", trigger_id).code == 1
     assert cli("triggers", "list").err == "no triggers\n"
@@ -49,10 +49,12 @@ def test_a_signing_secret_is_read_from_a_file_or_from_stdin(cli, project_client,
 
 
 def test_an_agent_is_started_in_the_given_conversation(cli, project_client):
-    place = project_client.create_conversation().id
+    place = project_client.conversations.create().id
     made = cli("triggers", "create", "agent:scribe", "--conversation", place, "--json").json
     assert made["trigger"]["conversation_id"] == place
-    assert project_client.get_run(project_client.fire_trigger(made["token"]).run_id).conversation_id == place
+    assert (
+        project_client.runs.get(project_client.triggers.fire(made["token"]).run_id).conversation_id == place
+    )
 
 
 def test_a_change_needs_an_option(cli, trigger):

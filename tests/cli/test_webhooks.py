@@ -22,9 +22,11 @@ def test_a_webhook_is_created_listed_and_deleted_and_its_secret_shown_once(cli, 
 
 def test_a_delivery_is_listed_and_sent_again(cli, project_client):
     webhook_id = cli("webhooks", "create", "http://127.0.0.1:9/hook").lines[0]
-    delivery = project_client.test_webhook(webhook_id).delivery.id
+    delivery = project_client.webhooks.test(webhook_id).delivery.id
     until = time.monotonic() + 10
-    while project_client.list_deliveries(webhook_id).data[0].attempts == 0 and time.monotonic() < until:
+    while (
+        project_client.webhooks.list_deliveries(webhook_id).data[0].attempts == 0 and time.monotonic() < until
+    ):
         time.sleep(0.02)
     for columns in (60, 80, 200, None):
         shown = cli("webhooks", "deliveries", webhook_id, columns=columns)
@@ -40,7 +42,7 @@ def test_a_webhook_is_changed_and_tested(cli, project_client):
     expected = f"{webhook_id}  active  http://127.0.0.1:9/other  run.failed,run.waiting\n"
     assert cli("webhooks", "update", webhook_id, *options).out == expected
     delivery = cli("webhooks", "test", webhook_id)
-    assert delivery.out == f"{project_client.list_deliveries(webhook_id).data[0].id}  pending\n"
+    assert delivery.out == f"{project_client.webhooks.list_deliveries(webhook_id).data[0].id}  pending\n"
     assert not cli("webhooks", "update", webhook_id, "--disable", "--json").json["enabled"]
     refused = cli("webhooks", "test", webhook_id)
     assert (refused.code, "WEBHOOK_DISABLED" in refused.err) == (1, True)
@@ -77,7 +79,7 @@ def test_members_are_added_listed_and_removed(cli, project):
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])
 def test_workers_are_listed(cli, project_client, columns):
-    worker = project_client.register_worker("python", "host-7", display_name="Seven").worker.id
+    worker = project_client.workers.register("python", "host-7", display_name="Seven").worker.id
     shown = cli("workers", "list", columns=columns).out
     for word in (worker, "active", "host-7"):
         assert word in shown

@@ -37,14 +37,14 @@ def server(tmp_path_factory):
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
-    assert ready.wait(10), "the server did not start"
+    assert ready.wait(60), "the server did not start"
 
     def fit(snippet):
         return snippet.replace(URL_IN_DOCS, main.url).replace(KEY_IN_DOCS, key)
 
     yield SimpleNamespace(url=main.url, key=key, fit=fit)
     loops[0].call_soon_threadsafe(main.stop)
-    thread.join(15)
+    thread.join(60)
     assert not thread.is_alive(), "the server did not stop"
 
 

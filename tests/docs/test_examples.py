@@ -24,7 +24,7 @@ from .pages import blocks, name, text
 # Every call's status goes to stderr, beside what the reader sees.
 PRINT_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
 PROGRAMS = blocks("python")
-ENDLESS = re.compile(r"Worker\(|register_push_service\(")
+ENDLESS = re.compile(r"Worker\(|push_services\.register\(")
 
 
 def of(block):
@@ -44,7 +44,7 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -66,7 +66,7 @@ def test_a_program_runs(program, server, environment, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -78,23 +78,23 @@ def test_a_program_runs(program, server, environment, tmp_path):
 def test_a_worker_works_until_it_is_stopped(program, server, environment, tmp_path):
     (target,) = re.findall(r'targets=\["([^"]+)"\]', program.text)
     with Client(server.url, server.key, project="default") as client:
-        run = client.create_task_run(target, input={"name": "Ada"}).run
+        run = client.runs.create(target, input={"name": "Ada"}).run
         worker = subprocess.Popen(
             [sys.executable, "-P", "-c", server.fit(program.text)], env=environment, cwd=tmp_path
         )
         try:
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while not run.terminal and time.monotonic() < until:
                 time.sleep(0.05)
-                run = client.get_run(run.run_id)
+                run = client.runs.get(run.run_id)
         finally:
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(10) == 0
+            assert worker.wait(60) == 0
     assert (run.status, run.output) == ("completed", {"greeting": "Hello, Ada"})
 
 
 def test_a_push_service_gets_the_run_and_completes_it(server, environment, tmp_path):
-    (program,) = [p.text for p in PROGRAMS if "register_push_service(" in p.text]
+    (program,) = [p.text for p in PROGRAMS if "push_services.register(" in p.text]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -108,16 +108,18 @@ def test_a_push_service_gets_the_run_and_completes_it(server, environment, tmp_p
     try:
         assert service.stdout.readline() == "registered: active\n"
         with Client(server.url, server.key, project="default") as client:
-            conversation = client.create_conversation()
-            run = client.create_agent_run(conversation.id, agent_id="greeter", input={"messages": []}).run
-            until = time.monotonic() + 20
+            conversation = client.conversations.create()
+            run = client.runs.create(
+                "agent:greeter", conversation_id=conversation.id, input={"messages": []}
+            ).run
+            until = time.monotonic() + 60
             while not run.terminal and time.monotonic() < until:
                 time.sleep(0.05)
-                run = client.get_run(run.run_id)
+                run = client.runs.get(run.run_id)
         assert run.status == "completed"
     finally:
         service.kill()
-        service.wait(10)
+        service.wait(60)
 
 
 @pytest.mark.parametrize("example", blocks("json"), ids=of)

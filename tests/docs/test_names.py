@@ -17,6 +17,7 @@ from runstead.http.framework.problems import STATUS
 from runstead.ports import metrics
 from runstead.sdk import Client, __all__ as sdk_names
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
+from runstead.sdk.resources import Resources
 from runstead.sdk.worker.codes import CODES as SDK_CODES
 from runstead.sdk.worker.command import ENVIRONMENT as OF_PROGRAMS
 from runstead.server import settings
@@ -247,8 +248,12 @@ def test_every_kind_of_resume_is_documented():
 
 
 def test_every_method_of_the_client_is_documented():
-    documented = {method for row in table(SDK, "for") for method in ticked(row[1])}
-    methods = {word for word in dir(Client) if not word.startswith("_") and callable(getattr(Client, word))}
-    assert documented == methods - {"close", "with_key"}
+    documented = {ticked(row[0])[0]: set(ticked(row[1])) for row in table(SDK, "resource")}
+    with Client("http://server.test") as client:
+        resources = {noun: getattr(client, noun) for noun in vars(Resources) if not noun.startswith("_")}
+    assert documented == {
+        noun: {verb for verb in dir(resource) if not verb.startswith("_")}
+        for noun, resource in resources.items()
+    }
     classes = set(re.findall(r"`(Client|AsyncClient|Worker|Retries|\w+Error|RunFailed)\b", text(SDK)))
     assert classes <= set(sdk_names)

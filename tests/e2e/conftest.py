@@ -40,15 +40,24 @@ def url(databases):
 
 
 @pytest.fixture
-def two_servers(url, tmp_path):
-    """Two running servers over one PostgreSQL, and a client of each."""
-    servers = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        servers.append(Server(tmp_path / name, url).start())
-    apis = [server.api() for server in servers]
-    yield servers, apis
+def new_two_servers(url, tmp_path):
+    """new_two_servers(): two running servers over one PostgreSQL, and a client of each. Once in a test."""
+    servers, apis = [], []
+
+    def make(**options):
+        for name in ("first", "second"):
+            (tmp_path / name).mkdir()
+            servers.append(Server(tmp_path / name, url, **options).start())
+        apis.extend(server.api() for server in servers)
+        return servers, apis
+
+    yield make
     for api in apis:
         api.__exit__()
     for server in servers:
         server.kill()
+
+
+@pytest.fixture
+def two_servers(new_two_servers):
+    return new_two_servers()

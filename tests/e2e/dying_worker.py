@@ -11,12 +11,12 @@ from runstead.sdk import Client
 
 url, key, project, worker_key, lease_s, *targets = sys.argv[1:]
 with Client(url, key, project=project) as client:
-    worker = client.register_worker("e2e", worker_key).worker
+    worker = client.workers.register("e2e", worker_key).worker
     held = []
     for target in targets:
-        job = client.claim(worker.id, targets=[target], lease_duration_seconds=int(lease_s)).run
+        job = client.workers.claim(worker.id, targets=[target], lease_duration_seconds=int(lease_s)).run
         events = [{"type": "CUSTOM", "name": "note", "value": number} for number in range(3)]
-        client.append_events(job.run_id, events, attempt=job.attempt)
+        client.events.append(job.run_id, events, attempt=job.attempt)
         held.append(
             {
                 "run_id": job.run_id,

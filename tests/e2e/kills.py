@@ -68,17 +68,17 @@ class Kills:
             self._release_runs(f"fork-{pid}")
 
     def _release_runs(self, key):
-        mine = {worker.id for worker in self.client.list_workers().data if worker.worker_key == key}
-        for run in self.client.list_runs(status="running", limit=100).data:
+        mine = {worker.id for worker in self.client.workers.list().data if worker.worker_key == key}
+        for run in self.client.runs.list(status="running", limit=100).data:
             if run.lease_owner in mine:
                 with suppress(RunsteadError):  # it has just ended
-                    self.client.release(
+                    self.client.workers.release(
                         run.lease_owner, run.run_id, retry_after_seconds=0, attempt=run.attempt
                     )
 
     def more_runs(self, many):
         for _ in range(many):
-            run = self.client.create_task_run("task:twenty", backoff_limit=1_000).run
+            run = self.client.runs.create("task:twenty", backoff_limit=1_000).run
             self.run_ids.append(run.run_id)
 
     def run(self, kills, runs):
@@ -99,11 +99,11 @@ class Kills:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             time.sleep(0.1)
-            if len(self.client.list_runs(status="pending", limit=100).data) < runs // 4:
+            if len(self.client.runs.list(status="pending", limit=100).data) < runs // 4:
                 self.more_runs(runs // 4)
         last = [self.fork_worker() for _ in range(2)]
         deadline = time.monotonic() + 600
-        while any(self.client.list_runs(status=("pending", "running"), limit=1).data):
+        while any(self.client.runs.list(status=("pending", "running"), limit=1).data):
             assert time.monotonic() < deadline, "the runs do not end"
             time.sleep(0.1)
         for pid in last:
@@ -116,10 +116,10 @@ class Kills:
         found = Counter(runs=len(self.run_ids), kills=len(self.killed))
         owners = set()
         for run_id in self.run_ids:
-            run = self.client.get_run(run_id)
+            run = self.client.runs.get(run_id)
             assert run.status == "completed", (run_id, run.status, run.error)
             results, order = {}, []
-            for event in self.client.events(run_id, event_types=["STEP_FINISHED"]):
+            for event in self.client.events.iter(run_id, event_types=["STEP_FINISHED"]):
                 step = int(event.payload["stepName"].removeprefix("step "))
                 assert step not in results, f"{run_id}: step {step} was finished twice"
                 results[step] = event.payload["result"]
@@ -129,7 +129,7 @@ class Kills:
             # The stored result is that of the last call: a finished step is never called again.
             assert effects == results, run_id
             assert run.output == [results[step] for step in range(STEPS)], run_id
-            lost = [one for one in self.client.attempts(run_id).data if one.outcome != "completed"]
+            lost = [one for one in self.client.runs.attempts(run_id).data if one.outcome != "completed"]
             owners |= {one.lease_owner for one in lost}
             tries = Counter(
                 step for (step,) in rows.execute("SELECT step FROM tries WHERE run_id = ?", (run_id,))

@@ -70,7 +70,7 @@ class Program:
         for line in self.process.stdout:
             self.lines.append(line.rstrip("\n"))
 
-    def wait_for_line(self, words, seconds=20.0):
+    def wait_for_line(self, words, seconds=60.0):
         """Wait for a line with these words, and return the first one."""
 
         def found():
@@ -81,7 +81,7 @@ class Program:
     def signal(self, number=signal.SIGTERM):
         self.process.send_signal(number)
 
-    def ended(self, seconds=20.0):
+    def ended(self, seconds=60.0):
         return self.process.wait(timeout=seconds)
 
     def kill(self):

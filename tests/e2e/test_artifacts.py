@@ -37,26 +37,26 @@ def test_a_large_file_is_streamed_without_being_held_in_memory(kept, client, tmp
     with path.open("wb") as file:
         for number in range(24):
             file.write(bytes([number]) * MIB)
-    run = client.create_task_run("task:t").run
-    client.store_artifact(run.run_id, "warm", b"x")
+    run = client.runs.create("task:t").run
+    client.artifacts.store(run.run_id, "warm", b"x")
     before = memory_kib(kept)
-    stored = client.store_artifact(run.run_id, "large.bin", path).artifact
-    assert client.read_artifact(run.run_id, "large.bin", start=23 * MIB) == bytes([23]) * MIB
-    whole = client.read_artifact(run.run_id, "large.bin")
+    stored = client.artifacts.store(run.run_id, "large.bin", path).artifact
+    assert client.artifacts.read(run.run_id, "large.bin", start=23 * MIB) == bytes([23]) * MIB
+    whole = client.artifacts.read(run.run_id, "large.bin")
     assert stored.sha256 == hashlib.sha256(whole).hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
     assert memory_kib(kept) - before < 12 * 1024
 
 
 def test_an_artifact_that_is_too_large_is_refused_and_the_connection_stays_open(client):
-    run = client.create_task_run("task:t").run
+    run = client.runs.create("task:t").run
     with pytest.raises(RunsteadError) as caught:
-        client.store_artifact(run.run_id, "large", b"x" * (24 * MIB + 1))
+        client.artifacts.store(run.run_id, "large", b"x" * (24 * MIB + 1))
     assert (caught.value.status, caught.value.code) == (413, "ARTIFACT_TOO_LARGE")
-    assert client.get_run(run.run_id).artifacts == []
+    assert client.runs.get(run.run_id).artifacts == []
 
 
 def test_an_incomplete_upload_leaves_nothing(kept, client, tmp_path):
-    run = client.create_task_run("task:t").run
+    run = client.runs.create("task:t").run
     host, port = kept.url.removeprefix("http://").split(":")
     head = (
         f"PUT /runs/{run.run_id}/artifacts/half HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {KEY}\r\n"
@@ -67,25 +67,25 @@ def test_an_incomplete_upload_leaves_nothing(kept, client, tmp_path):
         sock.sendall(head.encode() + b"x" * MIB)
         until(lambda: any(incoming.iterdir()), "the upload to begin")
     until(lambda: not any(incoming.iterdir()), "the incomplete upload to be removed")
-    assert client.get_run(run.run_id).artifacts == []
+    assert client.runs.get(run.run_id).artifacts == []
 
 
 def test_artifacts_are_deleted_with_their_run_also_after_a_crash(kept, client, tmp_path):
-    run = client.create_task_run("task:t").run
-    client.store_artifact(run.run_id, "a", b"abc")
-    client.complete(run.run_id)
+    run = client.runs.create("task:t").run
+    client.artifacts.store(run.run_id, "a", b"abc")
+    client.runs.complete(run.run_id)
     folder = tmp_path / "kept" / "runs"
     assert len(list(folder.rglob("*-*-*"))) > 0
-    client.delete_run(run.run_id)
+    client.runs.delete(run.run_id)
     kept.kill()
     kept.restart()
-    until(lambda: not any(folder.iterdir()), "the artifacts to be removed", seconds=20)
+    until(lambda: not any(folder.iterdir()), "the artifacts to be removed")
 
 
 def test_artifacts_are_stored_beside_the_sqlite_file_by_default(server):
     with Client(server.url, KEY, project="default") as client:
-        run = client.create_task_run("task:t").run
-        client.store_artifact(run.run_id, "a", b"abc")
+        run = client.runs.create("task:t").run
+        client.artifacts.store(run.run_id, "a", b"abc")
     beside = server.database.with_name(server.database.name + "-artifacts")
     assert [path.name for path in (beside / "contents").rglob("*") if path.is_file()] == [
         hashlib.sha256(b"abc").hexdigest()

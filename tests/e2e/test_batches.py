@@ -22,24 +22,24 @@ def kill_during_cancel(server, batch_id):
 
 def cancel(server, batch_id):
     with suppress(RunsteadError), Client(server.url, server.key, project="default", retries=0) as client:
-        client.cancel_batch(batch_id, "enough")
+        client.batches.cancel(batch_id, "enough")
 
 
 def test_a_cancel_that_a_kill_interrupts_is_completed(new_server):
     server = new_server().start()
     for _ in range(10):  # until one kill happens during the cancel
         with Client(server.url, server.key, project="default") as client:
-            batch_id = client.create_batch([RUN] * 1_000).batch.id
+            batch_id = client.batches.create([RUN] * 1_000).batch.id
         asking = threading.Thread(target=cancel, args=(server, batch_id))
         asking.start()
         alive = kill_during_cancel(server, batch_id)
         asking.join()
         server.start()
         with Client(server.url, server.key, project="default") as client:
-            *_, last = client.follow_batch(batch_id)
+            *_, last = client.batches.follow(batch_id)
             assert (last.status, last.status_counts.cancelled) == ("cancelled", 1_000)
-            assert client.get_batch(batch_id).cancel_reason == "enough"
-            assert next(client.iter_runs(batch_id=batch_id, status=["pending", "running"]), None) is None
+            assert client.batches.get(batch_id).cancel_reason == "enough"
+            assert next(client.runs.iter(batch_id=batch_id, status=["pending", "running"]), None) is None
         if alive:
             return
     raise AssertionError("every cancel was done before the server was killed")
@@ -48,12 +48,12 @@ def test_a_cancel_that_a_kill_interrupts_is_completed(new_server):
 def test_the_follow_up_run_of_a_batch_is_created_once_although_the_server_dies(new_server):
     server = new_server().start()
     with Client(server.url, server.key, project="default") as client:
-        made = client.create_batch([RUN] * 2, on_complete={"target": "task:report"})
+        made = client.batches.create([RUN] * 2, on_complete={"target": "task:report"})
         for run_id in made.run_ids:
-            client.complete(run_id)
+            client.runs.complete(run_id)
     server.kill()
     server.start()
     with Client(server.url, server.key, project="default") as client:
-        after = until(lambda: client.get_batch(made.batch.id).on_complete.run_id, "the run that follows")
-        assert [run.run_id for run in client.iter_runs(target="task:report")] == [after]
-        assert client.get_run(after).config["batch"]["status_counts"]["completed"] == 2
+        after = until(lambda: client.batches.get(made.batch.id).on_complete.run_id, "the run that follows")
+        assert [run.run_id for run in client.runs.iter(target="task:report")] == [after]
+        assert client.runs.get(after).config["batch"]["status_counts"]["completed"] == 2

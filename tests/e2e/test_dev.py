@@ -42,14 +42,14 @@ def test_dev_serves_and_restarts_its_worker_and_ctrl_c_ends_both(dev, folder):
     program = dev()
     url, key = connection(program)
     with Client(url, key, project="default") as client:
-        run = client.create_task_run("task:version").run
-        until(lambda: client.get_run(run.run_id).output == "one", "the first version's answer")
+        run = client.runs.create("task:version").run
+        until(lambda: client.runs.get(run.run_id).output == "one", "the first version's answer")
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"'))
         until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
-        run = client.create_task_run("task:version").run
-        until(lambda: client.get_run(run.run_id).output == "two", "the second version's answer")
-        long = client.create_task_run("task:slow", config={"seconds": 600}).run
-        until(lambda: client.get_run(long.run_id).status == "running", "the run's start")
+        run = client.runs.create("task:version").run
+        until(lambda: client.runs.get(run.run_id).output == "two", "the second version's answer")
+        long = client.runs.create("task:slow", config={"seconds": 600}).run
+        until(lambda: client.runs.get(long.run_id).status == "running", "the run's start")
     below = children(program.process.pid)
     assert len(below) == 2
     program.signal(signal.SIGINT)
@@ -63,7 +63,7 @@ def test_dev_serves_and_restarts_its_worker_and_ctrl_c_ends_both(dev, folder):
     url, same = connection(again)
     assert same == key
     with Client(url, key, project="default") as client:
-        until(lambda: client.get_run(long.run_id).attempt == 2, "the next attempt")
+        until(lambda: client.runs.get(long.run_id).attempt == 2, "the next attempt")
 
 
 def test_a_killed_dev_leaves_no_process(dev):

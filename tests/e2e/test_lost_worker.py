@@ -152,7 +152,7 @@ def test_an_attempt_that_takes_longer_than_timeout_seconds_ends_although_its_wor
     began = time.monotonic()
     assert api.claim(worker_id)["run_id"] == run_id
     while api.run(run_id)["status"] == "running":
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 60
         heartbeat = api.http.post(f"/runs/{run_id}/heartbeats", json={"attempt": 1})
         assert heartbeat.status_code in {httpx2.codes.OK, httpx2.codes.CONFLICT}
         time.sleep(0.02)

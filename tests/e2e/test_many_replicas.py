@@ -94,7 +94,7 @@ def test_concurrent_claims_at_all_replicas_give_every_run_to_one_worker(replicas
     for each in claiming:
         each.start()
     for each in claiming:
-        each.join(30)
+        each.join(60)
         assert not each.is_alive()
     assert sorted(claimed) == sorted(made)
 
@@ -124,12 +124,12 @@ def test_followers_at_all_replicas_see_every_event_once(replicas):
         for each in following:
             each.start()
         for each in opened:
-            assert each.wait(20)  # all of them follow before the rest is appended
+            assert each.wait(60)  # all of them follow before the rest is appended
         for number in range(1, EVENTS):
             apis[number % len(apis)].append(run_id, [note(number)])
         apis[-1].complete(run_id)
         for each in following:
-            each.join(30)
+            each.join(60)
             assert not each.is_alive()
     finally:
         for api in apis:

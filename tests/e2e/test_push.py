@@ -124,7 +124,7 @@ def test_a_server_killed_between_claim_and_answer_sends_the_run_again(new_server
         assert store.execute(ended).rowcount == 1
     server.start()
     with server.api() as api:
-        until(lambda: service.called() == [("run_1", False), ("run_1", True)], "the second call", 20)
+        until(lambda: service.called() == [("run_1", False), ("run_1", True)], "the second call")
         until(lambda: api.run("run_1")["status"] == "running", "the run to be taken")
         outcomes = [one["outcome"] for one in api.attempts("run_1")]
         assert outcomes == ["lease_expired", "running"]

@@ -1,15 +1,35 @@
-"""How long the program takes to start."""
+"""How long the program takes to start: less than a second on a machine that does nothing else.
 
-import pytest
+Measured by processor time, and against another start of Python, so that other work and a slow machine change nothing.
+"""
+
+import os
+import subprocess
+import sys
+
+from tests.support.server import processor_s
+
+CONTROL = [
+    sys.executable,
+    "-P",
+    "-c",
+    "import asyncio, email, http.client, json, logging, sqlite3, ssl, typing",
+]
 
 
-@pytest.mark.alone
-def test_it_is_ready_within_a_second(new_server):
+def control_s():
+    before = os.times()
+    subprocess.run(CONTROL, check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def test_it_is_ready_after_little_work(new_server):
     took = []
-    for name in ("one.db", "two.db", "three.db"):
+    for name in ("one.db", "two.db"):
         server = new_server(name).start()
-        took.append(server.startup_s)
+        took.append(processor_s(server.process))
         server.kill()
-    print(f"start to ready: {', '.join(f'{each:.2f} s' for each in took)}")  # noqa: T201 - shown by -rP
-    # The aim is 1 s on a machine that does nothing else.
-    assert min(took) < 2
+    control = min(control_s() for _ in range(3))
+    print(f"processor time until ready: {min(took):.2f} s; {control:.2f} s of the control")  # noqa: T201 - shown by -rP
+    assert min(took) < 12 * control

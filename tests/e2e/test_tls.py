@@ -59,7 +59,7 @@ def client_context():
 
 def connection(server):
     url = httpx2.URL(server.url)
-    return http.client.HTTPSConnection(url.host, url.port, timeout=10, context=client_context())
+    return http.client.HTTPSConnection(url.host, url.port, timeout=60, context=client_context())
 
 
 def name_of(server):
@@ -93,7 +93,7 @@ def test_plain_http_has_no_hsts_and_tls_accepts_no_plain_http(server, serving):
     url = httpx2.URL(server.url)
     assert get(http.client.HTTPConnection(url.host, url.port)).headers["strict-transport-security"] is None
     url = httpx2.URL(serving.url)
-    with socket.create_connection((url.host, url.port), timeout=10) as plain:
+    with socket.create_connection((url.host, url.port), timeout=60) as plain:
         plain.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
         with suppress(ConnectionResetError):
             assert not plain.recv(1_000).startswith(b"HTTP/")
@@ -141,7 +141,7 @@ def test_silent_connections_that_begin_no_handshake_lock_no_client_out(new_serve
     url = httpx2.URL(server.url)
     with ExitStack() as silent:
         for _ in range(280):
-            silent.enter_context(socket.create_connection((url.host, url.port), timeout=10))
+            silent.enter_context(socket.create_connection((url.host, url.port), timeout=60))
         for _ in range(10):
             assert get(connection(server)).status == 200
     assert server.terminate() == 0
@@ -155,7 +155,7 @@ def test_every_process_serves_tls_and_sighup_renews_them_all(url, files, tmp_pat
         assert all(get(connection(server)).status == 200 for _ in range(10))
         write_pair(tmp_path, "second")
         server.signal(signal.SIGHUP)
-        until(lambda: {name_of(server) for _ in range(10)} == {"second"}, "the new certificate", 60)
+        until(lambda: {name_of(server) for _ in range(10)} == {"second"}, "the new certificate")
     finally:
         assert server.terminate() == 0
 

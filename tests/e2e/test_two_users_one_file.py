@@ -41,7 +41,7 @@ def test_commands_beside_a_busy_server_succeed_and_do_not_disturb_it(server, tmp
                 assert key[0] == 0, key
                 with Api(server.url, key[1].strip()) as api:
                     assert api.project_id(slugs[0]) == made[slugs[0]]
-        report, trouble = load.communicate(timeout=30)
+        report, trouble = load.communicate(timeout=60)
     finally:
         load.kill()
         load.wait()
@@ -88,7 +88,7 @@ def test_a_program_waits_while_another_creates_the_file(tmp_path):
             with suppress(subprocess.TimeoutExpired):  # one that does not wait would give up in this time
                 program.wait(0.3)
             other.execute("ROLLBACK")
-            assert program.wait(10) == 0, program.stderr.read()
+            assert program.wait(60) == 0, program.stderr.read()
         finally:
             program.kill()
             program.communicate()

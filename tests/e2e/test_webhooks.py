@@ -86,7 +86,7 @@ def test_every_acknowledged_completion_is_delivered_although_the_server_is_kille
     server.kill()
     end_leases(server)
     server.start()
-    until(lambda: {call[1] for call in receiver.calls} == set(runs), "every end", 20)
+    until(lambda: {call[1] for call in receiver.calls} == set(runs), "every end")
     assert receiver.forged == 0
     names = {(run_id, name) for _, run_id, name in receiver.calls}
     assert len(names) == 30, "a repeat has the id of the first call"
@@ -103,7 +103,7 @@ def test_a_server_killed_between_call_and_answer_calls_again_with_the_same_id(ne
     receiver.free.set()
     end_leases(server)
     server.start()
-    until(lambda: len(receiver.calls) == 2, "the second call", 20)
+    until(lambda: len(receiver.calls) == 2, "the second call")
     with server.api() as api:
         (shown,) = until(
             lambda: [one for one in api.get(f"{path}/deliveries")["data"] if one["status"] == "delivered"],

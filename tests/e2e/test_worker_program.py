@@ -42,8 +42,8 @@ def serve(folder, new_server):
         program.kill()
 
 
-def ended(client, run_id, seconds=20):
-    return until(lambda: (run := client.get_run(run_id)).terminal and run, f"the end of {run_id}", seconds)
+def ended(client, run_id, seconds=60):
+    return until(lambda: (run := client.runs.get(run_id)).terminal and run, f"the end of {run_id}", seconds)
 
 
 def test_an_app_is_served_and_the_worker_logs_its_targets(server, serve):
@@ -51,16 +51,19 @@ def test_an_app_is_served_and_the_worker_logs_its_targets(server, serve):
         program = serve(server.url, "--concurrency", "3")
         line = program.wait_for_line("of project default serves")
         assert all(target in line for target in TARGETS)
-        runs = [client.create_task_run("task:count", config={"number": n}).run for n in range(8)]
+        runs = [client.runs.create("task:count", config={"number": n}).run for n in range(8)]
         assert [ended(client, run.run_id).output for run in runs] == [n + 1 for n in range(8)]
         # An agent's run is claimed by a worker that serves the agent's name, with the run's implementation kind.
-        conversation = client.create_conversation()
-        run = client.create_agent_run(
-            conversation.id, "support", implementation_kind="python", input={"messages": []}
+        conversation = client.conversations.create()
+        run = client.runs.create(
+            "agent:support",
+            conversation_id=conversation.id,
+            implementation_kind="python",
+            input={"messages": []},
         ).run
         done = ended(client, run.run_id)
         assert (done.status, done.output) == ("completed", "support")
-        (message,) = client.list_messages(conversation.id).data
+        (message,) = client.messages.list(conversation.id).data
         assert "Hello" in str(message.parts)
         program.signal()
         assert program.ended() == 0
@@ -84,18 +87,18 @@ def test_one_worker_serves_two_projects_of_a_user(new_server, folder):
     try:
         with ExitStack() as stack:
             clients = [stack.enter_context(Client(server.url, token, project=slug)) for slug in projects]
-            held = clients[0].create_task_run("task:slow", config={"seconds": 60}).run
+            held = clients[0].runs.create("task:slow", config={"seconds": 60}).run
             until(
-                lambda: clients[0].get_run(held.run_id).status == "running",
+                lambda: clients[0].runs.get(held.run_id).status == "running",
                 "the first project's run to run",
                 20,
             )
             # The first project has more runs than the worker has slots. The other project's runs are claimed anyway.
-            waiting = [clients[0].create_task_run("task:slow", config={"seconds": 60}).run for _ in range(3)]
-            runs = [clients[1].create_task_run("task:count", config={"number": n}).run for n in range(4)]
+            waiting = [clients[0].runs.create("task:slow", config={"seconds": 60}).run for _ in range(3)]
+            runs = [clients[1].runs.create("task:count", config={"number": n}).run for n in range(4)]
             assert [ended(clients[1], run.run_id).output for run in runs] == [1, 2, 3, 4]
             for run in (held, *waiting):
-                clients[0].cancel(run.run_id)
+                clients[0].runs.cancel(run.run_id)
             assert {run.project_id for run in runs} != {held.project_id}
         worker.signal()
         assert worker.ended() == 0
@@ -107,8 +110,8 @@ def test_an_app_is_served_on_a_cluster(server, serve):
     pytest.importorskip("distributed")
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--executor", "dask://local?workers=1")
-        run = client.create_task_run("task:count", config={"number": 1}).run
-        assert ended(client, run.run_id, 40).output == 2
+        run = client.runs.create("task:count", config={"number": 1}).run
+        assert ended(client, run.run_id).output == 2
         program.signal()
         assert program.ended() == 0
 
@@ -116,20 +119,20 @@ def test_an_app_is_served_on_a_cluster(server, serve):
 def test_a_stop_lets_runs_finish_and_a_second_stop_releases_them(server, serve, folder):
     with Client(server.url, KEY, project="default") as client:
         first = serve(server.url)
-        short = client.create_task_run("task:slow", config={"seconds": 0.7}).run
+        short = client.runs.create("task:slow", config={"seconds": 0.7}).run
         until((folder / "done.txt").exists, "the run's start")
         first.signal()
         assert first.ended() == 0
-        assert client.get_run(short.run_id).output == "slow"
+        assert client.runs.get(short.run_id).output == "slow"
 
         (folder / "done.txt").unlink()
         second = serve(server.url)
-        long = client.create_task_run("task:slow", config={"seconds": 60}).run
+        long = client.runs.create("task:slow", config={"seconds": 60}).run
         until((folder / "done.txt").exists, "the run's start")
         second.signal(signal.SIGINT)
         second.signal(signal.SIGINT) if second.wait_for_line("have 30.0 s to finish") else None
-        assert second.ended(8) == 0
-        given_back = client.get_run(long.run_id)
+        assert second.ended(25) == 0
+        given_back = client.runs.get(long.run_id)
         assert (given_back.status, given_back.attempt) == ("pending", 1)
 
 
@@ -137,12 +140,12 @@ def test_a_server_that_is_killed_twice_loses_and_repeats_no_completion(new_serve
     server = new_server().start()
     server.port = int(server.url.rpartition(":")[2])
     with Client(server.url, KEY, project="default") as client:
-        made = [client.create_task_run("task:count", config={"number": n}).run for n in range(60)]
+        made = [client.runs.create("task:count", config={"number": n}).run for n in range(60)]
         serve(server.url, "--concurrency", "8", "--lease-seconds", "60", "--wait-seconds", "2")
         for _ in range(2):
             time.sleep(0.25)
             server.restart()
-        runs = [ended(client, run.run_id, 40) for run in made]
+        runs = [ended(client, run.run_id) for run in made]
     assert {run.status for run in runs} == {"completed"}
     assert [run.output for run in runs] == [n + 1 for n in range(60)]
     lines = (folder / "done.txt").read_text().splitlines()
@@ -152,13 +155,13 @@ def test_a_server_that_is_killed_twice_loses_and_repeats_no_completion(new_serve
 def test_with_reload_a_changed_file_is_served(server, serve, folder):
     with Client(server.url, KEY, project="default") as client:
         program = serve(server.url, "--reload")
-        run = client.create_task_run("task:version").run
+        run = client.runs.create("task:version").run
         assert ended(client, run.run_id).output == "one"
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"') + "\nraise ValueError('half-way')\n")
         program.wait_for_line("Importing jobs failed: ValueError: half-way")
         (folder / "jobs.py").write_text(JOBS.replace('"one"', '"two"'))
         until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
-        run = client.create_task_run("task:version").run
+        run = client.runs.create("task:version").run
         assert ended(client, run.run_id).output == "two"
         program.signal()
         assert program.ended() == 0

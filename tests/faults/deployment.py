@@ -92,7 +92,7 @@ class Deployment:
         return None
 
     def leader(self) -> Server:
-        return until(self.leading, "a leader", 20)
+        return until(self.leading, "a leader")
 
     def violations(self) -> str:
         """Return what `runstead db check` finds, "" if the store has no violations."""
@@ -103,7 +103,7 @@ class Deployment:
         """Wait until every replica can commit."""
         for replica in self.replicas:
             with replica.api() as api:
-                until(lambda api=api: _ready(api), f"{replica.directory.name} to be ready", 30)
+                until(lambda api=api: _ready(api), f"{replica.directory.name} to be ready")
 
     def close(self) -> None:
         for replica in self.replicas:

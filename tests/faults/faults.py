@@ -101,7 +101,7 @@ def pause_leader(deployment: Deployment, load: Load, seconds: float) -> None:
         finally:
             deployment.wake(stopped)
         for each in late:
-            each.join(30)
+            each.join(90)
         assert [(each.status_code, each.json()["code"]) for each in answers] == [
             (409, "ATTEMPT_SUPERSEDED")
         ] * 2

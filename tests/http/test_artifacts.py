@@ -223,17 +223,17 @@ async def test_the_sdk_stores_and_reads(api, kept, tmp_path):
     transport = httpx2.ASGITransport(api.http_app)
     key = api.keys["admin"]
     async with AsyncClient("http://runstead.test", key, project="inventory", transport=transport) as sdk:
-        run = (await sdk.create_task_run("task:t")).run
+        run = (await sdk.runs.create("task:t")).run
         path = tmp_path / "large.bin"
         data = uuid.uuid4().bytes * 50_000
         path.write_bytes(data)
-        stored = await sdk.store_artifact(run.run_id, "large.bin", path)
+        stored = await sdk.artifacts.store(run.run_id, "large.bin", path)
         assert (stored.artifact.size, stored.stored) == (len(data), True)
-        assert await sdk.read_artifact(run.run_id, "large.bin") == data
-        assert await sdk.read_artifact(run.run_id, "large.bin", start=16, end=32) == data[16:32]
-        assert await sdk.read_artifact(run.run_id, "large.bin", start=len(data) - 1) == data[-1:]
+        assert await sdk.artifacts.read(run.run_id, "large.bin") == data
+        assert await sdk.artifacts.read(run.run_id, "large.bin", start=16, end=32) == data[16:32]
+        assert await sdk.artifacts.read(run.run_id, "large.bin", start=len(data) - 1) == data[-1:]
         with pytest.raises(RunsteadError) as caught:
-            await sdk.read_artifact(run.run_id, "small.bin")
+            await sdk.artifacts.read(run.run_id, "small.bin")
         assert caught.value.code == "NOT_FOUND"
     with pytest.raises(FileNotFoundError):
-        Client("http://runstead.test", key).store_artifact(run.run_id, "x", tmp_path / "nothing")
+        Client("http://runstead.test", key).artifacts.store(run.run_id, "x", tmp_path / "nothing")

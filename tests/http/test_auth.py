@@ -164,10 +164,13 @@ async def test_a_credential_that_is_revoked_during_its_read_is_not_cached(setup)
 async def test_the_cache_is_bounded_and_costs_microseconds(setup):
     key, _ = await setup.key()
     await setup.bearer(key)
-    started, rounds = time.perf_counter(), 2_000
-    for _ in range(rounds):
-        await setup.auth.authenticate(f"Bearer {key}", None)
-    assert (time.perf_counter() - started) / rounds < 50e-6  # about 2 µs; the rest is for busy machines
+    took, rounds = [], 500
+    for _ in range(5):
+        began = time.thread_time()
+        for _ in range(rounds):
+            await setup.auth.authenticate(f"Bearer {key}", None)
+        took.append(time.thread_time() - began)
+    assert min(took) / rounds < 50e-6  # about 2 µs; the rest is for slow machines
     for _ in range(seen_credentials_max + 10):
         await setup.bearer((await setup.key())[0])
     assert len(setup.auth._seen) == seen_credentials_max

@@ -162,7 +162,7 @@ async def test_invalid_limits_are_refused_as_a_whole(driver, found, path):
 async def poll(api, worker):
     """Start a long poll, and wait until its first claim found nothing."""
     polling = asyncio.ensure_future(api.claim(worker, wait_seconds=20))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not any(  # noqa: ASYNC110 - of what is waited for, nothing tells
             key.startswith("slots:") for key in api.app.notifier._subscribers
         ):
@@ -179,7 +179,7 @@ async def test_the_end_of_a_run_wakes_a_worker_that_waits_for_a_limit(driver, mo
     assert (await driver.claim(worker))["run"]["run_id"] == "a"
     polling = await poll(driver, worker)
     await driver.complete("a")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await polling)["run"]["run_id"] == "b"
 
 
@@ -190,7 +190,7 @@ async def test_a_higher_limit_wakes_a_worker_too(driver, monkeypatch):
     await driver.create(driver.task(public_id="a"))
     polling = await poll(driver, worker)
     await put(driver, (None, 1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await polling)["run"]["run_id"] == "a"
 
 

@@ -348,7 +348,7 @@ async def test_a_slow_service_delays_no_other(pushing):
 
     many = limits.dispatches_per_service_max * 3
     pushing.service.answers = [slow] * many
-    async with Service([at_once]) as quick, asyncio.timeout(20):
+    async with Service([at_once]) as quick, asyncio.timeout(30):
         await pushing.register(agent_id="slow")
         await pushing.register(quick, service_key="quick", agent_id="scribe")
         for _ in range(many):
@@ -392,7 +392,7 @@ async def test_a_project_whose_services_never_answer_delays_no_other_project(pus
         conversation = await api.post("/conversations", {"project_id": api.other.id}, 201, by="other")
         body = api.agent(conversation["id"], request={"input": {"messages": []}})
         await api.create(body, by="other")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await reached.wait()
         assert len(pushing.service.requests) == 2
         waiting.set()

@@ -134,7 +134,7 @@ async def test_a_stream_shows_the_source_of_each_event_beside_its_data(api):
     run = await api.create()
     await api.append(run["run_id"], NOTE)
     await api.complete(run["run_id"])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         frames = (await api.send("GET", f"/runs/{run['run_id']}/stream")).text
     assert "id: 1\nevent: Custom\nsource: caller\ndata: {" in frames
     assert "id: 2\nevent: RunFinished\nsource: server\ndata: {" in frames

@@ -115,7 +115,7 @@ async def test_views_of_one_family_never_share_a_frame(driver):
         asyncio.create_task(driver.send("GET", f"{place}/stream?include_descendants=true"))
         for place in (f"/runs/{run_id}", path)
     ]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while metrics.streams._value.get() < followed:  # noqa: ASYNC110 - of what is waited for, nothing tells
             await asyncio.sleep(0)
     await driver.append(run_id, {"type": "A"})
@@ -199,13 +199,13 @@ async def test_streams_of_a_project_and_of_a_caller_are_bounded(live, monkeypatc
 
 
 async def test_a_follower_that_reads_slowly_is_not_closed(live, monkeypatch):
-    monkeypatch.setattr(limits, "write_silence_s", 0.2)
+    monkeypatch.setattr(limits, "write_silence_s", 0.6)
     run_id = await live.create()
     for _ in range(30):
         await live.append(run_id, {"type": "A", "x": "x" * 200_000})
     await live.complete(run_id)
     sock = await deaf(live, f"/runs/{run_id}/stream")
-    loop, body, least = asyncio.get_running_loop(), b"", loop_time() + 1.5
+    loop, body, least = asyncio.get_running_loop(), b"", loop_time() + 2
     while not body.endswith(b"0\r\n\r\n"):
         some = await loop.sock_recv(sock, 65_536)
         assert some, "it was closed"

@@ -297,7 +297,7 @@ async def test_a_response_wakes_a_follower(api, form_of_run):
     first = asyncio.ensure_future(anext(following))
     await api.subscribed()
     await form_of_run.respond()
-    assert await asyncio.wait_for(first, 5) == b"TOOL_CALL_RESULT"
+    assert await asyncio.wait_for(first, 30) == b"TOOL_CALL_RESULT"
     await following.aclose()
 
 

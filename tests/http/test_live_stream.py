@@ -3,8 +3,6 @@
 import asyncio
 import json
 import socket
-import statistics
-import time
 
 import pytest
 
@@ -12,14 +10,14 @@ from runstead.core import limits
 
 
 async def read_events(reader, seen, stop_after=None):
-    """Read frames into `seen` as (id, arrived) until the stream ends, or `stop_after` frames were read."""
+    """Read the ids of frames into `seen` until the stream ends, or `stop_after` frames were read."""
     number = None
     while line := await reader.readline():
         if line.startswith(b"id: "):
             number = int(line[4:])
         elif line.startswith(b"data: "):
             json.loads(line[6:])
-            seen.append((number, time.perf_counter()))
+            seen.append(number)
             if stop_after is not None and len(seen) >= stop_after:
                 return
 
@@ -35,7 +33,7 @@ async def follow(live, path, after=None, seen=None):
     finally:
         unchunking.cancel()
         writer.close()
-    return [number for number, _ in seen]
+    return seen
 
 
 async def unchunk(reader, content):
@@ -60,11 +58,11 @@ async def test_no_event_is_lost_or_repeated_across_reconnects(live):
 
     async def restless():
         seen = []
-        while not seen or seen[-1][0] < 2_001:
-            reader, writer = await live.open_stream(path, after=seen[-1][0] if seen else None)
+        while not seen or seen[-1] < 2_001:
+            reader, writer = await live.open_stream(path, after=seen[-1] if seen else None)
             await read_events(reader, seen, stop_after=len(seen) + 97)
             writer.close()
-        return [number for number, _ in seen]
+        return seen
 
     writer = asyncio.create_task(write())
     found = await asyncio.gather(restless(), restless(), follow(live, path))
@@ -74,17 +72,17 @@ async def test_no_event_is_lost_or_repeated_across_reconnects(live):
     assert await follow(live, path, after=2_001) == []
 
 
-async def test_an_event_is_sent_within_fifty_milliseconds(live):
+async def test_an_event_is_sent_at_once(live, monkeypatch):
+    """On an idle machine within a few milliseconds. Here a stream that waits for its next poll fails."""
+    monkeypatch.setattr(limits, "stream_poll_s", 600)
+    monkeypatch.setattr(limits, "stream_tick_s", 600)
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
-    seen, delays = [], []
+    seen = []
     reading = asyncio.create_task(read_events(reader, seen))
     for count in range(1, 31):
-        appended = time.perf_counter()
         await live.append(run_id, {"type": "A"})
         await live.until(lambda count=count: len(seen) == count)
-        delays.append(seen[-1][1] - appended)
-    assert statistics.median(delays) < 0.05
     writer.close()
     reading.cancel()
 
@@ -101,7 +99,8 @@ async def test_many_followers_of_several_runs_receive_every_event(live):
     assert found == [list(range(1, 22))] * 200 + [[1, 2]] * 100
 
 
-async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live):
+async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live, monkeypatch):
+    monkeypatch.setattr(limits, "write_silence_s", 600)
     run_id = await live.create()
     path = f"/runs/{run_id}/stream"
     slow = socket.socket()
@@ -114,15 +113,11 @@ async def test_a_slow_follower_delays_neither_appends_nor_other_followers(live):
     assert (await loop.sock_recv(slow, 12)).startswith(b"HTTP/1.1 200")  # and reads nothing from now on
     seen = []
     quick = asyncio.create_task(follow(live, path, seen=seen))
-    took = []
     for count in range(1, 101):
-        began = time.perf_counter()
         await live.append(
             run_id, {"type": "A", "x": "x" * 200_000}
         )  # 20 MB in all: no socket buffer holds that
-        took.append(time.perf_counter() - began)
         await live.until(lambda count=count: len(seen) >= count)
-    assert statistics.median(took) < 0.5
     await live.complete(run_id)
     assert await quick == list(range(1, 102))
     slow.close()
@@ -132,11 +127,11 @@ async def test_a_quiet_stream_sends_heartbeats(live, monkeypatch):
     monkeypatch.setattr(limits, "stream_heartbeat_s", 0.05)
     run_id = await live.create()
     reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         for _ in range(3):
             await reader.readuntil(b": heartbeat\n\n")
     await live.append(run_id, {"type": "A"})
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await reader.readuntil(b"id: 1\n")
     writer.close()
 
@@ -146,7 +141,7 @@ async def test_a_stream_ends_when_the_run_does(live):
         run_id = await live.create()
         reader, writer = await live.open_stream(f"/runs/{run_id}/stream")
         await live.post(f"/runs/{run_id}/{act}", body)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             assert b"event: RunError\n" in await reader.read()
         writer.close()
 
@@ -176,7 +171,7 @@ async def test_open_streams_are_counted(live):
     _, writer = await live.open_stream(f"/runs/{run_id}/stream")
     assert await count() == before + 1
     writer.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await count() != before:
             await live.append(run_id, {"type": "A"})
 
@@ -196,6 +191,6 @@ async def test_a_body_over_ten_mib_is_refused_by_the_real_server(live, size):
         await asyncio.wait(
             {answering, asyncio.create_task(writer.drain())}, return_when=asyncio.FIRST_COMPLETED
         )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await answering).startswith(b"HTTP/1.1 413 ")
     writer.close()

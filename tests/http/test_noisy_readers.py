@@ -1,7 +1,6 @@
 """Callers that send slow queries and hang up: the server stops reading for them, and others are not delayed."""
 
 import asyncio
-import time
 
 import pytest
 
@@ -28,6 +27,13 @@ def scans(monkeypatch):
     return found
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """A deadline that no test reaches. Request this fixture before `live`."""
+    monkeypatch.setattr(limits, "read_s_max", 600)
+    monkeypatch.setattr(limits, "scan_wait_s", 600)
+
+
 async def send(live, path):
     reader, writer = await asyncio.open_connection(*live.address())
     lines = [f"GET {path} HTTP/1.1", "Host: a"]
@@ -38,25 +44,22 @@ async def send(live, path):
 
 # An encoded character takes the request over ASGI.
 @pytest.mark.parametrize("path", ["/runs?label=team:none", "/%72uns?label=team:none"])
-async def test_a_query_stops_when_its_caller_hangs_up(live, scans, path):
+async def test_a_query_stops_when_its_caller_hangs_up(patient, live, scans, path):
     callers = [await send(live, path) for _ in range(8)]
     await eventually(lambda: len(scans) == 8)
-    began = time.monotonic()
     for _, writer in callers:
         writer.close()
-    await eventually(lambda: not scans, limits.read_s_max / 2)
-    assert time.monotonic() - began < 1
+    await eventually(lambda: not scans)
     assert (await live.client.get(f"{live.url}/projects/default", headers=live.headers)).status_code == 200
 
 
-async def test_eight_slow_queries_do_not_delay_a_read(live, scans):
+async def test_eight_slow_queries_do_not_delay_a_read(patient, live, scans):
     callers = [await send(live, "/runs?label=team:none") for _ in range(8)]
     await eventually(lambda: len(scans) == 8)
-    began = time.monotonic()
     # The headers differ, so that the credential is not cached.
     headers = {**live.headers, "Authorization": live.headers["Authorization"].replace("Bearer", "bearer")}
     assert (await live.client.get(f"{live.url}/projects/default", headers=headers)).status_code == 200
-    assert time.monotonic() - began < 1
+    assert len(scans) == 8
     for _, writer in callers:
         writer.close()
 

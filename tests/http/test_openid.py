@@ -1,7 +1,6 @@
 """The client of an OpenID provider, against answers that a real provider does not give."""
 
 import asyncio
-import time
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
@@ -242,13 +241,11 @@ async def test_a_provider_that_does_not_answer_is_given_up_in_time(provider, clo
     monkeypatch.setattr(limits, "openid_request_s_max", 0.05)
 
     async def silent(request):
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     client = OpenIdClient(OpenIdSettings(**SETTINGS), clock, transport=httpx2.MockTransport(silent))
-    began = time.monotonic()
     with pytest.raises(OpenIdError, match="cannot be reached"):
         await client.begin("/ui")
-    assert time.monotonic() - began < 5
 
 
 def test_roles_are_parsed_and_found_by_group():

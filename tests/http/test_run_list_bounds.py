@@ -136,7 +136,7 @@ async def reads_during(place, monkeypatch, filters, changes):
     listening = asyncio.ensure_future(listen())
     loop = asyncio.get_running_loop()
     began = loop.time()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await looked.wait()
         await changes()
         await heard.wait()

@@ -23,7 +23,7 @@ async def watched(driver):
             self.updates = driver.app.followers.watch(row, after)
 
         async def see(self):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 return await anext(self.updates)
 
     watched = Watched()

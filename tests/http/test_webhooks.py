@@ -420,7 +420,7 @@ async def test_a_project_whose_receivers_never_answer_delays_no_other_project(re
                 )
 
     receiver.answers = [tarpit] * 384
-    async with Service([at_once]) as quick, asyncio.timeout(20):
+    async with Service([at_once]) as quick, asyncio.timeout(30):
         await deliveries(api.project, receiver.url, webhooks=16, each=24)
         loop = asyncio.ensure_future(receiver.deliverer.run())
         await eventually(lambda: len(receiver.requests) >= limits.deliveries_max // 8)

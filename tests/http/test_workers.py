@@ -158,7 +158,7 @@ async def test_a_claim_can_wait_for_a_run(api):
     waiting = asyncio.create_task(api.claim(worker, wait_seconds=30))
     await api.subscribed()
     run = await api.create()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert (await waiting)["run"]["run_id"] == run["run_id"]
 
 
@@ -167,7 +167,7 @@ async def test_a_waiting_claim_ends_with_the_server(api):
     waiting = asyncio.create_task(api.claim(worker, wait_seconds=30))
     await api.subscribed()
     api.app.stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await waiting == {"run": None, "runs": []}
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from runstead.commands.app import App
+from runstead.core import limits
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
+from runstead.engines.postgres import connection
 from runstead.engines.postgres.store import PostgresStore
 from tests.support.store_driver import StoreDriver, event, idempotent, refusal
 
@@ -68,6 +70,18 @@ def replicas(open_driver, databases, database):
 
 
 @pytest.fixture
+def patient(monkeypatch):
+    """Stores that wait ten minutes for locks and statements: what does not wait is then known by that it ends.
+
+    Request it before the stores.
+    """
+    for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(connection._SESSION, name, "600000")
+    for name in ("lock_s", "point_statement_s", "scan_statement_s", "report_statement_s", "session_wait_s"):
+        monkeypatch.setattr(limits, name, 600)
+
+
+@pytest.fixture
 async def driver(replicas):
     return (await replicas(1))[0]
 
@@ -117,14 +131,14 @@ async def _wait_until_connected(notifiers):
     pairs = [(here, there) for here in notifiers for there in notifiers if there is not here]
     for here, there in pairs:
         with there.subscribe("hears") as signal:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while not signal.is_set():
                     here.publish(["hears"])
                     await asyncio.sleep(0.001)
     for number, (here, there) in enumerate(pairs):
         with there.subscribe(f"heard {number}") as signal:
             here.publish([f"heard {number}"])
-            await asyncio.wait_for(signal.wait(), 5)
+            await asyncio.wait_for(signal.wait(), 30)
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ async def test_replicas_store_one_run_for_one_id_and_one_answer_for_one_key(repl
 
 
 @pytest.mark.parametrize("targets", [("a",), ("a", "b"), ()])
-async def test_a_claim_passes_over_runs_that_others_hold(driver, databases, database, targets):
+async def test_a_claim_passes_over_runs_that_others_hold(patient, driver, databases, database, targets):
     """Their locks are not waited for."""
     import asyncpg
 
@@ -214,6 +214,6 @@ async def test_a_claim_passes_over_runs_that_others_hold(driver, databases, data
     other = await asyncpg.connect(databases.server.url(database))
     async with other.transaction():
         await other.execute("SELECT 1 FROM runs WHERE run_id IN ('run-0', 'run-1') FOR UPDATE")
-        claimed = await asyncio.wait_for(driver.claim_ids(targets=targets), 2)
+        claimed = await asyncio.wait_for(driver.claim_ids(targets=targets), 30)
     await other.close()
     assert claimed == ["run-2"]

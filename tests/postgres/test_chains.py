@@ -118,7 +118,7 @@ async def test_tables_written_in_chains_are_still_reported_to_autovacuum(driver,
     await driver.create("run-1")
     written = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'runs'"
     before = sql(written)[0][0]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while sql(written)[0][0] < before + 100:
             for _ in range(20):
                 await driver.change("run-1", rewrite)

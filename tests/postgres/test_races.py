@@ -70,7 +70,7 @@ async def test_trying_again_has_an_end(driver, failing):
 
 async def blocked(sql):
     """Wait until a session of the store waits for a lock."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not sql(  # noqa: ASYNC110 - there is no event to wait for
             "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = 'runstead'"
             " AND datname = current_database()"
@@ -107,7 +107,7 @@ async def test_a_row_that_stays_locked_holds_up_its_own_command_alone(
     assert (await driver.touch("run-1")).run.version == 2
 
 
-async def test_commands_on_other_rows_do_not_wait_for_a_locked_row(driver, other, sql):
+async def test_commands_on_other_rows_do_not_wait_for_a_locked_row(patient, driver, other, sql):
     """Commands that come while a transaction waits get one of their own."""
     await asyncio.gather(driver.create("run-1"), driver.create("run-2"))
     transaction = other.transaction()
@@ -116,7 +116,7 @@ async def test_commands_on_other_rows_do_not_wait_for_a_locked_row(driver, other
     stuck = asyncio.ensure_future(driver.touch("run-1"))
     await blocked(sql)
     for _ in range(5):
-        await asyncio.wait_for(driver.touch("run-2"), 1)
+        await asyncio.wait_for(driver.touch("run-2"), 30)
     assert not stuck.done()
     await transaction.rollback()
     assert (await stuck).run.version == 2
@@ -149,7 +149,7 @@ async def test_a_stalled_transaction_is_ended(monkeypatch, open_driver, database
     frozen = await connect(url)
     await frozen.execute("BEGIN")
     await frozen.execute("SELECT 1 FROM runs FOR UPDATE")
-    assert (await asyncio.wait_for(driver.touch("run-1"), 5)).run.version == 2
+    assert (await asyncio.wait_for(driver.touch("run-1"), 30)).run.version == 2
     frozen.terminate()
 
 

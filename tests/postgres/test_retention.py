@@ -1,11 +1,11 @@
 """Retention drops months of events as whole partitions, without blocking writers."""
 
+import asyncio
 import time
 
 import pytest
 
 from runstead.commands.check import check
-from runstead.core import limits
 
 DAY = 86_400_000
 OCTOBER = "run_events_2020_10"
@@ -90,14 +90,15 @@ async def test_a_month_that_is_not_over_since_the_age_waits(old, sql):
     assert await sound(old)
 
 
-async def test_a_locked_partition_is_dropped_later_and_blocks_no_writer(old, sql, event, databases, database):
+async def test_a_locked_partition_is_dropped_later_and_blocks_no_writer(
+    patient, old, sql, event, databases, database
+):
     assert await retire(old, "a", "b", "c") == 3
     sql("BEGIN")
     try:
         sql("SELECT 1 FROM run_events LIMIT 1")
-        began = time.monotonic()
-        assert await old.store.retention.sweep(DAY) == 0
-        assert time.monotonic() - began < 20 * limits.retention_lock_ms / 1000
+        async with asyncio.timeout(60):
+            assert await old.store.retention.sweep(DAY) == 0
         await old.create("meanwhile")
         await old.append("meanwhile", event())
     finally:

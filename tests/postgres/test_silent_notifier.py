@@ -61,7 +61,7 @@ async def channel(databases, database):
 
 
 async def woken(signal):
-    await asyncio.wait_for(signal.wait(), 5)
+    await asyncio.wait_for(signal.wait(), 30)
     signal.clear()
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from runstead.sdk.client_base import Calls
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.errors import RunsteadError
@@ -125,8 +126,8 @@ class CallRecorder:
 
     # While the run waits
 
-    def resume(self, kind, result=None, *, receipt=True, **more):
-        call_id, reason = self.waiting.get("tool_call_id"), self.waiting["reason"]
+    def resume(self, kind, result=None, *, receipt=True, call_id=None, **more):
+        call_id, reason = call_id or self.waiting.get("tool_call_id"), self.waiting["reason"]
         if receipt:
             self.receipts.add((reason, call_id))
         value = {"type": kind, "tool_call_id": call_id, "result": result, "is_error": False, **more}
@@ -142,12 +143,16 @@ class CallRecorder:
     def advance(self):
         """Resume the run: with an answer, with a timer, or with a child's end."""
         wait = self.waiting
-        call_id = wait["tool_call_id"]
-        for name in (call_id, self.asked().get(call_id)):
-            if name in self.answers:
-                self.resume(wait["reason"], self.answers[name])
-                return
-        if wait.get("resume_at") is not None:
+        answered = {call_id for _, call_id in self.receipts}
+        # A wait without a call id takes an answer to any open call.
+        open_calls = [wait["tool_call_id"]] if "tool_call_id" in wait else self.asked().keys() - answered
+        for call_id in sorted(open_calls, reverse=True):
+            for name in (call_id, self.asked().get(call_id)):
+                if name in self.answers:
+                    self.resume(wait["reason"], self.answers[name], call_id=call_id)
+                    return
+        awaits_child = wait.get("awaited_run_id") in self.children
+        if wait.get("resume_at") is not None and not (awaits_child and self.attempts % 2):
             self.now = max(self.now, datetime.fromisoformat(wait["resume_at"]))
             self.resume("timer", receipt=False)
             return
@@ -171,7 +176,7 @@ class CallRecorder:
             config=self.config,
             latest_event_id=len(self.events),
         )
-        self.context = Context(run, Calls(), functools.partial(self.send_as, self.attempts), no_sleep)
+        self.context = Attempt(run, Calls(), functools.partial(self.send_as, self.attempts), no_sleep)
         handling = asyncio.ensure_future(self._handle(run))
         died = asyncio.ensure_future(self.dead.wait())
         try:
@@ -190,7 +195,7 @@ class CallRecorder:
         return "completed" if error is None else "failed"
 
     async def _handle(self, run):
-        output = await self.app(run, self.context)
+        output = await self.app(run, Context(self.context))
         await self.context.flush()
         return msgspec.to_builtins(output)
 

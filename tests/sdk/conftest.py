@@ -22,6 +22,7 @@ from runstead.sdk import (
     Retries,
     Worker,
 )
+from runstead.sdk.durable.attempt import Attempt
 
 CLAIM = {"status": "running", "kind": "task", "target": "task:t", "latest_event_id": 0}
 
@@ -242,7 +243,7 @@ class Harness:
 
     async def until(self, condition):
         """Wait, in real time, for the work of a thread."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not condition():  # noqa: ASYNC110 - what it waits for happens in a thread
                 await asyncio.sleep(0.001)
 
@@ -285,6 +286,7 @@ class HandlerServer:
         self.app = app
         self.run = ClaimedRun(
             run_id="r",
+            project_id="p",
             status="running",
             target=f"task:{name}",
             attempt=0,
@@ -300,7 +302,7 @@ class HandlerServer:
     def attempt(self):
         """Claim the run again, with a new context."""
         self.run = msgspec.structs.replace(self.run, attempt=self.run.attempt + 1)
-        self.context = Context(self.run, Calls(), self.send)
+        self.context = Attempt(self.run, Calls(), self.send)
 
     async def send(self, call):
         await asyncio.sleep(0)
@@ -329,7 +331,7 @@ class HandlerServer:
         self.events.append(Event(event_id=len(self.events) + 1, event_type=payload["type"], payload=payload))
 
     async def run_handler(self):
-        result = await self.app(self.run, self.context)
+        result = await self.app(self.run, Context(self.context))
         await self.context.flush()
         return result
 

@@ -50,9 +50,9 @@ class InProcessServer:
         self._workers.clear()
 
     async def until(self, run_id, *statuses):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
-                run = await self.client.get_run(run_id)
+                run = await self.client.runs.get(run_id)
                 if run.status in statuses:
                     return run
                 await asyncio.sleep(0.005)
@@ -61,10 +61,10 @@ class InProcessServer:
         """Resume a waiting run."""
         call_id = run.waiting_tool_call_id
         kind = "approval" if run.waiting_reason == "approval" else "event"
-        await self.client.resume(run.run_id, result, type=kind, tool_call_id=call_id)
+        await self.client.runs.resume(run.run_id, result, type=kind, tool_call_id=call_id)
 
     async def ended(self, run_id):
         return await self.until(run_id, "completed", "failed", "cancelled")
 
     async def events(self, run_id, *types):
-        return [event.payload async for event in self.client.events(run_id, event_types=types)]
+        return [event.payload async for event in self.client.events.iter(run_id, event_types=types)]

@@ -14,7 +14,7 @@ from runstead.sdk import App, RunFailed
 
 app = App()
 app.reference = f"{__file__}:app"
-SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(3_600)"]
 
 
 def mark(folder, name, text="x"):
@@ -46,7 +46,7 @@ async def steps(ctx, folder):
 @app.task("plain", isolation="process")
 def plain(ctx, folder):
     child = ctx.spawn("task:other", config={"a": 1})
-    return {"got": ctx.step("one", lambda: "kept"), "child": child.run_id}
+    return {"got": ctx.step("one", lambda: "kept"), "child": child.id}
 
 
 @app.task("covers", isolation="process", retries=1)
@@ -105,7 +105,7 @@ def loop(ctx):
 
 @app.task("slow", isolation="process", timeout_seconds=0.6, stop_seconds=0.2)
 def slow(ctx):
-    time.sleep(60)
+    time.sleep(3_600)
 
 
 @app.task("quits", isolation="process")
@@ -132,23 +132,23 @@ def quits(ctx, how):
 def stubborn(ctx, folder):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     pids(folder, os.getpid(), subprocess.Popen(SLEEPER).pid)
-    time.sleep(60)
+    time.sleep(3_600)
 
 
-@app.task("cleans", isolation="process")
+@app.task("cleans", isolation="process", stop_seconds=3_600)
 def cleans(ctx, folder):
     try:
         pids(folder, os.getpid())
-        time.sleep(60)
+        time.sleep(3_600)
     finally:
         mark(folder, "cleaned")
 
 
-@app.task("awaits", isolation="process")
+@app.task("awaits", isolation="process", stop_seconds=3_600)
 async def awaits(ctx, folder):
     pids(folder, os.getpid())
     try:
-        await asyncio.sleep(60)
+        await asyncio.sleep(3_600)
     except asyncio.CancelledError:
         mark(folder, "cleaned")
         raise

@@ -79,9 +79,9 @@ async def test_mappings_are_recorded_and_the_end_ends_the_run(served):
 
 
 async def test_an_existing_run_is_used(served):
-    made = (await served.client.create_task_run("task:mine", public_id="mine")).run
+    made = (await served.client.runs.create("task:mine", id="mine")).run
     assert (await agui.record(made, each(FINISHED), client=served.client)).run_id == "mine"
-    made = (await served.client.create_task_run("task:mine", public_id="other")).run
+    made = (await served.client.runs.create("task:mine", id="other")).run
     run = await agui.record("other", each(*EVENTS[1:], FINISHED), client=served.client)
     assert (run.run_id, run.target) == ("other", "task:mine")
     assert (await types(served, run))[:2] == ["RUN_STARTED", "TEXT_MESSAGE_START"]
@@ -103,7 +103,7 @@ async def test_events_that_cannot_be_read_fail_the_run_and_raise(served):
     for number, (events, error) in enumerate([(broken(), ZeroDivisionError), (each("no event"), TypeError)]):
         with pytest.raises(error):
             await agui.record(f"r{number}", events, client=served.client)
-        run = await served.client.get_run(f"r{number}")
+        run = await served.client.runs.get(f"r{number}")
         assert (run.status, run.error.code) == ("failed", error.__name__)
 
 
@@ -125,10 +125,10 @@ async def test_reading_stops_where_the_run_is_cancelled(served):
             closed.set()
 
     recording = asyncio.ensure_future(agui.record("endless", endless(), client=served.client))
-    async with asyncio.timeout(10):
-        while not (await served.client.list_runs()).data:  # noqa: ASYNC110 - the recording makes it
+    async with asyncio.timeout(30):
+        while not (await served.client.runs.list()).data:  # noqa: ASYNC110 - the recording makes it
             await asyncio.sleep(0.01)
-        await served.client.cancel("endless")
+        await served.client.runs.cancel("endless")
         assert (await recording).status == "cancelled"
     assert closed.is_set()
 
@@ -152,10 +152,10 @@ async def test_a_handler_relays_an_agent_as_a_step(served):
         return answer
 
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     await served.answer(await served.until(run.run_id, "waiting"))
     run = await served.ended(run.run_id)
     assert (run.output, len(read)) == ("done", 1)
-    failed = (await served.client.create_task_run("task:t", config={"fail": True})).run
+    failed = (await served.client.runs.create("task:t", config={"fail": True})).run
     run = await served.ended(failed.run_id)
     assert (run.status, run.error.code) == ("failed", "AGENT_ERROR")

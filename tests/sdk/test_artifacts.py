@@ -19,7 +19,7 @@ async def served(tmp_path):
 
 async def ran(served, app):
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     return await served.ended(run.run_id)
 
 
@@ -44,7 +44,7 @@ async def test_bytes_and_files_are_stored_and_names_alone_recorded(served, tmp_p
         ("report.csv", "text/csv", 3),
         ("elsewhere", None, 3),
     ]
-    assert await served.client.read_artifact(run.run_id, "plot.png") == b"png"
+    assert await served.client.artifacts.read(run.run_id, "plot.png") == b"png"
 
 
 async def test_a_handler_in_a_thread_stores_too(served):
@@ -89,7 +89,7 @@ async def test_an_attempt_after_a_wait_does_not_upload_a_stored_artifact_again(s
         return stored.sha256[:8]
 
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     await served.answer(await served.until(run.run_id, "waiting"))
     run = await served.ended(run.run_id)
     assert (run.status, run.output, len(sent)) == ("completed", "0967115f", 1)

@@ -47,8 +47,8 @@ def scripted(kit):
 def test_a_batch_is_retried(scripted):
     answer = {"accepted": True, "batch": BATCH, "run_ids": ["r"]}
     client, script = scripted(httpx2.ReadError("reset"), *[httpx2.Response(202, json=answer)] * 2)
-    assert client.retry_batch("b").run_ids == ["r"]
-    client.retry_batch("b", cancelled=True, name="second", idempotency_key="k")
+    assert client.batches.retry("b").run_ids == ["r"]
+    client.batches.retry("b", cancelled=True, name="second", idempotency_key="k")
     first, repeat, other = script.requests
     assert first.url.path == "/projects/shop/batches/b/retry"
     assert first.headers["Idempotency-Key"] == repeat.headers["Idempotency-Key"]
@@ -62,7 +62,7 @@ def test_a_batch_is_created(scripted):
         httpx2.ReadError("reset"),
         httpx2.Response(202, json={"accepted": True, "batch": BATCH, "run_ids": ["r", "s"]}),
     )
-    made = client.create_batch(RUNS, name="two", on_complete={"target": "task:report"})
+    made = client.batches.create(RUNS, name="two", on_complete={"target": "task:report"})
     first, second = script.requests
     assert (first.method, first.url.path) == ("POST", "/projects/shop/batches")
     assert json.loads(first.content) == {
@@ -82,10 +82,10 @@ def test_batches_are_listed_read_and_cancelled(scripted):
         httpx2.Response(200, json=BATCH),
         httpx2.Response(200, json={"cancelled": True, "batch": {**BATCH, "status": "cancelled"}}),
     )
-    found = client.list_batches(limit=1, cursor="9")
+    found = client.batches.list(limit=1, cursor="9")
     assert ([one.id for one in found.data], found.page_info.next) == (["b"], "7")
-    assert client.get_batch("b", project="other").created_at.year == 2026
-    assert client.cancel_batch("b", "enough").batch.status == "cancelled"
+    assert client.batches.get("b", project="other").created_at.year == 2026
+    assert client.batches.cancel("b", "enough").batch.status == "cancelled"
     assert [str(request.url).removeprefix("http://server") for request in script.requests] == [
         "/projects/shop/batches?cursor=9&limit=1",
         "/projects/other/batches/b",
@@ -100,7 +100,7 @@ def test_a_follower_continues_over_broken_connections_to_the_end(scripted, kit):
         kit.stream(b": progress of a batch\n\n"),
         kit.stream(progress_frame(3) + progress_frame(9, done=True) + progress_frame(10)),
     )
-    found = list(client.follow_batch("b"))
+    found = list(client.batches.follow("b"))
     assert [one.status_counts.completed for one in found] == [1, 2, 3, 9]
     assert [one.completed_at is not None for one in found] == [False, False, False, True]
     assert [request.headers.get("Last-Event-ID") for request in script.requests] == [None, "c-2", "c-2"]
@@ -110,13 +110,13 @@ def test_a_follower_continues_over_broken_connections_to_the_end(scripted, kit):
 def test_a_refusal_is_raised(scripted):
     client, _ = scripted(httpx2.Response(404, json={"code": "NOT_FOUND", "detail": "Batch not found"}))
     with pytest.raises(RunsteadError, match="Batch not found"):
-        next(client.follow_batch("b"))
+        next(client.batches.follow("b"))
 
 
 def test_an_answer_that_is_not_understood_is_an_error(scripted, kit):
     client, _ = scripted(kit.stream(b"id: 1\nevent: progress\ndata: {}\n\n"))
     with pytest.raises(UnexpectedAnswerError):
-        next(client.follow_batch("b"))
+        next(client.batches.follow("b"))
 
 
 async def test_the_async_client_does_the_same(kit):
@@ -128,5 +128,5 @@ async def test_the_async_client_does_the_same(kit):
     client = AsyncClient(
         "http://server", "key", project="shop", transport=httpx2.MockTransport(script), sleep=rest
     )
-    found = [one.status_counts.completed async for one in client.follow_batch("b")]
+    found = [one.status_counts.completed async for one in client.batches.follow("b")]
     assert found == [1, 9]

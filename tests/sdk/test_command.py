@@ -140,7 +140,7 @@ async def test_a_line_without_an_end_is_cut(command):
 
 
 async def test_a_cancelled_program_is_ended_with_its_process_group(command, tmp_path):
-    script = "trap '' TERM; sleep 60 & echo \"$$ $!\" > new; mv new pids; while :; do sleep 0.1; done"
+    script = "trap '' TERM; sleep 3600 & echo \"$$ $!\" > new; mv new pids; while :; do sleep 0.1; done"
     log = command(sh(script), cwd=tmp_path, stop_seconds=0.3)
     working = asyncio.ensure_future(log.run_handler())
     await eventually((tmp_path / "pids").exists)
@@ -148,14 +148,14 @@ async def test_a_cancelled_program_is_ended_with_its_process_group(command, tmp_
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    assert 0.25 < time.monotonic() - began < 3
+    assert 0.25 < time.monotonic() - began < 60
     for pid in map(int, (tmp_path / "pids").read_text().split()):
         await eventually(lambda pid=pid: gone(pid))
 
 
 async def test_a_program_may_clean_up_on_sigterm(command, tmp_path):
     script = "trap 'echo cleaned > trace; exit 0' TERM; touch ready; while :; do sleep 0.05; done"
-    log = command(sh(script), cwd=tmp_path, timeout_seconds=0.5)
+    log = command(sh(script), cwd=tmp_path, timeout_seconds=1.5)
     with pytest.raises(Exception, match="longer than") as failed:
         await log.run_handler()
     assert failed.value.code == "TIMEOUT"
@@ -163,11 +163,11 @@ async def test_a_program_may_clean_up_on_sigterm(command, tmp_path):
 
 
 async def test_a_grandchild_that_keeps_the_output_open_does_not_keep_the_run(command, tmp_path):
-    escape = "import os, time\nif os.fork() == 0:\n    os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(60)"
+    escape = "import os, time\nif os.fork() == 0:\n    os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(3600)"
     log = command([sys.executable, "-S", "-c", escape + "\nelse:\n    time.sleep(0.2)"], cwd=tmp_path)
     began = time.monotonic()
     await log.run_handler()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
@@ -182,6 +182,7 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
 WORKER = """
 import asyncio, sys
 from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk.durable.attempt import Attempt
 
 async def send(call):
     pass
@@ -189,7 +190,7 @@ async def send(call):
 app = App()
 app.command("task:c", ["/bin/sh", "-c", "sleep 60 & echo $$ $! > new; mv new pids; wait"], cwd=sys.argv[1])
 run = ClaimedRun(run_id="r", status="running", target="task:c", attempt=1, latest_event_id=0, lease_token="t")
-asyncio.run(app(run, Context(run, Calls(), send)))
+asyncio.run(app(run, Context(Attempt(run, Calls(), send))))
 """
 
 

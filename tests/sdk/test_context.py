@@ -4,7 +4,8 @@ import json
 import msgspec
 from hypothesis import given, strategies as st
 
-from runstead.sdk import Calls, ClaimedRun, Context
+from runstead.sdk import Calls, ClaimedRun
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LOG_BYTES
 from runstead.sdk.worker.outbox import BATCH_BYTES, EVENTS_PER_REQUEST, Outbox
 
@@ -43,7 +44,7 @@ async def test_many_events_go_out_in_few_fenced_requests():
     async def send(call):
         calls.append(call)
 
-    context = Context(RUN, Calls(), send)
+    context = Attempt(RUN, Calls(), send)
     await context.emit_many({"type": "T", "n": n} for n in range(250))
     bodies = [msgspec.json.decode(call.content()) for call in calls]
     assert [len(body["events"]) for body in bodies] == [100, 100, 50]
@@ -52,7 +53,7 @@ async def test_many_events_go_out_in_few_fenced_requests():
 
 
 def test_the_oldest_lines_of_a_long_log_are_dropped_and_counted():
-    context = Context(RUN, Calls(), unsent)
+    context = Attempt(RUN, Calls(), unsent)
     assert context.logs is None
     for n in range(5):
         context.log(str(n) * (LOG_BYTES // 4))

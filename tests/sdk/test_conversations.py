@@ -35,18 +35,18 @@ def sent(request):
 
 def test_members_left_out_of_a_change_are_not_sent(scripted):
     client, script = scripted(*[httpx2.Response(200, json=CONVERSATION)] * 2)
-    client.update_conversation("c", title=None, status="archived")
-    client.delete_conversation("c")
+    client.conversations.update("c", title=None, status="archived")
+    client.conversations.delete("c")
     assert [sent(request) for request in script.requests] == [
         ("PATCH", "/conversations/c", {"title": None, "status": "archived"}),
         ("DELETE", "/conversations/c", None),
     ]
-    assert Calls().update_conversation("c", summary=UNSET).body == {}
+    assert Calls().conversations.update("c", summary=UNSET).body == {}
 
 
 def test_a_text_is_a_message_of_one_part_with_its_own_key(scripted):
     client, script = scripted(httpx2.Response(201, json=MESSAGE))
-    message = client.add_message("c", "Hello", metadata={"a": 1})
+    message = client.messages.add("c", "Hello", metadata={"a": 1})
     method, path, body = sent(script.requests[0])
     assert (method, path, body["role"]) == ("POST", "/conversations/c/messages", "user")
     assert (body["parts"], body["metadata"]) == ([{"type": "text", "text": "Hello"}], {"a": 1})
@@ -61,9 +61,9 @@ def test_lists_take_their_cursor_and_filters(scripted):
         httpx2.Response(200, json={"conversation_id": "c", "data": [MESSAGE], "page_info": info}),
         httpx2.Response(200, json={"data": [REQUEST], "page_info": info}),
     )
-    assert client.list_conversations(project_id="shop", status="active").page_info.next == "7"
-    assert client.list_messages("c", cursor="3", limit=2).data[0].seq == 1
-    assert client.list_input_requests("c", status="open").data[0].latest_response is None
+    assert client.conversations.list(project_id="shop", status="active").page_info.next == "7"
+    assert client.messages.list("c", cursor="3", limit=2).data[0].seq == 1
+    assert client.input_requests.list("c", status="open").data[0].latest_response is None
     assert [sent(request)[1] for request in script.requests] == [
         "/conversations?project_id=shop&status=active",
         "/conversations/c/messages?cursor=3&limit=2",
@@ -74,7 +74,7 @@ def test_lists_take_their_cursor_and_filters(scripted):
 def test_a_worker_creates_input_requests_with_its_fence(scripted):
     client, script = scripted(httpx2.Response(201, json=REQUEST))
     field = {"name": "n", "label": "N", "type": "text"}
-    client.create_input_request("c", "r", "t", "T", [field], attempt=2, lease_token="lease")
+    client.input_requests.create("c", "r", "t", "T", [field], attempt=2, lease_token="lease")
     assert script.requests[0].headers["X-Lease-Token"] == "lease"
     _, path, body = sent(script.requests[0])
     assert path == "/conversations/c/input-requests"
@@ -84,15 +84,15 @@ def test_a_worker_creates_input_requests_with_its_fence(scripted):
 def test_a_response_carries_no_idempotency_key_and_shows_its_values_nowhere(scripted):
     problem = {"status": 400, "detail": "no", "code": "INVALID_REQUEST"}
     client, script = scripted(httpx2.Response(201, json=REQUEST), httpx2.Response(400, json=problem))
-    client.respond_to_input("c", "i", {"password": SECRET})
+    client.input_requests.respond("c", "i", {"password": SECRET})
     assert "Idempotency-Key" not in script.requests[0].headers
     assert sent(script.requests[0])[1] == "/conversations/c/input-requests/i/responses"
-    assert SECRET not in repr(Calls().respond_to_input("c", "i", {"password": SECRET}))
+    assert SECRET not in repr(Calls().input_requests.respond("c", "i", {"password": SECRET}))
     with pytest.raises(RunsteadError) as caught:
-        client.respond_to_input("c", "i", {"password": SECRET})
+        client.input_requests.respond("c", "i", {"password": SECRET})
     assert SECRET not in repr(caught.value) + str(caught.value)
     client, script = scripted(httpx2.Response(200, json=REQUEST), httpx2.Response(200, json=REQUEST))
-    assert client.get_input_request("c", "i") == client.cancel_input_request("c", "i")
+    assert client.input_requests.get("c", "i") == client.input_requests.cancel("c", "i")
     assert [sent(request)[:2] for request in script.requests] == [
         ("GET", "/conversations/c/input-requests/i"),
         ("POST", "/conversations/c/input-requests/i/cancel"),

@@ -29,7 +29,7 @@ async def asks(ctx):
 
 
 async def test_a_writer_token_cannot_answer_for_the_person_who_approves(served):
-    run = (await served.client.create_task_run("task:asks")).run
+    run = (await served.client.runs.create("task:asks")).run
     await served.commands.store.push_services.register(push_service("svc", reach=(run.project_id,)))
     named = {"user_id": "ada", "service_id": "svc", "issuer": "push_service:svc"}
     named |= {"project_id": run.project_id, "run_id": run.run_id}
@@ -62,7 +62,7 @@ async def test_an_agent_that_is_relayed_cannot_approve_its_own_question(served):
         return await ctx.wait_for_approval("Pay?")
 
     served.start_worker(relaying)
-    run = (await served.client.create_task_run("task:relays")).run
+    run = (await served.client.runs.create("task:relays")).run
     await served.answer(await served.until(run.run_id, "waiting"))
     await served.until(run.run_id, "running", "completed")
     waiting = await served.until(run.run_id, "waiting", "completed")

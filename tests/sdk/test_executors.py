@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from runstead.sdk import Context
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.executors import executor_from
 from runstead.sdk.isolation.failure import ProcessFailed
@@ -42,7 +43,7 @@ def on(handler_server):
         async def run_handler():
             app._executor = executor
             try:
-                result = await app(log.run, log.context)
+                result = await app(log.run, Context(log.context))
                 await log.context.flush()
                 return result
             finally:

@@ -20,50 +20,50 @@ async def server():
 
 
 async def shelf(client, count=12, size=300_000):
-    await client.create_task_run("task:t", public_id="root")
+    await client.runs.create("task:t", id="root")
     for number in range(count):
-        given = {"public_id": f"r{number}", "parent_run_id": "root", "input": str(number) * size}
-        await client.create_task_run("task:t", **given)
+        given = {"id": f"r{number}", "parent_run_id": "root", "input": str(number) * size}
+        await client.runs.create("task:t", **given)
 
 
 async def test_iterators_follow_pages_that_end_by_bytes(server):
     client = server.client
     await shelf(client)
     names = ["root", *(f"r{number}" for number in range(12))]
-    page = await client.list_runs(limit=100)
+    page = await client.runs.list(limit=100)
     assert len(page.data) < 12
     assert page.page_info.next is not None
-    assert [run.run_id async for run in client.iter_runs(limit=100)] == names[::-1]
-    assert [run.run_id async for run in client.iter_all_runs()] == names[::-1]
-    first = await client.tree("r3", fields=["input"])
+    assert [run.run_id async for run in client.runs.iter(limit=100)] == names[::-1]
+    assert [run.run_id async for run in client.runs.iter_all()] == names[::-1]
+    first = await client.runs.tree("r3", fields=["input"])
     assert len(first.data) < 13
     assert first.omitted == ["config", "output", "logs"]
-    family = [run async for run in client.iter_tree("r3", fields=["input"])]
+    family = [run async for run in client.runs.iter_tree("r3", fields=["input"])]
     assert [run.run_id for run in family] == names
     assert family[5].input == "4" * 300_000
-    children = [run async for run in client.iter_children("root", fields=["input"])]
+    children = [run async for run in client.runs.iter_children("root", fields=["input"])]
     assert [run.run_id for run in children] == names[1:]
 
 
 async def test_trees_and_children_leave_out_large_members(server):
     client = server.client
     await shelf(client, 2, 10)
-    for page in (await client.tree("root"), await client.children("root")):
+    for page in (await client.runs.tree("root"), await client.runs.children("root")):
         assert page.omitted == ["input", "config", "output", "logs"]
         assert page.page_info.next is None
         assert {run.input for run in page.data} == {None}
-    page = await client.tree("root", limit=1)
+    page = await client.runs.tree("root", limit=1)
     assert [run.run_id for run in page.data] == ["root"]
-    page = await client.tree("root", cursor=page.page_info.next)
+    page = await client.runs.tree("root", cursor=page.page_info.next)
     assert [run.run_id for run in page.data] == ["r0", "r1"]
 
 
 async def test_members_that_are_not_chosen_are_none(server):
     client = server.client
     await shelf(client, 1, 10)
-    [run] = (await client.list_runs(fields=["title"], parent_run_id="root")).data
+    [run] = (await client.runs.list(fields=["title"], parent_run_id="root")).data
     assert (run.run_id, run.status, run.input, run.target) == ("r0", "pending", None, None)
-    [run] = (await client.list_runs(fields=["input", "target"], parent_run_id="root")).data
+    [run] = (await client.runs.list(fields=["input", "target"], parent_run_id="root")).data
     assert (run.input, run.target) == ("0" * 10, "task:t")
 
 
@@ -77,10 +77,10 @@ def test_the_blocking_client_asks_for_the_same(kit):
         httpx2.Response(200, json={"data": [], "page_info": end}),
     )
     client = Client("http://server", "k", project="shop", transport=httpx2.MockTransport(script), retries=0)
-    assert len(list(client.iter_runs(fields=["title", "status"]))) == 2
-    assert len(list(client.iter_tree("a", fields=["input"]))) == 2
-    assert len(list(client.iter_children("a"))) == 1
-    client.conversation_run_children("c", "a", fields=["status"])
+    assert len(list(client.runs.iter(fields=["title", "status"]))) == 2
+    assert len(list(client.runs.iter_tree("a", fields=["input"]))) == 2
+    assert len(list(client.runs.iter_children("a"))) == 1
+    client.conversations.run_children("c", "a", fields=["status"])
     asked = [dict(request.url.params) for request in script.requests]
     assert asked == [
         {"fields": f"{NEEDED},title"},

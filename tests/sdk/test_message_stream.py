@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from runstead.sdk import App
+from runstead.sdk import App, Step
 
 from .in_process_server import InProcessServer
 
@@ -20,7 +20,7 @@ async def served():
 
 async def ran(served, app, target="task:t", **request):
     served.start_worker(app)
-    run = (await served.client.create_task_run(target, **request)).run
+    run = (await served.client.runs.create(target, **request)).run
     return await served.ended(run.run_id)
 
 
@@ -109,10 +109,12 @@ async def test_a_handler_that_runs_again_emits_nothing_twice(served):
             await message.write("and closed")
 
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     waiting = await served.until(run.run_id, "waiting")
     assert texts(await served.events(run.run_id, *TEXT))[-1] == ("open ", False)
-    await served.client.resume(run.run_id, True, type="approval", tool_call_id=waiting.waiting_tool_call_id)
+    await served.client.runs.resume(
+        run.run_id, True, type="approval", tool_call_id=waiting.waiting_tool_call_id
+    )
     run = await served.ended(run.run_id)
     assert begun == [1, 2]
     assert run.status == "completed", run.error
@@ -142,7 +144,7 @@ async def test_other_text_of_a_handler_that_runs_again_replaces_the_old_message(
             await ctx.wait_for_event("second")
 
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     for _ in words[1:]:
         waiting = await served.until(run.run_id, "waiting")
         await served.answer(waiting)
@@ -166,7 +168,7 @@ async def test_the_message_of_a_failed_step_is_ended_and_emitted_again(served):
                 if len(tries) == 1:
                     raise ValueError("no")
 
-        await ctx.step("s", step, retries=1, backoff_seconds=0)
+        await ctx.step("s", step, options=Step(retries=1, backoff=0))
 
     run = await ran(served, app)
     assert run.status == "completed"
@@ -257,7 +259,7 @@ async def test_log_records_of_a_run_are_in_its_log_only(served):
 
     with logging_alone():
         served.start_worker(app)
-        created = [(await served.client.create_task_run("task:t", config={"name": n})).run for n in "ab"]
+        created = [(await served.client.runs.create("task:t", config={"name": n})).run for n in "ab"]
         logger.info("of no run")
         ended = [await served.ended(run.run_id) for run in created]
     for name, run in zip("ab", ended, strict=True):
@@ -286,7 +288,7 @@ async def test_log_lines_from_before_a_wait_are_kept(served):
         ctx.log("done")
 
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:t")).run
+    run = (await served.client.runs.create("task:t")).run
     for _ in range(2):
         await served.answer(await served.until(run.run_id, "waiting"))
     run = await served.ended(run.run_id)

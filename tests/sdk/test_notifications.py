@@ -50,7 +50,7 @@ def cursors(script):
 
 def test_a_notification_has_the_change_and_a_cursor(scripted, kit):
     client, script, _ = scripted(kit.stream(OPENED + notification_frame(1, "run.created", status="pending")))
-    (found,) = take(client.notifications(), 1)
+    (found,) = take(client.notifications.follow(), 1)
     assert (found.type, found.run_id, found.status, found.cursor) == ("run.created", "r", "pending", "e-1")
     assert found.at.isoformat() == "2026-03-20T12:00:00+00:00"
     assert str(script.requests[0].url) == "http://server/projects/shop/notifications"
@@ -62,14 +62,14 @@ def test_a_new_connection_continues_after_the_last_notification(scripted, kit):
         kit.stream(OPENED, notification_frame(1), notification_frame(2)[:-5], error=BROKEN),
         kit.stream(b": following\n\n" + notification_frame(2)),
     )
-    assert [one.cursor for one in take(client.notifications(), 2)] == ["e-1", "e-2"]
+    assert [one.cursor for one in take(client.notifications.follow(), 2)] == ["e-1", "e-2"]
     assert cursors(script) == [None, "e-1"]
     assert slept == [0.25]
 
 
 def test_a_connection_that_breaks_before_a_notification_continues_where_it_opened(scripted, kit):
     client, script, _ = scripted(kit.stream(OPENED, error=BROKEN), kit.stream(notification_frame(1)))
-    take(client.notifications(), 1)
+    take(client.notifications.follow(), 1)
     assert cursors(script) == [None, "e-0"]
 
 
@@ -77,21 +77,21 @@ def test_a_connection_that_breaks_before_it_opened_requests_a_resync(scripted, k
     client, script, _ = scripted(
         kit.stream(error=BROKEN), kit.stream(notification_frame(4, "resync", None, status=None))
     )
-    (found,) = take(client.notifications(), 1)
+    (found,) = take(client.notifications.follow(), 1)
     assert (found.type, found.run_id, found.status) == ("resync", None, None)
     assert cursors(script) == [None, "none"]
 
 
 def test_it_continues_after_a_given_cursor(scripted, kit):
     client, script, _ = scripted(kit.stream(notification_frame(8)))
-    take(client.notifications("other", after="e-7"), 1)
+    take(client.notifications.follow("other", after="e-7"), 1)
     assert cursors(script) == ["e-7"]
     assert script.requests[0].url.path == "/projects/other/notifications"
 
 
 def test_a_stream_that_ends_is_opened_again(scripted, kit):
     client, script, _ = scripted(*[kit.stream(OPENED, notification_frame(n)) for n in range(1, 9)])
-    assert len(take(client.notifications(), 8)) == 8
+    assert len(take(client.notifications.follow(), 8)) == 8
     assert cursors(script)[1:] == [f"e-{n}" for n in range(1, 8)]
 
 
@@ -100,7 +100,7 @@ def test_an_unavailable_server_raises_after_the_retries(scripted, kit):
         kit.stream(OPENED + notification_frame(1)), *[httpx2.ConnectError("refused")] * 2
     )
     with pytest.raises(NoAnswerError):
-        list(client.notifications())
+        list(client.notifications.follow())
     assert len(script.requests) == 3
     assert slept == [0.25, 0.5]
 
@@ -108,28 +108,28 @@ def test_an_unavailable_server_raises_after_the_retries(scripted, kit):
 def test_an_unknown_project_is_an_error_at_once(scripted, kit):
     client, _, _ = scripted(kit.problem(404, "NOT_FOUND"))
     with pytest.raises(RunsteadError, match="NOT_FOUND"):
-        list(client.notifications())
+        list(client.notifications.follow())
 
 
 def test_an_answer_that_cannot_be_understood_is_an_error(scripted, kit):
     for wrong in (b"data: x\n\n", b"data: {}\n\n", b'data: {"type":"a"}\n\n'):
         client, _, _ = scripted(kit.stream(wrong))
         with pytest.raises(UnexpectedAnswerError, match="not understood"):
-            list(client.notifications())
+            list(client.notifications.follow())
     client, _, _ = scripted(httpx2.Response(200, text="hello"))
     with pytest.raises(RunsteadError, match="not answered with a stream"):
-        list(client.notifications())
+        list(client.notifications.follow())
 
 
 def test_it_needs_a_project(scripted):
     client, _, _ = scripted(project=None)
     with pytest.raises(ValueError, match="project"):
-        list(client.notifications())
+        list(client.notifications.follow())
 
 
 def test_silence_breaks_the_connection_after_three_missing_heartbeats(scripted, kit):
     client, script, _ = scripted(kit.stream(notification_frame(1)))
-    take(client.notifications(), 1)
+    take(client.notifications.follow(), 1)
     assert script.requests[0].extensions["timeout"]["read"] == 45.0
 
 
@@ -153,7 +153,7 @@ async def test_the_async_client_does_the_same(kit):
         sleep=sleep,
     )
     found = []
-    async for notification in client.notifications():
+    async for notification in client.notifications.follow():
         found.append(notification.type)
         if notification.type == "run.completed":
             break

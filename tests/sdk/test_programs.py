@@ -5,7 +5,7 @@ import itertools
 
 from hypothesis import given, settings, strategies as st
 
-from runstead.sdk import App, StepFailed
+from runstead.sdk import App, Step, StepFailed
 
 from .call_recorder import CallRecorder
 
@@ -21,7 +21,8 @@ PROGRAM = st.recursive(
     st.lists(WORK, max_size=4),
     lambda inner: st.lists(
         st.one_of(
-            WORK, st.tuples(st.sampled_from(("gather", "race")), st.lists(inner, min_size=1, max_size=3))
+            WORK,
+            st.tuples(st.sampled_from(("gather", "race", "first")), st.lists(inner, min_size=1, max_size=3)),
         ),
         min_size=1,
         max_size=5,
@@ -60,7 +61,7 @@ class Program:
     async def one(self, ctx, name, what, how):
         match what:
             case "step":
-                return await ctx.step(name, self.effect, name, how, retries=1)
+                return await ctx.step(name, self.effect, name, how, options=Step(retries=1))
             case "sleep":
                 return await ctx.sleep(how)
             case "value":
@@ -68,12 +69,17 @@ class Program:
                 return await ctx.step(f"with {name}", self.use, name, value) == value
             case "child":
                 child = await ctx.spawn("task:child", input=name)
-                return (await child.result()).status
+                return (await child.wait()).status
             case "event":
                 return await ctx.wait_for_event(name)
             case "gather":
                 branches = [self.run(ctx, branch, f"{name}/{n}.") for n, branch in enumerate(how)]
                 return await ctx.gather(*branches)
+            case "first":
+                # Which branch ends first is random, but the same branch is reported in every try.
+                branches = {f"b{n}": self.run(ctx, one, f"{name}/{n}.") for n, one in enumerate(how)}
+                winner, _ = await ctx.first(**branches)
+                return await ctx.step(f"with {name}", self.use, name, winner) == winner
             case "race":
                 # Which branch fails first is random, but the same branch is reported in every try.
                 branches = [self.run(ctx, one, f"{name}/{n}.", strict=True) for n, one in enumerate(how)]
@@ -107,7 +113,7 @@ def outcome(program, crashes):
     async def work():
         made = Program(program, crashes)
         made.recorder.answers = {str(name): f"for {name}" for name in names(program)}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             await made.recorder.work()
         return made
 
@@ -117,7 +123,7 @@ def outcome(program, crashes):
 def names(program, place=""):
     for number, (what, how) in enumerate(program):
         yield f"{place}{number}"
-        if what in ("gather", "race"):
+        if what in ("gather", "race", "first"):
             yield from itertools.chain.from_iterable(
                 names(branch, f"{place}{number}/{n}.") for n, branch in enumerate(how)
             )
@@ -136,7 +142,7 @@ def test_whenever_workers_die_the_output_is_the_same_and_finished_steps_are_not_
     assert rough.recorder.output == quiet.recorder.output
     children = [body["public_id"] for body in rough.recorder.created]
     assert len(children) == len(set(children))
-    if "race" not in str(program):
+    if "race" not in str(program) and "first" not in str(program):
         assert rough.done.keys() == quiet.done.keys()
         assert len(children) == len(quiet.recorder.created)
     # Each step is finished once.

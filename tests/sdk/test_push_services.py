@@ -31,21 +31,21 @@ async def client():
 
 
 async def test_a_service_registers_sends_heartbeats_and_is_disabled(client):
-    made = (await client.register_push_service("s", "s-1", agent_id="scribe", region="eu", **URLS)).service
+    made = (await client.push_services.register("s", "s-1", agent_id="scribe", region="eu", **URLS)).service
     assert (made.status, made.scope_kind, made.agent_id, made.region) == ("active", "project", "scribe", "eu")
-    assert (await client.push_service_heartbeat(made.id)).service.id == made.id
-    assert (await client.get_push_service(made.id)).service == (await client.list_push_services()).data[0]
-    assert (await client.disable_push_service(made.id)).service.status == "disabled"
+    assert (await client.push_services.heartbeat(made.id)).service.id == made.id
+    assert (await client.push_services.get(made.id)).service == (await client.push_services.list()).data[0]
+    assert (await client.push_services.disable(made.id)).service.status == "disabled"
 
 
 async def test_a_service_for_all_projects_names_none(client):
-    made = (await client.register_push_service("s", "s-1", everywhere=True, **URLS)).service
+    made = (await client.push_services.register("s", "s-1", everywhere=True, **URLS)).service
     assert (made.scope_kind, made.project_id) == ("global", None)
 
 
 async def test_a_childs_token_is_in_no_repr(client):
-    parent = (await client.create_task_run("task:a")).run
-    child = (await client.create_task_run("task:b", parent_run_id=parent.run_id)).run
-    made = await client.child_event_token(parent.run_id, child.run_id)
+    parent = (await client.runs.create("task:a")).run
+    child = (await client.runs.create("task:b", parent_run_id=parent.run_id)).run
+    made = await client.runs.child_event_token(parent.run_id, child.run_id)
     assert made.run_event_token.count(".") == 2
     assert made.run_event_token not in repr(made)

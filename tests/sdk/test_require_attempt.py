@@ -14,9 +14,9 @@ async def test_the_worker_of_the_sdk_proves_its_attempt_with_every_write():
         await ctx.wait_for_event("next")
         return await ctx.step("one", lambda: 1)
 
-    assert (await served.client.update_project(require_attempt=True)).require_attempt
+    assert (await served.client.projects.update(require_attempt=True)).require_attempt
     served.start_worker(app)
-    run = (await served.client.create_task_run("task:fenced")).run
+    run = (await served.client.runs.create("task:fenced")).run
     await served.answer(await served.until(run.run_id, "waiting"))
     assert (await served.ended(run.run_id)).output == 1
     await served.close()

@@ -34,7 +34,7 @@ def scripted(kit):
 
 def test_a_schedule_is_created(scripted):
     client, script = scripted(httpx2.Response(201, json={"schedule": SCHEDULE}))
-    made = client.create_schedule(
+    made = client.schedules.create(
         "nightly", {"kind": "task", "id": "count"}, "0 3 * * *", timezone="Europe/Berlin", max_runs=2
     ).schedule
     (request,) = script.requests
@@ -57,8 +57,8 @@ def test_schedules_are_listed_and_read(scripted):
         httpx2.Response(200, json={"schedules": [SCHEDULE], "source_schedules": []}),
         httpx2.Response(200, json=SCHEDULE),
     )
-    assert [one.id for one in client.list_schedules(status="active").schedules] == ["s"]
-    assert client.get_schedule("s", project="other").name == "nightly"
+    assert [one.id for one in client.schedules.list(status="active").schedules] == ["s"]
+    assert client.schedules.get("s", project="other").name == "nightly"
     assert [str(request.url).removeprefix("http://server") for request in script.requests] == [
         "/projects/shop/schedules?status=active",
         "/projects/other/schedules/s",
@@ -68,7 +68,7 @@ def test_schedules_are_listed_and_read(scripted):
 def test_a_manual_run_is_retried_with_the_same_key(scripted):
     answer = {"run_id": "r", "run_execution_id": "u", "schedule_id": "s"}
     client, script = scripted(httpx2.ReadError("reset"), httpx2.Response(201, json=answer))
-    made = client.run_schedule("s", run_name="now")
+    made = client.schedules.run("s", run_name="now")
     assert (made.run_id, made.run_execution_id, made.schedule_id) == ("r", "u", "s")
     first, second = (json.loads(request.content) for request in script.requests)
     assert first == second
@@ -78,16 +78,16 @@ def test_a_manual_run_is_retried_with_the_same_key(scripted):
 
 def test_a_one_time_schedule_is_created():
     once = datetime(2099, 1, 1, tzinfo=UTC)
-    call = Calls(project="shop").create_schedule("once", {"kind": "task", "id": "count"}, run_at=once)
+    call = Calls(project="shop").schedules.create("once", {"kind": "task", "id": "count"}, run_at=once)
     assert json.loads(call.content())["run_at"] == "2099-01-01T00:00:00Z"
     assert "schedule" not in call.body
 
 
 def test_a_change_sends_the_given_members_and_null_for_removed_ones(scripted):
     client, script = scripted(*(httpx2.Response(200, json={"schedule": SCHEDULE}) for _ in range(3)))
-    client.update_schedule("s", schedule="0 4 * * *", max_runs=None)
-    client.pause_schedule("s", "Stock-taking")
-    client.resume_schedule("s")
+    client.schedules.update("s", schedule="0 4 * * *", max_runs=None)
+    client.schedules.pause("s", "Stock-taking")
+    client.schedules.resume("s")
     assert [(request.method, request.url.path) for request in script.requests] == [
         ("PATCH", "/projects/shop/schedules/s")
     ] * 3
@@ -106,8 +106,8 @@ def test_a_deletion_the_upcoming_times_and_a_sync(scripted):
         httpx2.Response(200, json={"data": ["2026-03-20T12:00:00.000Z"]}),
         httpx2.Response(200, json=empty),
     )
-    assert client.delete_schedule("s").schedule.status == "deleting"
-    assert client.upcoming_times("s", count=1).data == [datetime(2026, 3, 20, 12, tzinfo=UTC)]
+    assert client.schedules.delete("s").schedule.status == "deleting"
+    assert client.schedules.upcoming("s", count=1).data == [datetime(2026, 3, 20, 12, tzinfo=UTC)]
     wanted = [
         {
             "source_trigger_id": "a",
@@ -116,7 +116,7 @@ def test_a_deletion_the_upcoming_times_and_a_sync(scripted):
             "schedule": "0 3 * * *",
         }
     ]
-    assert [one.id for one in client.sync_source_schedules(wanted).created] == ["s"]
+    assert [one.id for one in client.schedules.sync(wanted).created] == ["s"]
     assert [
         (request.method, str(request.url).removeprefix("http://server")) for request in script.requests
     ] == [
@@ -129,11 +129,11 @@ def test_a_deletion_the_upcoming_times_and_a_sync(scripted):
 
 def test_every_call_without_a_key_gets_its_own_key():
     calls = Calls(project="shop")
-    assert calls.run_schedule("s").body != calls.run_schedule("s").body
-    assert calls.run_schedule("s", idempotency_key="k").body == {"idempotency_key": "k"}
+    assert calls.schedules.run("s").body != calls.schedules.run("s").body
+    assert calls.schedules.run("s", idempotency_key="k").body == {"idempotency_key": "k"}
 
 
 async def test_the_async_client_does_the_same(kit):
     script = kit.Script(httpx2.Response(200, json=SCHEDULE))
     client = AsyncClient("http://server", "key", project="shop", transport=httpx2.MockTransport(script))
-    assert (await client.get_schedule("s")).status == "active"
+    assert (await client.schedules.get("s")).status == "active"

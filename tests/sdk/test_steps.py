@@ -5,7 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from runstead.sdk import App, RunFailed, RunsteadError, StepFailed
+from runstead.sdk import App, RunFailed, RunsteadError, Step, StepFailed
+from runstead.sdk.durable.context import attempt_of
 
 from .call_recorder import CallRecorder
 
@@ -71,8 +72,9 @@ async def test_a_step_is_retried_after_a_backoff_and_its_retries_count_across_cr
         raise ValueError("no")
 
     async def t(ctx):
-        real, ctx._sleep = ctx._sleep, lambda s: (pauses.append(s), real(s))[1]
-        await ctx.step("fetch", fetch, retries=3, backoff_seconds=2.0)
+        attempt = attempt_of(ctx)
+        real, attempt._sleep = attempt._sleep, lambda s: (pauses.append(s), real(s))[1]
+        await ctx.step("fetch", fetch, options=Step(retries=3, backoff=2.0))
 
     whole = await work(t)
     assert (len(calls), pauses) == (4, [2.0, 4.0, 8.0])
@@ -93,7 +95,7 @@ async def test_a_try_that_takes_too_long_fails_with_timeout():
         await asyncio.Event().wait()
 
     async def t(ctx):
-        await ctx.step("wait", forever, timeout_seconds=0.01)
+        await ctx.step("wait", forever, options=Step(timeout=0.01))
 
     error = (await work(t)).error
     assert (error.code, str(error)) == ("TIMEOUT", "The step 'wait' failed: It took longer than 0.01 s")
@@ -104,7 +106,7 @@ async def test_a_timeout_error_of_the_function_is_not_the_steps_timeout():
         raise TimeoutError("no answer from the host")
 
     async def t(ctx):
-        await ctx.step("connect", connect, timeout_seconds=60)
+        await ctx.step("connect", connect, options=Step(timeout=60))
 
     assert "no answer from the host" in str((await work(t)).error)
 
@@ -122,7 +124,7 @@ async def test_a_result_that_cannot_be_stored_fails_the_step_and_the_run_at_once
         return result
 
     async def t(ctx):
-        await ctx.step("make", make, retries=5)
+        await ctx.step("make", make, options=Step(retries=5))
 
     done = await work(t, retries=5)
     assert (done.error.code, len(calls)) == (code, 1)
@@ -148,7 +150,7 @@ async def test_run_failed_in_a_step_is_final():
         raise RunFailed("The account is closed", "ACCOUNT_CLOSED", {"account": 7})
 
     async def t(ctx):
-        await ctx.step("check", check, retries=3)
+        await ctx.step("check", check, options=Step(retries=3))
 
     done = await work(t, retries=3)
     assert (len(calls), done.error.code, done.error.detail) == (1, "ACCOUNT_CLOSED", {"account": 7})
@@ -282,7 +284,7 @@ async def test_an_event_that_the_server_refuses_fails_the_run_with_its_code():
     calls = []
 
     async def t(ctx):
-        ctx.emit_nowait({"type": "CUSTOM", "name": "bad"})
+        await ctx.emit({"type": "CUSTOM", "name": "bad"})
         await ctx.step("a", lambda: calls.append(1))
 
     recorder = CallRecorder(serve(t))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runstead.sdk import App
+from runstead.sdk import App, Step
 from runstead.sdk.isolation.loading import load
 
 
@@ -41,7 +41,7 @@ async def test_a_coroutine_is_cancelled_wherever_it_awaits(end, place, harness):
         if place == "handler":
             await work("one")
         elif place == "step":
-            await ctx.step("s", work, "one", retries=5)
+            await ctx.step("s", work, "one", options=Step(retries=5))
         else:
             await ctx.gather(ctx.step("s", work, "one"), ctx.step("s", work, "two"))
 

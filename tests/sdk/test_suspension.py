@@ -1,6 +1,7 @@
 """Waits: the handler is ended and called again, whatever it catches, also with a wrong clock."""
 
 import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
@@ -328,7 +329,7 @@ async def test_a_child_is_created_once_and_its_failure_has_a_reason():
         try:
             await child.result()
         except ChildFailed as failed:
-            return [failed.code, str(failed), (await child.result(check=False)).status]
+            return [failed.code, str(failed), (await child.wait()).status]
 
     app = App()
     app.task("t")(t)
@@ -348,7 +349,7 @@ async def test_a_child_is_created_once_and_its_failure_has_a_reason():
 
 async def test_a_child_that_ends_before_the_wait_makes_no_wait():
     async def t(ctx):
-        return (await (await ctx.spawn("task:index")).result()).output
+        return await (await ctx.spawn("task:index")).result()
 
     app = App()
     app.task("t")(t)
@@ -394,7 +395,7 @@ async def test_a_plain_function_has_all_methods_and_they_block():
         kept = ctx.step("values", lambda: values)
         ctx.sleep(60)
         child = ctx.spawn("task:index")
-        return [seen, kept == values, ctx.wait_for_event("order"), child.result().status]
+        return [seen, kept == values, ctx.wait_for_event("order"), child.wait().status]
 
     app = App()
     app.task("t")(t)
@@ -406,15 +407,16 @@ async def test_a_plain_function_has_all_methods_and_they_block():
 
 
 async def test_a_thread_left_running_by_a_timeout_calls_no_steps():
-    left, calls = asyncio.Event(), []
+    left, calls, again = asyncio.Event(), [], threading.Event()
     loop = asyncio.get_running_loop()
 
     def t(ctx):
         if calls:
+            again.set()
             return "second"
         calls.append("first")
         try:
-            asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result()
+            assert again.wait(60)
             ctx.step("late", lambda: calls.append("late"))
         except RunFailed as refused:
             calls.append(refused.code)
@@ -422,7 +424,7 @@ async def test_a_thread_left_running_by_a_timeout_calls_no_steps():
             loop.call_soon_threadsafe(left.set)
         return "first"
 
-    done = await work(t, retries=1, timeout_seconds=0.02)
+    done = await work(t, retries=1, timeout_seconds=0.2)
     await left.wait()
     assert (done.output, calls) == ("second", ["first", "TRY_ENDED"])
 

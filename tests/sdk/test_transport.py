@@ -61,9 +61,9 @@ async def test_a_response_may_be_cut_anywhere(data):
 async def test_calls_one_after_another_share_a_connection_and_calls_at_a_time_do_not(serve):
     server, client = await serve(answers(*[OK] * 9))
     for _ in range(3):
-        await client.healthz()
+        await client.health.live()
     assert len(server.peers) == 1
-    await asyncio.gather(*(client.healthz() for _ in range(3)))
+    await asyncio.gather(*(client.health.live() for _ in range(3)))
     assert len(server.peers) == 3
 
 
@@ -92,7 +92,7 @@ async def test_a_header_that_would_begin_another_is_refused_and_not_shown(serve)
     server, client = await serve(answers(OK))
     for key in ("vf_secret\n", "vf_secret\r\nX-Admin: 1", "vf_sécret"):
         with pytest.raises(NoAnswerError, match="Authorization holds a character") as caught:
-            await client.with_key(key).healthz()
+            await client.with_key(key).health.live()
         assert caught.value.permanent
         assert "cret" not in str(caught.value)
     assert server.peers == []
@@ -109,7 +109,7 @@ async def test_an_incomplete_response_is_an_error(serve, data):
 
     _, client = await serve(script)
     with pytest.raises(NoAnswerError, match="closed the connection") as caught:
-        await client.healthz()
+        await client.health.live()
     assert not caught.value.unsent
 
 
@@ -119,8 +119,8 @@ async def test_a_body_without_a_length_ends_with_the_connection(serve):
         await peer.send(TO_THE_END)
 
     server, client = await serve(script)
-    assert (await client.healthz()).status == "ok"
-    await client.healthz()
+    assert (await client.health.live()).status == "ok"
+    await client.health.live()
     assert len(server.peers) == 2
 
 
@@ -140,8 +140,8 @@ async def closes_at_the_second_request(peer):
 
 async def test_a_repeatable_call_is_sent_again_where_the_server_closed_the_idle_connection(serve):
     server, client = await serve(closes_at_the_second_request)
-    await client.healthz()
-    assert (await client.healthz()).status == "ok"
+    await client.health.live()
+    assert (await client.health.live()).status == "ok"
     assert len(server.requests) == 3
 
 
@@ -150,17 +150,17 @@ async def test_it_is_sent_again_only_once(serve):
         await peer.request()
 
     server, client = await serve(closes_at_the_second_request, closes_at_once)
-    await client.healthz()
+    await client.health.live()
     with pytest.raises(NoAnswerError):
-        await client.healthz()
+        await client.health.live()
     assert len(server.requests) == 3
 
 
 async def test_a_claim_is_not_sent_twice_over_a_connection_that_was_closed_under_it(serve):
     server, client = await serve(closes_at_the_second_request)
-    await client.healthz()
+    await client.health.live()
     with pytest.raises(NoAnswerError):
-        await client.claim("w", 30)
+        await client.workers.claim("w", 30)
     assert len([one for one in server.requests if "/claim" in one]) == 1
 
 
@@ -172,9 +172,9 @@ async def test_a_call_whose_response_has_started_is_not_sent_again(serve):
         await peer.send(OK[:30])
 
     server, client = await serve(script)
-    await client.healthz()
+    await client.health.live()
     with pytest.raises(NoAnswerError):
-        await client.healthz()
+        await client.health.live()
     assert len(server.requests) == 2
 
 
@@ -185,7 +185,7 @@ async def test_a_claim_finds_a_connection_closed_before_the_event_loop_has_seen_
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with AsyncClient(f"http://127.0.0.1:{listening.getsockname()[1]}", "k", retries=0) as client:
             for _ in range(2):
-                claiming = asyncio.ensure_future(client.claim("w", 30))
+                claiming = asyncio.ensure_future(client.workers.claim("w", 30))
                 listening.setblocking(False)
                 peer, _ = await loop.sock_accept(listening)
                 with peer:
@@ -199,8 +199,8 @@ async def test_a_claim_finds_a_connection_closed_before_the_event_loop_has_seen_
 @pytest.mark.parametrize("data", [OK + b"HTTP/1.1 200 OK\r\n\r\n", OK + b"\x00"])
 async def test_bytes_after_a_response_are_not_taken_for_the_next_one(serve, data):
     server, client = await serve(answers(data), answers(OK))
-    assert (await client.healthz()).status == "ok"
-    assert (await client.healthz()).status == "ok"
+    assert (await client.health.live()).status == "ok"
+    assert (await client.health.live()).status == "ok"
     assert len(server.peers) == 2
 
 
@@ -212,9 +212,9 @@ async def test_unexpected_bytes_close_an_idle_connection(serve):
         await peer.wait_until_closed()
 
     server, client = await serve(script, answers(OK))
-    await client.healthz()
+    await client.health.live()
     await server.peers[0].gone.wait()
-    await client.healthz()
+    await client.health.live()
     assert len(server.peers) == 2
 
 
@@ -230,15 +230,15 @@ async def test_unexpected_bytes_close_an_idle_connection(serve):
 async def test_a_response_that_is_not_http_is_an_error(serve, data):
     _, client = await serve(answers(data))
     with pytest.raises(NoAnswerError, match="is not HTTP"):
-        await client.healthz()
+        await client.health.live()
 
 
 async def test_a_switch_of_protocols_is_an_error(serve):
     switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
     server, client = await serve(answers(switching), answers(OK))
     with pytest.raises(RunsteadError, match="101"):
-        await client.healthz()
-    await client.healthz()
+        await client.health.live()
+    await client.health.live()
     assert len(server.peers) == 2
 
 
@@ -265,30 +265,30 @@ async def test_a_head_without_end_is_refused(serve, begin, endless):
 
     _, client = await serve(script)
     with pytest.raises(NoAnswerError, match=r"head is (longer|too long)|is not HTTP"):
-        await client.healthz()
+        await client.health.live()
     assert sent < 100 * HEAD_BYTES_MAX
 
 
 async def test_a_long_head_that_comes_at_once_is_refused_too(serve):
     _, client = await serve(answers(response(b"{}", "X-Pad: " + "x" * HEAD_BYTES_MAX)))
     with pytest.raises(NoAnswerError):
-        await client.healthz()
+        await client.health.live()
 
 
 async def test_a_body_larger_than_a_head_may_be_is_fine_in_chunks_of_any_size(serve):
     text = b'{"status":"' + b"y" * 3 * HEAD_BYTES_MAX + b'"}'
     chunks = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in text) + b"0\r\n\r\n"
     _, client = await serve(answers(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks))
-    assert (await client.healthz()).status == "y" * 3 * HEAD_BYTES_MAX
+    assert (await client.health.live()).status == "y" * 3 * HEAD_BYTES_MAX
 
 
 # Timeouts
 
 
 async def test_a_server_that_does_not_answer_times_out(serve):
-    server, client = await serve(answers(b""), timeout_s=0.05)
+    server, client = await serve(answers(b""), timeout_s=0.3)
     with pytest.raises(NoAnswerError, match="ReadTimeout") as caught:
-        await client.healthz()
+        await client.health.live()
     assert not caught.value.unsent
     await server.peers[0].gone.wait()
 
@@ -298,11 +298,11 @@ async def test_each_part_of_a_response_has_its_own_time(serve):
         await peer.request()
         for at in range(0, len(OK), 10):
             await peer.send(OK[at : at + 10])
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.15)
         await peer.wait_until_closed()
 
-    _, client = await serve(script, timeout_s=0.2)
-    assert (await client.healthz()).status == "ok"
+    _, client = await serve(script, timeout_s=1)
+    assert (await client.health.live()).status == "ok"
 
 
 async def test_an_endless_handshake_times_out_and_nothing_was_sent():
@@ -310,7 +310,7 @@ async def test_an_endless_handshake_times_out_and_nothing_was_sent():
         url = f"https://127.0.0.1:{silent.getsockname()[1]}"
         async with AsyncClient(url, "k", retries=0, timeout_s=0.05) as client:
             with pytest.raises(NoAnswerError, match="ConnectTimeout") as caught:
-                await client.healthz()
+                await client.health.live()
     assert caught.value.unsent
 
 
@@ -319,7 +319,7 @@ async def test_a_refused_connection_was_not_sent():
         url = f"http://127.0.0.1:{gone.getsockname()[1]}"
     async with AsyncClient(url, "k", retries=0) as client:
         with pytest.raises(NoAnswerError, match="ConnectError") as caught:
-            await client.healthz()
+            await client.health.live()
     assert caught.value.unsent
 
 
@@ -328,9 +328,9 @@ async def test_a_server_that_does_not_read_times_out(serve):
         peer.writer.transport.pause_reading()
         await asyncio.Event().wait()
 
-    _, client = await serve(script, timeout_s=0.1)
+    _, client = await serve(script, timeout_s=0.5)
     with pytest.raises(NoAnswerError, match="WriteTimeout"):
-        await client.append_events("r", [{"type": "CUSTOM", "value": "x" * 20_000_000}])
+        await client.events.append("r", [{"type": "CUSTOM", "value": "x" * 20_000_000}])
 
 
 async def test_the_answer_of_a_cancelled_call_is_not_taken_for_another_calls(serve):
@@ -342,11 +342,11 @@ async def test_the_answer_of_a_cancelled_call_is_not_taken_for_another_calls(ser
         await peer.wait_until_closed()
 
     server, client = await serve(script, answers(OK))
-    call = asyncio.ensure_future(client.healthz())
+    call = asyncio.ensure_future(client.health.live())
     await asked.wait()
     call.cancel()
     await asyncio.wait([call])
-    assert (await client.healthz()).status == "ok"
+    assert (await client.health.live()).status == "ok"
     assert len(server.peers) == 2
 
 
@@ -361,11 +361,11 @@ async def test_a_closed_client_ends_open_calls_and_sends_no_more(serve):
         await peer.wait_until_closed()
 
     _, client = await serve(script)
-    await client.healthz()
-    call = asyncio.ensure_future(client.healthz())
+    await client.health.live()
+    call = asyncio.ensure_future(client.health.live())
     await asked.wait()
     await client.aclose()
-    for under_way in (call, client.healthz()):
+    for under_way in (call, client.health.live()):
         with pytest.raises((NoAnswerError, RuntimeError)):
             await under_way
 
@@ -373,12 +373,12 @@ async def test_a_closed_client_ends_open_calls_and_sends_no_more(serve):
 async def test_idle_connections_are_few_and_are_closed_in_time(serve, monkeypatch):
     server, client = await serve(answers(*[OK] * 9))
     monkeypatch.setattr(pool, "IDLE_MAX", 2)
-    await asyncio.gather(*(client.healthz() for _ in range(4)))
+    await asyncio.gather(*(client.health.live() for _ in range(4)))
     while sum(peer.gone.is_set() for peer in server.peers) < 2:  # noqa: ASYNC110 - of either pair
         await asyncio.sleep(0)
     monkeypatch.setattr(pool, "IDLE_S_MAX", 1e-9)
     monkeypatch.setattr(pool, "_CHECK_AFTER_S", 0)
-    await client.healthz()
+    await client.health.live()
     assert len(server.peers) == 5
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from runstead.sdk import NoAnswerError, RunsteadError, UnexpectedAnswerError
+from runstead.sdk import Calls, NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.routes.call import Call
 
 from .raw_server import OK, answers, on_uvloop, response, servers
@@ -22,9 +22,9 @@ async def test_large_bodies_arrive_completely(serve, tmp_path):
     server, client = await serve(answers(*[response(body)] * 3))
     file = tmp_path / "file"
     file.write_bytes(bytes(range(256)) * 8000)
-    answer = await client.store_artifact("r", "n", file)
+    answer = await client.artifacts.store("r", "n", file)
     assert answer.artifact.name == stored["name"]
-    await client.store_artifact("r", "n", b"")
+    await client.artifacts.store("r", "n", b"")
     await client.send(Call("POST", "/x", bytes, body={"text": "z" * 5_000_000}))
     first, empty, text = server.peers[0].bodies
     assert (first, empty, len(text)) == (file.read_bytes(), b"", 5_000_011)
@@ -41,8 +41,8 @@ async def test_a_refusal_ends_an_upload_that_the_server_does_not_read(serve):
 
     server, client = await serve(script, answers(OK))
     with pytest.raises(RunsteadError, match="ARTIFACT_TOO_LARGE"):
-        await client.store_artifact("r", "n", b"x" * 50_000_000)
-    await client.healthz()
+        await client.artifacts.store("r", "n", b"x" * 50_000_000)
+    await client.health.live()
     assert len(server.peers) == 2
 
 
@@ -50,7 +50,7 @@ async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
     _, client = await serve(answers(OK))
     file = tmp_path / "file"
     file.write_bytes(b"x" * 100)
-    call = client.store_artifact.__wrapped__("r", "n", file)
+    call = Calls().artifacts.store("r", "n", file)
     file.write_bytes(b"x" * 60)
     with pytest.raises(NoAnswerError, match="40 bytes before its announced length") as caught:
         await client.send(call)
@@ -60,7 +60,7 @@ async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
 async def test_an_encoded_answer_is_an_error(serve):
     _, client = await serve(answers(response(b"\x1f\x8b\x08\x00", "Content-Encoding: gzip")))
     with pytest.raises(UnexpectedAnswerError):
-        await client.healthz()
+        await client.health.live()
 
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -82,7 +82,7 @@ async def test_a_stream_is_read_as_it_comes_and_closed_with_its_connection(serve
         await peer.wait_until_closed()
 
     server, client = await serve(script)
-    following = client.follow("r")
+    following = client.events.follow("r")
     assert (await anext(following)).event_id == 1
     seen.set()
     assert (await anext(following)).event_id == 2
@@ -96,7 +96,7 @@ async def test_a_broken_stream_continues_over_another_connection(serve):
         await peer.send(STREAM + frame(1) + frame(2)[:9])
 
     server, client = await serve(script, answers(STREAM + frame(2) + frame(3, "RUN_FINISHED")), retries=1)
-    following = client.follow("r")
+    following = client.events.follow("r")
     assert [(await anext(following)).event_id for _ in range(3)] == [1, 2, 3]
     assert "Last-Event-ID: 1" in server.requests[1]
     await following.aclose()
@@ -105,7 +105,7 @@ async def test_a_broken_stream_continues_over_another_connection(serve):
 async def test_a_refused_stream_is_an_error(serve):
     _, client = await serve(answers(response(b'{"detail":"No","code":"NOT_FOUND"}', status="404 Not Found")))
     with pytest.raises(RunsteadError, match="NOT_FOUND"):
-        await anext(client.follow("r"))
+        await anext(client.events.follow("r"))
 
 
 async def test_a_stream_is_buffered_up_to_a_bound(serve):

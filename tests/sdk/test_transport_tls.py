@@ -52,8 +52,8 @@ async def test_tls_with_a_private_authority(serve, certificates, monkeypatch):
     context, authority = certificates
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server, client = await serve(answers(OK, OK), tls=context, host="localhost")
-    await client.healthz()
-    await client.healthz()
+    await client.health.live()
+    await client.health.live()
     assert len(server.peers) == 1
 
 
@@ -62,7 +62,7 @@ async def test_a_certificate_for_another_host_is_refused(serve, certificates, mo
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server, client = await serve(answers(OK), tls=context, host="127.0.0.1")
     with pytest.raises(NoAnswerError, match=r"ConnectError.*127\.0\.0\.1") as caught:
-        await client.healthz()
+        await client.health.live()
     assert caught.value.unsent
     assert server.requests == []
 
@@ -70,7 +70,7 @@ async def test_a_certificate_for_another_host_is_refused(serve, certificates, mo
 async def test_a_certificate_of_an_unknown_authority_is_refused(serve, certificates):
     server, client = await serve(answers(OK), tls=certificates[0], host="localhost")
     with pytest.raises(NoAnswerError, match=r"ConnectError.*verify failed"):
-        await client.healthz()
+        await client.health.live()
     assert server.requests == []
 
 
@@ -115,14 +115,14 @@ async def test_a_proxy_tunnels_to_a_server_with_tls(serve, proxy, certificates, 
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
     server, client = await serve(answers(OK), tls=context, host="localhost")
     assert isinstance(client._transport, HttpxTransport)
-    assert (await client.healthz()).status == "ok"
+    assert (await client.health.live()).status == "ok"
     assert proxy.requests[0].startswith(f"CONNECT localhost:{server.port} HTTP/1.1")
     assert "Authorization" not in proxy.requests[0]
 
 
 async def test_a_proxy_gets_requests_for_a_server_without_tls(serve, proxy):
     server, client = await serve(answers(OK))
-    assert (await client.healthz()).status == "proxied"
+    assert (await client.health.live()).status == "proxied"
     assert proxy.requests[0].startswith(f"GET http://127.0.0.1:{server.port}/healthz HTTP/1.1")
     assert server.peers == []
 
@@ -132,7 +132,7 @@ async def test_a_server_in_no_proxy_is_called_directly(serve, proxy, monkeypatch
     monkeypatch.setenv("NO_PROXY", hosts)
     _, client = await serve(answers(OK))
     assert isinstance(client._transport, pool.Pool)
-    assert (await client.healthz()).status == "ok"
+    assert (await client.health.live()).status == "ok"
     assert proxy.peers == []
 
 
@@ -141,6 +141,6 @@ async def test_a_client_that_the_caller_passes_is_used():
         transport=httpx2.MockTransport(lambda _: httpx2.Response(200, json={"status": "mine"}))
     )
     async with AsyncClient("http://127.0.0.1:1", "k", http=http) as client:
-        assert (await client.healthz()).status == "mine"
+        assert (await client.health.live()).status == "mine"
     assert not http.is_closed
     await http.aclose()

@@ -44,7 +44,7 @@ def sent(script):
 
 def test_a_webhook_is_created_and_its_secret_is_in_no_repr(scripted):
     client, script = scripted(httpx2.Response(201, json={"webhook": HOOK, "secret": "whsec_x"}))
-    made = client.create_webhook("https://a.example/in", ["run.completed"])
+    made = client.webhooks.create("https://a.example/in", ["run.completed"])
     assert sent(script) == [
         ("POST", "/projects/shop/webhooks", {"url": "https://a.example/in", "events": ["run.completed"]})
     ]
@@ -55,9 +55,9 @@ def test_a_webhook_is_created_and_its_secret_is_in_no_repr(scripted):
 
 def test_calls_that_show_a_secret_once_are_not_retried(scripted):
     for call in (
-        lambda client: client.create_webhook("https://a.example"),
-        lambda client: client.create_trigger("task:build"),
-        lambda client: client.rotate_webhook("w"),
+        lambda client: client.webhooks.create("https://a.example"),
+        lambda client: client.triggers.create("task:build"),
+        lambda client: client.webhooks.rotate("w"),
     ):
         client, script = scripted(httpx2.ReadError("reset"))
         with pytest.raises(RunsteadError):
@@ -69,7 +69,7 @@ def test_a_rotation_with_a_given_secret_is_retried(scripted):
     client, script = scripted(
         httpx2.ReadError("reset"), httpx2.Response(200, json={"webhook": HOOK, "secret": "whsec_x"})
     )
-    made = client.rotate_webhook("w", secret="whsec_x")
+    made = client.webhooks.rotate("w", secret="whsec_x")
     assert (made.secret, "whsec_x" in repr(made)) == ("whsec_x", False)
     assert sent(script) == [("POST", "/projects/shop/webhooks/w/rotate", {"secret": "whsec_x"})] * 2
 
@@ -84,14 +84,14 @@ def test_webhooks_are_read_changed_tested_and_deleted(scripted):
         httpx2.Response(202, json={"delivery": DELIVERY}),
         httpx2.Response(200, json={"deleted": True}),
     )
-    assert [one.id for one in client.list_webhooks().data] == ["w"]
-    assert client.get_webhook("w").disabled_reason == "why"
-    assert client.update_webhook("w", enabled=True).webhook.id == "w"
-    assert client.test_webhook("w").delivery.id == "msg_1"
-    page = client.list_deliveries("w", status="failed", cursor="9")
+    assert [one.id for one in client.webhooks.list().data] == ["w"]
+    assert client.webhooks.get("w").disabled_reason == "why"
+    assert client.webhooks.update("w", enabled=True).webhook.id == "w"
+    assert client.webhooks.test("w").delivery.id == "msg_1"
+    page = client.webhooks.list_deliveries("w", status="failed", cursor="9")
     assert (page.data[0].status, page.page_info.next) == ("pending", "7")
-    assert client.redeliver("w", "msg_1").delivery.run_id is None
-    client.delete_webhook("w", project="other")
+    assert client.webhooks.redeliver("w", "msg_1").delivery.run_id is None
+    client.webhooks.delete("w", project="other")
     assert [call[:2] for call in sent(script)] == [
         ("GET", "/projects/shop/webhooks"),
         ("GET", "/projects/shop/webhooks/w"),
@@ -113,14 +113,14 @@ def test_triggers_are_created_read_changed_and_deleted(scripted):
         httpx2.Response(200, json={"trigger": TRIGGER, "token": "vft_y"}),
         httpx2.Response(200, json={"deleted": True}),
     )
-    made = client.create_trigger("task:build", name="Push", config={"a": 1}, secret="a secret of mine")
+    made = client.triggers.create("task:build", name="Push", config={"a": 1}, secret="a secret of mine")
     assert (made.token, made.trigger.signed) == ("vft_x", True)
     assert "vft_x" not in repr(made)
-    assert client.list_triggers().data[0].target == "task:build"
-    assert client.get_trigger("t").name == "Push"
-    client.update_trigger("t", enabled=False)
-    assert client.rotate_trigger("t").token == "vft_y"
-    client.delete_trigger("t")
+    assert client.triggers.list().data[0].target == "task:build"
+    assert client.triggers.get("t").name == "Push"
+    client.triggers.update("t", enabled=False)
+    assert client.triggers.rotate("t").token == "vft_y"
+    client.triggers.delete("t")
     body = {"target": "task:build", "name": "Push", "config": {"a": 1}, "secret": "a secret of mine"}
     assert sent(script)[0] == ("POST", "/projects/shop/triggers", body)
     assert [call[:2] for call in sent(script)[3:]] == [
@@ -132,16 +132,16 @@ def test_triggers_are_created_read_changed_and_deleted(scripted):
 
 def test_a_trigger_is_retried_with_the_same_key_and_its_token_is_in_no_error(scripted):
     client, script = scripted(httpx2.ReadError("reset"), httpx2.Response(202, json={"run_id": "r"}))
-    assert client.fire_trigger("vft_x", {"n": 1}).run_id == "r"
+    assert client.triggers.fire("vft_x", {"n": 1}).run_id == "r"
     assert sent(script) == [("POST", "/triggers/vft_x", {"n": 1})] * 2
     assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
     client, _ = scripted(httpx2.ReadError("reset"), httpx2.ReadError("reset"))
     with pytest.raises(RunsteadError) as caught:
-        client.fire_trigger("vft_x")
+        client.triggers.fire("vft_x")
     assert "vft_x" not in f"{caught.value!r} {caught.value}"
 
 
 async def test_the_async_client_does_the_same(kit):
     script = kit.Script(httpx2.Response(200, json=HOOK))
     client = AsyncClient("http://server", "key", project="shop", transport=httpx2.MockTransport(script))
-    assert (await client.get_webhook("w")).url == "https://a.example/in"
+    assert (await client.webhooks.get("w")).url == "https://a.example/in"

@@ -277,8 +277,8 @@ async def test_calls_at_once_bounds_concurrent_calls_without_waiting_claims():
 
     transport = httpx2.MockTransport(answer)
     async with AsyncClient("http://server", "k", transport=transport, calls_at_once=2) as client:
-        claims = [asyncio.ensure_future(client.claim("w", 30, wait_seconds=20)) for _ in range(5)]
-        await asyncio.gather(*(client.healthz() for _ in range(9)))
+        claims = [asyncio.ensure_future(client.workers.claim("w", 30, wait_seconds=20)) for _ in range(5)]
+        await asyncio.gather(*(client.health.live() for _ in range(9)))
         door.set()
         await asyncio.gather(*claims)
     assert most == 2

@@ -230,7 +230,7 @@ class Follower:
 
     async def next(self):
         """The changes of the next page."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             page = await anext(self._pages)
         received = [(each.change.type.removeprefix("run."), each.change.run_id) for each in page.changes]
         self.received += received
@@ -353,7 +353,7 @@ async def test_followers_end_when_the_server_stops(notifier):
     await asyncio.sleep(0)
     stopping.set()
     notifications.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [len(found) for found in await asyncio.gather(*tasks)] == [1] * 5
 
 
@@ -362,7 +362,7 @@ async def test_changes_are_kept_for_a_while_and_then_dropped(notifier, notificat
     follower = await Follower(notifications).opened()
     await follower.leave()
     assert notifier.has_listeners(PROJECT)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while notifier.has_listeners(PROJECT):  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.005)
     assert notifications._buffers == {}

@@ -18,7 +18,7 @@ async def test_a_subscriber_is_woken(notifier):
         waiting = asyncio.ensure_future(signal.wait())
         await asyncio.sleep(0)
         notifier.publish([run_key(1)])
-        assert await asyncio.wait_for(waiting, 5)
+        assert await asyncio.wait_for(waiting, 30)
 
 
 async def test_only_subscribers_of_the_key_are_woken(notifier):

@@ -16,8 +16,12 @@ SHORT = "SELECT 1"
 
 
 @pytest.fixture
-async def readers(driver_at, tmp_path):
-    return (await driver_at(tmp_path / "one.db")).store._readers
+async def readers(driver_at, tmp_path, monkeypatch):
+    """With a deadline that no test reaches."""
+    made = (await driver_at(tmp_path / "one.db")).store._readers
+    for each in (made._scans, made._points):
+        monkeypatch.setattr(each, "_seconds", 600)
+    return made
 
 
 def scan(readers, sql, project="noisy"):
@@ -36,7 +40,7 @@ async def test_a_query_ends_at_its_deadline(monkeypatch, readers):
     with pytest.raises(Error) as refused:
         await scan(readers, ENDLESS)
     assert refused.value.code == "QUERY_TOO_SLOW"
-    assert 0.2 <= time.monotonic() - began < 2
+    assert time.monotonic() - began >= 0.2
     assert await scan(readers, SHORT) == 1
 
 
@@ -50,23 +54,21 @@ async def test_a_short_read_has_a_deadline_too(monkeypatch, readers):
 async def test_a_query_stops_when_its_caller_is_cancelled(readers):
     tasks = [scan(readers, ENDLESS) for _ in range(limits.scans_per_project_max)]
     await asyncio.sleep(0.1)
-    began = time.monotonic()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    # All threads are free again, long before the deadline.
-    assert await asyncio.gather(*(scan(readers, SHORT, f"p-{n}") for n in range(limits.scan_readers_max)))
-    assert time.monotonic() - began < limits.read_s_max / 2
+    async with asyncio.timeout(60):  # all threads are free again, long before the deadline
+        await asyncio.gather(*(scan(readers, SHORT, f"p-{n}") for n in range(limits.scan_readers_max)))
     assert readers.waiting == 0
 
 
 async def test_short_reads_do_not_wait_behind_queries(readers):
     tasks = [scan(readers, ENDLESS, f"p-{n % 8}") for n in range(16)]
     await asyncio.sleep(0.1)
-    began = time.monotonic()
-    for _ in range(10):
-        await readers.do(lambda connection: connection.execute(SHORT).fetchone())
-    assert time.monotonic() - began < 1
+    async with asyncio.timeout(60):
+        for _ in range(10):
+            await readers.do(lambda connection: connection.execute(SHORT).fetchone())
+    assert not any(task.done() for task in tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,9 +77,9 @@ async def test_short_reads_do_not_wait_behind_queries(readers):
 async def test_eight_queries_of_a_project_leave_threads_to_another_project(readers):
     tasks = [scan(readers, ENDLESS) for _ in range(8)]
     await asyncio.sleep(0.1)
-    began = time.monotonic()
-    assert await scan(readers, SHORT, "quiet") == 1
-    assert time.monotonic() - began < 1
+    async with asyncio.timeout(60):
+        assert await scan(readers, SHORT, "quiet") == 1
+    assert not any(task.done() for task in tasks)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,7 +88,7 @@ async def test_eight_queries_of_a_project_leave_threads_to_another_project(reade
 async def test_closing_the_store_stops_queries(readers):
     task = scan(readers, ENDLESS)
     await asyncio.sleep(0.1)
-    await asyncio.wait_for(readers.close(), limits.read_s_max / 2)
+    await asyncio.wait_for(readers.close(), 60)
     with pytest.raises(Error):
         await task
 

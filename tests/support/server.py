@@ -17,6 +17,16 @@ KEY = "vf_e2e_" + "0123456789abcdef" * 4
 PROJECT = "default"
 
 
+def program_with(**bounds):
+    """The program with other values of `core/limits.py`, so that a test need not be quicker than a default.
+
+    For one process: those that it starts have the defaults.
+    """
+    changes = "; ".join(f"limits.{name} = {value!r}" for name, value in bounds.items())
+    code = f"from runstead.core import limits; {changes}; from runstead.cli import main; main()"
+    return [sys.executable, "-P", "-c", code]
+
+
 def environment(**settings):
     """This process's, without any setting of the program but these."""
     mine = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
@@ -25,7 +35,7 @@ def environment(**settings):
     return mine | settings
 
 
-def runstead(*arguments, cwd, seconds=30, **settings):
+def runstead(*arguments, cwd, seconds=90, **settings):
     """A command that ends by itself: (exit code, stdout, stderr)."""
     done = subprocess.run(
         [*PROGRAM, *arguments],
@@ -37,6 +47,12 @@ def runstead(*arguments, cwd, seconds=30, **settings):
         check=False,
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def processor_s(process):
+    """Seconds of the processor that a process has used until now (proc_pid_stat(5))."""
+    ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 class Server:
@@ -105,7 +121,7 @@ class Server:
             lines.put(line.rstrip("\n"))
         lines.put("")
 
-    def _next_line(self, seconds=20.0):
+    def _next_line(self, seconds=60.0):
         try:
             line = self._lines.get(timeout=seconds)
         except queue.Empty:
@@ -121,11 +137,11 @@ class Server:
     def signal(self, number=signal.SIGTERM) -> None:
         self.process.send_signal(number)
 
-    def ended(self, seconds=20.0) -> int:
+    def ended(self, seconds=60.0) -> int:
         """The exit code, once the process is gone."""
         return self.process.wait(timeout=seconds)
 
-    def terminate(self, seconds=20.0) -> int:
+    def terminate(self, seconds=60.0) -> int:
         self.signal(signal.SIGTERM)
         return self.ended(seconds)
 

@@ -4,6 +4,9 @@ from importlib.resources import files
 
 from playwright.sync_api import BrowserContext, expect
 
+#: For a test that fails. An idle machine takes a tenth of a second.
+expect.set_options(timeout=60_000)
+
 _AXE = files("axe_playwright_python") / "axe.min.js"
 #: The rules of WCAG 2.2 at level AA, and axe's best practices.
 _AXE_RUN = (

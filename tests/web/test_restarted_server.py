@@ -40,9 +40,9 @@ def test_a_run_is_followed_through_a_kill_of_the_server(open_tab, api, server):
     with server.api() as again:
         run.api = again
         run.append(text_delta("two "), text_delta("three"))
-        expect(talk).to_contain_text("three", timeout=20_000)
+        expect(talk).to_contain_text("three")
         run.complete(output=1)
-    expect(page.locator("#run-head")).to_contain_text("completed", timeout=20_000)
+    expect(page.locator("#run-head")).to_contain_text("completed")
     assert page.evaluate("window.same")
     assert talk.inner_text().count("one two three") == 1
     ignore_connection_errors(tab)
@@ -56,6 +56,6 @@ def test_the_list_reconnects_after_a_restart(open_tab, api, server):
     server.restart()
     with server.api() as again:
         second = TaskRun(again)
-        expect(rows).to_contain_text(second.id, timeout=20_000)
+        expect(rows).to_contain_text(second.id)
     expect(rows.locator("tr")).to_have_count(3)  # including the run of the previous test
     ignore_connection_errors(tab)

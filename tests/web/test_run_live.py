@@ -134,7 +134,7 @@ def test_a_growing_family_is_shown_live(open_tab, api):
     tree = page.locator("#run-tree")
     expect(tree).to_contain_text("The one below")
     child.complete("failed")
-    expect(tree.locator(".status-failed")).to_be_visible(timeout=20_000)
+    expect(tree.locator(".status-failed")).to_be_visible()
 
 
 def test_a_stream_continues_after_the_last_event(web_client, api):

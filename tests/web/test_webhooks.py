@@ -175,7 +175,7 @@ def test_a_webhook_is_created_in_a_browser_and_its_deliveries_appear(open_tab, a
     page.get_by_role("link", name="I have stored it").click()
     expect(page.get_by_text("No deliveries yet.")).to_be_visible()
     api.complete(api.create(api.project_id(), "task:live")["run_id"])
-    expect(page.get_by_role("link", name="run.completed")).to_be_visible(timeout=12_000)
+    expect(page.get_by_role("link", name="run.completed")).to_be_visible()
 
 
 def test_the_pages_are_accessible_and_fit(open_tab, browser, api):

@@ -135,7 +135,7 @@ def test_the_page_refreshes_and_keeps_open_details(open_tab, api, project):
     expect(row).to_contain_text("none")
     made = api.create(project, "task:watched", name="Seen live")
     api.claim(worker, "task:watched")
-    expect(row.get_by_role("link", name="Seen live")).to_be_visible(timeout=12_000)
+    expect(row.get_by_role("link", name="Seen live")).to_be_visible()
     expect(row.get_by_text(worker)).to_be_visible()
     assert tab.page.evaluate("document.activeElement.textContent") == "Details"
     api.complete(made["run_id"])

@@ -77,7 +77,7 @@ def audit(
 def _entries(client: "Client", limit: int, filters: dict[str, Any]) -> "Iterator[AuditEntry]":
     cursor = None
     while limit > 0:
-        page = client.list_audit_entries(cursor=cursor, limit=min(limit, _PAGE_ROWS), **filters)
+        page = client.audit.list(cursor=cursor, limit=min(limit, _PAGE_ROWS), **filters)
         yield from page.data
         limit -= len(page.data)
         cursor = page.page_info.next

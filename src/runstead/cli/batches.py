@@ -32,7 +32,7 @@ def list_batches(
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_batches(limit=limit).data
+        found = client.batches.list(limit=limit).data
     screen = Screen.of()
     columns: list[Column[Batch]] = [
         Column("BATCH", lambda one: one.id, keep_whole=True),
@@ -51,7 +51,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
     from runstead.cli.shared.render import Screen, details, document, format_time, value  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        one = client.get_batch(batch_id)
+        one = client.batches.get(batch_id)
     if json:
         write_out(document(one))
         return
@@ -84,7 +84,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
 def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Follow a batch to its end; the exit code is the outcome. Ctrl-C leaves the batch running."""
     with connected(server, project=True) as client:
-        client.get_batch(batch_id)
+        client.batches.get(batch_id)
         project = client.project
     with connected(server, patient=True) as client:
         client.project = project
@@ -101,7 +101,7 @@ def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
 
     eta, last = Eta(), None
     try:
-        for last in client.follow_batch(batch_id):
+        for last in client.batches.follow(batch_id):
             if json:
                 write_out(document(last), flush=True)
             else:
@@ -142,7 +142,7 @@ def cancel_batch(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        done = client.cancel_batch(batch_id, reason)
+        done = client.batches.cancel(batch_id, reason)
     how = done.batch.status if done.cancelled else f"nothing to cancel: it is {done.batch.status}"
     write_out(document(done) if json else f"{safe(done.batch.id)}  {how}")
 
@@ -160,7 +160,7 @@ def retry_batch(
 ) -> None:
     """Retry the failed runs of a batch as a new batch."""
     with connected(server, project=True) as client:
-        made = client.retry_batch(batch_id, cancelled=cancelled, name=name)
+        made = client.batches.retry(batch_id, cancelled=cancelled, name=name)
         project = client.project
     _show_new(made, project, server, wait=wait, json=json)
 
@@ -217,7 +217,7 @@ def create_batch(
     )
     after = None if then is None else {"target": then}
     with connected(server, project=True) as client:
-        made = client.create_batch(wanted, name=name, on_complete=after)
+        made = client.batches.create(wanted, name=name, on_complete=after)
         project = client.project
     _show_new(made, project, server, wait=wait, json=json)
 

@@ -109,7 +109,7 @@ def _welcome(reference: str, url: str, key: str, project: str) -> None:
     write_out(
         "  python -c 'import os; from runstead.sdk import Client;"
         ' c = Client(os.environ["RUNSTEAD_URL"], os.environ["RUNSTEAD_KEY"], project="' + project + '");'
-        ' print(c.create_task_run("task:NAME").run.run_id)\''
+        ' print(c.runs.create("task:NAME").run.run_id)\''
     )
     write_out("")
     write_out(f"All routes: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")

@@ -54,7 +54,7 @@ def list_inputs(
 
 
 def _open_requests(client: "Client") -> "Iterator[InputRequest]":
-    for run in client.iter_runs(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
+    for run in client.runs.iter(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
         if run.waiting_reason == "input" and run.conversation_id is not None:
             asked = _of(client, run.conversation_id, "open")
             yield from islice((one for one in asked if one.run_id == run.run_id), 1)
@@ -63,7 +63,7 @@ def _open_requests(client: "Client") -> "Iterator[InputRequest]":
 def _of(client: "Client", conversation: str, status: Any) -> "Iterator[InputRequest]":
     cursor = None
     while True:
-        page = client.list_input_requests(conversation, status=status, cursor=cursor, limit=100)
+        page = client.input_requests.list(conversation, status=status, cursor=cursor, limit=100)
         yield from page.data
         cursor = page.page_info.next
         if cursor is None:
@@ -72,7 +72,7 @@ def _of(client: "Client", conversation: str, status: Any) -> "Iterator[InputRequ
 
 def _find(client: "Client", run_id: str) -> "InputRequest":
     """The form that a run waits for."""
-    run = client.get_run(run_id)
+    run = client.runs.get(run_id)
     asked = () if run.conversation_id is None else _of(client, run.conversation_id, "open")
     found = next((one for one in asked if one.run_id == run.run_id), None)
     if found is None:
@@ -155,7 +155,7 @@ def answer_input(
         one = _find(client, run_id)
         kinds = {field["name"]: field["type"] for field in one.fields}
         filled = base | {name: _read(name, text, kinds.get(name)) for name, text in values_by_name.items()}
-        done = client.respond_to_input(one.conversation_id, one.id, filled)
+        done = client.input_requests.respond(one.conversation_id, one.id, filled)
     write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")
 
 
@@ -175,5 +175,5 @@ def cancel_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: 
 
     with connected(server) as client:
         one = _find(client, run_id)
-        done = client.cancel_input_request(one.conversation_id, one.id)
+        done = client.input_requests.cancel(one.conversation_id, one.id)
     write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")

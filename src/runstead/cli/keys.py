@@ -27,7 +27,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
 
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            found = [_members(one) for one in client.list_api_keys().data]
+            found = [_members(one) for one in client.api_keys.list().data]
     else:
         from runstead.server import administration  # noqa: PLC0415
 
@@ -111,7 +111,7 @@ def create_key(
     if uses_server(server, database):
         scopes: Any = scope or None
         with connected(server, project=True) as client:
-            made = client.create_api_key(name=name, scopes=scopes, expires_at=until)
+            made = client.api_keys.create(name=name, scopes=scopes, expires_at=until)
         secret, facts = made.key, _members(made)
     else:
         from runstead.server import administration  # noqa: PLC0415
@@ -148,7 +148,7 @@ def revoke_key(
 
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            facts = _members(client.revoke_api_key(key_id))
+            facts = _members(client.api_keys.revoke(key_id))
     else:
         from runstead.server import administration  # noqa: PLC0415
 

@@ -25,7 +25,7 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.get_concurrency_limits().limits
+        found = client.limits.get().limits
     columns: list[Column[ConcurrencyLimit]] = [
         Column("TARGET", lambda one: one.target or PROJECT),
         Column("RUNNING", lambda one: str(one.running), number=True),
@@ -48,8 +48,8 @@ def set_limit(
 
     name = _name(target)
     with connected(server, project=True) as client:
-        known = {one.target: one.max_running for one in client.get_concurrency_limits().limits}
-        found = client.put_concurrency_limits(known | {name: most}).limits
+        known = {one.target: one.max_running for one in client.limits.get().limits}
+        found = client.limits.put(known | {name: most}).limits
     (one,) = (one for one in found if one.target == name)
     write_out(document(one) if json else f"{safe(target)}  {one.max_running} at most, {one.running} running")
 
@@ -61,12 +61,12 @@ def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json:
 
     name = _name(target)
     with connected(server, project=True) as client:
-        known = {one.target: one.max_running for one in client.get_concurrency_limits().limits}
+        known = {one.target: one.max_running for one in client.limits.get().limits}
         if name not in known:
             names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
             fail(f"there is no limit on {target}; there are limits on: {names}")
         del known[name]
-        client.put_concurrency_limits(known)
+        client.limits.put(known)
     write_out(document({"deleted": True, "target": name}) if json else f"{safe(target)}  deleted")
 
 

@@ -23,7 +23,7 @@ def list_members(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) ->
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_members().data
+        found = client.members.list().data
     columns: list[Column[Member]] = [
         Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),
@@ -45,7 +45,7 @@ def add_member(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        member = client.add_member(user_id, role)
+        member = client.members.add(user_id, role)
     write_out(document(member) if json else f"{safe(member.user_id)}  {member.role}")
 
 
@@ -55,5 +55,5 @@ def remove_member(user_id: UserId, /, *, server: ServerOptions = NO_OPTIONS, jso
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        client.remove_member(user_id)
+        client.members.remove(user_id)
     write_out(document({"removed": True, "user_id": user_id}) if json else f"{safe(user_id)}  removed")

@@ -29,7 +29,7 @@ def create_project(
         show({"id": project.id, "slug": project.slug, "name": project.name}, json=json)
         return
     with connected(server) as client:
-        made = client.create_project(slug, name=name)
+        made = client.projects.create(slug, name=name)
     facts = {"id": made.id, "slug": made.slug, "name": made.name}
     if made.api_key is not None:
         facts["api_key"] = made.api_key
@@ -50,7 +50,7 @@ def set_project(
 ) -> None:
     """Change a project's settings, and print them."""
     with connected(server) as client:
-        changed = client.update_project(require_attempt=require_attempt, project=project)
+        changed = client.projects.update(require_attempt=require_attempt, project=project)
     show({"id": changed.id, "slug": changed.slug, "require_attempt": changed.require_attempt}, json=json)
 
 
@@ -63,7 +63,7 @@ def list_projects(
 
     if uses_server(server, database):
         with connected(server) as client:
-            found: list[Any] = list(client.list_projects().data)
+            found: list[Any] = list(client.projects.list().data)
     else:
         from runstead.server import administration  # noqa: PLC0415
 
@@ -98,10 +98,10 @@ def show_quota(
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.get_quota().data
+        found = client.quotas.get().data
         if changes:
             own = {one.name: one.own for one in found}
-            found = client.put_quota(own | dict(_quota_change(text, own) for text in changes)).data
+            found = client.quotas.put(own | dict(_quota_change(text, own) for text in changes)).data
     columns: list[Column[Any]] = [
         Column("QUOTA", lambda one: one.name),
         Column("LIMIT", lambda one: "none" if one.limit is None else f"{one.limit:,}", number=True),

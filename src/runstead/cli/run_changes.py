@@ -11,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client, CreatedRun
+    from runstead.sdk import CreatedRun
 
 Wait = Annotated[
     bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
@@ -67,7 +67,7 @@ def create_run(
     members: dict[str, Any] = {
         "config": read_config(config or [], config_json),
         "input": None if input is None else json_or_text(input),
-        "public_id": id,
+        "id": id,
         "title": title,
         "labels": name_value_pairs("--label", label) if label else None,
         "priority": priority,
@@ -80,10 +80,12 @@ def create_run(
         invalid.append("config")
     if conversation is not None and kind != "agent":
         invalid.append("conversation")
+    if conversation is None and kind == "agent":
+        fail("a run of an agent needs a conversation: name it with --conversation", USAGE)
     if invalid:
         fail(f"a run of {kind}:… takes no --{invalid[0].removesuffix('_id').replace('_', '-')}", USAGE)
     with connected(server, project=kind != "agent") as client:
-        made = _create(client, kind, name, conversation, members)
+        made = client.runs.create(target, conversation_id=conversation, **members)
     run_id = made.run.run_id
     if not wait:
         show_created(made, json=json)
@@ -93,20 +95,6 @@ def create_run(
 
     write_err(safe(run_id))
     sys.exit(watch_run(server, run_id, json=json))
-
-
-def _create(
-    client: "Client", kind: str, name: str, conversation: str | None, members: dict[str, Any]
-) -> "CreatedRun":
-    if kind == "task":
-        return client.create_task_run(f"task:{name}", **members)
-    if kind == "workflow":
-        return client.create_workflow_run(name, **members)
-    if kind == "eval":
-        return client.create_eval_run(f"eval:{name}", **members)
-    if conversation is None:
-        fail("a run of an agent needs a conversation: name it with --conversation", USAGE)
-    return client.create_agent_run(conversation, name, **members)
 
 
 def show_created(made: "CreatedRun", *, json: bool) -> None:
@@ -137,7 +125,7 @@ def cancel_runs(
     with connected(server) as client:
         for run_id in run_ids:
             try:
-                done = client.cancel(run_id, reason=reason)
+                done = client.runs.cancel(run_id, reason=reason)
             except NoAnswerError:
                 raise
             except RunsteadError as error:  # the other runs are cancelled nevertheless
@@ -160,7 +148,7 @@ def retry_run(
 ) -> None:
     """Create a new run with the same request."""
     with connected(server) as client:
-        made = client.retry(run_id)
+        made = client.runs.retry(run_id)
     if not wait:
         show_created(made, json=json)
         return
@@ -198,17 +186,17 @@ def resume_run(
         fail("--approve and --deny set the result: do not use --result with them", USAGE)
     answer = approve if approve is not None else None if result is None else json_or_text(result)
     with connected(server) as client:
-        run = client.get_run(run_id)
+        run = client.runs.get(run_id)
         if run.status != "waiting":
             fail(f"the run does not wait: it is {run.status}")
         if run.paused or type == "unpause":
-            done = client.unpause(run_id)
+            done = client.runs.unpause(run_id)
         else:
             wanted = type or _resume_type(run.waiting_reason, approve=approve)
             if wanted == "approval" and approve is None and result is None:
                 fail("the run waits for an approval: use --approve or --deny", USAGE)
             call = tool_call_id or run.waiting_tool_call_id
-            done = client.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
+            done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
     if json:
         write_out(document(done))
     else:

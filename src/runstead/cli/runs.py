@@ -65,7 +65,7 @@ def list_runs(
     }
     with connected(server, project=True) as client:
         parameters = {name: one for name, one in filters.items() if one is not None}
-        found = list(islice(client.iter_runs(**parameters), limit or None))
+        found = list(islice(client.runs.iter(**parameters), limit or None))
     print_list(found, run_columns(Screen.of()), "runs", json=json)
 
 
@@ -76,11 +76,11 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
     from runstead.cli.shared.run_tables import attempt_columns, run_details  # noqa: PLC0415
 
     with connected(server) as client:
-        run = client.get_run(run_id)
+        run = client.runs.get(run_id)
         if json:
             write_out(document(run))
             return
-        attempts = client.attempts(run_id).data
+        attempts = client.runs.attempts(run_id).data
     screen = Screen.of()
     write_out(details(run_details(run, screen), screen))
     if attempts:
@@ -125,15 +125,15 @@ def logs(
         write_out(document({"run_id": run_id, "lines": text}) if json else safe(text, lines=True), flush=True)
 
     with connected(server) as client:
-        run = client.get_run(run_id)
+        run = client.runs.get(run_id)
     with connected(server, patient=follow) as client:
         if not run.terminal or run.logs is None:
-            source = client.follow if follow else client.events
+            source = client.events.follow if follow else client.events.iter
             for event in source(run_id, event_types=["CUSTOM"]):
                 if (lines := log_lines(event)) is not None:
                     line(lines)
                     printed = True
-            run = client.get_run(run_id)
+            run = client.runs.get(run_id)
     if not printed and run.logs is not None:
         line(run.logs.rstrip("\n"))
     elif not printed:
@@ -163,9 +163,9 @@ def events(
 
     screen = Screen.of()
     with connected(server) as client:
-        client.get_run(run_id)
+        client.runs.get(run_id)
     with connected(server, patient=follow) as client:
-        source = client.follow if follow else client.events
+        source = client.events.follow if follow else client.events.iter
         for event in source(run_id, after_event_id=after, event_types=type or []):
             if json:
                 write_out(document(event), flush=True)
@@ -184,5 +184,5 @@ def tree(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson =
     from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree  # noqa: PLC0415
 
     with connected(server) as client:
-        family = list(client.iter_tree(run_id, fields=None if json else RUN_FIELDS))
+        family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
     write_out(document(family) if json else format_tree(family, run_id, Screen.of()))

@@ -74,8 +74,8 @@ def update_schedule(
         fail("name what to change: see --help", USAGE)
     with connected(server, project=True) as client:
         if changes["config"] is not UNSET and config_json is None:
-            changes["config"] = (client.get_schedule(schedule_id).config or {}) | changes["config"]
-        one = client.update_schedule(schedule_id, **changes).schedule
+            changes["config"] = (client.schedules.get(schedule_id).config or {}) | changes["config"]
+        one = client.schedules.update(schedule_id, **changes).schedule
     after = f", next {format_time(one.next_fire_at)}" if one.next_fire_at else ""
     write_out(document(one) if json else f"{safe(one.id)}  {one.status}{after}")
 
@@ -97,7 +97,7 @@ def sync_schedules(
 
     wanted = _wanted(file)
     with connected(server, project=True) as client:
-        synced = client.sync_source_schedules(wanted)
+        synced = client.schedules.sync(wanted)
     if json:
         write_out(document(synced))
         return

@@ -33,7 +33,7 @@ def list_schedules(
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_schedules(status=status).schedules
+        found = client.schedules.list(status=status).schedules
     screen = Screen.of()
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),
@@ -60,7 +60,7 @@ def get_schedule(
 ) -> None:
     """Show one schedule."""
     with connected(server, project=True) as client:
-        _show(client.get_schedule(schedule_id), json=json)
+        _show(client.schedules.get(schedule_id), json=json)
 
 
 def _show(one: "Schedule", *, json: bool) -> None:
@@ -128,7 +128,7 @@ def create_schedule(
     if (cron is None) == (at is None):
         fail("use one of --cron and --at", USAGE)
     with connected(server, project=True) as client:
-        made = client.create_schedule(
+        made = client.schedules.create(
             name,
             target_members,
             cron,
@@ -154,7 +154,7 @@ def pause_schedule(
 ) -> None:
     """Pause a schedule: it starts no runs until it is resumed. Its current runs continue."""
     with connected(server, project=True) as client:
-        _changed(client.pause_schedule(schedule_id, reason).schedule, "paused", json=json)
+        _changed(client.schedules.pause(schedule_id, reason).schedule, "paused", json=json)
 
 
 @schedules.command(name="resume")
@@ -165,7 +165,7 @@ def resume_schedule(
     from runstead.cli.shared.render import format_time  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        one = client.resume_schedule(schedule_id).schedule
+        one = client.schedules.resume(schedule_id).schedule
     _changed(
         one, f"active, next {format_time(one.next_fire_at)}" if one.next_fire_at else one.status, json=json
     )
@@ -179,7 +179,7 @@ def run_schedule(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        started = client.run_schedule(schedule_id)
+        started = client.schedules.run(schedule_id)
     write_out(document(started) if json else safe(started.run_id))
 
 
@@ -189,7 +189,7 @@ def delete_schedule(
 ) -> None:
     """Delete a schedule. It disappears when its runs have ended. The runs are kept."""
     with connected(server, project=True) as client:
-        _changed(client.delete_schedule(schedule_id).schedule, "deleting", json=json)
+        _changed(client.schedules.delete(schedule_id).schedule, "deleting", json=json)
 
 
 def _changed(one: "Schedule", how: str, *, json: bool) -> None:
@@ -211,7 +211,7 @@ def upcoming(
     from runstead.cli.shared.render import document, format_time  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.upcoming_times(schedule_id, count=count)
+        found = client.schedules.upcoming(schedule_id, count=count)
     if json:
         write_out(document(found.data))
     elif found.data:

@@ -24,7 +24,7 @@ def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_triggers().data
+        found = client.triggers.list().data
     columns: list[Column[Trigger]] = [
         Column("TRIGGER", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -70,7 +70,7 @@ def create_trigger(
     run_config = read_config(config or [], config_json)
     signing = None if secret is None else read_text(secret).strip()
     with connected(server, project=True) as client:
-        made = client.create_trigger(
+        made = client.triggers.create(
             target, name=name, config=run_config, secret=signing, conversation_id=conversation
         )
     _show_new(made, json=json)
@@ -107,7 +107,7 @@ def update_trigger(
     if name is None and enabled is None:
         fail("name what to change: --name, --enable or --disable", USAGE)
     with connected(server, project=True) as client:
-        one = client.update_trigger(trigger_id, name=name, enabled=enabled).trigger
+        one = client.triggers.update(trigger_id, name=name, enabled=enabled).trigger
     write_out(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.name)}")
 
 
@@ -117,7 +117,7 @@ def rotate_trigger(
 ) -> None:
     """Give a trigger a new token, shown only once. The old token stops working."""
     with connected(server, project=True) as client:
-        made = client.rotate_trigger(trigger_id)
+        made = client.triggers.rotate(trigger_id)
     _show_new(made, json=json)
 
 
@@ -129,5 +129,5 @@ def delete_trigger(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        client.delete_trigger(trigger_id)
+        client.triggers.delete(trigger_id)
     write_out(document({"deleted": True, "id": trigger_id}) if json else f"{safe(trigger_id)}  deleted")

@@ -24,7 +24,7 @@ def list_webhooks(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_webhooks().data
+        found = client.webhooks.list().data
     columns: list[Column[Webhook]] = [
         Column("WEBHOOK", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -53,7 +53,7 @@ def create_webhook(
 ) -> None:
     """Send new events to a URL. The secret that verifies them is shown only once."""
     with connected(server, project=True) as client:
-        made = client.create_webhook(url, event or ("*",))
+        made = client.webhooks.create(url, event or ("*",))
     _show_new(made, json=json)
 
 
@@ -92,7 +92,7 @@ def update_webhook(
     if to is None and not event and enabled is None:
         fail("name what to change: --to, --event, --enable or --disable", USAGE)
     with connected(server, project=True) as client:
-        one = client.update_webhook(webhook_id, url=to, events=event, enabled=enabled).webhook
+        one = client.webhooks.update(webhook_id, url=to, events=event, enabled=enabled).webhook
     write_out(
         document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.url)}  {','.join(one.events)}"
     )
@@ -117,7 +117,7 @@ def rotate_webhook(
 
     new_secret = None if secret is None else read_text(secret).strip()
     with connected(server, project=True) as client:
-        made = client.rotate_webhook(webhook_id, secret=new_secret)
+        made = client.webhooks.rotate(webhook_id, secret=new_secret)
     _show_new(made, json=json)
 
 
@@ -127,7 +127,7 @@ def send_test(webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, j
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        delivery = client.test_webhook(webhook_id).delivery
+        delivery = client.webhooks.test(webhook_id).delivery
     write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
 
 
@@ -139,7 +139,7 @@ def delete_webhook(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        client.delete_webhook(webhook_id)
+        client.webhooks.delete(webhook_id)
     write_out(document({"deleted": True, "id": webhook_id}) if json else f"{safe(webhook_id)}  deleted")
 
 
@@ -160,7 +160,7 @@ def deliveries(
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.list_deliveries(webhook_id, status=status, limit=limit).data
+        found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
     screen = Screen.of()
     columns: list[Column[Delivery]] = [
         Column("DELIVERY", lambda one: one.id, keep_whole=True),
@@ -189,5 +189,5 @@ def redeliver(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        delivery = client.redeliver(webhook_id, delivery_id).delivery
+        delivery = client.webhooks.redeliver(webhook_id, delivery_id).delivery
     write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")

@@ -32,7 +32,7 @@ def list_workers(
     cursor: str | None = None
     with connected(server, project=True) as client:
         while True:
-            page = client.list_workers(status=status, cursor=cursor, limit=min(limit, 100) or 100)
+            page = client.workers.list(status=status, cursor=cursor, limit=min(limit, 100) or 100)
             found += page.data
             cursor = page.page_info.next
             if cursor is None or (limit and len(found) >= limit):
@@ -66,7 +66,7 @@ def remove_worker(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server) as client:
-        removed = client.remove_worker(worker_id)
+        removed = client.workers.remove(worker_id)
     if json:
         write_out(
             document({"removed": True, "attempts_ended": removed.attempts_ended, "worker_id": worker_id})

@@ -14,7 +14,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
-from runstead.http.framework.body import convert, invalid
+from runstead.http.framework.body import convert, has_nul, invalid
 from runstead.http.framework.compression import with_suffix
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
@@ -165,10 +165,10 @@ class Completed(msgspec.Struct, frozen=True):
     run: RunView
 
 
-def check_members(value: Any, shape: Any, path: str) -> None:
-    """Check the known members of an object that may have others. Raises INVALID_REQUEST."""
+def check_members(value: Any, shape: Any, path: str, *, nul: bool) -> None:
+    """Check the known members of an object that may have others. `nul`: see `convert`. Raises INVALID_REQUEST."""
     try:
-        convert(value, shape)
+        convert(value, shape, nul=nul)
     except msgspec.ValidationError as error:
         raise invalid(str(error).replace("`$", f"`{path}")) from None
 
@@ -194,10 +194,11 @@ async def complete(call: Call[CompleteRun, InProject]) -> Reply:
     another one.
     """
     body = call.body
+    nul = has_nul(call.raw)
     if body.metadata is not None:
-        check_members(body.metadata, UsageMetadata, "$.metadata")
+        check_members(body.metadata, UsageMetadata, "$.metadata", nul=nul)
     if body.artifacts is not None:
-        check_members(body.artifacts, list[Artifact], "$.artifacts")
+        check_members(body.artifacts, list[Artifact], "$.artifacts", nul=nul)
     completion = Completion(
         status=body.status,
         metadata=json_object(body.metadata),

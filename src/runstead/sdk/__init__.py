@@ -1,8 +1,8 @@
 """The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only.
 
 with Client("http://127.0.0.1:8720", key, project="default") as client:
-run = client.create_task_run("task:inventory", config={"path": "."}).run
-for event in client.follow(run.run_id):
+run = client.runs.create("task:inventory", config={"path": "."}).run
+for event in client.events.follow(run.run_id):
 print(event.event_type, event.payload)
 """
 
@@ -10,8 +10,12 @@ from runstead.sdk.app import App
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.client import Client
 from runstead.sdk.client_base import Calls
-from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed
+from runstead.sdk.durable.races import First
+from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
+from runstead.sdk.durable.task import Task
+from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
 from runstead.sdk.durable.waits import Child
 from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
 from runstead.sdk.isolation.failure import ProcessFailed
@@ -191,6 +195,7 @@ __all__ = [
     "EventTypeCount",
     "EventTypeList",
     "FieldError",
+    "First",
     "Handler",
     "Health",
     "Heartbeat",
@@ -251,10 +256,13 @@ __all__ = [
     "SnapshotEvent",
     "Status",
     "StatusCounts",
+    "Step",
     "StepFailed",
     "StoredArtifact",
     "SyncedSchedules",
+    "Task",
     "TerminalStatus",
+    "ThreadChild",
     "ThreadContext",
     "TokenUsage",
     "Trigger",

@@ -49,7 +49,7 @@ async def record(
     """
     recorded = await _find_or_create(client, run, target)
     run_id = recorded.run_id
-    outbox = Outbox(lambda batch: client.append_events(run_id, batch))
+    outbox = Outbox(lambda batch: client.events.append(run_id, batch))
 
     started = bool(recorded.latest_event_id)
 
@@ -67,7 +67,7 @@ async def record(
             await outbox.flush()
         except RunsteadError as refusal:
             if refusal.code == "EVENT_RUN_TERMINAL":
-                return await client.get_run(run_id)
+                return await client.runs.get(run_id)
             raise
     except BaseException as error:
         with suppress(RunsteadError):
@@ -98,12 +98,12 @@ async def _find_or_create(client: AsyncClient, run: Run | str | None, target: st
         return run
     if run is not None:
         try:
-            return await client.get_run(run)
+            return await client.runs.get(run)
         except RunsteadError as missing:
             if missing.code != "NOT_FOUND":
                 raise
-        return (await client.create_task_run(target, public_id=run)).run
-    return (await client.create_task_run(target)).run
+        return (await client.runs.create(target, id=run)).run
+    return (await client.runs.create(target)).run
 
 
 async def _read(events: Events, emit: Callable[[Mapping[str, Any]], Any]) -> End:
@@ -172,9 +172,9 @@ async def _complete(client: AsyncClient, run_id: str, end: End, metadata: Metada
     usage = metadata() if callable(metadata) else metadata
     usage = {**(end.metadata or {}), **(usage or {})} or None
     if end.message is None:
-        return (await client.complete(run_id, output=end.output, metadata=usage)).run
+        return (await client.runs.complete(run_id, output=end.output, metadata=usage)).run
     return (
-        await client.complete(
+        await client.runs.complete(
             run_id,
             "failed",
             metadata=usage,

@@ -3,15 +3,19 @@
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
 import msgspec
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, ThreadContext
+from runstead.sdk.decorator import Decorator
+from runstead.sdk.durable.attempt import Attempt
+from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.suspension import Parked, Suspend
+from runstead.sdk.durable.task import CallableTask
+from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.isolation.loading import reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
@@ -22,7 +26,6 @@ from runstead.sdk.worker.handler import blocks
 from runstead.sdk.worker.threads import in_thread
 from runstead.sdk.worker.worker import Worker
 
-F = TypeVar("F", bound=Callable[..., Any])
 TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
@@ -79,11 +82,14 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
-    ) -> Callable[[F], F]:
-        """Serve `task:<name>` with a function or coroutine `(ctx, …)`.
+    ) -> Decorator:
+        """Serve `task:<name>` with a function or coroutine, and return it as a `Task`, which `ctx.spawn` starts.
 
-        Its other parameters get the members of the run's config and input, by name. The parameters `config`, `input`
-        and `run` get the whole value. The return value is the run's output.
+        The first parameter gets the context if its name is `ctx` or its type is Context or ThreadContext; a handler
+        may have none. Each other parameter gets the member of its name of the run's config and input, converted to
+        its type; where both have it, the input's. The parameters `config` and `input` get that whole value, and `run`
+        the ClaimedRun. A missing member without a default fails the run with INVALID_INPUT. The return value is the
+        run's output.
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
@@ -98,7 +104,7 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
-    ) -> Callable[[F], F]:
+    ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
         return self._serve(f"workflow:{name}", retries, timeout_seconds, isolation)
 
@@ -109,7 +115,7 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
-    ) -> Callable[[F], F]:
+    ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
         return self._serve(f"eval:{name}", retries, timeout_seconds, isolation)
 
@@ -120,7 +126,7 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         **isolation: Unpack[Isolation],
-    ) -> Callable[[F], F]:
+    ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
         return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
 
@@ -152,7 +158,7 @@ class App:
 
     def _serve(
         self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation
-    ) -> Callable[[F], F]:
+    ) -> Decorator:
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
             raise ValueError(f"A target is like task:sync-data, at most 255 characters, not {target!r}")
@@ -162,15 +168,16 @@ class App:
             raise ValueError("retries must not be below 0, and timeout_seconds must be above 0")
         limits = _limits(isolation)
 
-        def register(function: F) -> F:
+        def register(function: Callable[..., Any]) -> CallableTask[Any, Any, Any, Any]:
+            task: CallableTask[Any, Any, Any, Any] = CallableTask(target, function)
             self._served[target] = Served(
-                function=function,
-                arguments=Arguments(function),
+                function=task.function,
+                arguments=Arguments(task.function),
                 retries=retries,
                 timeout_seconds=timeout_seconds,
                 limits=limits,
             )
-            return function
+            return task
 
         return register
 
@@ -184,27 +191,27 @@ class App:
     async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
         """Handle a run for a worker: call what serves it, from the beginning, with the run's history."""
         target = run.target or f"agent:{run.agent_id}"
-        served = self.served(target)
+        served, attempt = self.served(target), attempt_of(ctx)
         is_new = run.attempt == 1 and run.latest_event_id == 0
         as_claimed = msgspec.json.encode(run)
         resumed: set[str] = set()
         claimed = run
         while True:
             arguments = served.arguments.of(claimed)
-            events = [] if is_new else await _history_events(run, ctx)
+            events = [] if is_new else await _history_events(run, attempt)
             history = History(events)
             history.mark_timed_out(resumed)
             is_new = False
-            ctx.begin(history)
+            attempt.begin(history)
             try:
                 executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
-                if executor is None or ctx.has_own_clock:
-                    output = await call_served(served, ctx, arguments)
-                    ctx.check_finished()
+                if executor is None or attempt.has_own_clock:
+                    output = await call_served(served, attempt, arguments)
+                    attempt.check_finished()
                 else:
                     limits = served.limits or ProcessLimits()
                     work = run_in_process(
-                        executor, self._own_reference(), target, ctx, events, limits, sorted(resumed)
+                        executor, self._own_reference(), target, attempt, events, limits, sorted(resumed)
                     )
                     output = await with_timeout(served.timeout_seconds, work)
             except Suspend as suspend:
@@ -212,23 +219,24 @@ class App:
             except LeaseLostError:
                 raise
             except Exception as error:
-                if ctx.suspended is not None:  # the handler caught Suspend and raised another exception
-                    request = ctx.suspended.request
+                if attempt.suspended is not None:  # the handler caught Suspend and raised another exception
+                    request = attempt.suspended.request
                 elif history.retries >= served.retries or is_final(error):
                     raise
                 else:
-                    request = ctx.retry_wait(history.retries + 1, served.retries, error)
+                    request = attempt.retry_wait(history.retries + 1, served.retries, error)
             else:
                 return output
             finally:
-                ctx.end()
-            ctx.store_logs()
-            await ctx.flush()
-            if await ctx.park(request):
+                attempt.end()
+            attempt.store_logs()
+            await attempt.flush()
+            if await attempt.park(request):
                 raise Parked
             # The wait is over already: the next try reads its result in the log. If the log has none, a client
             # resumed the run without a result.
-            resumed.add(request.call_id)
+            if request.call_id is not None:
+                resumed.add(request.call_id)
             # Each try gets the run as it was claimed, whatever the handler changed in it.
             claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)
 
@@ -253,13 +261,13 @@ class App:
         return Worker(client, self, targets=self.targets, **options)
 
 
-async def _history_events(run: ClaimedRun, ctx: Context) -> list[Any]:
+async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
     """Return the events that hold the run's history."""
     events: list[Any] = []
     after = 0
     while True:
-        page = await ctx.send(
-            ctx.calls.list_events(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
+        page = await attempt.send(
+            attempt.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
         )
         events += page.data
         if page.page_info.next is None:
@@ -268,21 +276,23 @@ async def _history_events(run: ClaimedRun, ctx: Context) -> list[Any]:
 
 
 async def call_served(
-    served: Served, ctx: Context, arguments: dict[str, Any], run_plain: RunPlain | None = None
+    served: Served, attempt: Attempt, arguments: dict[str, Any], run_plain: RunPlain | None = None
 ) -> Any:
     """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it."""
     if not served.blocks:
-        return await with_timeout(served.timeout_seconds, served.function(ctx, **arguments))
-    thread_ctx = ThreadContext(ctx, asyncio.get_running_loop())
-    name = f"runstead-{ctx.run.run_id}"
+        ctx = (Context(attempt),) if served.arguments.takes_context else ()
+        return await with_timeout(served.timeout_seconds, served.function(*ctx, **arguments))
+    loop = asyncio.get_running_loop()
+    thread_ctx = (ThreadContext(attempt, loop),) if served.arguments.takes_context else ()
+    name = f"runstead-{attempt.run.run_id}"
     if run_plain is not None:
-        work = run_plain(lambda: served.function(thread_ctx, **arguments), name)
+        work = run_plain(lambda: served.function(*thread_ctx, **arguments), name)
         return await with_timeout(served.timeout_seconds, work)
-    working = asyncio.ensure_future(in_thread(lambda: served.function(thread_ctx, **arguments), name))
+    working = asyncio.ensure_future(in_thread(lambda: served.function(*thread_ctx, **arguments), name))
     try:
         return await with_timeout(served.timeout_seconds, asyncio.shield(working))
     except asyncio.CancelledError:
-        if ctx.cancelled:
+        if attempt.cancelled:
             # A thread cannot be stopped. It keeps its slot, so that the worker never exceeds its concurrency.
             await asyncio.wait([working])
         raise

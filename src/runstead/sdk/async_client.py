@@ -1,30 +1,21 @@
 """The asynchronous client."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import nullcontext
-from typing import Self, Unpack
+from typing import Any, Self
 
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
-from runstead.sdk.models.batch import BatchProgress
-from runstead.sdk.models.event import Event
-from runstead.sdk.models.notification import Notification
-from runstead.sdk.models.run import Run, RunList, RunPage
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.log import EventLog
-from runstead.sdk.routes.route import AsyncSender
-from runstead.sdk.routes.runs import RunFilters
-from runstead.sdk.transport.batch_follower import BatchFollower
+from runstead.sdk.routes.route import AsyncSender, Pages
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.httpx_transport import HttpxTransport
 from runstead.sdk.transport.message import Transport
-from runstead.sdk.transport.notification_follower import NotificationFollower
 from runstead.sdk.transport.pool import Pool, can_reach
 from runstead.sdk.transport.retry import Retries
-from runstead.sdk.transport.run_follower import RunFollower
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
 
@@ -101,107 +92,18 @@ class AsyncClient(ClientBase, AsyncSender):
     async def _project_id(self, ref: str) -> str:
         known = self._known_project_id(ref)
         if known is None:
-            known = self._project_ids[ref] = (await self.get_project(ref)).id
+            known = self._project_ids[ref] = (await self.projects.get(ref)).id
         return known
 
-    def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> AsyncIterator[Run]:
-        """Yield every run of the project, newest first, page by page."""
-        return _every(lambda cursor: self.list_runs(project=project, cursor=cursor, **filters))
+    async def _iterate(self, pages: Pages[Item]) -> AsyncGenerator[Item, None]:
+        """Yield the items of every page."""
+        while pages.call is not None:
+            for item in pages.items(await self.send(pages.call)):
+                yield item
 
-    def iter_all_runs(self, **filters: Unpack[RunFilters]) -> AsyncIterator[Run]:
-        """Yield every run of every project that the caller has access to, newest first, page by page."""
-        return _every(lambda cursor: self.list_all_runs(cursor=cursor, **filters))
-
-    def iter_children(self, run_id: str, *, fields: Sequence[str] | None = None) -> AsyncIterator[Run]:
-        """Yield every child of the run, oldest first, page by page. `fields` is that of `children`."""
-        return _every(lambda cursor: self.children(run_id, fields=fields, cursor=cursor))
-
-    def iter_tree(self, run_id: str, *, fields: Sequence[str] | None = None) -> AsyncIterator[Run]:
-        """Yield every run of the run's family from the root, oldest first, page by page. `fields` is that of `tree`."""
-        return _every(lambda cursor: self.tree(run_id, fields=fields, cursor=cursor))
-
-    async def events(
-        self,
-        run_id: str,
-        *,
-        after_event_id: int = 0,
-        event_types: Sequence[str] = (),
-        conversation_id: str | None = None,
-        include_descendants: bool = False,
-        cursor: str | None = None,
-    ) -> AsyncIterator[Event]:
-        """Yield every stored event, in order, page by page. `follow` also yields those that come later.
-
-        With `include_descendants` it yields the events of all descendants too, after the `cursor` of an earlier event.
-        """
-        log = EventLog(run_id, conversation_id, include_descendants)
-        after: int | str | None = (cursor or "") if include_descendants else after_event_id
-        while after is not None:
-            page = await self.send(log.page(after, event_types))
-            for event in page.data:
-                yield event
-            after = log.next_after(page)
-
-    def follow(
-        self,
-        run_id: str,
-        *,
-        after_event_id: int = 0,
-        event_types: Sequence[str] = (),
-        conversation_id: str | None = None,
-        include_descendants: bool = False,
-        cursor: str | None = None,
-    ) -> AsyncGenerator[Event, None]:
-        """Yield every stored event, and then new events as they come, until the run has ended.
-
-        A broken or silent connection is replaced by a new one after the last event: no event is lost or repeated.
-        With `event_types` only events of these types are yielded. Raise RunsteadError when the server is unavailable
-        for longer than the client's retries.
-
-        With `include_descendants` it yields the events of all descendants too, also of new ones, after the `cursor` of
-        an earlier event, until the run and all descendants have ended.
-
-        To leave the loop early, use `contextlib.aclosing(...)`: it closes the connection at once.
-        """
-        log = EventLog(run_id, conversation_id, include_descendants)
-        after = (cursor or "") if include_descendants else after_event_id
-        follower = RunFollower(
-            log=log, after=after, types=event_types, retries=self._retries, project=self.project
-        )
-        return self._follow(follower, lambda: self._is_complete(follower))
-
-    def notifications(
-        self, project: str | None = None, *, after: str | None = None
-    ) -> AsyncGenerator[Notification, None]:
-        """Yield notifications of the project's changes, from now on or after a notification's `cursor`.
-
-        A broken or silent connection is replaced by a new one after the last notification. Where some may have been
-        missed, one of the type `resync` comes first. Raise RunsteadError when the server is unavailable for longer
-        than the client's retries.
-
-        To leave the loop early, use `contextlib.aclosing(...)`: it closes the connection at once.
-        """
-        return self._follow(NotificationFollower(self._project(project), after, self._retries))
-
-    def follow_batch(
-        self, batch_id: str, *, project: str | None = None
-    ) -> AsyncGenerator[BatchProgress, None]:
-        """Yield the progress of a batch now and after each change (at most ten times a second), until all runs ended.
-
-        The last progress has `completed_at`. A broken or silent connection is replaced by a new one. Raise
-        RunsteadError when the server is unavailable for longer than the client's retries.
-
-        To leave the loop early, use `contextlib.aclosing(...)`: it closes the connection at once.
-        """
-        return self._follow(BatchFollower(self._project(project), batch_id, self._retries))
-
-    async def _follow(
-        self, follower: StreamFollower[Item], is_complete: Callable[[], Awaitable[bool]] | None = None
-    ) -> AsyncGenerator[Item, None]:
-        """Yield the items of a stream, over any number of connections.
-
-        `is_complete` is asked after a connection that ended without an error: was it the last one?
-        """
+    async def _follow(self, follower: StreamFollower[Item]) -> AsyncGenerator[Item, None]:
+        """Yield the items of a stream, over any number of connections."""
+        follower.use(self._retries)
         while True:
             call, error = follower.call(), None
             try:
@@ -215,24 +117,15 @@ class AsyncClient(ClientBase, AsyncSender):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and is_complete is not None and await is_complete():
+            if error is None and await self._is_complete(follower):
                 return
             await self._sleep(follower.disconnected(error))
 
-    async def _is_complete(self, follower: RunFollower) -> bool:
-        if not follower.may_be_complete or not follower.has_ended(await self.send(follower.log.state())):
-            return False
-        page = await self.send(follower.next_events())
-        return not page.data
-
-
-async def _every(read: Callable[[str | None], Awaitable[RunPage | RunList]]) -> AsyncIterator[Run]:
-    """Yield the runs of every page; `read` gets the cursor of a page."""
-    cursor: str | None = None
-    while True:
-        page = await read(cursor)
-        for run in page.data:
-            yield run
-        cursor = page.page_info.next
-        if cursor is None:
-            return
+    async def _is_complete(self, follower: StreamFollower[Any]) -> bool:
+        calls = follower.completion()
+        try:
+            call = next(calls)
+            while True:
+                call = calls.send(await self.send(call))
+        except StopIteration as end:
+            return bool(end.value)

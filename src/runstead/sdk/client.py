@@ -1,28 +1,19 @@
 """The blocking client."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import Any, Self, Unpack
+from collections.abc import Callable, Generator
+from typing import Any, Self
 
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.models.batch import BatchProgress
-from runstead.sdk.models.event import Event
-from runstead.sdk.models.notification import Notification
-from runstead.sdk.models.run import Run, RunList, RunPage
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.log import EventLog
-from runstead.sdk.routes.route import SyncSender
-from runstead.sdk.routes.runs import RunFilters
-from runstead.sdk.transport.batch_follower import BatchFollower
+from runstead.sdk.routes.route import Pages, SyncSender
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.message import Request, from_httpx, httpx_arguments
-from runstead.sdk.transport.notification_follower import NotificationFollower
 from runstead.sdk.transport.retry import Retries
-from runstead.sdk.transport.run_follower import RunFollower
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
 
@@ -92,100 +83,17 @@ class Client(ClientBase, SyncSender):
     def _project_id(self, ref: str) -> str:
         known = self._known_project_id(ref)
         if known is None:
-            known = self._project_ids[ref] = (self.get_project(ref)).id
+            known = self._project_ids[ref] = self.projects.get(ref).id
         return known
 
-    def iter_runs(self, *, project: str | None = None, **filters: Unpack[RunFilters]) -> Iterator[Run]:
-        """Yield every run of the project, newest first, page by page."""
-        return _every(lambda cursor: self.list_runs(project=project, cursor=cursor, **filters))
+    def _iterate(self, pages: Pages[Item]) -> Generator[Item, None, None]:
+        """Yield the items of every page."""
+        while pages.call is not None:
+            yield from pages.items(self.send(pages.call))
 
-    def iter_all_runs(self, **filters: Unpack[RunFilters]) -> Iterator[Run]:
-        """Yield every run of every project that the caller has access to, newest first, page by page."""
-        return _every(lambda cursor: self.list_all_runs(cursor=cursor, **filters))
-
-    def iter_children(self, run_id: str, *, fields: Sequence[str] | None = None) -> Iterator[Run]:
-        """Yield every child of the run, oldest first, page by page. `fields` is that of `children`."""
-        return _every(lambda cursor: self.children(run_id, fields=fields, cursor=cursor))
-
-    def iter_tree(self, run_id: str, *, fields: Sequence[str] | None = None) -> Iterator[Run]:
-        """Yield every run of the run's family from the root, oldest first, page by page. `fields` is that of `tree`."""
-        return _every(lambda cursor: self.tree(run_id, fields=fields, cursor=cursor))
-
-    def events(
-        self,
-        run_id: str,
-        *,
-        after_event_id: int = 0,
-        event_types: Sequence[str] = (),
-        conversation_id: str | None = None,
-        include_descendants: bool = False,
-        cursor: str | None = None,
-    ) -> Iterator[Event]:
-        """Yield every stored event, in order, page by page. `follow` also yields those that come later.
-
-        With `include_descendants` it yields the events of all descendants too, after the `cursor` of an earlier event.
-        """
-        log = EventLog(run_id, conversation_id, include_descendants)
-        after: int | str | None = (cursor or "") if include_descendants else after_event_id
-        while after is not None:
-            page = self.send(log.page(after, event_types))
-            yield from page.data
-            after = log.next_after(page)
-
-    def follow(
-        self,
-        run_id: str,
-        *,
-        after_event_id: int = 0,
-        event_types: Sequence[str] = (),
-        conversation_id: str | None = None,
-        include_descendants: bool = False,
-        cursor: str | None = None,
-    ) -> Generator[Event, None, None]:
-        """Yield every stored event, and then new events as they come, until the run has ended.
-
-        A broken or silent connection is replaced by a new one after the last event: no event is lost or repeated.
-        With `event_types` only events of these types are yielded. Raise RunsteadError when the server is unavailable
-        for longer than the client's retries.
-
-        With `include_descendants` it yields the events of all descendants too, also of new ones, after the `cursor` of
-        an earlier event, until the run and all descendants have ended.
-        """
-        log = EventLog(run_id, conversation_id, include_descendants)
-        after = (cursor or "") if include_descendants else after_event_id
-        follower = RunFollower(
-            log=log, after=after, types=event_types, retries=self._retries, project=self.project
-        )
-        return self._follow(follower, lambda: self._is_complete(follower))
-
-    def notifications(
-        self, project: str | None = None, *, after: str | None = None
-    ) -> Generator[Notification, None, None]:
-        """Yield notifications of the project's changes, from now on or after a notification's `cursor`.
-
-        A broken or silent connection is replaced by a new one after the last notification. Where some may have been
-        missed, one of the type `resync` comes first. Raise RunsteadError when the server is unavailable for longer
-        than the client's retries.
-        """
-        return self._follow(NotificationFollower(self._project(project), after, self._retries))
-
-    def follow_batch(
-        self, batch_id: str, *, project: str | None = None
-    ) -> Generator[BatchProgress, None, None]:
-        """Yield the progress of a batch now and after each change (at most ten times a second), until all runs ended.
-
-        The last progress has `completed_at`. A broken or silent connection is replaced by a new one. Raise
-        RunsteadError when the server is unavailable for longer than the client's retries.
-        """
-        return self._follow(BatchFollower(self._project(project), batch_id, self._retries))
-
-    def _follow(
-        self, follower: StreamFollower[Item], is_complete: Callable[[], bool] | None = None
-    ) -> Generator[Item, None, None]:
-        """Yield the items of a stream, over any number of connections.
-
-        `is_complete` is asked after a connection that ended without an error: was it the last one?
-        """
+    def _follow(self, follower: StreamFollower[Item]) -> Generator[Item, None, None]:
+        """Yield the items of a stream, over any number of connections."""
+        follower.use(self._retries)
         while True:
             call, error = follower.call(), None
             try:
@@ -199,22 +107,15 @@ class Client(ClientBase, SyncSender):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and is_complete is not None and is_complete():
+            if error is None and self._is_complete(follower):
                 return
             self._sleep(follower.disconnected(error))
 
-    def _is_complete(self, follower: RunFollower) -> bool:
-        if not follower.may_be_complete or not follower.has_ended(self.send(follower.log.state())):
-            return False
-        return not self.send(follower.next_events()).data
-
-
-def _every(read: Callable[[str | None], RunPage | RunList]) -> Iterator[Run]:
-    """Yield the runs of every page; `read` gets the cursor of a page."""
-    cursor: str | None = None
-    while True:
-        page = read(cursor)
-        yield from page.data
-        cursor = page.page_info.next
-        if cursor is None:
-            return
+    def _is_complete(self, follower: StreamFollower[Any]) -> bool:
+        calls = follower.completion()
+        try:
+            call = next(calls)
+            while True:
+                call = calls.send(self.send(call))
+        except StopIteration as end:
+            return bool(end.value)

@@ -9,23 +9,9 @@ import httpx2
 
 import runstead
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.routes.artifacts import ArtifactRoutes
-from runstead.sdk.routes.audit import AuditRoutes
-from runstead.sdk.routes.batches import BatchRoutes
+from runstead.sdk.resources import Resources
 from runstead.sdk.routes.call import Call
-from runstead.sdk.routes.conversations import ConversationRoutes
-from runstead.sdk.routes.create import CreateRoutes
-from runstead.sdk.routes.events import EventRoutes
-from runstead.sdk.routes.inputs import InputRoutes
-from runstead.sdk.routes.prices import PriceRoutes
-from runstead.sdk.routes.projects import ProjectRoutes
-from runstead.sdk.routes.push_services import PushServiceRoutes
-from runstead.sdk.routes.records import RecordRoutes
-from runstead.sdk.routes.route import CallFactory
-from runstead.sdk.routes.runs import RunRoutes
-from runstead.sdk.routes.schedules import ScheduleRoutes
-from runstead.sdk.routes.webhooks import WebhookRoutes
-from runstead.sdk.routes.workers import WorkerRoutes
+from runstead.sdk.routes.route import CallFactory, Resource
 from runstead.sdk.transport.message import Request
 from runstead.sdk.transport.pool import IDLE_MAX, IDLE_S_MAX
 from runstead.sdk.transport.retry import Retries
@@ -59,27 +45,7 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class Routes(
-    RunRoutes,
-    RecordRoutes,
-    CreateRoutes,
-    EventRoutes,
-    ConversationRoutes,
-    InputRoutes,
-    WorkerRoutes,
-    PushServiceRoutes,
-    PriceRoutes,
-    ProjectRoutes,
-    ScheduleRoutes,
-    WebhookRoutes,
-    BatchRoutes,
-    ArtifactRoutes,
-    AuditRoutes,
-):
-    """All routes of the server."""
-
-
-class ClientBase(Routes):
+class ClientBase(Resources):
     """Base of both clients: builds requests. The subclasses send them."""
 
     def __init__(
@@ -99,6 +65,8 @@ class ClientBase(Routes):
     def with_key(self, key: Key) -> Self:
         """Return a client with another credential that shares this client's connections. Closing it closes nothing."""
         other = copy.copy(self)
+        for name in [name for name, value in vars(self).items() if isinstance(value, Resource)]:
+            delattr(other, name)
         vars(other).update(_bearer=Bearer(key), _owns_http=False)
         return other
 
@@ -128,8 +96,8 @@ class ClientBase(Routes):
         )
 
 
-class Calls(Routes, CallFactory):
-    """The routes without a client. Each method returns a call, to be sent with `client.send(call)`.
+class Calls(Resources, CallFactory):
+    """The resources without a client. Each method returns a call, to be sent with `client.send(call)`.
 
     A call may be sent several times: its idempotency key stays the same.
     """

@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from runstead.http.framework.origin import current_request_id
+
 
 def log_to_stderr() -> None:
     """Log one line per event: readable on a terminal, JSON otherwise.
@@ -19,7 +21,7 @@ def log_to_stderr() -> None:
         renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            add_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if sys.stderr.isatty() else [structlog.processors.format_exc_info]),
@@ -29,3 +31,11 @@ def log_to_stderr() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def add_request_id(_: Any, __: str, event: Any) -> Any:
+    """Add the id of the request that the current task answers to a line of the log."""
+    request_id = current_request_id.get()
+    if request_id is not None:
+        event["request_id"] = request_id
+    return event

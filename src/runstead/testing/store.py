@@ -4,10 +4,12 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from runstead.core.clock import now_ms
+from runstead.engines.sqlite.migrate import migrate
 from runstead.engines.sqlite.store import SqliteStore
 
 #: (time, whether it is a retry) of runs with a deadline or in the queue, and of schedules.
@@ -22,12 +24,23 @@ SELECT next_fire_at, FALSE FROM schedules WHERE next_fire_at > :now
 """
 
 
+@cache
+def _empty() -> bytes:
+    """An empty store's file. A process with many tests migrates once: it takes longer than the rest of a short test."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrate(connection)
+        return connection.serialize()
+
+
 class TemporaryStore(SqliteStore):
     """The SQLite engine without waiting for the disk. `close` removes its file."""
 
     def __init__(self, clock: Callable[[], int] = now_ms) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="runstead-test-")
-        super().__init__(Path(self._directory.name) / "runs.db", clock, synchronous="OFF")
+        path = Path(self._directory.name) / "runs.db"
+        path.touch(0o600)
+        path.write_bytes(_empty())
+        super().__init__(path, clock, synchronous="OFF")
 
     async def close(self) -> None:
         await super().close()

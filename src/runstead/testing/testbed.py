@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Worker
+from runstead.sdk.durable.context import attempt_of
+from runstead.sdk.durable.history import ASKED
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 
@@ -64,7 +66,7 @@ class Testbed:
         await self._server.close()
 
     async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
-        ctx.use_clock(self.clock.now, self.clock.handler_sleep)
+        attempt_of(ctx).use_clock(self.clock.now, self.clock.handler_sleep)
         return await self._app(run, ctx)
 
     @property
@@ -87,28 +89,23 @@ class Testbed:
     ) -> Run:
         """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return it when it cannot continue.
 
-        `options` are those of the client's `create_task_run` and the other methods. An agent's run gets a new
+        `options` are those of `client.runs.create`. An agent's run gets a new
         conversation, and its `input` ({messages, context, …}) as `request_snapshot`.
         """
-        kind, _, name = target.partition(":")
-        if kind == "agent":
-            conversation = await self.client.create_conversation()
-            payload = {"messages": []} if input is None else input
-            created = await self.client.create_agent_run(
-                conversation.id, name, input=payload, implementation_kind="python", **options
-            )
-        elif kind == "workflow":
-            created = await self.client.create_workflow_run(name, config=config, input=input, **options)
-        elif kind == "eval":
-            created = await self.client.create_eval_run(target, config=config, input=input, **options)
-        else:
-            created = await self.client.create_task_run(target, config=config, input=input, **options)
+        if target.startswith("agent:"):
+            options = {
+                "conversation_id": (await self.client.conversations.create()).id,
+                "implementation_kind": "python",
+                **options,
+            }
+            input = {"messages": []} if input is None else input  # noqa: A001 - the member's name on the wire
+        created = await self.client.runs.create(target, config=config, input=input, **options)
         await self.settle()
         return await self.get(created.run)
 
     async def get(self, run: Run | str) -> Run:
         """Return the run as it is now."""
-        return await self.client.get_run(_id(run))
+        return await self.client.runs.get(_id(run))
 
     async def result(self, run: Run | str) -> Run:
         """Return a run that has ended. Raise AssertionError with its state where it has not."""
@@ -127,20 +124,31 @@ class Testbed:
 
     async def _answer(self, run: Run | str, kind: Any, awaited: str, value: Any) -> None:
         now = await self.get(run)
-        if now.status != "waiting" or _awaited(now) != awaited:
+        call_id = now.waiting_tool_call_id
+        if now.status == "waiting" and call_id is None and now.waiting_reason == kind:
+            call_id = await self._asked(run, awaited)  # it waits for the first of several answers
+        elif now.status != "waiting" or _awaited(now) != awaited:
+            call_id = None
+        if call_id is None:
             raise AssertionError(f"Run {now.run_id} does not wait for {awaited}: {_state(now)}")
-        await self.client.resume(now.run_id, value, type=kind, tool_call_id=now.waiting_tool_call_id)
+        await self.client.runs.resume(now.run_id, value, type=kind, tool_call_id=call_id)
         await self.settle()
+
+    async def _asked(self, run: Run | str, awaited: str) -> str | None:
+        """Return the id of the last call of this name that the handler asked to be answered."""
+        asked = [one.payload["value"] for one in await self.events(run) if one.payload.get("name") == ASKED]
+        ids = [str(value["tool_call_id"]) for value in asked]
+        return next((one for one in reversed(ids) if one.rpartition(":")[0] == awaited), None)
 
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""
-        await self.client.cancel(_id(run))
+        await self.client.runs.cancel(_id(run))
         await self.settle()
         return await self.get(run)
 
     async def events(self, run: Run | str) -> list[Event]:
         """Return all events of the run's log."""
-        return [event async for event in self.client.events(_id(run))]
+        return [event async for event in self.client.events.iter(_id(run))]
 
     async def advance(self, seconds: float) -> None:
         """Move the clock forward: sleeps end, waits expire, schedules fire and delayed runs start, each at its time."""

@@ -155,7 +155,7 @@ def connected(server: ServerOptions, *, project: bool = False, patient: bool = F
 
 def _only_project(client: "Client") -> str:
     """The project of a key that has access to exactly one. ValueError."""
-    found = client.list_projects().data
+    found = client.projects.list().data
     if len(found) == 1:
         return found[0].slug
     if not found:

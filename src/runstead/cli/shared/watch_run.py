@@ -17,12 +17,12 @@ _POLL_S: Final = 1.0
 def watch_run(server: ServerOptions, run_id: str, *, json: bool, family: bool = False) -> int:
     """Print the run's events until it has ended. Return the exit code for its outcome."""
     with connected(server) as client:  # report a wrong server or run id at once, without retries
-        client.get_run(run_id)
+        client.runs.get(run_id)
     with connected(server, patient=True) as client:
         if json:
-            for event in client.follow(run_id, include_descendants=family):
+            for event in client.events.follow(run_id, include_descendants=family):
                 write_out(document(event), flush=True)
-            return exit_code(client.get_run(run_id).status)
+            return exit_code(client.runs.get(run_id).status)
         transcript = Transcript(run_id, lambda text: write_out(text, end="", flush=True), Screen.of())
         return _print_events(client, run_id, transcript, family=family)
 
@@ -34,12 +34,12 @@ def _print_events(client: Client, run_id: str, transcript: Transcript, *, family
     )
     poller.start()
     try:
-        for event in client.follow(run_id, include_descendants=family):
+        for event in client.events.follow(run_id, include_descendants=family):
             transcript.event(event)
     finally:
         over.set()
         transcript.close()
-    run = client.get_run(run_id)
+    run = client.runs.get(run_id)
     transcript.ended(run)
     return exit_code(run.status)
 
@@ -48,7 +48,7 @@ def _poll_waits(client: Client, run_id: str, on_wait: Callable[[Run], None], ove
     """Report waits: poll the run, as not every wait has an event."""
     while not over.wait(_POLL_S):
         try:
-            run = client.get_run(run_id)
+            run = client.runs.get(run_id)
         except (RunsteadError, RuntimeError):  # the follower reports it, or has closed the client
             continue
         if run.status == "waiting" and not over.is_set():

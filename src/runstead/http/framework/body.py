@@ -69,13 +69,14 @@ def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
         # text with plain integers is decoded strictly first.
         _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
         decoded = _decoder(key, strict=False).decode(text)
-    if _NUL in bytes(text):
+    if has_nul(bytes(text)):
         _refuse_nul(decoded)
     return decoded
 
 
-#: NUL in JSON text, where it can only be escaped. The text may also be an escaped backslash and `u0000`.
-_NUL: Final = rb"\u0000"
+def has_nul(text: bytes) -> bool:
+    """Return whether JSON may have the character NUL, which can only be escaped. It may be an escaped backslash too."""
+    return rb"\u0000" in text
 
 
 def _refuse_nul(value: Any, path: str = "$") -> None:
@@ -109,8 +110,8 @@ def _has_any(kind: Any) -> bool:
     return kind is Any or any(_has_any(part) for part in get_args(kind))
 
 
-def convert(value: Any, shape: Any) -> None:
-    """Check a decoded value as `decode` would. Unknown members are allowed.
+def convert(value: Any, shape: Any, *, nul: bool) -> None:
+    """Check a decoded value as `decode` would. Unknown members are allowed. `nul`: whether its text `has_nul`.
 
     Raises msgspec.ValidationError.
     """
@@ -120,7 +121,8 @@ def convert(value: Any, shape: Any) -> None:
         if "got `float`" not in str(error):
             raise
         converted = msgspec.convert(_plain(value), shape)
-    _refuse_nul(converted)
+    if nul:
+        _refuse_nul(converted)
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,6 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 from starlette.responses import Response
-from structlog.contextvars import bind_contextvars
 
 from runstead.commands.app import App
 from runstead.commands.quota_enforcement import Allowance
@@ -24,6 +23,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
+from runstead.http.framework.origin import current_request_id
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
@@ -291,7 +291,7 @@ class Endpoint:
         Raises Disconnected.
         """
         request_id = request.origin.request_id
-        bind_contextvars(request_id=request_id)
+        current_request_id.set(request_id)
         try:
             return await self._respond(request)
         except Error as error:

@@ -8,6 +8,7 @@ sent here, with one write. All other requests go through uvicorn over ASGI. Both
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Any, Final
 
 import httptools
@@ -53,21 +54,18 @@ class Protocol(WriteDeadline):
         self._unparsed = 0  # bytes read since a header or a piece of a body was complete
         self._tail = 0  # upper bound of the header's bytes in the read in which it began
         self._grown = 0  # bytes of the body since its deadline started
+        self._peer: str | None = None  # the address of the other end
         self._proxied = False  # if set, the peer is a trusted proxy
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        peer = self._peer
-        self._proxied = self._guard.proxies.trust(peer)
-        refusal = self._guard.admit(self, peer)
+        self._peer = self.client[0] if self.client else None
+        self._proxied = self._guard.proxies.trust(self._peer)
+        refusal = self._guard.admit(self, self._peer)
         if refusal is None:
             self._set_deadline(self._guard.header)
         else:
             self._refuse(refusal)  # sent before any request
-
-    @property
-    def _peer(self) -> str | None:
-        return self.client[0] if self.client else None
 
     def _origin_of(self, lines: list[tuple[bytes, bytes]], headers: Headers) -> Origin:
         """Return the origin of a request with these header lines. `headers` are the same by their names."""
@@ -331,11 +329,13 @@ class Protocol(WriteDeadline):
 
     def write(self, answer: Answer, body: bytes, origin: Origin, *, keep_alive: bool) -> None:
         """Send the whole answer with one write. `body` is empty for HEAD."""
-        lines = [*self.server_state.default_headers, _request_id_line(origin), *answer.headers]
+        head = b"".join([b"%b: %b\r\n" % line for line in answer.headers])
         if not keep_alive:
-            lines.append((b"connection", b"close"))
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        self.transport.write(b"%b%b\r\n%b" % (STATUS_LINE[answer.status], head, body))
+            head += b"connection: close\r\n"
+        name, value = _request_id_line(origin)
+        default = _default_head(tuple(self.server_state.default_headers))
+        status = STATUS_LINE[answer.status]
+        self.transport.write(b"%b%b%b: %b\r\n%b\r\n%b" % (status, default, name, value, head, body))
 
 
 class _UnusedEvent:
@@ -435,6 +435,11 @@ class Exchange:
 def _answer(response: Any) -> Answer:
     """Convert a Response with a complete body."""
     return Answer(response.status_code, response.raw_headers, response.body)
+
+
+@lru_cache(maxsize=1)  # uvicorn replaces them every second, with the date
+def _default_head(lines: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % line for line in lines])
 
 
 def _request_id_line(origin: Origin) -> tuple[bytes, bytes]:

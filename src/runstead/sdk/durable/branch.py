@@ -42,7 +42,7 @@ class Branch:
         self.count = 0
         #: The wait that ended this branch. It asks for no more steps in this try, whatever the handler catches.
         self.suspended: Suspend | None = None
-        #: Of the root branch: the try has ended. Code that it left running may not ask for steps.
+        #: The try has ended, or another branch of a `first` was chosen. Code that is still running may not ask for steps.
         self.closed = False
 
     def child(self, step_id: str, number: int) -> "Branch":
@@ -58,7 +58,7 @@ class Branch:
                 " Call both in the handler",
                 "NESTED_STEP",
             )
-        if (self._root or self).closed:
+        if self.closed or (self._root is not None and self._root.closed):
             raise RunFailed(f"{name!r} was called by a try that has ended", "TRY_ENDED")
         if self.suspended is not None:
             raise self.suspended

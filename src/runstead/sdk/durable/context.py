@@ -1,114 +1,356 @@
-"""The context that a handler receives with its run."""
+"""The context that a handler receives with its run. docs/context.md describes its members."""
 
-import asyncio
-import functools
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
+from typing import Any, Never, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, overload
+from uuid import UUID
 
 import msgspec
 
-from runstead.sdk.durable.blocking import BlockingContext
-from runstead.sdk.durable.emitter import LeaseLostError, NothingToWaitFor, RunFailed, Send
-from runstead.sdk.durable.message_stream import Message, MessageStream, ToolCall
-from runstead.sdk.durable.step_runner import as_coroutine
+from runstead.sdk.durable.attempt import Attempt
+from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.message_stream import Message, Role, ToolCall
+from runstead.sdk.durable.races import First
+from runstead.sdk.durable.step_options import Step
+from runstead.sdk.durable.task import Task, run_request
+from runstead.sdk.durable.waits import Child
 from runstead.sdk.models.artifact import StoredArtifact
+from runstead.sdk.models.lease import ClaimedRun
 
-__all__ = ["Context", "LeaseLostError", "RunFailed", "Send", "ThreadContext"]
+__all__ = ["Context", "HandlerContext", "LeaseLostError", "RunFailed", "attempt_of"]
 
-
-class Context(MessageStream):
-    """A handler's interface to one attempt of a run.
-
-    Its parts are classes that build on each other: `Emitter` (events, logs, artifacts), `StepRunner` (steps),
-    `Waits` (waits, child runs, repeatable values) and `MessageStream` (messages, tool calls, usage).
-    """
-
-
-class ThreadContext(BlockingContext):
-    """A `Context` for a handler that runs in a thread. Its methods block."""
-
-    _context: Context
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(self._context, name)
-        return self._blocking(member) if asyncio.iscoroutinefunction(member) else member
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in {"metadata", "exit_code"}:
-            setattr(self._context, name, value)
-        else:
-            super().__setattr__(name, value)
-
-    def text(self, whole: str | None = None, **options: Any) -> "ThreadMessage | None":
-        """Emit a message: `ctx.text("Hello")`, or in parts `with ctx.text() as message: message.write("Hel")`."""
-        return self._write(self._context.text(whole, **options), is_whole=whole is not None)
-
-    def reasoning(self, whole: str | None = None) -> "ThreadMessage | None":
-        """Emit reasoning of the model, as `text` emits a message."""
-        return self._write(self._context.reasoning(whole), is_whole=whole is not None)
-
-    def tool_call(
-        self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET
-    ) -> "ThreadMessage | None":
-        """Emit a tool call: `ctx.tool_call("search", {"q": "x"}, result=found)`, or in parts with
-        `with ctx.tool_call("search", {"q": "x"}) as call: call.result = search("x")`.
-        """
-        call = self._context.tool_call(name, arguments, result=result)
-        return self._write(call, is_whole=result is not msgspec.UNSET)
-
-    def artifact(
-        self, source: Any, name: str | None = None, media_type: str | None = None, **options: Any
-    ) -> StoredArtifact | None:
-        """As `Context.artifact`. The artifact is stored when this returns."""
-        storing = self._context.artifact(source, name, media_type, **options)
-        if isinstance(storing, NothingToWaitFor):
-            return None
-        stored: StoredArtifact | None = self._wait(as_coroutine(storing))
-        return stored
-
-    def usage(self, provider: str, model: str, **counts: Any) -> None:
-        """As `Context.usage`."""
-        self._call(lambda: self._context.usage(provider, model, **counts))
-
-    def _write(self, message: Message | ToolCall, *, is_whole: bool) -> "ThreadMessage | None":
-        if is_whole:
-            self._wait(message.write_whole())
-            return None
-        return ThreadMessage(message, self)
-
-    def _blocking(self, method: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(method)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return self._wait(method(*args, **kwargs))
-
-        return call
+P = ParamSpec("P")
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+#: What `await` gives for a method. The methods are no coroutine functions themselves: each returns the attempt's own
+#: coroutine, so that one layer runs and not two.
+Awaits: TypeAlias = Coroutine[Any, Any, T]
 
 
-class ThreadMessage:
-    """A message, reasoning or tool call that a handler in a thread emits in parts."""
+class HandlerContext:
+    """What the contexts of coroutines and of plain functions have in common."""
 
-    def __init__(self, message: Message | ToolCall, blocking: BlockingContext) -> None:
-        self._message = message
-        self._blocking = blocking
-        self.result: Any = msgspec.UNSET
-        self.is_error = False
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
 
     @property
-    def id(self) -> str:
-        return self._message.id
+    def run(self) -> ClaimedRun:
+        """The run as it was claimed: `run_id`, `config`, `input`, `attempt`, `conversation_id` and so on."""
+        return self._attempt.run
 
-    def write(self, delta: str) -> None:
-        """Emit the next part."""
-        self._blocking._wait(self._message.write(delta))  # noqa: SLF001 - part of ThreadContext
+    @property
+    def cancelled(self) -> bool:
+        """Whether the worker no longer has the run. A handler in a thread has to check it: a thread is not interrupted."""
+        return self._attempt.cancelled
 
-    def __enter__(self) -> Self:
-        self._blocking._wait(self._message.__aenter__())  # noqa: SLF001 - part of ThreadContext
-        return self
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """Set it to a JSON object, which is sent with the completion. Its members override the sums of `usage`."""
+        return self._attempt.metadata
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    @metadata.setter
+    def metadata(self, value: dict[str, Any] | None) -> None:
+        self._attempt.metadata = value
+
+    @property
+    def exit_code(self) -> int | None:
+        """Set it to the exit code of a program, which is sent with the completion."""
+        return self._attempt.exit_code
+
+    @exit_code.setter
+    def exit_code(self, value: int | None) -> None:
+        self._attempt.exit_code = value
+
+    def log(self, line: str) -> None:
+        """Add a line to the run's logs. The last MiB is sent with the completion. Any thread may call it."""
+        self._attempt.log(line)
+
+
+def attempt_of(ctx: HandlerContext) -> Attempt:
+    """Return the attempt behind a context, for the SDK's own code."""
+    return ctx._attempt  # noqa: SLF001 - the one place that opens it
+
+
+class Context(HandlerContext):
+    """A handler's interface to one attempt of its run. A plain function gets a `ThreadContext`."""
+
+    # Steps
+
+    @overload
+    def step(
+        self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, name: str, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step
+    ) -> Awaits[T]: ...
+    @overload
+    def step(self, name: str, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> Awaits[T]: ...
+    @overload
+    def step(
+        self,
+        name: str,
+        function: Callable[P, Awaitable[T]],
+        /,
+        options: Step,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, name: str, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    @overload
+    def step(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Awaits[T]: ...
+    @overload
+    def step(self, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts, options: Step) -> Awaits[T]: ...
+    @overload
+    def step(self, function: Callable[[*Ts], T], /, *args: *Ts, options: Step) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, function: Callable[P, Awaitable[T]], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    @overload
+    def step(
+        self, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
+    ) -> Awaits[T]: ...
+    def step(self, *args: Any, **kwargs: Any) -> Awaits[Any]:  # type: ignore[misc]  # mypy knows no such implementation
+        """Call a function once, and store its result (any JSON up to 255 KiB).
+
+        `ctx.step("fetch", fetch, url)` or, named after the function, `ctx.step(fetch, url)`. Later tries of the
+        handler, on any worker, get the stored result instead of calling the function. A plain function runs in a
+        thread. The result is decoded from JSON by the function's return annotation.
+
+        `options=Step(retries=3, timeout=30)` retries and bounds it. With it the function's arguments are all
+        positional or all keywords; to mix them, give the options directly after the function. Raise StepFailed after
+        the last call. If a worker dies after the function returned and before the result is stored, the function is
+        called again.
+        """
+        return self._attempt.step(*args, **kwargs)
+
+    @overload
+    def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> Awaits[tuple[A, B]]: ...
+    @overload
+    def gather(
+        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], /
+    ) -> Awaits[tuple[A, B, C]]: ...
+    @overload
+    def gather(
+        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], four: Awaitable[D], /
+    ) -> Awaits[tuple[A, B, C, D]]: ...
+    @overload
+    def gather(
+        self,
+        one: Awaitable[A],
+        two: Awaitable[B],
+        three: Awaitable[C],
+        four: Awaitable[D],
+        five: Awaitable[E],
+        /,
+    ) -> Awaits[tuple[A, B, C, D, E]]: ...
+    @overload
+    def gather(self, *work: Awaitable[T]) -> Awaits[list[T]]: ...
+    def gather(self, *work: Awaitable[Any]) -> Awaits[Any]:
+        """Await the work concurrently, and return its results in order: a tuple of up to five, or a list.
+
+        Each branch may call steps and waits. Where one branch fails, the others are cancelled and its exception is
+        raised.
+        """
+        return self._attempt.gather(*work)
+
+    def first(self, **waits: Awaitable[T]) -> Awaits[First[T]]:
+        """Return the name and the value of the wait that ends first:
+        `await ctx.first(paid=ctx.wait_for_event("paid"), late=ctx.sleep(600))`.
+
+        The choice is stored, so each try of the handler gets the same. The other waits are cancelled and closed in
+        the log; an answer to them has no effect. An exception of the first is raised. Where several have ended when
+        the handler runs again, the one that is named first is chosen. A child run among several waits is noticed
+        within 30 seconds of its end. Raise TypeError for approvals beside events.
+        """
+        return self._attempt.first(**waits)
+
+    # Waits
+
+    def sleep(self, seconds: float) -> Awaits[None]:
+        """Sleep. For more than a second the run waits, and no process does. The end is kept across restarts."""
+        return self._attempt.sleep(seconds)
+
+    def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> Awaits[bool]:
+        """Ask a person, and return whether the answer is yes. Raise WaitTimeout where none comes in time.
+
+        `POST /runs/{run_id}/resume {type: "approval", tool_call_id, result}` answers with true, false or
+        {"approved": …}.
+        """
+        return self._attempt.wait_for_approval(question, timeout_seconds=timeout_seconds)
+
+    def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
+        """Wait for an event from another system, and return its result (any JSON). Raise WaitTimeout where it does not
+        come in time.
+
+        `POST /runs/{run_id}/resume {type: "event", tool_call_id, result}` sends it.
+        """
+        return self._attempt.wait_for_event(name, timeout_seconds=timeout_seconds)
+
+    # Child runs
+
+    @overload
+    def spawn(
+        self,
+        target: Task[P, T],
+        /,
+        _by_name: Never = ...,
+        title: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Awaits[Child[T]]: ...
+    @overload
+    def spawn(
+        self,
+        target: str,
+        /,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,
+        title: str | None = None,
+    ) -> Awaits[Child[Any]]: ...
+    def spawn(
+        self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any
+    ) -> Awaits[Child[Any]]:
+        """Create a child run, once: `child = await ctx.spawn(book, line=line)`. It runs concurrently with this run.
+
+        `book` is a function with a decorator of the app, and gets its arguments by name. A target of another program
+        is a string, `ctx.spawn("task:book", input={"line": line})`, of `task:…`, `workflow:…` or `eval:…`. `title` is
+        shown to people. Raise ValueError for another target, TypeError for arguments that do not fit the function.
+        """
+        request = run_request(target, args, arguments)
+        return self._attempt.spawn(
+            request.target, config=request.config, input=request.input, title=title, returns=request.returns
+        )
+
+    # Values that are the same in every try
+
+    def now(self) -> datetime:
+        """Return the time in UTC, the same in every try."""
+        return self._attempt.now()
+
+    def random(self) -> float:
+        """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""
+        return self._attempt.random()
+
+    def uuid(self) -> UUID:
+        """Return a UUID of this run and this step, the same in every try."""
+        return self._attempt.uuid()
+
+    # Events
+
+    def emit(self, event: Mapping[str, Any]) -> Awaits[None]:
+        """Append one event: an object with a string `type`, in AG-UI form. Raise LeaseLostError.
+
+        It is sent after 50 ms, or with 24 events or 512 KiB. A handler that runs again emits it again: at the same
+        position and with the same members it is stored once. This waits only while more than 4 MiB are queued.
+        """
+        return self._attempt.emit(event)
+
+    def emit_many(self, events: Iterable[Mapping[str, Any]]) -> Awaits[None]:
+        """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
+
+        Each event is stored once, also across broken connections and restarts of the server. Each request is one
+        transaction.
+        """
+        return self._attempt.emit_many(events)
+
+    def flush(self) -> Awaits[None]:
+        """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
+        return self._attempt.flush()
+
+    def progress(self, fraction: float, message: str | None = None) -> Awaits[None]:
+        """Emit the run's progress, from 0 to 1, with a message for people."""
+        return self._attempt.progress(fraction, message)
+
+    # Messages
+
+    def text(self, whole: str | None = None, *, role: Role = "assistant") -> Message:
+        """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
+        `async with ctx.text() as message: await message.write("Hel")`.
+        """
+        return self._attempt.text(whole, role=role)
+
+    def reasoning(self, whole: str | None = None) -> Message:
+        """Emit reasoning of the model, as `text` emits a message."""
+        return self._attempt.reasoning(whole)
+
+    def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> ToolCall:
+        """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
+        `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`.
+
+        Without `arguments`, `await call.write(…)` emits their JSON in parts.
+        """
+        return self._attempt.tool_call(name, arguments, result=result)
+
+    def usage(
+        self,
+        provider: str,
+        model: str,
+        *,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_input_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        finish_reason: str | None = None,
+        provider_request_id: str | None = None,
+        partial: bool = False,
     ) -> None:
-        if isinstance(self._message, ToolCall) and self.result is not msgspec.UNSET:
-            self._message.result, self._message.is_error = self.result, self.is_error
-        self._blocking._wait(self._message.__aexit__(kind, error, trace))  # noqa: SLF001 - part of ThreadContext
+        """Record the tokens that one call of a model used. The sums become the run's metadata.
+
+        The record is stored in the log, once across tries. `partial`: the provider did not report all of them. Raise
+        ValueError for a count below 0.
+        """
+        self._attempt.usage(
+            provider,
+            model,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_input_tokens=cached_input_tokens,
+            reasoning_tokens=reasoning_tokens,
+            finish_reason=finish_reason,
+            provider_request_id=provider_request_id,
+            partial=partial,
+        )
+
+    # Artifacts
+
+    def artifact(
+        self,
+        source: bytes | bytearray | memoryview | str | os.PathLike[str],
+        name: str | None = None,
+        media_type: str | None = None,
+        *,
+        size: int | None = None,
+        uri: str | None = None,
+        sha256: str | None = None,
+        **more: Any,
+    ) -> Awaitable[StoredArtifact | None]:
+        """Store bytes or a file with the run, or record an artifact that is stored elsewhere.
+
+        `await ctx.artifact(b"…", name="report.csv")` stores bytes. With a path in place of the bytes it stores the
+        file. The same bytes under the same name change nothing; other bytes replace them. Without `media_type` the
+        type is guessed from the name.
+
+        `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere; `size` is in bytes.
+        The record is sent with the completion, so there is nothing to await.
+        """
+        return self._attempt.artifact(source, name, media_type, size=size, uri=uri, sha256=sha256, **more)

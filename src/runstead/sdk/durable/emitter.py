@@ -123,7 +123,7 @@ class Emitter:
 
     async def _append(self, batch: list[msgspec.Raw]) -> None:
         await self.send(
-            self.calls.append_events(
+            self.calls.events.append(
                 self.run.run_id, batch, attempt=self.run.attempt, lease_token=self.run.lease_token
             )
         )
@@ -219,12 +219,12 @@ class Emitter:
         upload = Upload(source)
         sha256 = await in_thread(upload.sha256, f"runstead-{self.run.run_id}")
         if self.run.attempt > 1:  # an earlier attempt may have stored it: gigabytes need not be sent again
-            for one in (await self.send(self.calls.get_run(self.run.run_id))).artifacts:
+            for one in (await self.send(self.calls.runs.get(self.run.run_id))).artifacts:
                 if (one.get("name"), one.get("sha256"), one.get("media_type")) == (name, sha256, media_type):
                     with suppress(msgspec.ValidationError):  # it was recorded, not stored
                         return msgspec.convert(one, StoredArtifact)
         answer = await self.send(
-            self.calls.store_artifact(
+            self.calls.artifacts.store(
                 self.run.run_id,
                 name,
                 upload,

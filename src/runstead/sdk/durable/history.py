@@ -80,7 +80,7 @@ class History:
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.step_names: dict[str, str] = {}
-        self.started: set[str] = set()  # and not finished
+        self.started: dict[str, str] = {}  # and not finished → the name
         self.finished: dict[str, FinishedStep] = {}
         self.failed_tries: dict[str, int] = {}  # of steps that are started
         self.wait_results: dict[str, WaitResult] = {}
@@ -135,15 +135,16 @@ class History:
             return  # emitted by the handler itself, for followers of the run
         self.add_step(step_id, name)
         if event.event_type == STEP_STARTED:
-            self.started.add(step_id)
+            self.started[step_id] = name
             if payload.get("until") is not None:
                 self.wait_ends[step_id] = datetime.fromisoformat(payload["until"])
             return
         error = payload.get("error")
         failure = None if error is None else msgspec.convert(error, StepFailure)
-        self.started.discard(step_id)
+        self.started.pop(step_id, None)
         self.failed_tries.pop(step_id, None)
-        self.finished[step_id] = FinishedStep(payload.get("result"), failure)
+        if not payload.get("closed"):  # of a wait that was not the first: it has no result
+            self.finished[step_id] = FinishedStep(payload.get("result"), failure)
 
     def _add_message_event(self, event_id: int, event_type: str, payload: dict[str, Any]) -> None:
         if event_type == RESULT:
@@ -199,7 +200,7 @@ class History:
             one for one in self.step_names if one == failed or _comes_after(position, _position(one))
         ]:
             del self.step_names[step_id]
-            self.started.discard(step_id)
+            self.started.pop(step_id, None)
             for by_step in (self.finished, self.failed_tries, self.values, self.wait_ends):
                 by_step.pop(step_id, None)
             if step_id != failed:

@@ -186,7 +186,7 @@ class MessageStream(Waits):
         """Return the text that the log has of a message."""
         after, parts = self._history.messages[message_id].event_id, []
         while True:
-            call = self.calls.list_events(
+            call = self.calls.events.list(
                 self.run.run_id, after_event_id=after, limit=500, event_types=[kind.content]
             )
             page = await self.send(call)

@@ -4,7 +4,8 @@ import asyncio
 import contextvars
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar, overload
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -20,6 +21,7 @@ from runstead.sdk.durable.history import (
     History,
     StepFailure,
 )
+from runstead.sdk.durable.step_options import step_call
 from runstead.sdk.durable.step_results import (
     StepFailed,
     decode_result,
@@ -33,12 +35,10 @@ from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
-A = TypeVar("A")
-B = TypeVar("B")
-C = TypeVar("C")
-D = TypeVar("D")
 
 _BACKOFF_S_MAX: Final = 300.0
+#: Up to so many results of a `gather` are a tuple, whose types a checker knows.
+_TUPLE_MAX: Final = 5
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
 
 
@@ -56,6 +56,8 @@ def backoff_s(first: float, retries: int) -> float:
 
 class StepRunner(Emitter):
     """The part of a context that runs steps and records their results."""
+
+    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -103,47 +105,9 @@ class StepRunner(Emitter):
 
     # Steps
 
-    @overload
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., Awaitable[T]],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> T: ...
-    @overload
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., T],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> T: ...
-    async def step(
-        self,
-        name: str,
-        function: Callable[..., Any],
-        *args: Any,
-        retries: int = 0,
-        backoff_seconds: float = 1.0,
-        timeout_seconds: float | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Call the function once and store its result (any JSON up to 255 KiB).
-
-        Later tries of the handler, on any worker, get the stored result instead of calling the function. A plain
-        function runs in a thread. The result is decoded from JSON by the function's return annotation.
-
-        A failing function is retried `retries` times, with a backoff that doubles. `timeout_seconds` bounds each
-        call. Raise StepFailed after the last one. If a worker dies after the function returned and before the result
-        is stored, the function is called again.
-        """
+    async def step(self, *args: Any, **kwargs: Any) -> Any:
+        """Call a function once and store its result; see `Context.step`. Raise StepFailed after the last call."""
+        name, function, own_args, own_kwargs, options = step_call(args, kwargs)
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
@@ -159,20 +123,22 @@ class StepRunner(Emitter):
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        result = await with_timeout(timeout_seconds, self._call(function, args, kwargs))
+                        result = await with_timeout(
+                            options.timeout, self._call(function, own_args, own_kwargs)
+                        )
                     encoded = encode_result(result)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
-                    if failure.final or failed >= retries:
+                    if failure.final or failed >= options.retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
                         raise StepFailed(name, step_id, failure) from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
-                    await self._sleep(backoff_s(backoff_seconds, failed - 1))
+                    await self._sleep(backoff_s(options.backoff, failed - 1))
                 else:
                     break
             self._finish(step_id, name, result=encoded)
@@ -200,34 +166,19 @@ class StepRunner(Emitter):
     def _start(self, step_id: str, name: str, **more: Any) -> None:
         """Emit the start of a step, unless an earlier try emitted it."""
         if step_id not in self._history.started:
-            self._history.started.add(step_id)
+            self._history.started[step_id] = name
             self.emit_nowait({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
-        self._history.started.discard(step_id)
+        self._history.started.pop(step_id, None)
         self.emit_nowait({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
 
     def _emit_retry(self, step_id: str, name: str, failed: int, failure: StepFailure) -> None:
         value = {"step_id": step_id, "step_name": name, "tries": failed, "message": failure.message}
         self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
 
-    @overload
-    async def gather(self, one: Awaitable[A], two: Awaitable[B], /) -> tuple[A, B]: ...
-    @overload
-    async def gather(
-        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], /
-    ) -> tuple[A, B, C]: ...
-    @overload
-    async def gather(
-        self, one: Awaitable[A], two: Awaitable[B], three: Awaitable[C], four: Awaitable[D], /
-    ) -> tuple[A, B, C, D]: ...
-    @overload
-    async def gather(self, *work: Awaitable[T]) -> list[T]: ...
     async def gather(self, *work: Awaitable[Any]) -> Any:
-        """Await the work concurrently, and return a list of the results in order. Each branch may call steps.
-
-        Where one branch fails, the others are cancelled and its exception is raised.
-        """
+        """Await the work concurrently, and return its results in order; see `Context.gather`."""
         branch = current_branch()
         try:
             gather_id = self._next_step_id(branch, GATHER)
@@ -241,9 +192,7 @@ class StepRunner(Emitter):
         def start(number: int) -> asyncio.Task[Any]:
             task = started[number - 1]
             if task is None:
-                context = contextvars.copy_context()
-                context.run(_branch.set, branch.child(gather_id, number))
-                task = asyncio.create_task(as_coroutine(work[number - 1]), context=context)
+                task = self._in_branch(branch.child(gather_id, number), work[number - 1])
                 started[number - 1] = task
             return task
 
@@ -265,7 +214,14 @@ class StepRunner(Emitter):
         waits = [error for task in tasks if isinstance(error := task.exception(), Suspend)]
         if waits:
             raise branch.suspend(combine(waits))
-        return [task.result() for task in tasks]
+        results = [task.result() for task in tasks]
+        return tuple(results) if len(results) <= _TUPLE_MAX else results
+
+    def _in_branch(self, branch: Branch, work: Awaitable[T]) -> "asyncio.Task[T]":
+        """Start work whose steps belong to this branch."""
+        context = contextvars.copy_context()
+        context.run(_branch.set, branch)
+        return asyncio.create_task(as_coroutine(work), context=context)
 
     async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
         """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""

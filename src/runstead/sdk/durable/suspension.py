@@ -1,24 +1,28 @@
 """Suspension: how a handler is ended while its run waits. The run waits, no process does."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
 from runstead.sdk.routes.runs import WaitReason
 
+#: How often a run that waits for the first of several children looks for their ends.
+_POLL_S: Final = 30.0
+
 
 class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for.
 
-    `call_id` identifies the result, `tool_name` is shown to people. `resume_at` is when the run resumes without a
+    `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run resumes without a
     result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another system has to
     resume the run.
     """
 
     reason: WaitReason
-    call_id: str
+    call_id: str | None
     tool_name: str
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
@@ -50,3 +54,21 @@ def combine(waits: Sequence[Suspend]) -> Suspend:
     chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
     timers = [one.resume_at for one in requests if one.resume_at is not None]
     return Suspend(replace(chosen, resume_at=min(timers, default=None)))
+
+
+def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
+    """Combine waits of which one is enough. Raise TypeError where the server cannot wait for all of them at once.
+
+    The server resumes a run for one call, or for any call of one reason. It watches one child; the run polls for others.
+    """
+    requests = [wait.request for wait in waits]
+    answers = [one for one in requests if one.needs_answer]
+    if len({one.reason for one in answers}) > 1:
+        raise TypeError("ctx.first waits for approvals or for events, not for both at once")
+    combined = combine(waits).request
+    if len(answers) > 1:
+        combined = replace(combined, call_id=None, tool_name="first")
+    if sum(one.awaited_run_id is not None for one in requests) + len(answers[:1]) > 1:
+        poll_at = now + timedelta(seconds=_POLL_S)
+        combined = replace(combined, resume_at=min(combined.resume_at or poll_at, poll_at))
+    return Suspend(combined)

@@ -9,12 +9,13 @@ every try. Everything that may differ (time, random numbers, other systems) belo
 import random as random_numbers
 import uuid as uuids
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from datetime import datetime, timedelta
+from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
     ChildFailed,
     WaitTimeout,
@@ -22,22 +23,26 @@ from runstead.sdk.durable.step_results import (
     failed_step_of,
     without_surrogates,
 )
-from runstead.sdk.durable.step_runner import StepRunner, backoff_s, current_branch
+from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
+from runstead.sdk.durable.task import converted
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
+from runstead.sdk.routes.create import split_target
+
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
 
 #: The worker itself sleeps this long. For a longer sleep the run waits.
 _SHORT_SLEEP_S: Final = 1.0
 _MESSAGE_CHARS: Final = 1024
 
 
-class Waits(StepRunner):
+class Waits(Races):
     """The part of a context that waits, starts child runs, and returns values that are the same in every try."""
 
-    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
     #: Whether the time comes from `use_clock`. A handler in another process would not have this clock.
     has_own_clock = False
 
@@ -153,33 +158,32 @@ class Waits(StepRunner):
         config: Mapping[str, Any] | None = None,
         input: Any = None,  # noqa: A002 - the member's name on the wire
         title: str | None = None,
-    ) -> "Child":
-        """Create a child run of `task:…`, `workflow:…` or `eval:…`, once. It runs concurrently with this run."""
-        kind, _, name = target.partition(":")
-        if kind not in ("task", "workflow", "eval") or not name:
-            raise ValueError(f"A target is like task:index, workflow:nightly or eval:quality, not {target!r}")
+        returns: Any = Any,
+    ) -> "Child[Any]":
+        """Create a child run of `task:…`, `workflow:…` or `eval:…`, once. `returns` is the type of its output."""
+        if split_target(target)[0] == "agent":
+            raise ValueError(f"An agent's run is created by client.start, not by spawn: {target!r}")
         branch, step_name = current_branch(), f"spawn {target}"
         step_id = self._next_step_id(branch, step_name)
         run_id = f"run_{self._uuid(self._external_id(step_id))}"
         if step_id in self._history.finished:
-            return Child(self, run_id)
+            return Child(self, run_id, returns)
         with branch.running(step_name):
-            request = members(
-                target=target, config=config, input=input, workflow_id=name if kind == "workflow" else None
-            )
-            body = members(
-                kind=kind,
-                public_id=run_id,
-                parent_run_id=self.run.run_id,
-                owner={"kind": "project", "id": self.run.project_id},
-                request=request,
-                title=title,
-            )
             self._start(step_id, step_name)
             # Every try uses the same id, so a repeated creation returns the run that exists.
-            await self.send(self.calls.create_run(body))
+            project = self.run.project_id or ""
+            creation = self.calls.runs.create(
+                target,
+                input=input,
+                config=config,
+                id=run_id,
+                parent_run_id=self.run.run_id,
+                title=title,
+                project=project,
+            )
+            await self.send(creation.with_owner(project))
             self._finish(step_id, step_name, result={"run_id": run_id})
-        return Child(self, run_id)
+        return Child(self, run_id, returns)
 
     async def wait_for_run(self, run_id: str) -> Run:
         """Return a child run once it has ended. Until then this run waits, and no process does.
@@ -190,7 +194,7 @@ class Waits(StepRunner):
         step_id = self._next_step_id(branch, f"end of {run_id}")
         with branch.running(f"end of {run_id}"):
             try:
-                run = await self.send(self.calls.get_run(run_id))
+                run = await self.send(self.calls.runs.get(run_id))
             except RunsteadError as error:
                 if error.status != 404:
                     raise
@@ -248,7 +252,7 @@ class Waits(StepRunner):
     async def park(self, request: WaitRequest) -> bool:
         """Make the run wait and give its lease back, in one call. Return False where the result has come already."""
         answer = await self.send(
-            self.calls.wait(
+            self.calls.runs.wait(
                 self.run.run_id,
                 request.reason,
                 tool_call_id=request.call_id,
@@ -263,19 +267,32 @@ class Waits(StepRunner):
         return answer.run.status == "waiting"
 
 
-class Child:
-    """A child run that the handler started."""
+class Child(Generic[T_co]):
+    """A child run that the handler started. `id` is its run id."""
 
-    def __init__(self, context: Waits, run_id: str) -> None:
+    def __init__(self, context: Waits, run_id: str, returns: Any = Any) -> None:
+        self.id = run_id
         self._context = context
-        self.run_id = run_id
+        self._returns = returns
 
-    async def result(self, *, check: bool = True) -> Run:
-        """Wait until the child has ended, and return it. Raise ChildFailed unless it completed or `check` is false."""
-        run = await self._context.wait_for_run(self.run_id)
-        if check and run.status != "completed":
+    @overload
+    async def result(self) -> T_co: ...
+    @overload
+    async def result(self, type: type[U], /) -> U: ...
+    async def result(self, *types: Any) -> Any:
+        """Wait until the child has ended, and return its output, as the type that its function returns.
+
+        `await child.result(Receipt)` converts the output of a string target. Raise ChildFailed unless the child
+        completed, and msgspec.ValidationError where the output does not fit the type.
+        """
+        run = await self.wait()
+        if run.status != "completed":
             raise ChildFailed(run)
-        return run
+        return converted(run.output, types[0] if types else self._returns)
+
+    async def wait(self) -> Run:
+        """Wait until the child has ended in any way, and return its run."""
+        return await self._context.wait_for_run(self.id)
 
 
 def _raise_timeout(result: WaitResult, sentence: str) -> None:

@@ -35,7 +35,7 @@ from runstead.sdk.durable.step_results import (
 )
 from runstead.sdk.durable.suspension import Suspend
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
-from runstead.sdk.isolation.child_context import ChildContext, ParentLink
+from runstead.sdk.isolation.child_attempt import ChildAttempt, ParentLink
 from runstead.sdk.isolation.loading import load
 from runstead.sdk.isolation.messages import (
     CallFailed,
@@ -217,8 +217,8 @@ class _HandlerProcess:
         channel: Channel[FromWorker] = await Channel.over(self._connection, FromWorker)
         link = ParentLink(channel)
         run = msgspec.json.decode(self._start.run, type=ClaimedRun)
-        context = ChildContext(run, link)
-        handling = asyncio.ensure_future(self._handle(run, context))
+        attempt = ChildAttempt(run, link)
+        handling = asyncio.ensure_future(self._handle(run, attempt))
         listening = asyncio.ensure_future(self._listen(link))
         if self.run_plain is None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handling.cancel)
@@ -228,7 +228,7 @@ class _HandlerProcess:
         self._finished = True
         outcome = handling.result()
         try:
-            data = context.completion_data()
+            data = attempt.completion_data()
         except (TypeError, ValueError) as error:
             outcome = _raised(error)
         else:
@@ -247,17 +247,17 @@ class _HandlerProcess:
                 os.killpg(0, signal.SIGKILL)
             os._exit(_TERMINATED)
 
-    async def _handle(self, run: ClaimedRun, context: ChildContext) -> Outcome:
+    async def _handle(self, run: ClaimedRun, attempt: ChildAttempt) -> Outcome:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
-        context.begin(history, self._start.tries)
+        attempt.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)
             install()
-            with logging_to(context):
-                result = await call_served(self._served, context, arguments, self.run_plain)
-            context.check_finished()
-            await context.finish()
+            with logging_to(attempt):
+                result = await call_served(self._served, attempt, arguments, self.run_plain)
+            attempt.check_finished()
+            await attempt.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -265,11 +265,11 @@ class _HandlerProcess:
         except Suspend as suspend:
             return Suspended(request=suspend.request)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - reported to the worker
-            if context.suspended is not None:  # the handler caught Suspend and raised another exception
-                return Suspended(request=context.suspended.request)
+            if attempt.suspended is not None:  # the handler caught Suspend and raised another exception
+                return Suspended(request=attempt.suspended.request)
             return _raised(error)
         finally:
-            context.end()
+            attempt.end()
 
 
 if __name__ == "__main__":

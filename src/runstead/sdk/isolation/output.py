@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import IO, Final, Literal
 
-from runstead.sdk.durable.context import Context
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LOG_BYTES
 
 CHUNK_BYTES: Final = 64 * 1024
@@ -51,14 +51,14 @@ class OutputStream:
         self,
         name: Literal["stdout", "stderr"],
         pipe: IO[bytes],
-        ctx: Context,
+        attempt: Attempt,
         log: OutputLog,
         *,
         keeps_line: bool = False,
     ) -> None:
         self._name = name
         self._pipe = pipe
-        self._ctx = ctx
+        self._attempt = attempt
         self._log = log
         self._pending = ""
         self._streamed = 0
@@ -120,8 +120,8 @@ class OutputStream:
             text, self._pending = self._pending[:cut], self._pending[cut:]
             value = {"stream": self._name, "text": text.replace("\x00", "\ufffd")}
             # Not `emit`: a retried program emits its output again, also where it is the same as before.
-            self._ctx.emit_nowait({"type": "CUSTOM", "name": "run.output", "value": value})
-            await self._ctx.drain()
+            self._attempt.emit_nowait({"type": "CUSTOM", "name": "run.output", "value": value})
+            await self._attempt.drain()
             if not whole:
                 return
 

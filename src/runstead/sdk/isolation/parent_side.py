@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from runstead.sdk.durable.context import Context
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.suspension import Suspend
 from runstead.sdk.errors import RunsteadError
@@ -87,7 +87,7 @@ async def run_in_process(
     executor: Executor,
     app: str,
     target: str,
-    ctx: Context,
+    attempt: Attempt,
     history: Sequence[Event],
     limits: ProcessLimits,
     resumed: Sequence[str] = (),
@@ -99,9 +99,9 @@ async def run_in_process(
     start = StartRun(
         app=app,
         target=target,
-        run=msgspec.json.encode(ctx.run),
+        run=msgspec.json.encode(attempt.run),
         history=msgspec.json.encode(history),
-        tries=ctx.tries,
+        tries=attempt.tries,
         sys_path=list(sys.path),
         argv=list(sys.argv),
         exact_path=executor.exact_path,
@@ -110,7 +110,7 @@ async def run_in_process(
         cpu_seconds=limits.cpu_seconds,
     )
     process = await executor.start()
-    exchange = asyncio.ensure_future(_exchange(process.channel, start, ctx))
+    exchange = asyncio.ensure_future(_exchange(process.channel, start, attempt))
     ending = asyncio.ensure_future(process.ended())
     try:
         await asyncio.wait([exchange, ending], return_when=asyncio.FIRST_COMPLETED)
@@ -129,9 +129,9 @@ async def run_in_process(
     code = ending.result()
     if code is None and outcome is None:
         raise ProcessFailed("The executor lost the handler's process", "EXECUTOR_LOST")
-    if code is not None and ctx.exit_code is None:
-        ctx.exit_code = exit_code(code)
-    return _result_of(outcome, code, ctx)
+    if code is not None and attempt.exit_code is None:
+        attempt.exit_code = exit_code(code)
+    return _result_of(outcome, code, attempt)
 
 
 async def _read_remaining(channel: Channel[FromHandler], exchange: "asyncio.Future[Outcome | None]") -> None:
@@ -158,10 +158,10 @@ async def _stop(process: HandlerProcess, ending: "asyncio.Future[int | None]", g
         raise ProcessFailed("The handler's process could not be ended", "EXECUTOR_LOST")
 
 
-def _result_of(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
+def _result_of(outcome: Outcome | None, code: int | None, attempt: Attempt) -> Any:
     if isinstance(outcome, Returned):
         # The process has ended the messages that earlier attempts left open.
-        ctx.history.ended_messages.update(ctx.history.messages)
+        attempt.history.ended_messages.update(attempt.history.messages)
         return msgspec.json.decode(outcome.output)
     if isinstance(outcome, Suspended):
         raise Suspend(outcome.request)
@@ -177,7 +177,7 @@ def _result_of(outcome: Outcome | None, code: int | None, ctx: Context) -> Any:
     raise crashed("The handler's process", code or 0)
 
 
-async def _exchange(channel: Channel[FromHandler], start: StartRun, ctx: Context) -> Outcome | None:
+async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Attempt) -> Outcome | None:
     """Exchange messages until the process reports its outcome. Return None where it ended without one."""
     channel.send(start)
     responding: set[asyncio.Task[None]] = set()
@@ -188,17 +188,17 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, ctx: Context
             if isinstance(message, EmitEvent):
                 # A refusal is reported to the handler with its next flush.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    ctx.emit_nowait(msgspec.json.decode(message.event))
-                    await ctx.drain()
+                    attempt.emit_nowait(msgspec.json.decode(message.event))
+                    await attempt.drain()
             elif isinstance(message, LogLine):
-                ctx.log(message.line)
+                attempt.log(message.line)
             elif isinstance(message, CompletionData):
-                ctx.metadata = msgspec.json.decode(message.metadata)
-                ctx.artifacts = [*ctx.artifacts, *msgspec.json.decode(message.artifacts)]
-                ctx.exit_code = message.exit_code
+                attempt.metadata = msgspec.json.decode(message.metadata)
+                attempt.artifacts = [*attempt.artifacts, *msgspec.json.decode(message.artifacts)]
+                attempt.exit_code = message.exit_code
             else:
                 # Concurrently: a slow call must not delay the steps of other branches.
-                task = asyncio.ensure_future(_respond(channel, message, ctx))
+                task = asyncio.ensure_future(_respond(channel, message, attempt))
                 responding.add(task)
                 task.add_done_callback(responding.discard)
         return None
@@ -207,13 +207,13 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, ctx: Context
             task.cancel()
 
 
-async def _respond(channel: Channel[FromHandler], message: Flush | SendCall, ctx: Context) -> None:
+async def _respond(channel: Channel[FromHandler], message: Flush | SendCall, attempt: Attempt) -> None:
     try:
         if isinstance(message, Flush):
-            await ctx.flush()
+            await attempt.flush()
             content: bytes | None = None
         else:
-            content = await ctx.send(_call(message))
+            content = await attempt.send(_call(message))
     except LeaseLostError as error:
         channel.send(CallFailed(number=message.number, detail=str(error), lost=True))
     except RunsteadError as error:

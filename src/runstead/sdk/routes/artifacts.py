@@ -5,12 +5,12 @@ from typing import Any
 
 from runstead.sdk.models.artifact import ArtifactStored, Upload
 from runstead.sdk.routes.call import Call, fence, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, route
 
 
-class ArtifactRoutes(RouteGroup):
+class Artifacts(Resource[S_co]):
     @route
-    def store_artifact(
+    def store(
         self,
         run_id: str,
         name: str,
@@ -39,7 +39,7 @@ class ArtifactRoutes(RouteGroup):
         )
 
     @route
-    def read_artifact(self, run_id: str, name: str, *, start: int = 0, end: int | None = None) -> Call[bytes]:
+    def read(self, run_id: str, name: str, *, start: int = 0, end: int | None = None) -> Call[bytes]:
         """`GET /runs/{run_id}/artifacts/{name}`: the bytes from `start` to before `end`, in memory.
 
         404 where the server does not store it; 416 RANGE_NOT_SATISFIABLE where `start` is after the end.

@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-from runstead.sdk.models.audit import AuditPage
+from runstead.sdk.models.audit import AuditEntry, AuditPage
 from runstead.sdk.routes.call import Call, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
-class AuditRoutes(RouteGroup):
+class Audit(Resource[S_co]):
     """Reading the log needs the scope `audit:read`: 403 without it."""
 
     @route
-    def list_audit_entries(
+    def list(
         self,
         *,
         actor: str | None = None,
@@ -37,3 +37,5 @@ class AuditRoutes(RouteGroup):
             limit=limit,
         )
         return Call("GET", path("projects", self._project(project), "audit"), AuditPage, filters)
+
+    iter = every(list, AuditEntry)

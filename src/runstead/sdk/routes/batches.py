@@ -3,16 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from runstead.sdk.models.batch import Batch, BatchPage, CancelledBatch, CreatedBatch
+from runstead.sdk.models.batch import Batch, BatchPage, BatchProgress, CancelledBatch, CreatedBatch
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, every, route, stream
+from runstead.sdk.transport.batch_follower import BatchFollower
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
-class BatchRoutes(RouteGroup):
+class Batches(Resource[S_co]):
     """404 for a batch that is unknown or not visible to the caller."""
 
     @route
-    def create_batch(
+    def create(
         self,
         runs: Iterable[Mapping[str, Any]],
         *,
@@ -31,20 +33,22 @@ class BatchRoutes(RouteGroup):
         return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
 
     @route
-    def list_batches(
+    def list(
         self, *, cursor: str | None = None, limit: int | None = None, project: str | None = None
     ) -> Call[BatchPage]:
         """`GET /projects/{ref}/batches`: one page, newest first."""
         where = path("projects", self._project(project), "batches")
         return Call("GET", where, BatchPage, query(cursor=cursor, limit=limit))
 
+    iter = every(list, Batch)
+
     @route
-    def get_batch(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
+    def get(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
         """`GET /projects/{ref}/batches/{id}`, with `status_counts`."""
         return Call("GET", path("projects", self._project(project), "batches", batch_id), Batch)
 
     @route
-    def retry_batch(
+    def retry(
         self,
         batch_id: str,
         *,
@@ -63,7 +67,7 @@ class BatchRoutes(RouteGroup):
         return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
 
     @route
-    def cancel_batch(
+    def cancel(
         self,
         batch_id: str,
         reason: str | None = None,
@@ -78,3 +82,12 @@ class BatchRoutes(RouteGroup):
         where = path("projects", self._project(project), "batches", batch_id, "cancel")
         key = idempotency_key or new_key()
         return Call("POST", where, CancelledBatch, body=members(reason=reason), idempotency_key=key)
+
+    @stream
+    def follow(self, batch_id: str, *, project: str | None = None) -> StreamFollower[BatchProgress]:
+        """Yield the progress of a batch now and after each change (at most ten times a second), until all runs ended.
+
+        The last progress has `completed_at`. A broken or silent connection is replaced by a new one. Raise
+        RunsteadError when the server is unavailable for longer than the client's retries.
+        """
+        return BatchFollower(self._project(project), batch_id)

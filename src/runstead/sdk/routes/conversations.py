@@ -1,6 +1,6 @@
-"""Routes of conversations, their messages and their runs."""
+"""Routes of conversations and of their runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from msgspec import UNSET, UnsetType
@@ -12,14 +12,15 @@ from runstead.sdk.models.conversation import (
     Projection,
     ProjectionPage,
 )
-from runstead.sdk.models.message import Message, MessagePage
-from runstead.sdk.routes.call import Call, chosen, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.models.event import ConversationAppended
+from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
+from runstead.sdk.routes.events import NewEvents, append_body
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
-class ConversationRoutes(RouteGroup):
+class Conversations(Resource[S_co]):
     @route
-    def create_conversation(
+    def create(
         self,
         *,
         project_id: str | None = None,
@@ -34,12 +35,12 @@ class ConversationRoutes(RouteGroup):
         return Call("POST", path("conversations"), Conversation, body=body, idempotency_key=key)
 
     @route
-    def get_conversation(self, conversation_id: str) -> Call[Conversation]:
+    def get(self, conversation_id: str) -> Call[Conversation]:
         """`GET /conversations/{conversation_id}`"""
         return Call("GET", path("conversations", conversation_id), Conversation)
 
     @route
-    def list_conversations(
+    def list(
         self,
         *,
         project_id: str | None = None,
@@ -51,8 +52,10 @@ class ConversationRoutes(RouteGroup):
         parameters = query(project_id=project_id, status=status, cursor=cursor, limit=limit)
         return Call("GET", path("conversations"), ConversationPage, parameters)
 
+    iter = every(list, Conversation)
+
     @route
-    def update_conversation(
+    def update(
         self,
         conversation_id: str,
         *,
@@ -71,48 +74,17 @@ class ConversationRoutes(RouteGroup):
         return Call("PATCH", where, Conversation, body=body, idempotency_key=new_key())
 
     @route
-    def delete_conversation(self, conversation_id: str) -> Call[Conversation]:
+    def delete(self, conversation_id: str) -> Call[Conversation]:
         """`DELETE /conversations/{conversation_id}`: it is no longer found. Its runs continue to their end."""
         return Call("DELETE", path("conversations", conversation_id), Conversation)
 
     @route
-    def add_message(
-        self,
-        conversation_id: str,
-        parts: str | Sequence[Mapping[str, Any]],
-        *,
-        parent_id: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        idempotency_key: str | None = None,
-    ) -> Call[Message]:
-        """`POST /conversations/{conversation_id}/messages`: add a user's message, from parts or from one text.
-
-        The same `idempotency_key` with the same message returns the stored one. With another message: 409
-        IDEMPOTENCY_KEY_REUSED.
-        """
-        body = {
-            "role": "user",
-            "parts": [{"type": "text", "text": parts}] if isinstance(parts, str) else parts,
-            "idempotency_key": idempotency_key or new_key(),
-        }
-        body |= members(parent_id=parent_id, metadata=metadata)
-        return Call("POST", path("conversations", conversation_id, "messages"), Message, body=body)
-
-    @route
-    def list_messages(
-        self, conversation_id: str, *, cursor: str | None = None, limit: int | None = None
-    ) -> Call[MessagePage]:
-        """`GET /conversations/{conversation_id}/messages`: oldest first."""
-        where = path("conversations", conversation_id, "messages")
-        return Call("GET", where, MessagePage, query(cursor=cursor, limit=limit))
-
-    @route
-    def get_conversation_run(self, conversation_id: str, run_id: str) -> Call[Projection]:
+    def get_run(self, conversation_id: str, run_id: str) -> Call[Projection]:
         """`GET /conversations/{conversation_id}/runs/{run_id}`: the projection of the run."""
         return Call("GET", path("conversations", conversation_id, "runs", run_id), Projection)
 
     @route
-    def conversation_run_children(
+    def run_children(
         self,
         conversation_id: str,
         run_id: str,
@@ -125,3 +97,31 @@ class ConversationRoutes(RouteGroup):
         where = path("conversations", conversation_id, "runs", run_id, "children")
         parameters = query(fields=chosen(fields, Projection), cursor=cursor, limit=limit)
         return Call("GET", where, ProjectionPage, parameters)
+
+    iter_run_children = every(run_children, Projection)
+
+    @route
+    def append_events(
+        self,
+        conversation_id: str,
+        run_id: str,
+        events: NewEvents,
+        *,
+        expected_previous_event_id: int | None = None,
+        expected_previous_external_event_sequence: int | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[ConversationAppended]:
+        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `events.append`; returns the projection."""
+        body = append_body(
+            events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
+        )
+        return Call(
+            "POST",
+            path("conversations", conversation_id, "runs", run_id, "events"),
+            ConversationAppended,
+            body=body,
+            headers=fence(lease_token),
+            idempotency_key=idempotency_key or new_key(),
+        )

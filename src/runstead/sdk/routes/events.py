@@ -1,5 +1,6 @@
 """Routes of a run's event log."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -7,32 +8,33 @@ import msgspec
 
 from runstead.sdk.models.event import (
     Appended,
-    ConversationAppended,
-    ConversationEventPage,
     Event,
     EventPage,
     EventSummary,
     EventTypeList,
     Snapshot,
 )
-from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.call import Call, fence, members, new_key, path
+from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
+from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
+from runstead.sdk.transport.run_follower import RunFollower
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 #: Objects with a string `type`, or such an object as JSON text.
-Events = Sequence[Mapping[str, Any] | msgspec.Raw]
+NewEvents = Sequence[Mapping[str, Any] | msgspec.Raw]
 
 
-class EventRoutes(RouteGroup):
+class Events(Resource[S_co]):
     """A refused append stores no event.
 
     Errors: 400 EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING or EVENT_TOO_LARGE; 409 ATTEMPT_SUPERSEDED.
     """
 
     @route
-    def append_events(
+    def append(
         self,
         run_id: str,
-        events: Events,
+        events: NewEvents,
         *,
         expected_previous_event_id: int | None = None,
         expected_previous_external_event_sequence: int | None = None,
@@ -46,7 +48,9 @@ class EventRoutes(RouteGroup):
         completing the run writes them. An event with an `idempotency_key` (1 to 255 characters) is stored once per run;
         `appended_count` counts the new ones, and another event under a stored key is 409 IDEMPOTENCY_KEY_REUSED.
         """
-        body = _append(events, expected_previous_event_id, expected_previous_external_event_sequence, attempt)
+        body = append_body(
+            events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
+        )
         return Call(
             "POST",
             path("runs", run_id, "events"),
@@ -57,77 +61,82 @@ class EventRoutes(RouteGroup):
         )
 
     @route
-    def append_conversation_events(
-        self,
-        conversation_id: str,
-        run_id: str,
-        events: Events,
-        *,
-        expected_previous_event_id: int | None = None,
-        expected_previous_external_event_sequence: int | None = None,
-        attempt: int | None = None,
-        lease_token: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> Call[ConversationAppended]:
-        """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `append_events`; returns the projection."""
-        body = _append(events, expected_previous_event_id, expected_previous_external_event_sequence, attempt)
-        return Call(
-            "POST",
-            path("conversations", conversation_id, "runs", run_id, "events"),
-            ConversationAppended,
-            body=body,
-            headers=fence(lease_token),
-            idempotency_key=idempotency_key or new_key(),
-        )
-
-    @route
-    def list_events(
+    def list(
         self,
         run_id: str,
         *,
         after_event_id: int = 0,
-        limit: int | None = None,
+        limit: int = EVENTS_PER_PAGE,
         event_types: Sequence[str] = (),
+        conversation_id: str | None = None,
         include_descendants: bool = False,
         cursor: str | None = None,
     ) -> Call[EventPage]:
         """`GET /runs/{run_id}/events`: one page, in order. `limit` is 1 to 500.
 
         With `include_descendants` the events of all descendants are included, in the order in which they were stored.
-        The next page is then read by `cursor` (an event's, or `page_info.next`), not by `after_event_id`.
+        The next page is then read by `cursor` (an event's, or `page_info.next`), not by `after_event_id`. With
+        `conversation_id` it is `GET /conversations/{conversation_id}/runs/{run_id}/events`.
         """
-        parameters = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
-        return Call("GET", path("runs", run_id, "events"), EventPage, parameters)
+        log = EventLog(run_id, conversation_id, include_descendants)
+        return log.page(log.position(after_event_id, cursor), event_types, limit)
 
-    @route
-    def list_conversation_events(
+    @paged
+    def iter(
         self,
-        conversation_id: str,
         run_id: str,
         *,
         after_event_id: int = 0,
-        limit: int | None = None,
         event_types: Sequence[str] = (),
+        conversation_id: str | None = None,
         include_descendants: bool = False,
         cursor: str | None = None,
-    ) -> Call[ConversationEventPage]:
-        """`GET /conversations/{conversation_id}/runs/{run_id}/events`: one page, in order. As `list_events`."""
-        parameters = _range(after_event_id, limit, event_types, cursor, family=include_descendants)
-        where = path("conversations", conversation_id, "runs", run_id, "events")
-        return Call("GET", where, ConversationEventPage, parameters)
+    ) -> Pages[Event]:
+        """Yield every stored event, in order, page by page. `follow` also yields those that come later.
+
+        With `include_descendants` it yields the events of all descendants too, after the `cursor` of an earlier event.
+        """
+        log = EventLog(run_id, conversation_id, include_descendants)
+        read = functools.partial(log.page, types=event_types)
+        return Pages(read, log.position(after_event_id, cursor), log.next_after)
+
+    @stream
+    def follow(
+        self,
+        run_id: str,
+        *,
+        after_event_id: int = 0,
+        event_types: Sequence[str] = (),
+        conversation_id: str | None = None,
+        include_descendants: bool = False,
+        cursor: str | None = None,
+    ) -> StreamFollower[Event]:
+        """Yield every stored event, and then new events as they come, until the run has ended.
+
+        A broken or silent connection is replaced by a new one after the last event: no event is lost or repeated.
+        With `event_types` only events of these types are yielded. Raise RunsteadError when the server is unavailable
+        for longer than the client's retries.
+
+        With `include_descendants` it yields the events of all descendants too, also of new ones, after the `cursor` of
+        an earlier event, until the run and all descendants have ended.
+
+        To leave the loop of an `AsyncClient` early, use `contextlib.aclosing(...)`: it closes the connection at once.
+        """
+        log = EventLog(run_id, conversation_id, include_descendants)
+        return RunFollower(log, log.position(after_event_id, cursor), event_types, self._client.project)
 
     @route
-    def get_event(self, run_id: str, event_id: int) -> Call[Event]:
+    def get(self, run_id: str, event_id: int) -> Call[Event]:
         """`GET /runs/{run_id}/events/{event_id}`: one event. 404 for an unknown or private event."""
         return Call("GET", path("runs", run_id, "events", str(event_id)), Event)
 
     @route
-    def event_summary(self, run_id: str) -> Call[EventSummary]:
+    def summary(self, run_id: str) -> Call[EventSummary]:
         """`GET /runs/{run_id}/events/summary`: the number of events of each type, and their first and last times."""
         return Call("GET", path("runs", run_id, "events", "summary"), EventSummary)
 
     @route
-    def event_types(self) -> Call[EventTypeList]:
+    def types(self) -> Call[EventTypeList]:
         """`GET /runs/event-types`: the documented event types and their members."""
         return Call("GET", path("runs", "event-types"), EventTypeList)
 
@@ -137,16 +146,8 @@ class EventRoutes(RouteGroup):
         return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
 
 
-def _range(
-    after_event_id: int, limit: int | None, types: Sequence[str], cursor: str | None, *, family: bool
-) -> tuple[tuple[str, str], ...]:
-    if family:
-        return query(include_descendants=True, cursor=cursor, limit=limit, event_type=types)
-    return query(after_event_id=after_event_id, limit=limit, event_type=types)
-
-
-def _append(
-    events: Events, event_id: int | None, sequence: int | None, attempt: int | None
+def append_body(
+    events: NewEvents, event_id: int | None, sequence: int | None, attempt: int | None
 ) -> dict[str, Any]:
     return members(
         events=list(events),

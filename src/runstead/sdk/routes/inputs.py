@@ -6,12 +6,12 @@ from typing import Any
 
 from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
-class InputRoutes(RouteGroup):
+class InputRequests(Resource[S_co]):
     @route
-    def create_input_request(
+    def create(
         self,
         conversation_id: str,
         run_id: str,
@@ -48,7 +48,7 @@ class InputRoutes(RouteGroup):
         return Call("POST", where, InputRequest, body=body, headers=headers, idempotency_key=new_key())
 
     @route
-    def list_input_requests(
+    def list(
         self,
         conversation_id: str,
         *,
@@ -60,14 +60,16 @@ class InputRoutes(RouteGroup):
         where = path("conversations", conversation_id, "input-requests")
         return Call("GET", where, InputRequestPage, query(status=status, cursor=cursor, limit=limit))
 
+    iter = every(list, InputRequest)
+
     @route
-    def get_input_request(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
+    def get(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
         """`GET /conversations/{conversation_id}/input-requests/{input_request_id}`"""
         where = path("conversations", conversation_id, "input-requests", input_request_id)
         return Call("GET", where, InputRequest)
 
     @route
-    def respond_to_input(
+    def respond(
         self, conversation_id: str, input_request_id: str, values: Mapping[str, Any]
     ) -> Call[InputRequest]:
         """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/responses`: the run resumes.
@@ -79,7 +81,7 @@ class InputRoutes(RouteGroup):
         return Call("POST", where, InputRequest, body={"values": values})
 
     @route
-    def cancel_input_request(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
+    def cancel(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:
         """`POST /conversations/{conversation_id}/input-requests/{input_request_id}/cancel`: cancel it.
 
         The run resumes with an error as its result.

@@ -43,6 +43,10 @@ class EventLog:
             return "runs", self.run_id
         return "conversations", self.conversation_id, "runs", self.run_id
 
+    def position(self, after_event_id: int, cursor: str | None) -> int | str:
+        """Return the position from which the log is read."""
+        return (cursor or "") if self.family else after_event_id
+
     def state(self) -> Call[RunState]:
         # A projection has no `descendants`.
         segments = ("runs", self.run_id) if self.family else self._run_path

@@ -1,22 +1,20 @@
-"""Routes of prices and usage reports."""
+"""Routes of prices."""
 
-from datetime import datetime
-
-from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList, ProjectUsage, UsageBy
+from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList
 from runstead.sdk.routes.call import Call, members, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, route
 
 
-class PriceRoutes(RouteGroup):
+class Prices(Resource[S_co]):
     """A price is the cost of a million tokens in millionths of your currency. Setting one needs the scope `admin`."""
 
     @route
-    def list_prices(self, *, project: str | None = None) -> Call[PriceList]:
+    def list(self, *, project: str | None = None) -> Call[PriceList]:
         """`GET /projects/{ref}/prices`"""
         return Call("GET", path("projects", self._project(project), "prices"), PriceList)
 
     @route
-    def put_price(
+    def put(
         self,
         provider: str,
         model: str,
@@ -38,20 +36,7 @@ class PriceRoutes(RouteGroup):
         return Call("PUT", path("projects", self._project(project), "prices"), PriceAnswer, body=body)
 
     @route
-    def delete_price(self, provider: str, model: str, *, project: str | None = None) -> Call[DeletedPrice]:
+    def delete(self, provider: str, model: str, *, project: str | None = None) -> Call[DeletedPrice]:
         """`DELETE /projects/{ref}/prices`"""
         where = path("projects", self._project(project), "prices")
         return Call("DELETE", where, DeletedPrice, query=query(provider=provider, model=model))
-
-    @route
-    def project_usage(
-        self,
-        by: UsageBy = "model",
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        project: str | None = None,
-    ) -> Call[ProjectUsage]:
-        """`GET /projects/{ref}/usage`: the usage of runs created from `since` to before `until`. Default: 30 days."""
-        where = path("projects", self._project(project), "usage")
-        return Call("GET", where, ProjectUsage, query=query(by=by, since=since, until=until))

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import NoneType
 
+from runstead.sdk.models.price import ProjectUsage, UsageBy
 from runstead.sdk.models.project import (
     ApiKey,
     ApiKeyList,
@@ -17,15 +18,15 @@ from runstead.sdk.models.project import (
     Role,
     Scope,
 )
-from runstead.sdk.routes.call import Call, members, new_key, path
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.route import Resource, S_co, route
 
 
-class ProjectRoutes(RouteGroup):
-    """A project is identified by id or slug. Keys and members need the scope `admin`: 403 without it."""
+class Projects(Resource[S_co]):
+    """A project is identified by id or slug."""
 
     @route
-    def create_project(
+    def create(
         self, slug: str, *, name: str | None = None, idempotency_key: str | None = None
     ) -> Call[Project]:
         """`POST /projects`. 409 PROJECT_SLUG_TAKEN where the slug exists."""
@@ -34,19 +35,17 @@ class ProjectRoutes(RouteGroup):
         return Call("POST", path("projects"), Project, body=body, idempotency_key=key)
 
     @route
-    def list_projects(self) -> Call[ProjectList]:
+    def list(self) -> Call[ProjectList]:
         """`GET /projects`: the projects that the caller has access to."""
         return Call("GET", path("projects"), ProjectList)
 
     @route
-    def get_project(self, project: str | None = None) -> Call[Project]:
+    def get(self, project: str | None = None) -> Call[Project]:
         """`GET /projects/{ref}`"""
         return Call("GET", path("projects", self._project(project)), Project)
 
     @route
-    def update_project(
-        self, *, require_attempt: bool | None = None, project: str | None = None
-    ) -> Call[Project]:
+    def update(self, *, require_attempt: bool | None = None, project: str | None = None) -> Call[Project]:
         """`PATCH /projects/{ref}`: change the settings that are given. Needs the scope `admin`.
 
         With `require_attempt`, the server refuses a write of a worker that sends neither `attempt` nor `lease_token`:
@@ -56,21 +55,40 @@ class ProjectRoutes(RouteGroup):
         return Call("PATCH", path("projects", self._project(project)), Project, body=body)
 
     @route
-    def get_quota(self, *, project: str | None = None) -> Call[QuotaList]:
+    def usage(
+        self,
+        by: UsageBy = "model",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        project: str | None = None,
+    ) -> Call[ProjectUsage]:
+        """`GET /projects/{ref}/usage`: the usage of runs created from `since` to before `until`. Default: 30 days."""
+        where = path("projects", self._project(project), "usage")
+        return Call("GET", where, ProjectUsage, query=query(by=by, since=since, until=until))
+
+
+class Quotas(Resource[S_co]):
+    @route
+    def get(self, *, project: str | None = None) -> Call[QuotaList]:
         """`GET /projects/{ref}/quota`: the quotas of a project and how much is used."""
         return Call("GET", path("projects", self._project(project), "quota"), QuotaList)
 
     @route
-    def put_quota(self, quota: Mapping[str, int | None], *, project: str | None = None) -> Call[QuotaList]:
+    def put(self, quota: Mapping[str, int | None], *, project: str | None = None) -> Call[QuotaList]:
         """`PUT /projects/{ref}/quota`: replace the project's quotas. Needs the scope `system`.
 
-        Names are those of `get_quota`. The instance's default applies to names that are left out or None.
+        Names are those of `get`. The instance's default applies to names that are left out or None.
         """
         body = dict(quota)
         return Call("PUT", path("projects", self._project(project), "quota"), QuotaList, body=body)
 
+
+class ApiKeys(Resource[S_co]):
+    """Every route needs the scope `admin`: 403 without it."""
+
     @route
-    def create_api_key(
+    def create(
         self,
         *,
         name: str | None = None,
@@ -94,40 +112,46 @@ class ProjectRoutes(RouteGroup):
         )
 
     @route
-    def list_api_keys(self, *, project: str | None = None) -> Call[ApiKeyList]:
+    def list(self, *, project: str | None = None) -> Call[ApiKeyList]:
         """`GET /projects/{ref}/api-keys`: all keys, including revoked ones."""
         return Call("GET", path("projects", self._project(project), "api-keys"), ApiKeyList)
 
     @route
-    def revoke_api_key(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
+    def revoke(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
         """`DELETE /projects/{ref}/api-keys/{key_id}`"""
         return Call("DELETE", path("projects", self._project(project), "api-keys", key_id), ApiKey)
 
+
+class Members(Resource[S_co]):
+    """Every route needs the scope `admin`: 403 without it."""
+
     @route
-    def list_members(self, *, project: str | None = None) -> Call[MemberList]:
+    def list(self, *, project: str | None = None) -> Call[MemberList]:
         """`GET /projects/{ref}/members`"""
         return Call("GET", path("projects", self._project(project), "members"), MemberList)
 
     @route
-    def add_member(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
+    def add(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
         """`POST /projects/{ref}/members`: add a user, or change a member's role."""
         body = members(user_id=user_id, role=role)
         return Call("POST", path("projects", self._project(project), "members"), Member, body=body)
 
     @route
-    def remove_member(self, user_id: str, *, project: str | None = None) -> Call[None]:
+    def remove(self, user_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/members/{user_id}`. 409 LAST_ADMIN for the only admin."""
         return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
 
+
+class Limits(Resource[S_co]):
+    """Concurrency limits of a project."""
+
     @route
-    def get_concurrency_limits(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
+    def get(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
         """`GET /projects/{ref}/concurrency-limits`: the limits, and the numbers of running runs."""
         return Call("GET", path("projects", self._project(project), "concurrency-limits"), ConcurrencyLimits)
 
     @route
-    def put_concurrency_limits(
-        self, limits: Mapping[str | None, int], *, project: str | None = None
-    ) -> Call[ConcurrencyLimits]:
+    def put(self, limits: Mapping[str | None, int], *, project: str | None = None) -> Call[ConcurrencyLimits]:
         """`PUT /projects/{ref}/concurrency-limits`: replace all limits.
 
         `limits` maps a target to the number of its runs that may run at a time, 0 to 10,000. The target None is the
@@ -137,12 +161,16 @@ class ProjectRoutes(RouteGroup):
         where = path("projects", self._project(project), "concurrency-limits")
         return Call("PUT", where, ConcurrencyLimits, body={"limits": body})
 
+
+class ServerHealth(Resource[S_co]):
+    """The health of the server. No credential is needed."""
+
     @route
-    def healthz(self) -> Call[Health]:
+    def live(self) -> Call[Health]:
         """`GET /healthz`: whether the server is alive."""
         return Call("GET", path("healthz"), Health)
 
     @route
-    def readyz(self) -> Call[Health]:
+    def ready(self) -> Call[Health]:
         """`GET /readyz`: whether the server can commit. Raise RunsteadError with status 503 where it cannot."""
         return Call("GET", path("readyz"), Health)

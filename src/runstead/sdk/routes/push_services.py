@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList, RunEventToken
+from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, route
 
 
-class PushServiceRoutes(RouteGroup):
+class PushServices(Resource[S_co]):
     @route
-    def register_push_service(
+    def register(
         self,
         service_name: str,
         service_key: str,
@@ -48,29 +48,23 @@ class PushServiceRoutes(RouteGroup):
         return Call("POST", where, PushServiceAnswer, body=body, idempotency_key=new_key())
 
     @route
-    def push_service_heartbeat(self, service_id: str) -> Call[PushServiceAnswer]:
+    def heartbeat(self, service_id: str) -> Call[PushServiceAnswer]:
         """`POST /agent-runtimes/push-services/{service_id}/heartbeat`: the service is alive. Send it every 30 s."""
         where = path("agent-runtimes", "push-services", service_id, "heartbeat")
         return Call("POST", where, PushServiceAnswer, body={})
 
     @route
-    def get_push_service(self, service_id: str) -> Call[PushServiceAnswer]:
+    def get(self, service_id: str) -> Call[PushServiceAnswer]:
         """`GET /agent-runtimes/push-services/{service_id}`."""
         return Call("GET", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
 
     @route
-    def list_push_services(self, *, project: str | None = None) -> Call[PushServiceList]:
+    def list(self, *, project: str | None = None) -> Call[PushServiceList]:
         """`GET /agent-runtimes/push-services`: the services of a project, or of all projects of the client."""
         where = path("agent-runtimes", "push-services")
-        return Call("GET", where, PushServiceList, query(project=project or self.project))
+        return Call("GET", where, PushServiceList, query(project=project or self._client.project))
 
     @route
-    def disable_push_service(self, service_id: str) -> Call[PushServiceAnswer]:
+    def disable(self, service_id: str) -> Call[PushServiceAnswer]:
         """`DELETE /agent-runtimes/push-services/{service_id}`: it gets no more runs until it registers again."""
         return Call("DELETE", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
-
-    @route
-    def child_event_token(self, run_id: str, child_run_id: str) -> Call[RunEventToken]:
-        """`POST /runs/{run_id}/children/{child_run_id}/event-writer-token`: a token for the events of a child."""
-        where = path("runs", run_id, "children", child_run_id, "event-writer-token")
-        return Call("POST", where, RunEventToken, body={})

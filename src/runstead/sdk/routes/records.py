@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 from msgspec import UNSET, UnsetType
 
+from runstead.sdk.models.push_service import RunEventToken
 from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
 from runstead.sdk.models.usage import Usage
 from runstead.sdk.routes.call import Call, new_key, path
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, route
 
 
-class RecordRoutes(RouteGroup):
+class RunRecords(Resource[S_co]):
     """404 for a run that is unknown or not visible to the caller."""
 
     @route
@@ -29,7 +30,7 @@ class RecordRoutes(RouteGroup):
         return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
 
     @route
-    def update_run(
+    def update(
         self,
         run_id: str,
         *,
@@ -52,7 +53,7 @@ class RecordRoutes(RouteGroup):
         )
 
     @route
-    def delete_run(self, run_id: str) -> Call[Deleted]:
+    def delete(self, run_id: str) -> Call[Deleted]:
         """`DELETE /runs/{run_id}`: delete an ended run with its events and artifacts. Needs the scope admin.
 
         409 RUN_NOT_TERMINAL or RUN_HAS_CHILDREN. A retry after no answer may be 404: then the run is deleted.
@@ -63,3 +64,9 @@ class RecordRoutes(RouteGroup):
     def usage(self, run_id: str) -> Call[Usage]:
         """`GET /runs/{run_id}/usage`: the tokens of the run and its family, by model."""
         return Call("GET", path("runs", run_id, "usage"), Usage)
+
+    @route
+    def child_event_token(self, run_id: str, child_run_id: str) -> Call[RunEventToken]:
+        """`POST /runs/{run_id}/children/{child_run_id}/event-writer-token`: a token for the events of a child."""
+        where = path("runs", run_id, "children", child_run_id, "event-writer-token")
+        return Call("POST", where, RunEventToken, body={})

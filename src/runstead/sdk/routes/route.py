@@ -1,28 +1,22 @@
-"""Routes as methods that build calls. In `Client` and `AsyncClient` the same method sends the call."""
+"""Routes as methods of resources. A method builds calls; the client that holds the resource sends them."""
 
-import functools
-from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
 from runstead.sdk.routes.call import Call
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class RouteGroup:
-    """Base of every group of routes. `project` is the default project, an id or slug."""
+class Caller:
+    """What holds resources. `project` is the default project of calls, an id or slug."""
 
     project: str | None = None
 
-    def _project(self, project: str | None) -> str:
-        ref = project or self.project
-        if ref is None:
-            raise ValueError("This call needs a project: pass one to the client or to the call")
-        return ref
 
-
-class SyncSender:
+class SyncSender(Caller):
     """A client whose methods block."""
 
     def send(self, call: Call[T]) -> T:
@@ -30,7 +24,7 @@ class SyncSender:
         raise NotImplementedError
 
 
-class AsyncSender:
+class AsyncSender(Caller):
     """A client whose methods are coroutines."""
 
     async def send(self, call: Call[T]) -> T:
@@ -38,40 +32,164 @@ class AsyncSender:
         raise NotImplementedError
 
 
-class CallFactory:
-    """Not a client: its methods return the calls."""
+class CallFactory(Caller):
+    """Not a client: the methods of its resources return the calls."""
 
 
-class Route(Generic[P, T]):
-    """A method that sends the call that `build` returns."""
+S_co = TypeVar("S_co", bound=Caller, covariant=True)
 
-    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+
+class Resource(Generic[S_co]):
+    """Base of every resource: the routes of one noun, such as `client.runs`."""
+
+    def __init__(self, client: S_co) -> None:
+        self._client: Final = client
+
+    def _project(self, project: str | None) -> str:
+        ref = project or self._client.project
+        if ref is None:
+            raise ValueError("This call needs a project: pass one to the client or to the call")
+        return ref
+
+
+class Pages(Generic[T]):
+    """Calls that read a list page by page: `read(start)`, then `read(next_after(page))` until that is None."""
+
+    def __init__(
+        self,
+        read: Callable[[Any], Call[Any]],
+        start: Any = None,
+        next_after: Callable[[Any], Any] = lambda page: page.page_info.next,
+    ) -> None:
+        self.call: Call[Any] | None = read(start)
+        self._read = read
+        self._next_after = next_after
+
+    def items(self, page: Any) -> list[T]:
+        """Return the items of a page, and set `call` to that of the next page, None after the last one."""
+        after = self._next_after(page)
+        self.call = None if after is None else self._read(after)
+        items: list[T] = page.data
+        return items
+
+
+class _Method:
+    """A method of a resource. The client's method named `how` performs what `build` returns."""
+
+    how: str
+
+    def __init__(self, build: Callable[..., Any]) -> None:
         self.build = build
         self.__doc__ = build.__doc__
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def _bind(self, resource: Any) -> Any:
+        if resource is None:
+            return self.build
+        build, client = self.build.__get__(resource), resource._client  # noqa: SLF001 - the resource's own method
+        if isinstance(client, CallFactory):
+            bound = build
+        else:
+            perform = getattr(client, self.how)
+
+            def bound(*args: Any, **kwargs: Any) -> Any:
+                return perform(build(*args, **kwargs))
+
+            bound.__name__, bound.__doc__ = self._name, self.__doc__
+        # The next look-up of the method finds it here, without the descriptor.
+        vars(resource)[self._name] = bound
+        return bound
+
+
+class Route(_Method, Generic[P, T]):
+    """A method that sends a call, and returns its answer."""
+
+    how = "send"
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+        super().__init__(build)
+
     @overload
-    def __get__(self, caller: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
+    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
     @overload
-    def __get__(self, caller: SyncSender, owner: type | None = None) -> Callable[P, T]: ...
+    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T]: ...
     @overload
     def __get__(
-        self, caller: AsyncSender, owner: type | None = None
+        self, resource: Resource[AsyncSender], owner: type | None = None
     ) -> Callable[P, Coroutine[Any, Any, T]]: ...
     @overload
-    def __get__(self, caller: CallFactory, owner: type | None = None) -> Callable[P, Call[T]]: ...
-    def __get__(self, caller: Any, owner: type | None = None) -> Any:
-        if caller is None:
-            return self.build
-        build = self.build.__get__(caller)
-        if isinstance(caller, CallFactory):
-            return build
+    def __get__(self, resource: Resource[CallFactory], owner: type | None = None) -> Callable[P, Call[T]]: ...
+    def __get__(self, resource: Any, owner: type | None = None) -> Any:
+        return self._bind(resource)
 
-        @functools.wraps(build)
-        def send(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return caller.send(build(*args, **kwargs))
 
-        return send
+class PagedRoute(_Method, Generic[P, T]):
+    """A method that yields every item of a list, page by page."""
+
+    how = "_iterate"
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:
+        super().__init__(build)
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Pages[T]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[SyncSender], owner: type | None = None
+    ) -> Callable[P, Generator[T, None, None]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[AsyncSender], owner: type | None = None
+    ) -> Callable[P, AsyncGenerator[T, None]]: ...
+    def __get__(self, resource: Any, owner: type | None = None) -> Any:
+        return self._bind(resource)
+
+
+class StreamRoute(_Method, Generic[P, T]):
+    """A method that yields the items of a stream as they come, over any number of connections."""
+
+    how = "_follow"
+
+    def __init__(self, build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> None:
+        super().__init__(build)
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], StreamFollower[T]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[SyncSender], owner: type | None = None
+    ) -> Callable[P, Generator[T, None, None]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[AsyncSender], owner: type | None = None
+    ) -> Callable[P, AsyncGenerator[T, None]]: ...
+    def __get__(self, resource: Any, owner: type | None = None) -> Any:
+        return self._bind(resource)
 
 
 def route(build: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
     return Route(build)
+
+
+def paged(build: Callable[Concatenate[Any, P], Pages[T]]) -> PagedRoute[P, T]:
+    return PagedRoute(build)
+
+
+def stream(build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> StreamRoute[P, T]:
+    return StreamRoute(build)
+
+
+def every(listing: Route[P, Any], item: type[T]) -> PagedRoute[P, T]:
+    """Return the method that yields every item of a list, from its `cursor` on. `item` is the items' type."""
+
+    def pages(resource: Any, /, *args: P.args, **kwargs: P.kwargs) -> Pages[T]:
+        def read(cursor: Any) -> Call[Any]:
+            return listing.build(resource, *args, **{**kwargs, "cursor": cursor})  # type: ignore[no-any-return]
+
+        return Pages(read, kwargs.get("cursor"))
+
+    of = (listing.build.__doc__ or "").partition(":")[0]
+    pages.__doc__ = f"Yield each `{item.__name__}` of {of}, page by page."
+    return PagedRoute(pages)

@@ -19,7 +19,9 @@ from runstead.sdk.models.run import (
     Waiting,
 )
 from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.create import RunCreation
+from runstead.sdk.routes.records import RunRecords
+from runstead.sdk.routes.route import S_co, every, route
 
 ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
 WaitReason = Literal["tool", "approval", "event", "input"]
@@ -48,16 +50,16 @@ class RunFilters(TypedDict, total=False):
     fields: Sequence[str]
 
 
-class RunRoutes(RouteGroup):
+class Runs(RunCreation[S_co], RunRecords[S_co]):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
     @route
-    def get_run(self, run_id: str) -> Call[Run]:
+    def get(self, run_id: str) -> Call[Run]:
         """`GET /runs/{run_id}`"""
         return Call("GET", path("runs", run_id), Run)
 
     @route
-    def list_runs(
+    def list(
         self, *, project: str | None = None, cursor: str | None = None, **filters: Unpack[RunFilters]
     ) -> Call[RunPage]:
         """`GET /projects/{ref}/runs`: one page of the project's runs, newest first."""
@@ -65,9 +67,12 @@ class RunRoutes(RouteGroup):
         return Call("GET", where, RunPage, _filtered(cursor, filters))
 
     @route
-    def list_all_runs(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
+    def list_all(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
         """`GET /runs`: one page of the runs of every project that the caller has access to, newest first."""
         return Call("GET", path("runs"), RunPage, _filtered(cursor, filters))
+
+    iter = every(list, Run)
+    iter_all = every(list_all, Run)
 
     @route
     def complete(
@@ -222,6 +227,9 @@ class RunRoutes(RouteGroup):
         """
         parameters = query(fields=chosen(fields, Run), cursor=cursor, limit=limit)
         return Call("GET", path("runs", run_id, "tree"), RunList, parameters)
+
+    iter_children = every(children, Run)
+    iter_tree = every(tree, Run)
 
     @route
     def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:

@@ -15,17 +15,17 @@ from runstead.sdk.models.schedule import (
     UpcomingTimes,
 )
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 
 
-class ScheduleRoutes(RouteGroup):
+class Schedules(Resource[S_co]):
     """404 for a schedule that is unknown or not visible to the caller."""
 
     @route
-    def create_schedule(
+    def create(
         self,
         name: str,
         target: Mapping[str, Any],
@@ -71,7 +71,7 @@ class ScheduleRoutes(RouteGroup):
         return Call("POST", where, ScheduleAnswer, body=body, idempotency_key=idempotency_key or new_key())
 
     @route
-    def list_schedules(
+    def list(
         self,
         *,
         status: Literal["active", "paused", "deleting"] | None = None,
@@ -83,12 +83,12 @@ class ScheduleRoutes(RouteGroup):
         return Call("GET", path("projects", self._project(project), "schedules"), ScheduleList, parameters)
 
     @route
-    def get_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
+    def get(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
         """`GET /projects/{ref}/schedules/{id}`"""
         return Call("GET", path("projects", self._project(project), "schedules", schedule_id), Schedule)
 
     @route
-    def update_schedule(
+    def update(
         self,
         schedule_id: str,
         *,
@@ -133,17 +133,17 @@ class ScheduleRoutes(RouteGroup):
         return self._change(schedule_id, project, body)
 
     @route
-    def pause_schedule(
+    def pause(
         self, schedule_id: str, reason: str | None = None, *, project: str | None = None
     ) -> Call[ScheduleAnswer]:
-        """`PATCH /projects/{ref}/schedules/{id}`: stop firing until `resume_schedule`. Its runs continue.
+        """`PATCH /projects/{ref}/schedules/{id}`: stop firing until `resume`. Its runs continue.
 
         `reason` is shown to people.
         """
         return self._change(schedule_id, project, members(status="paused", paused_reason=reason))
 
     @route
-    def resume_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
+    def resume(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
         """`PATCH /projects/{ref}/schedules/{id}`: fire again at the next time. Missed times are not made up for."""
         return self._change(schedule_id, project, {"status": "active"})
 
@@ -152,7 +152,7 @@ class ScheduleRoutes(RouteGroup):
         return Call("PATCH", where, ScheduleAnswer, body=body, idempotency_key=new_key())
 
     @route
-    def delete_schedule(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
+    def delete(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
         """`DELETE /projects/{ref}/schedules/{id}`: stop firing, and delete the schedule when its runs have ended.
 
         The runs stay. 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source. A retry after no answer may be
@@ -163,7 +163,7 @@ class ScheduleRoutes(RouteGroup):
         )
 
     @route
-    def upcoming_times(
+    def upcoming(
         self, schedule_id: str, *, count: int | None = None, project: str | None = None
     ) -> Call[UpcomingTimes]:
         """`GET /projects/{ref}/schedules/{id}/upcoming`: the next times at which it fires; none while it is paused.
@@ -174,12 +174,12 @@ class ScheduleRoutes(RouteGroup):
         return Call("GET", where, UpcomingTimes, query(count=count))
 
     @route
-    def sync_source_schedules(
+    def sync(
         self, schedules: Sequence[Mapping[str, Any]], *, project: str | None = None
     ) -> Call[SyncedSchedules]:
         """`PUT /projects/{ref}/source-schedules`: replace the schedules that the project's source defines.
 
-        Each has the members of `create_schedule` and a `source_trigger_id`, and may have `source_path` and
+        Each has the members of `create` and a `source_trigger_id`, and may have `source_path` and
         `source_hash`. A schedule with the same hash does not change. After 400 with `errors`, or 409
         SCHEDULE_LIMIT_REACHED, no schedule has changed.
         """
@@ -187,7 +187,7 @@ class ScheduleRoutes(RouteGroup):
         return Call("PUT", where, SyncedSchedules, body={"schedules": list(schedules)})
 
     @route
-    def run_schedule(
+    def run(
         self,
         schedule_id: str,
         *,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from runstead.sdk.models.webhook import (
     CreatedTrigger,
     CreatedWebhook,
+    Delivery,
     DeliveryAnswer,
     DeliveryPage,
     Trigger,
@@ -18,20 +19,17 @@ from runstead.sdk.models.webhook import (
     WebhookList,
 )
 from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
-class WebhookRoutes(RouteGroup):
-    """404 for a webhook, a delivery or a trigger that is unknown or not visible to the caller."""
+class Webhooks(Resource[S_co]):
+    """404 for a webhook or a delivery that is unknown or not visible to the caller."""
 
     def _hooks(self, project: str | None, *more: str) -> str:
         return path("projects", self._project(project), "webhooks", *more)
 
-    def _triggers(self, project: str | None, *more: str) -> str:
-        return path("projects", self._project(project), "triggers", *more)
-
     @route
-    def create_webhook(
+    def create(
         self,
         url: str,
         events: Sequence[str] = ("*",),
@@ -56,17 +54,17 @@ class WebhookRoutes(RouteGroup):
         )
 
     @route
-    def list_webhooks(self, *, project: str | None = None) -> Call[WebhookList]:
+    def list(self, *, project: str | None = None) -> Call[WebhookList]:
         """`GET /projects/{ref}/webhooks`: all of them, oldest first."""
         return Call("GET", self._hooks(project), WebhookList)
 
     @route
-    def get_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]:
+    def get(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]:
         """`GET /projects/{ref}/webhooks/{id}`"""
         return Call("GET", self._hooks(project, webhook_id), Webhook)
 
     @route
-    def update_webhook(
+    def update(
         self,
         webhook_id: str,
         *,
@@ -81,7 +79,7 @@ class WebhookRoutes(RouteGroup):
         return Call("PATCH", where, WebhookAnswer, body=body, idempotency_key=new_key())
 
     @route
-    def rotate_webhook(
+    def rotate(
         self,
         webhook_id: str,
         *,
@@ -91,7 +89,7 @@ class WebhookRoutes(RouteGroup):
     ) -> Call[CreatedWebhook]:
         """`POST /projects/{ref}/webhooks/{id}/rotate`: set a new secret. The old one also signs for 24 hours.
 
-        The answer's `secret` is shown once, with the same retries as `create_webhook`. With a `secret` of yours the
+        The answer's `secret` is shown once, with the same retries as `create`. With a `secret` of yours the
         call may be retried. 400 with `errors` for an invalid secret.
         """
         return Call(
@@ -104,12 +102,12 @@ class WebhookRoutes(RouteGroup):
         )
 
     @route
-    def delete_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
+    def delete(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/webhooks/{id}`: delete the webhook and its deliveries."""
         return Call("DELETE", self._hooks(project, webhook_id), NoneType)
 
     @route
-    def test_webhook(self, webhook_id: str, *, project: str | None = None) -> Call[DeliveryAnswer]:
+    def test(self, webhook_id: str, *, project: str | None = None) -> Call[DeliveryAnswer]:
         """`POST /projects/{ref}/webhooks/{id}/test`: send it a `webhook.test`. 409 WEBHOOK_DISABLED."""
         where = self._hooks(project, webhook_id, "test")
         return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
@@ -128,6 +126,8 @@ class WebhookRoutes(RouteGroup):
         parameters = query(status=status, cursor=cursor, limit=limit)
         return Call("GET", self._hooks(project, webhook_id, "deliveries"), DeliveryPage, parameters)
 
+    iter_deliveries = every(list_deliveries, Delivery)
+
     @route
     def redeliver(
         self, webhook_id: str, delivery_id: str, *, project: str | None = None
@@ -139,8 +139,15 @@ class WebhookRoutes(RouteGroup):
         where = self._hooks(project, webhook_id, "deliveries", delivery_id, "redeliver")
         return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
 
+
+class Triggers(Resource[S_co]):
+    """404 for a trigger that is unknown or not visible to the caller."""
+
+    def _triggers(self, project: str | None, *more: str) -> str:
+        return path("projects", self._project(project), "triggers", *more)
+
     @route
-    def create_trigger(
+    def create(
         self,
         target: str,
         *,
@@ -155,7 +162,7 @@ class WebhookRoutes(RouteGroup):
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
         `conversation_id` is the conversation of agent runs; without it each run gets a new one. Retries are those of
-        `create_webhook`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
+        `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
         return Call(
             "POST",
@@ -169,17 +176,17 @@ class WebhookRoutes(RouteGroup):
         )
 
     @route
-    def list_triggers(self, *, project: str | None = None) -> Call[TriggerList]:
+    def list(self, *, project: str | None = None) -> Call[TriggerList]:
         """`GET /projects/{ref}/triggers`: all of them, oldest first."""
         return Call("GET", self._triggers(project), TriggerList)
 
     @route
-    def get_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
+    def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
         """`GET /projects/{ref}/triggers/{id}`"""
         return Call("GET", self._triggers(project, trigger_id), Trigger)
 
     @route
-    def update_trigger(
+    def update(
         self,
         trigger_id: str,
         *,
@@ -193,17 +200,17 @@ class WebhookRoutes(RouteGroup):
         return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
 
     @route
-    def rotate_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
+    def rotate(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
         """`POST /projects/{ref}/triggers/{id}/rotate`: set a new token. The old one is no longer valid."""
         return Call("POST", self._triggers(project, trigger_id, "rotate"), CreatedTrigger)
 
     @route
-    def delete_trigger(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
+    def delete(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/triggers/{id}`: delete the trigger. Its runs stay."""
         return Call("DELETE", self._triggers(project, trigger_id), NoneType)
 
     @route
-    def fire_trigger(
+    def fire(
         self, token: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> Call[TriggerRun]:
         """`POST /triggers/{token}`: start a run with this input.

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from runstead.sdk.models.lease import (
     Claim,
     Lease,
+    RegisteredWorker,
     Registration,
     Released,
     RemovedWorker,
@@ -14,12 +15,12 @@ from runstead.sdk.models.lease import (
 )
 from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import RouteGroup, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
-class WorkerRoutes(RouteGroup):
+class Workers(Resource[S_co]):
     @route
-    def register_worker(
+    def register(
         self,
         implementation_kind: str,
         worker_key: str,
@@ -45,7 +46,7 @@ class WorkerRoutes(RouteGroup):
         return Call("POST", where, Registration, body=body)
 
     @route
-    def list_workers(
+    def list(
         self,
         *,
         status: Literal["active", "offline"] | None = None,
@@ -60,13 +61,15 @@ class WorkerRoutes(RouteGroup):
         where = path("agent-workers", "projects", self._project(project), "workers")
         return Call("GET", where, WorkerPage, query(cursor=cursor, limit=limit, status=status))
 
+    iter = every(list, RegisteredWorker)
+
     @route
-    def worker_heartbeat(self, worker_id: str) -> Call[Registration]:
+    def heartbeat(self, worker_id: str) -> Call[Registration]:
         """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker is alive. `token` is None in the answer."""
         return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
 
     @route
-    def remove_worker(self, worker_id: str) -> Call[RemovedWorker]:
+    def remove(self, worker_id: str) -> Call[RemovedWorker]:
         """`DELETE /agent-workers/workers/{worker_id}`: remove a worker. Its tokens and its attempts end."""
         return Call("DELETE", path("agent-workers", "workers", worker_id), RemovedWorker)
 

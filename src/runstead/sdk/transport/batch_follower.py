@@ -8,7 +8,6 @@ import msgspec
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.batch import BatchProgress
 from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -16,8 +15,8 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 class BatchFollower(StreamFollower[BatchProgress]):
     """One follower of a batch. `done` is set with the progress that has `completed_at`."""
 
-    def __init__(self, project: str, batch_id: str, retries: Retries) -> None:
-        super().__init__(retries)
+    def __init__(self, project: str, batch_id: str) -> None:
+        super().__init__()
         self._path = path("projects", project, "batches", batch_id, "stream")
         self._last: str | None = None
 

@@ -8,7 +8,6 @@ import msgspec
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.notification import Notification
 from runstead.sdk.routes.call import Call, path
-from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -16,8 +15,8 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 class NotificationFollower(StreamFollower[Notification]):
     """One follower's position in a project's notifications. `last` is the cursor of the last one."""
 
-    def __init__(self, project: str, after: str | None, retries: Retries) -> None:
-        super().__init__(retries)
+    def __init__(self, project: str, after: str | None) -> None:
+        super().__init__()
         self._project = project
         self.last = after
         self._connected_before = False

@@ -1,6 +1,6 @@
 """Follows a run's stream across broken connections, without I/O. No event is lost or repeated."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -9,7 +9,6 @@ from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event, EventPage
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog, RunState
-from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -22,15 +21,10 @@ class RunFollower(StreamFollower[Event]):
     """
 
     def __init__(
-        self,
-        log: EventLog,
-        after: int | str,
-        types: Iterable[str],
-        retries: Retries,
-        project: str | None = None,
+        self, log: EventLog, after: int | str, types: Iterable[str], project: str | None = None
     ) -> None:
         """`project` is the client's project, for a run id that several of the caller's projects have."""
-        super().__init__(retries)
+        super().__init__()
         self.log = log
         self.last = after  # an event id, or a family's cursor
         self._last_ids: dict[str | None, int] = {} if log.family else {None: int(after)}
@@ -76,22 +70,15 @@ class RunFollower(StreamFollower[Event]):
             return 0.0
         return super().disconnected(error)
 
-    def has_ended(self, state: RunState) -> bool:
-        """Whether the run has ended, and its descendants too where they are followed."""
-        return state.terminal and not (self.log.family and state.descendants.active > 0)
-
-    @property
-    def may_be_complete(self) -> bool:
-        """Whether a connection that ended without an error may have been the last one."""
-        return self.idle or self.log.family
-
-    def next_events(self) -> Call[EventPage]:
-        """Return the call that reads an event after `last`.
-
-        Send it after the run has ended: the terminal event is stored with the state. If there is none, all events have
-        been yielded.
-        """
-        return self.log.page(self.last, self._requested_types, limit=1)
+    def completion(self) -> Generator[Call[Any], Any, bool]:
+        if not (self.idle or self.log.family):
+            return False
+        state: RunState = yield self.log.state()
+        if not state.terminal or (self.log.family and state.descendants.active > 0):
+            return False
+        # The terminal event is stored with the state. If there is no event after `last`, all have been yielded.
+        page: EventPage = yield self.log.page(self.last, self._requested_types, limit=1)
+        return not page.data
 
     def _event(self, frame: Frame) -> Event:
         try:

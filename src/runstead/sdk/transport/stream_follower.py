@@ -1,8 +1,8 @@
 """Base of the followers of streams, without I/O: parses a stream and decides when to reconnect."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import Final, Generic, TypeVar
+from collections.abc import Generator, Iterator
+from typing import Any, Final, Generic, TypeVar
 
 from runstead.sdk.errors import RunsteadError, UnexpectedAnswerError, refusal
 from runstead.sdk.routes.call import Call
@@ -25,10 +25,14 @@ class StreamFollower(ABC, Generic[Item]):
 
     done = False
 
-    def __init__(self, retries: Retries) -> None:
+    def __init__(self) -> None:
+        self.use(Retries())
+        self._parser = Parser()
+
+    def use(self, retries: Retries) -> None:
+        """Use the retries of the client that follows."""
         self._retries = retries
         self._backoff = Backoff(retries)
-        self._parser = Parser()
 
     @abstractmethod
     def call(self) -> Call[None]:
@@ -37,6 +41,14 @@ class StreamFollower(ABC, Generic[Item]):
     @abstractmethod
     def feed(self, chunk: bytes) -> Iterator[Item]:
         """Parse a chunk of the stream, and yield its items."""
+
+    def completion(self) -> Generator[Call[Any], Any, bool]:
+        """Yield calls, receive their answers, and return whether the stream is complete.
+
+        It is asked after a connection that ended without an error.
+        """
+        return False
+        yield
 
     def opened(self, response: Response, name: str) -> RunsteadError | None:
         """Return the error of a response that is not a stream, None where it is one.

@@ -7,32 +7,36 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.durable.context import RunFailed
+from runstead.sdk.durable.context import HandlerContext, RunFailed
+from runstead.sdk.durable.task import WHOLE
 from runstead.sdk.models.lease import ClaimedRun
 
-#: Parameters of these names get the whole value. Any other parameter gets the member of its name.
-_WHOLE: Final = ("config", "input", "run")
+#: The name of a first parameter without a type that gets the context.
+CONTEXT: Final = "ctx"
 
 
 class Arguments:
-    """The parameters of a function `(ctx, …)`. Raise TypeError where its signature cannot be served."""
+    """The parameters of a function `(ctx, …)` or `(…)`. Raise TypeError where its signature cannot be served."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = getattr(function, "__name__", type(function).__name__)
         parameters = list(inspect.signature(function).parameters.values())
-        if not parameters or parameters[0].kind not in (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        ):
-            raise TypeError(f"{self._name} must take the context first: def {self._name}(ctx, …)")
-        self._parameters = parameters[1:]
-        for parameter in self._parameters:
-            if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
-                raise TypeError(f"{self._name} takes its arguments by name: {parameter} cannot be given")
         try:
             self._types = typing.get_type_hints(function, include_extras=True)
         except NameError as error:
             raise TypeError(f"An annotation of {self._name} cannot be resolved: {error}") from error
+        contexts = [one for one in parameters if self._is_context(one)]
+        self.takes_context = bool(contexts)
+        if contexts and (len(contexts) > 1 or contexts[0] is not parameters[0]):
+            raise TypeError(f"{self._name} must take the context first: def {self._name}(ctx, …)")
+        self._parameters = parameters[len(contexts) :]
+        for parameter in self._parameters:
+            if parameter.kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY):
+                raise TypeError(f"{self._name} takes its arguments by name: {parameter} cannot be given")
+
+    def _is_context(self, parameter: inspect.Parameter) -> bool:
+        wanted = self._types.get(parameter.name)
+        return parameter.name == CONTEXT or (isinstance(wanted, type) and issubclass(wanted, HandlerContext))
 
     def of(self, run: ClaimedRun) -> dict[str, Any]:
         """Return the arguments by name. Raise RunFailed with INVALID_INPUT where one is missing or has another type."""
@@ -41,7 +45,7 @@ class Arguments:
         for parameter in self._parameters:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 bound |= {name: value for name, value in values.items() if name not in bound}
-            elif parameter.name in _WHOLE:
+            elif parameter.name in WHOLE:
                 value = run if parameter.name == "run" else getattr(run, parameter.name)
                 if value is None and parameter.default is not inspect.Parameter.empty:
                     continue

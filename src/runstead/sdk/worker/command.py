@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from runstead.sdk.durable.context import Context, RunFailed
+from runstead.sdk.durable.context import Context, RunFailed, attempt_of
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.group import Group
 from runstead.sdk.isolation.output import OutputLog, OutputStream
@@ -98,10 +98,10 @@ class Command:
         stdout, stderr = group.process.stdout, group.process.stderr
         assert stdout is not None
         assert stderr is not None
-        keeps_line = self._output == "stdout"
+        keeps_line, attempt = self._output == "stdout", attempt_of(ctx)
         streams = [
-            OutputStream("stdout", stdout, ctx, log, keeps_line=keeps_line),
-            OutputStream("stderr", stderr, ctx, log),
+            OutputStream("stdout", stdout, attempt, log, keeps_line=keeps_line),
+            OutputStream("stderr", stderr, attempt, log),
         ]
         reading = [asyncio.ensure_future(stream.read()) for stream in streams]
         ending = asyncio.ensure_future(group.ended())

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from runstead.sdk.client_base import Calls
-from runstead.sdk.durable.context import Context, RunFailed, ThreadContext
+from runstead.sdk.durable.attempt import Attempt
+from runstead.sdk.durable.context import Context, RunFailed
 from runstead.sdk.durable.step_results import StepFailed, error_code, without_surrogates
+from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
@@ -35,33 +37,33 @@ def blocks(handler: Handler) -> bool:
     return not inspect.iscoroutinefunction(called)
 
 
-async def call_handler(handler: Handler, run: ClaimedRun, context: Context) -> Any:
+async def call_handler(handler: Handler, run: ClaimedRun, attempt: Attempt) -> Any:
     if blocks(handler):
-        thread_context = ThreadContext(context, asyncio.get_running_loop())
+        thread_context = ThreadContext(attempt, asyncio.get_running_loop())
         return await in_thread(lambda: handler(run, thread_context), f"runstead-{run.run_id}")
-    return await handler(run, context)
+    return await handler(run, Context(attempt))
 
 
-def success(run: ClaimedRun, context: Context, calls: Calls, output: Any) -> Call[Completed]:
+def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Call[Completed]:
     """Return the completion with the handler's output. Where that is not JSON, return one that fails the run."""
-    call = calls.complete(
+    call = calls.runs.complete(
         run.run_id,
         output=output,
-        logs=context.logs,
-        artifacts=context.artifacts or None,
-        exit_code=context.exit_code,
-        metadata=context.completion_metadata,
+        logs=attempt.logs,
+        artifacts=attempt.artifacts or None,
+        exit_code=attempt.exit_code,
+        metadata=attempt.completion_metadata,
         attempt=run.attempt,
         lease_token=run.lease_token,
     )
     try:
         call.content()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        return failure(run, context, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
+        return failure(run, attempt, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
     return call
 
 
-def failure(run: ClaimedRun, context: Context, calls: Calls, error: BaseException) -> Call[Completed]:
+def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseException) -> Call[Completed]:
     """Return the completion that fails the run. A traceback is part of the error's detail only."""
     if isinstance(error, RunFailed):
         message, code, detail = error.message, error.code, error.detail
@@ -76,13 +78,13 @@ def failure(run: ClaimedRun, context: Context, calls: Calls, error: BaseExceptio
                     "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
                 )
             }
-    return calls.complete(
+    return calls.runs.complete(
         run.run_id,
         "failed",
-        logs=context.logs,
-        artifacts=context.artifacts or None,
-        exit_code=context.exit_code,
-        metadata=context.completion_metadata,
+        logs=attempt.logs,
+        artifacts=attempt.artifacts or None,
+        exit_code=attempt.exit_code,
+        metadata=attempt.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
         error_message=without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS]),
         error_detail=detail,

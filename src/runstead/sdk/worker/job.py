@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
 from runstead.sdk.client_base import Calls
-from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed
+from runstead.sdk.durable.attempt import Attempt
+from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import ClaimedRun
@@ -25,6 +26,7 @@ logger = logging.getLogger("runstead.sdk.worker.worker")
 
 #: How long a handler may clean up when it is cancelled because the worker stops.
 _CLEANUP_S: Final = 5.0
+_CALLS: Final = Calls()
 
 
 def _is_parked(handling: "asyncio.Future[Any]") -> bool:
@@ -61,11 +63,11 @@ class Job:
         self._retries = retries
         self._sleep = sleep
         self._on_handled = on_handled
-        self._calls = Calls()
+        self._calls = _CALLS
         loop = asyncio.get_running_loop()
         self._lost: asyncio.Future[None] = loop.create_future()
         self._released: asyncio.Future[None] = loop.create_future()
-        self._context = Context(run, self._calls, self._send_for_handler, sleep)
+        self._attempt = Attempt(run, self._calls, self._send_for_handler, sleep)
 
     def release_now(self) -> None:
         _set_done(self._released)
@@ -92,7 +94,7 @@ class Job:
                 )
                 await self._release(self.run, why)
         finally:
-            self._context.close()
+            self._attempt.close()
             self._renewals.drop(self._lease)
             handling.cancel()
 
@@ -100,13 +102,13 @@ class Job:
         """Call the handler, and wait until its events are stored."""
         install()
         try:
-            with logging_to(self._context):
-                result = await call_handler(self._handler, self.run, self._context)
+            with logging_to(self._attempt):
+                result = await call_handler(self._handler, self.run, self._attempt)
         except Exception:
             with suppress(LeaseLostError, RunsteadError):  # the handler's exception is the one to report
-                await self._context.flush()
+                await self._attempt.flush()
             raise
-        await self._context.finish()
+        await self._attempt.finish()
         return result
 
     def _completion(self, handling: "asyncio.Future[Any]") -> Call[Completed]:
@@ -115,9 +117,9 @@ class Job:
         else:
             error = handling.exception()
         if error is None:
-            return success(self.run, self._context, self._calls, handling.result())
+            return success(self.run, self._attempt, self._calls, handling.result())
         logger.info("Run %s failed: %s", self.run.run_id, type(error).__name__)
-        return failure(self.run, self._context, self._calls, error)
+        return failure(self.run, self._attempt, self._calls, error)
 
     async def _finish(self, completion: Call[Completed]) -> bool:
         """Send the completion. Return False where the run still has to be released."""
@@ -131,7 +133,7 @@ class Job:
             refused = RunFailed(f"The completion was refused: {error.detail}", "COMPLETION_REFUSED")
             try:
                 answer = await self._send(
-                    failure(self.run, self._context, self._calls, refused), self._released
+                    failure(self.run, self._attempt, self._calls, refused), self._released
                 )
             except (LeaseLostError, RunsteadError):
                 return False
@@ -140,7 +142,7 @@ class Job:
         return True
 
     async def _stop(self, handling: "asyncio.Future[Any]") -> None:
-        self._context.close()
+        self._attempt.close()
         # A thread cannot be stopped. It keeps its slot until it ends, so that the worker never exceeds its concurrency.
         # A worker that stops does not wait for it.
         if not blocks(self._handler):
@@ -154,9 +156,9 @@ class Job:
     async def _report_stop(self) -> None:
         """Report to the server that the worker has stopped a run that was ended by a client."""
         try:
-            now = await self._client.get_run(self.run.run_id)
+            now = await self._client.runs.get(self.run.run_id)
             if now.terminal:
-                await self._client.complete(
+                await self._client.runs.complete(
                     self.run.run_id,
                     cast(TerminalStatus, now.status),
                     attempt=self.run.attempt,
@@ -168,7 +170,7 @@ class Job:
     def _lose(self, why: str) -> None:
         logger.warning("Run %s is lost: %s", self.run.run_id, why)
         self._renewals.drop(self._lease)
-        self._context.close()
+        self._attempt.close()
         _set_done(self._lost)
 
     async def _send_for_handler(self, call: Call[T]) -> T:

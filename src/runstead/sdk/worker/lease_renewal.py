@@ -86,7 +86,7 @@ class Renewals:
         while True:
             sent_at = self._clock()
             heartbeat = asyncio.ensure_future(
-                self._client.heartbeat(
+                self._client.runs.heartbeat(
                     lease.run.run_id,
                     lease.run.attempt,
                     lease_duration_seconds=self._lease_s,

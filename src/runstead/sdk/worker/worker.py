@@ -200,7 +200,7 @@ class Worker:
         return 0
 
     async def _register(self) -> None:
-        registration = await self._client.register_worker(
+        registration = await self._client.workers.register(
             self._implementation_kind,
             self._worker_key,
             display_name=self._display_name,
@@ -241,7 +241,7 @@ class Worker:
     async def _claim_runs(self, most: int, wait_s: int) -> list[ClaimedRun]:
         assert self.worker_id is not None
         claiming: asyncio.Future[Claim] = asyncio.ensure_future(
-            self._claims.claim(
+            self._claims.workers.claim(
                 self.worker_id,
                 self._lease_s,
                 kinds=self._kinds,
@@ -299,7 +299,7 @@ class Worker:
         """Release the run at once. Where that fails, the run's lease expires."""
         assert self.worker_id is not None
         releasing = asyncio.ensure_future(
-            self._claims.release(
+            self._claims.workers.release(
                 self.worker_id,
                 run.run_id,
                 error={"code": "RELEASED", "message": why},
@@ -335,7 +335,7 @@ class Worker:
             await self._sleep(self._heartbeat_s)
             if self.worker_id is not None:
                 try:
-                    await self._claims.worker_heartbeat(self.worker_id)
+                    await self._claims.workers.heartbeat(self.worker_id)
                 except RunsteadError as error:
                     logger.debug("No heartbeat: %s", error)
 

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope as AsgiScope, Send
-from structlog.contextvars import bind_contextvars
 
 from runstead.commands import browser_sessions
 from runstead.commands.app import App
@@ -22,7 +21,7 @@ from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.compression import compress_response
-from runstead.http.framework.origin import origin_of
+from runstead.http.framework.origin import current_request_id, origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
@@ -118,7 +117,7 @@ class _Endpoint:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         origin = origin_of(scope)
-        bind_contextvars(request_id=origin.request_id)
+        current_request_id.set(origin.request_id)
         try:
             work = self._respond(scope, receive, origin)
             response = await while_connected(work, scope["method"], receive)
@@ -201,7 +200,7 @@ class _SignIn:
         self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        bind_contextvars(request_id=origin_of(scope).request_id)
+        current_request_id.set(origin_of(scope).request_id)
         headers, client, name = dict(scope["headers"]), self._openid, None
         if client is not None:
             name = client.settings.name

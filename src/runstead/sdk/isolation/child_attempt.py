@@ -1,4 +1,4 @@
-"""The context of a handler in a child process. It sends events, log lines and calls to the worker."""
+"""The attempt of a handler in a child process. It sends events, log lines and calls to the worker."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from runstead.sdk.client_base import Calls
-from runstead.sdk.durable.context import Context
+from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
@@ -140,8 +140,8 @@ async def _never_called(_events: list[msgspec.Raw]) -> None:
     """The forwarding outbox has no queue of its own to send."""
 
 
-class ChildContext(Context):
-    """The context that the handler receives. Its threads may call it; messages are sent from the loop's thread."""
+class ChildAttempt(Attempt):
+    """The attempt behind the context that the handler receives. Its threads may call it; messages are sent from the loop's thread."""
 
     def __init__(self, run: ClaimedRun, link: ParentLink) -> None:
         super().__init__(run, Calls(), link.send)

@@ -1,0 +1,72 @@
+"""The options of a step, and the two ways to name one: `ctx.step("fetch", fetch, url)` and `ctx.step(fetch, url)`."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of one step: `await ctx.step("fetch", fetch, url, options=Step(retries=3, timeout=30))`.
+
+    `retries` is how often a failing function is called again. `backoff` is the seconds before the first of these calls;
+    they double with each one, up to 300. `timeout` bounds each call in seconds; None: no bound. An exception of a type
+    in `raises` is not retried, and the handler gets it as itself and not as StepFailed.
+    """
+
+    retries: int = 0
+    backoff: float = 1.0
+    timeout: float | None = None
+    raises: type[Exception] | tuple[type[Exception], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.retries < 0 or self.backoff < 0:
+            raise ValueError("retries and backoff (seconds) must not be below 0")
+        if self.timeout is not None and self.timeout <= 0:
+            raise ValueError("timeout (seconds) must be above 0, or None for no bound")
+
+
+DEFAULT: Final = Step()
+
+
+class StepCall(NamedTuple):
+    """A step's name, its function with the function's arguments, and its options."""
+
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    options: Step
+
+
+def step_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
+    """Read the arguments of `ctx.step`. Raise TypeError where they name no step.
+
+    The options are the keyword `options`, or the argument after the function. A value of another type than Step is the
+    function's own argument.
+    """
+    if args and isinstance(args[0], str):
+        name, *args_after = args
+    else:
+        name, args_after = "", list(args)
+    if not args_after or not callable(args_after[0]):
+        raise TypeError('A step needs a function: ctx.step("fetch", fetch, url), or ctx.step(fetch, url)')
+    function, *own = args_after
+    options = kwargs.get("options")
+    if isinstance(options, Step):
+        kwargs = {key: value for key, value in kwargs.items() if key != "options"}
+    elif own and isinstance(own[0], Step):
+        options, *own = own
+    else:
+        options = DEFAULT
+    return StepCall(name or _name_of(function), function, tuple(own), kwargs, options)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise TypeError(f'{function!r} has no name for the step: ctx.step("name", function, …)')
+    return str(name)

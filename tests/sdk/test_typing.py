@@ -1,0 +1,71 @@
+"""Type checkers find users' mistakes, and none in correct code, the examples and the documentation.
+
+Each checker runs once, over everything. Mypy uses the configuration and the cache of the linter.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT, blocks
+
+HERE = Path(__file__).parent / "typing"
+MISTAKES = HERE / "mistakes.py"
+WRONG = {
+    number
+    for number, line in enumerate(MISTAKES.read_text().splitlines(), 1)
+    if re.search(r"  # wrong: ", line)
+}
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The files to check: the samples beside, the examples, and the handlers of the documentation."""
+    folder = tmp_path_factory.mktemp("snippets")
+    for number, block in enumerate(blocks("python"), 1):
+        if "App()" in block.text:
+            name = f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
+            (folder / name).write_text(block.text)
+    return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
+
+
+def output_of(command):
+    whole = [sys.executable, "-P", "-m", *command]
+    done = subprocess.run(whole, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr or done.stdout
+    return done.stdout
+
+
+def mypy(sources, folder):
+    found = re.findall(r"^(.+?):(\d+): (error: .+)$", output_of(["mypy", *map(str, sources)]), re.MULTILINE)
+    return {(ROOT / path, int(line)): message for path, line, message in found}
+
+
+def pyright(sources, folder):
+    settings = {
+        "typeCheckingMode": "standard",
+        "include": [str(path) for path in [*sources, ROOT / "demo"]],
+        "extraPaths": [str(ROOT), str(ROOT / "src"), str(ROOT / "demo")],
+    }
+    project = folder / "pyrightconfig.json"
+    project.write_text(json.dumps(settings))
+    found = json.loads(
+        output_of(["basedpyright", "-p", str(project), "--pythonpath", sys.executable, "--outputjson"])
+    )
+    return {
+        (Path(one["file"]), one["range"]["start"]["line"] + 1): one["message"]
+        for one in found["generalDiagnostics"]
+        if one["severity"] == "error"
+    }
+
+
+@pytest.mark.parametrize("checker", [mypy, pyright])
+def test_a_checker_finds_every_mistake_and_no_error_in_correct_code(checker, sources, tmp_path):
+    assert len(WRONG) >= 20
+    found = checker(sources, tmp_path)
+    assert {line for path, line in found if path == MISTAKES} == WRONG
+    assert {at: message for at, message in found.items() if at[0] != MISTAKES} == {}
