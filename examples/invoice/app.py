@@ -2,20 +2,20 @@
 
 import ledger
 from ledger import Line, Receipt
-from runstead.sdk import App, ChildFailed, Context, RunFailed, WaitTimeout
+from runstead.sdk import App, ChildFailed, Context, Step, WaitTimeout
 
 app = App()
 
 
 @app.task("book-line")
 async def book_line(ctx: Context, line: Line) -> str:
-    return await ctx.step("book", ledger.book, line)
+    return await ctx.step(ledger.book, line)
 
 
 @app.workflow("invoice")
 async def invoice(ctx: Context, invoice_id: str) -> Receipt:
-    texts = await ctx.step("fetch", ledger.fetch, invoice_id, retries=3)
-    lines = await ctx.gather(*(ctx.step(f"parse {text}", ledger.parse, text) for text in texts))
+    texts = await ctx.step(ledger.fetch, invoice_id, options=Step(retries=3))
+    lines = await ctx.gather(*(ctx.step(ledger.parse, text) for text in texts))
     cents = sum(line.cents for line in lines)
     try:
         if not await ctx.wait_for_approval(f"Book {cents / 100:.2f}?", timeout_seconds=86400):
@@ -26,15 +26,15 @@ async def invoice(ctx: Context, invoice_id: str) -> Receipt:
     bookings: list[str] = []
     try:
         for line in lines:
-            child = await ctx.spawn("task:book-line", config={"line": line})
-            bookings.append((await child.result()).output)
-    except ChildFailed as error:
+            child = await ctx.spawn(book_line, line=line)
+            bookings.append(await child.result())
+    except ChildFailed:
         for booking in reversed(bookings):
-            await ctx.step("unbook", ledger.unbook, booking)
-        raise RunFailed(f"The invoice was not booked: {error}", "NOT_BOOKED") from error
+            await ctx.step(ledger.unbook, booking)
+        raise
     return Receipt("booked", cents, bookings)
 
 
 @app.workflow("close-day")
 async def close_day(ctx: Context) -> None:
-    await ctx.step("close", ledger.close_day)
+    await ctx.step(ledger.close_day)

@@ -18,9 +18,7 @@ async def bed() -> AsyncIterator[Testbed]:
 
 
 async def start(bed: Testbed, invoice_id: str) -> Run:
-    return await bed.run(
-        "workflow:invoice", config={"invoice_id": invoice_id}, public_id=f"invoice-{invoice_id}"
-    )
+    return await bed.run("workflow:invoice", config={"invoice_id": invoice_id}, id=f"invoice-{invoice_id}")
 
 
 async def test_an_approved_invoice_is_booked_after_an_hour(bed: Testbed) -> None:
@@ -31,7 +29,7 @@ async def test_an_approved_invoice_is_booked_after_an_hour(bed: Testbed) -> None
     await bed.advance(3599)
     assert ledger.booked == []
     await bed.advance(1)
-    elsewhere = await bed.client.get_run("invoice-1")
+    elsewhere = await bed.client.runs.get("invoice-1")
     assert elsewhere.output == {
         "status": "booked",
         "cents": 130150,
@@ -57,7 +55,7 @@ async def test_a_refused_line_undoes_the_others(bed: Testbed) -> None:
     await bed.advance(3600)
     failed = await bed.result(run)
     assert failed.error is not None
-    assert (failed.error.code, ledger.booked) == ("NOT_BOOKED", [])
+    assert (failed.error.code, ledger.booked) == ("CHILD_FAILED", [])
 
 
 async def test_a_cancelled_invoice_is_not_booked(bed: Testbed) -> None:
@@ -69,7 +67,7 @@ async def test_a_cancelled_invoice_is_not_booked(bed: Testbed) -> None:
 
 
 async def test_the_day_is_closed_at_half_past_two_in_berlin(bed: Testbed) -> None:
-    await bed.client.create_schedule(
+    await bed.client.schedules.create(
         "close-day", {"kind": "workflow", "id": "close-day"}, "30 2 * * *", timezone="Europe/Berlin"
     )
     await bed.advance(13.5 * 3600 - 1)  # the clock starts at noon UTC, 13:00 in Berlin
