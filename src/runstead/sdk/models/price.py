@@ -24,14 +24,20 @@ class Price(ResponseModel, frozen=True, kw_only=True):
 
 
 class PriceAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored price."""
+
     price: Price
 
 
 class PriceList(ResponseModel, frozen=True, kw_only=True):
+    """The prices of a project."""
+
     data: list[Price]
 
 
 class DeletedPrice(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a deletion. `deleted` is false where there was no price."""
+
     deleted: bool
     provider: str
     model: str

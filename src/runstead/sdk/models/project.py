@@ -26,6 +26,8 @@ class Project(ResponseModel, frozen=True, kw_only=True):
 
 
 class ProjectList(ResponseModel, frozen=True, kw_only=True):
+    """The projects that the caller can see."""
+
     data: list[Project]
 
 
@@ -48,16 +50,22 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
 
 
 class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
+    """The API keys of a project."""
+
     data: list[ApiKey]
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
+    """A user of a project, with a role."""
+
     user_id: str
     role: str
     created_at: datetime | None = None
 
 
 class MemberList(ResponseModel, frozen=True, kw_only=True):
+    """The members of a project."""
+
     data: list[Member]
 
 
@@ -70,6 +78,8 @@ class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimits(ResponseModel, frozen=True, kw_only=True):
+    """The concurrency limits of a project."""
+
     limits: list[ConcurrencyLimit]
 
 
@@ -99,4 +109,6 @@ class Quota(ResponseModel, frozen=True, kw_only=True):
 
 
 class QuotaList(ResponseModel, frozen=True, kw_only=True):
+    """The quotas of a project."""
+
     data: list[Quota]
