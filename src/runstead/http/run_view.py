@@ -29,6 +29,16 @@ RUN_ERROR = {
     "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
 }
 _ErrorOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RUN_ERROR, {"type": "null"}]})]
+PROGRESS = {
+    "type": "object",
+    "required": ["at"],
+    "properties": {
+        "fraction": {"type": "number", "minimum": 0, "maximum": 1},
+        "message": {"type": "string", "maxLength": limits.progress_message_chars_max},
+        "at": {"type": "string", "format": "date-time"},
+    },
+}
+_ProgressOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [PROGRESS, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
     Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
@@ -110,6 +120,7 @@ class RunView(msgspec.Struct, frozen=True):
     waiting_run_id: str | None
     paused: bool
     latest_event_id: int
+    progress: _ProgressOrNull
     descendants: Descendants
     cancellation: Cancellation | None
     scheduled_at: Timestamp | None
@@ -182,6 +193,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         waiting_run_id=run.waiting_run_id,
         paused=run.paused,
         latest_event_id=run.latest_event_id,
+        progress=raw(run.progress),
         descendants=Descendants(run.descendants_total, run.descendants_active),
         cancellation=cancellation,
         scheduled_at=iso_or_none(run.scheduled_at),
@@ -242,6 +254,7 @@ class ProjectionView(msgspec.Struct, frozen=True):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     metadata: JsonObjectOrNull
+    progress: _ProgressOrNull  # an extension of Runstead
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 

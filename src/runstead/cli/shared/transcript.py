@@ -149,8 +149,12 @@ class Transcript:
 
     def _custom(self, name: str, value: Any) -> None:
         found = value if isinstance(value, dict) else {}
-        if name == "run.progress" and isinstance(found.get("fraction"), int | float):
-            self._line("", f"{found['fraction']:.0%} {found.get('message') or ''}".rstrip())
+        if name == "run.progress":
+            fraction = found.get("fraction")
+            share = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
+            self._line("", f"{share}{found.get('message') or ''}".rstrip())
+        elif name == "run.value":
+            self._line("", f"{found.get('name')} = {_one_line(found.get('value'))}")
         elif name == "run.log" and isinstance(found.get("lines"), str):
             self._end_line()
             self._out(safe(found["lines"], lines=True).rstrip("\n") + "\n")
@@ -162,7 +166,7 @@ class Transcript:
             self._wait(what, "approval" if approval else "event", call)
         elif name == "run.resumed":
             self._line("", f"resumed by {found.get('type')}: {_one_line(found.get('result'))}")
-        elif name != "run.value":
+        elif name != "run.now":
             self._line("", f"{name} {_one_line(value)}")
 
     def _wait(self, what: str, reason: str, call_id: str) -> None:

@@ -26,7 +26,7 @@ class InputResponse(ResponseModel, frozen=True, kw_only=True):
 
 
 class InputRequest(ResponseModel, frozen=True, kw_only=True):
-    """A form that a run waits for. `status` is open, answered, cancelled or expired."""
+    """A form that a run waits for. `status` is open, submitted, cancelled or expired."""
 
     id: str
     conversation_id: str

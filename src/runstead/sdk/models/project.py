@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.response import ResponseModel
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
@@ -29,6 +29,7 @@ class ProjectList(ResponseModel, frozen=True, kw_only=True):
     """The projects that the caller can see."""
 
     data: list[Project]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ApiKey(ResponseModel, frozen=True, kw_only=True):
@@ -46,6 +47,8 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
     key: str | None = None
 
 
@@ -53,6 +56,7 @@ class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
     """The API keys of a project."""
 
     data: list[ApiKey]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
@@ -67,6 +71,7 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
     """The members of a project."""
 
     data: list[Member]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):

@@ -118,6 +118,7 @@ class TriggerList(ResponseModel, frozen=True, kw_only=True):
     """The triggers of a project."""
 
     data: list[Trigger]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class TriggerRun(ResponseModel, frozen=True, kw_only=True):
