@@ -77,6 +77,8 @@ LIMITS = {
     "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
     "`logs` of a completion": f"{limits.logs_bytes_max // limits.MIB} MiB",
     "A page of a list": f"{limits.list_page_bytes_max // limits.MIB} MiB of JSON, and at least one row",
+    "Children of a run in a snapshot, and its input requests": f"{limits.list_page_bytes_max // limits.MIB} MiB each",
+    "`capabilities` of a push service, and its `metadata`": f"{limits.push_service_value_bytes_max // limits.KIB} KiB each",
     "Nesting of a body": f"{limits.json_depth_max} deep",
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
@@ -84,6 +86,10 @@ LIMITS = {
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",
+    "Values of a run": f"{limits.values_per_run_max}, names up to {limits.value_name_chars_max} characters, each "
+    f"value up to {limits.value_bytes_max // limits.KIB} KiB of JSON",
+    "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
+    "Open approvals that a wait names": f"{limits.open_approvals_max}",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",
@@ -130,6 +136,7 @@ LIMITS = {
         f" {limits.revoked_keys_kept_max:,} are kept"
     ),
     "Members per project": f"{limits.members_per_project_max:,}",
+    "Removed users of a project that were no members": f"{limits.removed_members_per_project_max:,}",
     "Time of a query, with SQLite": f"{limits.read_s_max:g} seconds",
     "Queries of a project at the same time, with SQLite": (
         f"{limits.scans_per_project_max}, and {limits.scans_waiting_per_project_max} that wait for up to"

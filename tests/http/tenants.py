@@ -42,6 +42,7 @@ NEEDS = {
     "PATCH /projects/{project}": "admin",
     "POST /projects/{project}/api-keys": "admin",
     "GET /projects/{project}/api-keys": "admin",
+    "PATCH /projects/{project}/api-keys/{key_id}": "admin",
     "DELETE /projects/{project}/api-keys/{key_id}": "admin",
     "POST /projects/{project}/members": "admin",
     "GET /projects/{project}/members": "runs:read",
@@ -53,6 +54,7 @@ NEEDS = {
     "GET /projects/{project}/runs": "runs:read",
     "GET /runs/{run_id}": "runs:read",
     "GET /runs/{run_id}/usage": "runs:read",
+    "GET /runs/{run_id}/values": "runs:read",
     "GET /runs/{run_id}/children": "runs:read",
     "GET /runs/{run_id}/tree": "runs:read",
     "GET /runs/{run_id}/attempts": "runs:read",
@@ -233,6 +235,7 @@ def bodies(names):
         "POST /projects": {"slug": "third"},
         "PATCH /projects/{project}": {"require_attempt": False},
         "POST /projects/{project}/members": {"user_id": "eve"},
+        "PATCH /projects/{project}/api-keys/{key_id}": {"runs_per_minute": 5},
         "POST /projects/{project}/schedules": {
             "name": "hourly",
             "target": in_conversation,
@@ -309,6 +312,10 @@ class Tenant:
         assert held["run"]["run_id"] == names["run_id"]
         run = f"/runs/{names['run_id']}"
         await self._post(f"{run}/events", {"events": [{"type": "CUSTOM", "name": "note", "value": text}]})
+        value = {"type": "CUSTOM", "name": "run.value", "value": {"name": "note", "value": text}}
+        lease = {"X-Lease-Token": held["run"]["lease_token"]}
+        set_value = await api.send("POST", f"{run}/events", {"events": [value]}, by=self.by, headers=lease)
+        assert set_value.status_code == 200, set_value.text
         if api.app.artifacts is not None:
             stored = await api.send("PUT", f"{run}/artifacts/report.csv", text.encode(), by=self.by)
             assert stored.status_code == 200, stored.text

@@ -25,7 +25,7 @@ from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.sqlite.store import SqliteStore
 from tests.support.clock import Clock
 from tests.support.model import ModelStore
-from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal
+from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal, setting
 
 ENGINES = ("sqlite", "postgres")
 AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
@@ -37,6 +37,7 @@ async def furnish(store):
     member = Member(PROJECT, "ada", "admin", 1)
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.identity.create_project(project, member, key)
+    await store.identity.remove_member(PROJECT, "eve", lambda _counts: None)
     await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
     timing = Schedule(
         "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
@@ -105,10 +106,13 @@ async def live(driver):
     await driver.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
     await driver.complete("batched-1")
     await driver.create("leased")
+    await driver.append(
+        "leased", setting("run.progress", fraction=0.5), setting("run.value", name="stage", value=1)
+    )
     await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None
-        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
+        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]', artifact_bytes=3)
         await driver.append(run_id, event())
         await driver.complete(run_id)
     await driver.delete("gone")

@@ -37,8 +37,11 @@ def test_a_run_appears_and_ends_without_a_reload(follow, api, make):
     run_id = make("task:live")
     expect(row(tab, run_id)).to_contain_text("pending")
     worker = api.register("live")
-    api.claim(worker, "task:live")
+    lease = {"X-Lease-Token": api.claim(worker, "task:live")["lease_token"]}
     expect(row(tab, run_id)).to_contain_text("running")
+    progress = {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.25}}
+    api.post(f"/runs/{run_id}/events", {"events": [progress]}, lease)
+    expect(row(tab, run_id).get_by_role("progressbar")).to_have_attribute("value", "25.0")
     second = make("task:live")
     expect(tab.page.locator("#rows tr").first).to_contain_text(second[-8:])
     api.complete(run_id, "failed", terminal_error_message="no such file")

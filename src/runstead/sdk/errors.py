@@ -90,6 +90,16 @@ class RunFailed(Exception):  # noqa: N818 - an outcome
         self.code = code
         self.detail = detail
 
+    @property
+    def type(self) -> str | None:
+        """Of a run's error: the name of the exception's type. None where no exception of a handler failed the run."""
+        return text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """Of a run's error: the exception's traceback. None as for `type`."""
+        return text_of(self.detail, "traceback")
+
 
 class RunCancelled(Exception):  # noqa: N818 - an outcome
     """A run was cancelled. Its handle raises it with the run's message and code."""
@@ -98,6 +108,12 @@ class RunCancelled(Exception):  # noqa: N818 - an outcome
         super().__init__(message)
         self.message = message
         self.code = code
+
+
+def text_of(detail: Any, member: str) -> str | None:
+    """Return a text in the detail of an error; None where it has none."""
+    value = detail.get(member) if isinstance(detail, dict) else None
+    return value if isinstance(value, str) else None
 
 
 class _Problem(msgspec.Struct, frozen=True):

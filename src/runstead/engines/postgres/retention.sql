@@ -1,6 +1,7 @@
 -- name: lock_retired
 SELECT seq, path, conversation_id,
-  coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false)
+  coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false),
+  project_id, coalesce(artifact_bytes, 0)
 FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs
 
 -- name: lock_conversations_of_runs
@@ -21,6 +22,7 @@ events AS (INSERT INTO run_leftovers SELECT created_at, seq FROM gone WHERE late
 keys AS (DELETE FROM run_event_keys WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 attempts AS (DELETE FROM run_attempts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+vals AS (DELETE FROM run_values WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 inputs AS (DELETE FROM input_requests WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 counters AS (DELETE FROM run_families WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),

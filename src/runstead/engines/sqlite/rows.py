@@ -46,6 +46,11 @@ def to_run(row: tuple[Any, ...]) -> Run:
     return Run(*values)
 
 
+def without_packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row without the values that may be compressed."""
+    return tuple([None if place in PACKED else value for place, value in enumerate(row)])
+
+
 def stored_bytes(row: Sequence[Any]) -> int:
     """The size of the values that may be compressed."""
     return sum([len(row[place]) for place in PACKED if row[place] is not None])
@@ -104,7 +109,7 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
     assert written == 1, f"run {run.seq} was not at version {run.version}"
     first = run.seq << EVENT_BITS
     connection.execute(Q["delete_events"], (first, first + run.latest_event_id))
-    for name in ("event_keys", "attempts", "receipts", "sessions", "input_requests", "family_log"):
+    for name in ("event_keys", "attempts", "receipts", "values", "sessions", "input_requests", "family_log"):
         connection.execute(Q[f"delete_{name}"], (run.seq,))
     if run.conversation_id is not None:
         delete_message(connection, run.conversation_id, run.seq)

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
     ChildFailed,
@@ -216,8 +217,7 @@ class Waits(Races):
         if step_id not in self._history.values:
             text = self._now().isoformat()
             self._history.values[step_id] = text
-            value = {"step_id": step_id, "name": "now", "value": text}
-            self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": value})
+            self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def random(self) -> float:
@@ -258,6 +258,7 @@ class Waits(Races):
                 tool_name=request.tool_name,
                 resume_at=request.resume_at,
                 awaited_run_id=request.awaited_run_id,
+                open_approvals=request.open_approvals,
                 release=True,
                 attempt=self.run.attempt,
                 lease_token=self.run.lease_token,
@@ -271,13 +272,14 @@ class Child(Generic[T_co]):
 
     def __init__(self, context: Waits, run_id: str, returns: Any = Any) -> None:
         self.id = run_id
-        self._context = context
+        self._attempt = context
         self._returns = returns
 
     @overload
     async def result(self) -> T_co: ...
     @overload
     async def result(self, type: type[U], /) -> U: ...
+    @tracked
     async def result(self, *types: Any) -> Any:
         """Wait until the child has ended, and return its output, as the type that its function returns.
 
@@ -289,9 +291,10 @@ class Child(Generic[T_co]):
             raise ChildFailed(run)
         return converted(run.output, types[0] if types else self._returns)
 
+    @tracked
     async def wait(self) -> Run:
         """Wait until the child has ended in any way, and return its run."""
-        return await self._context.wait_for_run(self.id)
+        return await self._attempt.wait_for_run(self.id)
 
 
 def _raise_timeout(result: WaitResult, sentence: str) -> None:

@@ -1,7 +1,7 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
 All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
-idempotency records, family counters and batch counters, each sorted. Webhook deliveries and audit entries are new rows
+idempotency records, family counters, batch counters and artifact bytes, each sorted. Webhook deliveries and audit entries are new rows
 without a unique name: they wait for no other transaction.
 """
 
@@ -19,6 +19,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry
@@ -34,6 +35,7 @@ from runstead.engines.postgres.related import (
     add_deliveries,
     add_input,
     close_input,
+    count_artifact_bytes,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -54,6 +56,7 @@ class Draft:
         self._attempts: list[tuple[Any, ...]] = []
         self._receipts: dict[tuple[int, str], bytes] = {}
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
+        self._values: dict[tuple[int, str], RunValue] = {}
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -69,6 +72,7 @@ class Draft:
         self._tally = Tally(limits.batch_slots)
         self._idempotency_records: list[tuple[Any, ...]] = []
         self._audit_entries: list[AuditEntry] = []
+        self._artifact_bytes: dict[str, int] = {}
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -105,6 +109,10 @@ class Draft:
         added = self._keys.get((seq, key))
         return None if added is None else added[1]
 
+    def value_names(self, seq: int) -> list[str]:
+        """The names of the values that this transaction sets on a run."""
+        return [name for run_seq, name in self._values if run_seq == seq]
+
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
             if write.transition.audit is not None:
@@ -113,6 +121,9 @@ class Draft:
                 self._deleted.append(write.run)
             elif not write.unchanged:
                 self._take(write)
+            if change := write.artifact_bytes:
+                known = self._artifact_bytes.get(write.run.project_id, 0)
+                self._artifact_bytes[write.run.project_id] = known + change
             self._count(write)
 
     def _take(self, write: WriteSet) -> None:
@@ -131,6 +142,8 @@ class Draft:
             self._attempts.append((run.seq, *astuple(write.ended_attempt)))
         if write.receipt is not None:
             self._receipts[run.seq, write.receipt.key] = write.receipt.digest
+        for value in write.values:
+            self._values[run.seq, value.name] = value
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -190,6 +203,8 @@ class Draft:
             await add_audit_entries(connection, self._audit_entries)
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
+        if self._artifact_bytes:
+            await count_artifact_bytes(connection, self._artifact_bytes)
 
     async def _write_runs(self, connection: Connection) -> None:
         new = [run for seq, run in self.runs.items() if seq not in self._locked]
@@ -217,6 +232,7 @@ class Draft:
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
             "add_event_keys": [(*name, *event) for name, event in self._keys.items()],
+            "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
             await write.run(connection)
