@@ -170,6 +170,8 @@ class Run(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of runs. `page_info.next` is the cursor of the next one."""
+
     data: list[Run]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -215,6 +217,8 @@ class Accepted(ResponseModel, frozen=True, kw_only=True):
 
 
 class Deleted(ResponseModel, frozen=True, kw_only=True):
+    """The answer to the deletion of a run."""
+
     deleted: bool
     run_id: str
 
@@ -241,5 +245,7 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
 
 
 class AttemptList(ResponseModel, frozen=True, kw_only=True):
+    """The attempts of a run, oldest first."""
+
     data: list[Attempt]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
