@@ -77,6 +77,8 @@ LIMITS = {
     "Output": f"{limits.output_bytes_max // limits.MIB} MiB",
     "`logs` of a completion": f"{limits.logs_bytes_max // limits.MIB} MiB",
     "A page of a list": f"{limits.list_page_bytes_max // limits.MIB} MiB of JSON, and at least one row",
+    "Children of a run in a snapshot, and its input requests": f"{limits.list_page_bytes_max // limits.MIB} MiB each",
+    "`capabilities` of a push service, and its `metadata`": f"{limits.push_service_value_bytes_max // limits.KIB} KiB each",
     "Nesting of a body": f"{limits.json_depth_max} deep",
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
@@ -134,6 +136,7 @@ LIMITS = {
         f" {limits.revoked_keys_kept_max:,} are kept"
     ),
     "Members per project": f"{limits.members_per_project_max:,}",
+    "Removed users of a project that were no members": f"{limits.removed_members_per_project_max:,}",
     "Time of a query, with SQLite": f"{limits.read_s_max:g} seconds",
     "Queries of a project at the same time, with SQLite": (
         f"{limits.scans_per_project_max}, and {limits.scans_waiting_per_project_max} that wait for up to"

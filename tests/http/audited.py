@@ -181,6 +181,11 @@ class Audited:
         yield (made := await self.send("POST", "/projects/inventory/api-keys", {"name": "new"}))
         yield "key", made["id"]
 
+    async def key_change(self):
+        key_id = await self.key_id("read")
+        yield await self.send("PATCH", f"/projects/inventory/api-keys/{key_id}", {"runs_per_minute": 5})
+        yield "key", key_id
+
     async def key_revoke(self):
         key_id = await self.key_id("read")
         yield await self.send("DELETE", f"/projects/inventory/api-keys/{key_id}")

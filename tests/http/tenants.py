@@ -42,6 +42,7 @@ NEEDS = {
     "PATCH /projects/{project}": "admin",
     "POST /projects/{project}/api-keys": "admin",
     "GET /projects/{project}/api-keys": "admin",
+    "PATCH /projects/{project}/api-keys/{key_id}": "admin",
     "DELETE /projects/{project}/api-keys/{key_id}": "admin",
     "POST /projects/{project}/members": "admin",
     "GET /projects/{project}/members": "runs:read",
@@ -234,6 +235,7 @@ def bodies(names):
         "POST /projects": {"slug": "third"},
         "PATCH /projects/{project}": {"require_attempt": False},
         "POST /projects/{project}/members": {"user_id": "eve"},
+        "PATCH /projects/{project}/api-keys/{key_id}": {"runs_per_minute": 5},
         "POST /projects/{project}/schedules": {
             "name": "hourly",
             "target": in_conversation,

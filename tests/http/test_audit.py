@@ -109,7 +109,7 @@ async def test_a_refused_request_leaves_no_entry(audited):
     await api.refused(409, "RUN_NOT_TERMINAL", "DELETE", f"/runs/{run_id}", by="admin")
     await api.refused(409, "RUN_NOT_TERMINAL", "POST", f"/runs/{run_id}/retry", by="admin")
     await api.refused(403, "FORBIDDEN", "POST", "/projects/inventory/api-keys", {}, by="write")
-    await api.refused(404, "NOT_FOUND", "DELETE", "/projects/inventory/members/ada", by="admin")
+    await api.refused(403, "FORBIDDEN", "DELETE", "/projects/inventory/members/ada", by="write")
     await api.refused(
         400, "INVALID_REQUEST", "PUT", "/projects/inventory/prices", {**PRICE, "input": -1}, by="admin"
     )

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead.core.errors import Error
+from runstead.core.identity.openid import GroupRole, OpenIdUser
 from runstead.core.identity.principal import ALL_SCOPES, DEFAULT_SCOPES, Scope, can
 from runstead.core.identity.project import ApiKey, Member, Project, new_key, personal_project, token_hash
 from runstead.core.queue.worker import Worker
@@ -253,6 +254,21 @@ async def test_a_token_of_a_project_or_a_run_is_valid_there_only(setup):
     assert (await setup.user(projectId="slug-p2")).grants == {}
     assert (await setup.user(projectId=PERSONAL)).grants == {PERSONAL: DEFAULT_SCOPES}
     assert (await setup.user(userId="eve", projectId=PERSONAL)).grants == {}
+
+
+async def test_a_removed_user_has_no_access_by_claims_or_groups_after_two_seconds(setup):
+    claims = {"projectId": "p1", "jti": "1", "exp": NOW // 1000 + 60}
+    ada = OpenIdUser("ada", None, ("ops",))
+    roles = [GroupRole("ops", "p1", "admin"), GroupRole("ops", "p2", "viewer")]
+    assert (await setup.user(**claims)).grants == {"p1": DEFAULT_SCOPES}
+    await setup.store.identity.remove_member("p1", "ada", anything)
+    setup.now += 2_000
+    assert (await setup.user(**claims)).grants == {}
+    assert (await setup.auth.openid_user(ada, roles)).grants.keys() == {"p2", PERSONAL}
+    await setup.join("p1", "viewer")
+    setup.now += 2_000
+    assert (await setup.user(**claims)).grants == {"p1": DEFAULT_SCOPES}
+    assert (await setup.auth.openid_user(ada, roles)).grants["p1"] == ALL_SCOPES
 
 
 NARROWED = [

@@ -277,6 +277,110 @@ async def test_lists_of_conversations_batches_inputs_and_workers_end_by_bytes(ap
         assert (len(ids), len(set(ids))) == (count, count), path
 
 
+async def whole(api, path, member="data", by="admin"):
+    """The rows of every page, each of at most `limits.list_page_bytes_max`, and the number of pages."""
+    rows, pages, cursor = [], 0, None
+    while True:
+        mark = "&" if "?" in path else "?"
+        response = await api.send("GET", path + (f"{mark}cursor={cursor}" if cursor else ""), by=by)
+        assert response.status_code == 200, response.text
+        assert len(response.content) <= limits.list_page_bytes_max
+        answer = response.json()
+        rows, pages, cursor = rows + answer[member], pages + 1, answer.get("page_info", {}).get("next")
+        if cursor is None:
+            return rows, pages
+
+
+async def test_lists_without_limit_end_by_bytes_and_go_on(api, monkeypatch):
+    here, name = "/projects/inventory", "é" * 120
+    url, agent = "https://agents.test/", "/agent-runtimes/push-services"
+    service = {"service_name": "s", "scope_kind": "project", "project_id": api.project.id}
+    service |= {"base_url": url, "invoke_url": url, "metadata": {"text": "x" * 1_000}}
+    ada = api.token("ada")
+    monkeypatch.setattr(api.app, "projects_per_user_max", 9)
+    for number in range(9):
+        mine = f"{number}{name}"
+        await api.post(f"{here}/members", {"user_id": mine}, 201, by="admin")
+        await api.post(f"{here}/api-keys", {"name": mine}, 201, by="admin")
+        price = {"provider": mine, "model": name, "input": 1, "output": 1}
+        await api.send("PUT", f"{here}/prices", price, by="admin")
+        await api.post("/projects", {"slug": f"p-{number}", "name": mine}, 201, by=ada)
+        await api.post(agent, service | {"service_key": f"k-{number}"}, 201)
+        target = {"kind": "task", "id": "x"}
+        schedule = {"name": mine, "target": target, "schedule": "0 3 * * *", "config": {"text": "x" * 1_000}}
+        await api.post(f"{here}/schedules", schedule, 201, by="admin")
+        trigger = {"target": "task:x", "name": mine, "config": {"text": "x" * 1_000}}
+        await api.post(f"{here}/triggers", trigger, 201, by="admin")
+    monkeypatch.setattr(limits, "list_page_bytes_max", 3_000)
+    for path, member, key, least, by in (
+        (f"{here}/members", "data", "user_id", 9, "admin"),
+        (f"{here}/api-keys", "data", "id", 9, "admin"),
+        (f"{here}/prices", "data", "provider", 9, "admin"),
+        ("/projects", "data", "id", 9, ada),
+        (agent, "data", "id", 9, "admin"),
+        (f"{agent}?project={api.project.id}", "data", "id", 9, "admin"),
+        (f"{here}/schedules", "schedules", "id", 9, "admin"),
+        (f"{here}/triggers", "data", "id", 9, "admin"),
+        (f"{here}/audit?limit=100", "data", "id", 36, "admin"),
+    ):
+        rows, pages = await whole(api, path, member, by)
+        assert pages > 1, path
+        assert len({row[key] for row in rows}) == len(rows) >= least, path
+        await api.refused(400, "INVALID_REQUEST", "GET", path.partition("?")[0] + "?cursor=other", by=by)
+
+
+async def test_a_list_under_the_bound_has_no_page_info(api):
+    """As published clients know it."""
+    assert await api.get("/projects/inventory/schedules", by="admin") == {
+        "schedules": [],
+        "source_schedules": [],
+    }
+    assert set(await api.get("/projects/inventory/members", by="admin")) == {"data"}
+
+
+async def test_the_largest_schedules_and_triggers_take_little_memory_to_list(api):
+    config = {"text": "x" * (limits.schedule_config_bytes_max - 20)}
+    for number in range(60):
+        schedule = {"name": f"s{number}", "target": {"kind": "task", "id": "x"}, "schedule": "0 3 * * *"}
+        await api.post("/projects/inventory/schedules", schedule | {"config": config}, 201, by="admin")
+        trigger = {"target": "task:x", "config": config}
+        await api.post("/projects/inventory/triggers", trigger, 201, by="admin")
+    for path, member in (("schedules", "schedules"), ("triggers", "data")):
+        tracemalloc.start()
+        rows, pages = await whole(api, f"/projects/inventory/{path}", member)
+        kept = sum(len(msgspec.json.encode(row)) for row in rows)  # the client's, in the same process
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (len(rows), pages >= 4) == (60, True)
+        assert peak - kept < 12 * MIB, (path, peak, kept)
+
+
+async def test_values_of_a_push_service_over_their_bound_are_refused(api):
+    url = "https://agents.test/"
+    body = {"service_name": "s", "service_key": "k", "scope_kind": "global"}
+    body |= {"base_url": url, "invoke_url": url}
+    for name in ("metadata", "capabilities"):
+        large = body | {name: {"text": "x" * limits.push_service_value_bytes_max}}
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", "/agent-runtimes/push-services", large)
+        assert problem["detail"] == f"{name} is larger than 16 KiB"
+
+
+async def test_a_snapshot_of_large_input_requests_ends_by_bytes(api):
+    """The newest are shown."""
+    run, path = await api.agent_run()
+    conversation = path.split("/")[2]
+    form = {"run_id": run["run_id"], "kind": "form", "title": "?", "requested_responder_type": "human"}
+    form |= {"fields": [{"type": "text", "name": "a", "label": "A"}], "metadata": {"text": "x" * 250_000}}
+    requests = f"/conversations/{conversation}/input-requests"
+    for number in range(6):
+        made = await api.post(requests, form | {"tool_call_id": f"t{number}"}, 201)
+        await api.post(f"{requests}/{made['id']}/responses", {"values": {"a": "x"}}, 201)
+    response = await api.send("GET", f"{path}/snapshot")
+    assert len(response.content) <= limits.list_page_bytes_max + limits.KIB
+    state = response.json()["events"][1]["event"]["snapshot"]
+    assert list(state["inputRequestsByToolCallId"]) == ["t5", "t4", "t3", "t2"]
+
+
 async def family(api):
     """above ─ own ─ below, and a sibling of own."""
     for name, parent in (("above", None), ("own", "above"), ("sibling", "above"), ("below", "own")):

@@ -7,7 +7,9 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import ALL_SCOPES, Principal
 from runstead.core.identity.quota import Quota
+from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.http.framework.problems import STATUS
+from runstead.ports.store import RunKey
 
 pytestmark = pytest.mark.postgres
 
@@ -134,3 +136,96 @@ async def test_a_quota_of_the_instance_applies_to_every_project_without_its_own(
         with pytest.raises(Error) as refused:
             quotas.take_request(caller)
         assert STATUS[refused.value.code] == 429
+
+
+@pytest.fixture
+async def limited(api):
+    """Creates a key with quotas. Returns the key and its path."""
+
+    async def create(**quotas):
+        made = await api.post("/projects/inventory/api-keys", quotas, 201, by="admin")
+        return made["key"], f"/projects/inventory/api-keys/{made['id']}"
+
+    return create
+
+
+async def test_a_key_keeps_to_its_own_quota_of_requests_and_another_does_not_notice(api, limited):
+    key, path = await limited(requests_per_minute=2)
+    left = [(await api.send("GET", "/runs", by=key)).headers["ratelimit"].split(";")[1] for _ in range(2)]
+    assert left == ["r=1", "r=0"]
+    problem = api.problem(await api.send("GET", "/runs", by=key), 429, "RATE_LIMITED")
+    assert problem["detail"].startswith("The key may send 2 requests per minute")
+    await api.get("/runs", by="read")
+    changed = await api.send("PATCH", path, {"requests_per_minute": None}, by="admin")
+    assert changed.json()["requests_per_minute"] is None
+    assert "ratelimit" not in (await api.send("GET", "/runs", by=key)).headers
+
+
+async def test_a_key_creates_no_more_runs_a_minute_than_its_quota(api, limited):
+    key, path = await limited(runs_per_minute=3)
+    run = await api.create(by=key)
+    await api.complete(run["run_id"])
+    batch = {"runs": [api.task() for _ in range(3)]}
+    problem = await api.refused(429, "RATE_LIMITED", "POST", "/projects/inventory/batches", batch, by=key)
+    assert problem["detail"].startswith("The key may create 3 runs per minute")
+    await api.create(by=key)
+    response = await api.send("POST", f"/runs/{run['run_id']}/retry", by=key)
+    assert response.status_code == 202
+    response = await api.send("POST", "/runs", api.task(), by=key)
+    api.problem(response, 429, "RATE_LIMITED")
+    assert 1 <= int(response.headers["retry-after"]) <= 20
+    await api.create()  # with another key
+    await api.refused(403, "FORBIDDEN", "PATCH", path, {"runs_per_minute": None}, by=key)
+
+
+async def test_a_key_cannot_change_its_own_quota(api, limited):
+    key, path = await limited(scopes=["admin"], runs_per_minute=1)
+    await api.refused(403, "FORBIDDEN", "PATCH", path, {"runs_per_minute": 5}, by=key)
+    await api.refused(400, "INVALID_REQUEST", "PATCH", path, {"runs_per_minute": 0}, by="admin")
+
+
+async def test_new_runs_of_a_project_are_limited_per_minute(api, operator):
+    await operator(runs_per_minute=2)
+    await api.create(by="write")
+    await api.create(by="default")
+    problem = await api.refused(429, "RATE_LIMITED", "POST", "/runs", api.task(), by="default")
+    assert problem["detail"].startswith("The project may create 2 runs per minute")
+
+
+async def test_a_log_ends_at_the_quota_of_bytes(api, operator):
+    await operator(event_bytes_per_run=1_000)
+    run = await api.create()
+    await api.append(run["run_id"], {"type": "CUSTOM", "name": "a", "value": "x" * 600})
+    body = {"events": [{"type": "CUSTOM", "name": "b", "value": "x" * 600}]}
+    problem = await api.refused(400, "EVENT_LOG_FULL", "POST", f"/runs/{run['run_id']}/events", body)
+    assert "1,000 bytes" in problem["detail"]
+    await api.append(run["run_id"], {"type": "CUSTOM", "name": "c"})  # a smaller one has room
+    assert (await api.complete(run["run_id"]))["completed"]
+    stored = await api.store.runs.get(RunKey(api.project.id, run["run_id"]))
+    events = await api.store.runs.events(stored.seq, 0, 100)
+    assert stored.event_bytes == sum(len(event.payload) for event in events)
+
+
+async def test_artifacts_of_a_project_end_at_the_quota_of_bytes(api, operator, tmp_path):
+    """The sum follows replaced artifacts and deleted runs."""
+    api.app.artifacts = FilesystemArtifacts(tmp_path / "artifacts")
+    await api.app.artifacts.open()
+    await operator(artifact_bytes=100)
+    first, second = await api.create(), await api.create()
+
+    async def put(run, name, size, status=200):
+        path = f"/runs/{run['run_id']}/artifacts/{name}"
+        response = await api.send("PUT", path, b"x" * size, headers={"Content-Type": "text/plain"})
+        assert response.status_code == status, response.text
+        uses = {one["name"]: one["used"] for one in (await api.get(PATH, by="read"))["data"]}
+        return uses["artifact_bytes"], response.json().get("code")
+
+    assert await put(first, "a", 60) == (60, None)
+    assert await put(second, "b", 41, 409) == (60, "ARTIFACT_LIMIT_REACHED")
+    assert await put(first, "a", 90) == (90, None)
+    assert await put(first, "a", 50) == (50, None)
+    assert await put(second, "b", 50) == (100, None)
+    assert len([path for path in (tmp_path / "artifacts" / "runs").rglob("*") if path.is_file()]) == 2
+    await api.complete(first["run_id"])
+    assert (await api.send("DELETE", f"/runs/{first['run_id']}", by="admin")).status_code == 200
+    assert await put(second, "c", 50) == (100, None)

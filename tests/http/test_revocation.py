@@ -108,9 +108,36 @@ async def test_the_token_of_a_childs_child_ends_with_the_first_issuer(api):
 
 
 async def test_a_user_of_a_claimed_project_registers_and_appends(api):
-    """Access by `projectId` alone belongs to the identity provider, so its tokens end by expiry or removal."""
     requests = await both(api, api.token("stranger", projectId=api.project.id))
     await all_allowed(api, requests)
+
+
+async def test_a_removed_user_of_a_claimed_project_has_no_access_until_added_again(api):
+    """The admin removes a user who is no member: also the tokens that the user got end."""
+    stranger = api.token("stranger", projectId=api.project.id)
+    requests = await both(api, stranger)
+    members = f"/projects/{api.project.id}/members"
+    response = await api.send("DELETE", f"{members}/stranger", by="admin")
+    assert (response.status_code, response.json()) == (200, {"removed": True})
+    await api.refused(404, "NOT_FOUND", "GET", f"/projects/{api.project.id}", by=stranger)
+    await all_refused(api, requests)
+    await api.refused(404, "NOT_FOUND", "DELETE", f"{members}/stranger", by="admin")  # removed already
+    (entry,) = (await api.get(f"/projects/{api.project.id}/audit?action=member.remove", by="admin"))["data"]
+    assert (entry["object"], entry["change"]["after"].keys()) == (
+        {"kind": "member", "id": "stranger"},
+        {"removed_at"},
+    )
+    await api.post(members, {"user_id": "stranger", "role": "viewer"}, 201, by="admin")
+    await api.get(f"/projects/{api.project.id}", by=stranger)
+
+
+async def test_a_project_keeps_a_bounded_number_of_removed_users_that_were_no_members(api, monkeypatch):
+    monkeypatch.setattr(limits, "removed_members_per_project_max", 1)
+    members = f"/projects/{api.project.id}/members"
+    await api.member("ada")
+    assert (await api.send("DELETE", f"{members}/stranger", by="admin")).status_code == 200
+    await api.refused(409, "MEMBER_LIMIT_REACHED", "DELETE", f"{members}/other", by="admin")
+    assert (await api.send("DELETE", f"{members}/ada", by="admin")).status_code == 200
 
 
 async def test_a_token_of_an_unknown_issuer_or_of_a_longer_life_is_refused(api):

@@ -160,7 +160,7 @@ def about(tenant, rows):
     }
 
 
-SHARED = {"event_id", "name", "token"}
+SHARED = {"event_id", "name", "token", "user_id"}  # a user may be removed from any project
 
 
 async def test_a_path_with_objects_of_two_projects_is_not_found(api, tenants):

@@ -91,6 +91,7 @@ def test_no_more_rows_are_taken_than_asked_for_with_the_statistics_of_one(databa
     databases.execute(database, f"{fill}(1, 1) AS n")
     databases.execute(database, f"VACUUM ANALYZE {table.split()[0]}")
     databases.execute(database, f"{fill}(2, 5) AS n")
+    databases.execute(database, "INSERT INTO audit_expiry VALUES (9)")
 
     async def take():
         connection = await connect(databases.server.url(database))

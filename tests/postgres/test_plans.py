@@ -42,6 +42,7 @@ SMALL = {
     "leadership",  # one row
     "replicas",  # as many as there are servers
     "signing_keys",  # a few for each algorithm
+    "audit_expiry",  # one row, during a transaction
     "webhooks",  # a few for each project that has any
 }
 #: What a statement may do after all, and why.

@@ -154,6 +154,41 @@ async def awaits(ctx, folder):
         raise
 
 
+@app.task("unlocks", isolation="process")
+async def unlocks(ctx, folder):
+    try:
+        pids(folder, os.getpid())
+        await asyncio.sleep(60)
+    finally:
+        await ctx.step("unlock", mark, folder, "cleaned")
+
+
+@app.task("unlocks plainly", isolation="process")
+def unlocks_plainly(ctx, folder):
+    try:
+        pids(folder, os.getpid())
+        time.sleep(60)
+    finally:
+        ctx.step("unlock", mark, folder, "cleaned")
+
+
+@app.task("forgets", isolation="process")
+async def forgets(ctx):
+    ctx.step("charge", lambda: 1)
+
+
+class CardDeclined(Exception):  # noqa: N818 - a user's name
+    pass
+
+
+@app.task("declines", isolation="process")
+async def declines(ctx):
+    def charge():
+        raise CardDeclined("4242")
+
+    await ctx.step("charge", charge)
+
+
 @app.task("messages", isolation="process")
 def messages(ctx):
     logging.getLogger("mine").info("from logging")

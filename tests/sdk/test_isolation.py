@@ -188,6 +188,40 @@ async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handler_server):
     assert (tmp_path / "cleaned").exists()
 
 
+@pytest.mark.parametrize("was_cancelled", [True, False], ids=["cancelled", "lost"])
+@pytest.mark.parametrize("name", ["unlocks", "unlocks plainly"])
+async def test_the_steps_of_a_finally_run_when_the_run_is_cancelled(
+    name, was_cancelled, tmp_path, handler_server
+):
+    log = handler_server(app, name, folder=str(tmp_path))
+
+    async def answer():
+        return was_cancelled
+
+    log.context.was_cancelled = answer
+    working = asyncio.ensure_future(log.run_handler())
+    await eventually((tmp_path / "pids").exists)
+    log.context.close()  # as a worker does that lost the run
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert (tmp_path / "cleaned").exists() is was_cancelled
+    assert [event for event in log.events if event.payload.get("stepName") == "unlock"] == []
+
+
+async def test_a_forgotten_await_and_the_cause_of_a_failed_step_are_found_in_a_process(handler_server):
+    with pytest.raises(RunFailed) as forgotten:
+        await handler_server(app, "forgets").run_handler()
+    assert forgotten.value.code == "STEP_NOT_AWAITED"
+    assert f"{APP}:" in forgotten.value.message
+    with pytest.raises(ProcessFailed) as failed:
+        await handler_server(app, "declines").run_handler()
+    assert (failed.value.code, failed.value.detail["type"]) == ("CardDeclined", "CardDeclined")
+    lines = failed.value.detail["traceback"].splitlines()
+    assert lines[1].endswith("in charge")
+    assert not any("/runstead/sdk/" in line for line in lines)
+
+
 async def test_a_second_cancel_kills_at_once(tmp_path, handler_server):
     log = handler_server(app, "cleans", folder=str(tmp_path))
     working = asyncio.ensure_future(log.run_handler())

@@ -37,6 +37,7 @@ async def furnish(store):
     member = Member(PROJECT, "ada", "admin", 1)
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.identity.create_project(project, member, key)
+    await store.identity.remove_member(PROJECT, "eve", lambda _counts: None)
     await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
     timing = Schedule(
         "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
@@ -111,7 +112,7 @@ async def live(driver):
     await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None
-        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]')
+        await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]', artifact_bytes=3)
         await driver.append(run_id, event())
         await driver.complete(run_id)
     await driver.delete("gone")

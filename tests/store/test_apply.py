@@ -106,6 +106,7 @@ async def test_every_field_is_given_back_as_it_was_stored(driver):
         "descendants_active",
     }
     own |= {"started_at", "available_at", "latest_event_id", "latest_external_event_sequence", "version"}
+    own |= {"event_bytes", "artifact_bytes"}
     assert own | set(EVERYTHING) == set(FIELDS)
     assert isinstance(stored.status, RunStatus)
 

@@ -58,6 +58,22 @@ async def test_the_database_refuses_to_change_an_entry(store, engine, sql):
     assert await entries(store) == before != []
 
 
+@pytest.mark.parametrize("sql", ["DELETE FROM audit_entries", "TRUNCATE audit_entries"])
+async def test_the_database_refuses_to_delete_an_entry(store, engine, clock, sql):
+    """Also after retention has deleted other entries, and entries that retention is about to delete."""
+    if engine == "sqlite" and "TRUNCATE" in sql:
+        pytest.skip("SQLite has no TRUNCATE")
+    await store.audit.add(noted(1))
+    clock.advance(60)
+    await store.audit.add(noted(2))
+    assert await store.audit.expire(30_000, 10) == 1
+    clock.advance(60)
+    before = await entries(store)
+    with pytest.raises(Exception, match=r"by its retention only|commit"):
+        await execute(store, engine, sql)
+    assert await entries(store) == before != []
+
+
 async def test_a_cancelled_family_leaves_one_entry_of_its_root(driver):
     await driver.create("root")
     await driver.create("child", parent="root")

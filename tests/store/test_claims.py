@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from runstead.core import limits
 from runstead.core.runs.run import RunStatus
 
 
@@ -229,3 +230,25 @@ async def test_a_renewed_lease_keeps_the_run(driver, clock):
     clock.advance_ms(4_000)
     assert await driver.enforce_deadlines() == []
     assert not (await driver.renew("run-1", worker="bob")).transition.accepted
+
+
+async def test_a_claim_of_runs_with_large_inputs_ends_by_bytes_and_the_next_one_goes_on(
+    driver, engine, monkeypatch
+):
+    """By a small bound. The order is kept, and a run that alone exceeds the bound is claimed alone."""
+    monkeypatch.setattr(limits, "claim_bytes_max", 100_000)
+    monkeypatch.setattr(limits, "claim_rows_unmeasured_max", 2)
+    sizes = [10, 40_000, 40_000, 40_000, 10, 150_000, 10, 10, 10]
+    for number, size in enumerate(sizes):
+        await driver.create(f"run-{number}", input=b'"' + b"x" * size + b'"')
+    if engine == "sqlite":
+        await driver.store._writer.do(lambda *_: driver.store._writer.cache.clear())  # they are read
+    claims = []
+    while ids := await driver.claim_ids(limit=9):
+        claims.append(ids)
+    assert [run_id for ids in claims for run_id in ids] == [f"run-{number}" for number in range(9)]
+    assert 3 <= len(claims) <= 5
+    for ids in claims:
+        total = sum(sizes[int(run_id.removeprefix("run-"))] for run_id in ids)
+        assert total <= 100_000 + 2 * 40_000 or len(ids) == 1
+    assert len((await driver.row("run-5")).input) == 150_002  # nothing of it is lost

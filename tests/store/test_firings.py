@@ -279,11 +279,11 @@ async def test_a_sync_is_one_write(store, clock, refusal):
         raise Error("SCHEDULE_LIMIT_REACHED", "full")
 
     query = ScheduleQuery(PROJECT, 10)
-    before = await store.schedules.page(query)
+    before = (await store.schedules.page(query)).rows
     assert await refusal(store.schedules.sync(PROJECT, refuse)) == "SCHEDULE_LIMIT_REACHED"
-    assert await store.schedules.page(query) == before
+    assert (await store.schedules.page(query)).rows == before
     synced = await store.schedules.sync(PROJECT, decide)
-    after = {one.id: one for one in await store.schedules.page(query)}
+    after = {one.id: one for one in (await store.schedules.page(query)).rows}
     for one in (*synced.created, *synced.updated, *synced.removed):
         assert after.pop(one.id) == one
     assert after == {gone.id: gone}
@@ -302,5 +302,5 @@ async def test_syncs_that_race_make_each_schedule_once(store):
     await asyncio.gather(
         *(store.schedules.sync(PROJECT, lambda known, at: sync(known, wanted(4), at)) for _ in range(6))
     )
-    found = await store.schedules.page(ScheduleQuery(PROJECT, 100))
+    found = (await store.schedules.page(ScheduleQuery(PROJECT, 100))).rows
     assert sorted(one.source_trigger_id for one in found) == ["t-0", "t-1", "t-2", "t-3"]

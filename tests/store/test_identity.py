@@ -206,11 +206,16 @@ async def test_putting_a_member_adds_one_or_changes_the_role(directory):
     assert await directory.members("id-one") == [member(), member("u-2", "member")]
 
 
-async def test_removing_a_member_returns_whether_it_existed(directory):
+async def test_a_removed_user_stays_removed_until_added_again(directory):
     await directory.create_project(project(), member(), None)
     assert await directory.remove_member("id-one", "u-1", anything)
     assert not await directory.remove_member("id-one", "u-1", anything)
     assert await directory.members("id-one") == []
+    assert await directory.remove_member("id-one", "u-2", anything)  # no member: a claim may give access
+    assert await directory.removed_from("u-1", ["id-one", "id-two"]) == {"id-one"}
+    await directory.put_member(member(), anything)
+    assert await directory.removed_from("u-1", ["id-one"]) == frozenset()
+    assert await directory.removed_from("u-2", ["id-one"]) == {"id-one"}
 
 
 async def test_a_guard_sees_the_counts_as_they_stand_and_can_refuse(directory):

@@ -91,7 +91,7 @@ async def test_schedules_of_an_old_file_are_planned_when_they_are_first_looked_a
             connection.execute(f"INSERT INTO schedules VALUES ({', '.join('?' for _ in values)})", values)
     store = SqliteStore(old, lambda: 1_774_008_000_000, synchronous="OFF")
     await store.open()
-    found = {one.id: one.next_fire_at for one in await store.schedules.page(ScheduleQuery("p-1", 10))}
+    found = {one.id: one.next_fire_at for one in (await store.schedules.page(ScheduleQuery("p-1", 10))).rows}
     assert found == {"a": UNPLANNED, "b": None, "c": None}
     [looked] = await store.runs.fire(10, fire_due)
     assert (looked.schedule.id, looked.fired.outcome) == ("a", "planned")

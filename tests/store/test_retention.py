@@ -168,3 +168,19 @@ async def test_ids_are_free_again_and_the_order_of_creation_goes_on(driver, cloc
     assert await retire() == 4
     assert (await driver.create("again")).seq > before
     assert await driver.log("again") == []
+
+
+async def test_the_bytes_of_a_projects_artifacts_follow_created_and_deleted_runs(
+    driver, store, retire, clock
+):
+    for name, size in (("old", 5), ("removed", 7), ("kept", 11)):
+        await driver.create(name, artifact_bytes=size)
+    assert await store.quotas.artifact_bytes(PROJECT) == 23
+    await driver.complete("removed")
+    await driver.delete("removed")
+    assert await store.quotas.artifact_bytes(PROJECT) == 16
+    await driver.complete("old")
+    clock.advance_ms(31 * DAY)
+    assert await retire() == 1
+    assert await store.quotas.artifact_bytes(PROJECT) == 11
+    assert await store.quotas.artifact_bytes("another") == 0

@@ -162,7 +162,9 @@ class ScheduleMachine(RuleBasedStateMachine):
     @invariant()
     def both_agree_and_a_schedule_is_what_its_runs_make_of_it(self):
         query = ScheduleQuery(PROJECT, 100)
-        tested, model = (self.runner.run(d.store.schedules.page(query)) for d in (self.tested, self.model))
+        tested, model = (
+            self.runner.run(d.store.schedules.page(query)).rows for d in (self.tested, self.model)
+        )
         assert tested == model
         rows = self.runner.run(self.tested.rows())
         for schedule in tested:

@@ -49,7 +49,8 @@ async def now(store, mine):
 
 
 async def page(store, project_id=PROJECT, limit=100, **filters):
-    return [one.id for one in await store.schedules.page(ScheduleQuery(project_id, limit, **filters))]
+    found = await store.schedules.page(ScheduleQuery(project_id, limit, **filters))
+    return [one.id for one in found.rows]
 
 
 async def test_a_schedule_is_read_as_it_was_written(store):

@@ -54,6 +54,7 @@ SORTED = {
     "due_deliveries": "a share of each webhook",
     "event_counts": "the types of one log",
     "input_requests_of_run": "those of one run",
+    "push_services_page": "those of a few projects",
     "push_services_reaching": "those of a few projects",
     "push_services_fell_silent": "few",
     "replicas": "one for each server",

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
 from runstead.core.schedules.trigger import TRIGGER_FIELDS, Trigger, new_token, token_hash
+from runstead.ports.store import ListPage
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 ELSEWHERE = "99999999-9999-4999-8999-999999999999"
@@ -35,9 +36,11 @@ async def test_a_trigger_is_read_as_it_was_written_and_found_by_its_token(store)
     assert await store.triggers.get(PROJECT, mine.id) == mine
     assert await store.triggers.by_token(b"h") == mine
     assert await store.triggers.by_token(b"other") is None
-    assert await store.triggers.page(PROJECT, 10) == [bare, mine]
+    assert (await store.triggers.page(PROJECT, 10)).rows == [bare, mine]
+    assert await store.triggers.page(PROJECT, 1) == ListPage([bare], more=True)
+    assert (await store.triggers.page(PROJECT, 10, (bare.created_at, bare.id))).rows == [mine]
     assert await store.triggers.get(ELSEWHERE, mine.id) is None
-    assert await store.triggers.page(ELSEWHERE, 10) == []
+    assert (await store.triggers.page(ELSEWHERE, 10)).rows == []
 
 
 async def test_the_guard_counts_the_projects_triggers(store):

@@ -45,7 +45,7 @@ TABLES += ["webhook_deliveries", "webhooks", "triggers"]
 TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions", "audit_entries"]
-TABLES += ["model_prices", "project_quotas"]
+TABLES += ["model_prices", "project_quotas", "artifact_bytes"]
 TABLES += ["replicas"]
 TABLES += ["run_terms", "run_index_changes"]
 TABLES += ["rollup_entries", "usage_rollups", "activity_rollups", "rollup_backlog", "rollup_open"]
@@ -57,9 +57,11 @@ TABLES += [
     "workers",
     "api_keys",
     "members",
+    "removed_members",
     "projects",
 ]
-CLEAR = [f"DELETE FROM {table}" for table in TABLES]
+CLEAR = ["INSERT INTO audit_expiry VALUES (9223372036854775807)"]  # a trigger guards the audit log
+CLEAR += [f"DELETE FROM {table}" for table in (*TABLES, "audit_expiry")]
 CLEAR += ["UPDATE run_index SET mark = 0, noted = 0"]
 CLEAR += [
     f"ALTER SEQUENCE {table}_seq_seq RESTART" for table in ("conversations", "input_requests", "batches")

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from runstead.web.runs.head import failure
+
 from .run_pages import RUNS, InputRun, TaskRun, text_delta, text_start, tool_call, tool_result
 from .web_client import WebClient, page_text
 
@@ -50,6 +52,12 @@ def test_a_failure_shows_its_message_code_and_detail(web_client, api):
     assert "Row 7 is gone" in page_text(web_client.get(RUNS))
     whole = web_client.get(f"{run.page}/values/error")
     assert whole.json()["detail"] == {"row": 7}
+
+
+def test_the_detail_of_a_raised_exception_is_its_traceback():
+    raised = b'{"message":"no","code":"E","detail":{"type":"E","traceback":"Traceback\\n  File"}}'
+    assert failure(raised).detail == "Traceback\n  File"
+    assert failure(b'{"message":"no","detail":{"traceback":7}}').detail == '{\n  "traceback": 7\n}'
 
 
 def test_lost_attempts_show_their_outcome(web_client, api):

@@ -11,6 +11,7 @@ from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.core.identity.project import ApiKey as StoredKey
@@ -27,7 +28,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
 
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            found = [_members(one) for one in client.api_keys.list().data]
+            found = [_members(one) for one in every_page(lambda cursor: client.api_keys.list(cursor=cursor))]
     else:
         from runstead.server import administration  # noqa: PLC0415
 
@@ -42,6 +43,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
             "LAST USED", lambda one: format_age(one["last_used_at"], screen), drop_rank=2, keep_whole=True
         ),
         Column("EXPIRES", lambda one: format_time(one["expires_at"]), drop_rank=4, keep_whole=True),
+        Column("QUOTAS", _quotas, drop_rank=6, keep_whole=True),
         Column("NAME", lambda one: one["name"] or "", drop_rank=5),
     ]
     print_list(found, columns, "keys", json=json)
@@ -51,6 +53,11 @@ def _status(one: dict[str, Any]) -> str:
     if one["revoked_at"] is not None:
         return "revoked"
     return "expired" if one["expires_at"] is not None and one["expires_at"] <= datetime.now(UTC) else "active"
+
+
+def _quotas(one: dict[str, Any]) -> str:
+    quotas = (("requests", one["requests_per_minute"]), ("runs", one["runs_per_minute"]))
+    return ", ".join(f"{number:,} {what}/min" for what, number in quotas if number is not None)
 
 
 def _members(one: Any) -> dict[str, Any]:
@@ -65,6 +72,8 @@ def _members(one: Any) -> dict[str, Any]:
         "last_used_at",
         "expires_at",
         "revoked_at",
+        "requests_per_minute",
+        "runs_per_minute",
     )
     return {name: getattr(one, name) for name in names}
 
@@ -100,6 +109,12 @@ def create_key(
     expires: Annotated[
         str | None, Parameter(help="Expiry: a time, or a duration from now such as 90d")
     ] = None,
+    requests_per_minute: Annotated[
+        int | None, Parameter(help="Requests with the key, at each process")
+    ] = None,
+    runs_per_minute: Annotated[
+        int | None, Parameter(help="Runs created with the key, at each process")
+    ] = None,
     database: Database = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
@@ -111,19 +126,58 @@ def create_key(
     if uses_server(server, database):
         scopes: Any = scope or None
         with connected(server, project=True) as client:
-            made = client.api_keys.create(name=name, scopes=scopes, expires_at=until)
+            made = client.api_keys.create(
+                name=name,
+                scopes=scopes,
+                expires_at=until,
+                requests_per_minute=requests_per_minute,
+                runs_per_minute=runs_per_minute,
+            )
         secret, facts = made.key, _members(made)
     else:
         from runstead.server import administration  # noqa: PLC0415
 
         ends = None if until is None else round(until.timestamp() * 1000)
-        secret, kept = run(administration.create_key(database, _project(server), scope or [], name, ends))
+        rates = {"requests_per_minute": requests_per_minute, "runs_per_minute": runs_per_minute}
+        secret, kept = run(
+            administration.create_key(database, _project(server), scope or [], name, ends, rates)
+        )
         facts = _stored_members(kept)
     if json:
         shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
         show({"key": secret} | {member: facts[member] for member in shown}, json=True)
     else:
         write_out(secret or "")
+
+
+@keys.command(name="quota")
+def change_key(
+    key_id: Annotated[str, Parameter(help="The key's id, as `keys list` shows it")],
+    changes: Annotated[
+        tuple[str, ...], Parameter(help="requests_per_minute=NUMBER, runs_per_minute=NUMBER; none ends one")
+    ],
+    /,
+    *,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Change the quotas of an API key. It needs the scope admin, and another key."""
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+
+    quotas: dict[str, int | None] = {}
+    for text in changes:
+        name, _, number = text.partition("=")
+        if name not in ("requests_per_minute", "runs_per_minute") or not (
+            number == "none" or number.isdecimal()
+        ):
+            fail(
+                f"{text} is not a quota of a key: write requests_per_minute=NUMBER or runs_per_minute=none",
+                USAGE,
+            )
+        quotas[name] = None if number == "none" else int(number)
+    with connected(server, project=True) as client:
+        facts = _members(client.api_keys.update(key_id, quotas))
+    write_out(document(facts) if json else f"{safe(facts['id'] or key_id)}  {_quotas(facts) or 'no quotas'}")
 
 
 @keys.command(name="generate")

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.sdk import Member
@@ -23,7 +24,7 @@ def list_members(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) ->
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.members.list().data
+        found = every_page(lambda cursor: client.members.list(cursor=cursor))
     columns: list[Column[Member]] = [
         Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),
@@ -51,7 +52,7 @@ def add_member(
 
 @members.command(name="remove")
 def remove_member(user_id: UserId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Remove a user from a project."""
+    """Remove a user from a project, also one who is no member but has access by a claim of a token."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:

@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 
@@ -63,7 +64,7 @@ def list_projects(
 
     if uses_server(server, database):
         with connected(server) as client:
-            found: list[Any] = list(client.projects.list().data)
+            found: list[Any] = every_page(lambda cursor: client.projects.list(cursor=cursor))
     else:
         from runstead.server import administration  # noqa: PLC0415
 

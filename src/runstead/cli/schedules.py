@@ -10,6 +10,7 @@ from runstead.cli.schedule_changes import ScheduleId, read_target
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.sdk import Schedule
@@ -33,7 +34,7 @@ def list_schedules(
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.schedules.list(status=status).schedules
+        found = every_page(lambda cursor: client.schedules.list(status=status, cursor=cursor), "schedules")
     screen = Screen.of()
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),

@@ -8,6 +8,7 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.sdk import CreatedTrigger, Trigger
@@ -24,7 +25,7 @@ def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.triggers.list().data
+        found = every_page(lambda cursor: client.triggers.list(cursor=cursor))
     columns: list[Column[Trigger]] = [
         Column("TRIGGER", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),

@@ -12,6 +12,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import artifact, transitions
 from runstead.core.runs.artifact import Content, Stored
+from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports.artifact_store import Artifacts, TooLargeError
@@ -48,7 +49,7 @@ async def put(
     """Store the bytes, then add them to the run's list. The same bytes under the same name change nothing.
 
     A refused upload leaves no bytes behind. Raises ATTEMPT_SUPERSEDED, RUN_NOT_ACTIVE, ARTIFACT_TOO_LARGE,
-    ARTIFACT_MISMATCH, ARTIFACT_LIMIT_REACHED, ARTIFACTS_NOT_KEPT.
+    ARTIFACT_MISMATCH, ARTIFACT_LIMIT_REACHED (of the run, or the project's quota of bytes), ARTIFACTS_NOT_KEPT.
     """
     run = await locate.run(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
     storage = _storage(app)
@@ -62,14 +63,23 @@ async def put(
     transitions.store_artifact(run, now=run.updated_at, new=placeholder, fence=fence)
     if new.length is not None and new.length > app.artifact_bytes_max:
         raise _too_large(app)
+    left = await _bytes_left(app, run, new.name)
+    if left is not None and left < (new.length or 0):
+        raise _quota_reached(app, run.project_id)
+    most = app.artifact_bytes_max if left is None else min(app.artifact_bytes_max, max(left, 0))
     try:
-        content = await storage.put(run.uid, chunks, app.artifact_bytes_max)
+        content = await storage.put(run.uid, chunks, most)
     except TooLargeError:
-        raise _too_large(app) from None
+        raise (
+            _too_large(app) if most == app.artifact_bytes_max else _quota_reached(app, run.project_id)
+        ) from None
     found = artifact.stored(run.run_id, new.name, new.media_type, content)
     try:
         if new.sha256 is not None and new.sha256 != content.sha256:
             raise Error("ARTIFACT_MISMATCH", f"The received bytes have the sha256 {content.sha256}")
+        left = await _bytes_left(app, run, new.name)  # other uploads may have ended meanwhile
+        if left is not None and left < content.size:
+            raise _quota_reached(app, run.project_id)
         written = await runs.apply(
             app,
             principal,
@@ -88,6 +98,24 @@ async def put(
     if before is not None:
         await _remove(storage, run.uid, before.content_key)
     return written, found
+
+
+async def _bytes_left(app: App, run: Run, name: str) -> int | None:
+    """Return how many bytes the project may store under this name. None: it has no quota."""
+    most = app.quotas.of(run.project_id).artifact_bytes
+    if most is None:
+        return None
+    replaced = artifact.find(run.artifacts, name)
+    stored = await app.store.quotas.artifact_bytes(run.project_id)
+    return most - stored + (0 if replaced is None else replaced.size)
+
+
+def _quota_reached(app: App, project_id: str) -> Error:
+    most = app.quotas.of(project_id).artifact_bytes or 0
+    return Error(
+        "ARTIFACT_LIMIT_REACHED",
+        f"The project's artifacts may have {most:,} bytes together: delete runs with artifacts that are not needed",
+    )
 
 
 def _too_large(app: App) -> Error:

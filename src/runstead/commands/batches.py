@@ -82,7 +82,7 @@ async def create(
         async for index, run in in_pieces(new.runs)
     ]
     await _check_parents(app, project.id, new.runs)
-    if (refusal := await app.quotas.refuse_more_runs(project.id, len(new.runs))) is not None:
+    if (refusal := await app.quotas.refuse_more_runs(project.id, len(new.runs), principal)) is not None:
         raise refusal
     return await _store(app, batch, members, idempotency)
 
@@ -230,7 +230,7 @@ async def _retry(
         created_by=user_uuid(principal.id),
         on_complete=first.on_complete,
     )
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended))) is not None:
+    if (refusal := await app.quotas.refuse_more_runs(first.project_id, len(ended), principal)) is not None:
         raise refusal
     ids = _new_ids()
     first_member, *others = [_retried(run, next(ids), batch, principal) async for _, run in in_pieces(ended)]

@@ -18,6 +18,7 @@ _UNREPORTED: Final = {
     "updated_at",
     "latest_event_id",
     "latest_external_event_sequence",
+    "event_bytes",
     "lease_ms",
     "lease_expires_at",
     "last_heartbeat_at",

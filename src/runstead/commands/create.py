@@ -86,7 +86,7 @@ async def create(
     await locate.refuse_outside(app, principal, new.parent_run_id, "cannot create other runs")
     project_id = await _project_of(app, principal, new)
     run, message = draft(new, project_id, principal)
-    refusal = await app.quotas.refuse_more_runs(project_id)
+    refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
@@ -240,7 +240,7 @@ async def retry(
         )
     refuse_bound(principal, "cannot create other runs")
     run, message = copy_request(first, principal)
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id)) is not None:
+    if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
         raise refusal
 
     def decide(loaded: Loaded) -> Transition:

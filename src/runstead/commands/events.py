@@ -44,6 +44,7 @@ async def append(
     ATTEMPT_SUPERSEDED, IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
     held = fence.worker is not None
+    quotas = app.quotas
     keys, sets_values = [], False
     for event in new.events:
         if event.key is not None:
@@ -62,8 +63,9 @@ async def append(
             tail=loaded.tail,
             fence=fence,
             keys=loaded.event_keys,
+            events_max=quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
+            event_bytes_max=quotas.of(run.project_id).event_bytes_per_run,
             value_names=loaded.value_names,
-            events_max=app.quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
         ),
         Want(
             expected_previous_event_id=new.expected_previous_event_id,

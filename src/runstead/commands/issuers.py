@@ -31,7 +31,7 @@ async def is_live(store: Store, issuer: Issuer, scope: Scope, project_id: str, n
     if issuer.kind == "push_service":
         service = await store.push_services.get(issuer.id)
         return service is not None and service.disabled_at is None
-    return True
+    return project_id not in await store.identity.removed_from(issuer.id, (project_id,))
 
 
 async def _member_scopes(store: Store, user_id: str, project_id: str) -> frozenset[Scope]:

@@ -20,6 +20,8 @@ def make_key(
     name: str | None = None,
     expires_at: int | None = None,
     created_by: str | None = None,
+    requests_per_minute: int | None = None,
+    runs_per_minute: int | None = None,
 ) -> ApiKey:
     """Build the stored record of an API key, which holds only a hash.
 
@@ -37,4 +39,6 @@ def make_key(
         name=name,
         created_by=created_by,
         expires_at=expires_at,
+        requests_per_minute=requests_per_minute,
+        runs_per_minute=runs_per_minute,
     )

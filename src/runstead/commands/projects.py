@@ -1,6 +1,6 @@
 """Projects, their members and their API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -112,6 +112,8 @@ class NewKey(msgspec.Struct, frozen=True):
     scopes: frozenset[Scope]
     name: str | None = None
     expires_at: int | None = None
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
 
 
 async def create_key(
@@ -127,6 +129,8 @@ async def create_key(
         name=new.name,
         expires_at=new.expires_at,
         created_by=user_uuid(principal.id),
+        requests_per_minute=new.requests_per_minute,
+        runs_per_minute=new.runs_per_minute,
     )
     identity = app.store.recording(by(principal, "key.create", project.id)).identity
     return await identity.create_key(key, idempotency, lambda count: _more_keys(app, project.id, count))
@@ -141,6 +145,27 @@ def _more_keys(app: App, project_id: str, count: int) -> None:
 async def keys(app: App, principal: Principal, ref: str) -> list[ApiKey]:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     return await app.store.identity.keys(project.id)
+
+
+async def change_key(
+    app: App,
+    principal: Principal,
+    ref: str,
+    key_id: str,
+    changes: Mapping[str, int | None],
+    idempotency: IdempotencyRecord | None = None,
+) -> ApiKey:
+    """Change the quotas of a key: `requests_per_minute`, `runs_per_minute`, None for none. Raises NOT_FOUND."""
+    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    if principal.kind == "api_key" and principal.id == key_id:
+        raise Error("FORBIDDEN", "A key cannot change its own quotas: use another key or a user's token")
+    identity = app.store.recording(by(principal, "key.change", project.id)).identity
+    key = await identity.change_key(
+        project.id, key_id, lambda key: msgspec.structs.replace(key, **changes), idempotency
+    )
+    if key is None:
+        raise not_found("Key")
+    return key
 
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
@@ -181,9 +206,24 @@ async def members(app: App, principal: Principal, ref: str) -> list[Member]:
 
 
 async def remove_member(app: App, principal: Principal, ref: str, user_id: str) -> None:
+    """Remove a user: also one who has access by a claim of a token or a group of a provider alone.
+
+    The user has no access until an admin adds the user as a member. Raises NOT_FOUND for a user who is removed
+    already, LAST_ADMIN, MEMBER_LIMIT_REACHED.
+    """
     project = await locate.project(app, principal, Scope.ADMIN, ref)
+
+    def guard(counts: MemberCounts) -> None:
+        _keeps_an_admin(counts)
+        most = limits.removed_members_per_project_max
+        if counts.role is None and counts.removed >= most:
+            raise Error(
+                "MEMBER_LIMIT_REACHED",
+                f"A project keeps at most {most:,} removed users: remove this user at the identity provider",
+            )
+
     identity = app.store.recording(by(principal, "member.remove", project.id)).identity
-    if not await identity.remove_member(project.id, user_id, _keeps_an_admin):
+    if not await identity.remove_member(project.id, user_id, guard):
         raise not_found("Member")
 
 

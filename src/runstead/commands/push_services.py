@@ -6,11 +6,14 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.whole_lists import whole_list
+from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
 from runstead.core.queue.push_service import PushService, ScopeKind
+from runstead.ports.store import ListPage
 from runstead.security.egress import RefusedAddressError
 
 
@@ -117,14 +120,27 @@ async def get(app: App, principal: Principal, service_id: str) -> PushService:
     return found
 
 
-async def visible(app: App, principal: Principal, project: str | None) -> list[PushService]:
-    """List the services that serve a project, or any project that the caller may read, oldest first."""
+async def visible(
+    app: App, principal: Principal, project: str | None, after: tuple[int, str] | None = None
+) -> ListPage[PushService]:
+    """List the services that serve a project, or any project that the caller may read, oldest first.
+
+    `after` is (created_at, id) of the last service of the previous page.
+    """
     refuse_bound(principal, "cannot list push services")
     if project is not None:
         ids: tuple[str, ...] = ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
     else:
         ids = projects_with(principal, Scope.RUNS_READ)
-    return await app.store.push_services.reaching(ids)
+    return await app.store.push_services.page(ids, limits.push_services_per_project_max, after)
+
+
+async def without_values(app: App, principal: Principal, project: str) -> list[PushService]:
+    """List all services of a project, oldest first, without their `capabilities` and `metadata`."""
+    return await whole_list(
+        lambda after: visible(app, principal, project, after),
+        lambda service: msgspec.structs.replace(service, capabilities=None, metadata=None),
+    )
 
 
 async def _own(app: App, principal: Principal, service_id: str) -> PushService:

@@ -1,4 +1,4 @@
-"""Applies the quotas of projects to requests and new runs. Each process counts for itself."""
+"""Applies the quotas of projects and API keys to requests and new runs. Each process counts for itself."""
 
 import math
 from collections import OrderedDict
@@ -22,6 +22,42 @@ class Allowance(NamedTuple):
     reset_s: int
 
 
+class _Rate(NamedTuple):
+    """A rate of an API key or of a project: its owner, the owner's id, and the number per minute."""
+
+    owner: str
+    id: str
+    per_minute: int
+
+
+def _take(buckets: TokenBuckets, rates: list[_Rate], count: int, verb: str, what: str) -> Allowance:
+    """Take `count` of every rate, or of none. Returns the smallest allowance. Raises RATE_LIMITED."""
+    names = [f"{rate.owner}:{rate.id}" for rate in rates]
+    tokens = [
+        buckets.tokens(name, rate.per_minute, rate.per_minute / 60)
+        for name, rate in zip(names, rates, strict=True)
+    ]
+    for rate, left in zip(rates, tokens, strict=True):
+        if left < count:
+            more = f", and {count:,} at once are more" if count > rate.per_minute else f": {verb} fewer"
+            raise Error(
+                "RATE_LIMITED",
+                f"The {rate.owner} may {verb} {rate.per_minute:,} {what} per minute at this process{more}",
+                retry_after_s=max(1, math.ceil((count - left) * 60 / rate.per_minute)),
+            )
+    for name, left in zip(names, tokens, strict=True):
+        buckets.set(name, left - count)
+    allowances = (
+        Allowance(
+            rate.per_minute,
+            int(left - count),
+            math.ceil((rate.per_minute - left + count) * 60 / rate.per_minute),
+        )
+        for rate, left in zip(rates, tokens, strict=True)
+    )
+    return min(allowances, key=lambda allowance: allowance.remaining)
+
+
 class ProjectQuotas:
     """The quotas that this process knows. A loop reads changes every `limits.quota_poll_s` seconds.
 
@@ -39,6 +75,7 @@ class ProjectQuotas:
         self._seen_at = 0
         self._pending: OrderedDict[str, tuple[float, int]] = OrderedDict()  # project → (time, count)
         self._requests = TokenBuckets(limits.quota_projects_max, clock)
+        self._runs = TokenBuckets(limits.quota_projects_max, clock)
         self.limit_requests = default.requests_per_minute is not None
 
     def of(self, project_id: str) -> Quota:
@@ -64,29 +101,48 @@ class ProjectQuotas:
         return len(changed)
 
     def take_request(self, principal: Principal) -> Allowance | None:
-        """Count a request of a caller with one project. None: no quota. Raises RATE_LIMITED."""
-        if len(principal.grants) != 1:  # a user of several projects: the request may be for any of them
-            return None
-        [project_id] = principal.grants
-        per_minute = self.of(project_id).requests_per_minute
-        if per_minute is None:
-            return None
-        tokens = self._requests.tokens(project_id, per_minute, per_minute / 60)
-        if tokens < 1:
-            raise Error(
-                "RATE_LIMITED",
-                f"The project may send {per_minute:,} requests per minute to this process: send fewer",
-                retry_after_s=max(1, math.ceil((1 - tokens) * 60 / per_minute)),
-            )
-        left = tokens - 1
-        self._requests.set(project_id, left)
-        return Allowance(per_minute, int(left), math.ceil((per_minute - left) * 60 / per_minute))
+        """Count a request of an API key, and of its project. A caller with several projects counts for none of them.
 
-    async def refuse_more_runs(self, project_id: str, new: int = 1) -> Error | None:
-        """Return the refusal of `new` more pending runs. None: they are within the quota, and now count."""
-        most = self.of(project_id).runs_pending
-        if most is None:
+        Returns the smaller allowance; None: no quota. Raises RATE_LIMITED.
+        """
+        rates = []
+        if principal.requests_per_minute is not None:
+            rates.append(_Rate("key", principal.id, principal.requests_per_minute))
+        if len(principal.grants) == 1:
+            [project_id] = principal.grants
+            per_minute = self.of(project_id).requests_per_minute
+            if per_minute is not None:
+                rates.append(_Rate("project", project_id, per_minute))
+        if not rates:
             return None
+        return _take(self._requests, rates, 1, "send", "requests")
+
+    async def refuse_more_runs(
+        self, project_id: str, new: int = 1, principal: Principal | None = None
+    ) -> Error | None:
+        """Return the refusal of `new` more runs. None: they are within the quotas, and now count.
+
+        `principal`: the caller that creates them, whose API key may have a quota.
+        """
+        quota = self.of(project_id)
+        rates = []
+        if principal is not None and principal.runs_per_minute is not None:
+            rates.append(_Rate("key", principal.id, principal.runs_per_minute))
+        if quota.runs_per_minute is not None:
+            rates.append(_Rate("project", project_id, quota.runs_per_minute))
+        refusal = (
+            None
+            if quota.runs_pending is None
+            else await self._refuse_pending(project_id, new, quota.runs_pending)
+        )
+        if refusal is None and rates:
+            try:
+                _take(self._runs, rates, new, "create", "runs")
+            except Error as refused:
+                return refused
+        return refusal
+
+    async def _refuse_pending(self, project_id: str, new: int, most: int) -> Error | None:
         now = self._clock()
         at, count = self._pending.get(project_id, (-math.inf, 0))
         if now - at >= limits.quota_count_s:

@@ -53,5 +53,6 @@ async def _uses(app: App, project_id: str) -> list[QuotaUse]:
     keys, members = await app.store.quotas.keys_and_members(project_id)
     pending = await app.store.quotas.runs_pending(project_id, limits.quota_count_max)
     used = {"runs_pending": pending, "keys": keys, "members": members}
+    used["artifact_bytes"] = await app.store.quotas.artifact_bytes(project_id)
     used["streams"] = app.open_streams.of_project(project_id)
     return [QuotaUse(name, getattr(limit, name), getattr(own, name), used.get(name)) for name in BOUNDS]

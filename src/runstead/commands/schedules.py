@@ -8,6 +8,7 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
@@ -31,7 +32,7 @@ from runstead.core.schedules.schedule import (
     check,
     upcoming as next_times,
 )
-from runstead.ports.store import RunKey, ScheduleQuery, Written
+from runstead.ports.store import ListPage, RunKey, ScheduleQuery, Written
 
 
 class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,13 +148,22 @@ async def page(
     ref: str,
     status: ScheduleStatus | None,
     source_trigger_id: str | None,
-) -> list[Schedule]:
-    """List the project's schedules, oldest first."""
+    after: tuple[int, str] | None = None,
+) -> ListPage[Schedule]:
+    """List the project's schedules, oldest first, from the one after (created_at, id) on."""
     refuse_bound(principal, "cannot list schedules")
     project = await locate.project(app, principal, Scope.RUNS_READ, ref)
     # The limit does not count schedules in deletion, so there can be twice as many for a short time.
     limit = 2 * limits.schedules_per_project_max
-    return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id))
+    return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id, after))
+
+
+async def without_config(app: App, principal: Principal, ref: str) -> list[Schedule]:
+    """List all schedules of the project, oldest first, without their `config`."""
+    return await whole_list(
+        lambda after: page(app, principal, ref, None, None, after),
+        lambda schedule: msgspec.structs.replace(schedule, config=None),
+    )
 
 
 async def get(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:

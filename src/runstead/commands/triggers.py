@@ -15,6 +15,7 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
@@ -30,7 +31,7 @@ from runstead.core.schedules import trigger as rules
 from runstead.core.schedules.trigger import Trigger
 from runstead.core.secret import TRIGGER_SECRET
 from runstead.core.webhooks.webhook import check_secret, signature
-from runstead.ports.store import RunKey, Written
+from runstead.ports.store import ListPage, RunKey, Written
 
 tolerance_s: Final = 300
 
@@ -93,9 +94,22 @@ def _refuse_at_limit(count: int) -> None:
         )
 
 
-async def page(app: App, principal: Principal, ref: str) -> list[Trigger]:
-    """List the project's triggers, oldest first."""
-    return await app.store.triggers.page(await _project(app, principal, ref), limits.triggers_per_project_max)
+async def page(
+    app: App, principal: Principal, ref: str, after: tuple[int, str] | None = None
+) -> ListPage[Trigger]:
+    """List the project's triggers, oldest first, from the one after (created_at, id) on."""
+    project_id = await _project(app, principal, ref)
+    return await app.store.triggers.page(project_id, limits.triggers_per_project_max, after)
+
+
+async def with_short_config(app: App, principal: Principal, ref: str) -> list[Trigger]:
+    """List all triggers of the project. `config` is None if it is longer than `limits.config_shown_bytes_max`."""
+    return await whole_list(lambda after: page(app, principal, ref, after), _shortened)
+
+
+def _shortened(trigger: Trigger) -> Trigger:
+    long = len(trigger.config or b"") > limits.config_shown_bytes_max
+    return msgspec.structs.replace(trigger, config=None) if long else trigger
 
 
 async def get(app: App, principal: Principal, ref: str, trigger_id: str) -> Trigger:

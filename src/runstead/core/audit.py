@@ -15,7 +15,7 @@ from runstead.core.batches.batch import Batch
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
-from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.project import ApiKey, Member, Project, RemovedMember
 from runstead.core.identity.quota import BOUNDS, Quota
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.push_service import PushService
@@ -51,6 +51,7 @@ Action = Literal[
     "project.create",
     "project.change",
     "key.create",
+    "key.change",
     "key.revoke",
     "member.put",
     "member.remove",
@@ -219,8 +220,13 @@ _KINDS: Final[dict[type, _Kind]] = {
     Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
     Project: _Kind("project", _id, ("slug", "name", "require_attempt")),
     Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
-    ApiKey: _Kind("key", _id, ("prefix", "name", "scopes", "expires_at", "revoked_at")),
+    ApiKey: _Kind(
+        "key",
+        _id,
+        ("prefix", "name", "scopes", "expires_at", "revoked_at", "requests_per_minute", "runs_per_minute"),
+    ),
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
+    RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
     ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),
     Price: _Kind(
         "price",

@@ -8,7 +8,7 @@ MIB: Final = 1024 * KIB
 # Reading requests, before authentication
 header_bytes_max: Final = 64 * KIB  # of the request line and all headers
 url_bytes_max: Final = 16 * KIB
-header_s_max: Final = 10.0  # for the whole header, from its first byte or from the start of the connection
+header_s_max: Final = 10.0  # to receive the whole header, from its first byte or the start of the connection
 tls_check_s: Final = 10.0  # how often the server looks whether the files of its certificate changed
 tls_shutdown_s_max: Final = 1.0  # for a peer to confirm the end of a TLS connection
 body_s_max: Final = 30.0  # to receive the whole body, or `body_bytes_per_s_min` of it in each such period
@@ -46,6 +46,8 @@ output_bytes_max: Final = 1 * MIB
 run_input_bytes_max: Final = 4 * MIB
 run_config_bytes_max: Final = 1 * MIB
 logs_bytes_max: Final = 4 * MIB
+config_shown_bytes_max: Final = 4 * KIB  # of each trigger, in the dashboard's list
+push_service_value_bytes_max: Final = 16 * KIB  # its capabilities, and its metadata, each
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
 value_bytes_max: Final = 16 * KIB  # of a named value of a run, as JSON
@@ -110,6 +112,8 @@ artifacts_max: Final = 1_000
 values_per_run_max: Final = 64
 open_approvals_max: Final = 100  # of one run
 claim_runs_max: Final = 100
+claim_bytes_max: Final = 8 * MIB  # of the values of these runs: a claim gets fewer, but one at least
+claim_rows_unmeasured_max: Final = 8  # read before they are measured
 family_depth_max: Final = 64
 message_parts_max: Final = 200
 input_fields_max: Final = 100
@@ -120,6 +124,7 @@ priority_max: Final = 100
 keys_per_project_max: Final = 1_000  # that are not revoked
 revoked_keys_kept_max: Final = 1_000  # of a project, to show them
 members_per_project_max: Final = 1_000
+removed_members_per_project_max: Final = 10_000  # that were no members: their access was a claim of a token
 concurrency_limits_per_project_max: Final = 100
 running_max: Final = 10_000  # the largest concurrency limit: a claim counts no more runs
 running_counted_max: Final = 100_000  # runs counted when limits are shown
@@ -136,6 +141,7 @@ integer_max: Final = (1 << 53) - 1  # the largest integer that every JSON client
 event_page_bytes_max: Final = 1 * MIB
 # A page of a list ends at this size of JSON, but has at least one row
 list_page_bytes_max: Final = 1 * MIB
+list_cursors_bytes: Final = 8 * KIB  # of two cursors that hold two names each
 attempt_bytes: Final = 256  # that an attempt counts in a page, besides its error
 run_view_bytes_min: Final = 1 * KIB  # a run in a list is never smaller, unless `fields` chooses its members
 # A page of messages ends once this much was read
@@ -177,10 +183,9 @@ usage_groups_max: Final = 1_000
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
 # Quotas
 quota_max: Final = 1_000_000_000
+quota_bytes_max: Final = 1 << 50  # 1 PiB
 quota_poll_s: Final = 5.0  # quotas that another process stored apply after this time
-quota_overlap_ms: Final = (
-    60_000  # changes are read again for this time, since transactions commit out of order
-)
+quota_overlap_ms: Final = 60_000  # changes are read again so long, since transactions commit out of order
 quota_count_s: Final = 1.0  # pending runs are counted at most once in this time
 quota_count_max: Final = 10_000  # pending runs that are counted to be shown
 quota_retry_s: Final = 1
@@ -218,9 +223,7 @@ stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the 
 streams_per_project_max: Final = 4_096  # of one process
 streams_per_caller_max: Final = 1_024
 stream_retry_s: Final = 10  # the Retry-After of a refused stream
-write_silence_s: Final = (
-    30  # a connection is closed if its peer reads no byte of a pending answer for this time
-)
+write_silence_s: Final = 30  # a connection is closed if its peer reads nothing of an answer for this time
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10
 processes_max: Final = 64  # of one `runstead serve`
@@ -245,9 +248,7 @@ writer_quick_s_max: Final = 0.1
 writer_others_s_max: Final = 0.025
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
-loop_spared_factor: Final = (
-    20  # after the loop was blocked, the thread does everything for this many times as long
-)
+loop_spared_factor: Final = 20  # after the loop was blocked, the thread does all for so many times as long
 loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop
 insert_runs_max: Final = 256  # rows of one statement: after each, the thread waits for its turn
@@ -277,12 +278,8 @@ leader_poll_s: Final = 2.0  # how often the leader renews its lease, and other r
 leader_retry_s: Final = 0.5  # after a failed request for the lease
 claim_poll_s: Final = 1.0
 claim_pause_s_min: Final = 0.05  # between two tries of a claim that waits for a delayed run
-claim_read_age_ms_max: Final = (
-    250  # runs that became available this long ago may have been missed by the last try
-)
-worker_silence_s: Final = (
-    120  # without a heartbeat, a claim or a renewal; workers send a heartbeat every 30 s
-)
+claim_read_age_ms_max: Final = 250  # the last try may have missed runs that became available so long ago
+worker_silence_s: Final = 120  # without a heartbeat (which workers send every 30 s), claim or renewal
 held_runs_checked_max: Final = 2_000  # runs that are read to find the leased ones
 worker_seen_s: Final = 30.0  # how often claims and renewals are stored as heartbeats
 seen_per_tick_max: Final = 1_000
@@ -332,9 +329,7 @@ retention_rows_per_tick_max: Final = 256  # runs deleted in one tick
 retention_runs_max: Final = 32  # runs deleted in one transaction
 retention_roots_checked_max: Final = 4_096  # root runs read to find them
 retention_tick_s: Final = 60.0
-retention_lock_ms: Final = (
-    100  # wait for the lock of the partitioned table, because other transactions queue behind it
-)
+retention_lock_ms: Final = 100  # for the lock of the partitioned table: other transactions queue behind it
 
 # Copying a store: one piece
 copy_rows_max: Final = 5_000
@@ -352,9 +347,7 @@ push_service_url_chars_max: Final = 2_048
 push_services_per_project_max: Final = 256
 push_service_silence_s: Final = 120
 dispatch_s_max: Final = 30  # for a service to answer
-dispatch_lease_ms: Final = (
-    60_000  # longer than `dispatch_s_max`, so that a lease never ends before its dispatch
-)
+dispatch_lease_ms: Final = 60_000  # over `dispatch_s_max`, so that a lease never ends before its dispatch
 dispatch_tries_max: Final = 8
 dispatch_retry_after_s_max: Final = 300
 dispatch_answer_bytes_max: Final = 64 * KIB
@@ -379,9 +372,7 @@ delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is retried
 delivery_backoff_ms_first: Final = 5_000
 delivery_backoff_ms_max: Final = 3 * 3_600_000  # also of a Retry-After
 delivery_s_max: Final = 15  # for a receiver to answer
-delivery_lease_ms: Final = (
-    60_000  # longer than `delivery_s_max`, so that a lease never ends before its attempt
-)
+delivery_lease_ms: Final = 60_000  # over `delivery_s_max`, so that a lease never ends before its attempt
 delivery_answer_bytes_max: Final = 64 * KIB  # the rest of a longer answer is not read
 deliveries_max: Final = 128
 deliveries_per_webhook_max: Final = 8

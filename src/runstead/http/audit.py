@@ -9,9 +9,10 @@ from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import END, JsonObject, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.ports.store import AuditQuery
+from runstead.ports.store import AuditQuery, ListPage
 
 routes = Routes("Administration")
 
@@ -111,7 +112,11 @@ def audit_query(query: AuditFilter, project_id: str = "") -> AuditQuery:
 
 def next_cursor(found: list[AuditEntry], limit: int) -> str | None:
     """Return the cursor after the first `limit` of these entries. None: there are no more."""
-    return f"{found[limit - 1].at}-{found[limit - 1].seq}" if len(found) > limit else None
+    return _cursor(found[limit - 1]) if len(found) > limit else None
+
+
+def _cursor(entry: AuditEntry) -> str:
+    return f"{entry.at}-{entry.seq}"
 
 
 @routes.route("GET", "/projects/{project}/audit", query=AuditFilter, answer=AuditPage, errors=("NOT_FOUND",))
@@ -119,6 +124,6 @@ async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
-    following = next_cursor(found, query.limit)
-    info = PageInfo(self=query.cursor, next=following)
-    return Reply(200, AuditPage([view(entry) for entry in found[: query.limit]], info))
+    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), view)
+    following = None if page.last is None else _cursor(page.last)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})

@@ -12,7 +12,8 @@ from runstead.core.usage.price import Price
 from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import Moment, Name, moment_ms
+from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
+from runstead.http.framework.values import Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.records import token_members
 
@@ -63,7 +64,10 @@ class PriceAnswer(msgspec.Struct, frozen=True):
 
 
 class PriceList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more prices follow, or if `cursor` was sent."""
+
     data: list[PriceView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 class OfModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,11 +87,17 @@ def _view(price: Price) -> PriceView:
     return view_of(PriceView, price)
 
 
-@routes.route("GET", "/projects/{project}/prices", answer=PriceList, errors=("NOT_FOUND",))
-async def page(call: Call[Nothing, Nothing]) -> Reply:
+@routes.route("GET", "/projects/{project}/prices", query=CursorQuery, answer=PriceList, errors=("NOT_FOUND",))
+async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's prices by provider and model."""
+    cursor = call.query.cursor
     found = await commands.page(call.app, call.principal, call.path["project"])
-    return Reply(200, PriceList([_view(price) for price in found]))
+    rest = rows_after(found, _position, position_by_name(cursor))
+    return Reply(200, listed(rest, _view, _position, cursor))
+
+
+def _position(price: Price) -> tuple[str, str]:
+    return price.provider, price.model
 
 
 @routes.route(

@@ -1,6 +1,7 @@
 """Projects, their members and their API keys."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -11,7 +12,8 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import END, Moment, Name, moment_ms
+from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
+from runstead.http.framework.values import END, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
@@ -85,14 +87,38 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
 
 
 class ProjectList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more projects follow, or if `cursor` was sent."""
+
     data: list[ProjectView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects", answer=ProjectList)
-async def page(call: Call[Nothing, Nothing]) -> Reply:
+@routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList)
+async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the caller's projects, oldest first."""
-    found = await commands.visible(call.app, call.principal)
-    return Reply(200, ProjectList([view(project) for project in found]))
+    return _listed(call, await commands.visible(call.app, call.principal), view, _by_id)
+
+
+T = TypeVar("T", Project, ApiKey, Member)
+
+
+def _listed(
+    call: Call[Nothing, CursorQuery],
+    found: list[T],
+    view: Callable[[T], Any],
+    position: Callable[[T], tuple[int, str]],
+) -> Reply:
+    cursor = call.query.cursor
+    rest = rows_after(found, position, position_by_time(cursor))
+    return Reply(200, listed(rest, view, position, cursor))
+
+
+def _by_id(record: Project | ApiKey) -> tuple[int, str]:
+    return record.created_at, record.id
+
+
+def _by_user(member: Member) -> tuple[int, str]:
+    return member.created_at, member.user_id
 
 
 @routes.route("GET", "/projects/{project}", answer=ProjectView, errors=_MISSING)
@@ -128,6 +154,16 @@ async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     return reply
 
 
+_PerMinute = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=limits.quota_max,
+        description="At each process of the server. A burst may use the whole minute.",
+    ),
+]
+
+
 class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key to create. Without `scopes`: runs:read, runs:write and workers.
 
@@ -137,6 +173,15 @@ class CreateKey(msgspec.Struct, frozen=True, kw_only=True):
     name: Name | None = None
     scopes: Annotated[list[Scope], Meta(min_length=1, max_length=16)] | None = None
     expires_at: Moment | None = None
+    requests_per_minute: _PerMinute | None = None
+    runs_per_minute: _PerMinute | None = None
+
+
+class ChangeKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Quotas of a key. A member that is null ends the quota; one that is left out is not changed."""
+
+    requests_per_minute: _PerMinute | msgspec.UnsetType | None = msgspec.UNSET
+    runs_per_minute: _PerMinute | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class KeyView(msgspec.Struct, frozen=True):
@@ -150,6 +195,8 @@ class KeyView(msgspec.Struct, frozen=True):
     last_used_at: Timestamp | None
     expires_at: Timestamp | None
     revoked_at: Timestamp | None
+    requests_per_minute: int | None
+    runs_per_minute: int | None
 
 
 class CreatedKey(KeyView, frozen=True):
@@ -178,6 +225,8 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
         frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
         body.name,
         moment_ms("expires_at", body.expires_at),
+        body.requests_per_minute,
+        body.runs_per_minute,
     )
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
@@ -191,14 +240,37 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
 
 
 class KeyList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more keys follow, or if `cursor` was sent."""
+
     data: list[KeyView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects/{project}/api-keys", answer=KeyList, errors=_MISSING)
-async def keys(call: Call[Nothing, Nothing]) -> Reply:
+@routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=_MISSING)
+async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
     found = await commands.keys(call.app, call.principal, call.path["project"])
-    return Reply(200, KeyList([key_view(key) for key in found]))
+    return _listed(call, found, key_view, _by_id)
+
+
+@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=_WRITE)
+async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
+    """Change the quotas of an API key: at once on this replica, within two seconds on others.
+
+    A key cannot change its own.
+    """
+    given = msgspec.structs.asdict(call.body).items()
+    changes = {name: value for name, value in given if value is not msgspec.UNSET}
+
+    async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
+        path = call.path
+        return await commands.change_key(
+            call.app, call.principal, path["project"], path["key_id"], changes, idempotency
+        )
+
+    reply = await call.idempotent(command, lambda key: Reply(200, key_view(key)))
+    call.forget_credentials()
+    return reply
 
 
 @routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=_WRITE)
@@ -249,14 +321,17 @@ async def put_member(call: Call[PutMember, Nothing]) -> Reply:
 
 
 class MemberList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more members follow, or if `cursor` was sent."""
+
     data: list[MemberView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects/{project}/members", answer=MemberList, errors=_MISSING)
-async def members(call: Call[Nothing, Nothing]) -> Reply:
+@routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=_MISSING)
+async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
     found = await commands.members(call.app, call.principal, call.path["project"])
-    return Reply(200, MemberList([member_view(member) for member in found]))
+    return _listed(call, found, member_view, _by_user)
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -264,10 +339,13 @@ class Removed(msgspec.Struct, frozen=True):
 
 
 @routes.route(
-    "DELETE", "/projects/{project}/members/{user_id}", answer=Removed, errors=(*_WRITE, "LAST_ADMIN")
+    "DELETE",
+    "/projects/{project}/members/{user_id}",
+    answer=Removed,
+    errors=(*_WRITE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
-    """Remove a member from the project."""
+    """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""
     await commands.remove_member(call.app, call.principal, call.path["project"], call.path["user_id"])
     call.forget_credentials()
     return Reply(200, Removed(removed=True))

@@ -9,7 +9,8 @@ from runstead.commands import push_services as commands
 from runstead.core import limits
 from runstead.core.queue.push_service import PushService, ScopeKind
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, json_object
+from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
+from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, bounded, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Push services")
@@ -81,7 +82,10 @@ class PushServiceAnswer(msgspec.Struct, frozen=True):
 
 
 class PushServiceList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more services follow, or if `cursor` was sent."""
+
     data: list[PushServiceView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 def view(service: PushService) -> PushServiceView:
@@ -105,7 +109,7 @@ _WRITE = ("NOT_FOUND", "TOO_MANY_PUSH_SERVICES", "STORE_BUSY", "STORE_UNAVAILABL
 )
 async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
     """Register a push service, or update the one with the same `service_key` in its scope."""
-    body = call.body
+    body, most = call.body, limits.push_service_value_bytes_max
     new = commands.NewService(
         service_name=body.service_name,
         service_key=body.service_key,
@@ -117,8 +121,8 @@ async def register(call: Call[RegisterPushService, Nothing]) -> Reply:
         version=body.version,
         runtime=body.runtime,
         region=body.region,
-        capabilities=json_object(body.capabilities),
-        metadata=json_object(body.metadata),
+        capabilities=bounded("capabilities", json_object(body.capabilities), most),
+        metadata=bounded("metadata", json_object(body.metadata), most),
     )
     return await call.idempotent(
         lambda idempotency: commands.register(call.app, call.principal, new, idempotency),
@@ -142,7 +146,7 @@ async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     )
 
 
-class OfProject(msgspec.Struct, frozen=True):
+class OfProject(CursorQuery, frozen=True, kw_only=True):
     """Without `project`: every project that the caller may read."""
 
     project: Name | None = None
@@ -153,8 +157,10 @@ class OfProject(msgspec.Struct, frozen=True):
 )
 async def page(call: Call[Nothing, OfProject]) -> Reply:
     """List the push services that serve a project, or any project of the caller, oldest first."""
-    found = await commands.visible(call.app, call.principal, call.query.project)
-    return Reply(200, PushServiceList([view(service) for service in found]))
+    query = call.query
+    after = position_by_time(query.cursor)
+    found = await commands.visible(call.app, call.principal, query.project, after)
+    return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), query.cursor))
 
 
 @routes.route(

@@ -21,8 +21,11 @@ class PutQuota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The quotas of a project. The instance's default applies where a member is null or left out."""
 
     requests_per_minute: Annotated[int, _number("requests_per_minute")] | None = None
+    runs_per_minute: Annotated[int, _number("runs_per_minute")] | None = None
     runs_pending: Annotated[int, _number("runs_pending")] | None = None
     events_per_run: Annotated[int, _number("events_per_run")] | None = None
+    event_bytes_per_run: Annotated[int, _number("event_bytes_per_run")] | None = None
+    artifact_bytes: Annotated[int, _number("artifact_bytes")] | None = None
     streams: Annotated[int, _number("streams")] | None = None
     keys: Annotated[int, _number("keys")] | None = None
     members: Annotated[int, _number("members")] | None = None
@@ -51,7 +54,7 @@ def _reply(uses: list[QuotaUse]) -> Reply:
 async def get_quota(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project's quotas and how much of them is used.
 
-    `requests_per_minute` and `streams` count at each process of the server.
+    `requests_per_minute`, `runs_per_minute` and `streams` count at each process of the server.
     """
     return _reply(await commands.get(call.app, call.principal, call.path["project"]))
 

@@ -19,6 +19,7 @@ from runstead.core.schedules.schedule import (
     ScheduleTargetKind,
 )
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
@@ -26,6 +27,7 @@ from runstead.http.framework.values import (
     JsonObject as Object,
     Moment,
     Name,
+    PageInfo,
     Positive,
     RuntimeTarget,
     Uuid,
@@ -169,7 +171,7 @@ async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     )
 
 
-class ScheduleFilters(msgspec.Struct, frozen=True, kw_only=True):
+class ScheduleFilters(CursorQuery, frozen=True, kw_only=True):
     status: ScheduleStatus | None = None
     source_trigger_id: Name | None = None
 
@@ -177,11 +179,12 @@ class ScheduleFilters(msgspec.Struct, frozen=True, kw_only=True):
 class ScheduleList(msgspec.Struct, frozen=True):
     """A project's schedules. Those of its source code are included, with `definition_source` source.
 
-    `source_schedules` is always empty.
+    `source_schedules` is always empty. `page_info` is present if more schedules follow, or if `cursor` was sent.
     """
 
     schedules: list[ScheduleView]
     source_schedules: list[Any] = []
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 @routes.route(
@@ -191,10 +194,18 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     """List the project's schedules, oldest first."""
     query = call.query
     found = await commands.page(
-        call.app, call.principal, call.path["project"], query.status, query.source_trigger_id
+        call.app,
+        call.principal,
+        call.path["project"],
+        query.status,
+        query.source_trigger_id,
+        position_by_time(query.cursor),
     )
-    now = await commands.health_time(call.app, found)
-    return Reply(200, ScheduleList([view(schedule, now) for schedule in found]))
+    now = await commands.health_time(call.app, found.rows)
+    answer = listed(
+        found, lambda one: view(one, now), lambda one: (one.created_at, one.id), query.cursor, "schedules"
+    )
+    return Reply(200, {"source_schedules": [], **answer})
 
 
 @routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=_MISSING)

@@ -1,10 +1,12 @@
 """A snapshot of a run's log: its messages and state, for clients that join late."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from runstead.commands import snapshots as commands
+from runstead.core import limits
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
 from runstead.http.events import conversation_run_ref
@@ -76,6 +78,18 @@ def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
     return agent.spawned_from_tool_call_id, child
 
 
+def _fitting(values: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Return the first values, by key, whose JSON has at most `limits.list_page_bytes_max`."""
+    found: dict[str, Any] = {}
+    size = 0
+    for key, value in values:
+        size += len(key) + len(msgspec.json.encode(value))
+        if size > limits.list_page_bytes_max:
+            break
+        found[key] = value
+    return found
+
+
 @routes.route(
     "GET",
     "/conversations/{conversation_id}/runs/{run_id}/snapshot",
@@ -90,8 +104,8 @@ async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
     events = projection.snapshot(
         run.status,
         message_id=agent_details(run).message_id or run.run_id,
-        child_runs=dict(filter(None, map(child_run, children))),
-        input_requests={request.tool_call_id: input_request(request) for request in inputs},
+        child_runs=_fitting(filter(None, map(child_run, children))),
+        input_requests=_fitting((request.tool_call_id, input_request(request)) for request in inputs),
     )
     views = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in events]
     return Reply(200, Snapshot(run.latest_event_id, views))

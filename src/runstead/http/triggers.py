@@ -12,11 +12,13 @@ from runstead.core.errors import Error
 from runstead.core.schedules.trigger import Trigger, new_token
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     JsonObject as Object,
     Name,
+    PageInfo,
     Uuid,
     bounded,
     json_object,
@@ -92,7 +94,10 @@ class CreatedTrigger(msgspec.Struct, frozen=True):
 
 
 class TriggerList(msgspec.Struct, frozen=True):
+    """`page_info` is present if more triggers follow, or if `cursor` was sent."""
+
     data: list[TriggerView]
+    page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
 def view(trigger: Trigger) -> TriggerView:
@@ -130,11 +135,13 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/triggers", answer=TriggerList, errors=_MISSING)
-async def page(call: Call[Nothing, Nothing]) -> Reply:
+@routes.route("GET", "/projects/{project}/triggers", query=CursorQuery, answer=TriggerList, errors=_MISSING)
+async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's triggers, oldest first."""
-    found = await commands.page(call.app, call.principal, call.path["project"])
-    return Reply(200, TriggerList([view(trigger) for trigger in found]))
+    cursor = call.query.cursor
+    after = position_by_time(cursor)
+    found = await commands.page(call.app, call.principal, call.path["project"], after)
+    return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), cursor))
 
 
 @routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=_MISSING)

@@ -1,6 +1,5 @@
 """External workers: `/agent-workers…`."""
 
-import base64
 from typing import Annotated
 
 import msgspec
@@ -9,13 +8,12 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.commands.workers import LeasedRun
 from runstead.core import limits
-from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
+from runstead.http.framework.list_page import fitted, position_by_name, to_cursor
 from runstead.http.framework.values import (
     END,
     JsonObject,
@@ -119,25 +117,6 @@ class WorkerPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
-_cursor = msgspec.json.Decoder(tuple[str, str])
-
-
-def to_cursor(worker: Worker) -> str:
-    key = msgspec.json.encode((worker.implementation_kind, worker.worker_key))
-    return base64.urlsafe_b64encode(key).decode().rstrip("=")
-
-
-def from_cursor(cursor: str) -> tuple[str, str]:
-    try:
-        return _cursor.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.DecodeError):
-        raise Error(
-            "INVALID_REQUEST",
-            "Query: the cursor is not from this list: use page_info.next of the previous page",
-            errors=(("$.cursor", "unknown cursor"),),
-        ) from None
-
-
 @routes.route(
     "GET",
     "/agent-workers/projects/{project}/workers",
@@ -152,12 +131,13 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
         call.app,
         call.principal,
         call.path["project"],
-        None if query.cursor is None else from_cursor(query.cursor),
+        position_by_name(query.cursor),
         query.limit,
         silent=None if query.status is None else query.status == "offline",
     )
     page = fitted(found, view)
-    following = None if page.last is None else to_cursor(page.last)
+    last = page.last
+    following = None if last is None else to_cursor((last.implementation_kind, last.worker_key))
     return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 

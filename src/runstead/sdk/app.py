@@ -12,6 +12,7 @@ from runstead.sdk.decorator import Decorator
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
+from runstead.sdk.durable.result_values import checked_output
 from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.durable.task import CallableTask
@@ -218,10 +219,10 @@ class App:
                 request = suspend.request
             except LeaseLostError:
                 raise
-            except Exception as error:
-                if attempt.suspended is not None:  # the handler caught Suspend and raised another exception
-                    request = attempt.suspended.request
-                elif history.retries >= served.retries or is_final(error):
+            except (Exception, BaseExceptionGroup) as error:
+                if (suspended := attempt.suspension_behind(error)) is not None:
+                    request = suspended.request
+                elif not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
                     raise
                 else:
                     request = attempt.retry_wait(history.retries + 1, served.retries, error)
@@ -278,7 +279,16 @@ async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
 async def call_served(
     served: Served, attempt: Attempt, arguments: dict[str, Any], run_plain: RunPlain | None = None
 ) -> Any:
-    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it."""
+    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it.
+
+    Raise RunFailed with OUTPUT_INVALID where the output does not fit the return annotation.
+    """
+    return checked_output(await _call_served(served, attempt, arguments, run_plain), served.function)
+
+
+async def _call_served(
+    served: Served, attempt: Attempt, arguments: dict[str, Any], run_plain: RunPlain | None
+) -> Any:
     if not served.blocks:
         ctx = (Context(attempt),) if served.arguments.takes_context else ()
         return await with_timeout(served.timeout_seconds, served.function(*ctx, **arguments))

@@ -2,11 +2,12 @@
 
 import getpass
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.commands import secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
@@ -123,8 +124,9 @@ async def create_key(
     scopes: list[str],
     name: str | None,
     expires_at: int | None = None,
+    rates: Mapping[str, int | None] | None = None,
 ) -> tuple[str, ApiKey]:
-    """Create an API key. Returns the secret, which is shown only once, and the stored key."""
+    """Create an API key with the quotas `rates`. Returns the secret, which is shown only once, and the stored key."""
     try:
         wanted = frozenset(map(Scope, scopes)) or DEFAULT_SCOPES
     except ValueError:
@@ -133,6 +135,7 @@ async def create_key(
         found = await _project(store, project)
         secret = new_key()
         key = make_key(secret, found.id, wanted, name=name, expires_at=expires_at)
+        key = replace(key, **(rates or {}))
         return secret, await _recording(store, "key.create", found.id).create_key(key)
 
 

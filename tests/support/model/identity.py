@@ -1,6 +1,6 @@
 """Projects, members and keys in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ class ModelIdentity(Identity):
         self._keys: dict[str, ApiKey] = {}
         self._hashes: dict[bytes, str] = {}
         self._members: dict[tuple[str, str], Member] = {}
+        self._removed: set[tuple[str, str]] = set()
 
     async def create_project(
         self,
@@ -101,6 +102,22 @@ class ModelIdentity(Identity):
         found = [key for key in self._keys.values() if key.project_id == project_id]
         return sorted(found, key=lambda key: key.created_at)
 
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        def plan(_: int) -> tuple[ApiKey | None, Effect]:
+            key = self._keys.get(key_id)
+            if key is None or key.project_id != project_id:
+                return None, lambda: None
+            new = decide(key)
+            return new, lambda: self._keys.update({key_id: new})
+
+        return self._journal.write(idempotency, plan)
+
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def plan(_: int) -> tuple[ApiKey | None, Effect]:
             key = self._keys.get(key_id)
@@ -128,7 +145,7 @@ class ModelIdentity(Identity):
             name = (member.project_id, member.user_id)
             known = self._members.get(name)
             stored = member if known is None else replace(known, role=member.role)
-            return stored, lambda: self._members.update({name: stored})
+            return stored, lambda: (self._members.update({name: stored}), self._removed.discard(name))
 
         return self._journal.write(idempotency, plan)
 
@@ -137,9 +154,13 @@ class ModelIdentity(Identity):
 
         def plan(now: int) -> tuple[bool, Effect]:
             guard(self._counts(project_id, user_id, now))
-            return name in self._members, lambda: self._members.pop(name, None)
+            known = name in self._members or name not in self._removed
+            return known, lambda: (self._members.pop(name, None), self._removed.add(name))
 
         return self._journal.write(None, plan)
+
+    async def removed_from(self, user_id: str, ids: Sequence[str]) -> frozenset[str]:
+        return frozenset(project_id for project_id in ids if (project_id, user_id) in self._removed)
 
     def _counts(self, project_id: str, user_id: str, now: int) -> MemberCounts:
         members = [member for member in self._members.values() if member.project_id == project_id]
@@ -148,7 +169,10 @@ class ModelIdentity(Identity):
         others = [member.role == "admin" for member in members if member is not changing]
         others += [Scope.ADMIN in key.scopes and not (key.expires_at or now + 1) <= now for key in keys]
         return MemberCounts(
-            len(members), None if changing is None else changing.role, other_admins=any(others)
+            len(members),
+            None if changing is None else changing.role,
+            other_admins=any(others),
+            removed=sum(removed == project_id for removed, _ in self._removed),
         )
 
     async def members(self, project_id: str) -> list[Member]:

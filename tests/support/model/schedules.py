@@ -6,7 +6,7 @@ from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule
-from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
+from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ListPage, ScheduleQuery, Schedules
 from tests.support.model.journal import Effect, Journal
 
 
@@ -63,7 +63,7 @@ class ModelSchedules(Schedules):
         found = self._schedules.get(schedule_id)
         return found if found is not None and found.project_id == project_id else None
 
-    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+    async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
         found = [
             one
             for one in self._schedules.values()
@@ -71,7 +71,9 @@ class ModelSchedules(Schedules):
             and query.status in (None, one.status)
             and query.source_trigger_id in (None, one.source_trigger_id)
         ]
-        return sorted(found, key=lambda one: (one.created_at, one.id))[: query.limit]
+        found = sorted(found, key=lambda one: (one.created_at, one.id))
+        rest = [one for one in found if query.after is None or (one.created_at, one.id) > query.after]
+        return ListPage(rest[: query.limit], len(rest) > query.limit)
 
     def moments(self) -> Iterator[int]:
         """When they fire next: for whoever moves the clock."""

@@ -124,7 +124,10 @@ def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
         )
     if run.error is not None:
         yield "error", f"{run.error.message}{f' ({run.error.code})' if run.error.code else ''}"
-        yield "error detail", value(run.error.detail)
+        if run.error.traceback is None:
+            yield "error detail", value(run.error.detail)
+        else:
+            yield "traceback", run.error.traceback.rstrip("\n")
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
         yield name, value(getattr(run, name))

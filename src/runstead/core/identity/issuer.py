@@ -11,8 +11,8 @@ class Issuer(msgspec.Struct, frozen=True):
     """Who made a token. The token is valid only while its issuer has the required scope.
 
     `id` is the id of the API key or push service, or the user's id. The scope of a `member` comes from the role in
-    the project, or from owning a personal project; that of a `claim` comes only from the `projectId` of a JWT, which
-    this server cannot revoke.
+    the project, or from owning a personal project; that of a `claim` comes only from the `projectId` of a JWT, until an
+    admin removes the user from the project.
     """
 
     kind: IssuerKind

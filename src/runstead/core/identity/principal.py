@@ -52,7 +52,7 @@ def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
     return frozenset().union(*(_IMPLIED[scope] for scope in scopes))
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a request came from: the peer's address and the request's `X-Request-Id`.
 
     Both are None where no request is behind a command, as in a loop or in the CLI.
@@ -75,6 +75,8 @@ class Principal(msgspec.Struct, frozen=True):
     `event_writer` can only append events to one run. `service_id` names the push service of either, and `issuer`
     (`str(Issuer)`) the issuer of its token.
 
+    `requests_per_minute` and `runs_per_minute` are the quotas of an API key.
+
     `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
@@ -92,6 +94,8 @@ class Principal(msgspec.Struct, frozen=True):
     name: str | None = None
     origin: Origin = Origin()
     fenced: frozenset[str] = frozenset()
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
 
     @property
     def identity(self) -> str:

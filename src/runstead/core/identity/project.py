@@ -42,8 +42,22 @@ class Member(msgspec.Struct, frozen=True):
     created_at: int
 
 
+class RemovedMember(msgspec.Struct, frozen=True):
+    """A user who was removed from a project, as a member or not. Until the user becomes a member again, neither a claim
+    of a token nor a group of an OpenID provider gives access to the project.
+    """
+
+    project_id: str
+    user_id: str
+    removed_at: int
+
+
 class ApiKey(msgspec.Struct, frozen=True):
-    """An API key as it is stored: only the SHA-256 of its secret (256 random bits need no slow hash)."""
+    """An API key as it is stored: only the SHA-256 of its secret (256 random bits need no slow hash).
+
+    `requests_per_minute` and `runs_per_minute` bound what is sent and created with the key, at each process. None: only
+    the quotas of the project apply.
+    """
 
     id: str
     project_id: str
@@ -56,6 +70,8 @@ class ApiKey(msgspec.Struct, frozen=True):
     last_used_at: int | None = None
     expires_at: int | None = None
     revoked_at: int | None = None
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
 
     def is_valid(self, now: int) -> bool:
         """Whether the key is neither revoked nor expired at `now` (ms)."""

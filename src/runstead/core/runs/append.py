@@ -36,6 +36,7 @@ def append(
     keys: Mapping[str, bytes] = _NO_KEYS,
     value_names: frozenset[str] = frozenset(),
     events_max: int = limits.events_per_run_max,
+    event_bytes_max: int | None = None,
 ) -> Transition:
     """Append all the events or none.
 
@@ -71,6 +72,10 @@ def append(
     # One event is reserved for the terminal event.
     if run.latest_event_id + len(new) >= events_max:
         raise Error("EVENT_LOG_FULL", f"A run holds at most {events_max} events")
+    if event_bytes_max is not None:
+        size = (run.event_bytes or 0) + sum([len(event.payload) for event in new])
+        if size > event_bytes_max:
+            raise Error("EVENT_LOG_FULL", f"The events of a run have at most {event_bytes_max:,} bytes")
     counted, sets = _counted(new)
     changes: dict[str, object] = {
         "latest_event_id": run.latest_event_id + len(new),

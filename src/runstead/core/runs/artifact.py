@@ -77,6 +77,11 @@ def find(artifacts: bytes | None, name: str) -> Stored | None:
     return None
 
 
+def stored_bytes(artifacts: bytes | None) -> int:
+    """Return the number of bytes of the listed artifacts whose content the server stores."""
+    return sum(one["size"] for one in decode_artifacts(artifacts) if KEY_MEMBER in one)
+
+
 def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
     """Return the list with this artifact. It replaces a stored artifact with the same name."""
     before = decode_artifacts(artifacts)

@@ -166,6 +166,9 @@ class Run(msgspec.Struct, frozen=True):
     # The log
     latest_event_id: int = 0
     latest_external_event_sequence: int = 0
+    # Bytes of its events, and of its stored artifacts; None: no event, no artifact
+    event_bytes: int | None = None
+    artifact_bytes: int | None = None
     # Grows by one with every write: the guard of every update.
     version: int = 1
     # Values, largest last

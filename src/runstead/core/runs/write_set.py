@@ -130,6 +130,12 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.transition.family_active
 
     @property
+    def artifact_bytes(self) -> int:
+        """The change of the number of bytes of the project's stored artifacts."""
+        before = 0 if self.before is None else self.before.artifact_bytes or 0
+        return (0 if self.deletes else self.run.artifact_bytes or 0) - before
+
+    @property
     def ends_schedule_run(self) -> bool:
         """Whether the run's schedule records how the run ended."""
         run, before = self.run, self.before
@@ -171,6 +177,8 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
         keys = _keys(transition.events, latest)
         events = _numbered(transition.events, latest, sequence, now)
         latest, sequence = events[-1].event_id, events[-1].sequence
+        stored = 0 if before is None else before.event_bytes or 0
+        run = replace(run, event_bytes=stored + sum([len(event.payload) for event in transition.events]))
     assert run.latest_event_id == latest, (run.latest_event_id, latest)
     assert run.latest_external_event_sequence == sequence, (run.latest_external_event_sequence, sequence)
     return WriteSet(

@@ -1,6 +1,6 @@
 """Reads and writes of other entities in the transactions of runs, in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from runstead.core import limits
@@ -20,7 +20,7 @@ from runstead.engines.postgres.sql import DIALECT
 from runstead.engines.sql import concurrency, conversations, inputs, push_services, schedules
 from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.postgres_driver import PostgresDriver
-from runstead.engines.sql.steps import LockSpace, execute, lock, select
+from runstead.engines.sql.steps import LockSpace, execute, execute_many, lock, select
 
 DRIVER: Final = PostgresDriver(DIALECT, lambda time: time)
 
@@ -86,6 +86,12 @@ async def delete_schedule(connection: Connection, schedule: Schedule) -> None:
 async def record_schedule_ends(connection: Connection, runs: Sequence[Run]) -> None:
     """Write the outcome of runs that have just ended to their schedules, in the order of their ends."""
     await DRIVER.run(connection, schedules.record_ends(runs))
+
+
+async def count_artifact_bytes(connection: Connection, changes: Mapping[str, int]) -> None:
+    """Add to the numbers of bytes of projects' stored artifacts. Last in a transaction: it locks them until its end."""
+    rows = [{"project_id": name, "bytes": change} for name, change in sorted(changes.items()) if change]
+    await DRIVER.run(connection, execute_many("count_artifact_bytes", rows))
 
 
 async def add_audit_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -13,7 +13,7 @@ from runstead.core.runs.run import seqs_of
 from runstead.engines.postgres.commit.jobs import Writer
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
 from runstead.engines.postgres.messages import delete_message
-from runstead.engines.postgres.related import DRIVER
+from runstead.engines.postgres.related import DRIVER, count_artifact_bytes
 from runstead.engines.postgres.rollups import note_deleted
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import Q
@@ -94,6 +94,10 @@ async def _retire(
     if descendants_deleted:
         changes = [(seq, -count, 0, 0) for seq, count in descendants_deleted.items()]
         await connection.execute(Q["count_families"], *columns_of(changes))
+    artifact_bytes: Counter[str] = Counter()
+    for seq in seqs:
+        artifact_bytes[locked_rows[seq][4]] -= locked_rows[seq][5]
+    await count_artifact_bytes(connection, artifact_bytes)
     return len(seqs)
 
 

@@ -1,6 +1,7 @@
 -- name: lock_retired
 SELECT seq, path, conversation_id,
-  coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false)
+  coalesce(completed_at < $2 AND due_at IS NULL AND coalesce(descendants_active, 0) = 0, false),
+  project_id, coalesce(artifact_bytes, 0)
 FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs
 
 -- name: lock_conversations_of_runs

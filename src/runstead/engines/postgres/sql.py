@@ -61,12 +61,19 @@ MOVING: Final = frozenset(
         "last_heartbeat_at",
         "latest_event_id",
         "latest_external_event_sequence",
+        "event_bytes",
         "version",
     }
 )
 
 #: Columns that an append of events changes. They are in no index, so such an update writes no index.
-APPENDED: Final = ("updated_at", "latest_event_id", "latest_external_event_sequence", "version")
+APPENDED: Final = (
+    "updated_at",
+    "latest_event_id",
+    "latest_external_event_sequence",
+    "event_bytes",
+    "version",
+)
 
 #: Other columns that a completion or a report of progress sets: NULL keeps the stored value.
 BROUGHT: Final = ("progress", "exit_code", "error", "metadata", "artifacts", "output", "logs")

@@ -63,9 +63,14 @@ class SqlAudit:
         )
 
     async def expire(self, age_ms: int, limit: int) -> int:
-        return await self._database.write(
-            lambda now: execute("expire_audit_entries", before=now - age_ms, limit=limit)
-        )
+        def expire(now: int) -> Steps[int]:
+            before = now - age_ms
+            yield from execute("allow_audit_expiry", before=before)
+            expired = yield from execute("expire_audit_entries", before=before, limit=limit)
+            yield from execute("refuse_audit_expiry")
+            return expired
+
+        return await self._database.write(expire)
 
 
 class SqlRecording:

@@ -10,7 +10,7 @@ from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.identity.browser_session import BrowserSession
-from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.project import ApiKey, Member, Project, RemovedMember
 from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.leadership import Lead
@@ -50,6 +50,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "project": _without(Project),
     "push_service": _without(PushService, "reach", "active"),
     "quota": _without(Quota),
+    "removed_member": _without(RemovedMember),
     "replica": _without(Replica),
     "schedule": _without(Schedule),
     "session": _without(Session),

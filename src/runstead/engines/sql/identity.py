@@ -9,7 +9,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Role
-from runstead.core.identity.project import ApiKey, Member, Project
+from runstead.core.identity.project import ApiKey, Member, Project, RemovedMember
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import (
     Database,
@@ -138,6 +138,25 @@ class SqlIdentity:
     async def keys(self, project_id: str) -> list[ApiKey]:
         return await self._database.read(select, "keys", ApiKey, project_id=project_id)
 
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        def change(_now: int) -> Steps[ApiKey | None]:
+            yield from values("lock_project", id=project_id)
+            old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
+            if old is None:
+                return None
+            new = decide(old)
+            yield from rewrite("api_keys", old, new)
+            yield from changed(old, new)
+            return new
+
+        return await self._database.write(change, idempotency)
+
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         def revoke(_now: int) -> Steps[ApiKey | None]:
             yield from values("lock_project", id=project_id)
@@ -161,6 +180,7 @@ class SqlIdentity:
             guard((yield from _counts(member.project_id, member.user_id, now)))
             old = yield from first("member", Member, project_id=member.project_id, user_id=member.user_id)
             (stored,) = yield from select("put_member", Member, **fields(member))
+            yield from execute("drop_removed_member", project_id=member.project_id, user_id=member.user_id)
             yield from changed(old, stored)
             return stored
 
@@ -170,11 +190,19 @@ class SqlIdentity:
         def remove(now: int) -> Steps[bool]:
             guard((yield from _counts(project_id, user_id, now)))
             old = yield from first("member", Member, project_id=project_id, user_id=user_id)
-            removed = yield from execute("remove_member", project_id=project_id, user_id=user_id)
-            yield from changed(old, None)
-            return removed == 1
+            removed = RemovedMember(project_id, user_id, now)
+            if not (yield from execute("add_removed_member", removed)) and old is None:
+                return False
+            yield from execute("remove_member", project_id=project_id, user_id=user_id)
+            yield from changed(old, removed)
+            return True
 
         return await self._database.write(remove)
+
+    async def removed_from(self, user_id: str, ids: Sequence[str]) -> frozenset[str]:
+        if not ids:
+            return frozenset()
+        return frozenset(await self._database.read(values, "removed_from", user_id=user_id, ids=list(ids)))
 
     async def members(self, project_id: str) -> list[Member]:
         return await self._database.read(select, "members", Member, project_id=project_id)
@@ -188,4 +216,6 @@ def _counts(project_id: str, user_id: str, now: int) -> Steps[MemberCounts]:
     """Those of a project. Its row is locked first, so that two changes of members see each other."""
     yield from values("lock_project", id=project_id)
     [found] = yield from select_rows("member_counts", project_id=project_id, user_id=user_id, now=now)
-    return MemberCounts(found["members"], found["role"], other_admins=bool(found["other_admins"]))
+    return MemberCounts(
+        found["members"], found["role"], other_admins=bool(found["other_admins"]), removed=found["removed"]
+    )

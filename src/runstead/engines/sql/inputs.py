@@ -42,7 +42,8 @@ class SqlInputs:
         )
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
-        return await self._database.scan(_select, "input_requests_of_run", run_seq=run_seq, limit=limit)
+        page = await self._database.scan(_select_page, "input_requests_of_run", run_seq=run_seq, limit=limit)
+        return page.rows
 
 
 def load_input(run_seq: int, want: Want) -> Steps[InputRequest | None]:

@@ -21,9 +21,11 @@ from runstead.engines.sql.steps import (
     lock,
     now,
     select,
+    select_page,
     value,
     values,
 )
+from runstead.ports.store import ListPage
 
 
 class SqlPushServices:
@@ -90,6 +92,25 @@ class SqlPushServices:
             return (yield from services_reaching(project_ids, (yield from now())))
 
         return await self._database.read(reaching)
+
+    async def page(
+        self, project_ids: Sequence[str], limit: int, after: tuple[int, str] | None = None
+    ) -> ListPage[PushService]:
+        at, after_id = after or (-1, "")
+
+        def page() -> Steps[ListPage[PushService]]:
+            time = yield from now()
+            found = yield from select_page(
+                "push_services_page",
+                PushService,
+                project_ids=list(project_ids),
+                after_at=at,
+                after_id=after_id,
+                limit=limit,
+            )
+            return ListPage([_as_of(service, time) for service in found.rows], found.more)
+
+        return await self._database.scan(page)
 
 
 def services_reaching(project_ids: Sequence[str], time: int) -> Steps[list[PushService]]:

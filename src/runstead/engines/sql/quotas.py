@@ -38,6 +38,9 @@ class SqlQuotas:
         count: int = await self._database.read(value, "count_pending", project_id=project_id, most=most)
         return count
 
+    async def artifact_bytes(self, project_id: str) -> int:
+        return await self._database.read(value, "artifact_bytes", project_id=project_id) or 0
+
     async def keys_and_members(self, project_id: str) -> tuple[int, int]:
         [row] = await self._database.read(select_rows, "count_access", project_id=project_id)
         return row["keys"], row["members"]

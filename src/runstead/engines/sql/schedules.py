@@ -20,9 +20,10 @@ from runstead.engines.sql.steps import (
     now,
     rewrite,
     select,
+    select_page,
     value,
 )
-from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ScheduleQuery
+from runstead.ports.store import DecideNew, DecideSchedule, DecideSync, ListPage, ScheduleQuery
 
 
 class SqlSchedules:
@@ -86,14 +87,17 @@ class SqlSchedules:
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None:
         return await self._database.read(first, "schedule", Schedule, id=schedule_id, project_id=project_id)
 
-    async def page(self, query: ScheduleQuery) -> list[Schedule]:
+    async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
+        at, after_id = query.after or (-1, "")
         return await self._database.scan(
-            select,
+            select_page,
             "schedules_page",
             Schedule,
             project_id=query.project_id,
             status=query.status,
             source_trigger_id=query.source_trigger_id,
+            after_at=at,
+            after_id=after_id,
             limit=query.limit,
         )
 

@@ -12,10 +12,10 @@ from runstead.engines.sql.steps import (
     first,
     lock,
     rewrite,
-    select,
+    select_page,
     value,
 )
-from runstead.ports.store import Count, DecideTrigger
+from runstead.ports.store import Count, DecideTrigger, ListPage
 
 
 class SqlTriggers:
@@ -40,8 +40,19 @@ class SqlTriggers:
     async def by_token(self, token_hash: bytes) -> Trigger | None:
         return await self._database.read(first, "trigger_by_token", Trigger, token_hash=token_hash)
 
-    async def page(self, project_id: str, limit: int) -> list[Trigger]:
-        return await self._database.read(select, "triggers_page", Trigger, project_id=project_id, limit=limit)
+    async def page(
+        self, project_id: str, limit: int, after: tuple[int, str] | None = None
+    ) -> ListPage[Trigger]:
+        at, after_id = after or (-1, "")
+        return await self._database.scan(
+            select_page,
+            "triggers_page",
+            Trigger,
+            project_id=project_id,
+            after_at=at,
+            after_id=after_id,
+            limit=limit,
+        )
 
     async def change(
         self,

@@ -10,11 +10,11 @@ from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
-from runstead.core.runs.run import Run, in_queue
+from runstead.core.runs.run import Run, in_queue, large_bytes
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
 from runstead.engines.sqlite.families import cancelling
 from runstead.engines.sqlite.related import occupancies
-from runstead.engines.sqlite.rows import encode, stored_bytes, to_run
+from runstead.engines.sqlite.rows import encode, stored_bytes, to_run, without_packed
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import ClaimRequest
@@ -79,20 +79,39 @@ def claimable_runs(
     if cancelled := cancelling(connection, writer.cache):
         heads, beside = HEADS_BESIDE_CANCELS, (encode([f"/{seq}/" for seq in cancelled]).decode(),)
     found: dict[int, Run] = {}
+    without_values: set[int] = set()
+    size = 0
     for partition in partitions(query, limit, slots, targets):
         for (seq,) in connection.execute(
             heads[partition.kind], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
-            found[seq] = writer.cache.numbered(seq) or _read(connection, writer, seq)
-    fitting = (run for run in sorted(found.values(), key=in_queue) if slots.take(run))
-    return list(islice(fitting, limit))
+            run = writer.cache.numbered(seq)
+            if run is None:
+                run = _read(connection, writer, seq, values=size <= limits.claim_bytes_max)
+                if size > limits.claim_bytes_max:
+                    without_values.add(seq)
+            size += large_bytes(run)
+            found[seq] = run
+    fitting = islice((run for run in sorted(found.values(), key=in_queue) if slots.take(run)), limit)
+    if size <= limits.claim_bytes_max:
+        return list(fitting)
+    claimed: list[Run] = []
+    size = 0
+    for each in fitting:
+        run = _read(connection, writer, each.seq) if each.seq in without_values else each
+        size += large_bytes(run)
+        if claimed and size > limits.claim_bytes_max:
+            break
+        claimed.append(run)
+    return claimed
 
 
-def _read(connection: sqlite3.Connection, writer: Writer, seq: int) -> Run:
+def _read(connection: sqlite3.Connection, writer: Writer, seq: int, *, values: bool = True) -> Run:
+    """The run, without its large values unless they are wanted: decompressing them takes long."""
     row = connection.execute(Q["run_by_seq"], (seq,)).fetchone()
     if stored_bytes(row) > limits.loop_bytes_max:
         writer.leave_loop()
-    return to_run(row)
+    return to_run(row if values else without_packed(row))
 
 
 def due_pushes(connection: sqlite3.Connection, now: int, share: FairShare, after: str) -> list[Run]:

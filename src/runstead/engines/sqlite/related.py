@@ -28,7 +28,7 @@ from runstead.engines.sql import (
 from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.sqlite_driver import SqliteDriver
-from runstead.engines.sql.steps import first, rewrite, select, value
+from runstead.engines.sql.steps import execute, first, rewrite, select, value
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import DIALECT
 
@@ -58,6 +58,11 @@ def add_input(connection: sqlite3.Connection, request: InputRequest) -> None:
 
 def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
     DRIVER.run(connection, inputs.close_input(closed))
+
+
+def count_artifact_bytes(connection: sqlite3.Connection, project_id: str, change: int) -> None:
+    """Add to the number of bytes of the project's stored artifacts."""
+    DRIVER.run(connection, execute("count_artifact_bytes", project_id=project_id, bytes=change))
 
 
 def add_conversation(connection: sqlite3.Connection, conversation: Conversation) -> None:

@@ -9,7 +9,7 @@ from runstead.core.usage.rollup import end_of, gone
 from runstead.engines.sql.conversations import Child
 from runstead.engines.sql.retention import SqlRetention, roots
 from runstead.engines.sql.steps import Database, select
-from runstead.engines.sqlite.related import DRIVER
+from runstead.engines.sqlite.related import DRIVER, count_artifact_bytes
 from runstead.engines.sqlite.rollups import note, rolled_up
 from runstead.engines.sqlite.rows import delete_run, to_run
 from runstead.engines.sqlite.sql import Q
@@ -55,6 +55,8 @@ def _retire(
             connection.execute(Q["keep_message"], values)
         note(connection, gone(end_of(run), rolled_up=rolled_up(connection, run.seq)))
         delete_run(connection, run)
+        if run.artifact_bytes:
+            count_artifact_bytes(connection, run.project_id, -run.artifact_bytes)
         descendants_deleted.update(
             ancestor for ancestor in map(int, filter(None, run.path.split("/"))) if ancestor not in seqs
         )

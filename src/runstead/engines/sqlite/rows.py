@@ -46,6 +46,11 @@ def to_run(row: tuple[Any, ...]) -> Run:
     return Run(*values)
 
 
+def without_packed(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The row without the values that may be compressed."""
+    return tuple([None if place in PACKED else value for place, value in enumerate(row)])
+
+
 def stored_bytes(row: Sequence[Any]) -> int:
     """The size of the values that may be compressed."""
     return sum([len(row[place]) for place in PACKED if row[place] is not None])

@@ -402,6 +402,8 @@ def store_beside(
         related.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
+    if change := write.artifact_bytes:
+        related.count_artifact_bytes(connection, run.project_id, change)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
@@ -409,6 +411,8 @@ def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet)
     rolled_up = rollups.rolled_up(connection, run.seq)
     rollups.note(connection, rollup.gone(rollup.end_of(run), rolled_up=rolled_up))
     delete_run(connection, run)
+    if change := write.artifact_bytes:
+        related.count_artifact_bytes(connection, run.project_id, change)
     cache.drop(run.seq)
     if write.ancestors:
         _count_family(connection, cache, write)

@@ -181,6 +181,8 @@ class Authenticator:
             system=Scope.SYSTEM in key.scopes,
             credential_id=key.id,
             name=key.name,
+            requests_per_minute=key.requests_per_minute,
+            runs_per_minute=key.runs_per_minute,
         )
         return principal, key.expires_at
 
@@ -292,10 +294,13 @@ class Authenticator:
         """Return the principal of a user whom an OpenID provider identified, as a member and with these roles."""
         now = self._clock()
         grants = await self._grants(Claims(user.user_id, now), now)
-        for each in roles:
-            project = await self._store.identity.project(each.project)
-            if project is not None:
-                grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[each.role]
+        identity = self._store.identity
+        found = [(await identity.project(each.project), each.role) for each in roles]
+        projects = {project.id for project, _ in found if project is not None}
+        removed = await identity.removed_from(user.user_id, tuple(projects - grants.keys()))
+        for project, role in found:
+            if project is not None and project.id not in removed:
+                grants[project.id] = grants.get(project.id, frozenset()) | ROLE_SCOPES[role]
         system = user.user_id in self._admins
         return Principal("user", user.user_id, grants, system=system, name=user.name)
 
@@ -314,7 +319,8 @@ class Authenticator:
             return grants
         project = await identity.project(claimed)
         # The claim must be an id. A slug is not accepted, since the creator of a project chooses its slug.
-        if project is not None and project.id == claimed:
+        known = project is not None and project.id == claimed
+        if known and (claimed in roles or not await identity.removed_from(claims.user_id, (claimed,))):
             grants[claimed] = grants.get(claimed, frozenset()) | DEFAULT_SCOPES
         return {claimed: grants[claimed]} if claimed in grants else {}
 

@@ -317,7 +317,8 @@ class Endpoint:
             )
         principal = replace(principal, origin=request.origin)  # the authenticator's is shared
         quotas = self._server.app.quotas
-        allowance = quotas.take_request(principal) if quotas.limit_requests else None
+        limited = quotas.limit_requests or principal.requests_per_minute is not None
+        allowance = quotas.take_request(principal) if limited else None
         for name, value in request.path_params.items():
             _check_name(name, value)
         raw = b""

@@ -1,6 +1,7 @@
 """Pages of lists: they end by rows or by bytes, and have the members that the caller chooses."""
 
-from collections.abc import Callable, Sequence
+import base64
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
@@ -8,9 +9,11 @@ from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.http.framework.values import NO_CONTROLS, PageInfo
 from runstead.ports.store import ListPage
 
 R = TypeVar("R")
+P = TypeVar("P", tuple[int, str], tuple[str, str])
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -47,13 +50,15 @@ class Fitted(NamedTuple, Generic[R]):
     last: R | None
 
 
-def fitted(page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] = ()) -> Fitted[R]:
+def fitted(
+    page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] = (), around: int = limits.KIB
+) -> Fitted[R]:
     """Build the page of the first rows that fit in `limits.list_page_bytes_max` of JSON, at least one.
 
-    With `members`, only these members of the view are shown.
+    With `members`, only these members of the view are shown. `around`: the bytes of what is around the rows.
     """
     data: list[msgspec.Raw] = []
-    size = limits.KIB  # for what is around the rows
+    size = around
     for row in page.rows:
         shown = view(row)
         text = _encode({name: getattr(shown, name) for name in members} if members else shown)
@@ -62,3 +67,63 @@ def fitted(page: ListPage[R], view: Callable[[R], Any], members: Sequence[str] =
             return Fitted(data, page.rows[len(data) - 1])
         data.append(msgspec.Raw(text))
     return Fitted(data, page.rows[-1] if page.more else None)
+
+
+class CursorQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next` of the previous page."""
+
+    cursor: str | None = None
+
+
+_Text = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=NO_CONTROLS)]
+_Time = Annotated[int, Meta(ge=0, le=limits.integer_max)]
+_position_by_time: Final = msgspec.json.Decoder(tuple[_Time, _Text])
+_position_by_name: Final = msgspec.json.Decoder(tuple[_Text, _Text])
+
+
+def position_by_time(cursor: str | None) -> tuple[int, str] | None:
+    """Return the position in a list that is ordered by (time, id). Raises INVALID_REQUEST."""
+    return _position(cursor, _position_by_time)
+
+
+def position_by_name(cursor: str | None) -> tuple[str, str] | None:
+    """Return the position in a list that is ordered by two names. Raises INVALID_REQUEST."""
+    return _position(cursor, _position_by_name)
+
+
+def _position(cursor: str | None, decoder: msgspec.json.Decoder[P]) -> P | None:
+    if cursor is None:
+        return None
+    try:
+        return decoder.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, msgspec.DecodeError):
+        raise Error(
+            "INVALID_REQUEST",
+            "Query: the cursor is not from this list: use page_info.next of the previous page",
+            errors=(("$.cursor", "unknown cursor"),),
+        ) from None
+
+
+def to_cursor(position: P) -> str:
+    return base64.urlsafe_b64encode(_encode(position)).decode().rstrip("=")
+
+
+def rows_after(rows: Iterable[R], position: Callable[[R], P], after: P | None) -> ListPage[R]:
+    """Return the rest of a list that was read as a whole, because what is stored of it is bounded."""
+    return ListPage([row for row in rows if after is None or position(row) > after], more=False)
+
+
+def listed(
+    page: ListPage[R],
+    view: Callable[[R], Any],
+    position: Callable[[R], P],
+    cursor: str | None,
+    member: str = "data",
+) -> dict[str, Any]:
+    """Return the answer of a list that has `page_info` only if more rows follow, or if a cursor was sent."""
+    shown = fitted(page, view, around=limits.list_cursors_bytes)
+    answer: dict[str, Any] = {member: shown.data}
+    if shown.last is not None or cursor is not None:
+        following = None if shown.last is None else to_cursor(position(shown.last))
+        answer["page_info"] = PageInfo(self=cursor, next=following)
+    return answer

@@ -30,7 +30,7 @@ def request_id(sent: bytes | None) -> str:
     """
     if sent is not None and _SENT.fullmatch(sent):
         return sent.decode("ascii")
-    return f"{_PROCESS}-{next(_NUMBERS):x}"
+    return f"{_PROCESS}-{next(_NUMBERS)}"
 
 
 def origin_of(scope: AsgiScope) -> Origin:

@@ -148,6 +148,7 @@ _OPERATIONS: Final = {
     "administration_change": "update_project",
     "administration_create_key": "create_api_key",
     "administration_keys": "list_api_keys",
+    "administration_change_key": "change_api_key",
     "administration_revoke_key": "revoke_api_key",
     "administration_put_member": "put_member",
     "administration_members": "list_members",

@@ -13,6 +13,7 @@ NOT_COPIED: Final = {
     "schema_migrations": "each store has its own",
     "copy_progress": "used by the copy itself",
     "pulse": "written by the health check",
+    "audit_expiry": "empty outside of a transaction",
     "run_families": "computed from the runs and their order",
     "batch_counts": "computed from the batches and their runs",
     "leadership": "state of running servers",

@@ -88,5 +88,7 @@ class InputRequests(Protocol):
         ...
 
     async def of_run(self, run_seq: int, limit: int) -> list[InputRequest]:
-        """Return at most `limit` input requests of the run, newest first."""
+        """Return at most `limit` input requests of the run, and at most `limits.list_page_bytes_max` of them, newest
+        first.
+        """
         ...

@@ -14,12 +14,13 @@ class MemberCounts(msgspec.Struct, frozen=True):
     """What decides whether a change of a project's members is allowed.
 
     `members`: how many the project has. `role`: of the user that changes, None if it is no member. `other_admins`:
-    whether another member, or a valid key of the project, is an admin.
+    whether another member, or a valid key of the project, is an admin. `removed`: how many users are removed.
     """
 
     members: int
     role: Role | None
     other_admins: bool
+    removed: int = 0
 
 
 Guard = Callable[[MemberCounts], None]
@@ -93,6 +94,16 @@ class Identity(Protocol):
         """Return the project's keys, oldest first, including revoked keys."""
         ...
 
+    async def change_key(
+        self,
+        project_id: str,
+        key_id: str,
+        decide: Callable[[ApiKey], ApiKey],
+        idempotency: IdempotencyRecord | None = None,
+    ) -> ApiKey | None:
+        """Store what `decide` returns for the project's key. None if it does not exist."""
+        ...
+
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
         """Revoke the key and return it. The time of the first revocation stays.
 
@@ -111,7 +122,14 @@ class Identity(Protocol):
         ...
 
     async def remove_member(self, project_id: str, user_id: str, guard: Guard) -> bool:
-        """Remove the member. Returns whether it existed. The guard may refuse."""
+        """Remove the user, a member or not, until `put_member`. False if the user was removed already.
+
+        The guard may refuse.
+        """
+        ...
+
+    async def removed_from(self, user_id: str, ids: Sequence[str]) -> frozenset[str]:
+        """Return the projects among these from which the user was removed."""
         ...
 
     async def members(self, project_id: str) -> list[Member]: ...

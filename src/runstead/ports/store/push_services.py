@@ -5,6 +5,7 @@ from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.push_service import PushService
+from runstead.ports.store.list_page import ListPage
 
 
 class PushServices(Protocol):
@@ -47,4 +48,13 @@ class PushServices(Protocol):
 
     async def reaching(self, project_ids: Sequence[str]) -> list[PushService]:
         """Return the services that reach at least one of the projects, oldest first."""
+        ...
+
+    async def page(
+        self, project_ids: Sequence[str], limit: int, after: tuple[int, str] | None = None
+    ) -> ListPage[PushService]:
+        """Return some of them, at most `limits.list_page_bytes_max`, but one at least.
+
+        `after` is (created_at, id) of the last service of the previous page.
+        """
         ...

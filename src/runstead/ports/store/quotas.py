@@ -18,6 +18,10 @@ class Quotas(Protocol):
         """Count the project's runs that wait for a worker: up to `most`."""
         ...
 
+    async def artifact_bytes(self, project_id: str) -> int:
+        """Return the number of bytes of the project's stored artifacts."""
+        ...
+
     async def keys_and_members(self, project_id: str) -> tuple[int, int]:
         """Count the project's valid keys and its members."""
         ...

@@ -8,6 +8,7 @@ import msgspec
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.edits import Sync
 from runstead.core.schedules.schedule import Schedule, ScheduleStatus
+from runstead.ports.store.list_page import ListPage
 
 DecideNew = Callable[[int, int], Schedule]
 """(number of the project's schedules, now) → the new schedule; it raises if the project may have no more."""
@@ -20,12 +21,16 @@ DecideSync = Callable[[Sequence[Schedule], int], Sync]
 
 
 class ScheduleQuery(msgspec.Struct, frozen=True):
-    """A list of the schedules of a project. A filter that is None matches all."""
+    """A page of the schedules of a project, at most `limit`. A filter that is None matches all.
+
+    `after` is (created_at, id) of the last schedule of the previous page.
+    """
 
     project_id: str
     limit: int
     status: ScheduleStatus | None = None
     source_trigger_id: str | None = None
+    after: tuple[int, str] | None = None
 
 
 class Schedules(Protocol):
@@ -55,8 +60,8 @@ class Schedules(Protocol):
 
     async def get(self, project_id: str, schedule_id: str) -> Schedule | None: ...
 
-    async def page(self, query: ScheduleQuery) -> list[Schedule]:
-        """Return schedules, oldest first."""
+    async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
+        """Return schedules, oldest first, at most `limits.list_page_bytes_max` of them, but one at least."""
         ...
 
     async def now(self) -> int:

@@ -6,6 +6,7 @@ from typing import Protocol
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import Trigger
 from runstead.ports.store.identity import Count
+from runstead.ports.store.list_page import ListPage
 
 DecideTrigger = Callable[[Trigger, int], Trigger]
 """(trigger, now) → the changed trigger; the same object if nothing changes."""
@@ -24,8 +25,13 @@ class Triggers(Protocol):
         """Return the trigger with this token, even if it is disabled."""
         ...
 
-    async def page(self, project_id: str, limit: int) -> list[Trigger]:
-        """Return the project's triggers, oldest first."""
+    async def page(
+        self, project_id: str, limit: int, after: tuple[int, str] | None = None
+    ) -> ListPage[Trigger]:
+        """Return triggers, oldest first, at most `limits.list_page_bytes_max` of them, but one at least.
+
+        `after` is (created_at, id) of the last trigger of the previous page.
+        """
         ...
 
     async def change(

@@ -11,6 +11,7 @@ import msgspec
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.task import Task, run_request
@@ -48,6 +49,14 @@ class HandlerContext:
     def cancelled(self) -> bool:
         """Whether the worker no longer has the run. A handler in a thread has to check it: a thread is not interrupted."""
         return self._attempt.cancelled
+
+    @property
+    def suspending(self) -> bool:
+        """Whether `finally` and `except` blocks run because the run waits. At a real end it is false.
+
+        It is for code in such blocks that is not in a step: every other call of the context in them is refused.
+        """
+        return self._attempt.suspending
 
     @property
     def metadata(self) -> dict[str, Any] | None:
@@ -164,6 +173,7 @@ class Context(HandlerContext):
     ) -> Awaits[tuple[A, B, C, D, E]]: ...
     @overload
     def gather(self, *work: Awaitable[T]) -> Awaits[list[T]]: ...
+    @tracked
     def gather(self, *work: Awaitable[Any]) -> Awaits[Any]:
         """Await the work concurrently, and return its results in order: a tuple of up to five, or a list.
 
@@ -172,6 +182,7 @@ class Context(HandlerContext):
         """
         return self._attempt.gather(*work)
 
+    @tracked
     def first(self, **waits: Awaitable[T]) -> Awaits[First[T]]:
         """Return the name and the value of the wait that ends first:
         `await ctx.first(paid=ctx.wait_for_event("paid"), late=ctx.sleep(600))`.
@@ -185,10 +196,12 @@ class Context(HandlerContext):
 
     # Waits
 
+    @tracked
     def sleep(self, seconds: float) -> Awaits[None]:
         """Sleep. For more than a second the run waits, and no process does. The end is kept across restarts."""
         return self._attempt.sleep(seconds)
 
+    @tracked
     def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> Awaits[bool]:
         """Ask a person, and return whether the answer is yes. Raise WaitTimeout where none comes in time.
 
@@ -197,6 +210,7 @@ class Context(HandlerContext):
         """
         return self._attempt.wait_for_approval(question, timeout_seconds=timeout_seconds)
 
+    @tracked
     def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
         """Wait for an event from another system, and return its result (any JSON). Raise WaitTimeout where it does not
         come in time.
@@ -227,6 +241,7 @@ class Context(HandlerContext):
         input: Any = None,
         title: str | None = None,
     ) -> Awaits[Child[Any]]: ...
+    @tracked
     def spawn(
         self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any
     ) -> Awaits[Child[Any]]:
@@ -257,6 +272,7 @@ class Context(HandlerContext):
 
     # Events
 
+    @tracked
     def emit(self, event: Mapping[str, Any]) -> Awaits[None]:
         """Append one event: an object with a string `type`, in AG-UI form. Raise LeaseLostError.
 
@@ -265,6 +281,7 @@ class Context(HandlerContext):
         """
         return self._attempt.emit(event)
 
+    @tracked
     def emit_many(self, events: Iterable[Mapping[str, Any]]) -> Awaits[None]:
         """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
 
@@ -273,10 +290,12 @@ class Context(HandlerContext):
         """
         return self._attempt.emit_many(events)
 
+    @tracked
     def flush(self) -> Awaits[None]:
         """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
         return self._attempt.flush()
 
+    @tracked
     def progress(self, fraction: float | None = None, message: str | None = None) -> Awaits[None]:
         """Show how far the run is: `await ctx.progress(0.4, "parsing")`, with a fraction from 0 to 1.
 
@@ -286,6 +305,7 @@ class Context(HandlerContext):
         """
         return self._attempt.progress(fraction, message)
 
+    @tracked
     def set(self, name: str, value: Any) -> Awaits[None]:
         """Store a named value of the run (any JSON up to 16 KiB), which `client.runs.value` reads at any time:
         `await ctx.set("stage", "parsing")`.
@@ -299,16 +319,19 @@ class Context(HandlerContext):
 
     # Messages
 
+    @tracked
     def text(self, whole: str | None = None, *, role: Role = "assistant") -> Message:
         """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
         `async with ctx.text() as message: await message.write("Hel")`.
         """
         return self._attempt.text(whole, role=role)
 
+    @tracked
     def reasoning(self, whole: str | None = None) -> Message:
         """Emit reasoning of the model, as `text` emits a message."""
         return self._attempt.reasoning(whole)
 
+    @tracked
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> ToolCall:
         """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
         `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`.
@@ -349,6 +372,7 @@ class Context(HandlerContext):
 
     # Artifacts
 
+    @tracked
     def artifact(
         self,
         source: bytes | bytearray | memoryview | str | os.PathLike[str],

@@ -47,12 +47,18 @@ _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
 
 
 class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a step failed after its last try. `final`: the run is not retried. `detail` is any JSON."""
+    """Why a step failed after its last try. `final`: the run is not retried. `detail` is any JSON.
+
+    `type` is the name of the exception's type. `args` are its arguments; None where they are not JSON.
+    """
 
     message: str
     code: str | None = None
     final: bool = False
     detail: Any = None
+    type: str | None = None
+    args: list[Any] | None = None
+    traceback: str | None = None
 
 
 class FinishedStep(msgspec.Struct, frozen=True):

@@ -2,9 +2,12 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+
+#: The exceptions of a step that its handler gets as themselves.
+Raises: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +21,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     backoff: float = 1.0
     timeout: float | None = None
-    raises: type[Exception] | tuple[type[Exception], ...] = ()
+    raises: Raises = ()
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.backoff < 0:

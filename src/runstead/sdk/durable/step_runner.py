@@ -2,15 +2,19 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from runstead.sdk.durable.branch import Branch, in_step
-from runstead.sdk.durable.emitter import Emitter, LeaseLostError
+from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError, RunFailed
 from runstead.sdk.durable.history import (
     CUSTOM,
     GATHER,
@@ -18,16 +22,18 @@ from runstead.sdk.durable.history import (
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
+    FinishedStep,
     History,
     StepFailure,
 )
-from runstead.sdk.durable.step_options import step_call
+from runstead.sdk.durable.pending_calls import PendingCalls, this_call
+from runstead.sdk.durable.result_values import decode_result, encode_result
+from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
+from runstead.sdk.durable.step_options import StepCall, step_call
 from runstead.sdk.durable.step_results import (
+    ResultNotStoredError,
     StepFailed,
-    decode_result,
-    encode_result,
     non_deterministic,
-    step_failure,
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, combine
@@ -35,6 +41,8 @@ from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
+
+logger = logging.getLogger("runstead.sdk.durable")
 
 _BACKOFF_S_MAX: Final = 300.0
 #: Up to so many results of a `gather` are a tuple, whose types a checker knows.
@@ -63,6 +71,7 @@ class StepRunner(Emitter):
         super().__init__(*args, **kwargs)
         self._history = History()
         self._tries = 0
+        self._cleanup_time = CleanupTime()
 
     # A try: the handler runs once, from its beginning
 
@@ -71,27 +80,51 @@ class StepRunner(Emitter):
         self._history = history
         self._tries = tries or self._tries + 1
         self._root = Branch()
+        self.pending = PendingCalls()
         _branch.set(self._root)
 
     def check_finished(self) -> None:
         """Check a handler that returned.
 
-        Raise Suspend where it caught the exception of a wait. Raise RunFailed with NON_DETERMINISTIC where the
-        history has more steps than the handler called.
+        Raise Suspend where it caught the exception of a wait. Raise RunFailed with STEP_NOT_AWAITED where it forgot
+        to await a call, and with NON_DETERMINISTIC where the history has more steps than the handler called.
         """
-        if self._root.suspended is not None:
-            raise self._root.suspended
+        if (suspended := self.suspension_behind(None)) is not None:
+            raise suspended
+        if (forgotten := self.pending.take_unawaited()) is not None:
+            name, place = forgotten
+            raise RunFailed(
+                f"`{name}` was called at {place} and never awaited: write `await {name}(…)`",
+                "STEP_NOT_AWAITED",
+            )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
             raise non_deterministic(unreached, self._history.step_names[unreached], None)
 
+    def suspension_behind(self, error: BaseException | None) -> Suspend | None:
+        """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
+
+        Warn where the handler caught the exception of the wait. `error` None: it returned.
+        """
+        suspended = self._root.suspended
+        if suspended is not None and not isinstance(error, BaseExceptionGroup):
+            _warn_of_catch(self.run.target, suspended.request.tool_name)
+        return suspended
+
     @property
-    def suspended(self) -> Suspend | None:
-        """The wait that ended the handler, whatever the handler raised afterwards."""
-        return self._root.suspended
+    def suspending(self) -> bool:
+        """Whether the run waits and this try ends: `finally` and `except` blocks run for a wait, not for a real end."""
+        branch = _branch.get()
+        return branch is not None and branch.suspended is not None
+
+    def _check_writable(self) -> None:
+        branch = _branch.get()
+        if branch is not None and branch.suspended is not None and not self._root.closed:
+            raise branch.suspended
 
     def end(self) -> None:
         """End the try: code that it left running may not call steps."""
+        self.pending.take_unawaited()
         self._root.closed = True
 
     @property
@@ -105,16 +138,25 @@ class StepRunner(Emitter):
 
     # Steps
 
-    async def step(self, *args: Any, **kwargs: Any) -> Any:
+    def step(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a function once and store its result; see `Context.step`. Raise StepFailed after the last call."""
-        name, function, own_args, own_kwargs, options = step_call(args, kwargs)
+        current_branch()
+        call, caller = step_call(args, kwargs), this_call(sys._getframe(1))  # noqa: SLF001 - fast
+        cleanup = self.stopping and is_cleanup(caller.handles)
+        work = self._clean_up(call) if cleanup else self._step(call)
+        if caller.place is not None:
+            self.pending.add_step(call.name, caller.place)
+            if not caller.in_thread:
+                self.pending.add("ctx.step", work, caller.place)
+        return work
+
+    async def _step(self, call: StepCall) -> Any:
+        name, options = call.name, call.options
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
         if finished is not None:
-            if finished.error is not None:
-                raise StepFailed(name, step_id, finished.error)
-            return decode_result(finished.result, function)
+            return _stored_outcome(call, step_id, finished)
         with branch.running(name):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
@@ -123,18 +165,21 @@ class StepRunner(Emitter):
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        result = await with_timeout(
-                            options.timeout, self._call(function, own_args, own_kwargs)
-                        )
-                    encoded = encode_result(result)
+                        original = await with_timeout(options.timeout, self._call(call))
+                    encoded = encode_result(original)
+                    result = decode_result(msgspec.json.decode(encoded), call.function, original)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
-                    if failure.final or failed >= options.retries:
+                    step = StepFailed(name, step_id, failure)
+                    passes = passes_through(error, options.raises, step)
+                    if failure.final or passes or failed >= options.retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
-                        raise StepFailed(name, step_id, failure) from error
+                        if passes:
+                            raise
+                        raise step from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
@@ -143,11 +188,32 @@ class StepRunner(Emitter):
                     break
             self._finish(step_id, name, result=encoded)
             await self.flush()
-        return decode_result(msgspec.json.decode(encoded), function)
+        return result
 
-    async def _call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    async def _clean_up(self, call: StepCall) -> Any:
+        """Call the function of a step in the cleanup of a cancelled run. No event records it: the run has ended."""
+        self.cleaning_up = True
+        if not await self.was_cancelled():
+            self.cleaning_up = False
+            return await self._step(call)
+        options, failed = call.options, 0
+        while True:
+            left_s = self._cleanup_time.left_s(call.name)
+            try:
+                with in_step(call.name, f"cleanup/{call.name}"):
+                    return await with_timeout(min(options.timeout or left_s, left_s), self._call(call))
+            except Exception as error:
+                step = StepFailed(call.name, "", step_failure(error))
+                passes = passes_through(error, options.raises, step)
+                if passes:
+                    raise
+                if step.final or failed >= options.retries:
+                    raise step from error
+                failed += 1
+                await self._sleep(min(backoff_s(options.backoff, failed - 1), left_s))
+
+    async def _call(self, call: StepCall) -> Any:
+        _, function, args, kwargs, _ = call
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
         result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
@@ -240,6 +306,28 @@ class StepRunner(Emitter):
                     value = {"step_id": gather_id, "branch": number}
                     self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
                 raise error
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_catch(target: str | None, wait: str) -> None:
+    """Warn once for each wait."""
+    logger.warning(
+        "The handler of %s caught the end of its try at the wait %r and went on. The run waits nevertheless, and the"
+        " handler runs again: catch Exception instead of BaseException, or re-raise",
+        target,
+        wait,
+    )
+
+
+def _stored_outcome(call: StepCall, step_id: str, finished: FinishedStep) -> Any:
+    """Return the stored result of a step, or raise its failure."""
+    failure = finished.error
+    if failure is None:
+        try:
+            return decode_result(finished.result, call.function)
+        except ResultNotStoredError as error:
+            failure = step_failure(error)
+    raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:

@@ -46,7 +46,11 @@ class Suspend(BaseException):
     """
 
     def __init__(self, request: WaitRequest) -> None:
-        super().__init__(request.tool_name)
+        super().__init__(
+            f"The run waits ({request.tool_name}), and this try of its handler ends: `finally`, `except BaseException`"
+            " and `with` blocks run now, and every call of the context in them is refused. They run again at the real"
+            " end. Catch Exception, which a wait is not, and put effects into steps"
+        )
         self.request = request
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, overload
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
     ChildFailed,
@@ -272,13 +273,14 @@ class Child(Generic[T_co]):
 
     def __init__(self, context: Waits, run_id: str, returns: Any = Any) -> None:
         self.id = run_id
-        self._context = context
+        self._attempt = context
         self._returns = returns
 
     @overload
     async def result(self) -> T_co: ...
     @overload
     async def result(self, type: type[U], /) -> U: ...
+    @tracked
     async def result(self, *types: Any) -> Any:
         """Wait until the child has ended, and return its output, as the type that its function returns.
 
@@ -290,9 +292,10 @@ class Child(Generic[T_co]):
             raise ChildFailed(run)
         return converted(run.output, types[0] if types else self._returns)
 
+    @tracked
     async def wait(self) -> Run:
         """Wait until the child has ended in any way, and return its run."""
-        return await self._context.wait_for_run(self.id)
+        return await self._attempt.wait_for_run(self.id)
 
 
 def _raise_timeout(result: WaitResult, sentence: str) -> None:

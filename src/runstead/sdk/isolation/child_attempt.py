@@ -13,6 +13,7 @@ from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.messages import (
+    AskCancelled,
     CallFailed,
     CallResult,
     CompletionData,
@@ -56,6 +57,11 @@ class ParentLink:
         number, response = self._new_request()
         self.channel.send(Flush(number=number))
         await response
+
+    async def was_cancelled(self) -> bool:
+        number, response = self._new_request()
+        self.channel.send(AskCancelled(number=number))
+        return await response == b"true"
 
     async def send(self, call: Call[T]) -> T:
         content = call.content()
@@ -147,6 +153,7 @@ class ChildAttempt(Attempt):
         super().__init__(run, Calls(), link.send)
         self._outbox = _ForwardingOutbox(link)
         self._link = link
+        self.was_cancelled = link.was_cancelled
         self._loop = asyncio.get_running_loop()
 
     def emit_nowait(self, event: Mapping[str, Any]) -> None:

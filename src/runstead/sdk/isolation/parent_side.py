@@ -15,6 +15,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (
+    AskCancelled,
     CallFailed,
     CallResult,
     CompletionData,
@@ -207,11 +208,15 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Att
             task.cancel()
 
 
-async def _respond(channel: Channel[FromHandler], message: Flush | SendCall, attempt: Attempt) -> None:
+async def _respond(
+    channel: Channel[FromHandler], message: Flush | AskCancelled | SendCall, attempt: Attempt
+) -> None:
     try:
         if isinstance(message, Flush):
             await attempt.flush()
             content: bytes | None = None
+        elif isinstance(message, AskCancelled):
+            content = b"true" if await attempt.was_cancelled() else b"false"
         else:
             content = await attempt.send(_call(message))
     except LeaseLostError as error:

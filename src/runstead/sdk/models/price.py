@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from runstead.sdk.models.response import ResponseModel
+from runstead.sdk.models.response import PageInfo, ResponseModel
 from runstead.sdk.models.usage import ModelUsage, TokenSums
 
 UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
@@ -29,6 +29,7 @@ class PriceAnswer(ResponseModel, frozen=True, kw_only=True):
 
 class PriceList(ResponseModel, frozen=True, kw_only=True):
     data: list[Price]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class DeletedPrice(ResponseModel, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.response import ResponseModel
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
@@ -27,6 +27,7 @@ class Project(ResponseModel, frozen=True, kw_only=True):
 
 class ProjectList(ResponseModel, frozen=True, kw_only=True):
     data: list[Project]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ApiKey(ResponseModel, frozen=True, kw_only=True):
@@ -44,11 +45,14 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    requests_per_minute: int | None = None
+    runs_per_minute: int | None = None
     key: str | None = None
 
 
 class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
     data: list[ApiKey]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
@@ -59,6 +63,7 @@ class Member(ResponseModel, frozen=True, kw_only=True):
 
 class MemberList(ResponseModel, frozen=True, kw_only=True):
     data: list[Member]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):

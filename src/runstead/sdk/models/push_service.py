@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-from runstead.sdk.models.response import ResponseModel
+import msgspec
+
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class PushService(ResponseModel, frozen=True, kw_only=True):
@@ -35,6 +37,7 @@ class PushServiceAnswer(ResponseModel, frozen=True, kw_only=True):
 
 class PushServiceList(ResponseModel, frozen=True, kw_only=True):
     data: list[PushService]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class RunEventToken(ResponseModel, frozen=True, kw_only=True):

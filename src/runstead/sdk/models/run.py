@@ -22,11 +22,30 @@ class Owner(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunError(ResponseModel, frozen=True, kw_only=True):
-    """Why a run failed or was cancelled. `detail` is any JSON."""
+    """Why a run failed or was cancelled. `detail` is any JSON.
+
+    A handler that raised an exception gives its type's name and its traceback.
+    """
 
     message: str
     code: str | None = None
     detail: Any = None
+
+    @property
+    def type(self) -> str | None:
+        """The name of the exception's type. None where no exception of a handler failed the run."""
+        return text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
+        return text_of(self.detail, "traceback")
+
+
+def text_of(detail: Any, member: str) -> str | None:
+    """Return a text in the detail of an error; None where it has none."""
+    value = detail.get(member) if isinstance(detail, dict) else None
+    return value if isinstance(value, str) else None
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):

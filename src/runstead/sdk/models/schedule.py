@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.response import ResponseModel
+from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class ScheduleTarget(ResponseModel, frozen=True, kw_only=True):
@@ -75,6 +75,7 @@ class ScheduleAnswer(ResponseModel, frozen=True, kw_only=True):
 class ScheduleList(ResponseModel, frozen=True, kw_only=True):
     schedules: list[Schedule]
     source_schedules: list[Any] = msgspec.field(default_factory=list)
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class UpcomingTimes(ResponseModel, frozen=True, kw_only=True):

@@ -106,6 +106,7 @@ class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
 
 class TriggerList(ResponseModel, frozen=True, kw_only=True):
     data: list[Trigger]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class TriggerRun(ResponseModel, frozen=True, kw_only=True):

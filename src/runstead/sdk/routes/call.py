@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.user_types import encode
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class Call(Generic[T]):
         """Return the body as JSON, or the upload. Raise TypeError where a value in it is not JSON."""
         if isinstance(self.body, Upload):
             return self.body
-        return None if self.body is msgspec.UNSET else msgspec.json.encode(self.body)
+        return None if self.body is msgspec.UNSET else encode(self.body)
 
     def all_headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}

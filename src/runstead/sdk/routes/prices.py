@@ -9,9 +9,10 @@ class Prices(Resource[S_co]):
     """A price is the cost of a million tokens in millionths of your currency. Setting one needs the scope `admin`."""
 
     @route
-    def list(self, *, project: str | None = None) -> Call[PriceList]:
-        """`GET /projects/{ref}/prices`"""
-        return Call("GET", path("projects", self._project(project), "prices"), PriceList)
+    def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[PriceList]:
+        """`GET /projects/{ref}/prices`. `page_info.next` is the next page's cursor."""
+        where = path("projects", self._project(project), "prices")
+        return Call("GET", where, PriceList, query(cursor=cursor))
 
     @route
     def put(

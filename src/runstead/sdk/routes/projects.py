@@ -35,9 +35,9 @@ class Projects(Resource[S_co]):
         return Call("POST", path("projects"), Project, body=body, idempotency_key=key)
 
     @route
-    def list(self) -> Call[ProjectList]:
-        """`GET /projects`: the projects that the caller has access to."""
-        return Call("GET", path("projects"), ProjectList)
+    def list(self, *, cursor: str | None = None) -> Call[ProjectList]:
+        """`GET /projects`: the projects that the caller has access to. `page_info.next` is the next page's cursor."""
+        return Call("GET", path("projects"), ProjectList, query(cursor=cursor))
 
     @route
     def get(self, project: str | None = None) -> Call[Project]:
@@ -94,6 +94,8 @@ class ApiKeys(Resource[S_co]):
         name: str | None = None,
         scopes: Sequence[Scope] | None = None,
         expires_at: datetime | None = None,
+        requests_per_minute: int | None = None,
+        runs_per_minute: int | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[ApiKey]:
@@ -106,15 +108,30 @@ class ApiKeys(Resource[S_co]):
             "POST",
             path("projects", self._project(project), "api-keys"),
             ApiKey,
-            body=members(name=name, scopes=scopes, expires_at=expires_at),
+            body=members(
+                name=name,
+                scopes=scopes,
+                expires_at=expires_at,
+                requests_per_minute=requests_per_minute,
+                runs_per_minute=runs_per_minute,
+            ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,
         )
 
     @route
-    def list(self, *, project: str | None = None) -> Call[ApiKeyList]:
-        """`GET /projects/{ref}/api-keys`: all keys, including revoked ones."""
-        return Call("GET", path("projects", self._project(project), "api-keys"), ApiKeyList)
+    def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[ApiKeyList]:
+        """`GET /projects/{ref}/api-keys`: also revoked keys. `page_info.next` is the next page's cursor."""
+        where = path("projects", self._project(project), "api-keys")
+        return Call("GET", where, ApiKeyList, query(cursor=cursor))
+
+    @route
+    def update(
+        self, key_id: str, quotas: Mapping[str, int | None], *, project: str | None = None
+    ) -> Call[ApiKey]:
+        """`PATCH /projects/{ref}/api-keys/{key_id}`: change `requests_per_minute`, `runs_per_minute`; None ends one."""
+        where = path("projects", self._project(project), "api-keys", key_id)
+        return Call("PATCH", where, ApiKey, body=dict(quotas))
 
     @route
     def revoke(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
@@ -126,9 +143,10 @@ class Members(Resource[S_co]):
     """Every route needs the scope `admin`: 403 without it."""
 
     @route
-    def list(self, *, project: str | None = None) -> Call[MemberList]:
-        """`GET /projects/{ref}/members`"""
-        return Call("GET", path("projects", self._project(project), "members"), MemberList)
+    def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[MemberList]:
+        """`GET /projects/{ref}/members`. `page_info.next` is the next page's cursor."""
+        where = path("projects", self._project(project), "members")
+        return Call("GET", where, MemberList, query(cursor=cursor))
 
     @route
     def add(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
@@ -138,7 +156,11 @@ class Members(Resource[S_co]):
 
     @route
     def remove(self, user_id: str, *, project: str | None = None) -> Call[None]:
-        """`DELETE /projects/{ref}/members/{user_id}`. 409 LAST_ADMIN for the only admin."""
+        """`DELETE /projects/{ref}/members/{user_id}`: remove a user, a member or not, until the user is added.
+
+        Claims of tokens give a removed user no access. 404 for a user who is removed already, 409 LAST_ADMIN for the
+        only admin.
+        """
         return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
 
 

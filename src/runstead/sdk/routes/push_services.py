@@ -59,10 +59,14 @@ class PushServices(Resource[S_co]):
         return Call("GET", path("agent-runtimes", "push-services", service_id), PushServiceAnswer)
 
     @route
-    def list(self, *, project: str | None = None) -> Call[PushServiceList]:
-        """`GET /agent-runtimes/push-services`: the services of a project, or of all projects of the client."""
+    def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[PushServiceList]:
+        """`GET /agent-runtimes/push-services`: the services of a project, or of all projects of the client.
+
+        `page_info.next` is the next page's cursor.
+        """
         where = path("agent-runtimes", "push-services")
-        return Call("GET", where, PushServiceList, query(project=project or self._client.project))
+        parameters = query(project=project or self._client.project, cursor=cursor)
+        return Call("GET", where, PushServiceList, parameters)
 
     @route
     def disable(self, service_id: str) -> Call[PushServiceAnswer]:

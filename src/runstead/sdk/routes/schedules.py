@@ -76,10 +76,11 @@ class Schedules(Resource[S_co]):
         *,
         status: Literal["active", "paused", "deleting"] | None = None,
         source_trigger_id: str | None = None,
+        cursor: str | None = None,
         project: str | None = None,
     ) -> Call[ScheduleList]:
-        """`GET /projects/{ref}/schedules`: all of them, oldest first."""
-        parameters = query(status=status, source_trigger_id=source_trigger_id)
+        """`GET /projects/{ref}/schedules`, oldest first. `page_info.next` is the next page's cursor."""
+        parameters = query(status=status, source_trigger_id=source_trigger_id, cursor=cursor)
         return Call("GET", path("projects", self._project(project), "schedules"), ScheduleList, parameters)
 
     @route

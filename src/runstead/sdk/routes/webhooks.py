@@ -176,9 +176,9 @@ class Triggers(Resource[S_co]):
         )
 
     @route
-    def list(self, *, project: str | None = None) -> Call[TriggerList]:
-        """`GET /projects/{ref}/triggers`: all of them, oldest first."""
-        return Call("GET", self._triggers(project), TriggerList)
+    def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[TriggerList]:
+        """`GET /projects/{ref}/triggers`, oldest first. `page_info.next` is the next page's cursor."""
+        return Call("GET", self._triggers(project), TriggerList, query(cursor=cursor))
 
     @route
     def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:

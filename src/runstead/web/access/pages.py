@@ -42,8 +42,11 @@ ROLES: Final = {"admin": "everything", "member": "runs and workers", "viewer": "
 assert ROLES.keys() == ROLE_SCOPES.keys()
 QUOTA_NAMES: Final = {
     "requests_per_minute": "requests per minute, at each process",
+    "runs_per_minute": "new runs per minute, at each process",
     "runs_pending": "pending runs",
     "events_per_run": "events of a run",
+    "event_bytes_per_run": "bytes of the events of a run",
+    "artifact_bytes": "bytes of all stored artifacts",
     "streams": "open streams, at each process",
     "keys": "valid keys",
     "members": "members",
@@ -176,9 +179,10 @@ async def remove_member(request: PageRequest) -> Response:
         return await listing(request, project, refused, "member")
     request.forget_credentials()
     if user_id == request.principal.id and request.principal.kind == "user":
-        return request.redirect_with_flash("You are no longer a member of the project.", "/ui")
+        return request.redirect_with_flash("You no longer have access to the project.", "/ui")
     return request.redirect_with_flash(
-        f"{user_id} is no longer a member of the project.", _page_address(project, "members")
+        f"{user_id} has no access to the project until you add the user again.",
+        _page_address(project, "members"),
     )
 
 

@@ -30,7 +30,14 @@ class _Error(msgspec.Struct):
     detail: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _Raised(msgspec.Struct):
+    """The detail of an exception that a handler of the Python SDK raised."""
+
+    traceback: str
+
+
 _error = msgspec.json.Decoder(_Error).decode
+_raised = msgspec.json.Decoder(_Raised).decode
 _progress = msgspec.json.Decoder(Progress).decode
 
 
@@ -48,8 +55,17 @@ def failure(error: bytes | None) -> Failure | None:
         found = _error(error)
     except msgspec.DecodeError:
         return Failure(pretty(error), None, "")
-    detail = bytes(found.detail)
-    return Failure(cut(found.message), found.code, pretty(detail) if detail not in (b"", b"null") else "")
+    return Failure(cut(found.message), found.code, _detail(bytes(found.detail)))
+
+
+def _detail(detail: bytes) -> str:
+    """The traceback where the detail has one, else its JSON."""
+    if detail in (b"", b"null"):
+        return ""
+    try:
+        return cut(_raised(detail).traceback)
+    except msgspec.DecodeError:
+        return pretty(detail)
 
 
 class AttemptRow(NamedTuple):

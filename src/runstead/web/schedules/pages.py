@@ -75,7 +75,7 @@ def in_zone(at_ms: int, timezone: str) -> str:
 async def index(request: PageRequest) -> Response:
     project = await request.project()
     q, state = request.query.one("q")[:200], request.query.one("state")
-    found = await commands.page(request.app, request.principal, project.id, None, None)
+    found = await commands.without_config(request.app, request.principal, project.id)
     now = await commands.health_time(request.app, found)
     rows = [schedule_view(one, now) for one in found]
     kept = [

@@ -5,7 +5,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from runstead.commands import push_services, workers as commands
-from runstead.http.workers import from_cursor, to_cursor
+from runstead.http.framework.list_page import position_by_name, to_cursor
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -24,13 +24,13 @@ async def index(request: PageRequest) -> Response:
         request.app,
         request.principal,
         project.id,
-        from_cursor(cursor) if cursor else None,
+        position_by_name(cursor or None),
         rows_shown,
         silent=_SILENT.get(show),
     )
     rows = found.rows
-    following = to_cursor(rows[-1]) if found.more else None
-    services = await push_services.visible(request.app, request.principal, project.id)
+    following = to_cursor((rows[-1].implementation_kind, rows[-1].worker_key)) if found.more else None
+    services = await push_services.without_values(request.app, request.principal, project.id)
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
         "rows": rows,

@@ -95,7 +95,7 @@ async def _reports(
 async def _names(request: PageRequest, project: Project, by: By) -> dict[str, str]:
     """Names of keys and schedules, by id, that the principal may see."""
     if by == "schedule":
-        found = await schedules.page(request.app, request.principal, project.id, None, None)
+        found = await schedules.without_config(request.app, request.principal, project.id)
         return {one.id: one.name for one in found}
     if by != "key" or not request.may("admin", project):
         return {}

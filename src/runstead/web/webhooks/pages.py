@@ -47,7 +47,7 @@ async def listing(
         project=project,
         status=STATUS[refused.code] if refused else 200,
         webhooks=await commands.page(request.app, request.principal, project.id),
-        triggers=await triggers.page(request.app, request.principal, project.id),
+        triggers=await triggers.with_short_config(request.app, request.principal, project.id),
         events=EVENTS,
         refused=refused,
         about=about,

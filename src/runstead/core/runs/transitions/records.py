@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import Stored, decode_artifacts, find, with_stored
+from runstead.core.runs.artifact import Stored, decode_artifacts, find, stored_bytes, with_stored
 from runstead.core.runs.event import artifact_stored
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
@@ -53,7 +53,8 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
         return Transition(run, duplicate=True)
     if same is None and len(decode_artifacts(run.artifacts)) >= limits.artifacts_max:
         raise Error("ARTIFACT_LIMIT_REACHED", f"A run has at most {limits.artifacts_max} artifacts")
-    changes: dict[str, object] = {"artifacts": with_stored(run.artifacts, new)}
+    artifacts = with_stored(run.artifacts, new)
+    changes: dict[str, object] = {"artifacts": artifacts, "artifact_bytes": stored_bytes(artifacts)}
     if log_full(run):
         return Transition(rewrite(run, now, **changes))
     changes["latest_event_id"] = run.latest_event_id + 1

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -30,6 +30,7 @@ from runstead.engines.postgres.related import load_input, lock_schedules, lock_s
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event
+from runstead.engines.sql.steps import size_of
 from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
@@ -190,9 +191,7 @@ class _CommitGroup:
             return False
         sql, arguments = first_claim_sql(chosen)
         own, project = self._transaction.own_time(), query.project_id
-        rows = await self._connection.fetch(
-            sql, own, project, limit, [], limits.batch_commands_max, *arguments
-        )
+        rows = await self._claimed(sql, own, project, limit, [], limits.batch_commands_max, *arguments)
         state = rows[0]
         self._transaction.see(state["now"], state["xid"])
         if state["limited"]:
@@ -216,7 +215,7 @@ class _CommitGroup:
             # With limits, no other transaction claims in the project at the same time.
             spare = 0 if self._slots.has_limits(query.project_id) else limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
-            rows = await self._connection.fetch(sql, now, project, limit, taken, spare, *arguments)
+            rows = await self._claimed(sql, now, project, limit, taken, spare, *arguments)
             # A run that a command names, stored after the names were looked up, is left for the next claim.
             runs = self.draft.lock(
                 row
@@ -225,6 +224,22 @@ class _CommitGroup:
                 and self._slots.take_slot(row["project_id"], row["target"])
             )
         self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
+
+    async def _claimed(
+        self, sql: str, now: int | None, project: str, limit: int, *arguments: Any
+    ) -> list[asyncpg.Record]:
+        """The locked rows of a claim: at most `limits.claim_bytes_max` of values, but one row at least."""
+        given = (now, project, limit, *arguments)
+        if limit <= limits.claim_rows_unmeasured_max:
+            return await self._connection.fetch(sql, *given)  # type: ignore[no-any-return]
+        cursor = await self._connection.cursor(sql, *given)
+        rows: list[asyncpg.Record] = []
+        size, count = 0, limits.claim_rows_unmeasured_max
+        while size <= limits.claim_bytes_max and (found := await cursor.fetch(count)):
+            rows += found
+            size += sum(map(size_of, found))
+            count = max(1, (limits.claim_bytes_max - size) * len(rows) // max(size, 1))
+        return rows
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._idempotency_records.replay(command.idempotency)

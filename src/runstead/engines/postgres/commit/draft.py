@@ -1,7 +1,7 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
 All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
-idempotency records, family counters and batch counters, each sorted. Webhook deliveries and audit entries are new rows
+idempotency records, family counters, batch counters and artifact bytes, each sorted. Webhook deliveries and audit entries are new rows
 without a unique name: they wait for no other transaction.
 """
 
@@ -35,6 +35,7 @@ from runstead.engines.postgres.related import (
     add_deliveries,
     add_input,
     close_input,
+    count_artifact_bytes,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -71,6 +72,7 @@ class Draft:
         self._tally = Tally(limits.batch_slots)
         self._idempotency_records: list[tuple[Any, ...]] = []
         self._audit_entries: list[AuditEntry] = []
+        self._artifact_bytes: dict[str, int] = {}
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -119,6 +121,9 @@ class Draft:
                 self._deleted.append(write.run)
             elif not write.unchanged:
                 self._take(write)
+            if change := write.artifact_bytes:
+                known = self._artifact_bytes.get(write.run.project_id, 0)
+                self._artifact_bytes[write.run.project_id] = known + change
             self._count(write)
 
     def _take(self, write: WriteSet) -> None:
@@ -198,6 +203,8 @@ class Draft:
             await add_audit_entries(connection, self._audit_entries)
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
+        if self._artifact_bytes:
+            await count_artifact_bytes(connection, self._artifact_bytes)
 
     async def _write_runs(self, connection: Connection) -> None:
         new = [run for seq, run in self.runs.items() if seq not in self._locked]

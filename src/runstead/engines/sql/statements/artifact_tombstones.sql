@@ -1,3 +1,10 @@
+-- name: count_artifact_bytes
+INSERT INTO artifact_bytes AS kept (project_id, bytes) VALUES (:project_id, :bytes)
+ON CONFLICT (project_id) DO UPDATE SET bytes = kept.bytes + excluded.bytes
+
+-- name: artifact_bytes
+SELECT bytes FROM artifact_bytes WHERE project_id = :project_id
+
 -- name: artifact_tombstones
 SELECT uid FROM discarded_artifacts ORDER BY uid LIMIT :limit
 

@@ -28,6 +28,13 @@ WHERE project_id = :project_id AND action = :action
   AND (:object_kind::text IS NULL OR object_kind = :object_kind)
 ORDER BY at DESC, seq DESC LIMIT :limit
 
+-- name: allow_audit_expiry
+-- A trigger refuses to delete entries, except those that are older than a time in this table.
+INSERT INTO audit_expiry (before) VALUES (:before)
+
+-- name: refuse_audit_expiry
+DELETE FROM audit_expiry
+
 -- name: expire_audit_entries
 DELETE FROM audit_entries WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM audit_entries WHERE at < :before ORDER BY at LIMIT :limit FOR UPDATE SKIP LOCKED

@@ -77,6 +77,7 @@ RETURNING {member}
 
 -- name: member_counts
 SELECT (SELECT count(*) FROM members WHERE project_id = :project_id) AS members,
+  (SELECT count(*) FROM removed_members WHERE project_id = :project_id) AS removed,
   (SELECT role FROM members WHERE project_id = :project_id AND user_id = :user_id) AS role,
   EXISTS (SELECT 1 FROM members WHERE project_id = :project_id AND role = 'admin' AND user_id <> :user_id)
     OR EXISTS (
@@ -89,6 +90,15 @@ INSERT INTO members ({member}) VALUES ({:member}) ON CONFLICT DO NOTHING
 
 -- name: remove_member
 DELETE FROM members WHERE project_id = :project_id AND user_id = :user_id
+
+-- name: add_removed_member
+INSERT INTO removed_members ({removed_member}) VALUES ({:removed_member}) ON CONFLICT DO NOTHING
+
+-- name: drop_removed_member
+DELETE FROM removed_members WHERE project_id = :project_id AND user_id = :user_id
+
+-- name: removed_from
+SELECT project_id FROM removed_members WHERE user_id = :user_id AND project_id = ANY (:ids::text[])
 
 -- name: member
 SELECT {member} FROM members WHERE project_id = :project_id AND user_id = :user_id

@@ -25,6 +25,13 @@ WHERE id = ANY (ARRAY(
 ))
 ORDER BY created_at, id
 
+-- name: push_services_page
+SELECT {push_service}, {reach} AS reach FROM push_services
+WHERE id = ANY (ARRAY(
+  SELECT service_id FROM push_reach WHERE project_id = ANY (:project_ids::text[]) ORDER BY project_id, service_id
+)) AND (created_at, id) > (:after_at::bigint, :after_id::text)
+ORDER BY created_at, id LIMIT :limit
+
 -- name: push_service_heartbeat
 UPDATE push_services SET last_heartbeat_at = :now, updated_at = :now, silent_at = NULL WHERE id = :id
 

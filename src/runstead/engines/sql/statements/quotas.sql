@@ -4,8 +4,9 @@ SELECT {quota} FROM project_quotas WHERE project_id = ANY (ARRAY[:project_id::te
 -- name: put_quota
 INSERT INTO project_quotas ({quota}) VALUES ({:quota})
 ON CONFLICT (project_id) DO UPDATE SET requests_per_minute = excluded.requests_per_minute,
-  runs_pending = excluded.runs_pending, events_per_run = excluded.events_per_run, streams = excluded.streams,
-  keys = excluded.keys, members = excluded.members, updated_at = excluded.updated_at
+  runs_per_minute = excluded.runs_per_minute, runs_pending = excluded.runs_pending,
+  events_per_run = excluded.events_per_run, event_bytes_per_run = excluded.event_bytes_per_run,
+  artifact_bytes = excluded.artifact_bytes, streams = excluded.streams, keys = excluded.keys, members = excluded.members, updated_at = excluded.updated_at
 
 -- name: quotas_since
 SELECT {quota} FROM project_quotas WHERE updated_at >= :updated_at ORDER BY updated_at, project_id

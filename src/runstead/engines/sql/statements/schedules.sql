@@ -19,6 +19,7 @@ ORDER BY id FOR UPDATE
 SELECT {schedule} FROM schedules
 WHERE project_id = :project_id AND (:status::text IS NULL OR status = :status)
   AND (:source_trigger_id::text IS NULL OR source_trigger_id = :source_trigger_id)
+  AND (created_at, id) > (:after_at::bigint, :after_id::text)
 ORDER BY created_at, id LIMIT :limit
 
 -- name: due_schedules

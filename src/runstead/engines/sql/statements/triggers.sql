@@ -14,7 +14,9 @@ SELECT {trigger} FROM triggers WHERE id = :id AND project_id = :project_id FOR U
 SELECT {trigger} FROM triggers WHERE token_hash = :token_hash
 
 -- name: triggers_page
-SELECT {trigger} FROM triggers WHERE project_id = :project_id ORDER BY created_at, id LIMIT :limit
+SELECT {trigger} FROM triggers
+WHERE project_id = :project_id AND (created_at, id) > (:after_at::bigint, :after_id::text)
+ORDER BY created_at, id LIMIT :limit
 
 -- name: delete_trigger
 DELETE FROM triggers WHERE id = :id AND project_id = :project_id RETURNING {trigger}
