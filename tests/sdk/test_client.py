@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from runstead.sdk import AsyncClient, Calls, Client, Registration, RunsteadError, UnexpectedAnswerError
+from runstead.sdk import AsyncClient, Calls, Client, RunsteadError, UnexpectedAnswerError
+from runstead.sdk.models.lease import Registration
 
 PROJECT = {"id": "11111111-1111-4111-8111-111111111111", "slug": "shop", "name": "Shop"}
 

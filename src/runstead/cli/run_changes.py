@@ -11,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import CreatedRun
+    from runstead.sdk.models.run import CreatedRun
 
 Wait = Annotated[
     bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
