@@ -201,4 +201,4 @@ async def test_the_async_client_calls_an_asgi_app(kit):
     transport = httpx2.ASGITransport(app)
     async with AsyncClient("http://server", "key", project="shop", transport=transport) as client:
         assert (await client.runs.get("a")).run_id == "a"
-        assert (await client.send(Calls().runs.get("b"))).run_id == "b"
+        assert (await client.request(Calls().runs.get("b"))).run_id == "b"
