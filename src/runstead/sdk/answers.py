@@ -25,14 +25,11 @@ _TYPES: Final[dict[str, ResumeType]] = {
 }
 
 
-def decide(run_id: str, *, approved: bool, reason: str | None = None) -> Answering:
-    """Approve or reject."""
-    run = yield from _waiting(run_id)
-    call_id = run.waiting_tool_call_id or (yield from _asked(run, "approval"))
-    if run.waiting_reason != "approval" or call_id is None:
-        raise _not_waiting(run, "an approval")
+def decide(run_id: str, approved: bool, reason: str | None, tool_call_id: str | None) -> Answering:
+    """Approve or reject. Without a call id the server takes that of the only open approval."""
     result = approved if reason is None else {"approved": approved, "reason": reason}
-    return (yield from _resume(run, call_id, result))
+    accepted: Accepted = yield _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
+    return accepted
 
 
 def send_event(run_id: str, name: str, value: Any) -> Answering:
@@ -53,25 +50,35 @@ def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
 
 
 class Answers(Resources):
-    """The methods of a client that answer what a run waits for.
+    """The methods of a client that answer what a run waits for, and read what it has set.
 
     RunsteadError with 409 TOOL_RESULT_NOT_WAITING where the run does not wait for it.
     """
 
     @procedure
-    def approve(self, run_id: str, *, reason: str | None = None) -> Answering:
-        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for."""
-        return decide(run_id, approved=True, reason=reason)
+    def approve(
+        self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None
+    ) -> Answering:
+        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
+
+        `tool_call_id` is needed where several approvals are open: 409 TOOL_RESULT_CONFLICT lists them.
+        """
+        return decide(run_id, True, reason, tool_call_id)
 
     @procedure
-    def reject(self, run_id: str, *, reason: str | None = None) -> Answering:
-        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for."""
-        return decide(run_id, approved=False, reason=reason)
+    def reject(self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None) -> Answering:
+        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
+        return decide(run_id, False, reason, tool_call_id)
 
     @procedure
     def send(self, run_id: str, name: str, value: Any = None) -> Answering:
         """Send the event that the run awaits with `ctx.wait_for_event(name)`. `value` is any JSON."""
         return send_event(run_id, name, value)
+
+    @procedure
+    def value(self, run_id: str, name: str, default: Any = None) -> Generator[Call[Any], Any, Any]:
+        """Return a value that the run has set with `ctx.set(name, value)`, `default` where it has not."""
+        return (yield _CALLS.runs.value(run_id, name, default))
 
 
 def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:

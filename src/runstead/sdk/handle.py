@@ -62,14 +62,17 @@ class Handle(Resource[S_co], Generic[S_co, T]):
         return _CALLS.runs.cancel(self.id, reason=reason)
 
     @procedure
-    def approve(self, *, reason: str | None = None) -> answers.Answering:
-        """Approve what the run asks with `ctx.wait_for_approval`. 409 TOOL_RESULT_NOT_WAITING where it asks nothing."""
-        return answers.decide(self.id, approved=True, reason=reason)
+    def approve(self, *, reason: str | None = None, tool_call_id: str | None = None) -> answers.Answering:
+        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
+
+        `tool_call_id` is needed where several approvals are open: 409 TOOL_RESULT_CONFLICT lists them.
+        """
+        return answers.decide(self.id, True, reason, tool_call_id)
 
     @procedure
-    def reject(self, *, reason: str | None = None) -> answers.Answering:
-        """Reject what the run asks with `ctx.wait_for_approval`. 409 TOOL_RESULT_NOT_WAITING where it asks nothing."""
-        return answers.decide(self.id, approved=False, reason=reason)
+    def reject(self, *, reason: str | None = None, tool_call_id: str | None = None) -> answers.Answering:
+        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
+        return answers.decide(self.id, False, reason, tool_call_id)
 
     @procedure
     def send(self, name: str, value: Any = None) -> answers.Answering:
@@ -80,6 +83,11 @@ class Handle(Resource[S_co], Generic[S_co, T]):
     def resume(self, result: Any = None, *, is_error: bool = False) -> answers.Answering:
         """Send the result of the tool, the approval, the event or the form that the run waits for."""
         return answers.resume(self.id, result, is_error=is_error)
+
+    @route
+    def value(self, name: str, default: Any = None) -> Call[Any]:
+        """Return a value that the run has set with `ctx.set(name, value)`, `default` where it has not."""
+        return _CALLS.runs.value(self.id, name, default)
 
     @paged
     def children(self) -> Pages[Run]:
