@@ -195,10 +195,8 @@ def resume_command(run_id: str, reason: str, call_id: str) -> str:
     """The command that resumes the run or, for a form, that shows it."""
     if reason == "input":
         return safe(shlex.join(["runstead", "inputs", "get", run_id]))
-    line = ["runstead", "runs", "resume", run_id]
-    if reason == "approval":
-        line.append("--approve")
-    elif reason != "pause":
+    line = ["runstead", "runs", "approve" if reason == "approval" else "resume", run_id]
+    if reason not in ("approval", "pause"):
         line += ["--result", "null"]
     if call_id and reason != "pause":
         line += ["--tool-call-id", call_id]
