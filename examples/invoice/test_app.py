@@ -6,7 +6,7 @@ import pytest
 
 import ledger
 from app import app
-from runstead.sdk import Run
+from runstead.sdk.models.run import Run
 from runstead.testing import Testbed
 
 

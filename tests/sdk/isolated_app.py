@@ -14,6 +14,8 @@ from runstead.sdk import App, RunFailed
 
 app = App()
 app.reference = f"{__file__}:app"
+strict = App(on_changed_code="fail")
+strict.reference = f"{__file__}:strict"
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(3_600)"]
 
 
@@ -67,12 +69,17 @@ async def final(ctx, folder):
     await ctx.step("refuse", refuse)
 
 
+@strict.task("shrinks", isolation="process")
 @app.task("shrinks", isolation="process", retries=1)
-async def shrinks(ctx, folder):
-    if not (Path(folder) / "shrunk").exists():
-        mark(folder, "shrunk")
-        await ctx.step("one", lambda: 1)
-        await ctx.sleep(3600)
+def shrinks(ctx, folder):
+    """A handler whose code the test changes."""
+    code = Path(folder) / "code"
+    if code.exists():
+        if code.read_text() == "other":
+            ctx.step("two", lambda: 1)
+        return
+    ctx.step("one", lambda: mark(folder, "one"))
+    ctx.sleep(3600)
 
 
 @app.task("crash", isolation="process", retries=1)

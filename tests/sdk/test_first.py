@@ -8,8 +8,8 @@ from runstead.testing import Testbed
 from .call_recorder import CallRecorder
 
 
-async def work(handler, *, answers=None, **options):
-    app = App()
+async def work(handler, *, answers=None, on_changed_code="wait", **options):
+    app = App(on_changed_code=on_changed_code)
     app.task("t")(handler)
     recorder = CallRecorder(app, **options)
     recorder.answers = answers or {}
@@ -96,7 +96,8 @@ async def test_code_that_now_gathers_does_not_continue_a_first():
             return await ctx.gather(*waits.values())
         return await ctx.first(**waits)
 
-    assert "'first'" in str((await work(t, answers={"paid": 1})).error)
+    done = await work(t, answers={"paid": 1}, on_changed_code="fail")
+    assert "'first'" in str(done.error)
 
 
 app = App()

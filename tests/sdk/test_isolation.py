@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from runstead.sdk.isolation.loading import load, reference
 from tests.support.until import eventually
 
 APP = Path(__file__).parent / "isolated_app.py"
-app = load(f"{APP}:app")
+app, strict = load(f"{APP}:app"), load(f"{APP}:strict")
 
 
 def gone(pid):
@@ -85,12 +86,30 @@ async def test_a_step_with_a_final_failure_in_a_process_fails_its_run_at_once(tm
     assert (tmp_path / "tries").read_text() == "x"
 
 
-async def test_a_process_that_calls_fewer_steps_than_the_log_has_fails_as_non_deterministic(
-    tmp_path, handler_server
-):
+async def test_a_process_whose_code_has_changed_waits_for_fitting_code(tmp_path, handler_server):
     log = handler_server(app, "shrinks", folder=str(tmp_path))
     with pytest.raises(Parked):
         await log.run_handler()
+    for name, sentence in [("shorter", "the code ends before it"), ("other", "'two' in the code")]:
+        (tmp_path / "code").write_text(name)
+        log.attempt()
+        with pytest.raises(Parked):
+            await log.run_handler()
+        assert log.waits["tool_name"].startswith(f"blocked: step 1 is 'one' in the log, and {sentence} (")
+        assert re.search(r"isolated_app\.py:\d+\)$", log.waits["tool_name"])
+    (tmp_path / "code").unlink()
+    log.attempt()
+    with pytest.raises(Parked):
+        await log.run_handler()
+    assert log.waits["tool_name"] == "sleep"
+    assert (tmp_path / "one").read_text() == "x"
+
+
+async def test_a_process_whose_code_has_changed_fails_where_its_app_says_so(tmp_path, handler_server):
+    log = handler_server(strict, "shrinks", folder=str(tmp_path))
+    with pytest.raises(Parked):
+        await log.run_handler()
+    (tmp_path / "code").write_text("shorter")
     log.attempt()
     with pytest.raises(RunFailed) as failed:
         await log.run_handler()
@@ -280,7 +299,8 @@ async def test_a_lost_lease_is_raised_in_the_handler(tmp_path, handler_server):
 
 WORKER = """
 import asyncio, importlib.util, sys
-from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk import App, Calls, Context
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.isolation.loading import load
 

@@ -115,6 +115,20 @@ def test_a_waiting_run_shows_what_it_waits_for(web_client, api):
     assert "Result (JSON)" not in page.text
 
 
+def test_a_blocked_run_shows_what_differs_and_can_be_tried_again_at_once(web_client, api):
+    run = TaskRun(api)
+    sentence = "step 2 is 'charge' in the log, and 'pay' in the code (app.py:4)"
+    run.wait("event", tool_name=f"blocked: {sentence}", tool_call_id="blocked:1")
+    page = web_client.get(run.page)
+    text = page_text(page)
+    for expected in ("Blocked: its code does not fit its log.", sentence, "Start a worker with fitting code"):
+        assert expected in text
+    assert "Result (JSON)" not in page.text
+    assert "blocked" in page_text(web_client.get(run.page.rpartition("/")[0]))
+    web_client.post(f"{run.page}/answer", call="blocked:1")
+    assert api.get(f"/runs/{run.id}")["status"] == "running"
+
+
 def test_the_timeline_is_a_list_and_a_picture(web_client, api):
     run = TaskRun(api)
     run.step("fetch")

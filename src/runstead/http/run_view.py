@@ -117,7 +117,9 @@ class RunView(msgspec.Struct, frozen=True):
     lease_owner: str | None
     lease_expires_at: Timestamp | None
     waiting_tool_call_id: str | None
+    waiting_tool_name: str | None
     waiting_run_id: str | None
+    resume_at: Timestamp | None
     paused: bool
     latest_event_id: int
     progress: _ProgressOrNull
@@ -190,7 +192,9 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         lease_owner=run.lease_owner if leased else None,
         lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
         waiting_tool_call_id=run.waiting_tool_call_id,
+        waiting_tool_name=run.waiting_tool_name,
         waiting_run_id=run.waiting_run_id,
+        resume_at=iso_or_none(run.resume_at),
         paused=run.paused,
         latest_event_id=run.latest_event_id,
         progress=raw(run.progress),

@@ -26,6 +26,7 @@ _COLOURS: Final = {
     "disabled": "31",
     "revoked": "31",
     "waiting": "33",
+    "blocked": "33",
     "warn": "33",
     "paused": "33",
     "cancelling": "33",

@@ -1,5 +1,6 @@
 """Formats runs as tables, as details and as trees."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,22 @@ from runstead.cli.shared.render import (
 )
 
 if TYPE_CHECKING:
-    from runstead.sdk import Attempt, Run
-    from runstead.sdk.models.run import Progress, RunValue
+    from runstead.sdk.models.run import Attempt, Progress, Run, RunValue
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
 RUN_FIELDS = (
-    *("paused", "target", "workflow_id", "duration_ms", "attempt", "title", "error", "parent_run_id"),
-    "progress",
+    *("paused", "waiting_tool_name", "target", "workflow_id", "duration_ms", "attempt", "title", "error"),
+    *("parent_run_id", "progress"),
 )
 _BAR_CELLS = 20
+
+
+#: How a run goes on whose code has changed.
+BLOCKED_HELP = (
+    "start a worker with fitting code: the run continues within a minute, or at once with `runstead runs resume"
+    " {run}`. Or `runstead runs cancel {run}` and `runstead runs retry {run}`"
+)
 
 
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
@@ -53,12 +60,12 @@ def run_columns(screen: Screen) -> "list[Column[Run]]":
 
 
 def _status(run: "Run") -> str:
-    return "paused" if run.paused else run.status
+    return "paused" if run.paused else "blocked" if run.blocked else run.status
 
 
 def _status_and_share(run: "Run") -> str:
     """Such as `running 40%`."""
-    progress = None if run.terminal else run.progress
+    progress = run.progress if run.status in {"pending", "running", "waiting"} else None
     share = "" if progress is None or progress.fraction is None else f" {progress.fraction:.0%}"
     return f"{_status(run)}{share}"
 
@@ -100,7 +107,10 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
 def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
-    if run.status == "waiting" and not run.paused:
+    if run.blocked:
+        yield "blocked", run.blocked
+        yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
+    elif run.status == "waiting" and not run.paused:
         yield "waits for", " ".join(filter(None, (run.waiting_reason, run.waiting_tool_name)))
     if run.progress is not None:
         yield "progress", format_progress(run.progress, screen) or None

@@ -48,6 +48,8 @@ class RunStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+BLOCKED: Final = "blocked: "
+"""The start of `waiting_tool_name` while a run waits for code that fits its log; a sentence follows."""
 
 
 class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -215,6 +217,14 @@ class Run(msgspec.Struct, frozen=True):
     def paused(self) -> bool:
         """Whether the run is paused: only an unpause resumes it."""
         return self.waiting_reason == "pause"
+
+    @property
+    def blocked(self) -> str | None:
+        """How the code of its handler differs from its log, as its worker reported it. None unless it waits for
+        code that fits.
+        """
+        name = self.waiting_tool_name or ""
+        return name.removeprefix(BLOCKED) if name.startswith(BLOCKED) else None
 
     @property
     def shown_reason(self) -> WaitingReason | None:

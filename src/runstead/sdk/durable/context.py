@@ -9,13 +9,14 @@ from uuid import UUID
 import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.task import Task, run_request
 from runstead.sdk.durable.waits import Child
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.artifact import StoredArtifact
 from runstead.sdk.models.lease import ClaimedRun
 

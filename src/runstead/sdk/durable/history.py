@@ -39,6 +39,9 @@ VALUE: Final = "run.value"
 USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
+BLOCKED: Final = "run.blocked"
+#: The start of the call id with which a blocked run waits for other code.
+BLOCKED_CALL: Final = "blocked:"
 #: The step name of a gather.
 GATHER: Final = "gather"
 
@@ -99,6 +102,9 @@ class History:
         #: Steps that a retry of the run reset, and the number of that retry. Their waits get new call ids.
         self.reset_steps: dict[str, int] = {}
         self.retries = 0
+        self.blocks: dict[str, dict[str, Any]] = {}  # step id → the last difference to the code
+        self.blocked_tries = 0
+        self.blocked_tries_before = 0  # with another difference
         self.messages: dict[str, StartedMessage] = {}
         self.ended_messages: set[str] = set()
         self.replacements: dict[str, str] = {}  # an interrupted message → the message that replaced it
@@ -205,12 +211,17 @@ class History:
         elif name == GATHER_FAILED and isinstance(value.get("branch"), int):
             self.gathers.add(step_id)
             self.failed_branches[step_id] = value["branch"]
+        elif name == BLOCKED:
+            self.blocks[step_id] = value
+            self.blocked_tries_before = self.blocked_tries
         elif name == NOW:
             self.add_step(step_id, "now")
             self.values[step_id] = value.get("value")
 
     def _add_wait_result(self, value: dict[str, Any], at: datetime | None) -> None:
         call_id = value.get("tool_call_id")
+        if isinstance(call_id, str) and call_id.startswith(BLOCKED_CALL):
+            self.blocked_tries += 1
         if value.get("type") == "timer" and at is not None:
             # A timer ends every wait whose end is at or before this time, not only the one that the run waited for.
             self._timer_at = max(at, self._timer_at or at)

@@ -5,8 +5,10 @@ import re
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from runstead.sdk.durable.emitter import RunFailed
+import msgspec
+
 from runstead.sdk.durable.history import StepFailure
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES, ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.worker.codes import CODES, SERVER_CODES
@@ -91,15 +93,28 @@ async def with_timeout(seconds: float | None, work: Awaitable[T]) -> T:
         raise TryTimeoutError(f"It took longer than {seconds:g} s") from error
 
 
-def non_deterministic(step_id: str, stored: str, name: str | None) -> RunFailed:
-    """Return the error for code that asks for another step than the history has; `name` None: for no step."""
-    now = "is not called now" if name is None else f"is {name!r} now"
-    return RunFailed(
-        f"The code has changed during the run: its step {step_id} was {stored!r}, and {now}. Finish such runs"
-        " with the code that started them, or retry them from their beginning",
-        "NON_DETERMINISTIC",
-        {"step_id": step_id, "was": stored, "is": name},
-    )
+class ChangedCode(msgspec.Struct, frozen=True):
+    """The code calls another step than the history has; `found` None: no step. `file` and `line` are the call."""
+
+    step_id: str
+    expected: str
+    found: str | None
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        at = "" if self.file is None else f" ({self.file}:{self.line})"
+        found = "the code ends before it" if self.found is None else f"{self.found!r} in the code"
+        return f"step {self.step_id} is {self.expected!r} in the log, and {found}{at}"
+
+    def failure(self) -> RunFailed:
+        """Return the error that fails the run."""
+        return RunFailed(
+            f"The code has changed during the run: {self}. Finish such runs with the code that started them, or"
+            " retry them from their beginning",
+            "NON_DETERMINISTIC",
+            msgspec.structs.asdict(self),
+        )
 
 
 def error_code(error: BaseException) -> str:

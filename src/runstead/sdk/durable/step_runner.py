@@ -7,15 +7,18 @@ import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from runstead.sdk.durable.branch import Branch, in_step
+from runstead.sdk.durable.call_site import CallSite, call_site, definition_site
 from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
-from runstead.sdk.durable.emitter import Emitter, LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import Emitter, LeaseLostError
 from runstead.sdk.durable.history import (
+    BLOCKED,
+    BLOCKED_CALL,
     CUSTOM,
     GATHER,
     GATHER_FAILED,
@@ -31,12 +34,13 @@ from runstead.sdk.durable.result_values import decode_result, encode_result
 from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
 from runstead.sdk.durable.step_options import StepCall, step_call
 from runstead.sdk.durable.step_results import (
+    ChangedCode,
     ResultNotStoredError,
     StepFailed,
-    non_deterministic,
     with_timeout,
 )
-from runstead.sdk.durable.suspension import Suspend, combine
+from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
@@ -45,6 +49,11 @@ T = TypeVar("T")
 logger = logging.getLogger("runstead.sdk.durable")
 
 _BACKOFF_S_MAX: Final = 300.0
+#: A run whose code has changed is tried again after a second, and then after at most a minute.
+_BLOCKED_S_MAX: Final = 60.0
+_TOOL_NAME_CHARS: Final = 255
+#: What happens to a run whose code has changed: it waits for code that fits its log, or it fails.
+OnChangedCode = Literal["wait", "fail"]
 #: Up to so many results of a `gather` are a tuple, whose types a checker knows.
 _TUPLE_MAX: Final = 5
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
@@ -65,6 +74,7 @@ def backoff_s(first: float, retries: int) -> float:
 class StepRunner(Emitter):
     """The part of a context that runs steps and records their results."""
 
+    on_changed_code: OnChangedCode = "wait"
     _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,11 +93,11 @@ class StepRunner(Emitter):
         self.pending = PendingCalls()
         _branch.set(self._root)
 
-    def check_finished(self) -> None:
+    def check_finished(self, handler: Callable[..., Any]) -> None:
         """Check a handler that returned.
 
         Raise Suspend where it caught the exception of a wait. Raise RunFailed with STEP_NOT_AWAITED where it forgot
-        to await a call, and with NON_DETERMINISTIC where the history has more steps than the handler called.
+        to await a call, and the error of changed code where the history has more steps than the handler called.
         """
         if (suspended := self.suspension_behind(None)) is not None:
             raise suspended
@@ -99,7 +109,9 @@ class StepRunner(Emitter):
             )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
-            raise non_deterministic(unreached, self._history.step_names[unreached], None)
+            raise self._changed_code(
+                self._root, unreached, self._history.step_names[unreached], None, definition_site(handler)
+            )
 
     def suspension_behind(self, error: BaseException | None) -> Suspend | None:
         """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
@@ -220,14 +232,39 @@ class StepRunner(Emitter):
         return await result if inspect.isawaitable(result) else result
 
     def _next_step_id(self, branch: Branch, name: str) -> str:
-        """Return the id of the next step. Raise RunFailed with NON_DETERMINISTIC where the history has another step."""
+        """Return the id of the next step. Raise the error of changed code where the history has another step."""
         step_id = branch.next_id(name)
         stored = self._history.step_names.get(step_id)
         if stored is None and step_id in self._history.gathers:
             stored = GATHER
         if stored is not None and stored != name:
-            raise non_deterministic(step_id, stored, name)
+            raise self._changed_code(branch, step_id, stored, name, call_site())
         return step_id
+
+    def _changed_code(
+        self, branch: Branch, step_id: str, expected: str, found: str | None, site: CallSite | None
+    ) -> BaseException:
+        """Return what ends the try: a wait for code that fits the log, or RunFailed with NON_DETERMINISTIC."""
+        changed = ChangedCode(step_id, expected, found, *(site or ()))
+        if self.on_changed_code == "fail":
+            return changed.failure()
+        history, value = self._history, msgspec.structs.asdict(changed)
+        tries = history.blocked_tries - history.blocked_tries_before
+        if history.blocks.get(step_id) != value:
+            tries = 0
+            self.emit_nowait({"type": CUSTOM, "name": BLOCKED, "value": value})
+        text = "".join(char if char.isprintable() else "?" for char in f"blocked: {changed}")
+        return branch.suspend(
+            Suspend(
+                WaitRequest(
+                    reason="event",
+                    call_id=f"{BLOCKED_CALL}{history.blocked_tries + 1}",
+                    tool_name=text[:_TOOL_NAME_CHARS],
+                    resume_at=self._now() + timedelta(seconds=min(2.0 ** min(tries, 30), _BLOCKED_S_MAX)),
+                    blocked=True,
+                )
+            )
+        )
 
     def _start(self, step_id: str, name: str, **more: Any) -> None:
         """Emit the start of a step, unless an earlier try emitted it."""

@@ -21,6 +21,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run
     resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
     system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
+    `blocked`: the code differs from the run's log.
     """
 
     reason: WaitReason
@@ -29,6 +30,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
     needs_answer: bool = False
+    blocked: bool = False
     open_approvals: tuple[str, ...] = ()
 
     @property
@@ -61,11 +63,14 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time, but any open approval can be answered. A wait that needs an answer comes
-    first: the server refuses an answer that the run does not wait for. A child's end is found whenever its run is read.
+    A run waits for one result at a time, but any open approval can be answered. A branch that is blocked comes first, so
+    that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not wait for.
+    A child's end is found whenever its run is read.
     """
     requests = [wait.request for wait in waits]
-    chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
+    chosen = min(
+        requests, key=lambda one: (not one.blocked, not one.needs_answer, one.awaited_run_id is None)
+    )
     approvals = [call for one in requests for call in one.approvals]
     timers = [one.resume_at for one in requests if one.resume_at is not None]
     several = tuple(approvals[:_OPEN_APPROVALS]) if approvals != [chosen.call_id] else ()
@@ -82,6 +87,8 @@ def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
     if len({one.reason for one in answers}) > 1:
         raise TypeError("ctx.first waits for approvals or for events, not for both at once")
     combined = combine(waits).request
+    if combined.blocked:
+        return Suspend(combined)
     if len(answers) > 1:
         combined = replace(combined, call_id=None, tool_name="first")
     if sum(one.awaited_run_id is not None for one in requests) + len(answers[:1]) > 1:

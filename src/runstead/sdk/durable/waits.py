@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
@@ -27,7 +26,7 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
 from runstead.sdk.durable.task import converted
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members

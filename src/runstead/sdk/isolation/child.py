@@ -23,7 +23,8 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from runstead.sdk.app import App, Served, call_served
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.call_site import in_this_thread
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_errors import error_detail
 from runstead.sdk.durable.step_results import (
@@ -33,6 +34,7 @@ from runstead.sdk.durable.step_results import (
     without_surrogates,
 )
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
 from runstead.sdk.isolation.child_attempt import ChildAttempt, ParentLink
 from runstead.sdk.isolation.loading import load
@@ -153,6 +155,7 @@ class _MainThread:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
+        context.run(in_this_thread, threading.main_thread().ident)
 
         def run() -> None:
             try:
@@ -259,13 +262,14 @@ class _HandlerProcess:
     async def _handle(self, run: ClaimedRun, attempt: ChildAttempt) -> Outcome:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
+        attempt.on_changed_code = self._served.on_changed_code
         attempt.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)
             install()
             with logging_to(attempt):
                 result = await call_served(self._served, attempt, arguments, self.run_plain)
-            attempt.check_finished()
+            attempt.check_finished(self._served.function)
             await attempt.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))

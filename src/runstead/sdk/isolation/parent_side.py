@@ -9,9 +9,9 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.suspension import Suspend
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (

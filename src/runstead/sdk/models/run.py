@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.sdk.errors import text_of
 from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -40,12 +41,6 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
     def traceback(self) -> str | None:
         """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
         return text_of(self.detail, "traceback")
-
-
-def text_of(detail: Any, member: str) -> str | None:
-    """Return a text in the detail of an error; None where it has none."""
-    value = detail.get(member) if isinstance(detail, dict) else None
-    return value if isinstance(value, str) else None
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):
@@ -156,6 +151,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     waiting_run_id: str | None = None
+    resume_at: datetime | None = None
     paused: bool = False
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None
@@ -165,6 +161,12 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     def terminal(self) -> bool:
         """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
+
+    @property
+    def blocked(self) -> str | None:
+        """How its code differs from its log. None unless it waits for code that fits."""
+        name = self.waiting_tool_name or ""
+        return name.removeprefix("blocked: ") if name.startswith("blocked: ") else None
 
 
 class RunPage(ResponseModel, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Final
 CODES: Final = {
     "INVALID_INPUT": "An argument is missing from the run's config and input, or has another type.",
     "TARGET_NOT_SERVED": "The worker claimed a run whose target its app does not serve.",
-    "NON_DETERMINISTIC": "The code requests other steps than the log of the run has.",
+    "NON_DETERMINISTIC": 'The code requests other steps than the log of the run has, and `on_changed_code` is "fail".',
     "NESTED_STEP": "A step started a step or a wait of its own.",
     "STEPS_OVERLAP": "Two steps were started concurrently without `ctx.gather`.",
     "TRY_ENDED": "Code that an earlier try left running started a step.",

@@ -150,6 +150,8 @@ def situation(run: Run, now: int) -> str:
             return "Waiting for the result of a tool call."
         case "input":
             return "Waiting for input."
+    if run.blocked is not None:
+        return "Blocked: its code does not fit its log."
     name = run.waiting_tool_name or ""
     if name in ("sleep", "retry"):
         return "Sleeping." if name == "sleep" else "Failed. Waiting for its next retry."
