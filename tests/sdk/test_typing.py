@@ -49,7 +49,7 @@ def pyright(sources, folder):
     settings = {
         "typeCheckingMode": "standard",
         "include": [str(path) for path in [*sources, ROOT / "demo"]],
-        "extraPaths": [str(ROOT), str(ROOT / "src"), str(ROOT / "demo")],
+        "extraPaths": [str(path) for path in (ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"))],
     }
     project = folder / "pyrightconfig.json"
     project.write_text(json.dumps(settings))

@@ -29,10 +29,12 @@ def decide(run_id: str, *, approved: bool, reason: str | None = None) -> Answeri
     """Approve or reject."""
     run = yield from _waiting(run_id)
     call_id = run.waiting_tool_call_id or (yield from _asked(run, "approval"))
-    if run.waiting_reason != "approval" or call_id is None:
+    # Without a call id, the approval may be open beside an event, in a `ctx.first`.
+    beside = run.waiting_reason == "event" and run.waiting_tool_call_id is None
+    if call_id is None or not (run.waiting_reason == "approval" or beside):
         raise _not_waiting(run, "an approval")
     result = approved if reason is None else {"approved": approved, "reason": reason}
-    return (yield from _resume(run, call_id, result))
+    return (yield from _resume(run, call_id, result, kind="approval"))
 
 
 def send_event(run_id: str, name: str, value: Any) -> Answering:
@@ -97,8 +99,10 @@ def _asked(run: Run, awaited: str) -> Generator[Call[Any], Any, str | None]:
     return found
 
 
-def _resume(run: Run, call_id: str | None, result: Any, *, is_error: bool = False) -> Answering:
-    kind = _TYPES[run.waiting_reason or ""]
+def _resume(
+    run: Run, call_id: str | None, result: Any, *, is_error: bool = False, kind: ResumeType | None = None
+) -> Answering:
+    kind = kind or _TYPES[run.waiting_reason or ""]
     accepted: Accepted = yield _CALLS.runs.resume(
         run.run_id, result, type=kind, tool_call_id=call_id, is_error=is_error
     )
