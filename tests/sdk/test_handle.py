@@ -153,7 +153,7 @@ async def test_answers_need_no_call_id(server, client):
     assert (no.value.status, no.value.code) == (409, "TOOL_RESULT_NOT_WAITING")
     assert (await client.approve(run.id)).accepted
     await waits_for_an_event(run)
-    with pytest.raises(RunsteadError, match="does not wait for an approval"):
+    with pytest.raises(RunsteadError, match="waits for reason event; approval does not answer that"):
         await client.reject(run.id)
     await client.send(run.id, "paid", 5)
     assert await run.result(timeout=20) == {"approved": True, "paid": 5}

@@ -308,7 +308,7 @@ class Context(HandlerContext):
 
     @tracked
     def set(self, name: str, value: Any) -> Awaits[None]:
-        """Store a named value of the run (any JSON up to 16 KiB), which `client.runs.value` reads at any time:
+        """Store a named value of the run (any JSON up to 16 KiB), which `client.value` reads at any time:
         `await ctx.set("stage", "parsing")`.
 
         It replaces the value of the same name, is durable when this returns, and stays after the run's end. A replay
