@@ -21,8 +21,7 @@ from runstead.cli.shared.render import (
     table,
 )
 from runstead.cli.shared.run_tables import run_details
-from runstead.sdk import Run, RunError
-from runstead.sdk.models.run import Owner
+from runstead.sdk.models.run import Owner, Run, RunError
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\x9b31m\u202eevil\u2066\u200b\ufeff\u2028\x7f\x00"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

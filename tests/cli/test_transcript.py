@@ -6,7 +6,8 @@ import pytest
 
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.cli.shared.transcript import Transcript, resume_command
-from runstead.sdk import Event, Owner, Run
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Owner, Run
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_a_question_is_highlighted_with_its_resume_command(transcript_of):
         {"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True)
     )
     assert "\x1b[33masks: Write 10 rows?\x1b[0m\n" in shown
-    assert "runstead runs resume r1 --approve --tool-call-id approval:1" in shown
+    assert "runstead runs approve r1 --tool-call-id approval:1" in shown
 
 
 def test_an_event_is_waited_for_by_name(transcript_of):
@@ -142,7 +143,7 @@ def test_a_run_that_is_blocked_names_what_differs_once_and_how_it_goes_on(transc
 
 def test_a_command_to_resume_is_quoted_for_the_shell():
     assert resume_command("a b; rm -rf /", "approval", "$(x)") == (
-        "runstead runs resume 'a b; rm -rf /' --approve --tool-call-id '$(x)'"
+        "runstead runs approve 'a b; rm -rf /' --tool-call-id '$(x)'"
     )
     assert resume_command("r", "pause", "") == "runstead runs resume r"
 

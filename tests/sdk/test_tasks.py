@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from runstead.sdk import App, ClaimedRun, Context
+from runstead.sdk import App, Context
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.testing import Testbed
 
 app = App()

@@ -11,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Schedule
+    from runstead.sdk.models.schedule import Schedule
 
 ScheduleId = Annotated[str, Parameter(help="The schedule's id")]
 

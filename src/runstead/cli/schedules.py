@@ -13,7 +13,7 @@ from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
-    from runstead.sdk import Schedule
+    from runstead.sdk.models.schedule import Schedule
 
 schedules = App(name="schedules", help="Create and manage schedules.")
 schedules.command(schedule_changes.update_schedule, name="update")

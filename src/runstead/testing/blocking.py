@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from runstead.sdk import App, Client, Event, Run
+from runstead.sdk import App, Client
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport

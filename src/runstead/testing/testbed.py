@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Worker
+from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
 from runstead.sdk.durable.history import ASKED
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.run import Run
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 

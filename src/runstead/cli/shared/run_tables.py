@@ -18,8 +18,7 @@ from runstead.cli.shared.render import (
 )
 
 if TYPE_CHECKING:
-    from runstead.sdk import Attempt, Run
-    from runstead.sdk.models.run import Progress, RunValue
+    from runstead.sdk.models.run import Attempt, Progress, Run, RunValue
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
@@ -66,7 +65,7 @@ def _status(run: "Run") -> str:
 
 def _status_and_share(run: "Run") -> str:
     """Such as `running 40%`."""
-    progress = None if run.terminal else run.progress
+    progress = run.progress if run.status in {"pending", "running", "waiting"} else None
     share = "" if progress is None or progress.fraction is None else f" {progress.fraction:.0%}"
     return f"{_status(run)}{share}"
 

@@ -9,7 +9,8 @@ import msgspec
 
 from runstead.cli.shared.render import Screen, safe
 from runstead.cli.shared.run_tables import BLOCKED_HELP
-from runstead.sdk import Event, Run
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 
 _TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
 #: Events that are not shown, or whose content other events show.
@@ -194,10 +195,8 @@ def resume_command(run_id: str, reason: str, call_id: str) -> str:
     """The command that resumes the run or, for a form, that shows it."""
     if reason == "input":
         return safe(shlex.join(["runstead", "inputs", "get", run_id]))
-    line = ["runstead", "runs", "resume", run_id]
-    if reason == "approval":
-        line.append("--approve")
-    elif reason != "pause":
+    line = ["runstead", "runs", "approve" if reason == "approval" else "resume", run_id]
+    if reason not in ("approval", "pause"):
         line += ["--result", "null"]
     if call_id and reason != "pause":
         line += ["--tool-call-id", call_id]

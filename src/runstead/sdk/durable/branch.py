@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 
 
 class RunningStep:

@@ -12,12 +12,11 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.history import LOG
 from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.models.run import text_of
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
@@ -33,26 +32,6 @@ _LOG_EVENT_CHARS: Final = 32 * 1024
 
 class LeaseLostError(Exception):
     """The worker no longer has the run: the lease expired, or the run was cancelled. Writes are refused."""
-
-
-class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares
-    """Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback."""
-
-    def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.detail = detail
-
-    @property
-    def type(self) -> str | None:
-        """Of a run's error: the name of the exception's type. None where no exception of a handler failed the run."""
-        return text_of(self.detail, "type")
-
-    @property
-    def traceback(self) -> str | None:
-        """Of a run's error: the exception's traceback. None as for `type`."""
-        return text_of(self.detail, "traceback")
 
 
 class NothingToWaitFor:

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.step_results import ResultNotStoredError
 from runstead.sdk.durable.task import return_type
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.user_types import convert, encode
 
 #: The result is part of an event, and the server accepts events below 256 KiB.

@@ -5,7 +5,6 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import StepFailure
 from runstead.sdk.durable.step_options import Raises
 from runstead.sdk.durable.step_results import (
@@ -17,6 +16,7 @@ from runstead.sdk.durable.step_results import (
     without_surrogates,
 )
 from runstead.sdk.durable.tracebacks import traceback_of
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed
 
 MESSAGE_CHARS_MAX: Final = 4096

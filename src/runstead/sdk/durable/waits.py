@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
@@ -27,7 +26,7 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
 from runstead.sdk.durable.task import converted
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
@@ -244,7 +243,9 @@ class Waits(Races):
             "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
             "code": error_code(error),
             "step_id": None if cause is None else cause.step_id,
+            "block_step_id": cause.block_step_id if isinstance(cause, ProcessFailed) else None,
         }
+        retry["block_step_id"] = retry["block_step_id"] or self.first_block_step(error)
         self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": retry})
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)

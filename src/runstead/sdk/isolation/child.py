@@ -24,7 +24,7 @@ import msgspec
 
 from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.call_site import in_this_thread
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_errors import error_detail
 from runstead.sdk.durable.step_results import (
@@ -34,6 +34,7 @@ from runstead.sdk.durable.step_results import (
     without_surrogates,
 )
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
 from runstead.sdk.isolation.child_attempt import ChildAttempt, ParentLink
 from runstead.sdk.isolation.loading import load
@@ -123,7 +124,7 @@ def _apply_settings(start: StartRun) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
-def _raised(error: BaseException, code: str | None = None) -> Raised:
+def _raised(error: BaseException, code: str | None = None, block_step_id: str | None = None) -> Raised:
     if isinstance(error, RunFailed):
         return Raised(
             outcome="declared",
@@ -138,6 +139,7 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
         code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or error_code(error),
         detail=msgspec.json.encode(error_detail(error)),
         step_id=None if cause is None else cause.step_id,
+        block_step_id=block_step_id,
         final=isinstance(error, Exception) and is_final(error),
     )
 
@@ -279,7 +281,7 @@ class _HandlerProcess:
         except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - reported to the worker
             if (suspended := attempt.suspension_behind(error)) is not None:
                 return Suspended(request=suspended.request)
-            return _raised(error)
+            return _raised(error, block_step_id=attempt.first_block_step(error))
         finally:
             attempt.end()
 

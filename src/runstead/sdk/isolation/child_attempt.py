@@ -7,10 +7,9 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.durable.emitter import LeaseLostError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.messages import (
     AskCancelled,
@@ -26,6 +25,7 @@ from runstead.sdk.isolation.messages import (
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.response import FieldError
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.exchange import decode
 from runstead.sdk.worker.outbox import Outbox

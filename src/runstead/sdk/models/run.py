@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.sdk.errors import text_of
 from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -40,12 +41,6 @@ class RunError(ResponseModel, frozen=True, kw_only=True):
     def traceback(self) -> str | None:
         """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
         return text_of(self.detail, "traceback")
-
-
-def text_of(detail: Any, member: str) -> str | None:
-    """Return a text in the detail of an error; None where it has none."""
-    value = detail.get(member) if isinstance(detail, dict) else None
-    return value if isinstance(value, str) else None
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):
@@ -175,6 +170,8 @@ class Run(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of runs. `page_info.next` is the cursor of the next one."""
+
     data: list[Run]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -220,6 +217,8 @@ class Accepted(ResponseModel, frozen=True, kw_only=True):
 
 
 class Deleted(ResponseModel, frozen=True, kw_only=True):
+    """The answer to the deletion of a run."""
+
     deleted: bool
     run_id: str
 
@@ -246,5 +245,7 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
 
 
 class AttemptList(ResponseModel, frozen=True, kw_only=True):
+    """The attempts of a run, oldest first."""
+
     data: list[Attempt]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

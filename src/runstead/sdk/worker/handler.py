@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, RunFailed
 from runstead.sdk.durable.step_errors import error_detail
@@ -15,6 +14,7 @@ from runstead.sdk.durable.step_results import error_code, without_surrogates
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.codes import CODES
 from runstead.sdk.worker.threads import in_thread

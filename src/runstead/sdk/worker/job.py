@@ -7,14 +7,14 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.cleanup import CLEANUP_S
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.suspension import Parked
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed, Run, TerminalStatus
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.retry import Backoff, Retries
 from runstead.sdk.worker.handler import Handler, blocks, call_handler, failure, success
@@ -206,7 +206,7 @@ class Job:
         """Send a call, and retry it through outages until `until` is done. Raise LeaseLostError when the lease is lost."""
         backoff = Backoff(self._retries)
         while not until.done():
-            sending = asyncio.ensure_future(self._client.send(call))
+            sending = asyncio.ensure_future(self._client.request(call))
             try:
                 await _wait_for_first(sending, until)
             finally:
