@@ -52,7 +52,7 @@ def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
 class Answers(Resources):
     """The methods of a client that answer what a run waits for, and read what it has set.
 
-    RunsteadError with 409 TOOL_RESULT_NOT_WAITING where the run does not wait for it.
+    RunsteadError with 409 where the run does not wait for it.
     """
 
     @procedure
