@@ -55,7 +55,7 @@ async def test_a_refused_line_undoes_the_others(bed: Testbed) -> None:
     await bed.advance(3600)
     failed = await bed.result(run)
     assert failed.error is not None
-    assert (failed.error.code, ledger.booked) == ("CHILD_FAILED", [])
+    assert (failed.error.code, ledger.booked) == ("AccountClosedError", [])
 
 
 async def test_a_cancelled_invoice_is_not_booked(bed: Testbed) -> None:

@@ -7,6 +7,7 @@ import re
 import textwrap
 import types
 import typing
+from collections.abc import Callable
 from functools import cached_property
 from pkgutil import iter_modules
 
@@ -24,9 +25,9 @@ PAGES = sorted((ROOT / "docs/reference").glob("*.md"))
 SHOWN = [line for page in PAGES for line in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)]
 MODELS = [importlib.import_module(f"{models.__name__}.{each.name}") for each in iter_modules(models.__path__)]
 #: The end of a name that has the unit of its number.
-UNIT = re.compile(r"(^|_)(days|hours|minutes|seconds|s|ms|mb|bytes|chars|id)$")
-#: Numbers without a unit: counts, positions and codes, which their names describe.
-COUNTS = {"attempt", "concurrency", "exit_code", "limit", "priority", "retries"}
+UNIT = re.compile(r"(^|_)(days|hours|minute|seconds|s|ms|mb|bytes|chars|tokens|id)$")
+#: The end of the name of a count, a position or a code, which has no unit.
+COUNT = re.compile(r"(^|_)(attempt|concurrency|exit_code|limit|priority|retries|runs|sequence)$")
 
 
 def own(one):
@@ -98,16 +99,24 @@ FUNCTIONS = public()
 
 
 def documented(function, owner):
-    return " ".join(filter(None, (inspect.getdoc(function), owner and inspect.getdoc(owner))))
+    """The docstring of a function, also one that it refers to, and that of its class."""
+    text = inspect.getdoc(function) or ""
+    for word in re.findall(r"^As `Context\.(\w+)`", text):
+        text += f" {inspect.getdoc(getattr(sdk.Context, word))}"
+    return f"{text} {owner and inspect.getdoc(owner)}"
 
 
 def is_number(annotation):
+    if typing.get_origin(annotation) is Callable:
+        return False
     kinds = typing.get_args(annotation) or (annotation,)
     return any(kind in (int, float) for kind in kinds)
 
 
 def raised(function):
-    """The names of the exceptions that a function itself raises."""
+    """The names of the exceptions that a function itself raises. A dataclass makes functions without a source."""
+    if function.__code__.co_filename == "<string>":
+        return set()
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     raises = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise)]
     return {
@@ -148,7 +157,7 @@ def test_every_number_has_its_unit_in_its_name_or_in_the_docstring():
     for called, (function, owner) in FUNCTIONS.items():
         text = documented(function, owner)
         for argument, annotation in typing.get_type_hints(function).items():
-            clear = UNIT.search(argument) or argument in COUNTS or f"`{argument}`" in text
+            clear = UNIT.search(argument) or COUNT.search(argument) or re.search(rf"\b{argument}\b", text)
             if argument != "return" and is_number(annotation) and not clear:
                 unclear.append(f"{called}: {argument}")
     assert unclear == []

@@ -1,15 +1,15 @@
-"""Answers to what a run waits for. The call id of its open wait is read from the run."""
+"""Short calls about one run: answers to what it waits for, and its values."""
 
 from collections.abc import Generator
 from typing import Any, Final
 
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.event import EventPage
-from runstead.sdk.models.run import Accepted, Run
+from runstead.sdk.models.run import Accepted, Run, RunValues
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
-from runstead.sdk.routes.route import procedure
+from runstead.sdk.routes.route import procedure, route
 from runstead.sdk.routes.runs import ResumeType
 
 Answering = Generator[Call[Any], Any, Accepted]
@@ -25,8 +25,10 @@ _TYPES: Final[dict[str, ResumeType]] = {
 }
 
 
-def decide(run_id: str, approved: bool, reason: str | None, tool_call_id: str | None) -> Answering:
-    """Approve or reject. Without a call id the server takes that of the only open approval."""
+def decide(
+    run_id: str, *, approved: bool, reason: str | None = None, tool_call_id: str | None = None
+) -> Answering:
+    """Approve or reject. The server knows the run's open approvals."""
     result = approved if reason is None else {"approved": approved, "reason": reason}
     accepted: Accepted = yield _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
     return accepted
@@ -50,9 +52,9 @@ def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
 
 
 class Answers(Resources):
-    """The methods of a client that answer what a run waits for, and read what it has set.
+    """The methods of a client that answer what a run waits for, and that read its values.
 
-    RunsteadError with 409 where the run does not wait for it.
+    RunsteadError with 409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT where the run does not wait for it.
     """
 
     @procedure
@@ -61,24 +63,29 @@ class Answers(Resources):
     ) -> Answering:
         """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
 
-        `tool_call_id` is needed where several approvals are open: 409 TOOL_RESULT_CONFLICT lists them.
+        `tool_call_id` is needed only where several approvals are open: TOOL_RESULT_CONFLICT lists them.
         """
-        return decide(run_id, True, reason, tool_call_id)
+        return decide(run_id, approved=True, reason=reason, tool_call_id=tool_call_id)
 
     @procedure
     def reject(self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None) -> Answering:
         """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
-        return decide(run_id, False, reason, tool_call_id)
+        return decide(run_id, approved=False, reason=reason, tool_call_id=tool_call_id)
+
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
+        """Return the values that the run's handler has set with `ctx.set`, at any time."""
+        return _CALLS.runs.values(run_id)
+
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+        """Return one value of the run (any JSON), `default` where it is not set."""
+        return _CALLS.runs.value(run_id, name, default)
 
     @procedure
     def send(self, run_id: str, name: str, value: Any = None) -> Answering:
         """Send the event that the run awaits with `ctx.wait_for_event(name)`. `value` is any JSON."""
         return send_event(run_id, name, value)
-
-    @procedure
-    def value(self, run_id: str, name: str, default: Any = None) -> Generator[Call[Any], Any, Any]:
-        """Return a value that the run has set with `ctx.set(name, value)`, `default` where it has not."""
-        return (yield _CALLS.runs.value(run_id, name, default))
 
 
 def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:

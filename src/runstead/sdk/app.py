@@ -173,7 +173,7 @@ class App:
         it is the run's log.
 
         Exit code 0 completes the run. The run's output is the JSON in the file that RUNSTEAD_OUTPUT names, or with
-        `output="stdout"` the last line of standard output. Another exit code fails the run with EXIT_<n>, a signal
+        `output="stdout"` the last line of standard output. Another exit code fails the run with `EXIT_<n>`, a signal
         with CRASHED, after `retries` retries. A cancel and `timeout_seconds` send SIGTERM, and `stop_seconds` later
         SIGKILL to the whole process group.
         """
@@ -298,7 +298,7 @@ class App:
         """Return a worker that serves the app's targets. `options` are those of `Worker`.
 
         With an `executor` every handler runs there; the lease stays with the worker. Close the executor after the
-        worker has ended.
+        worker has ended. Raise ValueError for an app without handlers.
         """
         if not self._served:
             raise ValueError(

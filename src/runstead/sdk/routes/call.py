@@ -61,15 +61,18 @@ class Call(Generic[T]):
         return None if self.body is msgspec.UNSET else encode(self.body)
 
     def all_headers(self) -> dict[str, str]:
+        """Return the headers of the call, without those of the client."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         if self.idempotency_key is not None:
             headers["Idempotency-Key"] = self.idempotency_key
         return headers
 
     def with_owner(self, project_id: str) -> "Call[T]":
+        """Return the call with a project as the owner of its run."""
         return replace(self, owner=None, body={**self.body, "owner": {"kind": "project", "id": project_id}})
 
     def with_project(self, project: str) -> "Call[T]":
+        """Return the call with a project in its query."""
         return replace(self, query=(*self.query, ("project", project)))
 
 

@@ -45,6 +45,7 @@ class Worker:
     `lease_seconds` is 5 to 300: a run whose worker dies is claimed again after that. `wait_seconds` (0 to 30) is how
     long a claim waits for a run. Workers of one process may share `slots`, in place of `concurrency`. On `stop()` no
     more runs are claimed; running ones get `grace_seconds` to finish and are then released.
+    Raise ValueError for values that cannot work.
     """
 
     def __init__(
