@@ -15,8 +15,7 @@ from runstead.core.runs.transitions import RESUMES
 from runstead.http.framework.app import operations
 from runstead.http.framework.problems import STATUS
 from runstead.ports import metrics
-from runstead.sdk import BlockingRunHandle, Client, RunHandle
-from runstead.sdk.durable.context import __all__ as sdk_names
+from runstead.sdk import BlockingRunHandle, Client, RunHandle, __all__ as sdk_names
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.sdk.resources import Resources
 from runstead.sdk.worker.codes import CODES as SDK_CODES
