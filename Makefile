@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# Tests start hundreds of programs. Without compiled modules each would begin with a second of compiling.
+export PYTHONDONTWRITEBYTECODE :=
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/sbom.py docs/licences.md
 
-.PHONY: demo test test-long serve lint format dev dist audit lock clean
+.PHONY: demo test test-long serve lint format dev docs dist audit lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -58,6 +60,11 @@ dev: $(VENV)/dev ## Install the source tree itself, to work on it
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	@rm -f $(VENV)/wheel
 
+# Strict: a broken link, a page without a place in the navigation and an unknown name of the reference are errors.
+docs: $(VENV)/dev ## Build the documentation as a site, in site/
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 dist: $(VENV)/dev ## Build the wheel, its SBOM and the source distribution, as a release does
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/hatchling build >/dev/null
@@ -72,11 +79,11 @@ lock: $(VENV)/dev ## Take newer packages in
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
-	for group in audit node pip; do \
+	for group in audit docs node pip; do \
 		$(COMPILE) --group $$group --constraint requirements/dev.txt -o requirements/$$group.txt || exit; \
 	done
 	$(BIN)/python -m pip install --quiet --require-hashes $(foreach file,$(wildcard requirements/*.txt),-r $(file))
 	$(BIN)/python -m requirements.licences
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site

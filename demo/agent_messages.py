@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from runstead.sdk import ThreadContext
+from runstead import ThreadContext
 
 
 class AgentMessages:

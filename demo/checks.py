@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from runstead.sdk import Attempt, Event, Run, Snapshot
+from runstead.sdk.models.event import Event, Snapshot
+from runstead.sdk.models.run import Attempt, Run
 
 USAGE: Final = (
     "provider",

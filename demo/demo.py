@@ -14,8 +14,7 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from runstead import __version__
-from runstead.sdk import AsyncClient, RunsteadError
+from runstead import AsyncClient, RunsteadError, __version__
 
 sys.path.append(str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 

@@ -14,7 +14,9 @@ import checks
 from checks import Check, Ended
 from files import repository_files
 from processes import Child, Children
-from runstead.sdk import AsyncClient, Call, Event, Run
+from runstead.sdk import AsyncClient, Call
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 from terminal import Terminal
 from worker import IMPLEMENTATION_KIND, LEASE_SECONDS, QUESTION
 
@@ -145,7 +147,7 @@ class Scenarios:
 
     async def _read(self, run_id: str) -> dict[str, Any]:
         """Return the run as a JSON object."""
-        return await self._client.send(Call("GET", f"/runs/{run_id}", dict))
+        return await self._client.request(Call("GET", f"/runs/{run_id}", dict))
 
     def _check(self, *found: list[Check]) -> None:
         self._terminal.checks([check for some in found for check in some])

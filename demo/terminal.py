@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from checks import Check
-from runstead.sdk import Event
+from runstead.sdk.models.event import Event
 
 #: Styles by prefix of the event type. The first match counts.
 _STYLES: Final = (

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from runstead.sdk import AsyncClient, ClaimedRun, Client, RunFailed, ThreadContext, Worker
+from runstead import AsyncClient, Client, RunFailed, ThreadContext, Worker
+from runstead.sdk.models.lease import ClaimedRun
 
 sys.path.append(str(Path(__file__).parent))  # `python -P` leaves the script's own folder out
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from runstead.cli.shared.batch_progress import ended, progress_line
 from runstead.cli.shared.render import PIPE, Screen
-from runstead.sdk import BatchProgress, StatusCounts
+from runstead.sdk.models.batch import BatchProgress, StatusCounts
 
 
 def progress(total=100, **counts):

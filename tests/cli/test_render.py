@@ -20,6 +20,8 @@ from runstead.cli.shared.render import (
     size,
     table,
 )
+from runstead.cli.shared.run_tables import run_details
+from runstead.sdk.models.run import Owner, Run, RunError
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\x9b31m\u202eevil\u2066\u200b\ufeff\u2028\x7f\x00"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -32,6 +34,22 @@ def harmless(text, *, lines=""):
         one in lines or (unicodedata.category(one) not in UNSEEN and one not in BIDI and one != "\u200b")
         for one in text
     )
+
+
+def test_a_raised_exception_is_shown_with_the_lines_of_its_traceback():
+    run = Run(
+        run_id="r",
+        kind="task",
+        status="failed",
+        owner=Owner(kind="project", id="p"),
+        root_run_id="r",
+        created_at=datetime(2026, 3, 20, tzinfo=UTC),
+        updated_at=datetime(2026, 3, 20, tzinfo=UTC),
+        error=RunError(message="no", code="E", detail={"type": "E", "traceback": "Traceback\n  File\n"}),
+    )
+    shown = details(run_details(run, PIPE), PIPE).splitlines()
+    at = next(number for number, line in enumerate(shown) if line.startswith("traceback"))
+    assert [line.split() for line in shown[at : at + 2]] == [["traceback", "Traceback"], ["File"]]
 
 
 @given(texts)

@@ -1,6 +1,7 @@
 """`runstead runs …` against a server."""
 
 import json
+import re
 import threading
 import time
 
@@ -218,7 +219,7 @@ def test_a_run_is_watched_through_a_wait_without_an_event(cli, project_client):
     answering.join()
     assert shown.code == 0
     assert shown.lines[0] == "waits for approval"
-    assert shown.lines[1] == f"  runstead runs resume {run_id} --approve --tool-call-id call-1"
+    assert shown.lines[1] == f"  runstead runs approve {run_id} --tool-call-id call-1"
     assert "resumed by approval: true" in shown.lines
 
 
@@ -340,7 +341,7 @@ def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client)
     """What a table shows is in `fields`, so that the server does not send inputs and outputs."""
     from runstead.cli.shared.render import Screen
     from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree, run_columns
-    from runstead.sdk import Run
+    from runstead.sdk.models.run import Run
     from runstead.sdk.routes.call import chosen
 
     run = project_client.runs.create("task:sum", input="large").run
@@ -348,6 +349,8 @@ def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client)
 
     class Spy:
         def __getattr__(self, name):
+            if isinstance(member := getattr(Run, name), property):
+                return member.fget(self)
             read.add(name)
             return getattr(run, name)
 
@@ -355,3 +358,50 @@ def test_lists_and_trees_read_only_the_members_that_they_ask_for(project_client)
         column.cell(Spy())
     format_tree([Spy()], "another", Screen.of())
     assert read <= set(chosen(RUN_FIELDS, Run).split(","))
+
+
+def test_an_approval_is_answered_with_approve_or_reject(cli, project_client):
+    def waiting(*approvals):
+        run_id = create(cli)
+        project_client.runs.wait(run_id, "approval", tool_call_id="pay", open_approvals=approvals)
+        return run_id
+
+    def answered(run_id):
+        (event,) = project_client.events.list(run_id).data
+        return event.payload["value"]["tool_call_id"], event.payload["value"]["result"]
+
+    run_id = waiting()
+    assert cli("runs", "approve", run_id).out == "approved\n"
+    assert answered(run_id) == ("pay", True)
+    run_id = waiting()
+    assert cli("runs", "reject", run_id, "--reason", "too much").out == "rejected\n"
+    assert answered(run_id) == ("pay", {"approved": False, "reason": "too much"})
+    run_id = waiting("pay", "ship")
+    for tokens in (("approve", run_id), ("resume", run_id, "--approve")):
+        several = cli("runs", *tokens)
+        assert several.code == 1
+        assert "one of pay, ship" in several.err
+    assert cli("runs", "approve", run_id, "--tool-call-id", "ship").code == 0
+    assert answered(run_id) == ("ship", True)
+
+
+def test_progress_and_values_are_shown(cli, project_client):
+    run_id = create(cli, target="task:shown")
+    worker = project_client.workers.register("python", "values").worker
+    lease = project_client.workers.claim(
+        worker.id, 60, kinds=["task"], targets=["task:shown"]
+    ).run.lease_token
+    events = [
+        {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.4, "message": "parsing"}},
+        {"type": "CUSTOM", "name": "run.value", "value": {"name": "stage", "value": {"file": 3}}},
+    ]
+    assert cli("runs", "values", run_id).err == "no values\n"
+    project_client.events.append(run_id, events, lease_token=lease)
+    assert "running 40%" in cli("runs", "list").out
+    shown = cli("runs", "get", run_id).out
+    assert "progress 40% parsing" in " ".join(shown.split())
+    assert re.search(r'^stage +{"file":3}', shown, re.MULTILINE)
+    assert cli("runs", "values", run_id, "stage").json == {"file": 3}
+    assert [one["name"] for one in cli("runs", "values", run_id, "--json").json] == ["stage"]
+    missing = cli("runs", "values", run_id, "other")
+    assert (missing.code, missing.err) == (1, "runstead: the run has no value named 'other'\n")

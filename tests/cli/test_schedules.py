@@ -111,6 +111,11 @@ def test_a_file_of_schedules_is_synced(cli, project_client, tmp_path):
     daily = synced["unchanged"][0]["id"]
     refused = cli("schedules", "update", daily, "--name", "n")
     assert (refused.code, "SCHEDULE_FROM_SOURCE" in refused.err) == (1, True)
+    of_app = cli("schedules", "sync", "-", "--app", "billing", stdin=json.dumps([source("daily")]))
+    assert of_app.lines[0].startswith("created ")
+    assert "app:billing" in cli("schedules", "list").out
+    emptied = cli("schedules", "sync", "-", "--app", "billing", stdin="[]")
+    assert [line.split()[0] for line in emptied.lines] == ["removed"]
 
 
 def test_a_file_that_holds_no_schedules_changes_nothing(cli, project_client, tmp_path):

@@ -1,10 +1,13 @@
 """The transcript of a run's events."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.cli.shared.transcript import Transcript, resume_command
-from runstead.sdk import Event
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Owner, Run
 
 
 @pytest.fixture
@@ -18,6 +21,22 @@ def transcript_of():
         return "".join(out)
 
     return render
+
+
+def blocked_run(call_id):
+    noon = datetime(2026, 3, 20, 12, tzinfo=UTC)
+    return Run(
+        run_id="r1",
+        kind="task",
+        status="waiting",
+        owner=Owner(kind="project", id="p"),
+        root_run_id="r1",
+        waiting_reason="event",
+        waiting_tool_call_id=call_id,
+        waiting_tool_name="blocked: step 2 is 'charge' in the log, and 'pay' in the code (app.py:4)",
+        created_at=noon,
+        updated_at=noon,
+    )
 
 
 def text(delta):
@@ -67,6 +86,9 @@ def test_steps_progress_and_log_lines_are_shown(transcript_of):
         {"type": "STEP_FINISHED", "stepName": "fetch", "result": 1},
         {"type": "STEP_FINISHED", "stepName": "send", "error": {"message": "no route"}},
         {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": "loaded"}},
+        {"type": "CUSTOM", "name": "run.progress", "value": {"message": "sorting"}},
+        {"type": "CUSTOM", "name": "run.value", "value": {"name": "stage", "value": {"file": 3}}},
+        {"type": "CUSTOM", "name": "run.now", "value": {"step_id": "1", "value": "2026-01-01"}},
         {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\ntwo\n"}},
         {"type": "CUSTOM", "name": "mine", "value": [1]},
         {"type": "OTHER", "n": 1},
@@ -78,6 +100,8 @@ def test_steps_progress_and_log_lines_are_shown(transcript_of):
             "step fetch done",
             "step send failed: no route",
             "50% loaded",
+            "sorting",
+            'stage = {"file":3}',
             "one",
             "two",
         ),
@@ -91,7 +115,7 @@ def test_a_question_is_highlighted_with_its_resume_command(transcript_of):
         {"type": "CUSTOM", "name": "run.asked", "value": asked}, screen=Screen(120, colour=True)
     )
     assert "\x1b[33masks: Write 10 rows?\x1b[0m\n" in shown
-    assert "runstead runs resume r1 --approve --tool-call-id approval:1" in shown
+    assert "runstead runs approve r1 --tool-call-id approval:1" in shown
 
 
 def test_an_event_is_waited_for_by_name(transcript_of):
@@ -103,9 +127,23 @@ def test_an_event_is_waited_for_by_name(transcript_of):
     ]
 
 
+def test_a_run_that_is_blocked_names_what_differs_once_and_how_it_goes_on(transcript_of):
+    out = []
+    transcript = Transcript("r1", out.append, PIPE)
+    for number in (1, 2):
+        resumed = {"type": "timer", "tool_call_id": f"blocked:{number}"}
+        payload = {"type": "CUSTOM", "name": "run.resumed", "value": resumed}
+        transcript.waiting(blocked_run(f"blocked:{number}"))
+        transcript.event(Event(event_id=number, event_type="CUSTOM", payload=payload))
+    what, how = "".join(out).splitlines()
+    assert what == "blocked: step 2 is 'charge' in the log, and 'pay' in the code (app.py:4)"
+    assert how.startswith("  start a worker with fitting code: the run continues within a minute")
+    assert how.endswith("Or `runstead runs cancel r1` and `runstead runs retry r1`")
+
+
 def test_a_command_to_resume_is_quoted_for_the_shell():
     assert resume_command("a b; rm -rf /", "approval", "$(x)") == (
-        "runstead runs resume 'a b; rm -rf /' --approve --tool-call-id '$(x)'"
+        "runstead runs approve 'a b; rm -rf /' --tool-call-id '$(x)'"
     )
     assert resume_command("r", "pause", "") == "runstead runs resume r"
 

@@ -61,6 +61,7 @@ class RunBuilder:
         self.receipts = {}
         self.inputs = {}  # id → current input request
         self.keys = {}
+        self.values = {}
         self.states = []
         self.fences = []
         self.writes = []  # the write set of every transition
@@ -104,6 +105,7 @@ class RunBuilder:
         for name in write.event_keys:
             assert name.key not in self.keys
             self.keys[name.key] = name.digest
+        self.values |= {value.name: value for value in write.values}
         if write.ended_attempt is not None:
             self.ended.append(write.ended_attempt)
         if write.receipt is not None:
@@ -179,6 +181,7 @@ class RunBuilder:
         expires_at=None,
         fence=NO_FENCE,
         child=None,
+        approvals=(),
         release=False,
     ):
         return self.take(
@@ -192,6 +195,7 @@ class RunBuilder:
                 expires_at=expires_at,
                 fence=fence,
                 waiting_run_id=child,
+                approvals=approvals,
                 release=release,
             )
         )
@@ -256,6 +260,7 @@ class RunBuilder:
                 tail=tuple(tail),
                 fence=fence,
                 keys={one.key: self.keys[one.key] for one in events if one.key in self.keys},
+                value_names=frozenset(self.values),
             )
         )
 

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs import transitions
 from runstead.core.runs.run import RunStatus
 
 from .run_builder import MINUTE, NOON, RunBuilder
@@ -216,3 +217,39 @@ def test_a_timer_on_a_full_log_fails_the_run(builder):
     builder.later(100).enforce_deadlines()
     assert builder.error["code"] == "EVENT_LOG_FULL"
     assert builder.run.latest_event_id == limits.events_per_run_max
+
+
+# Approvals without a call id, and several that are open
+
+
+def test_the_only_open_approval_needs_no_call_id(builder):
+    assert transitions.only_approval(builder.run) is None
+    builder.wait("approval", call="pay")
+    assert transitions.only_approval(builder.run) == "pay"
+    builder.resume(True, kind="approval", call="pay")
+    assert transitions.only_approval(builder.run) is None
+
+
+def test_several_open_approvals_are_listed(builder):
+    builder.wait("approval", call="pay", approvals=("pay", "ship"))
+    with pytest.raises(Error, match="one of pay, ship") as listed:
+        transitions.only_approval(builder.run)
+    assert listed.value.code == "TOOL_RESULT_CONFLICT"
+
+
+@pytest.mark.parametrize("reason", ["approval", "event"])
+def test_any_open_approval_is_answered_whatever_the_run_waits_for(builder, reason):
+    builder.wait(reason, call="first", approvals=("ship",))
+    assert refused(builder.resume, True, kind="approval", call="other") == "TOOL_RESULT_CONFLICT"
+    assert refused(builder.resume, True, kind="event", call="ship") == "TOOL_RESULT_CONFLICT"
+    builder.resume(True, kind="approval", call="ship")
+    assert builder.run.status is RunStatus.RUNNING
+    assert builder.payload()["value"]["tool_call_id"] == "ship"
+    assert builder.run.open_approvals is None
+
+
+def test_a_wait_for_any_approval_has_the_listed_ones_open(builder):
+    builder.wait("approval", call=None, approvals=("pay", "ship"))
+    assert transitions.open_approvals(builder.run) == ("pay", "ship")
+    builder.resume(True, kind="approval", call="pay")
+    assert builder.run.status is RunStatus.RUNNING

@@ -22,7 +22,16 @@ from .test_machine import Machine
 
 #: All that a write set stores beside the row.
 STORED = (
-    *("events", "event_keys", "ended_attempt", "receipt", "conversation", "message", "opened_input"),
+    *(
+        "events",
+        "event_keys",
+        "ended_attempt",
+        "receipt",
+        "values",
+        "conversation",
+        "message",
+        "opened_input",
+    ),
     *("closed_input", "schedule", "ancestors", "batch_move", "ends_schedule_run", "webhook_event"),
     *("rollup_entries", "deletes"),
 )

@@ -1,6 +1,9 @@
 """The samples in the docs work unchanged: the walk-through, the programs, the JSON."""
 
+import ast
+import asyncio
 import importlib
+import inspect
 import json
 import re
 import shutil
@@ -14,10 +17,12 @@ from collections import Counter
 import msgspec
 import pytest
 
+import runstead.sdk
+import runstead.testing
+from runstead import App, AsyncClient, Client
 from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
-from runstead.sdk import Client
 
 from .pages import blocks, name, text
 
@@ -120,6 +125,43 @@ def test_a_push_service_gets_the_run_and_completes_it(server, environment, tmp_p
     finally:
         service.kill()
         service.wait(60)
+
+
+def docstring_examples():
+    """Yield the indented code in the docstrings of what users import."""
+    for module in (runstead, runstead.sdk, runstead.testing):
+        for owner in (module, *(getattr(module, word) for word in module.__all__)):
+            lines = inspect.cleandoc(owner.__doc__ or "").splitlines()
+            code = "\n".join(line[4:] for line in lines if line.startswith("    "))
+            if code:
+                yield pytest.param(code, id=owner.__name__)
+
+
+@pytest.mark.parametrize("example", {param.id: param for param in docstring_examples()}.values())
+async def test_an_example_in_a_docstring_runs(example, server):
+    app = App()
+
+    @app.task("inventory")
+    async def inventory(ctx, path):
+        return {"files": 3}
+
+    @app.task("sync-data")
+    async def sync_data(ctx, url):
+        await ctx.wait_for_approval("Replace the table?")
+        return {"rows": 3}
+
+    def run():
+        code = compile(server.fit(example), "docstring", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, {"app": app, "Testbed": runstead.testing.Testbed})
+        if running is not None:
+            asyncio.run(running)
+
+    async with AsyncClient(server.url, server.key, project="default") as client:
+        worker = app.worker(client, wait_seconds=1, grace_seconds=0)
+        serving = asyncio.ensure_future(worker.serve())
+        await asyncio.to_thread(run)
+        worker.stop()
+        await serving
 
 
 @pytest.mark.parametrize("example", blocks("json"), ids=of)

@@ -86,6 +86,10 @@ LIMITS = {
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",
+    "Values of a run": f"{limits.values_per_run_max}, names up to {limits.value_name_chars_max} characters, each "
+    f"value up to {limits.value_bytes_max // limits.KIB} KiB of JSON",
+    "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
+    "Open approvals that a wait names": f"{limits.open_approvals_max}",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",

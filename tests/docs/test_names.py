@@ -15,7 +15,8 @@ from runstead.core.runs.transitions import RESUMES
 from runstead.http.framework.app import operations
 from runstead.http.framework.problems import STATUS
 from runstead.ports import metrics
-from runstead.sdk import Client, __all__ as sdk_names
+from runstead.sdk import BlockingRunHandle, Client, RunHandle
+from runstead.sdk.durable.context import __all__ as sdk_names
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.sdk.resources import Resources
 from runstead.sdk.worker.codes import CODES as SDK_CODES
@@ -255,5 +256,11 @@ def test_every_method_of_the_client_is_documented():
         noun: {verb for verb in dir(resource) if not verb.startswith("_")}
         for noun, resource in resources.items()
     }
-    classes = set(re.findall(r"`(Client|AsyncClient|Worker|Retries|\w+Error|RunFailed)\b", text(SDK)))
-    assert classes <= set(sdk_names)
+    classes = set(re.findall(r"`((?:Run|Async|Blocking)\w+|Client|Worker|Retries|\w+Error)\b", text(SDK)))
+    assert classes - {"TimeoutError"} <= set(sdk_names)
+
+
+def test_every_member_of_a_handle_is_documented():
+    documented = {word.partition("(")[0] for row in table(SDK, "member") for word in ticked(row[0])}
+    members = {word for word in dir(RunHandle(None, "r")) if not word.startswith("_")}
+    assert documented == members == {word for word in dir(BlockingRunHandle(None, "r")) if word[0] != "_"}

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from runstead.sdk import Attempt, Cancellation, Event, Owner, Run, RunError
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Attempt, Cancellation, Owner, Run, RunError
 
 DEMO = Path(__file__).parents[2] / "demo"
 COMMAND = [sys.executable, "-P", str(DEMO / "demo.py")]
@@ -44,7 +45,7 @@ def playing():
         finally:
             if process.poll() is None:
                 process.terminate()  # not killed: it would leave its own processes behind
-                process.communicate(timeout=30)
+                process.communicate(timeout=90)
 
 
 def until(process, text):

@@ -54,6 +54,7 @@ NEEDS = {
     "GET /projects/{project}/runs": "runs:read",
     "GET /runs/{run_id}": "runs:read",
     "GET /runs/{run_id}/usage": "runs:read",
+    "GET /runs/{run_id}/values": "runs:read",
     "GET /runs/{run_id}/children": "runs:read",
     "GET /runs/{run_id}/tree": "runs:read",
     "GET /runs/{run_id}/attempts": "runs:read",
@@ -311,6 +312,10 @@ class Tenant:
         assert held["run"]["run_id"] == names["run_id"]
         run = f"/runs/{names['run_id']}"
         await self._post(f"{run}/events", {"events": [{"type": "CUSTOM", "name": "note", "value": text}]})
+        value = {"type": "CUSTOM", "name": "run.value", "value": {"name": "note", "value": text}}
+        lease = {"X-Lease-Token": held["run"]["lease_token"]}
+        set_value = await api.send("POST", f"{run}/events", {"events": [value]}, by=self.by, headers=lease)
+        assert set_value.status_code == 200, set_value.text
         if api.app.artifacts is not None:
             stored = await api.send("PUT", f"{run}/artifacts/report.csv", text.encode(), by=self.by)
             assert stored.status_code == 200, stored.text

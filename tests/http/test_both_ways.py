@@ -107,6 +107,8 @@ async def runs(recorder):
         "tree",
         "attempts",
         "usage",
+        "values",
+        "values?name=stage",
     ):
         await do("GET", f"/runs/first/{path}")
     for path in (

@@ -326,6 +326,38 @@ async def test_a_source_is_synced_as_a_whole(api):
     assert await read(api, by_hand) == by_hand
 
 
+async def sync_app(api, app, *triggers, **members):
+    schedules = [body(source_trigger_id=trigger, **members) for trigger in triggers]
+    response = await api.send("PUT", SOURCE, {"app": app, "schedules": schedules})
+    assert response.status_code == 200, response.text
+    return {
+        kind: [one["source_trigger_id"] for one in found] for kind, found in response.json().items() if found
+    }
+
+
+async def test_apps_and_the_source_sync_their_own_schedules_alone(api):
+    by_hand = await made(api)
+    assert await sync(api, source("a")) == {"created": ["a"]}
+    assert await sync_app(api, "billing", "a", "b") == {"created": ["a", "b"]}
+    assert await sync_app(api, "stock", "a") == {"created": ["a"]}
+    assert await sync(api, source("a")) == {"unchanged": ["a"]}
+    assert await sync_app(api, "billing", "b") == {"removed": ["a"], "unchanged": ["b"]}
+    assert await sync_app(api, "stock") == {"removed": ["a"]}
+    await look(api.app)
+    left = (await api.get(PLACE))["schedules"]
+    assert {(one["source_trigger_id"], one["source_path"]) for one in left} == {
+        (None, None),
+        ("a", "schedules/a.ts"),
+        ("b", "app:billing"),
+    }
+    assert await read(api, by_hand) == by_hand
+
+
+async def test_two_workers_of_an_app_may_sync_at_once(api):
+    found = await asyncio.gather(*(sync_app(api, "billing", "a", "b") for _ in range(4)))
+    assert sorted(found, key=str) == [{"created": ["a", "b"]}, *[{"unchanged": ["a", "b"]}] * 3]
+
+
 async def test_a_given_hash_decides_whether_a_schedule_changed(driver):
     await sync(driver, source("a", source_hash="1"))
     assert await sync(driver, source("a", source_hash="1", name="other")) == {"unchanged": ["a"]}

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError
 from runstead.sdk.durable.suspension import Parked
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.event import EventPage
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.resources import Calls
 
 NOON = datetime(2026, 3, 20, 12, tzinfo=UTC)
 PAGE = 500

@@ -9,20 +9,11 @@ import httpx2
 import msgspec
 import pytest
 
-from runstead.sdk import (
-    Appended,
-    AsyncClient,
-    Calls,
-    ClaimedRun,
-    Context,
-    Event,
-    EventPage,
-    LeaseLostError,
-    PageInfo,
-    Retries,
-    Worker,
-)
+from runstead.sdk import AsyncClient, Calls, Context, LeaseLostError, Retries, Worker
 from runstead.sdk.durable.attempt import Attempt
+from runstead.sdk.models.event import Appended, Event, EventPage
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.response import PageInfo
 
 CLAIM = {"status": "running", "kind": "task", "target": "task:t", "latest_event_id": 0}
 

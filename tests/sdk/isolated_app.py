@@ -14,6 +14,8 @@ from runstead.sdk import App, RunFailed
 
 app = App()
 app.reference = f"{__file__}:app"
+strict = App(on_changed_code="fail")
+strict.reference = f"{__file__}:strict"
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(3_600)"]
 
 
@@ -67,12 +69,17 @@ async def final(ctx, folder):
     await ctx.step("refuse", refuse)
 
 
+@strict.task("shrinks", isolation="process")
 @app.task("shrinks", isolation="process", retries=1)
-async def shrinks(ctx, folder):
-    if not (Path(folder) / "shrunk").exists():
-        mark(folder, "shrunk")
-        await ctx.step("one", lambda: 1)
-        await ctx.sleep(3600)
+def shrinks(ctx, folder):
+    """A handler whose code the test changes."""
+    code = Path(folder) / "code"
+    if code.exists():
+        if code.read_text() == "other":
+            ctx.step("two", lambda: 1)
+        return
+    ctx.step("one", lambda: mark(folder, "one"))
+    ctx.sleep(3600)
 
 
 @app.task("crash", isolation="process", retries=1)
@@ -152,6 +159,54 @@ async def awaits(ctx, folder):
     except asyncio.CancelledError:
         mark(folder, "cleaned")
         raise
+
+
+@app.task("unlocks", isolation="process")
+async def unlocks(ctx, folder):
+    try:
+        pids(folder, os.getpid())
+        await asyncio.sleep(60)
+    finally:
+        await ctx.step("unlock", mark, folder, "cleaned")
+
+
+@app.task("unlocks plainly", isolation="process")
+def unlocks_plainly(ctx, folder):
+    try:
+        pids(folder, os.getpid())
+        time.sleep(60)
+    finally:
+        ctx.step("unlock", mark, folder, "cleaned")
+
+
+@app.task("unlocks again", isolation="process", retries=1)
+async def unlocks_again(ctx, folder):
+    await ctx.step("lock", mark, folder, "calls", "lock ")
+    try:
+        if not (Path(folder) / "failed").exists():
+            mark(folder, "failed")
+            raise ValueError("not in a step")
+        await ctx.step("work", mark, folder, "calls", "work ")
+    finally:
+        await ctx.step("unlock", mark, folder, "calls", "unlock ")
+    return "done"
+
+
+@app.task("forgets", isolation="process")
+async def forgets(ctx):
+    ctx.step("charge", lambda: 1)
+
+
+class CardDeclined(Exception):  # noqa: N818 - a user's name
+    pass
+
+
+@app.task("declines", isolation="process")
+async def declines(ctx):
+    def charge():
+        raise CardDeclined("4242")
+
+    await ctx.step("charge", charge)
 
 
 @app.task("messages", isolation="process")

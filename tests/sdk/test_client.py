@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from runstead.sdk import AsyncClient, Calls, Client, Registration, RunsteadError, UnexpectedAnswerError
+from runstead.sdk import AsyncClient, Calls, Client, RunsteadError, UnexpectedAnswerError
+from runstead.sdk.models.lease import Registration
 
 PROJECT = {"id": "11111111-1111-4111-8111-111111111111", "slug": "shop", "name": "Shop"}
 
@@ -200,4 +201,4 @@ async def test_the_async_client_calls_an_asgi_app(kit):
     transport = httpx2.ASGITransport(app)
     async with AsyncClient("http://server", "key", project="shop", transport=transport) as client:
         assert (await client.runs.get("a")).run_id == "a"
-        assert (await client.send(Calls().runs.get("b"))).run_id == "b"
+        assert (await client.request(Calls().runs.get("b"))).run_id == "b"

@@ -181,7 +181,8 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
 
 WORKER = """
 import asyncio, sys
-from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk import App, Calls, Context
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.durable.attempt import Attempt
 
 async def send(call):

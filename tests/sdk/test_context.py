@@ -4,9 +4,10 @@ import json
 import msgspec
 from hypothesis import given, strategies as st
 
-from runstead.sdk import Calls, ClaimedRun
+from runstead.sdk import Calls
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LOG_BYTES
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.outbox import BATCH_BYTES, EVENTS_PER_REQUEST, Outbox
 
 RUN = ClaimedRun(run_id="a", status="running", attempt=3, lease_token="t")

@@ -3,8 +3,9 @@
 import httpx2
 import pytest
 
-from runstead.sdk import App, Event, agui
+from runstead.sdk import App, agui
 from runstead.sdk.durable.history import History, WaitResult
+from runstead.sdk.models.event import Event
 from tests.support.store_driver import push_service
 
 from .in_process_server import InProcessServer

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from runstead.sdk.isolation.loading import load, reference
 from tests.support.until import eventually
 
 APP = Path(__file__).parent / "isolated_app.py"
-app = load(f"{APP}:app")
+app, strict = load(f"{APP}:app"), load(f"{APP}:strict")
 
 
 def gone(pid):
@@ -85,12 +86,30 @@ async def test_a_step_with_a_final_failure_in_a_process_fails_its_run_at_once(tm
     assert (tmp_path / "tries").read_text() == "x"
 
 
-async def test_a_process_that_calls_fewer_steps_than_the_log_has_fails_as_non_deterministic(
-    tmp_path, handler_server
-):
+async def test_a_process_whose_code_has_changed_waits_for_fitting_code(tmp_path, handler_server):
     log = handler_server(app, "shrinks", folder=str(tmp_path))
     with pytest.raises(Parked):
         await log.run_handler()
+    for name, sentence in [("shorter", "the code ends before it"), ("other", "'two' in the code")]:
+        (tmp_path / "code").write_text(name)
+        log.attempt()
+        with pytest.raises(Parked):
+            await log.run_handler()
+        assert log.waits["tool_name"].startswith(f"blocked: step 1 is 'one' in the log, and {sentence} (")
+        assert re.search(r"isolated_app\.py:\d+\)$", log.waits["tool_name"])
+    (tmp_path / "code").unlink()
+    log.attempt()
+    with pytest.raises(Parked):
+        await log.run_handler()
+    assert log.waits["tool_name"] == "sleep"
+    assert (tmp_path / "one").read_text() == "x"
+
+
+async def test_a_process_whose_code_has_changed_fails_where_its_app_says_so(tmp_path, handler_server):
+    log = handler_server(strict, "shrinks", folder=str(tmp_path))
+    with pytest.raises(Parked):
+        await log.run_handler()
+    (tmp_path / "code").write_text("shorter")
     log.attempt()
     with pytest.raises(RunFailed) as failed:
         await log.run_handler()
@@ -188,6 +207,57 @@ async def test_a_cancelled_handler_may_clean_up(name, tmp_path, handler_server):
     assert (tmp_path / "cleaned").exists()
 
 
+@pytest.mark.parametrize("was_cancelled", [True, False], ids=["cancelled", "lost"])
+@pytest.mark.parametrize("name", ["unlocks", "unlocks plainly"])
+async def test_the_steps_of_a_finally_run_when_the_run_is_cancelled(
+    name, was_cancelled, tmp_path, handler_server
+):
+    log = handler_server(app, name, folder=str(tmp_path))
+
+    async def answer():
+        return was_cancelled
+
+    log.context.was_cancelled = answer
+    working = asyncio.ensure_future(log.run_handler())
+    await eventually((tmp_path / "pids").exists)
+    log.context.close()  # as a worker does that lost the run
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert (tmp_path / "cleaned").exists() is was_cancelled
+    assert [event for event in log.events if event.payload.get("stepName") == "unlock"] == []
+
+
+async def test_the_steps_that_run_while_a_try_is_stopped_are_found(tmp_path, handler_server):
+    log = handler_server(app, "unlocks", folder=str(tmp_path))
+    working = asyncio.ensure_future(log.run_handler())
+    await eventually((tmp_path / "pids").exists)
+    working.cancel()  # as a timeout does
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert (tmp_path / "cleaned").exists()
+    assert log.context.first_block_step(TimeoutError()) == "1"
+
+
+async def test_the_steps_of_a_finally_run_again_after_a_retry(tmp_path, handler_server):
+    log = handler_server(app, "unlocks again", folder=str(tmp_path))
+    assert await log.run_handler() == "done"  # the fake server continues a retry at once
+    assert (tmp_path / "calls").read_text() == "lock unlock work unlock "
+
+
+async def test_a_forgotten_await_and_the_cause_of_a_failed_step_are_found_in_a_process(handler_server):
+    with pytest.raises(RunFailed) as forgotten:
+        await handler_server(app, "forgets").run_handler()
+    assert forgotten.value.code == "STEP_NOT_AWAITED"
+    assert f"{APP}:" in forgotten.value.message
+    with pytest.raises(ProcessFailed) as failed:
+        await handler_server(app, "declines").run_handler()
+    assert (failed.value.code, failed.value.detail["type"]) == ("CardDeclined", "CardDeclined")
+    lines = failed.value.detail["traceback"].splitlines()
+    assert lines[1].endswith("in charge")
+    assert not any("/runstead/sdk/" in line for line in lines)
+
+
 async def test_a_second_cancel_kills_at_once(tmp_path, handler_server):
     log = handler_server(app, "cleans", folder=str(tmp_path))
     working = asyncio.ensure_future(log.run_handler())
@@ -246,7 +316,8 @@ async def test_a_lost_lease_is_raised_in_the_handler(tmp_path, handler_server):
 
 WORKER = """
 import asyncio, importlib.util, sys
-from runstead.sdk import App, Calls, ClaimedRun, Context
+from runstead.sdk import App, Calls, Context
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.isolation.loading import load
 

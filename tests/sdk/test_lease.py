@@ -5,7 +5,8 @@ import asyncio
 import httpx2
 import pytest
 
-from runstead.sdk import AsyncClient, ClaimedRun, LeaseLostError, Retries
+from runstead.sdk import AsyncClient, LeaseLostError, Retries
+from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.transport.httpx_transport import HttpxTransport
 from runstead.sdk.worker.job import Job
 from runstead.sdk.worker.lease_renewal import Renewals

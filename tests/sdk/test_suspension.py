@@ -343,7 +343,7 @@ async def test_a_child_is_created_once_and_its_failure_has_a_reason():
     recorder.resume("run", receipt=False)
     assert await recorder.attempt() == "completed"
     name = body["public_id"]
-    assert recorder.output == ["CHILD_FAILED", f"The run {name} failed: disk full", "failed"]
+    assert recorder.output == ["X", f"The run {name} failed: disk full", "failed"]
     assert len(recorder.created) == 1
 
 

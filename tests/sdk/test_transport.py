@@ -71,15 +71,15 @@ async def test_calls_one_after_another_share_a_connection_and_calls_at_a_time_do
 async def test_a_connection_is_used_again_after_trailers_interim_responses_and_an_empty_one(serve, data):
     server, client = await serve(answers(data, OK))
     call = Call("DELETE", "/x", type(None))
-    await client.send(call)
-    await client.send(call)
+    await client.request(call)
+    await client.request(call)
     assert len(server.peers) == 1
 
 
 async def test_the_request_has_the_required_headers(serve):
     server, client = await serve(answers(OK, OK), path="/under/here/")
-    await client.send(Call("POST", "/a b?é=1", type(None), body={"n": 1}, headers={"X-B": "c"}))
-    await client.send(Call("POST", "/empty", type(None)))
+    await client.request(Call("POST", "/a b?é=1", type(None), body={"n": 1}, headers={"X-B": "c"}))
+    await client.request(Call("POST", "/empty", type(None)))
     lines = server.requests[0].split("\r\n")
     assert lines[0] == "POST /under/here/a%20b?%C3%A9=1 HTTP/1.1"
     assert {f"Host: 127.0.0.1:{server.port}", "Authorization: Bearer vf_secret", "X-B: c"} < set(lines)
@@ -127,8 +127,8 @@ async def test_a_body_without_a_length_ends_with_the_connection(serve):
 async def test_a_connection_that_the_server_closes_after_its_response_is_not_used_again(serve):
     server, client = await serve(answers(response(b"{}", "Connection: close")))
     call = Call("GET", "/x", dict)
-    await client.send(call)
-    await client.send(call)
+    await client.request(call)
+    await client.request(call)
     assert len(server.peers) == 2
 
 

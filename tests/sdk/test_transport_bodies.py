@@ -25,7 +25,7 @@ async def test_large_bodies_arrive_completely(serve, tmp_path):
     answer = await client.artifacts.store("r", "n", file)
     assert answer.artifact.name == stored["name"]
     await client.artifacts.store("r", "n", b"")
-    await client.send(Call("POST", "/x", bytes, body={"text": "z" * 5_000_000}))
+    await client.request(Call("POST", "/x", bytes, body={"text": "z" * 5_000_000}))
     first, empty, text = server.peers[0].bodies
     assert (first, empty, len(text)) == (file.read_bytes(), b"", 5_000_011)
     assert "Content-Length: 2048000" in server.requests[0]
@@ -53,7 +53,7 @@ async def test_a_file_that_shrinks_on_its_way_is_an_error(serve, tmp_path):
     call = Calls().artifacts.store("r", "n", file)
     file.write_bytes(b"x" * 60)
     with pytest.raises(NoAnswerError, match="40 bytes before its announced length") as caught:
-        await client.send(call)
+        await client.request(call)
     assert caught.value.permanent
 
 

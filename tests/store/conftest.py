@@ -25,7 +25,7 @@ from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.engines.sqlite.store import SqliteStore
 from tests.support.clock import Clock
 from tests.support.model import ModelStore
-from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal
+from tests.support.store_driver import PROJECT, StoreDriver, event, idempotent, push_service, refusal, setting
 
 ENGINES = ("sqlite", "postgres")
 AGENT = {"kind": "agent", "implementation_kind": "python", "conversation_id": "c-1"}
@@ -106,6 +106,9 @@ async def live(driver):
     await driver.create_batch("batched-1", "batched-2", batch_id="66666666-6666-4666-8666-666666666666")
     await driver.complete("batched-1")
     await driver.create("leased")
+    await driver.append(
+        "leased", setting("run.progress", fraction=0.5), setting("run.value", name="stage", value=1)
+    )
     await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None

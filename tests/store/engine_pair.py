@@ -148,6 +148,7 @@ class EnginePair(RuleBasedStateMachine):
             assert public == [e for e in logs[0] if not e.private]
             self.logs[run_id] = logs[0]
             self.attempts_agree(seen[run_id])
+            self.values_agree(seen[run_id])
         if changed:
             self.a_family_log_is_complete_and_unique()
 
@@ -181,6 +182,21 @@ class EnginePair(RuleBasedStateMachine):
         lost = [attempt for attempt in kept if attempt.outcome not in {"parked", "paused", "dispatch_failed"}]
         assert run.attempts_lost == len(lost)
         assert [attempt.attempt for attempt in kept] == sorted({attempt.attempt for attempt in kept})
+
+    def values_agree(self, run):
+        """Values are those of the last event of each name."""
+
+        async def values(driver):
+            return await driver.runs.values((await driver.row(run.run_id)).seq)
+
+        kept = self.runner.run(values(self.tested))
+        assert kept == self.runner.run(values(self.model))
+        last = {}
+        for stored in self.logs[run.run_id]:
+            payload = msgspec.json.decode(stored.payload)
+            if payload.get("name") == "run.value":
+                last[payload["value"]["name"]] = (payload["value"]["value"], stored.event_id)
+        assert {one.name: (msgspec.json.decode(one.value), one.event_id) for one in kept} == last
 
     def a_store_is_found_sound(self, driver):
         async def violations():

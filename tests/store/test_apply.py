@@ -60,6 +60,8 @@ EVERYTHING = {
     "completed_at": 13,
     "due_at": 14,
     "paused_available_at": 15,
+    "open_approvals": b'["a","b"]',
+    "progress": b'{"fraction":0.5}',
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',
     "agent": b'{"mode":"agent"}',

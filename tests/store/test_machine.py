@@ -13,6 +13,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import RunStatus
+from tests.support.store_driver import setting
 
 from .engine_pair import EnginePair
 
@@ -27,7 +28,7 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 PRIVATE = "AGENT_RUN_MODEL_CALL_CONTEXT"
-TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", PRIVATE)
+TYPES = ("TEXT_MESSAGE_CONTENT", "RUN_STARTED", "CUSTOM", "progress", "stage", "total", PRIVATE)
 ANSWERS = {"tool": "tool_result", "event": "event", "input": "input", "pause": "unpause"}
 AGENT = {"kind": "agent", "implementation_kind": "python"}
 PUSHED, PUSHED_TOO = ({"kind": "agent", "push_service_id": f"service-{n}"} for n in (1, 2))
@@ -194,6 +195,10 @@ class StoreMachine(EnginePair):
             self.sent[run_id] = events, after
 
     def event(self, kind, name):
+        if kind == "progress":
+            return setting("run.progress", message=name)
+        if kind in {"stage", "total"}:
+            return setting("run.value", name=kind, value=name)
         payload = msgspec.json.encode({"type": kind, "name": name})
         return NewEvent(kind, payload, source="caller", private=kind in PRIVATE_TYPES)
 

@@ -35,6 +35,7 @@ TABLES = [
     "run_receipts",
     "run_attempts",
     "run_event_keys",
+    "run_values",
     "run_events",
     "family_log",
     "run_leftovers",

@@ -19,6 +19,7 @@ from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.core.runs.values import NamedValue, setting_of
 from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
@@ -30,6 +31,12 @@ def event(event_type="CUSTOM", *, key=None, **members):
     sum_of = None if key is None else digest(payload)
     private = event_type in PRIVATE_TYPES
     return NewEvent(event_type, payload, source="caller", private=private, key=key, digest=sum_of)
+
+
+def setting(name, /, **value):
+    """An event that sets progress or a value. Any caller may append it, whatever the fence."""
+    made = event(name=name, value=value)
+    return replace(made, sets=setting_of(name, made.payload))
 
 
 def push_service(service_id="service-1", **fields):
@@ -159,12 +166,13 @@ class StoreDriver:
                 tail=to.tail,
                 fence=fence,
                 keys=to.event_keys,
+                value_names=to.value_names,
             )
 
         keys = tuple(one.key for one in events if one.key is not None)
-        return await self.change(
-            run_id, rule, Want(expected_previous_event_id=after, event_keys=keys), idempotency
-        )
+        names = any(isinstance(one.sets, NamedValue) for one in events)
+        want = Want(expected_previous_event_id=after, event_keys=keys, value_names=names)
+        return await self.change(run_id, rule, want, idempotency)
 
     async def pause(self, run_id):
         return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))

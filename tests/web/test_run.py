@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from runstead.web.runs.head import failure
+
 from .run_pages import RUNS, InputRun, TaskRun, text_delta, text_start, tool_call, tool_result
 from .web_client import WebClient, page_text
 
@@ -50,6 +52,12 @@ def test_a_failure_shows_its_message_code_and_detail(web_client, api):
     assert "Row 7 is gone" in page_text(web_client.get(RUNS))
     whole = web_client.get(f"{run.page}/values/error")
     assert whole.json()["detail"] == {"row": 7}
+
+
+def test_the_detail_of_a_raised_exception_is_its_traceback():
+    raised = b'{"message":"no","code":"E","detail":{"type":"E","traceback":"Traceback\\n  File"}}'
+    assert failure(raised).detail == "Traceback\n  File"
+    assert failure(b'{"message":"no","detail":{"traceback":7}}').detail == '{\n  "traceback": 7\n}'
 
 
 def test_lost_attempts_show_their_outcome(web_client, api):
@@ -105,6 +113,20 @@ def test_a_waiting_run_shows_what_it_waits_for(web_client, api):
     assert "Waiting for a child run to end." in page_text(page)
     assert ">Event<" not in page.text
     assert "Result (JSON)" not in page.text
+
+
+def test_a_blocked_run_shows_what_differs_and_can_be_tried_again_at_once(web_client, api):
+    run = TaskRun(api)
+    sentence = "step 2 is 'charge' in the log, and 'pay' in the code (app.py:4)"
+    run.wait("event", tool_name=f"blocked: {sentence}", tool_call_id="blocked:1")
+    page = web_client.get(run.page)
+    text = page_text(page)
+    for expected in ("Blocked: its code does not fit its log.", sentence, "Start a worker with fitting code"):
+        assert expected in text
+    assert "Result (JSON)" not in page.text
+    assert "blocked" in page_text(web_client.get(run.page.rpartition("/")[0]))
+    web_client.post(f"{run.page}/answer", call="blocked:1")
+    assert api.get(f"/runs/{run.id}")["status"] == "running"
 
 
 def test_the_timeline_is_a_list_and_a_picture(web_client, api):

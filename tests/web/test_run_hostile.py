@@ -52,7 +52,8 @@ def append_hostile_events(run):
         *tool_call("c", EVIL, f'{{"q": "{LONG[:1000]}"}}'),
         tool_result(EVIL),
         {"type": NAME[:100], "name": EVIL},
-        {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": EVIL}},
+        {"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": EVIL[:512]}},
+        {"type": "CUSTOM", "name": "run.value", "value": {"name": NAME[:128], "value": EVIL}},
     )
     run.log(f"{EVIL}\nERROR {EVIL}\n")
 

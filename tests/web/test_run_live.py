@@ -50,6 +50,8 @@ def test_a_run_is_watched_from_pending_to_completed_without_a_reload(open_tab, a
     expect(page.locator("#run-timeline")).to_contain_text("fetch the rows")
     run.append({"type": "CUSTOM", "name": "run.progress", "value": {"fraction": 0.5, "message": "half"}})
     expect(head).to_contain_text("50 %")
+    run.append({"type": "CUSTOM", "name": "run.value", "value": {"name": "stage", "value": {"rows": 7}}})
+    expect(page.locator("#run-values")).to_contain_text('"rows": 7')
     run.append({"type": "CUSTOM", "name": "run.asked", "value": {"tool_call_id": "a", "question": "Go on?"}})
     run.wait("approval", tool_call_id="a")
     expect(head).to_contain_text("Waiting for an approval.")

@@ -271,6 +271,16 @@ def test_a_schedule_of_the_source_is_marked_and_not_editable(web_client, api):
     assert 'value="From source (copy)"' in copied
 
 
+def test_a_schedule_of_an_app_names_the_app(web_client, api):
+    definition = {"source_trigger_id": "task:x", "name": "Of an app", "target": {"kind": "task", "id": "x"},
+                  "schedule": "0 1 * * *"}  # fmt: skip
+    body = {"app": "billing", "schedules": [definition]}
+    created = api.http.put("/projects/default/source-schedules", json=body).json()["created"][0]
+    text = page_text(web_client.get(f"{PLACE}/{created['id']}"))
+    assert "Defined in the code of the app billing , whose workers sync it when they start" in text
+    assert 'title="Defined in the app billing"' in web_client.get(PLACE).text
+
+
 def test_a_reader_is_offered_no_actions_and_refused_them(server, api):
     schedule = made(api)
     key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]

@@ -153,6 +153,24 @@ def test_a_retry_of_the_handler_is_a_wait_until_it_resumes():
     assert found[1].note == "no route"
 
 
+def test_a_wait_for_other_code_is_one_bar_whatever_the_number_of_tries():
+    value = {"step_id": "2", "expected": "charge", "found": "pay", "file": "app.py", "line": 4}
+    events = [
+        custom(3, "run.blocked", value),
+        *(
+            custom(3 + number, "run.resumed", {"type": "timer", "tool_call_id": f"blocked:{number}"})
+            for number in (1, 2)
+        ),
+    ]
+    found = bars(*events)
+    assert described(found)[1:] == [("Blocked: its code has changed", "wait", 1, 3, 5, "done")]
+    assert found[1].note == "pay instead of charge"
+    waiting = run("waiting", waiting_reason="event", waiting_tool_name="blocked: step 2", attempt=2)
+    assert [(bar.end, bar.state) for bar in bars(*events, of=waiting) if bar.kind == "wait"] == [
+        (None, "open")
+    ]
+
+
 def test_lost_attempts_and_the_time_in_the_queue_are_bars():
     lost = EndedAttempt(1, "w", NOON + 4_000, NOON + 6_000, "lease_expired")
     now = run(started_at=NOON + 4_000, attempt=2, attempt_started_at=NOON + 8_000)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from runstead.core.audit import AuditEntry as StoredEntry
-    from runstead.sdk import AuditEntry, Client
+    from runstead.sdk import Client
+    from runstead.sdk.models.audit import AuditEntry
 
 _PAGE_ROWS: Final = 100
 Entry = dict[str, Any]

@@ -12,7 +12,8 @@ from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
     from runstead.cli.shared.render import Screen
-    from runstead.sdk import Batch, BatchProgress, Client, CreatedBatch
+    from runstead.sdk import Client
+    from runstead.sdk.models.batch import Batch, BatchProgress, CreatedBatch
 
 BatchId = Annotated[str, Parameter(help="The batch's id")]
 

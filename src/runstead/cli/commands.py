@@ -6,6 +6,7 @@ SUMMARY: Final = "Runstead: a self-hosted control plane for durable runs."
 
 #: Name → import path of the command or group, and its summary.
 COMMANDS: Final = {
+    "init": ("runstead.cli.init:init", "Create a project with an app and its test."),
     "serve": ("runstead.cli.serve:serve", "Run the server until SIGTERM or Ctrl-C."),
     "runs": ("runstead.cli.runs:runs", "Create, follow, cancel and retry runs."),
     "schedules": ("runstead.cli.schedules:schedules", "Create and manage schedules."),

@@ -107,9 +107,9 @@ def _welcome(reference: str, url: str, key: str, project: str) -> None:
     write_out("")
     write_out(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key}")
     write_out(
-        "  python -c 'import os; from runstead.sdk import Client;"
+        "  python -c 'import os; from runstead import Client;"
         ' c = Client(os.environ["RUNSTEAD_URL"], os.environ["RUNSTEAD_KEY"], project="' + project + '");'
-        ' print(c.runs.create("task:NAME").run.run_id)\''
+        ' print(c.start("task:NAME").id)\''
     )
     write_out("")
     write_out(f"All routes: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")

@@ -12,7 +12,8 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Client, InputRequest
+    from runstead.sdk import Client
+    from runstead.sdk.models.input_request import InputRequest
 
 RunId = Annotated[str, Parameter(help="The run that waits for the form")]
 

@@ -9,7 +9,7 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import fail, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import ConcurrencyLimit
+    from runstead.sdk.models.project import ConcurrencyLimit
 
 #: The name of the project's own limit. It cannot be a target, which contains a colon.
 PROJECT: Final = "project"

@@ -10,7 +10,7 @@ from runstead.cli.shared.output import write_out
 from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
-    from runstead.sdk import Member
+    from runstead.sdk.models.project import Member
 
 UserId = Annotated[str, Parameter(help="The user's id: the claim sub of their JWTs")]
 

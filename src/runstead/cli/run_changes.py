@@ -11,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import CreatedRun
+    from runstead.sdk.models.run import CreatedRun
 
 Wait = Annotated[
     bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
@@ -195,12 +195,67 @@ def resume_run(
             wanted = type or _resume_type(run.waiting_reason, approve=approve)
             if wanted == "approval" and approve is None and result is None:
                 fail("the run waits for an approval: use --approve or --deny", USAGE)
-            call = tool_call_id or run.waiting_tool_call_id
+            # The server lists the open approvals where there are several.
+            call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
             done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
     if json:
         write_out(document(done))
     else:
         write_out("it already had this answer" if done.duplicate else "resumed")
+
+
+Reason = Annotated[str | None, Parameter(help="Recorded with the answer")]
+ApprovalId = Annotated[
+    str | None, Parameter(help="Tool call id of the approval; needed only where several are open")
+]
+
+
+def approve_run(
+    run_id: RunId,
+    /,
+    *,
+    reason: Reason = None,
+    tool_call_id: ApprovalId = None,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Answer the approval that a run waits for with yes."""
+    _answer_approval(run_id, server, approved=True, reason=reason, tool_call_id=tool_call_id, json=json)
+
+
+def reject_run(
+    run_id: RunId,
+    /,
+    *,
+    reason: Reason = None,
+    tool_call_id: ApprovalId = None,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Answer the approval that a run waits for with no."""
+    _answer_approval(run_id, server, approved=False, reason=reason, tool_call_id=tool_call_id, json=json)
+
+
+def _answer_approval(
+    run_id: str,
+    server: ServerOptions,
+    *,
+    approved: bool,
+    reason: str | None,
+    tool_call_id: str | None,
+    json: bool,
+) -> None:
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    with connected(server) as client:
+        answer = client.approve if approved else client.reject
+        done = answer(run_id, reason=reason, tool_call_id=tool_call_id)
+    if json:
+        write_out(document(done))
+    elif done.duplicate:
+        write_out("it already had this answer")
+    else:
+        write_out("approved" if approved else "rejected")
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:

@@ -19,6 +19,8 @@ runs.command(run_changes.create_run, name="create")
 runs.command(run_changes.cancel_runs, name="cancel")
 runs.command(run_changes.retry_run, name="retry")
 runs.command(run_changes.resume_run, name="resume")
+runs.command(run_changes.approve_run, name="approve")
+runs.command(run_changes.reject_run, name="reject")
 
 
 @runs.command(name="list")
@@ -71,9 +73,9 @@ def list_runs(
 
 @runs.command(name="get")
 def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
-    """Show one run with its attempts."""
+    """Show one run with its values and attempts."""
     from runstead.cli.shared.render import Screen, details, document, table  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import attempt_columns, run_details  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import attempt_columns, run_details, value_columns  # noqa: PLC0415
 
     with connected(server) as client:
         run = client.runs.get(run_id)
@@ -81,11 +83,40 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
             write_out(document(run))
             return
         attempts = client.runs.attempts(run_id).data
+        values = client.runs.values(run_id).data
     screen = Screen.of()
     write_out(details(run_details(run, screen), screen))
+    if values:
+        write_out("")
+        write_out(table(value_columns(screen), values, screen))
     if attempts:
         write_out("")
         write_out(table(attempt_columns(), attempts, screen))
+
+
+@runs.command(name="values")
+def get_values(
+    run_id: RunId,
+    name: Annotated[str | None, Parameter(help="Print only this value, as JSON")] = None,
+    /,
+    *,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Show the values that a run's worker has set."""
+    from runstead.cli.shared.output import fail  # noqa: PLC0415
+    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list, value_columns  # noqa: PLC0415
+
+    with connected(server) as client:
+        values = client.runs.values(run_id)
+    if name is None:
+        print_list(values.data, value_columns(Screen.of()), "values", json=json)
+        return
+    found = [one for one in values.data if one.name == name]
+    if not found:
+        fail(f"the run has no value named {name!r}")
+    write_out(document(found[0] if json else found[0].value))
 
 
 @runs.command(name="watch")

@@ -11,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import Schedule
+    from runstead.sdk.models.schedule import Schedule
 
 ScheduleId = Annotated[str, Parameter(help="The schedule's id")]
 
@@ -89,6 +89,9 @@ def sync_schedules(
     ],
     /,
     *,
+    app: Annotated[
+        str | None, Parameter(help="Set those of this app of workers, instead of the project's source")
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -97,7 +100,7 @@ def sync_schedules(
 
     wanted = _wanted(file)
     with connected(server, project=True) as client:
-        synced = client.schedules.sync(wanted)
+        synced = client.schedules.sync(wanted, app=app)
     if json:
         write_out(document(synced))
         return

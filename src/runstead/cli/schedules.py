@@ -13,7 +13,7 @@ from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
-    from runstead.sdk import Schedule
+    from runstead.sdk.models.schedule import Schedule
 
 schedules = App(name="schedules", help="Create and manage schedules.")
 schedules.command(schedule_changes.update_schedule, name="update")
@@ -45,6 +45,7 @@ def list_schedules(
         Column("NEXT", lambda one: format_age(one.next_fire_at, screen), drop_rank=1, keep_whole=True),
         Column("RUNS", lambda one: str(one.run_count), drop_rank=5, number=True),
         Column("HEALTH", lambda one: str(one.health or ""), drop_rank=4),
+        Column("SOURCE", lambda one: one.source_path or "", drop_rank=6),
     ]
     print_list(found, columns, "schedules", json=json)
 

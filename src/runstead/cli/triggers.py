@@ -11,7 +11,7 @@ from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
-    from runstead.sdk import CreatedTrigger, Trigger
+    from runstead.sdk.models.webhook import CreatedTrigger, Trigger
 
 TriggerId = Annotated[str, Parameter(help="The trigger's id")]
 

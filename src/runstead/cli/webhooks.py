@@ -10,7 +10,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk import CreatedWebhook, Delivery, Webhook
+    from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
 
 WebhookId = Annotated[str, Parameter(help="The webhook's id")]
 

@@ -1,8 +1,8 @@
 """Change notifications of a project, computed from what a command wrote.
 
 Every commit that changes a run yields one: `run.created`, `run.completed`, or `run.updated`, also for a
-deletion. Frequent writes yield none: appended events that leave the status as it is, renewed leases, counters
-of descendants, and the mark of an awaited run. Followers of the run see them in its stream and row.
+deletion. Frequent writes yield none: appended events that leave the status and the progress as they are, renewed
+leases, counters of descendants, and the mark of an awaited run. Followers of the run see them in its stream and row.
 """
 
 from collections.abc import Iterable

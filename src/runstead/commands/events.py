@@ -16,6 +16,7 @@ from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
 from runstead.core.runs.transitions import Fence
+from runstead.core.runs.values import NamedValue
 from runstead.ports.store import FamilyPage, TypeCount, Written
 
 
@@ -39,11 +40,16 @@ async def append(
 
     A worker's own token may append to the run that the worker holds: the fence checks it.
 
-    Raises EVENT_RESERVED, EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, ATTEMPT_SUPERSEDED,
-    IDEMPOTENCY_KEY_REUSED (an event's own key).
+    Raises EVENT_RESERVED, EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, VALUES_FULL,
+    ATTEMPT_SUPERSEDED, IDEMPOTENCY_KEY_REUSED (an event's own key).
     """
     held = fence.worker is not None
     quotas = app.quotas
+    keys, sets_values = [], False
+    for event in new.events:
+        if event.key is not None:
+            keys.append(event.key)
+        sets_values = sets_values or isinstance(event.sets, NamedValue)
     return await runs.apply(
         app,
         writing(principal) if held else for_appending(principal, run_ref.run_id),
@@ -59,10 +65,12 @@ async def append(
             keys=loaded.event_keys,
             events_max=quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
             event_bytes_max=quotas.of(run.project_id).event_bytes_per_run,
+            value_names=loaded.value_names,
         ),
         Want(
             expected_previous_event_id=new.expected_previous_event_id,
-            event_keys=tuple(event.key for event in new.events if event.key is not None),
+            event_keys=tuple(keys),
+            value_names=sets_values,
         ),
         idempotency,
     )

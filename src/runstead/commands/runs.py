@@ -206,7 +206,13 @@ async def resume(
     resume: Resume,
     idempotency: IdempotencyRecord | None = None,
 ) -> Written:
-    """Resume a waiting run. Raises TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE."""
+    """Resume a waiting run. An approval without a call id answers the run's only open approval.
+
+    Raises TOOL_RESULT_NOT_WAITING, TOOL_RESULT_CONFLICT, RUN_NOT_ACTIVE.
+    """
+    if resume.type == "approval" and resume.tool_call_id is None:
+        run = await app.store.runs.get(await write_key(app, principal, run_ref))
+        resume = replace(resume, tool_call_id=None if run is None else transitions.only_approval(run))
     receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
     if key is not None:
         content = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")

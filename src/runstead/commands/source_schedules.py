@@ -33,20 +33,25 @@ async def sync(
     principal: Principal,
     ref: str,
     wanted: Sequence[SourceSchedule],
+    app_name: str | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Sync:
-    """Replace the project's source schedules: create, update and delete what differs.
+    """Replace the schedules of the project's source, or of one app: create, update and delete what differs.
 
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
     refuse_bound(principal, "cannot sync schedules")
     project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    if app_name is not None:
+        wanted = [replace(schedule, source_path=f"{edits.APP_PATH}{app_name}") for schedule in wanted]
     drafts = [_draft(schedule, project.id, user_uuid(principal.id)) for schedule in wanted]
     edits.check_synced(drafts, now_ms())
     for conversation_id in {schedule.conversation_id for schedule in drafts}:
         await locate.check_conversation(app, principal, project.id, conversation_id)
     schedules = app.store.recording(by(principal, "schedule.sync", project.id)).schedules
-    return await schedules.sync(project.id, lambda known, now: edits.sync(known, drafts, now), idempotency)
+    return await schedules.sync(
+        project.id, lambda known, now: edits.sync(known, drafts, now, app_name), idempotency
+    )
 
 
 def _draft(schedule: SourceSchedule, project_id: str, created_by: str | None) -> Schedule:

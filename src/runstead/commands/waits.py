@@ -17,7 +17,9 @@ from runstead.ports.store import RunKey, Written
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """A wait to begin. Times in ms. `release`: the wait also ends the attempt and its lease."""
+    """A wait to begin. Times in ms. `approvals`: call ids of other open approvals. `release`: the wait also ends the
+    attempt and its lease.
+    """
 
     reason: WaitingReason
     tool_call_id: str | None = None
@@ -25,6 +27,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: int | None = None
     expires_at: int | None = None
     awaited_run_id: str | None = None
+    approvals: tuple[str, ...] = ()
     release: bool = False
 
 
@@ -59,6 +62,7 @@ async def wait(
             fence=fence,
             earlier=loaded.receipt,
             waiting_run_id=wait.awaited_run_id,
+            approvals=wait.approvals,
             release=wait.release,
         ),
         Want(receipt_key=receipt_key(wait.reason, wait.tool_call_id)),

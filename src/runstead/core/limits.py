@@ -50,6 +50,7 @@ value_shown_bytes_max: Final = 4 * KIB  # of each trigger or push service, in li
 push_service_value_bytes_max: Final = 16 * KIB  # its capabilities, and its metadata, each
 schedule_config_bytes_max: Final = 64 * KIB
 batch_config_bytes_max: Final = 64 * KIB  # of the follow-up run of a batch
+value_bytes_max: Final = 16 * KIB  # of a named value of a run, as JSON
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 worker_metadata_bytes_max: Final = 256 * KIB
@@ -72,6 +73,8 @@ worker_key_chars_max: Final = 128
 session_key_chars_max: Final = 512
 slug_chars_max: Final = 63
 event_type_chars_max: Final = 128
+value_name_chars_max: Final = 128
+progress_message_chars_max: Final = 512
 error_code_chars_max: Final = 128
 error_message_chars_max: Final = 64 * KIB
 idempotency_key_chars_max: Final = 255
@@ -106,6 +109,8 @@ snapshot_children_max: Final = 1_000
 snapshot_inputs_max: Final = 100
 tree_rows_max: Final = 10_000
 artifacts_max: Final = 1_000
+values_per_run_max: Final = 64
+open_approvals_max: Final = 100  # of one run
 claim_runs_max: Final = 100
 claim_bytes_max: Final = 8 * MIB  # of the values of these runs: a claim gets fewer, but one at least
 claim_rows_unmeasured_max: Final = 8  # read before they are measured
@@ -360,9 +365,7 @@ webhook_url_chars_max: Final = 2_048
 webhook_secret_bytes_min: Final = 24
 webhook_secret_bytes_max: Final = 64
 webhook_old_secret_ms: Final = 24 * 3_600_000  # how long an old secret signs beside the new one
-webhook_value_bytes_max: Final = (
-    16 * KIB
-)  # an output, an error or metadata that is larger is left out of the event
+webhook_value_bytes_max: Final = 16 * KIB  # a larger output, error or metadata is left out of the event
 # After failing for this time, a webhook is disabled when the next delivery fails for the last time
 webhook_failing_ms_max: Final = 72 * 3_600_000
 delivery_ms_max: Final = 24 * 3_600_000  # how long a delivery is retried

@@ -12,7 +12,8 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
-from runstead.core.runs.event import PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
+from runstead.core.runs.event import CUSTOM, PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
+from runstead.core.runs.values import setting_of
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import NO_CONTROLS, NO_NUL, Count, Positive
@@ -31,6 +32,7 @@ _APPEND = (
     "EVENT_TYPE_REFUSED",
     "EVENT_RESERVED",
     "EVENT_LOG_FULL",
+    "VALUES_FULL",
     "IDEMPOTENCY_KEY_REUSED",
 )
 
@@ -89,8 +91,11 @@ def new_events(
             payload = msgspec.json.format(payload, indent=-1)
         try:
             head = _head.decode(payload)
+            owner = owner_of(head.type, head.name, head.stepId)
+            sets = None if owner is None or head.type != CUSTOM else setting_of(head.name, payload)
         except msgspec.ValidationError as error:
-            raise invalid(str(error).replace("`$", f"`$.events[{index}]")) from None
+            what, _, at = str(error).partition(" - at `$")
+            raise invalid(f"{what} - at `$.events[{index}]{at or '`'}") from None
         private = head.type in PRIVATE_TYPES
         if len(payload) >= (limits.private_event_bytes_max if private else limits.event_bytes_max):
             raise Error("EVENT_TOO_LARGE", TOO_LARGE, errors=((f"$.events[{index}]", "too large"),))
@@ -104,9 +109,10 @@ def new_events(
                 source=source,
                 private=private,
                 is_error=is_error,
-                owner=owner_of(head.type, head.name, head.stepId),
+                owner=owner,
                 key=key,
                 digest=key_digest,
+                sets=sets,
             )
         )
     return tuple(events)

@@ -29,6 +29,16 @@ RUN_ERROR = {
     "properties": {"message": {"type": "string"}, "code": {"type": "string"}, "detail": {}},
 }
 _ErrorOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RUN_ERROR, {"type": "null"}]})]
+PROGRESS = {
+    "type": "object",
+    "required": ["at"],
+    "properties": {
+        "fraction": {"type": "number", "minimum": 0, "maximum": 1},
+        "message": {"type": "string", "maxLength": limits.progress_message_chars_max},
+        "at": {"type": "string", "format": "date-time"},
+    },
+}
+_ProgressOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [PROGRESS, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
     Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
@@ -107,9 +117,12 @@ class RunView(msgspec.Struct, frozen=True):
     lease_owner: str | None
     lease_expires_at: Timestamp | None
     waiting_tool_call_id: str | None
+    waiting_tool_name: str | None
     waiting_run_id: str | None
+    resume_at: Timestamp | None
     paused: bool
     latest_event_id: int
+    progress: _ProgressOrNull
     descendants: Descendants
     cancellation: Cancellation | None
     scheduled_at: Timestamp | None
@@ -179,9 +192,12 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         lease_owner=run.lease_owner if leased else None,
         lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
         waiting_tool_call_id=run.waiting_tool_call_id,
+        waiting_tool_name=run.waiting_tool_name,
         waiting_run_id=run.waiting_run_id,
+        resume_at=iso_or_none(run.resume_at),
         paused=run.paused,
         latest_event_id=run.latest_event_id,
+        progress=raw(run.progress),
         descendants=Descendants(run.descendants_total, run.descendants_active),
         cancellation=cancellation,
         scheduled_at=iso_or_none(run.scheduled_at),
@@ -242,6 +258,7 @@ class ProjectionView(msgspec.Struct, frozen=True):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     metadata: JsonObjectOrNull
+    progress: _ProgressOrNull  # an extension of Runstead
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -59,7 +59,7 @@ def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
     if agent.spawned_from_tool_call_id is None or agent.agent_id is None:
         return None
     source = agent.source_target_kind
-    child = {
+    child: dict[str, Any] = {
         "toolCallId": agent.spawned_from_tool_call_id,
         "childConversationId": run.conversation_id,
         "childRunId": run.run_id,
@@ -73,6 +73,8 @@ def child_run(run: Run) -> tuple[str, dict[str, Any]] | None:
     }
     if run.title:
         child["description"] = run.title
+    if run.progress is not None:
+        child["progress"] = msgspec.Raw(run.progress)
     return agent.spawned_from_tool_call_id, child
 
 

@@ -34,9 +34,13 @@ class SourceSchedule(CreateSchedule, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class SyncSourceSchedules(msgspec.Struct, frozen=True, kw_only=True):
-    """All schedules that the project's source code defines. Schedules that are left out are deleted."""
+    """All schedules that the project's source code defines. Schedules that are left out are deleted.
+
+    With `app`, they are those of one app of workers, and the schedules of other apps and sources are not changed.
+    """
 
     schedules: Annotated[list[SourceSchedule], Meta(max_length=limits.schedules_per_project_max)]
+    app: Name | None = None
 
 
 class SyncedSchedules(msgspec.Struct, frozen=True):
@@ -66,7 +70,7 @@ async def sync(call: Call[SyncSourceSchedules, Nothing]) -> Reply:
         )
         for schedule in call.body.schedules
     ]
-    synced = await commands.sync(call.app, call.principal, call.path["project"], wanted)
+    synced = await commands.sync(call.app, call.principal, call.path["project"], wanted, call.body.app)
     kinds = (synced.created, synced.updated, synced.removed, synced.unchanged)
     now = await health_time(call.app, [schedule for found in kinds for schedule in found])
     return Reply(200, SyncedSchedules(*([view(schedule, now) for schedule in found] for found in kinds)))

@@ -1,10 +1,12 @@
 """Waits of a run, resumes, and heartbeats of an attempt."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from runstead.commands import runs as commands, waits as waiting
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
@@ -18,7 +20,8 @@ routes = Routes("Runs")
 class ResumeRun(msgspec.Struct, frozen=True, kw_only=True):
     """The result that a waiting run gets. `result` is any JSON value.
 
-    `tool_result` needs a `tool_call_id`. Only `unpause` resumes a paused run.
+    `tool_result` needs a `tool_call_id`. An `approval` without one answers the run's only open approval; 409
+    TOOL_RESULT_CONFLICT lists them where several are open. Only `unpause` resumes a paused run.
     """
 
     type: Literal["tool_result", "approval", "event", "input", "timer", "unpause"]
@@ -65,7 +68,8 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     """A wait to begin. At `resume_at` the run resumes; at `expires_at` it fails (WAIT_EXPIRED).
 
     With `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has already
-    ended, the run does not wait. The worker keeps its lease during the wait; with `release: true`, its
+    ended, the run does not wait. `open_approvals` names all approvals that the run has open, each of which a resume of
+    the type `approval` answers. The worker keeps its lease during the wait; with `release: true`, its
     attempt ends with this call.
     """
 
@@ -75,6 +79,7 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: Moment | None = None
     expires_at: Moment | None = None
     awaited_run_id: RunId | None = None
+    open_approvals: Annotated[list[ToolCallId], Meta(max_length=limits.open_approvals_max)] = []
     release: bool = False
     attempt: Positive | None = None
 
@@ -101,6 +106,7 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
         resume_at=moment_ms("resume_at", body.resume_at),
         expires_at=moment_ms("expires_at", body.expires_at),
         awaited_run_id=body.awaited_run_id,
+        approvals=tuple(body.open_approvals),
         release=body.release,
     )
     proof = fence(call, body.attempt)

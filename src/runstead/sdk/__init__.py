@@ -1,286 +1,110 @@
-"""The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only.
+"""The Python SDK: a blocking client, an asynchronous client, and a worker. It uses the HTTP API only."""
 
-with Client("http://127.0.0.1:8720", key, project="default") as client:
-run = client.runs.create("task:inventory", config={"path": "."}).run
-for event in client.events.follow(run.run_id):
-print(event.event_type, event.payload)
-"""
+import importlib
+from typing import TYPE_CHECKING, Final
 
-from runstead.sdk.app import App
-from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.client import Client
-from runstead.sdk.client_base import Calls
-from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed
-from runstead.sdk.durable.races import First
-from runstead.sdk.durable.step_options import Step
-from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
-from runstead.sdk.durable.task import Task
-from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
-from runstead.sdk.durable.waits import Child
-from runstead.sdk.errors import NoAnswerError, RunsteadError, UnexpectedAnswerError
-from runstead.sdk.isolation.failure import ProcessFailed
-from runstead.sdk.models.artifact import ArtifactStored, StoredArtifact
-from runstead.sdk.models.audit import AuditActor, AuditChange, AuditEntry, AuditObject, AuditPage
-from runstead.sdk.models.batch import (
-    Batch,
-    BatchPage,
-    BatchProgress,
-    CancelledBatch,
-    CreatedBatch,
-    OnComplete,
-    StatusCounts,
-)
-from runstead.sdk.models.conversation import Conversation, ConversationPage, Projection, ProjectionPage
-from runstead.sdk.models.event import (
-    Appended,
-    ConversationAppended,
-    ConversationEvent,
-    ConversationEventPage,
-    Event,
-    EventMember,
-    EventPage,
-    EventSummary,
-    EventType,
-    EventTypeCount,
-    EventTypeList,
-    Snapshot,
-    SnapshotEvent,
-)
-from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputResponse
-from runstead.sdk.models.lease import (
-    Claim,
-    ClaimedRun,
-    Heartbeat,
-    Lease,
-    LeasedRun,
-    RegisteredWorker,
-    Registration,
-    Released,
-    RemovedWorker,
-    Session,
-    SessionAnswer,
-    WorkerPage,
-)
-from runstead.sdk.models.message import Message, MessagePage, TokenUsage
-from runstead.sdk.models.notification import Notification
-from runstead.sdk.models.price import (
-    DeletedPrice,
-    Price,
-    PriceAnswer,
-    PricedUsage,
-    PriceList,
-    ProjectUsage,
-    UsageGroup,
-)
-from runstead.sdk.models.project import (
-    ApiKey,
-    ApiKeyList,
-    ConcurrencyLimit,
-    ConcurrencyLimits,
-    Health,
-    Member,
-    MemberList,
-    Project,
-    ProjectList,
-    Quota,
-    QuotaList,
-    Role,
-    Scope,
-)
-from runstead.sdk.models.push_service import PushService, PushServiceAnswer, PushServiceList, RunEventToken
-from runstead.sdk.models.response import FieldError, PageInfo
-from runstead.sdk.models.run import (
-    Accepted,
-    Attempt,
-    AttemptList,
-    Cancellation,
-    Cancelled,
-    Completed,
-    CreatedRun,
-    Deleted,
-    Descendants,
-    Kind,
-    Owner,
-    Run,
-    RunError,
-    RunList,
-    RunPage,
-    Status,
-    TerminalStatus,
-    Waiting,
-)
-from runstead.sdk.models.schedule import (
-    Schedule,
-    ScheduleAnswer,
-    ScheduleList,
-    ScheduleRun,
-    ScheduleTarget,
-    SyncedSchedules,
-    UpcomingTimes,
-)
-from runstead.sdk.models.usage import ModelUsage, Usage, UsageSum
-from runstead.sdk.models.webhook import (
-    CreatedTrigger,
-    CreatedWebhook,
-    Delivery,
-    DeliveryAnswer,
-    DeliveryPage,
-    Trigger,
-    TriggerAnswer,
-    TriggerList,
-    TriggerRun,
-    Webhook,
-    WebhookAnswer,
-    WebhookList,
-)
-from runstead.sdk.routes.call import Call
-from runstead.sdk.transport.retry import Retries
-from runstead.sdk.worker.group import WorkerGroup
-from runstead.sdk.worker.handler import Handler
-from runstead.sdk.worker.slots import WorkerSlots
-from runstead.sdk.worker.worker import Worker
+if TYPE_CHECKING:
+    from runstead.sdk.app import App
+    from runstead.sdk.async_client import AsyncClient
+    from runstead.sdk.client import Client
+    from runstead.sdk.durable.context import Context
+    from runstead.sdk.durable.emitter import LeaseLostError
+    from runstead.sdk.durable.races import First
+    from runstead.sdk.durable.step_options import Step
+    from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
+    from runstead.sdk.durable.task import Task
+    from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
+    from runstead.sdk.durable.waits import Child
+    from runstead.sdk.errors import (
+        NoAnswerError,
+        RunCancelled,
+        RunFailed,
+        RunsteadError,
+        UnexpectedAnswerError,
+    )
+    from runstead.sdk.handle import BlockingRunHandle, RunHandle
+    from runstead.sdk.isolation.failure import ProcessFailed
+    from runstead.sdk.resources import Calls
+    from runstead.sdk.routes.call import Call
+    from runstead.sdk.transport.retry import Retries
+    from runstead.sdk.worker.group import WorkerGroup
+    from runstead.sdk.worker.handler import Handler
+    from runstead.sdk.worker.slots import WorkerSlots
+    from runstead.sdk.worker.worker import Worker
 
+#: Where each exported name is defined. Its module is imported when the name is first used.
+_MODULES: Final = {
+    "App": "app",
+    "AsyncClient": "async_client",
+    "BlockingRunHandle": "handle",
+    "Call": "routes.call",
+    "Calls": "resources",
+    "Child": "durable.waits",
+    "ChildFailed": "durable.step_results",
+    "Client": "client",
+    "Context": "durable.context",
+    "First": "durable.races",
+    "Handler": "worker.handler",
+    "LeaseLostError": "durable.emitter",
+    "NoAnswerError": "errors",
+    "ProcessFailed": "isolation.failure",
+    "Retries": "transport.retry",
+    "RunCancelled": "errors",
+    "RunFailed": "errors",
+    "RunHandle": "handle",
+    "RunsteadError": "errors",
+    "Step": "durable.step_options",
+    "StepFailed": "durable.step_results",
+    "Task": "durable.task",
+    "ThreadChild": "durable.thread_context",
+    "ThreadContext": "durable.thread_context",
+    "UnexpectedAnswerError": "errors",
+    "WaitTimeout": "durable.step_results",
+    "Worker": "worker.worker",
+    "WorkerGroup": "worker.group",
+    "WorkerSlots": "worker.slots",
+}
 __all__ = [
-    "Accepted",
-    "ApiKey",
-    "ApiKeyList",
     "App",
-    "Appended",
-    "ArtifactStored",
     "AsyncClient",
-    "Attempt",
-    "AttemptList",
-    "AuditActor",
-    "AuditChange",
-    "AuditEntry",
-    "AuditObject",
-    "AuditPage",
-    "Batch",
-    "BatchPage",
-    "BatchProgress",
+    "BlockingRunHandle",
     "Call",
     "Calls",
-    "Cancellation",
-    "Cancelled",
-    "CancelledBatch",
     "Child",
     "ChildFailed",
-    "Claim",
-    "ClaimedRun",
     "Client",
-    "Completed",
-    "ConcurrencyLimit",
-    "ConcurrencyLimits",
     "Context",
-    "Conversation",
-    "ConversationAppended",
-    "ConversationEvent",
-    "ConversationEventPage",
-    "ConversationPage",
-    "CreatedBatch",
-    "CreatedRun",
-    "CreatedTrigger",
-    "CreatedWebhook",
-    "Deleted",
-    "DeletedPrice",
-    "Delivery",
-    "DeliveryAnswer",
-    "DeliveryPage",
-    "Descendants",
-    "Event",
-    "EventMember",
-    "EventPage",
-    "EventSummary",
-    "EventType",
-    "EventTypeCount",
-    "EventTypeList",
-    "FieldError",
     "First",
     "Handler",
-    "Health",
-    "Heartbeat",
-    "InputRequest",
-    "InputRequestPage",
-    "InputResponse",
-    "Kind",
-    "Lease",
     "LeaseLostError",
-    "LeasedRun",
-    "Member",
-    "MemberList",
-    "Message",
-    "MessagePage",
-    "ModelUsage",
     "NoAnswerError",
-    "Notification",
-    "OnComplete",
-    "Owner",
-    "PageInfo",
-    "Price",
-    "PriceAnswer",
-    "PriceList",
-    "PricedUsage",
     "ProcessFailed",
-    "Project",
-    "ProjectList",
-    "ProjectUsage",
-    "Projection",
-    "ProjectionPage",
-    "PushService",
-    "PushServiceAnswer",
-    "PushServiceList",
-    "Quota",
-    "QuotaList",
-    "RegisteredWorker",
-    "Registration",
-    "Released",
-    "RemovedWorker",
     "Retries",
-    "Role",
-    "Run",
-    "RunError",
-    "RunEventToken",
+    "RunCancelled",
     "RunFailed",
-    "RunList",
-    "RunPage",
+    "RunHandle",
     "RunsteadError",
-    "Schedule",
-    "ScheduleAnswer",
-    "ScheduleList",
-    "ScheduleRun",
-    "ScheduleTarget",
-    "Scope",
-    "Session",
-    "SessionAnswer",
-    "Snapshot",
-    "SnapshotEvent",
-    "Status",
-    "StatusCounts",
     "Step",
     "StepFailed",
-    "StoredArtifact",
-    "SyncedSchedules",
     "Task",
-    "TerminalStatus",
     "ThreadChild",
     "ThreadContext",
-    "TokenUsage",
-    "Trigger",
-    "TriggerAnswer",
-    "TriggerList",
-    "TriggerRun",
     "UnexpectedAnswerError",
-    "UpcomingTimes",
-    "Usage",
-    "UsageGroup",
-    "UsageSum",
     "WaitTimeout",
-    "Waiting",
-    "Webhook",
-    "WebhookAnswer",
-    "WebhookList",
     "Worker",
     "WorkerGroup",
-    "WorkerPage",
     "WorkerSlots",
 ]
+
+
+if not TYPE_CHECKING:  # with it, checkers would accept every name
+
+    def __getattr__(name: str) -> object:
+        module = _MODULES.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return __all__

@@ -1,9 +1,10 @@
 """Serves functions and coroutines as durable runs: `@app.task("sync-data")` serves `task:sync-data`."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, Unpack, get_args
+from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
 
 import msgspec
 
@@ -12,16 +13,19 @@ from runstead.sdk.decorator import Decorator
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
+from runstead.sdk.durable.result_values import checked_output
 from runstead.sdk.durable.step_results import is_final, with_timeout
+from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.durable.task import CallableTask
 from runstead.sdk.durable.thread_context import ThreadContext
-from runstead.sdk.isolation.loading import reference
+from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
+from runstead.sdk.worker.cron import Cron, definition
 from runstead.sdk.worker.handler import blocks
 from runstead.sdk.worker.threads import in_thread
 from runstead.sdk.worker.worker import Worker
@@ -30,6 +34,8 @@ TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
 _LOCAL_EXECUTOR: Final = LocalExecutor()
+
+logger = logging.getLogger("runstead.sdk.worker.worker")
 
 
 class Isolation(TypedDict, total=False):
@@ -46,6 +52,10 @@ class Isolation(TypedDict, total=False):
     stop_seconds: float
 
 
+class TaskOptions(Isolation, Cron, total=False):
+    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`."""
+
+
 class Served(msgspec.Struct, frozen=True):
     """A function that serves a target, and its options."""
 
@@ -54,6 +64,8 @@ class Served(msgspec.Struct, frozen=True):
     retries: int
     timeout_seconds: float | None
     limits: ProcessLimits | None = None
+    on_changed_code: OnChangedCode = "wait"
+    schedule: dict[str, Any] | None = None
 
     @property
     def blocks(self) -> bool:
@@ -62,9 +74,21 @@ class Served(msgspec.Struct, frozen=True):
 
 
 class App:
-    """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them."""
+    """The handlers of a program. `Worker(client, app)`, or `runstead worker module:app`, runs them.
 
-    def __init__(self) -> None:
+    `name` identifies the app on the server, which keeps the schedules of its code under it: apps of a project that have
+    schedules need different names. It defaults to where the app is, as `module:app`.
+
+    `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
+    blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
+    fails with NON_DETERMINISTIC.
+    """
+
+    def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:
+        if on_changed_code not in get_args(OnChangedCode):
+            raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
+        self._name = name
+        self._on_changed_code = on_changed_code
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
         #: `module:attribute`, with which another process imports the app. None: it is derived when it is needed.
@@ -81,7 +105,7 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
-        **isolation: Unpack[Isolation],
+        **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `task:<name>` with a function or coroutine, and return it as a `Task`, which `ctx.spawn` starts.
 
@@ -93,9 +117,9 @@ class App:
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
-        See `Isolation` for `isolation="process"` and its options.
+        See `Isolation` for `isolation="process"` and its options, and `Cron` for `cron="30 2 * * *"` and its options.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"task:{name}", retries, timeout_seconds, options)
 
     def workflow(
         self,
@@ -103,10 +127,10 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
-        **isolation: Unpack[Isolation],
+        **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"workflow:{name}", retries, timeout_seconds, options)
 
     def eval(
         self,
@@ -149,7 +173,7 @@ class App:
         it is the run's log.
 
         Exit code 0 completes the run. The run's output is the JSON in the file that RUNSTEAD_OUTPUT names, or with
-        `output="stdout"` the last line of standard output. Another exit code fails the run with EXIT_<n>, a signal
+        `output="stdout"` the last line of standard output. Another exit code fails the run with `EXIT_<n>`, a signal
         with CRASHED, after `retries` retries. A cancel and `timeout_seconds` send SIGTERM, and `stop_seconds` later
         SIGKILL to the whole process group.
         """
@@ -157,7 +181,7 @@ class App:
         self._serve(target, retries, timeout_seconds, {})(handler.handle)
 
     def _serve(
-        self, target: str, retries: int, timeout_seconds: float | None, isolation: Isolation
+        self, target: str, retries: int, timeout_seconds: float | None, options: TaskOptions | Isolation
     ) -> Decorator:
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
@@ -166,16 +190,23 @@ class App:
             raise ValueError(f"{target} is served already")
         if retries < 0 or (timeout_seconds is not None and timeout_seconds <= 0):
             raise ValueError("retries must not be below 0, and timeout_seconds must be above 0")
-        limits = _limits(isolation)
+        unknown = options.keys() - TaskOptions.__annotations__.keys()
+        if unknown:
+            raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+        limits = _limits(_part(options, Isolation))
+        cron = cast(Cron, _part(options, Cron))
 
         def register(function: Callable[..., Any]) -> CallableTask[Any, Any, Any, Any]:
             task: CallableTask[Any, Any, Any, Any] = CallableTask(target, function)
+            arguments = Arguments(task.function)
             self._served[target] = Served(
                 function=task.function,
-                arguments=Arguments(task.function),
+                arguments=arguments,
+                schedule=definition(target, cron, arguments),
                 retries=retries,
                 timeout_seconds=timeout_seconds,
                 limits=limits,
+                on_changed_code=self._on_changed_code,
             )
             return task
 
@@ -202,12 +233,13 @@ class App:
             history = History(events)
             history.mark_timed_out(resumed)
             is_new = False
+            attempt.on_changed_code = served.on_changed_code
             attempt.begin(history)
             try:
                 executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
                 if executor is None or attempt.has_own_clock:
                     output = await call_served(served, attempt, arguments)
-                    attempt.check_finished()
+                    attempt.check_finished(served.function)
                 else:
                     limits = served.limits or ProcessLimits()
                     work = run_in_process(
@@ -218,10 +250,10 @@ class App:
                 request = suspend.request
             except LeaseLostError:
                 raise
-            except Exception as error:
-                if attempt.suspended is not None:  # the handler caught Suspend and raised another exception
-                    request = attempt.suspended.request
-                elif history.retries >= served.retries or is_final(error):
+            except (Exception, BaseExceptionGroup) as error:
+                if (suspended := attempt.suspension_behind(error)) is not None:
+                    request = suspended.request
+                elif not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
                     raise
                 else:
                     request = attempt.retry_wait(history.retries + 1, served.retries, error)
@@ -229,6 +261,8 @@ class App:
                 return output
             finally:
                 attempt.end()
+            if request.blocked:
+                logger.warning("Run %s is %s", run.run_id, request.tool_name)
             attempt.store_logs()
             await attempt.flush()
             if await attempt.park(request):
@@ -245,11 +279,26 @@ class App:
             self.reference = reference(self)
         return self.reference
 
+    async def sync_schedules(self, client: AsyncClient) -> None:
+        """Put the schedules of the code on the server, and remove those that it no longer has. A worker does it when
+        it starts.
+
+        An app without schedules removes them only if it has a name.
+        """
+        schedules = [served.schedule for served in self._served.values() if served.schedule is not None]
+        if not schedules and self._name is None:
+            return
+        synced = await client.schedules.sync(schedules, app=self._name or default_name(self))
+        for schedule in (*synced.created, *synced.updated):
+            logger.info("The schedule of %s starts runs at %s", schedule.source_trigger_id, schedule.schedule)
+        for schedule in synced.removed:
+            logger.warning("The schedule of %s was removed: the code has none", schedule.source_trigger_id)
+
     def worker(self, client: AsyncClient, *, executor: Executor | None = None, **options: Any) -> Worker:
         """Return a worker that serves the app's targets. `options` are those of `Worker`.
 
         With an `executor` every handler runs there; the lease stays with the worker. Close the executor after the
-        worker has ended.
+        worker has ended. Raise ValueError for an app without handlers.
         """
         if not self._served:
             raise ValueError(
@@ -278,7 +327,16 @@ async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
 async def call_served(
     served: Served, attempt: Attempt, arguments: dict[str, Any], run_plain: RunPlain | None = None
 ) -> Any:
-    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it."""
+    """Call what serves a run. A plain function runs in a thread, or where `run_plain` runs it.
+
+    Raise RunFailed with OUTPUT_INVALID where the output does not fit the return annotation.
+    """
+    return checked_output(await _call_served(served, attempt, arguments, run_plain), served.function)
+
+
+async def _call_served(
+    served: Served, attempt: Attempt, arguments: dict[str, Any], run_plain: RunPlain | None
+) -> Any:
     if not served.blocks:
         ctx = (Context(attempt),) if served.arguments.takes_context else ()
         return await with_timeout(served.timeout_seconds, served.function(*ctx, **arguments))
@@ -298,14 +356,16 @@ async def call_served(
         raise
 
 
-def _limits(isolation: Isolation) -> ProcessLimits | None:
-    unknown = isolation.keys() - Isolation.__annotations__.keys()
-    if unknown:
-        raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+def _part(options: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """Return the options that this TypedDict has."""
+    return {name: value for name, value in options.items() if name in kind.__annotations__}
+
+
+def _limits(isolation: Mapping[str, Any]) -> ProcessLimits | None:
     how = isolation.get("isolation")
     if how not in (None, "process"):
         raise ValueError(f'isolation is "process" or None, not {how!r}')
     limits = {name: value for name, value in isolation.items() if name != "isolation"}
     if how is None and limits:
         raise ValueError(f'{", ".join(sorted(limits))} needs isolation="process"')
-    return None if how is None else ProcessLimits(**limits)  # type: ignore[arg-type]  # the types of Isolation
+    return None if how is None else ProcessLimits(**limits)

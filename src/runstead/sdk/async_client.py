@@ -1,15 +1,17 @@
 """The asynchronous client."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import nullcontext
-from typing import Any, Self
+from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
+from runstead.sdk.handle import RunHandle
 from runstead.sdk.routes.call import Call, T
+from runstead.sdk.routes.create import RunOptions
 from runstead.sdk.routes.route import AsyncSender, Pages
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.httpx_transport import HttpxTransport
@@ -17,6 +19,8 @@ from runstead.sdk.transport.message import Transport
 from runstead.sdk.transport.pool import Pool, can_reach
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
+
+Result = TypeVar("Result")
 
 
 class AsyncClient(ClientBase, AsyncSender):
@@ -66,7 +70,47 @@ class AsyncClient(ClientBase, AsyncSender):
         if self._owns_http:
             await self._transport.aclose()
 
-    async def send(self, call: Call[T]) -> T:
+    @overload
+    async def start(
+        self,
+        target: str,
+        *,
+        returns: type[Result],
+        input: Any = None,
+        config: Mapping[str, Any] | None = None,
+        conversation_id: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunHandle[Result]: ...
+    @overload
+    async def start(
+        self,
+        target: str,
+        *,
+        input: Any = None,
+        config: Mapping[str, Any] | None = None,
+        conversation_id: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> RunHandle[Any]: ...
+    async def start(self, target: str, *, returns: Any = Any, **options: Any) -> RunHandle[Any]:
+        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return its handle.
+
+        The options are those of `runs.create`: with the `id` of an existing run it returns the handle of that run.
+        `returns` is the type of the run's result.
+        """
+        created = await self.runs.create(target, **options)
+        return RunHandle(self, created.run.run_id, returns)
+
+    @overload
+    def run(self, run_id: str, *, returns: type[Result]) -> RunHandle[Result]: ...
+    @overload
+    def run(self, run_id: str) -> RunHandle[Any]: ...
+    def run(self, run_id: str, *, returns: Any = Any) -> RunHandle[Any]:
+        """Return the handle of an existing run. `returns` is the type of its result. Nothing is sent."""
+        return RunHandle(self, run_id, returns)
+
+    async def request(self, call: Call[T]) -> T:
         """Send any call, with retries, and return its decoded answer."""
         if call.owner is not None:
             call = call.with_owner(await self._project_id(call.owner))
@@ -98,7 +142,7 @@ class AsyncClient(ClientBase, AsyncSender):
     async def _iterate(self, pages: Pages[Item]) -> AsyncGenerator[Item, None]:
         """Yield the items of every page."""
         while pages.call is not None:
-            for item in pages.items(await self.send(pages.call)):
+            for item in pages.items(await self.request(pages.call)):
                 yield item
 
     async def _follow(self, follower: StreamFollower[Item]) -> AsyncGenerator[Item, None]:
@@ -117,15 +161,16 @@ class AsyncClient(ClientBase, AsyncSender):
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and await self._is_complete(follower):
+            if error is None and await self._perform(follower.completion()):
                 return
             await self._sleep(follower.disconnected(error))
 
-    async def _is_complete(self, follower: StreamFollower[Any]) -> bool:
-        calls = follower.completion()
+    async def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
+        """Send the calls that a procedure yields, and return its value."""
         try:
             call = next(calls)
             while True:
-                call = calls.send(await self.send(call))
+                call = calls.send(await self.request(call))
         except StopIteration as end:
-            return bool(end.value)
+            value: T = end.value
+            return value

@@ -1,20 +1,25 @@
 """The blocking client."""
 
+import math
 import time
-from collections.abc import Callable, Generator
-from typing import Any, Self
+from collections.abc import Callable, Generator, Mapping
+from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
 from runstead.sdk.errors import no_answer
+from runstead.sdk.handle import BlockingRunHandle
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.call import Call, T
+from runstead.sdk.routes.create import RunOptions
 from runstead.sdk.routes.route import Pages, SyncSender
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.message import Request, from_httpx, httpx_arguments
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
+
+Result = TypeVar("Result")
 
 
 class Client(ClientBase, SyncSender):
@@ -54,7 +59,47 @@ class Client(ClientBase, SyncSender):
         if self._owns_http:
             self._http.close()
 
-    def send(self, call: Call[T]) -> T:
+    @overload
+    def start(
+        self,
+        target: str,
+        *,
+        returns: type[Result],
+        input: Any = None,
+        config: Mapping[str, Any] | None = None,
+        conversation_id: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> BlockingRunHandle[Result]: ...
+    @overload
+    def start(
+        self,
+        target: str,
+        *,
+        input: Any = None,
+        config: Mapping[str, Any] | None = None,
+        conversation_id: str | None = None,
+        project: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> BlockingRunHandle[Any]: ...
+    def start(self, target: str, *, returns: Any = Any, **options: Any) -> BlockingRunHandle[Any]:
+        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return its handle.
+
+        The options are those of `runs.create`: with the `id` of an existing run it returns the handle of that run.
+        `returns` is the type of the run's result.
+        """
+        created = self.runs.create(target, **options)
+        return BlockingRunHandle(self, created.run.run_id, returns)
+
+    @overload
+    def run(self, run_id: str, *, returns: type[Result]) -> BlockingRunHandle[Result]: ...
+    @overload
+    def run(self, run_id: str) -> BlockingRunHandle[Any]: ...
+    def run(self, run_id: str, *, returns: Any = Any) -> BlockingRunHandle[Any]:
+        """Return the handle of an existing run. `returns` is the type of its result. Nothing is sent."""
+        return BlockingRunHandle(self, run_id, returns)
+
+    def request(self, call: Call[T]) -> T:
         """Send any call, with retries, and return its decoded answer."""
         if call.owner is not None:
             call = call.with_owner(self._project_id(call.owner))
@@ -89,33 +134,50 @@ class Client(ClientBase, SyncSender):
     def _iterate(self, pages: Pages[Item]) -> Generator[Item, None, None]:
         """Yield the items of every page."""
         while pages.call is not None:
-            yield from pages.items(self.send(pages.call))
+            yield from pages.items(self.request(pages.call))
 
-    def _follow(self, follower: StreamFollower[Item]) -> Generator[Item, None, None]:
-        """Yield the items of a stream, over any number of connections."""
+    def _follow(
+        self, follower: StreamFollower[Item], deadline: float | None = None
+    ) -> Generator[Item, None, None]:
+        """Yield the items of a stream, over any number of connections.
+
+        Raise TimeoutError at the deadline, a time of `time.monotonic()`.
+        """
         follower.use(self._retries)
         while True:
             call, error = follower.call(), None
             try:
-                with self._http.stream(**self._arguments(self._stream_request(call))) as response:
+                with self._http.stream(
+                    **self._arguments(self._stream_request(call, _left(deadline)))
+                ) as response:
                     content = b"" if response.is_success else response.read()
                     error = follower.opened(from_httpx(response, content), call.name)
                     if error is None:
                         for chunk in response.iter_bytes():
+                            _left(deadline)
                             yield from follower.feed(chunk)
                             if follower.done:
                                 return
             except httpx2.RequestError as failure:
                 error = no_answer(failure, call.name)
-            if error is None and self._is_complete(follower):
+            if error is None and self._perform(follower.completion()):
                 return
-            self._sleep(follower.disconnected(error))
+            self._sleep(min(follower.disconnected(error), _left(deadline)))
 
-    def _is_complete(self, follower: StreamFollower[Any]) -> bool:
-        calls = follower.completion()
+    def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
+        """Send the calls that a procedure yields, and return its value."""
         try:
             call = next(calls)
             while True:
-                call = calls.send(self.send(call))
+                call = calls.send(self.request(call))
         except StopIteration as end:
-            return bool(end.value)
+            value: T = end.value
+            return value
+
+
+def _left(deadline: float | None) -> float:
+    """Return the seconds until the deadline. Raise TimeoutError after it."""
+    left = math.inf if deadline is None else deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("The run has not ended in time")
+    return left

@@ -1,6 +1,7 @@
 """The base of both clients: the server's URL, the credential and timeouts, and how requests are built."""
 
 import copy
+import math
 import re
 from collections.abc import Callable, Generator
 from typing import Any, Final, Self
@@ -8,10 +9,10 @@ from typing import Any, Final, Self
 import httpx2
 
 import runstead
+from runstead.sdk.answers import Answers
 from runstead.sdk.models.artifact import Upload
-from runstead.sdk.resources import Resources
 from runstead.sdk.routes.call import Call
-from runstead.sdk.routes.route import CallFactory, Resource
+from runstead.sdk.routes.route import Resource
 from runstead.sdk.transport.message import Request
 from runstead.sdk.transport.pool import IDLE_MAX, IDLE_S_MAX
 from runstead.sdk.transport.retry import Retries
@@ -45,7 +46,7 @@ class Bearer(httpx2.Auth):
         return "Bearer(***)"
 
 
-class ClientBase(Resources):
+class ClientBase(Answers):
     """Base of both clients: builds requests. The subclasses send them."""
 
     def __init__(
@@ -80,8 +81,8 @@ class ClientBase(Resources):
     def _request(self, call: Call[Any], content: bytes | Upload | None) -> Request:
         return self._build_request(call, content, self._timeout_s + call.extra_wait_s)
 
-    def _stream_request(self, call: Call[Any]) -> Request:
-        return self._build_request(call, None, SILENCE_S)
+    def _stream_request(self, call: Call[Any], left_s: float = math.inf) -> Request:
+        return self._build_request(call, None, min(SILENCE_S, left_s))
 
     def _build_request(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
         return Request(
@@ -94,13 +95,3 @@ class ClientBase(Resources):
             read_s=read_s,
             repeatable=call.repeatable,
         )
-
-
-class Calls(Resources, CallFactory):
-    """The resources without a client. Each method returns a call, to be sent with `client.send(call)`.
-
-    A call may be sent several times: its idempotency key stays the same.
-    """
-
-    def __init__(self, project: str | None = None) -> None:
-        self.project = project

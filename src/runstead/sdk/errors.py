@@ -1,7 +1,7 @@
 """The error that calls raise, made from a response or a failed connection. It never contains a credential."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 import msgspec
@@ -76,6 +76,44 @@ class UnexpectedAnswerError(RunsteadError):
     @property
     def retryable(self) -> bool:
         return False
+
+
+class RunFailed(Exception):  # noqa: N818 - an outcome
+    """A run failed. Its handle raises it with the run's message, code and detail.
+
+    Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback.
+    """
+
+    def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.detail = detail
+
+    @property
+    def type(self) -> str | None:
+        """Of a run's error: the name of the exception's type. None where no exception of a handler failed the run."""
+        return text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """Of a run's error: the exception's traceback. None as for `type`."""
+        return text_of(self.detail, "traceback")
+
+
+class RunCancelled(Exception):  # noqa: N818 - an outcome
+    """A run was cancelled. Its handle raises it with the run's message and code."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+def text_of(detail: Any, member: str) -> str | None:
+    """Return a text in the detail of an error; None where it has none."""
+    value = detail.get(member) if isinstance(detail, dict) else None
+    return value if isinstance(value, str) else None
 
 
 class _Problem(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from runstead.sdk.routes.notifications import Notifications
 from runstead.sdk.routes.prices import Prices
 from runstead.sdk.routes.projects import ApiKeys, Limits, Members, Projects, Quotas, ServerHealth
 from runstead.sdk.routes.push_services import PushServices
-from runstead.sdk.routes.route import Caller
+from runstead.sdk.routes.route import Caller, CallFactory
 from runstead.sdk.routes.runs import Runs
 from runstead.sdk.routes.schedules import Schedules
 from runstead.sdk.routes.webhooks import Triggers, Webhooks
@@ -133,3 +133,13 @@ class Resources(Caller):
     def health(self) -> ServerHealth[Self]:
         """The health of the server."""
         return ServerHealth(self)
+
+
+class Calls(Resources, CallFactory):
+    """The resources without a client. Each method returns a call, to be sent with `client.request(call)`.
+
+    A call may be sent several times: its idempotency key stays the same.
+    """
+
+    def __init__(self, project: str | None = None) -> None:
+        self.project = project

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
-from runstead.sdk import App, Event, Run
+from runstead.sdk import App, Client
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
+from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
+from runstead.testing.transport import BlockingTransport
 
 
 class BlockingTestbed:
@@ -22,6 +26,9 @@ class BlockingTestbed:
     def __enter__(self) -> Self:
         self._runner.__enter__()
         self.bed = self._runner.run(self._open())
+        server = self.bed.server
+        transport = BlockingTransport(server.transport, self._runner.get_loop(), self._runner.run)
+        self._client = Client(URL, server.key, project=PROJECT, transport=transport, retries=0)
         return self
 
     async def _open(self) -> Testbed:
@@ -29,9 +36,15 @@ class BlockingTestbed:
 
     def __exit__(self, *_: object) -> None:
         try:
+            self._client.close()
             self._runner.run(self.bed.__aexit__())
         finally:
             self._runner.close()
+
+    @property
+    def client(self) -> Client:
+        """A client of the server that blocks, with every scope in its project. After changes call `settle`."""
+        return self._client
 
     @property
     def now(self) -> datetime:
@@ -65,8 +78,13 @@ class BlockingTestbed:
     def events(self, run: Run | str) -> list[Event]:
         return self._runner.run(self.bed.events(run))
 
-    def advance(self, seconds: float) -> None:
-        self._runner.run(self.bed.advance(seconds))
+    def advance(
+        self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> None:
+        self._runner.run(self.bed.advance(seconds, minutes=minutes, hours=hours, days=days))
+
+    def deploy(self, app: App) -> None:
+        self._runner.run(self.bed.deploy(app))
 
     def settle(self) -> None:
         self._runner.run(self.bed.settle())

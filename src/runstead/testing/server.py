@@ -1,8 +1,6 @@
 """A server in the test's process: no port, and the test's clock."""
 
-from collections.abc import Iterator
-
-import httpx2
+from collections.abc import Awaitable, Callable, Iterator
 
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
@@ -19,7 +17,9 @@ from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
 from runstead.testing.clock import Clock
 from runstead.testing.store import TemporaryStore
+from runstead.testing.transport import InProcessTransport
 
+URL = "http://runstead.test"
 PROJECT = "test"
 
 
@@ -31,8 +31,8 @@ class Server:
         self._store = TemporaryStore(clock)
         self._artifacts = FilesystemArtifacts(None)
 
-    async def open(self) -> AsyncClient:
-        """Start the server, and return a client."""
+    async def open(self, settle: Callable[[], Awaitable[None]], real_timeout_s: float) -> AsyncClient:
+        """Start the server, and return a client. Streams call `settle`, and end within `real_timeout_s`."""
         await self._store.open()
         await self._artifacts.open()
         keyring = Keyring(self._store.signing_keys, clock=self._clock)
@@ -42,11 +42,13 @@ class Server:
         await self._store.identity.ensure_project(
             project, None, make_key(key, project.id, INSTANCE_SCOPES, name="test")
         )
+        self.key = key
+        self.transport = InProcessTransport(http_app, settle, real_timeout_s)
         return AsyncClient(
-            "http://runstead.test",
+            URL,
             key,
             project=PROJECT,
-            transport=httpx2.ASGITransport(http_app, raise_app_exceptions=False),
+            transport=self.transport,
             retries=0,
             sleep=self._clock.handler_sleep,
         )

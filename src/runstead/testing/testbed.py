@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Self
 
-from runstead.sdk import App, AsyncClient, ClaimedRun, Context, Event, Run, Worker
+from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
 from runstead.sdk.durable.history import ASKED
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.run import Run
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 
@@ -41,16 +44,31 @@ class Testbed:
     ) -> None:
         self.clock = Clock(start)
         self._app = app
-        self._server = Server(self.clock)
+        self.server = Server(self.clock)
         self._concurrency = concurrency
         self._real_timeout_s = real_timeout_seconds
         self._client: AsyncClient | None = None
         self._worker: Worker | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await self._server.open()
+        self._client = await self.server.open(self.settle, self._real_timeout_s)
+        await self._start_worker()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.client.aclose()
+        await self.server.close()
+
+    async def deploy(self, app: App) -> None:
+        """Continue with a worker of another app, as after a deployment of changed code."""
+        self._app = app
+        await self._start_worker()
+        await self.settle()
+
+    async def _start_worker(self) -> None:
+        await self._app.sync_schedules(self.client)
         self._worker = Worker(
-            self._client,
+            self.client,
             self._handle,
             targets=self._app.targets,
             worker_key="testbed",
@@ -59,11 +77,6 @@ class Testbed:
             clock=self.clock.seconds,
             sleep=self.clock.sleep,
         )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.client.aclose()
-        await self._server.close()
 
     async def _handle(self, run: ClaimedRun, ctx: Context) -> Any:
         attempt_of(ctx).use_clock(self.clock.now, self.clock.handler_sleep)
@@ -150,19 +163,27 @@ class Testbed:
         """Return all events of the run's log."""
         return [event async for event in self.client.events.iter(_id(run))]
 
-    async def advance(self, seconds: float) -> None:
-        """Move the clock forward: sleeps end, waits expire, schedules fire and delayed runs start, each at its time."""
-        await self._until(self.clock.ms + round(seconds * 1000))
+    async def advance(
+        self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
+    ) -> None:
+        """Move the clock forward by the sum: sleeps end, waits expire, schedules fire, delayed runs start, each at
+        its time.
+        """
+        by = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
+        by += timedelta(minutes=minutes, hours=hours, days=days)
+        if by < timedelta(0):
+            raise ValueError(f"The clock moves forward only, not by {by}")
+        await self._until(self.clock.ms + round(by / timedelta(milliseconds=1)))
 
     async def settle(self) -> None:
         """Run handlers until no run can continue."""
         await self._work()
-        while (retry_at := min(self._server.due_times(retries=True), default=None)) is not None:
+        while (retry_at := min(self.server.due_times(retries=True), default=None)) is not None:
             await self._until(retry_at)
 
     async def _until(self, end: int) -> None:
         await self._work()
-        while (at := min(self._server.due_times(retries=False), default=end)) < end:
+        while (at := min(self.server.due_times(retries=False), default=end)) < end:
             self.clock.move_to(at)
             await self._work()
         self.clock.move_to(end)
@@ -179,7 +200,7 @@ class Testbed:
 
     async def _run_until_idle(self) -> None:
         assert self._worker is not None
-        while await self._server.tick() + await self._worker.run_until_idle():
+        while await self.server.tick() + await self._worker.run_until_idle():
             pass
 
     async def _move_clock_for(self, working: "asyncio.Future[None]") -> None:
@@ -203,7 +224,7 @@ class Testbed:
         """Let all other tasks run until none of them waits for the store."""
         turns = 0
         while turns < _TURNS:
-            if self._server.busy:
+            if self.server.busy:
                 turns = 0
                 await asyncio.sleep(_STORE_PAUSE_S)
             else:
@@ -221,6 +242,8 @@ def _awaited(run: Run) -> str:
 
 
 def _state(run: Run) -> str:
+    if run.blocked is not None:
+        return f"it is blocked: {run.blocked}"
     if run.status == "waiting":
         return f"it waits for {_awaited(run)}"
     served = " (does the app serve its target?)" if run.status == "pending" else ""

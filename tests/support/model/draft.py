@@ -10,6 +10,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
+from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules import schedule as schedules
 from runstead.core.schedules.schedule import Schedule
@@ -29,6 +30,7 @@ class Draft:
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._receipts: list[tuple[int, Receipt]] = []
         self._places: list[tuple[int, Place]] = []
+        self._values: list[tuple[int, RunValue]] = []
         self._keys: list[tuple[int, str, bytes]] = []
         self._deleted: list[Run] = []
         self._messages: list[StoredMessage] = []
@@ -114,6 +116,8 @@ class Draft:
             rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
         for seq, key, digest in self._keys:
             rows.event_keys[seq][key] = digest
+        for seq, value in self._values:
+            rows.values[seq][value.name] = value
         for delivery in self._deliveries:
             rows.add_delivery(delivery)
         for run in self._deleted:
@@ -126,6 +130,7 @@ class Draft:
             self._tally.add(write.batch_move)
         self._events[run.seq] += write.events
         self._places += [(run.root_seq or run.seq, (run.seq, event.event_id)) for event in write.events]
+        self._values += [(run.seq, value) for value in write.values]
         self._keys += [(run.seq, name.key, name.digest) for name in write.event_keys]
         if write.ended_attempt is not None:
             self._attempts.append((run.seq, write.ended_attempt))

@@ -24,6 +24,7 @@ class ModelIntegrity(Integrity):
         held = {
             "run_events": [seq for seq, events in rows.events.items() if events],
             "run_event_keys": [seq for seq, keys in rows.event_keys.items() if keys],
+            "run_values": [seq for seq, values in rows.values.items() if values],
             "run_attempts": [seq for seq, attempts in rows.attempts.items() if attempts],
             "run_receipts": [seq for seq, _ in rows.receipts],
             "worker_sessions": list(rows.sessions),
@@ -63,6 +64,8 @@ class ModelIntegrity(Integrity):
             0,
             tuple(sorted(open_inputs)),
             self._family(run) if run.parent_seq is None else FamilyFacts(),
+            len(rows.values.get(run.seq, ())),
+            max((value.event_id for value in rows.values.get(run.seq, {}).values()), default=0),
         )
 
     def _log(self, seq: int) -> LogFacts:

@@ -22,6 +22,7 @@ from runstead.core.runs.transition import (
     Want,
 )
 from runstead.core.runs.transitions import claimable
+from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.ports.store import (
@@ -104,6 +105,7 @@ class ModelRuns(Runs):
             batch = None
         known = {} if run is None else rows.event_keys.get(run.seq, {})
         keys = {key: known[key] for key in want.event_keys if key in known}
+        names = frozenset(() if run is None or not want.value_names else rows.values.get(run.seq, ()))
         service = None
         if want.push_agent is not None:
             service = choose(self._services.reached((key.project_id,), now), want.push_agent)
@@ -117,6 +119,7 @@ class ModelRuns(Runs):
             asked,
             schedule,
             keys,
+            value_names=names,
             push_service_id=None if service is None else service.id,
             batch=batch,
         )
@@ -309,6 +312,10 @@ class ModelRuns(Runs):
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         runs = self._rows.runs
         return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
+
+    async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
+        values = self._rows.values.get(seq, {})
+        return [values[each] for each in sorted(values) if name in (None, each)]
 
     def _wanted(self, run: Run, query: ClaimRequest) -> bool:
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):

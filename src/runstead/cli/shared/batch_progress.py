@@ -3,7 +3,7 @@
 from typing import Final
 
 from runstead.cli.shared.render import Screen, format_duration
-from runstead.sdk import BatchProgress, StatusCounts
+from runstead.sdk.models.batch import BatchProgress, StatusCounts
 
 _ENDED: Final = ("completed", "failed", "cancelled")
 _STATES: Final = (*_ENDED, "running", "waiting", "pending")

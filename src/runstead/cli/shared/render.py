@@ -26,6 +26,7 @@ _COLOURS: Final = {
     "disabled": "31",
     "revoked": "31",
     "waiting": "33",
+    "blocked": "33",
     "warn": "33",
     "paused": "33",
     "cancelling": "33",
@@ -145,7 +146,7 @@ def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen
     padded = []
     for cell, column, width in zip(cells, columns, widths, strict=True):
         blanks = " " * max(width - size(cell), 0)
-        painted = screen.paint(cell, cell) if column.status else cell
+        painted = screen.paint(cell, cell.partition(" ")[0]) if column.status else cell
         padded.append(blanks + painted if column.number else painted + blanks)
     return "  ".join(padded).rstrip(" ")
 

@@ -1,5 +1,6 @@
 """Formats runs as tables, as details and as trees."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,22 @@ from runstead.cli.shared.render import (
 )
 
 if TYPE_CHECKING:
-    from runstead.sdk import Attempt, Run
+    from runstead.sdk.models.run import Attempt, Progress, Run, RunValue
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
-RUN_FIELDS = ("paused", "target", "workflow_id", "duration_ms", "attempt", "title", "error", "parent_run_id")
+RUN_FIELDS = (
+    *("paused", "waiting_tool_name", "target", "workflow_id", "duration_ms", "attempt", "title", "error"),
+    *("parent_run_id", "progress"),
+)
+_BAR_CELLS = 20
+
+
+#: How a run goes on whose code has changed.
+BLOCKED_HELP = (
+    "start a worker with fitting code: the run continues within a minute, or at once with `runstead runs resume"
+    " {run}`. Or `runstead runs cancel {run}` and `runstead runs retry {run}`"
+)
 
 
 def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
@@ -37,7 +49,7 @@ def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
     return [
         Column("RUN", lambda run: run.run_id, keep_whole=True),
-        Column("STATUS", _status, status=True),
+        Column("STATUS", _status_and_share, status=True),
         Column("TARGET", lambda run: run.target or run.workflow_id or run.kind, drop_rank=1),
         Column("CREATED", lambda run: format_age(run.created_at, screen), drop_rank=2, keep_whole=True),
         Column("TOOK", _took, drop_rank=3, number=True),
@@ -48,7 +60,25 @@ def run_columns(screen: Screen) -> "list[Column[Run]]":
 
 
 def _status(run: "Run") -> str:
-    return "paused" if run.paused else run.status
+    return "paused" if run.paused else "blocked" if run.blocked else run.status
+
+
+def _status_and_share(run: "Run") -> str:
+    """Such as `running 40%`."""
+    progress = run.progress if run.status in {"pending", "running", "waiting"} else None
+    share = "" if progress is None or progress.fraction is None else f" {progress.fraction:.0%}"
+    return f"{_status(run)}{share}"
+
+
+def format_progress(progress: "Progress", screen: Screen) -> str:
+    """A line such as `[████████░░░░░░░░░░░░] 40% parsing`; without the bar in a pipe."""
+    parts = []
+    if progress.fraction is not None:
+        full = int(progress.fraction * _BAR_CELLS)
+        if screen.width is not None:
+            parts.append(f"[{'█' * full}{'░' * (_BAR_CELLS - full)}]")
+        parts.append(f"{progress.fraction:.0%}")
+    return " ".join([*parts, *filter(None, (progress.message,))])
 
 
 def _took(run: "Run") -> str:
@@ -66,11 +96,24 @@ def attempt_columns() -> "list[Column[Attempt]]":
     ]
 
 
+def value_columns(screen: Screen) -> "list[Column[RunValue]]":
+    return [
+        Column("VALUE", lambda one: one.name, keep_whole=True),
+        Column("CONTENT", lambda one: value(one.value) or "null"),
+        Column("SET", lambda one: format_age(one.updated_at, screen), drop_rank=1, keep_whole=True),
+    ]
+
+
 def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
-    if run.status == "waiting" and not run.paused:
+    if run.blocked:
+        yield "blocked", run.blocked
+        yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
+    elif run.status == "waiting" and not run.paused:
         yield "waits for", " ".join(filter(None, (run.waiting_reason, run.waiting_tool_name)))
+    if run.progress is not None:
+        yield "progress", format_progress(run.progress, screen) or None
     for name in ("kind", "target", "title", "schedule_id", "batch_id", "parent_run_id", "retry_of"):
         yield name, getattr(run, name)
     if run.root_run_id != run.run_id:
@@ -91,7 +134,10 @@ def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
         )
     if run.error is not None:
         yield "error", f"{run.error.message}{f' ({run.error.code})' if run.error.code else ''}"
-        yield "error detail", value(run.error.detail)
+        if run.error.traceback is None:
+            yield "error detail", value(run.error.detail)
+        else:
+            yield "traceback", run.error.traceback.rstrip("\n")
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
         yield name, value(getattr(run, name))

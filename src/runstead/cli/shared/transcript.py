@@ -8,7 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from runstead.cli.shared.render import Screen, safe
-from runstead.sdk import Event, Run
+from runstead.cli.shared.run_tables import BLOCKED_HELP
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 
 _TEXT: Final = frozenset({"TEXT_MESSAGE_CONTENT", "TEXT_MESSAGE_CHUNK"})
 #: Events that are not shown, or whose content other events show.
@@ -70,10 +72,16 @@ class Transcript:
         """Print that the run waits, unless an event has shown it already."""
         with self._lock:
             call = run.waiting_tool_call_id or ""
+            if run.blocked is not None:
+                call = run.blocked  # each try waits with another call id
             reason = "pause" if run.paused else run.waiting_reason or "something"
             if f"{reason} {call}" in self._asked or (call and call in self._asked):
                 return
             self._asked.add(f"{reason} {call}")
+            if run.blocked is not None:
+                self._line("blocked", f"blocked: {run.blocked}")
+                self._out(f"  {BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))}\n")
+                return
             self._wait(
                 f"waits for {reason}{f' {run.waiting_tool_name}' if run.waiting_tool_name else ''}",
                 reason,
@@ -149,8 +157,12 @@ class Transcript:
 
     def _custom(self, name: str, value: Any) -> None:
         found = value if isinstance(value, dict) else {}
-        if name == "run.progress" and isinstance(found.get("fraction"), int | float):
-            self._line("", f"{found['fraction']:.0%} {found.get('message') or ''}".rstrip())
+        if name == "run.progress":
+            fraction = found.get("fraction")
+            share = f"{fraction:.0%} " if isinstance(fraction, int | float) else ""
+            self._line("", f"{share}{found.get('message') or ''}".rstrip())
+        elif name == "run.value":
+            self._line("", f"{found.get('name')} = {_one_line(found.get('value'))}")
         elif name == "run.log" and isinstance(found.get("lines"), str):
             self._end_line()
             self._out(safe(found["lines"], lines=True).rstrip("\n") + "\n")
@@ -160,9 +172,9 @@ class Transcript:
             approval = "question" in found
             what = f"asks: {found['question']}" if approval else f"waits for the event {found.get('event')}"
             self._wait(what, "approval" if approval else "event", call)
-        elif name == "run.resumed":
+        elif name == "run.resumed" and not str(found.get("tool_call_id")).startswith("blocked:"):
             self._line("", f"resumed by {found.get('type')}: {_one_line(found.get('result'))}")
-        elif name != "run.value":
+        elif name not in {"run.now", "run.blocked", "run.resumed"}:
             self._line("", f"{name} {_one_line(value)}")
 
     def _wait(self, what: str, reason: str, call_id: str) -> None:
@@ -183,10 +195,8 @@ def resume_command(run_id: str, reason: str, call_id: str) -> str:
     """The command that resumes the run or, for a form, that shows it."""
     if reason == "input":
         return safe(shlex.join(["runstead", "inputs", "get", run_id]))
-    line = ["runstead", "runs", "resume", run_id]
-    if reason == "approval":
-        line.append("--approve")
-    elif reason != "pause":
+    line = ["runstead", "runs", "approve" if reason == "approval" else "resume", run_id]
+    if reason not in ("approval", "pause"):
         line += ["--result", "null"]
     if call_id and reason != "pause":
         line += ["--tool-call-id", call_id]

@@ -9,7 +9,9 @@ from runstead.cli.shared.exit_codes import exit_code
 from runstead.cli.shared.output import write_out
 from runstead.cli.shared.render import Screen, document
 from runstead.cli.shared.transcript import Transcript
-from runstead.sdk import Client, Event, Run, RunsteadError
+from runstead.sdk import Client, RunsteadError
+from runstead.sdk.models.event import Event
+from runstead.sdk.models.run import Run
 
 _POLL_S: Final = 1.0
 

@@ -52,7 +52,7 @@ def expand(scopes: frozenset[Scope]) -> frozenset[Scope]:
     return frozenset().union(*(_IMPLIED[scope] for scope in scopes))
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True, gc=False):
     """Where a request came from: the peer's address and the request's `X-Request-Id`.
 
     Both are None where no request is behind a command, as in a loop or in the CLI.

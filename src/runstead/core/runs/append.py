@@ -13,6 +13,7 @@ from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEven
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
+from runstead.core.runs.values import Progress, RunValue
 
 _NO_KEYS: Final[Mapping[str, bytes]] = {}
 
@@ -33,6 +34,7 @@ def append(
     tail: Sequence[Event],
     fence: Fence,
     keys: Mapping[str, bytes] = _NO_KEYS,
+    value_names: frozenset[str] = frozenset(),
     events_max: int = limits.events_per_run_max,
     event_bytes_max: int | None = None,
 ) -> Transition:
@@ -41,8 +43,8 @@ def append(
     `tail` holds the stored events after `expected_previous_event_id`, at most one append's worth. It shows
     which of the events were already stored by an earlier append, so that none is stored twice. `keys` holds
     the keys of the events that the run already has, with their digests: these events are skipped, whatever
-    the cursors say. EVENT_RESERVED, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH,
-    EVENT_LOG_FULL, IDEMPOTENCY_KEY_REUSED.
+    the cursors say. `value_names` are those of the run's values. EVENT_RESERVED, EVENT_RUN_TERMINAL,
+    EVENT_RUN_WAITING, EVENT_CURSOR_MISMATCH, EVENT_LOG_FULL, IDEMPOTENCY_KEY_REUSED, VALUES_FULL.
     """
     fence.check(run)
     _refuse_reserved(events, fence)
@@ -74,16 +76,22 @@ def append(
         size = (run.event_bytes or 0) + sum([len(event.payload) for event in new])
         if size > event_bytes_max:
             raise Error("EVENT_LOG_FULL", f"The events of a run have at most {event_bytes_max:,} bytes")
+    counted, sets = _counted(new)
     changes: dict[str, object] = {
         "latest_event_id": run.latest_event_id + len(new),
-        "latest_external_event_sequence": run.latest_external_event_sequence + sum(e.counted for e in new),
+        "latest_external_event_sequence": run.latest_external_event_sequence + counted,
     }
+    values: tuple[RunValue, ...] = ()
+    if sets:
+        progress, values = _settings(new, run.latest_event_id, now)
+        _refuse_values(value_names.union(value.name for value in values))
+        changes |= progress
     if run.status is RunStatus.PENDING and run.attempt == 0 and any(e.type == RUN_STARTED for e in new):
         # The client that drives the run without a lease has started it. A worker can still claim it.
         changes |= {"status": RunStatus.RUNNING, "started_at": now}
     if run.push_service_id is not None:
         changes |= lease_renewal(run, now)
-    return Transition(rewrite(run, now, **changes), events=new)
+    return Transition(rewrite(run, now, **changes), events=new, values=values)
 
 
 def source_of(principal: Principal, fence: Fence) -> Source:
@@ -108,6 +116,40 @@ def _refuse_reserved(events: Sequence[NewEvent], fence: Fence) -> None:
             else "CUSTOM events named run.* and STEP events with a stepId are written by the worker that holds "
             "the run's lease: send its lease token in X-Lease-Token, or use another name",
             errors=((f"$.events[{index}]", "reserved"),),
+        )
+
+
+def _counted(events: Sequence[NewEvent]) -> tuple[int, bool]:
+    """Return how many events the external sequence counts, and whether one sets progress or a value."""
+    count, sets = 0, False
+    for event in events:
+        count += event.counted
+        sets = sets or event.sets is not None
+    return count, sets
+
+
+def _settings(
+    events: Sequence[NewEvent], latest: int, now: int
+) -> tuple[dict[str, object], tuple[RunValue, ...]]:
+    """Return the run's field that the events change, and the values that they set: the last one of each name."""
+    changes: dict[str, object] = {}
+    values: dict[str, RunValue] = {}
+    for event_id, event in enumerate(events, latest + 1):
+        if isinstance(event.sets, Progress):
+            changes["progress"] = event.sets.at(now)
+        elif event.sets is not None:
+            value = event.sets
+            values[value.name] = RunValue(value.name, bytes(value.value), event_id, now)
+    return changes, tuple(values.values())
+
+
+def _refuse_values(names: frozenset[str]) -> None:
+    """VALUES_FULL for more values than a run can have."""
+    if len(names) > limits.values_per_run_max:
+        raise Error(
+            "VALUES_FULL",
+            f"A run has at most {limits.values_per_run_max} named values: set one of them again, or put several "
+            "values into one object",
         )
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from runstead.core.runs.artifact import Stored
+from runstead.core.runs.values import NamedValue, Progress
 
 encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -65,6 +66,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     owner: Owner | None = None  # `owner_of` of an appended event
     key: str | None = None  # the `idempotency_key`, unique in the run
     digest: bytes | None = None  # digest of the payload, if there is a key
+    sets: Progress | NamedValue | None = None  # what the event sets on its run
 
     @property
     def event_class(self) -> EventClass:

@@ -24,6 +24,7 @@ BELONGINGS: Final = {
     "run_event_keys": "keys of events",
     "run_attempts": "attempts",
     "run_receipts": "receipts",
+    "run_values": "values",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
     "run_families": "family counters",
@@ -92,6 +93,8 @@ class CheckedRun(msgspec.Struct, frozen=True):
     latest_keyed_event: int = 0
     open_inputs: tuple[str, ...] = ()
     family: FamilyFacts = FamilyFacts()
+    values: int = 0
+    latest_value_event: int = 0
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -163,7 +166,13 @@ def a_wait_has_a_reason(one: CheckedRun) -> Iterator[str]:
     waits = run.status is RunStatus.WAITING
     if (run.waiting_reason is not None) != waits:
         yield f"is {run.status.value} with the waiting reason {run.waiting_reason}"
-    left = (run.waiting_tool_call_id, run.waiting_tool_name, run.wait_expires_at, run.resume_at)
+    left = (
+        run.waiting_tool_call_id,
+        run.waiting_tool_name,
+        run.wait_expires_at,
+        run.resume_at,
+        run.open_approvals,
+    )
     if not waits and any(value is not None for value in (*left, run.paused_available_at)):
         yield f"is {run.status.value}, but its wait was not cleared"
 
@@ -266,6 +275,13 @@ def a_key_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
         yield f"has a key of event {one.latest_keyed_event}, but its latest event is {one.run.latest_event_id}"
 
 
+def a_value_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
+    if one.latest_value_event > one.run.latest_event_id:
+        yield f"has a value of event {one.latest_value_event}, but its latest event is {one.run.latest_event_id}"
+    if one.values > limits.values_per_run_max:
+        yield f"has {one.values} values, but {limits.values_per_run_max} is the maximum"
+
+
 RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
@@ -283,6 +299,7 @@ RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     counters_count_the_family,
     a_family_has_one_order,
     a_key_belongs_to_an_event,
+    a_value_belongs_to_an_event,
 )
 
 

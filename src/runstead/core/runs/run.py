@@ -48,6 +48,8 @@ class RunStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+BLOCKED: Final = "blocked: "
+"""The start of `waiting_tool_name` while a run waits for code that fits its log; a sentence follows."""
 
 
 class RunError(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +81,7 @@ class Run(msgspec.Struct, frozen=True):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
-    `request_snapshot`) are JSON text and are not changed; None is JSON null. Engines store the fields as
+    `request_snapshot`, `progress`, `open_approvals`) are JSON text and are not changed; None is JSON null. Engines store the fields as
     columns in this order.
     """
 
@@ -172,6 +174,10 @@ class Run(msgspec.Struct, frozen=True):
     # Grows by one with every write: the guard of every update.
     version: int = 1
     # Values, largest last
+    open_approvals: bytes | None = (
+        None  # of the wait: call ids, if more than the one that it waits for are open
+    )
+    progress: bytes | None = None
     error: bytes | None = None
     labels: bytes | None = None
     agent: bytes | None = None
@@ -211,6 +217,14 @@ class Run(msgspec.Struct, frozen=True):
     def paused(self) -> bool:
         """Whether the run is paused: only an unpause resumes it."""
         return self.waiting_reason == "pause"
+
+    @property
+    def blocked(self) -> str | None:
+        """How the code of its handler differs from its log, as its worker reported it. None unless it waits for
+        code that fits.
+        """
+        name = self.waiting_tool_name or ""
+        return name.removeprefix(BLOCKED) if name.startswith(BLOCKED) else None
 
     @property
     def shown_reason(self) -> WaitingReason | None:

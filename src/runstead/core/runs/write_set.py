@@ -21,6 +21,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
+from runstead.core.runs.values import RunValue
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry, ended
 from runstead.core.webhooks.event import event_of
@@ -76,6 +77,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     @property
     def receipt(self) -> Receipt | None:
         return self.transition.receipt
+
+    @property
+    def values(self) -> Sequence[RunValue]:
+        """Named values, stored in place of those with the same names."""
+        return self.transition.values
 
     @property
     def conversation(self) -> Conversation | None:

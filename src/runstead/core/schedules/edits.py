@@ -61,19 +61,25 @@ def delete(schedule: Schedule, now: int) -> Schedule:
     return _deleting(schedule, now)
 
 
-def sync(known: Sequence[Schedule], wanted: Sequence[Schedule], now: int) -> Sync:
+APP_PATH: Final = "app:"
+"""The start of the `source_path` of schedules that an app of a worker defines; its name follows."""
+
+
+def sync(
+    known: Sequence[Schedule], wanted: Sequence[Schedule], now: int, app_name: str | None = None
+) -> Sync:
     """Compute the changes that make the project's schedules match its source, by `source_trigger_id`.
 
-    A schedule with the same `source_hash` is not changed. A paused schedule stays paused. A schedule that is
+    With an `app_name`, the source is that app, else it is all source code without the apps. A schedule with the same `source_hash` is not changed. A paused schedule stays paused. A schedule that is
     missing in the source is deleted. INVALID_REQUEST, SCHEDULE_LIMIT_REACHED.
     """
     mine = {
         one.source_trigger_id: one
         for one in known
-        if one.definition_source == "source" and one.status != "deleting"
+        if one.definition_source == "source" and one.status != "deleting" and _is_of(one, app_name)
     }
-    by_hand = sum(one.definition_source != "source" for one in known)
-    refuse_more_than_fit(by_hand + len(wanted))
+    others = sum(one.definition_source != "source" or not _is_of(one, app_name) for one in known)
+    refuse_more_than_fit(others + len(wanted))
     created, updated, unchanged = [], [], []
     for place, new in enumerate(wanted):
         old = mine.pop(new.source_trigger_id, None)
@@ -89,6 +95,11 @@ def sync(known: Sequence[Schedule], wanted: Sequence[Schedule], now: int) -> Syn
             raise _at(refusal, place) from None
     removed = tuple(_deleting(old, now) for old in mine.values())
     return Sync(tuple(created), tuple(updated), removed, tuple(unchanged))
+
+
+def _is_of(schedule: Schedule, app_name: str | None) -> bool:
+    path = schedule.source_path or ""
+    return not path.startswith(APP_PATH) if app_name is None else path == f"{APP_PATH}{app_name}"
 
 
 def _at(refusal: Error, place: int) -> Error:

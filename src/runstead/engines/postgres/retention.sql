@@ -22,6 +22,7 @@ events AS (INSERT INTO run_leftovers SELECT created_at, seq FROM gone WHERE late
 keys AS (DELETE FROM run_event_keys WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 attempts AS (DELETE FROM run_attempts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+vals AS (DELETE FROM run_values WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 inputs AS (DELETE FROM input_requests WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 counters AS (DELETE FROM run_families WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),

@@ -9,6 +9,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
+from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
 from runstead.engines.postgres import families
@@ -189,6 +190,9 @@ class PostgresRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.report(lambda c: families.usage(c, run))
+
+    async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
+        return [RunValue(*row) for row in await self._readers.rows(Q["values"], seq, name)]
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))

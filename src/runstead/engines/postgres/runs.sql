@@ -100,6 +100,18 @@ SELECT {receipt} FROM run_receipts WHERE run_seq = $1 AND key = $2
 -- name: add_receipts
 INSERT INTO run_receipts (run_seq, {receipt}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
 
+-- name: values
+SELECT {run_value} FROM run_values WHERE run_seq = $1 AND ($2::text IS NULL OR name = $2) ORDER BY name
+
+-- name: value_names
+SELECT name FROM run_values WHERE run_seq = $1
+
+-- name: set_values
+INSERT INTO run_values (run_seq, {run_value})
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::integer[], $5::bigint[])
+ON CONFLICT (run_seq, name) DO UPDATE
+SET value = excluded.value, event_id = excluded.event_id, updated_at = excluded.updated_at
+
 -- name: delete_runs
 -- Deletes a run with its data, except its message and ancestors' counters. Its positions in the family log stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),
@@ -109,6 +121,7 @@ events AS (
 keys AS (DELETE FROM run_event_keys WHERE run_seq = (SELECT seq FROM gone)),
 attempts AS (DELETE FROM run_attempts WHERE run_seq = (SELECT seq FROM gone)),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = (SELECT seq FROM gone)),
+vals AS (DELETE FROM run_values WHERE run_seq = (SELECT seq FROM gone)),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
 inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
 counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),

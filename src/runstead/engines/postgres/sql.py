@@ -75,8 +75,8 @@ APPENDED: Final = (
     "version",
 )
 
-#: Other columns that a completion sets, once: NULL keeps the stored value.
-BROUGHT: Final = ("exit_code", "error", "metadata", "artifacts", "output", "logs")
+#: Other columns that a completion or a report of progress sets: NULL keeps the stored value.
+BROUGHT: Final = ("progress", "exit_code", "error", "metadata", "artifacts", "output", "logs")
 
 _REACH: Final = (
     "array_to_string(ARRAY(SELECT project_id FROM push_reach WHERE service_id = ANY (ARRAY[push_services.id])"

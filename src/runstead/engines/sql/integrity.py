@@ -14,6 +14,7 @@ FACTS: Final = (
     "parents",
     "attempts",
     "keys",
+    "values",
     "gaps",
     "placed",
     "stored",
@@ -36,6 +37,7 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
 
         lost, latest_ended = fact("attempts", 0, 0)
         total, active = fact("children", 0, 0)
+        values, latest_value = fact("values", 0, 0)
         parent = fact("parents")
         return CheckedRun(
             run=run,
@@ -45,6 +47,8 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
             attempts_lost=lost,
             latest_ended_attempt=latest_ended,
             latest_keyed_event=fact("keys", 0)[0],
+            values=values,
+            latest_value_event=latest_value,
             open_inputs=tuple(inputs.get(run.seq, ())),
             family=FamilyFacts(*(int(fact(name, 0)[0]) for name in ("gaps", "placed", "stored"))),
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 from runstead.core.runs.event import DELTA_TYPES, Event, Source
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import EndedAttempt, Receipt
+from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RunSummary
 
 EXTERNAL, PRIVATE, IS_ERROR, DELTA = 1, 2, 4, 8
@@ -41,6 +42,7 @@ ROW_WORDS: Final = {
     "event": ", ".join(EVENT_COLUMNS),
     "attempt": ", ".join(EndedAttempt.__struct_fields__),
     "receipt": ", ".join(Receipt.__struct_fields__),
+    "run_value": ", ".join(RunValue.__struct_fields__),
 }
 
 STATUSES: Final = {status.value: status for status in RunStatus}

@@ -103,6 +103,9 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     if run is not None and want.event_keys:
         found = connection.execute(Q["event_keys"], (run.seq, encode(want.event_keys).decode()))
         keys = dict(found.fetchall())
+    names: frozenset[str] = frozenset()
+    if run is not None and want.value_names:
+        names = frozenset(name for (name,) in connection.execute(Q["value_names"], (run.seq,)))
     batch = None
     if want.batch_id is not None:
         batch = related.load_batch(connection, want.batch_id, key.project_id)
@@ -120,6 +123,7 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         input_request=asked,
         schedule=schedule,
         event_keys=keys,
+        value_names=names,
         push_service_id=push_service_id,
         batch=batch,
     )

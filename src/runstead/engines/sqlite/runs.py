@@ -21,6 +21,7 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
+from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet, cancel_below, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
@@ -293,6 +294,11 @@ class SqliteRuns:
             lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
         )
 
+    async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
+        return await self._readers.do(
+            lambda c: [RunValue(*row) for row in c.execute(Q["values"], (seq, name))]
+        )
+
     async def family_events(
         self, run: Run, after: int, limit: int, bytes_max: int | None = None, types: Sequence[str] = ()
     ) -> FamilyPage:
@@ -380,6 +386,8 @@ def store_beside(
         connection.execute(Q["add_attempt"], (run.seq, *astuple(write.ended_attempt)))
     if write.receipt is not None:
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
+    for value in write.values:
+        connection.execute(Q["set_value"], (run.seq, *astuple(value)))
     if write.conversation is not None:
         add_conversation(connection, write.conversation)
     if write.message is not None:

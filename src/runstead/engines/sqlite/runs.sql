@@ -56,6 +56,15 @@ SELECT {receipt} FROM run_receipts WHERE run_seq = ? AND key = ?
 -- name: add_receipt
 INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?)
 
+-- name: values
+SELECT {run_value} FROM run_values WHERE run_seq = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name
+
+-- name: value_names
+SELECT name FROM run_values WHERE run_seq = ?
+
+-- name: set_value
+INSERT OR REPLACE INTO run_values (run_seq, {run_value}) VALUES (?, ?, ?, ?, ?)
+
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
@@ -67,6 +76,9 @@ DELETE FROM run_attempts WHERE run_seq = ?
 
 -- name: delete_receipts
 DELETE FROM run_receipts WHERE run_seq = ?
+
+-- name: delete_values
+DELETE FROM run_values WHERE run_seq = ?
 
 -- name: delete_sessions
 DELETE FROM worker_sessions WHERE run_seq = ?

@@ -205,7 +205,8 @@ class Protocol(WriteDeadline):
         scope[SCOPE_KEY] = self._origin
         scope[SEND_BUFFER_KEY] = self.shrink_send_buffer
         super().on_headers_complete()
-        self.cycle.default_headers = [*self.cycle.default_headers, _request_id_line(self._origin)]
+        request_id = (self._origin.request_id or "").encode("ascii")
+        self.cycle.default_headers = [*self.cycle.default_headers, (b"x-request-id", request_id)]
         if self._last:
             self.cycle.keep_alive = False
 
@@ -332,10 +333,9 @@ class Protocol(WriteDeadline):
         head = b"".join([b"%b: %b\r\n" % line for line in answer.headers])
         if not keep_alive:
             head += b"connection: close\r\n"
-        name, value = _request_id_line(origin)
-        default = _default_head(tuple(self.server_state.default_headers))
-        status = STATUS_LINE[answer.status]
-        self.transport.write(b"%b%b%b: %b\r\n%b\r\n%b" % (status, default, name, value, head, body))
+        status, default = STATUS_LINE[answer.status], _default_head(tuple(self.server_state.default_headers))
+        request_id = (origin.request_id or "").encode("ascii")
+        self.transport.write(b"%b%bx-request-id: %b\r\n%b\r\n%b" % (status, default, request_id, head, body))
 
 
 class _UnusedEvent:
@@ -440,10 +440,6 @@ def _answer(response: Any) -> Answer:
 @lru_cache(maxsize=1)  # uvicorn replaces them every second, with the date
 def _default_head(lines: tuple[tuple[bytes, bytes], ...]) -> bytes:
     return b"".join([b"%b: %b\r\n" % line for line in lines])
-
-
-def _request_id_line(origin: Origin) -> tuple[bytes, bytes]:
-    return b"x-request-id", (origin.request_id or "").encode("ascii")
 
 
 def _headers_too_large() -> Error:

@@ -107,6 +107,18 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
                 }
             ]
         },
+        "app": {
+            "app": "billing",
+            "schedules": [
+                {
+                    "source_trigger_id": "workflow:invoice",
+                    "name": "invoice",
+                    "target": {"kind": "workflow", "id": "invoice"},
+                    "schedule": "30 2 * * *",
+                    "timezone": "Europe/Berlin",
+                }
+            ],
+        },
     },
     "RunSchedule": {"now": {"idempotency_key": "restock-2026-05-02", "run_name": "Restock by hand"}},
     "CreateWebhook": {

@@ -20,6 +20,7 @@ from runstead.core.runs.transition import (
     Transition,
     Want,
 )
+from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.activity import RunSummary, Share
@@ -174,7 +175,8 @@ class Runs(Protocol):
         - A new input request (seq 0) is stored with the seq of its run. NOT_FOUND if its conversation does
           not exist or was deleted.
         - A new conversation is stored with the run. A changed schedule is written under its version.
-        - A deleted run is deleted with its events, their keys, its attempts, receipts, sessions, input
+        - A named value is stored in place of that of the same name.
+        - A deleted run is deleted with its events, their keys, its attempts, receipts, values, sessions, input
           requests and message. Its positions in the family's order stay empty.
         - If the command ends a run of a schedule, the schedule is changed by `schedule.ended`.
         """
@@ -321,6 +323,10 @@ class Runs(Protocol):
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
         """Count public events by type, the most frequent first."""
+        ...
+
+    async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
+        """Return the run's named values in the order of their names, or only the value of one name."""
         ...
 
     async def family_events(

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from runstead.sdk.durable.emitter import RunFailed
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 
 
 class RunningStep:
@@ -35,7 +35,7 @@ class Branch:
     """
 
     def __init__(self, prefix: str = "", root: "Branch | None" = None) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
         self._root = root
         self._running: str | None = None
         self._emit_counts: dict[str, int] = {}
@@ -70,7 +70,7 @@ class Branch:
             )
         self.count += 1
         self._emit_counts.clear()
-        return f"{self._prefix}{self.count}"
+        return f"{self.prefix}{self.count}"
 
     def next_emit_id(self, kind: str) -> str:
         """Return the id of the next message or event.
@@ -78,7 +78,7 @@ class Branch:
         It counts from the last step, so steps keep their ids when a new version of the handler emits more.
         """
         self._emit_counts[kind] = self._emit_counts.get(kind, 0) + 1
-        return f"{self._prefix}{self.count}/{kind}{self._emit_counts[kind]}"
+        return f"{self.prefix}{self.count}/{kind}{self._emit_counts[kind]}"
 
     @contextmanager
     def running(self, name: str) -> Iterator[None]:

@@ -9,12 +9,14 @@ from uuid import UUID
 import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.task import Task, run_request
 from runstead.sdk.durable.waits import Child
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.artifact import StoredArtifact
 from runstead.sdk.models.lease import ClaimedRun
 
@@ -48,6 +50,14 @@ class HandlerContext:
     def cancelled(self) -> bool:
         """Whether the worker no longer has the run. A handler in a thread has to check it: a thread is not interrupted."""
         return self._attempt.cancelled
+
+    @property
+    def suspending(self) -> bool:
+        """Whether `finally` and `except` blocks run because the run waits. At a real end it is false.
+
+        It is for code in such blocks that is not in a step: every other call of the context in them is refused.
+        """
+        return self._attempt.suspending
 
     @property
     def metadata(self) -> dict[str, Any] | None:
@@ -164,6 +174,7 @@ class Context(HandlerContext):
     ) -> Awaits[tuple[A, B, C, D, E]]: ...
     @overload
     def gather(self, *work: Awaitable[T]) -> Awaits[list[T]]: ...
+    @tracked
     def gather(self, *work: Awaitable[Any]) -> Awaits[Any]:
         """Await the work concurrently, and return its results in order: a tuple of up to five, or a list.
 
@@ -172,6 +183,7 @@ class Context(HandlerContext):
         """
         return self._attempt.gather(*work)
 
+    @tracked
     def first(self, **waits: Awaitable[T]) -> Awaits[First[T]]:
         """Return the name and the value of the wait that ends first:
         `await ctx.first(paid=ctx.wait_for_event("paid"), late=ctx.sleep(600))`.
@@ -179,16 +191,18 @@ class Context(HandlerContext):
         The choice is stored, so each try of the handler gets the same. The other waits are cancelled and closed in
         the log; an answer to them has no effect. An exception of the first is raised. Where several have ended when
         the handler runs again, the one that is named first is chosen. A child run among several waits is noticed
-        within 30 seconds of its end. Raise TypeError for approvals beside events.
+        within 30 seconds of its end. Raise TypeError without waits.
         """
         return self._attempt.first(**waits)
 
     # Waits
 
+    @tracked
     def sleep(self, seconds: float) -> Awaits[None]:
         """Sleep. For more than a second the run waits, and no process does. The end is kept across restarts."""
         return self._attempt.sleep(seconds)
 
+    @tracked
     def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> Awaits[bool]:
         """Ask a person, and return whether the answer is yes. Raise WaitTimeout where none comes in time.
 
@@ -197,6 +211,7 @@ class Context(HandlerContext):
         """
         return self._attempt.wait_for_approval(question, timeout_seconds=timeout_seconds)
 
+    @tracked
     def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
         """Wait for an event from another system, and return its result (any JSON). Raise WaitTimeout where it does not
         come in time.
@@ -227,6 +242,7 @@ class Context(HandlerContext):
         input: Any = None,
         title: str | None = None,
     ) -> Awaits[Child[Any]]: ...
+    @tracked
     def spawn(
         self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any
     ) -> Awaits[Child[Any]]:
@@ -257,6 +273,7 @@ class Context(HandlerContext):
 
     # Events
 
+    @tracked
     def emit(self, event: Mapping[str, Any]) -> Awaits[None]:
         """Append one event: an object with a string `type`, in AG-UI form. Raise LeaseLostError.
 
@@ -265,6 +282,7 @@ class Context(HandlerContext):
         """
         return self._attempt.emit(event)
 
+    @tracked
     def emit_many(self, events: Iterable[Mapping[str, Any]]) -> Awaits[None]:
         """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
 
@@ -273,26 +291,48 @@ class Context(HandlerContext):
         """
         return self._attempt.emit_many(events)
 
+    @tracked
     def flush(self) -> Awaits[None]:
         """Wait until all events are durable. Raise LeaseLostError, or the server's refusal of an event."""
         return self._attempt.flush()
 
-    def progress(self, fraction: float, message: str | None = None) -> Awaits[None]:
-        """Emit the run's progress, from 0 to 1, with a message for people."""
+    @tracked
+    def progress(self, fraction: float | None = None, message: str | None = None) -> Awaits[None]:
+        """Show how far the run is: `await ctx.progress(0.4, "parsing")`, with a fraction from 0 to 1.
+
+        The run shows the last one in every answer, in lists and in the dashboard. A fraction outside of 0 to 1 becomes
+        0 or 1, and a message is cut to 512 characters. A replay emits nothing of the parts that it only passes. It is
+        sent as `emit` sends an event.
+        """
         return self._attempt.progress(fraction, message)
+
+    @tracked
+    def set(self, name: str, value: Any) -> Awaits[None]:
+        """Store a named value of the run (any JSON up to 16 KiB), which `client.value` reads at any time:
+        `await ctx.set("stage", "parsing")`.
+
+        It replaces the value of the same name, is durable when this returns, and stays after the run's end. A replay
+        sets nothing in the parts that it only passes, so a value never goes back. A name has 1 to 128 characters, and
+        a run at most 64 values. Raise ValueError beyond these bounds, TypeError for a value that is not JSON, and
+        LeaseLostError.
+        """
+        return self._attempt.set(name, value)
 
     # Messages
 
+    @tracked
     def text(self, whole: str | None = None, *, role: Role = "assistant") -> Message:
         """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
         `async with ctx.text() as message: await message.write("Hel")`.
         """
         return self._attempt.text(whole, role=role)
 
+    @tracked
     def reasoning(self, whole: str | None = None) -> Message:
         """Emit reasoning of the model, as `text` emits a message."""
         return self._attempt.reasoning(whole)
 
+    @tracked
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> ToolCall:
         """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
         `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`.
@@ -333,6 +373,7 @@ class Context(HandlerContext):
 
     # Artifacts
 
+    @tracked
     def artifact(
         self,
         source: bytes | bytearray | memoryview | str | os.PathLike[str],

@@ -12,10 +12,11 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.history import LOG
+from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
@@ -31,16 +32,6 @@ _LOG_EVENT_CHARS: Final = 32 * 1024
 
 class LeaseLostError(Exception):
     """The worker no longer has the run: the lease expired, or the run was cancelled. Writes are refused."""
-
-
-class RunFailed(Exception):  # noqa: N818 - an outcome that a handler declares
-    """Raise it in a handler to fail the run with a message, code and detail (any JSON), without a traceback."""
-
-    def __init__(self, message: str, code: str | None = None, detail: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.detail = detail
 
 
 class NothingToWaitFor:
@@ -82,6 +73,13 @@ class Emitter:
         self._logging = threading.Lock()  # lines come from any thread
         self._earlier_logs = ""  # lines of earlier attempts
         self._closed = False
+        self.pending = PendingCalls()
+        #: The worker stops the handler: the run was cancelled, its lease is lost, or the worker stops.
+        self.stopping = False
+        #: The handler calls steps in the cleanup of a cancelled run. A cancel would interrupt it.
+        self.cleaning_up = False
+        #: Asks whether the run was cancelled, after the handler was stopped.
+        self.was_cancelled: Callable[[], Awaitable[bool]] = _unknown
 
     @property
     def cancelled(self) -> bool:
@@ -90,14 +88,18 @@ class Emitter:
 
     def close(self) -> None:
         """Refuse all events from now on."""
-        self._closed = True
+        self._closed = self.stopping = True
         self._outbox.close(self._lease_lost())
 
     def emit_nowait(self, event: Mapping[str, Any]) -> None:
         """Queue one event, an object with a string `type`, without waiting. It is durable after `flush`."""
+        self._check_writable()
         if self._closed:
             raise self._lease_lost()
         self._outbox.put(event)
+
+    def _check_writable(self) -> None:
+        """Raise Suspend where the run waits: a block that runs for the wait writes nothing."""
 
     def _lease_lost(self) -> LeaseLostError:
         return LeaseLostError(f"This worker no longer has the run {self.run.run_id}")
@@ -127,11 +129,6 @@ class Emitter:
                 self.run.run_id, batch, attempt=self.run.attempt, lease_token=self.run.lease_token
             )
         )
-
-    async def progress(self, fraction: float, message: str | None = None) -> None:
-        """Emit the run's progress, from 0 to 1, with a message for people."""
-        value = {"fraction": min(max(fraction, 0.0), 1.0), "message": message}
-        await self.emit({"type": "CUSTOM", "name": "run.progress", "value": value})
 
     async def drain(self) -> None:
         """Wait while more than 4 MiB of events are queued."""
@@ -197,6 +194,7 @@ class Emitter:
         `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere. The record is sent
         with the completion, so there is nothing to await.
         """
+        self._check_writable()
         if isinstance(source, str) and name is None:
             known = {"media_type": media_type, "size": size, "uri": uri, "sha256": sha256, **more}
             self.artifacts.append(
@@ -240,6 +238,10 @@ class Emitter:
     def logs(self) -> str | None:
         """The log lines so far; None where there are none."""
         return _last(self._earlier_logs + self._new_lines()) or None
+
+
+async def _unknown() -> bool:
+    return False
 
 
 def _last(lines: str) -> str:

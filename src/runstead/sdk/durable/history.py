@@ -33,10 +33,15 @@ ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
 STEP_RETRIED: Final = "run.step_retried"
+NOW: Final = "run.now"
+PROGRESS: Final = "run.progress"
 VALUE: Final = "run.value"
 USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
+BLOCKED: Final = "run.blocked"
+#: The start of the call id with which a blocked run waits for other code.
+BLOCKED_CALL: Final = "blocked:"
 #: The step name of a gather.
 GATHER: Final = "gather"
 
@@ -45,12 +50,18 @@ _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
 
 
 class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Why a step failed after its last try. `final`: the run is not retried. `detail` is any JSON."""
+    """Why a step failed after its last try. `final`: the run is not retried. `detail` is any JSON.
+
+    `type` is the name of the exception's type. `args` are its arguments; None where they are not JSON.
+    """
 
     message: str
     code: str | None = None
     final: bool = False
     detail: Any = None
+    type: str | None = None
+    args: list[Any] | None = None
+    traceback: str | None = None
 
 
 class FinishedStep(msgspec.Struct, frozen=True):
@@ -91,11 +102,16 @@ class History:
         #: Steps that a retry of the run reset, and the number of that retry. Their waits get new call ids.
         self.reset_steps: dict[str, int] = {}
         self.retries = 0
+        self.blocks: dict[str, dict[str, Any]] = {}  # step id → the last difference to the code
+        self.blocked_tries = 0
+        self.blocked_tries_before = 0  # with another difference
         self.messages: dict[str, StartedMessage] = {}
         self.ended_messages: set[str] = set()
         self.replacements: dict[str, str] = {}  # an interrupted message → the message that replaced it
         self.tool_results: set[str] = set()
         self.usages: dict[str, dict[str, Any]] = {}
+        self.value_names: set[str] = set()  # of the run's values, set by `ctx.set`
+        self._reached: dict[str, int] = {}  # prefix of a branch → its last step that was reached
         self.logs = ""  # of earlier attempts
         self._timer_at: datetime | None = None
         for event in events:
@@ -104,6 +120,20 @@ class History:
     def add_step(self, step_id: str, name: str) -> None:
         self.step_names[step_id] = name
         self.gathers.update(_gathers(step_id))
+        self._note_reached(step_id)
+
+    def _note_reached(self, step_id: str) -> None:
+        for reached in (*_gathers(step_id), step_id):
+            prefix, number = _split(reached)
+            self._reached[prefix] = max(number, self._reached.get(prefix, 0))
+
+    def has_passed(self, prefix: str, count: int) -> bool:
+        """Whether an earlier try reached a step after the step `count` of the branch with this prefix."""
+        while self._reached.get(prefix, 0) <= count:
+            if not prefix:
+                return False
+            prefix, count = _split(prefix[:-1].rpartition(".")[0])  # "3.2." is a branch of the gather 3
+        return True
 
     def has_timed_out(self, end: datetime | None) -> bool:
         """Whether the server has ended a wait at this time or later. The worker's clock may be wrong, so it is not read."""
@@ -168,8 +198,13 @@ class History:
             # handler caught keeps its failure.
             if _is_step(step_id):
                 self._reset(step_id)
+            elif _is_step(block := value.get("block_step_id")):
+                # No step failed. The steps of `except` and `finally` blocks run again where the try ends again.
+                self._reset(block, is_failed=False)
         elif name == USAGE and isinstance(value.get("id"), str):
             self.usages[value["id"]] = value
+        elif name == VALUE:
+            self.value_names.add(str(value.get("name")))
         elif name == LOG and isinstance(value.get("lines"), str):
             self.logs += value["lines"]
         elif not _is_step(step_id):
@@ -179,12 +214,17 @@ class History:
         elif name == GATHER_FAILED and isinstance(value.get("branch"), int):
             self.gathers.add(step_id)
             self.failed_branches[step_id] = value["branch"]
-        elif name == VALUE:
-            self.add_step(step_id, str(value.get("name", "now")))
+        elif name == BLOCKED:
+            self.blocks[step_id] = value
+            self.blocked_tries_before = self.blocked_tries
+        elif name == NOW:
+            self.add_step(step_id, "now")
             self.values[step_id] = value.get("value")
 
     def _add_wait_result(self, value: dict[str, Any], at: datetime | None) -> None:
         call_id = value.get("tool_call_id")
+        if isinstance(call_id, str) and call_id.startswith(BLOCKED_CALL):
+            self.blocked_tries += 1
         if value.get("type") == "timer" and at is not None:
             # A timer ends every wait whose end is at or before this time, not only the one that the run waited for.
             self._timer_at = max(at, self._timer_at or at)
@@ -193,8 +233,8 @@ class History:
                 str(value.get("type")), value.get("result"), bool(value.get("is_error"))
             )
 
-    def _reset(self, failed: str) -> None:
-        """Remove the failed step and the steps after it, so that they run again."""
+    def _reset(self, failed: str, *, is_failed: bool = True) -> None:
+        """Remove the failed step and the steps after it, so that they run again. `is_failed` false: it did not fail."""
         position = _position(failed)
         for step_id in [
             one for one in self.step_names if one == failed or _comes_after(position, _position(one))
@@ -203,7 +243,7 @@ class History:
             self.started.pop(step_id, None)
             for by_step in (self.finished, self.failed_tries, self.values, self.wait_ends):
                 by_step.pop(step_id, None)
-            if step_id != failed:
+            if step_id != failed or not is_failed:
                 self.reset_steps[step_id] = self.retries
         self.failed_branches = {
             gather: branch
@@ -213,10 +253,19 @@ class History:
         self.gathers = self.failed_branches.keys() | {
             gather for step_id in self.step_names for gather in _gathers(step_id)
         }
+        self._reached = {}
+        for step_id in self.step_names:
+            self._note_reached(step_id)
 
 
 def _is_step(step_id: Any) -> TypeGuard[str]:
     return isinstance(step_id, str) and _STEP_ID.fullmatch(step_id) is not None
+
+
+def _split(step_id: str) -> tuple[str, int]:
+    """Return the prefix of a step's branch, and the step's number in it."""
+    head, _, number = step_id.rpartition(".")
+    return f"{head}." if head else "", int(number)
 
 
 def _position(step_id: str) -> list[int]:

@@ -14,7 +14,7 @@ import msgspec
 
 from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import CUSTOM, RESULT, USAGE, History
-from runstead.sdk.durable.waits import Waits
+from runstead.sdk.durable.reports import Reports
 from runstead.sdk.models.usage import summed
 
 Role = Literal["assistant", "user", "system", "developer"]
@@ -53,7 +53,7 @@ TOOL: Final = MessageKind(
 _BY_START: Final = {kind.starts[-1]: kind for kind in (TEXT, REASONING, TOOL)}
 
 
-class MessageStream(Waits):
+class MessageStream(Reports):
     """The part of a context that emits messages, reasoning and tool calls, and records token usage."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -107,9 +107,8 @@ class MessageStream(Waits):
 
         Without `arguments`, `await call.write(…)` emits their JSON in parts.
         """
-        return ToolCall(
-            MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name}), arguments, result
-        )
+        writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
+        return ToolCall(writer, arguments, result)
 
     def usage(
         self,
@@ -304,6 +303,7 @@ class Message:
     def __init__(self, writer: MessageWriter, text: str | None) -> None:
         self._writer = writer
         self._text = text
+        self.used = False
 
     @property
     def id(self) -> str:
@@ -314,6 +314,7 @@ class Message:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
+        self.used = True
         await self._writer.open()
         if self._text is not None:
             await self._writer.write(self._text)
@@ -347,6 +348,7 @@ class ToolCall:
     def __init__(self, writer: MessageWriter, arguments: Any, result: Any) -> None:
         self._writer = writer
         self._arguments = arguments
+        self.used = False
         self.result = result
         self.is_error = False
 
@@ -361,6 +363,7 @@ class ToolCall:
         await self._writer.write(delta)
 
     async def __aenter__(self) -> Self:
+        self.used = True
         await self._writer.open()
         if self._arguments is not None:
             await self._writer.write(msgspec.json.encode(self._arguments).decode())

@@ -2,9 +2,12 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
+
+#: The exceptions of a step that its handler gets as themselves.
+Raises: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +21,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     retries: int = 0
     backoff: float = 1.0
     timeout: float | None = None
-    raises: type[Exception] | tuple[type[Exception], ...] = ()
+    raises: Raises = ()
 
     def __post_init__(self) -> None:
         if self.retries < 0 or self.backoff < 0:
@@ -46,21 +49,16 @@ def step_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
     The options are the keyword `options`, or the argument after the function. A value of another type than Step is the
     function's own argument.
     """
-    if args and isinstance(args[0], str):
-        name, *args_after = args
-    else:
-        name, args_after = "", list(args)
-    if not args_after or not callable(args_after[0]):
+    named = bool(args) and isinstance(args[0], str)
+    function, own = args[named : named + 1], args[named + 1 :]
+    if not function or not callable(function[0]):
         raise TypeError('A step needs a function: ctx.step("fetch", fetch, url), or ctx.step(fetch, url)')
-    function, *own = args_after
-    options = kwargs.get("options")
-    if isinstance(options, Step):
-        kwargs = {key: value for key, value in kwargs.items() if key != "options"}
-    elif own and isinstance(own[0], Step):
-        options, *own = own
-    else:
-        options = DEFAULT
-    return StepCall(name or _name_of(function), function, tuple(own), kwargs, options)
+    options = DEFAULT
+    if own and isinstance(own[0], Step):
+        options, own = own[0], own[1:]
+    elif isinstance(kwargs.get("options"), Step):
+        options = kwargs.pop("options")
+    return StepCall(args[0] if named else _name_of(function[0]), function[0], own, kwargs, options)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

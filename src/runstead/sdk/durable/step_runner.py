@@ -2,41 +2,62 @@
 
 import asyncio
 import contextvars
+import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
 from runstead.sdk.durable.branch import Branch, in_step
+from runstead.sdk.durable.call_site import CallSite, call_site, definition_site
+from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
 from runstead.sdk.durable.emitter import Emitter, LeaseLostError
 from runstead.sdk.durable.history import (
+    BLOCKED,
+    BLOCKED_CALL,
     CUSTOM,
     GATHER,
     GATHER_FAILED,
     STEP_FINISHED,
     STEP_RETRIED,
     STEP_STARTED,
+    FinishedStep,
     History,
     StepFailure,
 )
-from runstead.sdk.durable.step_options import step_call
+from runstead.sdk.durable.pending_calls import PendingCalls, handled_exception, this_call
+from runstead.sdk.durable.result_values import decode_result, encode_result
+from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
+from runstead.sdk.durable.step_options import StepCall, step_call
 from runstead.sdk.durable.step_results import (
+    ChangedCode,
+    ResultNotStoredError,
     StepFailed,
-    decode_result,
-    encode_result,
-    non_deterministic,
-    step_failure,
+    chain_of,
     with_timeout,
 )
-from runstead.sdk.durable.suspension import Suspend, combine
+from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.routes.call import members
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
 
+logger = logging.getLogger("runstead.sdk.durable")
+
+#: The attribute of an exception with the try and the first step of the blocks that it ran through.
+_BLOCK_ATTRIBUTE: Final = "_runstead_block"
+_NO_STEP: Final = (None, None)
 _BACKOFF_S_MAX: Final = 300.0
+#: A run whose code has changed is tried again after a second, and then after at most a minute.
+_BLOCKED_S_MAX: Final = 60.0
+_TOOL_NAME_CHARS: Final = 255
+#: What happens to a run whose code has changed: it waits for code that fits its log, or it fails.
+OnChangedCode = Literal["wait", "fail"]
 #: Up to so many results of a `gather` are a tuple, whose types a checker knows.
 _TUPLE_MAX: Final = 5
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
@@ -57,12 +78,14 @@ def backoff_s(first: float, retries: int) -> float:
 class StepRunner(Emitter):
     """The part of a context that runs steps and records their results."""
 
+    on_changed_code: OnChangedCode = "wait"
     _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._history = History()
         self._tries = 0
+        self._cleanup_time = CleanupTime()
 
     # A try: the handler runs once, from its beginning
 
@@ -71,27 +94,69 @@ class StepRunner(Emitter):
         self._history = history
         self._tries = tries or self._tries + 1
         self._root = Branch()
+        self.pending = PendingCalls()
+        self._stopped_from: str | None = None
+        #: The process of the handler is being stopped.
+        self.stops_process = False
         _branch.set(self._root)
 
-    def check_finished(self) -> None:
+    def check_finished(self, handler: Callable[..., Any]) -> None:
         """Check a handler that returned.
 
-        Raise Suspend where it caught the exception of a wait. Raise RunFailed with NON_DETERMINISTIC where the
-        history has more steps than the handler called.
+        Raise Suspend where it caught the exception of a wait. Raise RunFailed with STEP_NOT_AWAITED where it forgot
+        to await a call, and the error of changed code where the history has more steps than the handler called.
         """
-        if self._root.suspended is not None:
-            raise self._root.suspended
+        if (suspended := self.suspension_behind(None)) is not None:
+            raise suspended
+        if (forgotten := self.pending.take_unawaited()) is not None:
+            name, place = forgotten
+            raise RunFailed(
+                f"`{name}` was called at {place} and never awaited: write `await {name}(…)`",
+                "STEP_NOT_AWAITED",
+            )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
-            raise non_deterministic(unreached, self._history.step_names[unreached], None)
+            raise self._changed_code(
+                self._root, unreached, self._history.step_names[unreached], None, definition_site(handler)
+            )
+
+    def suspension_behind(self, error: BaseException | None) -> Suspend | None:
+        """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
+
+        Warn where the handler caught the exception of the wait. `error` None: it returned.
+        """
+        suspended = self._root.suspended
+        if suspended is not None and not isinstance(error, BaseExceptionGroup):
+            _warn_of_catch(self.run.target, suspended.request.tool_name)
+        return suspended
+
+    def first_block_step(self, error: BaseException) -> str | None:
+        """Return the first step of the `except` and `finally` blocks that this exception ran through in this try."""
+        first = self._stopped_from
+        for one in chain_of(error):  # the blocks of a cause ran before those of its effect
+            root, step_id = getattr(one, _BLOCK_ATTRIBUTE, _NO_STEP)
+            first = step_id if root is self._root else first
+        return first
+
+    def note_while_stopping(self, event: Mapping[str, Any]) -> None:
+        """Record the first step that a handler's process starts while its try is stopped."""
+        if self.stops_process and self._stopped_from is None and event.get("type") == STEP_STARTED:
+            self._stopped_from = event.get("stepId")
 
     @property
-    def suspended(self) -> Suspend | None:
-        """The wait that ended the handler, whatever the handler raised afterwards."""
-        return self._root.suspended
+    def suspending(self) -> bool:
+        """Whether the run waits and this try ends: `finally` and `except` blocks run for a wait, not for a real end."""
+        branch = _branch.get()
+        return branch is not None and branch.suspended is not None
+
+    def _check_writable(self) -> None:
+        branch = _branch.get()
+        if branch is not None and branch.suspended is not None and not self._root.closed:
+            raise branch.suspended
 
     def end(self) -> None:
         """End the try: code that it left running may not call steps."""
+        self.pending.take_unawaited()
         self._root.closed = True
 
     @property
@@ -105,16 +170,25 @@ class StepRunner(Emitter):
 
     # Steps
 
-    async def step(self, *args: Any, **kwargs: Any) -> Any:
+    def step(self, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Call a function once and store its result; see `Context.step`. Raise StepFailed after the last call."""
-        name, function, own_args, own_kwargs, options = step_call(args, kwargs)
+        current_branch()
+        call, caller = step_call(args, kwargs), this_call(sys._getframe(1))  # noqa: SLF001 - fast
+        cleanup = self.stopping and is_cleanup(caller.handles)
+        work = self._clean_up(call) if cleanup else self._step(call)
+        if caller.place is not None:
+            self.pending.add_step(call.name, caller.place)
+            if not caller.in_thread:
+                self.pending.add("ctx.step", work, caller.place)
+        return work
+
+    async def _step(self, call: StepCall) -> Any:
+        name, options = call.name, call.options
         branch, history = current_branch(), self._history
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
         if finished is not None:
-            if finished.error is not None:
-                raise StepFailed(name, step_id, finished.error)
-            return decode_result(finished.result, function)
+            return _stored_outcome(call, step_id, finished)
         with branch.running(name):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
@@ -123,18 +197,21 @@ class StepRunner(Emitter):
             while True:
                 try:
                     with in_step(name, f"{step_id}/{self.run.attempt}.{self._tries}.{failed}"):
-                        result = await with_timeout(
-                            options.timeout, self._call(function, own_args, own_kwargs)
-                        )
-                    encoded = encode_result(result)
+                        original = await with_timeout(options.timeout, self._call(call))
+                    encoded = encode_result(original)
+                    result = decode_result(msgspec.json.decode(encoded), call.function, original)
                 except LeaseLostError:
                     raise
                 except Exception as error:
                     failure = step_failure(error)
-                    if failure.final or failed >= options.retries:
+                    step = StepFailed(name, step_id, failure)
+                    passes = passes_through(error, options.raises, step)
+                    if failure.final or passes or failed >= options.retries:
                         self._finish(step_id, name, error=failure)
                         await self.flush()
-                        raise StepFailed(name, step_id, failure) from error
+                        if passes:
+                            raise
+                        raise step from error
                     failed += 1
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
@@ -143,25 +220,74 @@ class StepRunner(Emitter):
                     break
             self._finish(step_id, name, result=encoded)
             await self.flush()
-        return decode_result(msgspec.json.decode(encoded), function)
+        return result
 
-    async def _call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Any:
+    async def _clean_up(self, call: StepCall) -> Any:
+        """Call the function of a step in the cleanup of a cancelled run. No event records it: the run has ended."""
+        self.cleaning_up = True
+        if not await self.was_cancelled():
+            self.cleaning_up = False
+            return await self._step(call)
+        options, failed = call.options, 0
+        while True:
+            left_s = self._cleanup_time.left_s(call.name)
+            try:
+                with in_step(call.name, f"cleanup/{call.name}"):
+                    return await with_timeout(min(options.timeout or left_s, left_s), self._call(call))
+            except Exception as error:
+                step = StepFailed(call.name, "", step_failure(error))
+                passes = passes_through(error, options.raises, step)
+                if passes:
+                    raise
+                if step.final or failed >= options.retries:
+                    raise step from error
+                failed += 1
+                await self._sleep(min(backoff_s(options.backoff, failed - 1), left_s))
+
+    async def _call(self, call: StepCall) -> Any:
+        _, function, args, kwargs, _ = call
         if inspect.iscoroutinefunction(function):
             return await function(*args, **kwargs)
         result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
         return await result if inspect.isawaitable(result) else result
 
     def _next_step_id(self, branch: Branch, name: str) -> str:
-        """Return the id of the next step. Raise RunFailed with NON_DETERMINISTIC where the history has another step."""
+        """Return the id of the next step. Raise the error of changed code where the history has another step."""
         step_id = branch.next_id(name)
         stored = self._history.step_names.get(step_id)
         if stored is None and step_id in self._history.gathers:
             stored = GATHER
+        handled = handled_exception()
+        if handled is not None and getattr(handled, _BLOCK_ATTRIBUTE, _NO_STEP)[0] is not self._root:
+            setattr(handled, _BLOCK_ATTRIBUTE, (self._root, step_id))
         if stored is not None and stored != name:
-            raise non_deterministic(step_id, stored, name)
+            raise self._changed_code(branch, step_id, stored, name, call_site())
         return step_id
+
+    def _changed_code(
+        self, branch: Branch, step_id: str, expected: str, found: str | None, site: CallSite | None
+    ) -> BaseException:
+        """Return what ends the try: a wait for code that fits the log, or RunFailed with NON_DETERMINISTIC."""
+        changed = ChangedCode(step_id, expected, found, *(site or ()))
+        if self.on_changed_code == "fail":
+            return changed.failure()
+        history, value = self._history, msgspec.structs.asdict(changed)
+        tries = history.blocked_tries - history.blocked_tries_before
+        if history.blocks.get(step_id) != value:
+            tries = 0
+            self.emit_nowait({"type": CUSTOM, "name": BLOCKED, "value": value})
+        text = "".join(char if char.isprintable() else "?" for char in f"blocked: {changed}")
+        return branch.suspend(
+            Suspend(
+                WaitRequest(
+                    reason="event",
+                    call_id=f"{BLOCKED_CALL}{history.blocked_tries + 1}",
+                    tool_name=text[:_TOOL_NAME_CHARS],
+                    resume_at=self._now() + timedelta(seconds=min(2.0 ** min(tries, 30), _BLOCKED_S_MAX)),
+                    blocked=True,
+                )
+            )
+        )
 
     def _start(self, step_id: str, name: str, **more: Any) -> None:
         """Emit the start of a step, unless an earlier try emitted it."""
@@ -240,6 +366,28 @@ class StepRunner(Emitter):
                     value = {"step_id": gather_id, "branch": number}
                     self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
                 raise error
+
+
+@functools.lru_cache(maxsize=1024)
+def _warn_of_catch(target: str | None, wait: str) -> None:
+    """Warn once for each wait."""
+    logger.warning(
+        "The handler of %s caught the end of its try at the wait %r and went on. The run waits nevertheless, and the"
+        " handler runs again: catch Exception instead of BaseException, or re-raise",
+        target,
+        wait,
+    )
+
+
+def _stored_outcome(call: StepCall, step_id: str, finished: FinishedStep) -> Any:
+    """Return the stored result of a step, or raise its failure."""
+    failure = finished.error
+    if failure is None:
+        try:
+            return decode_result(finished.result, call.function)
+        except ResultNotStoredError as error:
+            failure = step_failure(error)
+    raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:

@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from runstead.sdk.routes.runs import WaitReason
 
+#: As many open approvals as the server takes for a run.
+_OPEN_APPROVALS: Final = 100
 #: How often a run that waits for the first of several children looks for their ends.
 _POLL_S: Final = 30.0
 
@@ -16,9 +18,10 @@ _POLL_S: Final = 30.0
 class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for.
 
-    `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run resumes without a
-    result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another system has to
-    resume the run.
+    `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run
+    resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
+    system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
+    `blocked`: the code differs from the run's log.
     """
 
     reason: WaitReason
@@ -27,6 +30,15 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
     needs_answer: bool = False
+    blocked: bool = False
+    open_approvals: tuple[str, ...] = ()
+
+    @property
+    def approvals(self) -> tuple[str, ...]:
+        """The call ids of all approvals that it waits for."""
+        if self.open_approvals or self.reason != "approval" or self.call_id is None:
+            return self.open_approvals
+        return (self.call_id,)
 
 
 class Suspend(BaseException):
@@ -36,7 +48,11 @@ class Suspend(BaseException):
     """
 
     def __init__(self, request: WaitRequest) -> None:
-        super().__init__(request.tool_name)
+        super().__init__(
+            f"The run waits ({request.tool_name}), and this try of its handler ends: `finally`, `except BaseException`"
+            " and `with` blocks run now, and every call of the context in them is refused. They run again at the real"
+            " end. Catch Exception, which a wait is not, and put effects into steps"
+        )
         self.request = request
 
 
@@ -47,28 +63,43 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time. A wait that needs an answer comes first: the server refuses an answer that
-    the run does not wait for. A child's end is found whenever its run is read.
+    A run waits for one result at a time, but any open approval can be answered. A branch that is blocked comes first, so
+    that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not wait for.
+    A child's end is found whenever its run is read.
     """
     requests = [wait.request for wait in waits]
-    chosen = min(requests, key=lambda one: (not one.needs_answer, one.awaited_run_id is None))
+    chosen = min(
+        requests, key=lambda one: (not one.blocked, not one.needs_answer, one.awaited_run_id is None)
+    )
+    approvals = [call for one in requests for call in one.approvals]
     timers = [one.resume_at for one in requests if one.resume_at is not None]
-    return Suspend(replace(chosen, resume_at=min(timers, default=None)))
+    several = tuple(approvals[:_OPEN_APPROVALS]) if approvals != [chosen.call_id] else ()
+    return Suspend(replace(chosen, resume_at=min(timers, default=None), open_approvals=several))
 
 
 def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
-    """Combine waits of which one is enough. Raise TypeError where the server cannot wait for all of them at once.
+    """Combine waits of which one is enough: each of them can end the combined one.
 
-    The server resumes a run for one call, or for any call of one reason. It watches one child; the run polls for others.
+    The server resumes a run for any of its open approvals, and for one event or for any. It watches one child, where no
+    answer is awaited; for other children the run polls.
     """
     requests = [wait.request for wait in waits]
-    answers = [one for one in requests if one.needs_answer]
-    if len({one.reason for one in answers}) > 1:
-        raise TypeError("ctx.first waits for approvals or for events, not for both at once")
     combined = combine(waits).request
-    if len(answers) > 1:
-        combined = replace(combined, call_id=None, tool_name="first")
-    if sum(one.awaited_run_id is not None for one in requests) + len(answers[:1]) > 1:
+    if combined.blocked:
+        return Suspend(combined)
+    events = [one for one in requests if one.needs_answer and one.reason == "event"]
+    approvals = [call for one in requests for call in one.approvals]
+    if events and len(events) + len(approvals) > 1:
+        call_id, name = (events[0].call_id, events[0].tool_name) if len(events) == 1 else (None, "first")
+        combined = replace(
+            combined,
+            reason="event",
+            call_id=call_id,
+            tool_name=name,
+            open_approvals=tuple(approvals[:_OPEN_APPROVALS]),
+        )
+    children = sum(one.awaited_run_id is not None for one in requests)
+    if children > 1 or (children and combined.needs_answer):
         poll_at = now + timedelta(seconds=_POLL_S)
         combined = replace(combined, resume_at=min(combined.resume_at or poll_at, poll_at))
     return Suspend(combined)

@@ -4,9 +4,11 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
-import msgspec
+from runstead.sdk.models.user_types import convert
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -15,6 +17,9 @@ C_co = TypeVar("C_co", covariant=True)
 
 #: Parameters of these names get the whole value. Any other parameter gets the member of its name.
 WHOLE: Final = ("config", "input", "run")
+
+#: Return annotations by function: each step needs one, and it takes long to resolve.
+_return_types: Final[WeakKeyDictionary[Callable[..., Any], Any]] = WeakKeyDictionary()
 
 
 class RunRequest(NamedTuple):
@@ -96,11 +101,18 @@ def _by_name(parameters: list[inspect.Parameter]) -> list[inspect.Parameter]:
 def return_type(function: Callable[..., Any]) -> Any:
     """Return the function's return annotation. Any where it has none, or one that cannot be resolved."""
     try:
-        return typing.get_type_hints(function, include_extras=True).get("return", Any)
+        return _return_types[function]
+    except (KeyError, TypeError):  # TypeError: it cannot be a key
+        pass
+    try:
+        found = typing.get_type_hints(function, include_extras=True).get("return", Any)
     except (TypeError, NameError, AttributeError):
         return Any
+    with suppress(TypeError):
+        _return_types[function] = found
+    return found
 
 
 def converted(value: Any, wanted: Any) -> Any:
     """Convert a JSON value to a type. Raise msgspec.ValidationError where it does not fit."""
-    return value if wanted is Any else msgspec.convert(value, wanted, str_keys=True)
+    return value if wanted is Any else convert(value, wanted)

@@ -13,6 +13,7 @@ from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, HandlerContext
 from runstead.sdk.durable.emitter import NothingToWaitFor
 from runstead.sdk.durable.message_stream import Message, Role, ToolCall
+from runstead.sdk.durable.pending_calls import calling_from_thread
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.step_runner import as_coroutine
@@ -71,7 +72,8 @@ class ThreadContext(HandlerContext):
         async def called() -> T:
             return await work()
 
-        return asyncio.run_coroutine_threadsafe(called(), self._loop).result()
+        with calling_from_thread():
+            return asyncio.run_coroutine_threadsafe(called(), self._loop).result()
 
     sleep = _blocking(Context.sleep)
     wait_for_approval = _blocking(Context.wait_for_approval)
@@ -83,6 +85,7 @@ class ThreadContext(HandlerContext):
     emit_many = _blocking(Context.emit_many)
     flush = _blocking(Context.flush)
     progress = _blocking(Context.progress)
+    set = _blocking(Context.set)
     usage = _in_loop(Context.usage)
 
     @overload

@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.emitter import RunFailed
-from runstead.sdk.durable.history import ASKED, CUSTOM, RETRIED, VALUE, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
     ChildFailed,
@@ -26,7 +26,7 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
 from runstead.sdk.durable.task import converted
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
@@ -217,8 +217,7 @@ class Waits(Races):
         if step_id not in self._history.values:
             text = self._now().isoformat()
             self._history.values[step_id] = text
-            value = {"step_id": step_id, "name": "now", "value": text}
-            self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": value})
+            self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
 
     def random(self) -> float:
@@ -244,7 +243,9 @@ class Waits(Races):
             "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
             "code": error_code(error),
             "step_id": None if cause is None else cause.step_id,
+            "block_step_id": cause.block_step_id if isinstance(cause, ProcessFailed) else None,
         }
+        retry["block_step_id"] = retry["block_step_id"] or self.first_block_step(error)
         self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": retry})
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)
@@ -259,6 +260,7 @@ class Waits(Races):
                 tool_name=request.tool_name,
                 resume_at=request.resume_at,
                 awaited_run_id=request.awaited_run_id,
+                open_approvals=request.open_approvals,
                 release=True,
                 attempt=self.run.attempt,
                 lease_token=self.run.lease_token,
@@ -272,13 +274,14 @@ class Child(Generic[T_co]):
 
     def __init__(self, context: Waits, run_id: str, returns: Any = Any) -> None:
         self.id = run_id
-        self._context = context
+        self._attempt = context
         self._returns = returns
 
     @overload
     async def result(self) -> T_co: ...
     @overload
     async def result(self, type: type[U], /) -> U: ...
+    @tracked
     async def result(self, *types: Any) -> Any:
         """Wait until the child has ended, and return its output, as the type that its function returns.
 
@@ -290,9 +293,10 @@ class Child(Generic[T_co]):
             raise ChildFailed(run)
         return converted(run.output, types[0] if types else self._returns)
 
+    @tracked
     async def wait(self) -> Run:
         """Wait until the child has ended in any way, and return its run."""
-        return await self._context.wait_for_run(self.id)
+        return await self._attempt.wait_for_run(self.id)
 
 
 def _raise_timeout(result: WaitResult, sentence: str) -> None:

@@ -16,7 +16,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
@@ -24,16 +23,18 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from runstead.sdk.app import App, Served, call_served
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.call_site import in_this_thread
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
+from runstead.sdk.durable.step_errors import error_detail
 from runstead.sdk.durable.step_results import (
-    StepFailed,
     error_code,
     failed_step_of,
     is_final,
     without_surrogates,
 )
 from runstead.sdk.durable.suspension import Suspend
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.channel import Channel, frame, receive_blocking
 from runstead.sdk.isolation.child_attempt import ChildAttempt, ParentLink
 from runstead.sdk.isolation.loading import load
@@ -54,7 +55,6 @@ from runstead.sdk.worker.log_handler import install, logging_to
 T = TypeVar("T")
 
 _PR_SET_PDEATHSIG: Final = 1
-_TRACEBACK_CHARS: Final = 64 * 1024
 _TERMINATED: Final = 128 + signal.SIGTERM
 #: How long the worker may take to read the last messages.
 _EXIT_TIMEOUT_S: Final = 5.0
@@ -124,7 +124,7 @@ def _apply_settings(start: StartRun) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
-def _raised(error: BaseException, code: str | None = None) -> Raised:
+def _raised(error: BaseException, code: str | None = None, block_step_id: str | None = None) -> Raised:
     if isinstance(error, RunFailed):
         return Raised(
             outcome="declared",
@@ -132,17 +132,14 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
             code=error.code,
             detail=msgspec.json.encode(error.detail),
         )
-    detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
-    if detail is None:
-        text = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-        detail = {"traceback": without_surrogates(text)}
     cause = failed_step_of(error)
     return Raised(
         outcome="lost" if isinstance(error, LeaseLostError) else "error",
         message=without_surrogates(str(error)),
         code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or error_code(error),
-        detail=msgspec.json.encode(detail),
+        detail=msgspec.json.encode(error_detail(error)),
         step_id=None if cause is None else cause.step_id,
+        block_step_id=block_step_id,
         final=isinstance(error, Exception) and is_final(error),
     )
 
@@ -150,19 +147,21 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
 class _MainThread:
     """Runs functions in the main thread for the event loop in the other thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_stop: Callable[[], bool]) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._on_stop = on_stop
         self.stopped = False
 
     async def call(self, work: Callable[[], T], _name: str) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
+        context.run(in_this_thread, threading.main_thread().ident)
 
         def run() -> None:
             try:
                 settle, outcome = future.set_result, context.run(work)
-            except (Exception, Suspend, SystemExit) as error:  # noqa: BLE001 - raised again where it is awaited
+            except (Exception, Suspend, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - raised again
                 loop.call_soon_threadsafe(future.set_exception, error)
             else:
                 loop.call_soon_threadsafe(settle, outcome)
@@ -180,11 +179,12 @@ class _MainThread:
     def stop(self, _number: int, _frame: FrameType | None) -> None:
         if not self.stopped:
             self.stopped = True
-            raise asyncio.CancelledError
+            if self._on_stop():
+                raise asyncio.CancelledError
 
 
 def _run_in_main_thread(process: "_HandlerProcess") -> None:
-    main_thread = _MainThread()
+    main_thread = _MainThread(process.stops)
     process.run_plain = main_thread.call
     signal.signal(signal.SIGTERM, main_thread.stop)
 
@@ -211,17 +211,30 @@ class _HandlerProcess:
         self._start = start
         self._served = served
         self._finished = False
+        self._attempt: ChildAttempt | None = None
         self.run_plain: Callable[[Callable[[], Any], str], Any] | None = None
+
+    def stops(self) -> bool:
+        """Return whether SIGTERM interrupts the handler: not in the cleanup after one of its calls found the loss."""
+        if self._attempt is None:
+            return True
+        self._attempt.stopping = True
+        return not self._attempt.cleaning_up
 
     async def serve(self) -> None:
         channel: Channel[FromWorker] = await Channel.over(self._connection, FromWorker)
         link = ParentLink(channel)
         run = msgspec.json.decode(self._start.run, type=ClaimedRun)
-        attempt = ChildAttempt(run, link)
+        attempt = self._attempt = ChildAttempt(run, link)
         handling = asyncio.ensure_future(self._handle(run, attempt))
         listening = asyncio.ensure_future(self._listen(link))
         if self.run_plain is None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, handling.cancel)
+
+            def stop() -> None:
+                if self.stops():
+                    handling.cancel()
+
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
         await asyncio.wait([handling])
         if handling.cancelled():
             _exit()
@@ -250,13 +263,14 @@ class _HandlerProcess:
     async def _handle(self, run: ClaimedRun, attempt: ChildAttempt) -> Outcome:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
+        attempt.on_changed_code = self._served.on_changed_code
         attempt.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)
             install()
             with logging_to(attempt):
                 result = await call_served(self._served, attempt, arguments, self.run_plain)
-            attempt.check_finished()
+            attempt.check_finished(self._served.function)
             await attempt.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
@@ -264,10 +278,10 @@ class _HandlerProcess:
                 return _raised(RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
         except Suspend as suspend:
             return Suspended(request=suspend.request)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - reported to the worker
-            if attempt.suspended is not None:  # the handler caught Suspend and raised another exception
-                return Suspended(request=attempt.suspended.request)
-            return _raised(error)
+        except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - reported to the worker
+            if (suspended := attempt.suspension_behind(error)) is not None:
+                return Suspended(request=suspended.request)
+            return _raised(error, block_step_id=attempt.first_block_step(error))
         finally:
             attempt.end()
 

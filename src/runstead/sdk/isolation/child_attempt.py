@@ -7,12 +7,12 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.durable.emitter import LeaseLostError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.messages import (
+    AskCancelled,
     CallFailed,
     CallResult,
     CompletionData,
@@ -25,6 +25,7 @@ from runstead.sdk.isolation.messages import (
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.response import FieldError
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.exchange import decode
 from runstead.sdk.worker.outbox import Outbox
@@ -56,6 +57,11 @@ class ParentLink:
         number, response = self._new_request()
         self.channel.send(Flush(number=number))
         await response
+
+    async def was_cancelled(self) -> bool:
+        number, response = self._new_request()
+        self.channel.send(AskCancelled(number=number))
+        return await response == b"true"
 
     async def send(self, call: Call[T]) -> T:
         content = call.content()
@@ -147,6 +153,7 @@ class ChildAttempt(Attempt):
         super().__init__(run, Calls(), link.send)
         self._outbox = _ForwardingOutbox(link)
         self._link = link
+        self.was_cancelled = link.was_cancelled
         self._loop = asyncio.get_running_loop()
 
     def emit_nowait(self, event: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +26,15 @@ def reference(app: object) -> str:
             "A child process cannot find the app: assign it to a name at the top level of a module"
         )
     return main
+
+
+def default_name(app: object) -> str:
+    """Return `module:attribute`, the same wherever the program's file is. `app` where no module has the app."""
+    try:
+        module, _, attribute = reference(app).rpartition(":")
+    except ValueError:
+        return "app"
+    return f"{Path(module).stem if module.endswith('.py') else module}:{attribute}"
 
 
 def _reference_in_main(module: Any, attribute: str) -> str | None:

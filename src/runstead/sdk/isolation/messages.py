@@ -82,6 +82,12 @@ class Flush(_Message, frozen=True):
     number: int
 
 
+class AskCancelled(_Message, frozen=True):
+    """Return `true` where the run was cancelled, and `false` where the handler is stopped for another reason."""
+
+    number: int
+
+
 class SendCall(_Message, frozen=True):
     """Send a call to the server, and return the response."""
 
@@ -116,10 +122,13 @@ class Raised(_Message, frozen=True):
     code: str | None
     detail: bytes
     step_id: str | None = None
+    block_step_id: str | None = None
     final: bool = False
 
 
 FromWorker = StartRun | CallResult | CallFailed
-FromHandler = EmitEvent | LogLine | CompletionData | Flush | SendCall | Suspended | Returned | Raised
+FromHandler = (
+    EmitEvent | LogLine | CompletionData | Flush | AskCancelled | SendCall | Suspended | Returned | Raised
+)
 #: The last message of a handler's process.
 Outcome = Suspended | Returned | Raised

@@ -9,12 +9,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.suspension import Suspend
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.channel import Channel
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.messages import (
+    AskCancelled,
     CallFailed,
     CallResult,
     CompletionData,
@@ -121,6 +122,7 @@ async def run_in_process(
         if not ending.done():
             await _stop(process, ending, limits.stop_seconds)
     except BaseException:
+        attempt.stops_process = True
         await _stop(process, ending, limits.stop_seconds)
         raise
     finally:
@@ -172,7 +174,12 @@ def _result_of(outcome: Outcome | None, code: int | None, attempt: Attempt) -> A
         if outcome.outcome == "lost":
             raise LeaseLostError(outcome.message)
         raise ProcessFailed(
-            outcome.message, outcome.code or "CRASHED", detail, outcome.step_id, final=outcome.final
+            outcome.message,
+            outcome.code or "CRASHED",
+            detail,
+            outcome.step_id,
+            outcome.block_step_id,
+            final=outcome.final,
         )
     raise crashed("The handler's process", code or 0)
 
@@ -188,7 +195,9 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Att
             if isinstance(message, EmitEvent):
                 # A refusal is reported to the handler with its next flush.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    attempt.emit_nowait(msgspec.json.decode(message.event))
+                    event = msgspec.json.decode(message.event)
+                    attempt.note_while_stopping(event)
+                    attempt.emit_nowait(event)
                     await attempt.drain()
             elif isinstance(message, LogLine):
                 attempt.log(message.line)
@@ -207,11 +216,15 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Att
             task.cancel()
 
 
-async def _respond(channel: Channel[FromHandler], message: Flush | SendCall, attempt: Attempt) -> None:
+async def _respond(
+    channel: Channel[FromHandler], message: Flush | AskCancelled | SendCall, attempt: Attempt
+) -> None:
     try:
         if isinstance(message, Flush):
             await attempt.flush()
             content: bytes | None = None
+        elif isinstance(message, AskCancelled):
+            content = b"true" if await attempt.was_cancelled() else b"false"
         else:
             content = await attempt.send(_call(message))
     except LeaseLostError as error:

@@ -47,6 +47,7 @@ class Upload:
         return digest.hexdigest()
 
     def chunks(self) -> Generator[bytes, None, None]:
+        """Yield the chunks."""
         if self._path is None:
             for start in range(0, self.size, _CHUNK_BYTES):
                 yield bytes(self._data[start : start + _CHUNK_BYTES])

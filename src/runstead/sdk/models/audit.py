@@ -45,5 +45,7 @@ class AuditEntry(ResponseModel, frozen=True, kw_only=True):
 
 
 class AuditPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of the audit log, newest first."""
+
     data: list[AuditEntry]
     page_info: PageInfo

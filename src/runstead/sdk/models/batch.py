@@ -63,6 +63,8 @@ class CancelledBatch(ResponseModel, frozen=True, kw_only=True):
 
 
 class BatchPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of batches, newest first."""
+
     data: list[Batch]
     page_info: PageInfo
 

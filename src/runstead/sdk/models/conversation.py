@@ -13,6 +13,8 @@ TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 class Conversation(ResponseModel, frozen=True, kw_only=True):
+    """A conversation. `message_count` is the number of its messages."""
+
     id: str
     type: str
     status: str
@@ -34,6 +36,8 @@ class Conversation(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConversationPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of conversations, newest first."""
+
     data: list[Conversation]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -82,5 +86,7 @@ class Projection(ResponseModel, frozen=True, kw_only=True):
 
 
 class ProjectionPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of the runs of a conversation."""
+
     data: list[Projection]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

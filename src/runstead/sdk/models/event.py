@@ -46,16 +46,22 @@ class ConversationEvent(Event, frozen=True, kw_only=True):
 
 
 class EventPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of a run's events."""
+
     data: list[Event]
     page_info: PageInfo
 
 
 class ConversationEventPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of a run's events under its conversation."""
+
     data: list[ConversationEvent]
     page_info: PageInfo
 
 
 class EventTypeCount(ResponseModel, frozen=True, kw_only=True):
+    """The number of events of one type."""
+
     event_type: str
     count: int
     first_event_at: datetime | None = None
@@ -73,6 +79,8 @@ class EventSummary(ResponseModel, frozen=True, kw_only=True):
 
 
 class EventMember(ResponseModel, frozen=True, kw_only=True):
+    """A member of an event type."""
+
     name: str
     type: str
     required: bool
@@ -90,6 +98,8 @@ class EventType(ResponseModel, frozen=True, kw_only=True):
 
 
 class EventTypeList(ResponseModel, frozen=True, kw_only=True):
+    """All documented event types."""
+
     data: list[EventType]
 
 
@@ -103,6 +113,8 @@ class Appended(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConversationAppended(ResponseModel, frozen=True, kw_only=True):
+    """The answer to events that were appended under a conversation. `appended_count` is 0 where they were stored before."""
+
     run: Projection
     latest_event_id: int
     appended_count: int

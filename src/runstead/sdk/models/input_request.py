@@ -26,6 +26,8 @@ class InputResponse(ResponseModel, frozen=True, kw_only=True):
 
 
 class InputRequest(ResponseModel, frozen=True, kw_only=True):
+    """A form that a run waits for. `status` is open, submitted, cancelled or expired."""
+
     id: str
     conversation_id: str
     run_id: str
@@ -47,5 +49,7 @@ class InputRequest(ResponseModel, frozen=True, kw_only=True):
 
 
 class InputRequestPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of input requests."""
+
     data: list[InputRequest]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

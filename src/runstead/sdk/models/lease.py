@@ -9,6 +9,8 @@ from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
+    """A worker of a project."""
+
     id: str
     project_id: str
     implementation_kind: str
@@ -23,6 +25,8 @@ class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
 
 
 class WorkerPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of the workers of a project."""
+
     data: list[RegisteredWorker]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -40,6 +44,8 @@ class Registration(ResponseModel, frozen=True, kw_only=True):
 
 
 class Session(ResponseModel, frozen=True, kw_only=True):
+    """A worker's own session for a run, which the next attempt can continue."""
+
     id: str
     run_id: str
     session_key: str
@@ -53,6 +59,8 @@ class Session(ResponseModel, frozen=True, kw_only=True):
 
 
 class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored session."""
+
     session: Session
 
 

@@ -48,6 +48,8 @@ class Message(ResponseModel, frozen=True, kw_only=True):
 
 
 class MessagePage(ResponseModel, frozen=True, kw_only=True):
+    """One page of the messages of a conversation."""
+
     conversation_id: str
     data: list[Message]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -24,15 +24,21 @@ class Price(ResponseModel, frozen=True, kw_only=True):
 
 
 class PriceAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored price."""
+
     price: Price
 
 
 class PriceList(ResponseModel, frozen=True, kw_only=True):
+    """The prices of a project."""
+
     data: list[Price]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class DeletedPrice(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a deletion. `deleted` is false where there was no price."""
+
     deleted: bool
     provider: str
     model: str

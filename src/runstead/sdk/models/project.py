@@ -26,6 +26,8 @@ class Project(ResponseModel, frozen=True, kw_only=True):
 
 
 class ProjectList(ResponseModel, frozen=True, kw_only=True):
+    """The projects that the caller can see."""
+
     data: list[Project]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -51,17 +53,23 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
 
 
 class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
+    """The API keys of a project."""
+
     data: list[ApiKey]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
+    """A user of a project, with a role."""
+
     user_id: str
     role: str
     created_at: datetime | None = None
 
 
 class MemberList(ResponseModel, frozen=True, kw_only=True):
+    """The members of a project."""
+
     data: list[Member]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -75,6 +83,8 @@ class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimits(ResponseModel, frozen=True, kw_only=True):
+    """The concurrency limits of a project."""
+
     limits: list[ConcurrencyLimit]
 
 
@@ -104,4 +114,6 @@ class Quota(ResponseModel, frozen=True, kw_only=True):
 
 
 class QuotaList(ResponseModel, frozen=True, kw_only=True):
+    """The quotas of a project."""
+
     data: list[Quota]

@@ -32,10 +32,14 @@ class PushService(ResponseModel, frozen=True, kw_only=True):
 
 
 class PushServiceAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The registered push service."""
+
     service: PushService
 
 
 class PushServiceList(ResponseModel, frozen=True, kw_only=True):
+    """The push services that the caller can see."""
+
     data: list[PushService]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.sdk.errors import text_of
 from runstead.sdk.models.response import PageInfo, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -22,11 +23,24 @@ class Owner(ResponseModel, frozen=True, kw_only=True):
 
 
 class RunError(ResponseModel, frozen=True, kw_only=True):
-    """Why a run failed or was cancelled. `detail` is any JSON."""
+    """Why a run failed or was cancelled. `detail` is any JSON.
+
+    A handler that raised an exception gives its type's name and its traceback.
+    """
 
     message: str
     code: str | None = None
     detail: Any = None
+
+    @property
+    def type(self) -> str | None:
+        """The name of the exception's type. None where no exception of a handler failed the run."""
+        return text_of(self.detail, "type")
+
+    @property
+    def traceback(self) -> str | None:
+        """The exception's traceback, with the frames of the handler's own code. None as for `type`."""
+        return text_of(self.detail, "traceback")
 
 
 class Descendants(ResponseModel, frozen=True, kw_only=True):
@@ -42,6 +56,42 @@ class Cancellation(ResponseModel, frozen=True, kw_only=True):
     requested_at: datetime | None = None
     reason: str | None = None
     stopped_at: datetime | None = None
+
+
+class Progress(ResponseModel, frozen=True, kw_only=True):
+    """The last progress that a run's worker has emitted: a fraction from 0 to 1, a message for people, and when."""
+
+    fraction: float | None = None
+    message: str | None = None
+    at: datetime | None = None
+
+
+class RunValue(ResponseModel, frozen=True, kw_only=True):
+    """A named value of a run (any JSON), the event that set it last, and when."""
+
+    name: str
+    value: Any
+    event_id: int | None = None
+    updated_at: datetime | None = None
+
+
+class RunValues(ResponseModel, frozen=True, kw_only=True):
+    """Named values of a run, in the order of their names: `values["stage"]`, or `values.data` with their times."""
+
+    data: list[RunValue]
+
+    def __getitem__(self, name: str) -> Any:
+        for one in self.data:
+            if one.name == name:
+                return one.value
+        raise KeyError(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a name, `default` where the run has not set it."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
 class Run(ResponseModel, frozen=True, kw_only=True):
@@ -97,9 +147,11 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     lease_expires_at: datetime | None = None
     latest_event_id: int | None = None
     latest_external_event_sequence: int | None = None
+    progress: Progress | None = None
     waiting_tool_call_id: str | None = None
     waiting_tool_name: str | None = None
     waiting_run_id: str | None = None
+    resume_at: datetime | None = None
     paused: bool = False
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None
@@ -110,8 +162,16 @@ class Run(ResponseModel, frozen=True, kw_only=True):
         """Whether the run has ended: completed, failed or cancelled."""
         return self.status in TERMINAL_STATUSES
 
+    @property
+    def blocked(self) -> str | None:
+        """How its code differs from its log. None unless it waits for code that fits."""
+        name = self.waiting_tool_name or ""
+        return name.removeprefix("blocked: ") if name.startswith("blocked: ") else None
+
 
 class RunPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of runs. `page_info.next` is the cursor of the next one."""
+
     data: list[Run]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
@@ -157,6 +217,8 @@ class Accepted(ResponseModel, frozen=True, kw_only=True):
 
 
 class Deleted(ResponseModel, frozen=True, kw_only=True):
+    """The answer to the deletion of a run."""
+
     deleted: bool
     run_id: str
 
@@ -183,5 +245,7 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
 
 
 class AttemptList(ResponseModel, frozen=True, kw_only=True):
+    """The attempts of a run, oldest first."""
+
     data: list[Attempt]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

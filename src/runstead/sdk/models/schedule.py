@@ -69,10 +69,14 @@ class Schedule(ResponseModel, frozen=True, kw_only=True):
 
 
 class ScheduleAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored schedule."""
+
     schedule: Schedule
 
 
 class ScheduleList(ResponseModel, frozen=True, kw_only=True):
+    """The schedules of a project, oldest first."""
+
     schedules: list[Schedule]
     source_schedules: list[Any] = msgspec.field(default_factory=list)
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -30,6 +30,8 @@ class Webhook(ResponseModel, frozen=True, kw_only=True):
 
 
 class WebhookAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored webhook."""
+
     webhook: Webhook
 
 
@@ -43,6 +45,8 @@ class CreatedWebhook(ResponseModel, frozen=True, kw_only=True):
 
 
 class WebhookList(ResponseModel, frozen=True, kw_only=True):
+    """The webhooks of a project."""
+
     data: list[Webhook]
 
 
@@ -64,10 +68,14 @@ class Delivery(ResponseModel, frozen=True, kw_only=True):
 
 
 class DeliveryAnswer(ResponseModel, frozen=True, kw_only=True):
+    """One delivery."""
+
     delivery: Delivery
 
 
 class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of the deliveries of a webhook, newest first."""
+
     data: list[Delivery]
     page_info: PageInfo
 
@@ -92,6 +100,8 @@ class Trigger(ResponseModel, frozen=True, kw_only=True):
 
 
 class TriggerAnswer(ResponseModel, frozen=True, kw_only=True):
+    """The stored trigger."""
+
     trigger: Trigger
 
 
@@ -105,6 +115,8 @@ class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
 
 
 class TriggerList(ResponseModel, frozen=True, kw_only=True):
+    """The triggers of a project."""
+
     data: list[Trigger]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 

@@ -9,6 +9,8 @@ from runstead.sdk.routes.route import Resource, S_co, route
 
 
 class Artifacts(Resource[S_co]):
+    """The artifacts of runs. 404 for a run or an artifact that is unknown or not visible to the caller."""
+
     @route
     def store(
         self,

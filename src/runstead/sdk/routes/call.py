@@ -1,7 +1,7 @@
 """A call as a value, without I/O. Both clients send the same value."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.user_types import encode
 
 T = TypeVar("T")
 
@@ -26,7 +27,8 @@ class Call(Generic[T]):
 
     `path` is quoted. `repeatable` is false for a call that no idempotency key makes safe to repeat: it is retried only
     where it certainly had no effect. `extra_wait_s` is added to the client's timeout, for calls that the server answers
-    late on purpose. `owner` is a project (id or slug): the client adds its id to the body as the run's owner.
+    late on purpose. `owner` is a project (id or slug): the client adds its id to the body as the run's owner. `pick` takes
+    the result from the decoded answer.
     """
 
     method: Method
@@ -39,6 +41,7 @@ class Call(Generic[T]):
     repeatable: bool = True
     extra_wait_s: float = 0.0
     owner: str | None = None
+    pick: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -55,18 +58,21 @@ class Call(Generic[T]):
         """Return the body as JSON, or the upload. Raise TypeError where a value in it is not JSON."""
         if isinstance(self.body, Upload):
             return self.body
-        return None if self.body is msgspec.UNSET else msgspec.json.encode(self.body)
+        return None if self.body is msgspec.UNSET else encode(self.body)
 
     def all_headers(self) -> dict[str, str]:
+        """Return the headers of the call, without those of the client."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self.headers}
         if self.idempotency_key is not None:
             headers["Idempotency-Key"] = self.idempotency_key
         return headers
 
     def with_owner(self, project_id: str) -> "Call[T]":
+        """Return the call with a project as the owner of its run."""
         return replace(self, owner=None, body={**self.body, "owner": {"kind": "project", "id": project_id}})
 
     def with_project(self, project: str) -> "Call[T]":
+        """Return the call with a project in its query."""
         return replace(self, query=(*self.query, ("project", project)))
 
 

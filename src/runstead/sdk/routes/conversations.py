@@ -19,6 +19,8 @@ from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Conversations(Resource[S_co]):
+    """Conversations, and the runs in them. 404 for one that is unknown or not visible to the caller."""
+
     @route
     def create(
         self,

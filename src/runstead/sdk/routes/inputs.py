@@ -10,6 +10,8 @@ from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class InputRequests(Resource[S_co]):
+    """Forms that runs wait for. 404 for one that is unknown or not visible to the caller."""
+
     @route
     def create(
         self,

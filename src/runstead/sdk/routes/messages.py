@@ -9,6 +9,8 @@ from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Messages(Resource[S_co]):
+    """The messages of conversations. 404 for a conversation that is unknown or not visible to the caller."""
+
     @route
     def add(
         self,

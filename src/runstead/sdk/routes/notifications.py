@@ -7,6 +7,8 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 
 
 class Notifications(Resource[S_co]):
+    """Notifications of the changes of a project. 404 for a project that is unknown or not visible to the caller."""
+
     @stream
     def follow(self, project: str | None = None, *, after: str | None = None) -> StreamFollower[Notification]:
         """Yield notifications of the project's changes, from now on or after a notification's `cursor`.

@@ -69,6 +69,8 @@ class Projects(Resource[S_co]):
 
 
 class Quotas(Resource[S_co]):
+    """The quotas of a project. 404 for a project that is unknown or not visible to the caller."""
+
     @route
     def get(self, *, project: str | None = None) -> Call[QuotaList]:
         """`GET /projects/{ref}/quota`: the quotas of a project and how much is used."""

@@ -9,6 +9,8 @@ from runstead.sdk.routes.route import Resource, S_co, route
 
 
 class PushServices(Resource[S_co]):
+    """Services that get runs by HTTP. 404 for one that is unknown or not visible to the caller."""
+
     @route
     def register(
         self,

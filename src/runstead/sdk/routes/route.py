@@ -19,16 +19,22 @@ class Caller:
 class SyncSender(Caller):
     """A client whose methods block."""
 
-    def send(self, call: Call[T]) -> T:
+    def request(self, call: Call[T]) -> T:
         """Send any call, with retries, and return its decoded answer."""
+        raise NotImplementedError
+
+    def _follow(self, follower: StreamFollower[T], deadline: float | None = None) -> Generator[T, None, None]:
         raise NotImplementedError
 
 
 class AsyncSender(Caller):
     """A client whose methods are coroutines."""
 
-    async def send(self, call: Call[T]) -> T:
+    async def request(self, call: Call[T]) -> T:
         """Send any call, with retries, and return its decoded answer."""
+        raise NotImplementedError
+
+    def _follow(self, follower: StreamFollower[T]) -> AsyncGenerator[T, None]:
         raise NotImplementedError
 
 
@@ -88,7 +94,8 @@ class _Method:
     def _bind(self, resource: Any) -> Any:
         if resource is None:
             return self.build
-        build, client = self.build.__get__(resource), resource._client  # noqa: SLF001 - the resource's own method
+        build = self.build.__get__(resource)
+        client = resource if isinstance(resource, Caller) else resource._client  # noqa: SLF001 - its own method
         if isinstance(client, CallFactory):
             bound = build
         else:
@@ -98,15 +105,16 @@ class _Method:
                 return perform(build(*args, **kwargs))
 
             bound.__name__, bound.__doc__ = self._name, self.__doc__
-        # The next look-up of the method finds it here, without the descriptor.
-        vars(resource)[self._name] = bound
+        if client is not resource:
+            # The next look-up of the method finds it here, without the descriptor.
+            vars(resource)[self._name] = bound
         return bound
 
 
 class Route(_Method, Generic[P, T]):
     """A method that sends a call, and returns its answer."""
 
-    how = "send"
+    how = "request"
 
     def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
         super().__init__(build)
@@ -123,6 +131,31 @@ class Route(_Method, Generic[P, T]):
     def __get__(self, resource: Resource[CallFactory], owner: type | None = None) -> Callable[P, Call[T]]: ...
     def __get__(self, resource: Any, owner: type | None = None) -> Any:
         return self._bind(resource)
+
+
+class Procedure(_Method, Generic[P, T]):
+    """A method that sends several calls: a generator that yields calls, receives their answers, and returns a value.
+
+    It is a method of a resource, or of the client itself.
+    """
+
+    how = "_perform"
+
+    def __init__(self, build: Callable[Concatenate[Any, P], Generator[Call[Any], Any, T]]) -> None:
+        super().__init__(build)
+
+    @overload
+    def __get__(self, holder: None, owner: type) -> Callable[..., Generator[Call[Any], Any, T]]: ...
+    @overload
+    def __get__(
+        self, holder: Resource[SyncSender] | SyncSender, owner: type | None = None
+    ) -> Callable[P, T]: ...
+    @overload
+    def __get__(
+        self, holder: Resource[AsyncSender] | AsyncSender, owner: type | None = None
+    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, holder: Any, owner: type | None = None) -> Any:
+        return self._bind(holder)
 
 
 class PagedRoute(_Method, Generic[P, T]):
@@ -171,6 +204,10 @@ class StreamRoute(_Method, Generic[P, T]):
 
 def route(build: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:
     return Route(build)
+
+
+def procedure(build: Callable[Concatenate[Any, P], Generator[Call[Any], Any, T]]) -> Procedure[P, T]:
+    return Procedure(build)
 
 
 def paged(build: Callable[Concatenate[Any, P], Pages[T]]) -> PagedRoute[P, T]:

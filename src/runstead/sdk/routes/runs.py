@@ -14,6 +14,7 @@ from runstead.sdk.models.run import (
     Run,
     RunList,
     RunPage,
+    RunValues,
     Status,
     TerminalStatus,
     Waiting,
@@ -133,10 +134,22 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     ) -> Call[Accepted]:
         """`POST /runs/{run_id}/resume`: send the result that a run waits for. `result` is any JSON.
 
+        An approval needs no `tool_call_id` where the run has one open approval.
         409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT, 410 RUN_NOT_ACTIVE. The same result again is a duplicate.
         """
         body = {"type": type, "result": result, "is_error": is_error} | members(tool_call_id=tool_call_id)
         return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
+        """`GET /runs/{run_id}/values`: the named values that the run's worker has set, at any time."""
+        return Call("GET", path("runs", run_id, "values"), RunValues)
+
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+        """`GET /runs/{run_id}/values?name=`: one value (any JSON), `default` where the run has not set it."""
+        where = path("runs", run_id, "values")
+        return Call("GET", where, RunValues, query(name=name), pick=lambda values: values.get(name, default))
 
     @route
     def wait(
@@ -149,6 +162,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         resume_at: datetime | None = None,
         expires_at: datetime | None = None,
         awaited_run_id: str | None = None,
+        open_approvals: Sequence[str] = (),
         release: bool = False,
         attempt: int | None = None,
         lease_token: str | None = None,
@@ -157,7 +171,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
 
         At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
         `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
-        does not wait. The worker keeps its lease meanwhile, or gives it back with `release`.
+        does not wait. `open_approvals` are the call ids of all approvals that can be answered. The worker keeps its
+        lease meanwhile, or gives it back with `release`.
         """
         body = members(
             reason=reason,
@@ -166,6 +181,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             resume_at=resume_at,
             expires_at=expires_at,
             awaited_run_id=awaited_run_id,
+            open_approvals=open_approvals or None,
             release=release or None,
             attempt=attempt,
         )

@@ -176,16 +176,17 @@ class Schedules(Resource[S_co]):
 
     @route
     def sync(
-        self, schedules: Sequence[Mapping[str, Any]], *, project: str | None = None
+        self, schedules: Sequence[Mapping[str, Any]], *, app: str | None = None, project: str | None = None
     ) -> Call[SyncedSchedules]:
         """`PUT /projects/{ref}/source-schedules`: replace the schedules that the project's source defines.
 
         Each has the members of `create` and a `source_trigger_id`, and may have `source_path` and
-        `source_hash`. A schedule with the same hash does not change. After 400 with `errors`, or 409
+        `source_hash`. A schedule with the same hash does not change. With `app`, they are the schedules of one app;
+        those of other apps and sources do not change. After 400 with `errors`, or 409
         SCHEDULE_LIMIT_REACHED, no schedule has changed.
         """
         where = path("projects", self._project(project), "source-schedules")
-        return Call("PUT", where, SyncedSchedules, body={"schedules": list(schedules)})
+        return Call("PUT", where, SyncedSchedules, body=members(schedules=list(schedules), app=app))
 
     @route
     def run(

@@ -19,6 +19,8 @@ from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Workers(Resource[S_co]):
+    """Workers, and the runs that they claim. 404 for a worker or run that is unknown or not visible to the caller."""
+
     @route
     def register(
         self,

@@ -58,7 +58,8 @@ def decode(content: bytes, call: Call[T]) -> T:
     if call.answer is bytes:
         return cast(T, content)
     try:
-        return msgspec.json.decode(content, type=call.answer)
+        answer = msgspec.json.decode(content, type=call.answer)
+        return answer if call.pick is None else cast(T, call.pick(answer))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = str(error)
     raise UnexpectedAnswerError(

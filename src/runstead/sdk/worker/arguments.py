@@ -10,6 +10,7 @@ import msgspec
 from runstead.sdk.durable.context import HandlerContext, RunFailed
 from runstead.sdk.durable.task import WHOLE
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.user_types import decode_hook
 
 #: The name of a first parameter without a type that gets the context.
 CONTEXT: Final = "ctx"
@@ -61,7 +62,7 @@ class Arguments:
 
     def _convert(self, name: str, value: Any) -> Any:
         try:
-            return msgspec.convert(value, self._types.get(name, Any))
+            return msgspec.convert(value, self._types.get(name, Any), dec_hook=decode_hook)
         except msgspec.ValidationError as error:
             raise RunFailed(
                 f"The argument {name!r} of {self._name} is not valid: {error}", "INVALID_INPUT"

@@ -3,20 +3,23 @@
 import asyncio
 import functools
 import inspect
-import traceback
+import logging
 from collections.abc import Callable
 from typing import Any, Final
 
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, RunFailed
-from runstead.sdk.durable.step_results import StepFailed, error_code, without_surrogates
+from runstead.sdk.durable.step_errors import error_detail
+from runstead.sdk.durable.step_results import error_code, without_surrogates
 from runstead.sdk.durable.thread_context import ThreadContext
-from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
+from runstead.sdk.worker.codes import CODES
 from runstead.sdk.worker.threads import in_thread
+
+logger = logging.getLogger("runstead.sdk.worker.worker")
 
 #: `async def handler(run, ctx: Context)`, or a plain function with a `ThreadContext`, which runs in a thread. The return
 #: value is the run's output, any JSON up to 1 MiB. An exception fails the run.
@@ -24,7 +27,6 @@ Handler = Callable[[ClaimedRun, Any], Any]
 
 _CODE_CHARS: Final = 128
 _MESSAGE_CHARS: Final = 16 * 1024
-_TRACEBACK_CHARS: Final = 64 * 1024
 
 
 def blocks(handler: Handler) -> bool:
@@ -64,20 +66,14 @@ def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Cal
 
 
 def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseException) -> Call[Completed]:
-    """Return the completion that fails the run. A traceback is part of the error's detail only."""
-    if isinstance(error, RunFailed):
-        message, code, detail = error.message, error.code, error.detail
-    elif isinstance(error, ProcessFailed):
-        message, code, detail = str(error), error.code, error.detail
-    else:
-        message, code = str(error), error_code(error)
-        detail = getattr(error, "detail", None) if isinstance(error, StepFailed) else None
-        if detail is None:
-            detail = {
-                "traceback": without_surrogates(
-                    "".join(traceback.format_exception(error))[-_TRACEBACK_CHARS:]
-                )
-            }
+    """Return the completion that fails the run, and log it. A traceback is part of the error's detail only."""
+    message = error.message if isinstance(error, RunFailed) else str(error)
+    code = error.code if isinstance(error, RunFailed) else error_code(error)
+    detail = error_detail(error)
+    # A handler that fails its run by RunFailed has decided so. Everything else is for its author.
+    decided = isinstance(error, RunFailed) and code not in CODES
+    level = logging.INFO if decided else logging.WARNING
+    logger.log(level, "Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
     return calls.runs.complete(
         run.run_id,
         "failed",
@@ -91,3 +87,9 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
         attempt=run.attempt,
         lease_token=run.lease_token,
     )
+
+
+def _traceback(detail: Any) -> str:
+    """Return the traceback of an error's detail on lines of its own."""
+    text = detail.get("traceback") if isinstance(detail, dict) else None
+    return "" if text is None else f"\n{text}"

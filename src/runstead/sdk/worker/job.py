@@ -7,13 +7,14 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 from runstead.sdk.async_client import AsyncClient
-from runstead.sdk.client_base import Calls
 from runstead.sdk.durable.attempt import Attempt
-from runstead.sdk.durable.emitter import LeaseLostError, RunFailed
+from runstead.sdk.durable.cleanup import CLEANUP_S
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.suspension import Parked
-from runstead.sdk.errors import RunsteadError
+from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.models.run import Completed, TerminalStatus
+from runstead.sdk.models.run import Completed, Run, TerminalStatus
+from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.retry import Backoff, Retries
 from runstead.sdk.worker.handler import Handler, blocks, call_handler, failure, success
@@ -68,6 +69,8 @@ class Job:
         self._lost: asyncio.Future[None] = loop.create_future()
         self._released: asyncio.Future[None] = loop.create_future()
         self._attempt = Attempt(run, self._calls, self._send_for_handler, sleep)
+        self._attempt.was_cancelled = self._was_cancelled
+        self._asking: asyncio.Future[Run] | None = None
 
     def release_now(self) -> None:
         _set_done(self._released)
@@ -97,6 +100,8 @@ class Job:
             self._attempt.close()
             self._renewals.drop(self._lease)
             handling.cancel()
+            if self._asking is not None:
+                self._asking.cancel()
 
     async def _handle(self) -> Any:
         """Call the handler, and wait until its events are stored."""
@@ -118,7 +123,6 @@ class Job:
             error = handling.exception()
         if error is None:
             return success(self.run, self._attempt, self._calls, handling.result())
-        logger.info("Run %s failed: %s", self.run.run_id, type(error).__name__)
         return failure(self.run, self._attempt, self._calls, error)
 
     async def _finish(self, completion: Call[Completed]) -> bool:
@@ -146,6 +150,12 @@ class Job:
         # A thread cannot be stopped. It keeps its slot until it ends, so that the worker never exceeds its concurrency.
         # A worker that stops does not wait for it.
         if not blocks(self._handler):
+            if (
+                self._attempt.cleaning_up
+            ):  # one of its calls found the loss: a cancel would interrupt its cleanup
+                timer = asyncio.ensure_future(self._sleep(CLEANUP_S))
+                await _wait_for_first(handling, self._released, timer)
+                timer.cancel()
             handling.cancel()
         await _wait_for_first(handling, self._released)
         if not blocks(self._handler):
@@ -167,6 +177,21 @@ class Job:
         except RunsteadError as error:
             logger.debug("The stop of run %s was not reported: %s", self.run.run_id, error)
 
+    async def _was_cancelled(self) -> bool:
+        """Ask the server, once, whether the lost run was cancelled. Its handler may then call steps for its cleanup."""
+        if not self._lost.done():
+            return False
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._client.runs.get(self.run.run_id))
+        with logging_to(None):
+            await asyncio.wait([self._asking], timeout=_CLEANUP_S)
+        return (
+            self._asking.done()
+            and not self._asking.cancelled()
+            and self._asking.exception() is None
+            and self._asking.result().status == "cancelled"
+        )
+
     def _lose(self, why: str) -> None:
         logger.warning("Run %s is lost: %s", self.run.run_id, why)
         self._renewals.drop(self._lease)
@@ -181,7 +206,7 @@ class Job:
         """Send a call, and retry it through outages until `until` is done. Raise LeaseLostError when the lease is lost."""
         backoff = Backoff(self._retries)
         while not until.done():
-            sending = asyncio.ensure_future(self._client.send(call))
+            sending = asyncio.ensure_future(self._client.request(call))
             try:
                 await _wait_for_first(sending, until)
             finally:

@@ -25,6 +25,7 @@ class WorkerSlots:
 
     @property
     def shared(self) -> bool:
+        """Whether several workers have these slots."""
         return len(self._shares) > 1
 
     def available_to(self, share: "SlotShare") -> int:
@@ -36,6 +37,7 @@ class WorkerSlots:
         return max(0, self.count - share.held - reserved - sum(one.held for one in others))
 
     def notify(self) -> None:
+        """Wake the workers that wait for a slot."""
         for one in self._shares:
             one.changed.set()
 

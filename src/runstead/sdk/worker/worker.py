@@ -45,6 +45,7 @@ class Worker:
     `lease_seconds` is 5 to 300: a run whose worker dies is claimed again after that. `wait_seconds` (0 to 30) is how
     long a claim waits for a run. Workers of one process may share `slots`, in place of `concurrency`. On `stop()` no
     more runs are claimed; running ones get `grace_seconds` to finish and are then released.
+    Raise ValueError for values that cannot work.
     """
 
     def __init__(
@@ -95,6 +96,10 @@ class Worker:
         self._clock = clock
         self._sleep = sleep
         self._registers = worker_id is None
+        #: Of an app: puts its schedules on the server before the first claim.
+        self._sync: Callable[[AsyncClient], Awaitable[object]] | None = getattr(
+            handler, "sync_schedules", None
+        )
         self._claims = client
         self._jobs: dict[asyncio.Future[None], Job] = {}
         self._completing: set[Job] = set()
@@ -149,6 +154,7 @@ class Worker:
         """
         count, registered_again = 0, False
         try:
+            await self._sync_schedules()
             while not self._stopping.is_set():
                 if self.worker_id is None:
                     await self._register()
@@ -171,7 +177,13 @@ class Worker:
             await self._drain()
         return count
 
+    async def _sync_schedules(self) -> None:
+        if self._sync is not None:
+            await self._sync(self._client)
+            self._sync = None
+
     async def _serve_once(self) -> None:
+        await self._sync_schedules()
         if self.worker_id is None:
             await self._register()
             return

@@ -12,6 +12,7 @@ from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
 from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt, attempts_of
+from runstead.core.runs.values import Progress
 from runstead.web.framework.request import PageRequest
 from runstead.web.framework.text import cut, pretty
 
@@ -29,7 +30,15 @@ class _Error(msgspec.Struct):
     detail: msgspec.Raw = msgspec.Raw(b"")
 
 
+class _Raised(msgspec.Struct):
+    """The detail of an exception that a handler of the Python SDK raised."""
+
+    traceback: str
+
+
 _error = msgspec.json.Decoder(_Error).decode
+_raised = msgspec.json.Decoder(_Raised).decode
+_progress = msgspec.json.Decoder(Progress).decode
 
 
 class Failure(NamedTuple):
@@ -46,8 +55,17 @@ def failure(error: bytes | None) -> Failure | None:
         found = _error(error)
     except msgspec.DecodeError:
         return Failure(pretty(error), None, "")
-    detail = bytes(found.detail)
-    return Failure(cut(found.message), found.code, pretty(detail) if detail not in (b"", b"null") else "")
+    return Failure(cut(found.message), found.code, _detail(bytes(found.detail)))
+
+
+def _detail(detail: bytes) -> str:
+    """The traceback where the detail has one, else its JSON."""
+    if detail in (b"", b"null"):
+        return ""
+    try:
+        return cut(_raised(detail).traceback)
+    except msgspec.DecodeError:
+        return pretty(detail)
 
 
 class AttemptRow(NamedTuple):
@@ -132,6 +150,8 @@ def situation(run: Run, now: int) -> str:
             return "Waiting for the result of a tool call."
         case "input":
             return "Waiting for input."
+    if run.blocked is not None:
+        return "Blocked: its code does not fit its log."
     name = run.waiting_tool_name or ""
     if name in ("sleep", "retry"):
         return "Sleeping." if name == "sleep" else "Failed. Waiting for its next retry."
@@ -155,12 +175,15 @@ class Question(NamedTuple):
     input_request: InputRequest | None = None
 
 
+def progress(run: Run) -> Progress | None:
+    """How far a run is that has not ended."""
+    return None if run.progress is None or run.terminal else _progress(run.progress)
+
+
 class RecentEvents:
-    """The run's progress and its open question, from its latest events."""
+    """The run's open question, from its latest events."""
 
     def __init__(self) -> None:
-        self.fraction: float | None = None
-        self.message = ""
         self._questions: dict[str, str] = {}
 
     def add(self, event: Event) -> None:
@@ -172,12 +195,7 @@ class RecentEvents:
         name, value = payload.get("name"), payload.get("value")
         if not isinstance(value, dict):
             return
-        if name == "run.progress":
-            fraction, message = value.get("fraction"), value.get("message")
-            if isinstance(fraction, int | float):
-                self.fraction = min(max(float(fraction), 0.0), 1.0)
-            self.message = message if isinstance(message, str) else ""
-        elif name == "run.asked" and isinstance(value.get("tool_call_id"), str):
+        if name == "run.asked" and isinstance(value.get("tool_call_id"), str):
             text = value.get("question") or value.get("event")
             self._questions = {value["tool_call_id"]: str(text or "")}
 

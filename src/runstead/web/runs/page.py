@@ -87,7 +87,7 @@ async def head_values(
         "failure": head.failure(run.error),
         "situation": head.situation(run, now),
         "labels": head.labels(run),
-        "recent": recent,
+        "progress": head.progress(run),
         "asked": question,
         "fields": fields,
         "refused": refused,

@@ -21,7 +21,7 @@ from runstead.http.run_pages import to_cursor
 from runstead.web.framework.live import Message
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs.filters import Filters
-from runstead.web.runs.head import failure
+from runstead.web.runs.head import failure, progress
 
 reread_s: Final = 0.5
 #: Pause after a read, as a multiple of the time that it took.
@@ -77,7 +77,12 @@ class Rows:
     def row(self, run: Run, *, unmatched: bool = False) -> Markup:
         """The row of a run. `unmatched`: the run no longer matches the filters."""
         html = self._request.fragment(
-            "runs/row.html", run=run, project=self._project, unmatched=unmatched, error=_error_message(run)
+            "runs/row.html",
+            run=run,
+            project=self._project,
+            unmatched=unmatched,
+            error=_error_message(run),
+            progress=progress(run),
         )
         return Markup(html)  # noqa: S704 - a template made it
 

@@ -42,6 +42,7 @@ _WAITS: Final = {
     "input": "Waiting for input",
     "pause": "Paused",
 }
+_BLOCKED: Final = "Blocked: its code has changed"
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -72,6 +73,7 @@ class Timeline:
         self._open: dict[tuple[str, str], list[int]] = {}  # indexes of bars, by step or tool call
         self._arguments_ended_at: dict[str, int] = {}  # by tool call
         self._waits_without_start: list[int] = []  # indexes of bars that only an end event describes
+        self._blocked: int | None = None  # the index of the last bar of a wait for other code
         self._gathers: dict[str, list[int]] = {}  # indexes of the steps of all branches, by gather id
 
     def add(self, event: Event) -> None:
@@ -104,6 +106,8 @@ class Timeline:
         """All bars in order of their start, for the run in its current state."""
         found = list(_attempts(run, attempts))
         inner = [self._settled(index, bar, run) for index, bar in enumerate(self._bars)]
+        if run.blocked and self._blocked is not None:
+            inner[self._blocked] = replace(inner[self._blocked], end=None, state="open")
         parked = [one.ended_at for one in attempts if one.outcome in ("parked", "paused")]
         for index in self._waits_without_start:
             bar = inner[index]
@@ -191,6 +195,11 @@ class Timeline:
                 )
                 self._start(event, key, f"Retry {again}"[:name_chars_max], "wait", 1)
                 self._note(key[1], _text(value.get("message")))
+            case "run.blocked":
+                found, expected = _text(value.get("found")) or "nothing", _text(value.get("expected"))
+                self._start(event, ("step", "blocked"), _BLOCKED, "wait", 1)
+                self._note("blocked", f"{found} instead of {expected}")
+                self._blocked = self._open.pop(("step", "blocked"), [None])[-1]
             case "run.resumed" if not event.external:
                 self._add_resumed(event, value)
 
@@ -200,6 +209,11 @@ class Timeline:
 
     def _add_resumed(self, event: Event, value: dict[str, Any]) -> None:
         call_id, failed = _text(value.get("tool_call_id")), value.get("is_error") is True
+        if call_id.startswith("blocked:"):
+            if self._blocked is not None:  # each try ends the wait, and the last one counts
+                bar = self._bars[self._blocked]
+                self._bars[self._blocked] = replace(bar, end=event.created_at, state="done")
+            return
         for key in (call_id, _asked_step(call_id)):
             indexes = self._open.get(("step", key))
             if indexes and self._bars[indexes[-1]].kind == "wait":
@@ -255,6 +269,8 @@ def _wait(run: Run) -> str:
     """The run's current wait, in words."""
     if run.waiting_run_id is not None:
         return f"Waiting for the run {run.waiting_run_id}"
+    if run.blocked:
+        return _BLOCKED
     what = "" if run.waiting_tool_name is None else f": {run.waiting_tool_name}"
     return (_WAITS[run.waiting_reason or "event"] + what)[:name_chars_max]
 

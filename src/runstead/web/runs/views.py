@@ -6,15 +6,16 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import audit, events, runs
+from runstead.commands import audit, events, runs, values
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.runs.event import Event
+from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.event_types import EVENT_TYPES
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.transition import EndedAttempt
+from runstead.core.runs.values import VALUE, RunValue
 from runstead.ports.store import SeqPage
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
@@ -146,13 +147,15 @@ class TimelineView(View):
 
 
 class OverviewView(TimelineView):
-    """The overview: the newest bars of the timeline, results and values."""
+    """The overview: the newest bars of the timeline, named values, results, and the run's input."""
 
     template = "runs/overview.html"
-    parts = ("runs/timeline.html", "runs/results.html")
+    parts = ("runs/timeline.html", "runs/values.html", "runs/results.html")
     bars_limit = 5_000
+    _named_values: Sequence[RunValue] = ()
 
     async def read(self, run: Run) -> None:
+        await self._read_values()
         await self._read_family(run)
         self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
@@ -171,11 +174,17 @@ class OverviewView(TimelineView):
         await super().apply(update)
         if self._timeline.full_at is not None:
             await self.read(update.run)
+        elif any(event.type == CUSTOM and VALUE.encode() in event.payload for event in update.events):
+            await self._read_values()
+
+    async def _read_values(self) -> None:
+        self._named_values = await values.of_run(self.request.app, self.request.principal, self.named)
 
     def values(self) -> dict[str, Any]:
         bars = self._timeline.bars(self._run, self._attempts, self._children)
         return self._waterfall(bars[-bars_in_overview:]) | {
             "whole_timeline": False,
+            "named_values": self._named_values,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
 

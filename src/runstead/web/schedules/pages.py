@@ -13,7 +13,7 @@ from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import OMITTABLE
 from runstead.core.schedules import cron
-from runstead.core.schedules.edits import Edit
+from runstead.core.schedules.edits import APP_PATH, Edit
 from runstead.core.schedules.schedule import UNPLANNED, Schedule
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery
@@ -41,6 +41,12 @@ class ScheduleView(msgspec.Struct, frozen=True):
     @property
     def by_source(self) -> bool:
         return self.row.definition_source == "source"
+
+    @property
+    def app_name(self) -> str | None:
+        """The app of workers whose code defines it."""
+        path = self.row.source_path or ""
+        return path.removeprefix(APP_PATH) if path.startswith(APP_PATH) else None
 
 
 def schedule_view(schedule: Schedule, now: int) -> ScheduleView:

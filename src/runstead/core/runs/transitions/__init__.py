@@ -15,7 +15,7 @@ from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by
 from runstead.core.runs.transitions.records import IfMatch, delete, rename, store_artifact
 from runstead.core.runs.transitions.schedule import Firing, fire
 from runstead.core.runs.transitions.trigger import TriggerCall, create_from_trigger
-from runstead.core.runs.transitions.wait import RESUMES, resume, wait
+from runstead.core.runs.transitions.wait import RESUMES, only_approval, open_approvals, resume, wait
 
 __all__ = [
     "MOVES",
@@ -45,6 +45,8 @@ __all__ = [
     "fire_due",
     "lease_renewal",
     "mark_awaited",
+    "only_approval",
+    "open_approvals",
     "pause",
     "pause_broken",
     "release",

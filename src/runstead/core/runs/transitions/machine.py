@@ -36,6 +36,7 @@ NO_WAIT: Final = {
     "resume_at": None,
     "waiting_input_id": None,
     "waiting_run_id": None,
+    "open_approvals": None,
     "paused_available_at": None,
 }
 

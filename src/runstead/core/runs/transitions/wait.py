@@ -1,6 +1,9 @@
 """Wait for something from outside, and resume."""
 
+from collections.abc import Sequence
 from typing import Any, Final
+
+import msgspec
 
 from runstead.core import limits
 from runstead.core.errors import Error
@@ -20,6 +23,9 @@ from runstead.core.runs.transitions.machine import (
     rewrite,
 )
 
+_encode = msgspec.json.Encoder().encode
+_call_ids = msgspec.json.Decoder(tuple[str, ...]).decode
+
 
 def wait(
     run: Run,
@@ -33,13 +39,14 @@ def wait(
     fence: Fence,
     earlier: Receipt | None = None,
     waiting_run_id: str | None = None,
+    approvals: Sequence[str] = (),
     release: bool = False,
 ) -> Transition:
     """Let the run wait until it is resumed. A worker keeps its lease until it releases or loses it.
 
     `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run
-    does not wait, because the answer is not sent twice. With `release` the attempt ends here and does not
-    count as lost.
+    does not wait, because the answer is not sent twice. `approvals` are the call ids of other approvals that can be
+    answered meanwhile. With `release` the attempt ends here and does not count as lost.
     """
     fence.check(run)
     if run.terminal:
@@ -60,11 +67,37 @@ def wait(
         waiting_tool_call_id=tool_call_id,
         waiting_tool_name=tool_name,
         waiting_run_id=waiting_run_id,
+        open_approvals=_encode(tuple(approvals)) if approvals else None,
         resume_at=resume_at,
         wait_expires_at=expires_at,
         **(NO_LEASE if leaves else {}),
     )
     return Transition(new, ended=attempt_ended(run, now, "parked") if leaves else None)
+
+
+def open_approvals(run: Run) -> tuple[str | None, ...]:
+    """Return the call ids of the approvals that a waiting run has open. None: an approval without a call id."""
+    if run.status is not WAITING or run.paused:
+        return ()
+    calls = () if run.open_approvals is None else _call_ids(run.open_approvals)
+    awaited = run.waiting_tool_call_id
+    if run.waiting_reason != "approval" or awaited in calls or (awaited is None and calls):
+        return calls
+    return (awaited, *calls)
+
+
+def only_approval(run: Run) -> str | None:
+    """Return the call id of the run's open approval, None if none is open or if it has no call id.
+
+    TOOL_RESULT_CONFLICT if several are open.
+    """
+    calls = open_approvals(run)
+    if len(calls) > 1:
+        raise Error(
+            "TOOL_RESULT_CONFLICT",
+            f"Several approvals of the run are open: send the tool_call_id of one of {', '.join(map(str, calls))}",
+        )
+    return calls[0] if calls else None
 
 
 #: Type of a resume → the waiting reason that it answers.
@@ -112,11 +145,8 @@ def resume(
         )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
-    if RESUMES[kind] != run.waiting_reason:
-        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}"
-        raise Error("TOOL_RESULT_CONFLICT", f"The run {waits}; {kind} does not answer that")
-    if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
-        raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
+    if not (kind == "approval" and tool_call_id in open_approvals(run)):
+        _refuse_other(run, kind, tool_call_id)
     if log_full(run):
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
     if kind == "tool_result":
@@ -124,6 +154,15 @@ def resume(
     else:
         result_event = event.resumed(kind, tool_call_id, result, is_error=is_error)
     return Transition(resumed(run, now), events=(result_event,), receipt=receipt)
+
+
+def _refuse_other(run: Run, kind: str, tool_call_id: str | None) -> None:
+    """TOOL_RESULT_CONFLICT if the run waits for something else."""
+    if RESUMES[kind] != run.waiting_reason:
+        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}"
+        raise Error("TOOL_RESULT_CONFLICT", f"The run {waits}; {kind} does not answer that")
+    if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
+        raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
 
 
 def already_waiting(run: Run) -> Error:

@@ -344,6 +344,10 @@ class _CommitGroup:
         asked = None if run is None else await load_input(self._connection, run.seq, want)
         schedule = await self._schedule(command)
         keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
+        names = frozenset[str]()
+        if run is not None and want.value_names:
+            found = await self._connection.fetch(Q["value_names"], run.seq)
+            names = frozenset([*(row[0] for row in found), *draft.value_names(run.seq)])
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
@@ -356,6 +360,7 @@ class _CommitGroup:
             input_request=asked,
             schedule=schedule,
             event_keys=keys,
+            value_names=names,
             push_service_id=service,
             batch=joined,
         )

@@ -19,6 +19,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry
@@ -55,6 +56,7 @@ class Draft:
         self._attempts: list[tuple[Any, ...]] = []
         self._receipts: dict[tuple[int, str], bytes] = {}
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
+        self._values: dict[tuple[int, str], RunValue] = {}
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -107,6 +109,10 @@ class Draft:
         added = self._keys.get((seq, key))
         return None if added is None else added[1]
 
+    def value_names(self, seq: int) -> list[str]:
+        """The names of the values that this transaction sets on a run."""
+        return [name for run_seq, name in self._values if run_seq == seq]
+
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
             if write.transition.audit is not None:
@@ -136,6 +142,8 @@ class Draft:
             self._attempts.append((run.seq, *astuple(write.ended_attempt)))
         if write.receipt is not None:
             self._receipts[run.seq, write.receipt.key] = write.receipt.digest
+        for value in write.values:
+            self._values[run.seq, value.name] = value
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -224,6 +232,7 @@ class Draft:
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
             "add_event_keys": [(*name, *event) for name, event in self._keys.items()],
+            "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
             await write.run(connection)

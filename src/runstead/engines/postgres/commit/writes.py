@@ -1,8 +1,8 @@
 """The statements that write rows: several on different rows are sent to the database as one.
 
 Every session prepares, plans and caches each shape of such a statement, so there are few shapes: new runs with few columns
-or with all; changed runs with the columns of an append, with all columns that usually move, or with those of a completion
-too; events; roll-up entries; idempotency records; and the same for a single run. Other writes are rare and are
+or with all; changed runs with the columns of an append (and its progress), with all columns that usually move, or with those of a
+completion too; events; roll-up entries; idempotency records; and the same for a single run. Other writes are rare and are
 statements of their own.
 """
 
@@ -30,17 +30,19 @@ from runstead.engines.postgres.sql import (
 
 _MOVING: Final = tuple(field for field in STORED if field in MOVING)
 _OTHERS: Final = frozenset(STORED) - MOVING
-_ONLY_APPENDED: Final = frozenset({*APPENDED, *COUNTERS})  # counters are rows of their own
+_PROGRESSED: Final = (*APPENDED, "progress")
+_ONLY_APPENDED: Final = frozenset({*_PROGRESSED, *COUNTERS})  # counters are rows of their own
 _REST: Final = tuple(field for field in STORED if field not in CREATED)
 _NO_REST: Final = (None,) * len(_REST)
 _NO_COMPLETION: Final = (None,) * len(BROUGHT)
 
 _stored, _created, _rest_of = attrgetter(*STORED), attrgetter(*CREATED), attrgetter(*_REST)
-_moving, _appended = attrgetter(*_MOVING), attrgetter(*APPENDED)
+_moving, _appended, _progressed = attrgetter(*_MOVING), attrgetter(*APPENDED), attrgetter(*_PROGRESSED)
 
 _INSERT_FEW: Final = insert_runs(CREATED)
 _INSERT_ALL: Final = insert_runs(STORED)
 _APPEND: Final = update_runs(APPENDED)
+_PROGRESS: Final = update_runs(_PROGRESSED)
 _MOVE: Final = update_runs(_MOVING)
 _COMPLETE: Final = update_runs(_MOVING, BROUGHT)
 
@@ -130,6 +132,8 @@ def updated(changed: Iterable[tuple[Run, Run]]) -> tuple[Write | None, list[Writ
         if only_appended:
             return Write(_APPEND, [(old.seq, old.version, *_appended(new)) for old, new in usual]), rest
         return Write(_MOVE, [(old.seq, old.version, *_moving(new)) for old, new in usual]), rest
+    if only_appended:
+        return Write(_PROGRESS, [(old.seq, old.version, *_progressed(new)) for old, new in usual]), rest
     rows = [
         (old.seq, old.version, *_moving(new), *brings)
         for (old, new), brings in zip(usual, brought, strict=True)

@@ -1,0 +1,37 @@
+"""A run's named values."""
+
+import msgspec
+
+from runstead.commands import values as commands
+from runstead.core.clock import iso
+from runstead.core.runs.values import ValueName
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.views import Json, Timestamp
+from runstead.http.runs import MISSING, InProject, run_ref
+
+routes = Routes("Runs")
+
+
+class ValueFilter(InProject, frozen=True, kw_only=True):
+    name: ValueName | None = None
+
+
+class ValueView(msgspec.Struct, frozen=True):
+    """A named value, the event that set it last, and when."""
+
+    name: str
+    value: Json
+    event_id: int
+    updated_at: Timestamp
+
+
+class Values(msgspec.Struct, frozen=True):
+    data: list[ValueView]
+
+
+@routes.route("GET", "/runs/{run_id}/values", query=ValueFilter, answer=Values, errors=MISSING)
+async def values(call: Call[Nothing, ValueFilter]) -> Reply:
+    """List the named values that a run's worker has set, at any time, also after the run's end."""
+    found = await commands.of_run(call.app, call.principal, run_ref(call), call.query.name)
+    views = [ValueView(one.name, msgspec.Raw(one.value), one.event_id, iso(one.updated_at)) for one in found]
+    return Reply(200, Values(views))

@@ -1,0 +1,125 @@
+"""Short calls about one run: answers to what it waits for, and its values."""
+
+from collections.abc import Generator
+from typing import Any, Final
+
+from runstead.sdk.errors import RunsteadError
+from runstead.sdk.models.event import EventPage
+from runstead.sdk.models.run import Accepted, Run, RunValues
+from runstead.sdk.resources import Calls, Resources
+from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.log import EventLog
+from runstead.sdk.routes.route import procedure, route
+from runstead.sdk.routes.runs import ResumeType
+
+Answering = Generator[Call[Any], Any, Accepted]
+_CALLS: Final = Calls()
+#: The name of the event in which a handler asks.
+_ASKED: Final = "run.asked"
+#: The type of the answer to a wait with this reason.
+_TYPES: Final[dict[str, ResumeType]] = {
+    "tool": "tool_result",
+    "approval": "approval",
+    "event": "event",
+    "input": "input",
+}
+
+
+def decide(
+    run_id: str, *, approved: bool, reason: str | None = None, tool_call_id: str | None = None
+) -> Answering:
+    """Approve or reject. The server knows the run's open approvals."""
+    result = approved if reason is None else {"approved": approved, "reason": reason}
+    accepted: Accepted = yield _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
+    return accepted
+
+
+def send_event(run_id: str, name: str, value: Any) -> Answering:
+    """Send the event `name`."""
+    run = yield from _waiting(run_id)
+    call_id = run.waiting_tool_call_id or (yield from _asked(run, f"event:{name}"))
+    if run.waiting_reason != "event" or _awaited(call_id) != f"event:{name}":
+        raise _not_waiting(run, f"the event {name!r}")
+    return (yield from _resume(run, call_id, value))
+
+
+def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
+    """Send the result of whatever the run waits for."""
+    run = yield from _waiting(run_id)
+    if run.waiting_reason not in _TYPES:
+        raise _not_waiting(run, "an answer")
+    return (yield from _resume(run, run.waiting_tool_call_id, result, is_error=is_error))
+
+
+class Answers(Resources):
+    """The methods of a client that answer what a run waits for, and that read its values.
+
+    RunsteadError with 409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT where the run does not wait for it.
+    """
+
+    @procedure
+    def approve(
+        self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None
+    ) -> Answering:
+        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
+
+        `tool_call_id` is needed only where several approvals are open: TOOL_RESULT_CONFLICT lists them.
+        """
+        return decide(run_id, approved=True, reason=reason, tool_call_id=tool_call_id)
+
+    @procedure
+    def reject(self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None) -> Answering:
+        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
+        return decide(run_id, approved=False, reason=reason, tool_call_id=tool_call_id)
+
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
+        """Return the values that the run's handler has set with `ctx.set`, at any time."""
+        return _CALLS.runs.values(run_id)
+
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+        """Return one value of the run (any JSON), `default` where it is not set."""
+        return _CALLS.runs.value(run_id, name, default)
+
+    @procedure
+    def send(self, run_id: str, name: str, value: Any = None) -> Answering:
+        """Send the event that the run awaits with `ctx.wait_for_event(name)`. `value` is any JSON."""
+        return send_event(run_id, name, value)
+
+
+def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:
+    run: Run = yield _CALLS.runs.get(run_id)
+    return run
+
+
+def _awaited(call_id: str | None) -> str:
+    """Return `approval`, `event:<name>` …: the call id of a durable wait, without the id of its step."""
+    return (call_id or "").rpartition(":")[0]
+
+
+def _asked(run: Run, awaited: str) -> Generator[Call[Any], Any, str | None]:
+    """Return the last call id with which the run asked for this. It waits for the first of several answers."""
+    found, log = None, EventLog(run.run_id)
+    after: int | str | None = 0 if run.status == "waiting" else None
+    while after is not None:
+        page: EventPage = yield log.page(after, ("CUSTOM",))
+        for event in page.data:
+            call_id = event.payload["value"]["tool_call_id"] if event.payload.get("name") == _ASKED else None
+            found = call_id if _awaited(call_id) == awaited else found
+        after = log.next_after(page)
+    return found
+
+
+def _resume(run: Run, call_id: str | None, result: Any, *, is_error: bool = False) -> Answering:
+    kind = _TYPES[run.waiting_reason or ""]
+    accepted: Accepted = yield _CALLS.runs.resume(
+        run.run_id, result, type=kind, tool_call_id=call_id, is_error=is_error
+    )
+    return accepted
+
+
+def _not_waiting(run: Run, what: str) -> RunsteadError:
+    waits_for = _awaited(run.waiting_tool_call_id) or run.waiting_reason
+    now = f"it waits for {waits_for}" if run.status == "waiting" else f"it is {run.status}"
+    return RunsteadError(f"Run {run.run_id} does not wait for {what}: {now}", 409, "TOOL_RESULT_NOT_WAITING")

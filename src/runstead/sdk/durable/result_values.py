@@ -1,0 +1,69 @@
+"""Results of steps and outputs of handlers as JSON, and their return annotations."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from runstead.sdk.durable.step_results import ResultNotStoredError
+from runstead.sdk.durable.task import return_type
+from runstead.sdk.errors import RunFailed
+from runstead.sdk.models.user_types import convert, encode
+
+#: The result is part of an event, and the server accepts events below 256 KiB.
+RESULT_BYTES_MAX: Final = 255 * 1024
+
+
+def encode_result(result: Any) -> msgspec.Raw:
+    """Encode a step's result as JSON. Raise ResultNotStoredError where it is not JSON, or too large."""
+    try:
+        text = encode(result)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise ResultNotStoredError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
+    if len(text) > RESULT_BYTES_MAX:
+        raise ResultNotStoredError(
+            f"Its result has {len(text)} bytes, and at most {RESULT_BYTES_MAX} are stored: store the data"
+            " elsewhere, and return its address",
+            "STEP_RESULT_TOO_LARGE",
+        )
+    return msgspec.Raw(text)
+
+
+def decode_result(value: Any, function: Callable[..., Any], original: Any = msgspec.UNSET) -> Any:
+    """Convert a stored result to the function's return annotation, where it has one that can be resolved.
+
+    Raise ResultNotStoredError with STEP_RESULT_INVALID where it does not fit. `original` is what the function returned.
+    """
+    wanted = return_type(function)
+    try:
+        return value if wanted is Any else convert(value, wanted)
+    except msgspec.ValidationError as error:
+        why = str(error)
+    except TypeError as error:
+        # The annotation is not for JSON. That matters only where JSON changed the value.
+        if original is msgspec.UNSET or isinstance(original, str | int | float | list | dict | tuple | None):
+            return value
+        why = str(error)
+    raise ResultNotStoredError(
+        f"Its result does not fit its annotation {shown(wanted)}: {why}", "STEP_RESULT_INVALID"
+    )
+
+
+def checked_output(output: Any, function: Callable[..., Any]) -> Any:
+    """Return a handler's output. Raise RunFailed with OUTPUT_INVALID where it does not fit its return annotation."""
+    wanted = return_type(function)
+    if wanted is Any or type(output) is wanted:
+        return output
+    try:
+        convert(msgspec.json.decode(encode(output)), wanted)
+    except msgspec.ValidationError as error:
+        raise RunFailed(
+            f"The output does not fit the handler's annotation {shown(wanted)}: {error}", "OUTPUT_INVALID"
+        ) from None
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return output  # not JSON, or an annotation that is not for JSON
+    return output
+
+
+def shown(annotation: Any) -> str:
+    return annotation.__name__ if type(annotation) is type else str(annotation)
