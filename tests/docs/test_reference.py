@@ -101,8 +101,8 @@ FUNCTIONS = public()
 def documented(function, owner):
     """The docstring of a function, also one that it refers to, and that of its class."""
     text = inspect.getdoc(function) or ""
-    for word in re.findall(r"^As `Context\.(\w+)`", text):
-        text += f" {inspect.getdoc(getattr(sdk.Context, word))}"
+    for cls, word in re.findall(r"^As `(Context|Testbed)\.(\w+)`", text):
+        text += f" {inspect.getdoc(getattr({'Context': sdk.Context, 'Testbed': testing.Testbed}[cls], word))}"
     return f"{text} {owner and inspect.getdoc(owner)}"
 
 

@@ -67,6 +67,7 @@ class AsyncClient(ClientBase, AsyncSender):
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the connections. Clients of `with_key` share them."""
         if self._owns_http:
             await self._transport.aclose()
 

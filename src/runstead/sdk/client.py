@@ -56,6 +56,7 @@ class Client(ClientBase, SyncSender):
         self.close()
 
     def close(self) -> None:
+        """Close the connections. Clients of `with_key` share them."""
         if self._owns_http:
             self._http.close()
 
