@@ -1,7 +1,5 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
-import fcntl
-import os
 import shutil
 from collections import Counter
 from contextlib import closing
@@ -9,36 +7,29 @@ from pathlib import Path
 
 import pytest
 
-#: Files and rooms whose files take longest. Workers take files in order: what comes last should be short.
-SLOW = ("interop/test_openapi_fuzz.py", "store/test_machine.py", "e2e", "interop", "store", "http")
+#: Files and folders whose files take longest, first. Workers take files in order: what comes last should be short.
+SLOW = (
+    "interop/test_openapi_fuzz.py",
+    "web/test_runs_live.py",
+    "faults/test_faults.py",
+    "store/test_run_index.py",
+    "e2e",
+    "web",
+    "interop",
+    "store",
+    "http",
+    "sdk",
+    "docs",
+)
 #: So many files are listed at the end.
 SLOWEST = 10
 
 
 def pytest_collection_modifyitems(items):
     slow = [Path(__file__).parent / name for name in SLOW]
-
-    def place(item):
-        if item.get_closest_marker("alone"):
-            return len(slow) + 1
-        return next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
-
-    items.sort(key=place)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item):
-    """A test that is marked `alone` has the machine to itself: no other worker is in a test meanwhile."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return (yield)
-    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
-    folder = item.session.config._tmp_path_factory.getbasetemp().parent  # that of all workers
-    with (folder / "gate").open("w") as gate, (folder / "machine").open("w") as machine:
-        # Whoever waits for the machine holds the gate: or the others would pass it on among themselves.
-        fcntl.flock(gate, how)
-        fcntl.flock(machine, how)
-        fcntl.flock(gate, fcntl.LOCK_UN)
-        return (yield)
+    items.sort(
+        key=lambda item: next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
+    )
 
 
 def pytest_terminal_summary(terminalreporter):

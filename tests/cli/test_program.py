@@ -139,7 +139,7 @@ def test_unsupported_characters_are_escaped(environment, project_client):
         [*PROGRAM, "runs", "list"],
         env=environment | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")

@@ -374,8 +374,8 @@ def test_an_approval_is_answered_with_approve_or_reject(cli, project_client):
     assert cli("runs", "approve", run_id).out == "approved\n"
     assert answered(run_id) == ("pay", True)
     run_id = waiting()
-    assert cli("runs", "reject", run_id, "--comment", "too much").out == "rejected\n"
-    assert answered(run_id) == ("pay", {"approved": False, "comment": "too much"})
+    assert cli("runs", "reject", run_id, "--reason", "too much").out == "rejected\n"
+    assert answered(run_id) == ("pay", {"approved": False, "reason": "too much"})
     run_id = waiting("pay", "ship")
     for tokens in (("approve", run_id), ("resume", run_id, "--approve")):
         several = cli("runs", *tokens)

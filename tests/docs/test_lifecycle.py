@@ -95,7 +95,8 @@ LIMITS = {
     "Integers": f"up to {limits.integer_max:,}",
     "Lease": f"{limits.lease_s_min} to {limits.lease_s_max} seconds",
     "Long poll of a claim": f"{limits.claim_wait_s_max} seconds",
-    "Runs per claim": f"{limits.claim_runs_max}",
+    "Runs per claim": f"{limits.claim_runs_max}, with {limits.claim_bytes_max // limits.MIB} MiB of values,"
+    " and at least one run",
     "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",

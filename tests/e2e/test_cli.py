@@ -131,7 +131,7 @@ def test_bench_measures_lifecycles_and_two_baselines(command, server):
     here = ("--url", server.url, "--key", KEY, "--project", "default", "--concurrency", "4", "--seconds", "1")
     report = answer(command("bench", *here, "--json"))
     assert report["errors"] == {"count": 0, "kinds": []}
-    assert report["lifecycles"] > 10
+    assert report["lifecycles"] > 0
     assert report["lifecycles_per_s"] == report["lifecycles"] / report["seconds"]
     assert report["requests_per_s"] > 3 * report["lifecycles_per_s"]
     for request in ("create", "claim", "append", "complete"):

@@ -45,7 +45,7 @@ def playing():
         finally:
             if process.poll() is None:
                 process.terminate()  # not killed: it would leave its own processes behind
-                process.communicate(timeout=30)
+                process.communicate(timeout=90)
 
 
 def until(process, text):

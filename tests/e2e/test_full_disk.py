@@ -119,7 +119,7 @@ def test_a_directory_that_is_not_writable_is_refused_with_a_sentence(tmp_path, n
         preexec_fn=heed_permissions,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=90,
         check=False,
     )
     folder.chmod(0o755)

@@ -29,7 +29,7 @@ def refused(code, stdout, stderr):
 
 def serve(tmp_path, *arguments, **settings):
     settings = {"RUNSTEAD_PORT": "0"} | settings
-    return runstead("serve", *arguments, cwd=tmp_path, seconds=20, **settings)
+    return runstead("serve", *arguments, cwd=tmp_path, **settings)
 
 
 def test_the_ready_line_comes_alone_and_only_once_requests_are_accepted(server):

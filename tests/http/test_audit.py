@@ -249,8 +249,8 @@ async def test_pages_hold_every_entry_once_while_entries_are_added(audited):
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1-", "-1", "1-2-3", "1" * 16 + "-1", "1-1\n"])
-async def test_a_malformed_cursor_is_refused(api, cursor):
-    await api.refused(400, "INVALID_REQUEST", "GET", PATH, by="admin", params={"cursor": cursor})
+async def test_a_malformed_cursor_is_refused(driver, cursor):
+    await driver.refused(400, "INVALID_REQUEST", "GET", PATH, by="admin", params={"cursor": cursor})
 
 
 async def test_filters(audited):

@@ -49,11 +49,11 @@ def with_request(driver, text):
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_every_route_refuses_a_body_that_is_not_a_json_object(api, name):
+async def test_every_route_refuses_a_body_that_is_not_a_json_object(driver, name):
     text = MALFORMED[name]
-    taken, worker = await api.claimed()
+    taken, worker = await driver.claimed()
     run = f"/runs/{taken['run_id']}"
-    before = await api.get(run)
+    before = await driver.get(run)
     paths = ["/runs", "/conversations", f"{run}/complete", f"{run}/cancel", f"{run}/events", f"{run}/wait"]
     paths += [
         f"{run}/resume",
@@ -62,11 +62,11 @@ async def test_every_route_refuses_a_body_that_is_not_a_json_object(api, name):
         f"{worker}/runs/{taken['run_id']}/lease",
     ]
     for path in paths:
-        problem = await api.refused(400, "INVALID_REQUEST", "POST", path, text)
+        problem = await driver.refused(400, "INVALID_REQUEST", "POST", path, text)
         assert problem["detail"].startswith(("The body is not valid JSON: ", "Expected object, got"))
         assert problem["errors"]
-    assert await api.get(run) == before
-    assert [one["run_id"] for one in (await api.get("/runs"))["data"]] == [taken["run_id"]]
+    assert await driver.get(run) == before
+    assert [one["run_id"] for one in (await driver.get("/runs"))["data"]] == [taken["run_id"]]
 
 
 @pytest.mark.parametrize("name", [name for name, text in MALFORMED.items() if text.startswith(b'{"n"')])
@@ -123,30 +123,30 @@ CONTROLS = ["\0", "a\0", "a\0b", "a\n", "\ta", "a\x1bb", "a\x7f"]
 
 
 @pytest.mark.parametrize("text", CONTROLS, ids=range(len(CONTROLS)))
-async def test_control_characters_in_names_ids_and_targets_are_refused(api, text):
-    conversation_id = await api.conversation()
+async def test_control_characters_in_names_ids_and_targets_are_refused(driver, text):
+    conversation_id = await driver.conversation()
     bodies = [
-        api.task(f"task:{text}"),
-        api.task(public_id=text),
-        api.task(parent_run_id=text),
-        api.task(request={"name": text}),
-        api.task(request={"start_mode": text}),
-        api.task(request={"batch_id": text}),
-        api.task(trigger={"message_id": text}),
-        api.task(trigger={"tool_call_id": text}),
-        {**api.task(), "kind": "workflow", "request": {"workflow_id": text}},
-        api.agent(conversation_id, request={"agent_id": text}),
-        api.agent(conversation_id, request={"implementation_kind": text}),
-        api.agent(conversation_id, request={"worker_key": text}),
-        api.agent(conversation_id, request={"source_target_release_version": text}),
+        driver.task(f"task:{text}"),
+        driver.task(public_id=text),
+        driver.task(parent_run_id=text),
+        driver.task(request={"name": text}),
+        driver.task(request={"start_mode": text}),
+        driver.task(request={"batch_id": text}),
+        driver.task(trigger={"message_id": text}),
+        driver.task(trigger={"tool_call_id": text}),
+        {**driver.task(), "kind": "workflow", "request": {"workflow_id": text}},
+        driver.agent(conversation_id, request={"agent_id": text}),
+        driver.agent(conversation_id, request={"implementation_kind": text}),
+        driver.agent(conversation_id, request={"worker_key": text}),
+        driver.agent(conversation_id, request={"source_target_release_version": text}),
     ]
     for body in bodies:
-        await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
-    assert await api.nothing_stored()
-    run_id = (await api.create())["run_id"]
+        await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    assert await driver.nothing_stored()
+    run_id = (await driver.create())["run_id"]
     events = {"events": [{"type": text}]}
-    await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run_id}/events", events)
-    assert (await api.run(run_id))["latest_event_id"] == 0
+    await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run_id}/events", events)
+    assert (await driver.run(run_id))["latest_event_id"] == 0
 
 
 async def test_texts_for_people_may_have_any_character_but_nul(api):
@@ -299,12 +299,12 @@ WRONG_APPENDS = [
 
 
 @pytest.mark.parametrize("body", WRONG_APPENDS, ids=range(len(WRONG_APPENDS)))
-async def test_an_append_with_a_wrong_value_appends_nothing(api, body):
-    run, path = await api.agent_run()
+async def test_an_append_with_a_wrong_value_appends_nothing(driver, body):
+    run, path = await driver.agent_run()
     for events in (f"{path}/events", f"/runs/{run['run_id']}/events"):
-        problem = await api.refused(400, "INVALID_REQUEST", "POST", events, body)
+        problem = await driver.refused(400, "INVALID_REQUEST", "POST", events, body)
         assert problem["errors"][0]["path"].startswith("$")
-    assert (await api.run(run["run_id"]))["latest_event_id"] == 0
+    assert (await driver.run(run["run_id"]))["latest_event_id"] == 0
 
 
 async def test_the_last_value_of_a_repeated_member_counts(api):
@@ -343,19 +343,19 @@ async def test_an_integer_may_be_written_with_a_zero_fraction(api):
 
 
 @pytest.mark.parametrize("text", [b"5.5", b'"5"', b"1e300", b"9007199254740993.0", b"0.0", b"true"])
-async def test_values_that_are_not_integers_in_range_are_refused(api, text):
-    owner = json.dumps({"kind": "project", "id": api.project.id}).encode()
+async def test_values_that_are_not_integers_in_range_are_refused(driver, text):
+    owner = json.dumps({"kind": "project", "id": driver.project.id}).encode()
     body = INTEGRAL.replace(b"OWNER", owner).replace(b"5.0", text)
-    await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     mixed = b'{"status": "completed", "exit_code": 1.0, "attempt": ' + text + b"}"
-    await api.refused(400, "INVALID_REQUEST", "POST", "/runs/unknown/complete", mixed)
+    await driver.refused(400, "INVALID_REQUEST", "POST", "/runs/unknown/complete", mixed)
 
 
 @pytest.mark.parametrize("members", [{"size": 1.5}, {"size": -1.0}])
-async def test_the_size_of_an_artifact_is_an_integer(api, members):
-    run = await api.create()
+async def test_the_size_of_an_artifact_is_an_integer(driver, members):
+    run = await driver.create()
     body = {"status": "completed", "artifacts": [{"name": "a", **members}]}
-    problem = await api.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
+    problem = await driver.refused(400, "INVALID_REQUEST", "POST", f"/runs/{run['run_id']}/complete", body)
     assert problem["errors"][0]["path"] == "$.artifacts[0].size"
 
 

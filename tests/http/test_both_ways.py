@@ -175,6 +175,7 @@ async def administration(recorder):
     await do("GET", P)
     key = await do("POST", f"{P}/api-keys", example("CreateKey"))
     await do("GET", f"{P}/api-keys")
+    await do("PATCH", f"{P}/api-keys/{key['id']}", example("ChangeKey"))
     await do("DELETE", f"{P}/api-keys/{key['id']}")
     await do("POST", f"{P}/members", example("PutMember"))
     await do("GET", f"{P}/members")

@@ -10,10 +10,11 @@ import structlog
 
 from runstead.core import limits
 from runstead.core.identity.principal import Origin
+from runstead.core.identity.tenant import current_request_id
 from runstead.http.framework.app import operations
 from runstead.http.framework.connections import Bounds
 from runstead.http.framework.endpoint import Endpoint
-from runstead.http.framework.origin import TrustedProxies, current_request_id
+from runstead.http.framework.origin import TrustedProxies
 from runstead.server.settings import SettingError, load
 from runstead.server.telemetry import add_request_id
 from runstead.web.framework.app import WebApp

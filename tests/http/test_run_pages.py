@@ -182,10 +182,10 @@ BAD = [
 
 
 @pytest.mark.parametrize("query", BAD, ids=range(len(BAD)))
-async def test_a_malformed_query_is_refused(api, query):
-    await api.create()
-    for path in ("/runs", f"/projects/{api.project.id}/runs"):
-        problem = await api.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
+async def test_a_malformed_query_is_refused(driver, query):
+    await driver.create()
+    for path in ("/runs", f"/projects/{driver.project.id}/runs"):
+        problem = await driver.refused(400, "INVALID_REQUEST", "GET", f"{path}?{query}")
         assert problem["detail"].startswith("Query: ") or "must be a time" in problem["detail"]
         assert problem["errors"]
 

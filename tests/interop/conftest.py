@@ -33,9 +33,13 @@ def programs(tmp_path_factory):
 
 
 def pytest_generate_tests(metafunc):
-    """Run each file on both engines. A file that does not depend on the engine sets `ENGINES` to one."""
+    """Run on SQLite, and with the mark `long` on PostgreSQL: tests/store proves that the engines are equal.
+
+    `ENGINES` of a file names others.
+    """
     if "server" in metafunc.fixturenames:
-        engines = getattr(metafunc.module, "ENGINES", ("sqlite", "postgres"))
+        both = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))
+        engines = getattr(metafunc.module, "ENGINES", both)
         metafunc.parametrize("server", engines, indirect=True, scope="module")
 
 

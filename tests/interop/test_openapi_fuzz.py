@@ -28,8 +28,8 @@ from tests.support.server import PROJECT, environment
 
 DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
 ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))
-EXAMPLES = {"sqlite": DEEP or 5, "postgres": DEEP or 3}
-WALK_S = {"sqlite": DEEP or 10, "postgres": DEEP or 8}
+EXAMPLES = {"sqlite": DEEP or 3, "postgres": DEEP or 3}
+WALK_S = {"sqlite": DEEP or 8, "postgres": DEEP or 8}
 #: Invalid requests are refused before the store is called, so one engine is enough for them.
 MODES = {"sqlite": "all", "postgres": "all" if DEEP else "positive"}
 SETTINGS = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "1"}
@@ -52,7 +52,7 @@ def config(document, examples, *, deterministic):
     ]
     assert streams
     return f"""
-        request-timeout = 10
+        request-timeout = 60
         continue-on-failure = true
         suppress-health-check = ["all"]
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+ENGINES = ("sqlite", "postgres")
+
 INGEST = {
     "ids": {"upload_ids": ["u1", "u2"]},
     "paths": {"paths": ["docs/a.md"]},

@@ -179,6 +179,19 @@ def unlocks_plainly(ctx, folder):
         ctx.step("unlock", mark, folder, "cleaned")
 
 
+@app.task("unlocks again", isolation="process", retries=1)
+async def unlocks_again(ctx, folder):
+    await ctx.step("lock", mark, folder, "calls", "lock ")
+    try:
+        if not (Path(folder) / "failed").exists():
+            mark(folder, "failed")
+            raise ValueError("not in a step")
+        await ctx.step("work", mark, folder, "calls", "work ")
+    finally:
+        await ctx.step("unlock", mark, folder, "calls", "unlock ")
+    return "done"
+
+
 @app.task("forgets", isolation="process")
 async def forgets(ctx):
     ctx.step("charge", lambda: 1)

@@ -295,3 +295,72 @@ async def test_a_plain_function_runs_the_steps_of_its_finally_when_the_run_is_ca
     await b.until(lambda: calls)
     assert calls == ["unlock"]
     await b.stop()
+
+
+# Tries that fail and are retried
+
+
+@pytest.mark.parametrize("how", ["raises", "wraps", "times out"])
+async def test_the_steps_of_a_finally_run_again_after_a_retry_and_are_not_taken_for_others(how):
+    calls, tries = [], []
+
+    async def t(ctx):
+        await ctx.step("lock", lambda: calls.append("lock"))
+        tries.append(1)
+        try:
+            if len(tries) == 1:
+                if how == "times out":
+                    await asyncio.Event().wait()
+                raise ValueError("not in a step")
+            await ctx.step("work", lambda: calls.append("work"))
+        except ValueError as error:
+            await ctx.step("note", lambda: calls.append("note"))
+            if how == "wraps":
+                raise RuntimeError from error
+            raise
+        finally:
+            await ctx.step("unlock", lambda: calls.append("unlock"))
+        return "done"
+
+    run = await end_of(t, retries=1, timeout_seconds=0.2 if how == "times out" else None)
+    assert (run.output, run.error) == ("done", None)
+    noted = [] if how == "times out" else ["note"]
+    assert calls == ["lock", *noted, "unlock", "work", "unlock"]
+
+
+async def test_an_answer_to_a_question_of_a_failed_try_does_not_answer_the_next_try():
+    tries, answers, app = [], [], App()
+
+    @app.task("t", retries=1)
+    async def t(ctx):
+        await ctx.step("begin", lambda: 1)
+        try:
+            tries.append(1)
+            raise ValueError(len(tries))
+        finally:
+            answers.append(await ctx.wait_for_approval("Undo?"))
+
+    async with Testbed(app) as bed:
+        run = await bed.run("task:t")
+        await bed.approve(run)
+        assert (answers, (await bed.get(run)).status) == ([True], "waiting")
+        await bed.approve(run, approved=False)
+        assert (await bed.result(run)).error.code == "ValueError"
+    assert answers == [True, False]
+
+
+async def test_a_failure_that_the_handler_caught_for_good_keeps_its_steps():
+    calls, tries = [], []
+
+    async def t(ctx):
+        try:
+            raise KeyError("handled")
+        except KeyError:
+            await ctx.step("repair", lambda: calls.append("repair"))
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("later")
+        return "done"
+
+    assert (await end_of(t, retries=1)).output == "done"
+    assert calls == ["repair"]

@@ -78,15 +78,11 @@ async def test_a_plain_function_waits_for_the_first_of_functions():
     assert (await work(t, answers={"paid": 7})).output == ["paid", 7]
 
 
-async def test_approvals_beside_events_and_no_waits_are_refused():
-    async def both(ctx):
-        await ctx.first(paid=ctx.wait_for_event("paid"), yes=ctx.wait_for_approval("Go on?"))
-
-    async def none(ctx):
+async def test_a_call_without_waits_is_refused():
+    async def t(ctx):
         await ctx.first()
 
-    assert "approvals or for events" in str((await work(both)).error)
-    assert "needs waits" in str((await work(none)).error)
+    assert "needs waits" in str((await work(t)).error)
 
 
 async def test_code_that_now_gathers_does_not_continue_a_first():
@@ -116,6 +112,12 @@ async def events(ctx):
     return list(first)
 
 
+@app.task("both")
+async def both(ctx):
+    approved, paid = ctx.wait_for_approval("Skip the payment?"), ctx.wait_for_event("paid")
+    return list(await ctx.first(approved=approved, paid=paid))
+
+
 @app.task("children")
 async def children(ctx):
     slower, faster = [await ctx.spawn(slow, seconds=seconds) for seconds in (3000, 100)]
@@ -130,6 +132,21 @@ async def test_the_server_accepts_an_answer_to_any_of_several_events():
         await bed.send(run, "refused", "no money")
         await bed.advance(seconds=60)
         assert (await bed.result(run)).output == ["refused", "no money"]
+
+
+async def test_the_server_accepts_an_approval_beside_an_event():
+    async with Testbed(app) as bed:
+        one, two = [await bed.run("task:both") for _ in range(2)]
+        await bed.send(one, "paid", 5)
+        asked = [
+            event.payload["value"]
+            for event in await bed.events(two)
+            if event.payload.get("name") == "run.asked"
+        ]
+        (call_id,) = [value["tool_call_id"] for value in asked if "question" in value]
+        await bed.client.runs.resume(two.run_id, True, type="approval", tool_call_id=call_id)
+        await bed.settle()
+        assert [(await bed.result(run)).output for run in (one, two)] == [["paid", 5], ["approved", True]]
 
 
 async def test_the_end_of_any_of_several_children_is_noticed_within_30_seconds():

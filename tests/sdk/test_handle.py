@@ -56,6 +56,7 @@ async def refuse(ctx):
 
 @app.task("ask")
 async def ask(ctx):
+    await ctx.set("stage", "asking")
     approved = await ctx.wait_for_approval("Ship it?")
     paid = await ctx.wait_for_event("paid")
     return {"approved": approved, "paid": paid}
@@ -151,9 +152,10 @@ async def test_answers_need_no_call_id(server, client):
     ) as no:
         await run.send("paid", 5)
     assert (no.value.status, no.value.code) == (409, "TOOL_RESULT_NOT_WAITING")
+    assert await run.value("stage") == await client.value(run.id, "stage") == "asking"
     assert (await client.approve(run.id)).accepted
     await waits_for_an_event(run)
-    with pytest.raises(RunsteadError, match="does not wait for an approval"):
+    with pytest.raises(RunsteadError, match="waits for reason event; approval does not answer that"):
         await client.reject(run.id)
     await client.send(run.id, "paid", 5)
     assert await run.result(timeout=20) == {"approved": True, "paid": 5}

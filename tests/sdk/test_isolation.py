@@ -228,6 +228,23 @@ async def test_the_steps_of_a_finally_run_when_the_run_is_cancelled(
     assert [event for event in log.events if event.payload.get("stepName") == "unlock"] == []
 
 
+async def test_the_steps_that_run_while_a_try_is_stopped_are_found(tmp_path, handler_server):
+    log = handler_server(app, "unlocks", folder=str(tmp_path))
+    working = asyncio.ensure_future(log.run_handler())
+    await eventually((tmp_path / "pids").exists)
+    working.cancel()  # as a timeout does
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert (tmp_path / "cleaned").exists()
+    assert log.context.first_block_step(TimeoutError()) == "1"
+
+
+async def test_the_steps_of_a_finally_run_again_after_a_retry(tmp_path, handler_server):
+    log = handler_server(app, "unlocks again", folder=str(tmp_path))
+    assert await log.run_handler() == "done"  # the fake server continues a retry at once
+    assert (tmp_path / "calls").read_text() == "lock unlock work unlock "
+
+
 async def test_a_forgotten_await_and_the_cause_of_a_failed_step_are_found_in_a_process(handler_server):
     with pytest.raises(RunFailed) as forgotten:
         await handler_server(app, "forgets").run_handler()

@@ -273,4 +273,4 @@ async def test_a_test_takes_milliseconds_of_the_processor():
         for _ in range(20):
             json.loads(json.dumps(list(range(10_000))))
         control.append(time.process_time() - began)
-    assert min(took) < 3 * min(control), (min(took), min(control))
+    assert min(took) < 8 * min(control), (min(took), min(control))

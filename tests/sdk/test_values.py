@@ -52,7 +52,7 @@ async def test_progress_and_values_are_read_while_the_run_works(served, started)
         await ctx.progress(0.4, "parsing")
         await ctx.set("stage", Stage(3, of=9))
         await ctx.set("rows", None)
-        seen.append(await served.client.runs.value(ctx.run.run_id, "stage"))
+        seen.append(await served.client.value(ctx.run.run_id, "stage"))
         await ctx.flush()
         seen.append((await served.client.runs.get(ctx.run.run_id)).progress)
         await ctx.progress(2, "x" * 600)
@@ -67,7 +67,9 @@ async def test_progress_and_values_are_read_while_the_run_works(served, started)
     values = await served.client.runs.values(run.run_id)
     assert [(one.name, one.value) for one in values.data] == [("rows", None), ("stage", {"file": 3, "of": 9})]
     assert (values["stage"], values.get("other"), values.get("other", 1)) == (stage, None, 1)
-    assert await served.client.runs.value(run.run_id, "other", "none") == "none"
+    handle = served.client.run(run.run_id)
+    assert (await handle.value("stage"), await handle.value("other", "none")) == (stage, "none")
+    assert await handle.values() == values == await served.client.values(run.run_id)
 
 
 async def test_a_plain_function_sets_them_without_await(served, started):
@@ -189,9 +191,9 @@ async def test_of_several_open_approvals_each_is_answered_by_its_call_id(served,
     waiting = await started(t, "waiting")
     asked = [value["tool_call_id"] for value in await reported(served, waiting, "asked")]
     with pytest.raises(RunsteadError, match=f"one of {', '.join(asked)}") as several:
-        await served.client.runs.resume(waiting.run_id, True, type="approval")
+        await served.client.approve(waiting.run_id)
     assert (several.value.status, several.value.code) == (409, "TOOL_RESULT_CONFLICT")
-    await served.client.runs.resume(waiting.run_id, False, type="approval", tool_call_id=asked[1])
+    await served.client.reject(waiting.run_id, tool_call_id=asked[1])
     await served.until(waiting.run_id, "waiting")
-    await served.client.runs.resume(waiting.run_id, True, type="approval")
+    await served.client.approve(waiting.run_id)
     assert (await served.ended(waiting.run_id)).output == [True, False]

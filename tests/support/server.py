@@ -110,8 +110,12 @@ class Server:
                 preexec_fn=self._preexec,  # noqa: PLW1509 - the child sets limits of its own and no more
             )
         threading.Thread(target=self._read, args=(self.process.stdout, self._lines), daemon=True).start()
-        while not self.url_in(line := self._next_line()):
-            pass
+        try:
+            while not self.url_in(line := self._next_line()):
+                pass
+        except BaseException:
+            self.kill()  # nobody else knows that it was started
+            raise
         self.startup_s = time.perf_counter() - began
         self.url = self.url_in(line)
         return self

@@ -40,15 +40,17 @@ def nothing_left(api):
 
 
 def test_a_key_is_shown_once_and_has_the_chosen_scopes(browser, api, server):
-    answer = new_key(browser, name="made", scopes=["runs:read", "workers"], days="7")
+    answer = new_key(browser, name="made", scopes=["runs:read", "workers"], days="7", runs_per_minute="60")
     secret = secret_in(answer)
     (made,) = keys(api)
     assert made["scopes"] == ["runs:read", "workers"]
     assert made["expires_at"] is not None
+    assert (made["runs_per_minute"], made["requests_per_minute"]) == (60, None)
     with server.api(secret) as other:
         assert other.get("/projects/default")["slug"] == "default"
     page = browser.page(PAGE)
     assert f"vf_{made['prefix']}_…" in page
+    assert "60 new runs per minute" in page
     assert secret not in page
 
 
@@ -71,6 +73,7 @@ def test_a_form_that_is_sent_again_makes_no_other_key(browser, api):
         ({"scopes": []}, "No scope is chosen"),
         ({"scopes": ["root"]}, "Invalid enum value"),
         ({"days": "2"}, "The expiry is not"),
+        ({"runs_per_minute": "-1"}, "The number must be from 1"),
         ({"name": "x" * 256}, "The name is longer than 255"),
         ({"form_token": ""}, "The form token is missing"),
     ],

@@ -8,8 +8,6 @@ from playwright.sync_api import expect
 from .plain_browser import PlainBrowser
 from .web_client import fits
 
-pytestmark = pytest.mark.postgres
-
 PAGE = "/ui/system"
 
 
@@ -23,6 +21,7 @@ def tile(page, name):
     return re.search(rf"<dt>{name}</dt><dd>(.*?)</dd>", page, re.DOTALL)[1]
 
 
+@pytest.mark.postgres
 def test_the_server_and_its_store_are_shown_without_a_secret(browser, server):
     page = browser.page(PAGE)
     engine = "PostgreSQL" if "postgres" in str(server.database) else "SQLite"
@@ -34,6 +33,7 @@ def test_the_server_and_its_store_are_shown_without_a_secret(browser, server):
     assert "password" not in address
 
 
+@pytest.mark.postgres
 def test_the_queue_of_each_project_is_counted(browser, api):
     project = api.project_id()
     for _ in range(3):
@@ -50,6 +50,7 @@ def test_the_loops_and_the_leader_are_shown(open_tab):
     expect(tab.page.locator(".tiles")).to_contain_text("this server")
 
 
+@pytest.mark.postgres
 def test_the_rate_covers_the_time_since_the_last_refresh(browser, api):
     page = browser.page(PAGE)
     last = dict(re.findall(r'<input type="hidden" name="(replica|at|commits|commands)" value="(.*?)">', page))

@@ -9,8 +9,6 @@ from playwright.sync_api import expect
 
 from .web_client import WebClient, fits, page_text
 
-pytestmark = pytest.mark.postgres
-
 PLACE = "/ui/projects/default/usage"
 PRICE = {
     "provider": "acme",
@@ -60,6 +58,7 @@ def row(page, text):
     return [" ".join(re.sub(r"<[^>]*>", " ", part).split()) for part in parts[:-1]]
 
 
+@pytest.mark.postgres
 def test_the_totals_are_shown(web_client, used):
     text = page_text(web_client.get(PLACE, period="today"))
     assert "Input tokens 1,005,007 400,000 cached" in text
@@ -67,6 +66,7 @@ def test_the_totals_are_shown(web_client, used):
     assert "Runs that reported 3" in text
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize(
     ("by", "name", "numbers"),
     [
@@ -79,6 +79,7 @@ def test_usage_is_grouped(web_client, used, by, name, numbers):
     assert row(web_client.get(PLACE, by=by), name)[1:6] == numbers
 
 
+@pytest.mark.postgres
 def test_a_family_is_grouped_under_its_root(web_client, used):
     page = web_client.get(PLACE, by="family")
     assert row(page, used["top"]["run_id"])[1:6] == ["2", "1,005,000", "400,000", "201,000", "0"]
@@ -86,6 +87,7 @@ def test_a_family_is_grouped_under_its_root(web_client, used):
     assert "acme / small" in page_text(page)
 
 
+@pytest.mark.postgres
 def test_a_keys_name_is_shown_only_to_admins(server, web_client, used, api):
     assert row(web_client.get(PLACE, by="key"), '<th scope="row">')[:2] == ["bootstrap", "3"]
     key = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})["key"]
@@ -104,6 +106,7 @@ def test_the_address_contains_the_period(web_client, used):
     assert "is after" in page_text(web_client.get(PLACE, 400, **{"from": "2020-01-02", "to": "2020-01-01"}))
 
 
+@pytest.mark.postgres
 def test_a_chart_has_a_bar_for_today(web_client, used):
     page = web_client.get(PLACE, period="30d")
     svg = page.text.partition("<svg")[2].partition("</svg>")[0]
@@ -112,6 +115,7 @@ def test_a_chart_has_a_bar_for_today(web_client, used):
     assert 'height="100"' in svg
 
 
+@pytest.mark.postgres
 def test_prices_are_set_and_costs_follow(web_client, used):
     assert "no price" in page_text(web_client.get(PLACE, by="model"))
     text = web_client.submit(f"{PLACE}/prices", **PRICE)
@@ -160,6 +164,7 @@ def test_only_admins_change_prices(server):
     writer.close()
 
 
+@pytest.mark.postgres
 def test_the_report_can_be_downloaded_as_csv(web_client, used):
     answer = web_client.get(f"{PLACE}.csv", by="target", period="today")
     assert answer.headers["content-type"].startswith("text/csv")

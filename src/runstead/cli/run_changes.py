@@ -204,7 +204,7 @@ def resume_run(
         write_out("it already had this answer" if done.duplicate else "resumed")
 
 
-Comment = Annotated[str | None, Parameter(help="Recorded with the answer")]
+Reason = Annotated[str | None, Parameter(help="Recorded with the answer")]
 ApprovalId = Annotated[
     str | None, Parameter(help="Tool call id of the approval; needed only where several are open")
 ]
@@ -214,26 +214,26 @@ def approve_run(
     run_id: RunId,
     /,
     *,
-    comment: Comment = None,
+    reason: Reason = None,
     tool_call_id: ApprovalId = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Answer the approval that a run waits for with yes."""
-    _answer_approval(run_id, server, approved=True, comment=comment, tool_call_id=tool_call_id, json=json)
+    _answer_approval(run_id, server, approved=True, reason=reason, tool_call_id=tool_call_id, json=json)
 
 
 def reject_run(
     run_id: RunId,
     /,
     *,
-    comment: Comment = None,
+    reason: Reason = None,
     tool_call_id: ApprovalId = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Answer the approval that a run waits for with no."""
-    _answer_approval(run_id, server, approved=False, comment=comment, tool_call_id=tool_call_id, json=json)
+    _answer_approval(run_id, server, approved=False, reason=reason, tool_call_id=tool_call_id, json=json)
 
 
 def _answer_approval(
@@ -241,15 +241,15 @@ def _answer_approval(
     server: ServerOptions,
     *,
     approved: bool,
-    comment: str | None,
+    reason: str | None,
     tool_call_id: str | None,
     json: bool,
 ) -> None:
     from runstead.cli.shared.render import document  # noqa: PLC0415
 
-    answer = {"approved": approved, "comment": comment} if comment else approved
     with connected(server) as client:
-        done = client.runs.resume(run_id, answer, type="approval", tool_call_id=tool_call_id)
+        answer = client.approve if approved else client.reject
+        done = answer(run_id, reason=reason, tool_call_id=tool_call_id)
     if json:
         write_out(document(done))
     elif done.duplicate:

@@ -1,15 +1,15 @@
-"""Answers to what a run waits for. The call id of its open wait is read from the run."""
+"""Short calls about one run: answers to what it waits for, and its values."""
 
 from collections.abc import Generator
 from typing import Any, Final
 
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.event import EventPage
-from runstead.sdk.models.run import Accepted, Run
+from runstead.sdk.models.run import Accepted, Run, RunValues
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
-from runstead.sdk.routes.route import procedure
+from runstead.sdk.routes.route import procedure, route
 from runstead.sdk.routes.runs import ResumeType
 
 Answering = Generator[Call[Any], Any, Accepted]
@@ -25,14 +25,13 @@ _TYPES: Final[dict[str, ResumeType]] = {
 }
 
 
-def decide(run_id: str, *, approved: bool, reason: str | None = None) -> Answering:
-    """Approve or reject."""
-    run = yield from _waiting(run_id)
-    call_id = run.waiting_tool_call_id or (yield from _asked(run, "approval"))
-    if run.waiting_reason != "approval" or call_id is None:
-        raise _not_waiting(run, "an approval")
+def decide(
+    run_id: str, *, approved: bool, reason: str | None = None, tool_call_id: str | None = None
+) -> Answering:
+    """Approve or reject. The server knows the run's open approvals."""
     result = approved if reason is None else {"approved": approved, "reason": reason}
-    return (yield from _resume(run, call_id, result))
+    accepted: Accepted = yield _CALLS.runs.resume(run_id, result, type="approval", tool_call_id=tool_call_id)
+    return accepted
 
 
 def send_event(run_id: str, name: str, value: Any) -> Answering:
@@ -53,20 +52,35 @@ def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
 
 
 class Answers(Resources):
-    """The methods of a client that answer what a run waits for.
+    """The methods of a client that answer what a run waits for, and that read its values.
 
-    RunsteadError with 409 TOOL_RESULT_NOT_WAITING where the run does not wait for it.
+    RunsteadError with 409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT where the run does not wait for it.
     """
 
     @procedure
-    def approve(self, run_id: str, *, reason: str | None = None) -> Answering:
-        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for."""
-        return decide(run_id, approved=True, reason=reason)
+    def approve(
+        self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None
+    ) -> Answering:
+        """Approve what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for.
+
+        `tool_call_id` is needed only where several approvals are open: TOOL_RESULT_CONFLICT lists them.
+        """
+        return decide(run_id, approved=True, reason=reason, tool_call_id=tool_call_id)
 
     @procedure
-    def reject(self, run_id: str, *, reason: str | None = None) -> Answering:
-        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for."""
-        return decide(run_id, approved=False, reason=reason)
+    def reject(self, run_id: str, *, reason: str | None = None, tool_call_id: str | None = None) -> Answering:
+        """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
+        return decide(run_id, approved=False, reason=reason, tool_call_id=tool_call_id)
+
+    @route
+    def values(self, run_id: str) -> Call[RunValues]:
+        """Return the values that the run's handler has set with `ctx.set`, at any time."""
+        return _CALLS.runs.values(run_id)
+
+    @route
+    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+        """Return one value of the run (any JSON), `default` where it is not set."""
+        return _CALLS.runs.value(run_id, name, default)
 
     @procedure
     def send(self, run_id: str, name: str, value: Any = None) -> Answering:

@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 
-from runstead.http.framework.origin import current_request_id
+from runstead.core.identity.tenant import current_request_id
 
 
 def log_to_stderr() -> None:

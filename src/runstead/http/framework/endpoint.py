@@ -19,11 +19,11 @@ from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Origin, Principal
+from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
-from runstead.http.framework.origin import current_request_id
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,6 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from itertools import count
 from typing import Final
 
@@ -15,9 +14,6 @@ from runstead.core.identity.principal import Origin
 _SENT: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _PROCESS: Final = os.urandom(8).hex()
 _NUMBERS: Final = count(1)
-
-#: The id of the request that the current task answers, which the log shows.
-current_request_id: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 
 #: The member of an ASGI scope that holds the request's Origin.
 SCOPE_KEY: Final = "runstead.origin"

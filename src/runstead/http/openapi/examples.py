@@ -167,5 +167,6 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "ChangeProject": {"fenced": {"require_attempt": True}},
     "CreateProject": {"project": {"slug": "inventory", "name": "Inventory"}},
     "CreateKey": {"reader": {"name": "dashboard", "scopes": ["runs:read"]}},
+    "ChangeKey": {"slower": {"requests_per_minute": 600, "runs_per_minute": None}},
     "PutMember": {"viewer": {"user_id": "ada", "role": "viewer"}},
 }

@@ -191,7 +191,7 @@ class Context(HandlerContext):
         The choice is stored, so each try of the handler gets the same. The other waits are cancelled and closed in
         the log; an answer to them has no effect. An exception of the first is raised. Where several have ended when
         the handler runs again, the one that is named first is chosen. A child run among several waits is noticed
-        within 30 seconds of its end. Raise TypeError for approvals beside events.
+        within 30 seconds of its end. Raise TypeError without waits.
         """
         return self._attempt.first(**waits)
 
@@ -308,7 +308,7 @@ class Context(HandlerContext):
 
     @tracked
     def set(self, name: str, value: Any) -> Awaits[None]:
-        """Store a named value of the run (any JSON up to 16 KiB), which `client.runs.value` reads at any time:
+        """Store a named value of the run (any JSON up to 16 KiB), which `client.value` reads at any time:
         `await ctx.set("stage", "parsing")`.
 
         It replaces the value of the same name, is durable when this returns, and stays after the run's end. A replay

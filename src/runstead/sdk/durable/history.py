@@ -198,6 +198,9 @@ class History:
             # handler caught keeps its failure.
             if _is_step(step_id):
                 self._reset(step_id)
+            elif _is_step(block := value.get("block_step_id")):
+                # No step failed. The steps of `except` and `finally` blocks run again where the try ends again.
+                self._reset(block, is_failed=False)
         elif name == USAGE and isinstance(value.get("id"), str):
             self.usages[value["id"]] = value
         elif name == VALUE:
@@ -230,8 +233,8 @@ class History:
                 str(value.get("type")), value.get("result"), bool(value.get("is_error"))
             )
 
-    def _reset(self, failed: str) -> None:
-        """Remove the failed step and the steps after it, so that they run again."""
+    def _reset(self, failed: str, *, is_failed: bool = True) -> None:
+        """Remove the failed step and the steps after it, so that they run again. `is_failed` false: it did not fail."""
         position = _position(failed)
         for step_id in [
             one for one in self.step_names if one == failed or _comes_after(position, _position(one))
@@ -240,7 +243,7 @@ class History:
             self.started.pop(step_id, None)
             for by_step in (self.finished, self.failed_tries, self.values, self.wait_ends):
                 by_step.pop(step_id, None)
-            if step_id != failed:
+            if step_id != failed or not is_failed:
                 self.reset_steps[step_id] = self.retries
         self.failed_branches = {
             gather: branch

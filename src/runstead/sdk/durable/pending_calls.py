@@ -110,6 +110,12 @@ def this_call(frame: FrameType) -> ThisCall:
     return _from_thread.get() or ThisCall(_place(frame), sys.exception())
 
 
+def handled_exception() -> BaseException | None:
+    """Return the exception that the caller of the running call handles: it is in an `except` or `finally` block."""
+    call = _from_thread.get()
+    return sys.exception() if call is None else call.handles
+
+
 @contextmanager
 def calling_from_thread() -> Iterator[None]:
     """Make this call, of a thread, known to the event loop's thread."""
@@ -129,7 +135,7 @@ def _place(frame: FrameType | None) -> Place | None:
 
 
 def _is_sdk(frame: FrameType) -> bool:
-    return str(frame.f_globals.get("__name__")).startswith(_SDK)
+    return frame.f_globals.get("__name__", "").startswith(_SDK)  # type: ignore[no-any-return]  # a module's name
 
 
 def tracked(method: F) -> F:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -143,12 +143,18 @@ def is_final(error: Exception) -> bool:
 
 def failed_step_of(error: BaseException) -> StepFailed | None:
     """Return the failed step that caused this error, None where no step did."""
-    seen: set[int] = set()
-    cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
+    for cause in chain_of(error):
         step = cause if isinstance(cause, StepFailed) else getattr(cause, STEP_ATTRIBUTE, None)
         if isinstance(step, StepFailed):
             return step
+    return None
+
+
+def chain_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield the exception, its cause, the cause of that, and so on."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        yield cause
         seen.add(id(cause))
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return None

@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, TypeVar
 
@@ -29,7 +29,7 @@ from runstead.sdk.durable.history import (
     History,
     StepFailure,
 )
-from runstead.sdk.durable.pending_calls import PendingCalls, this_call
+from runstead.sdk.durable.pending_calls import PendingCalls, handled_exception, this_call
 from runstead.sdk.durable.result_values import decode_result, encode_result
 from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
 from runstead.sdk.durable.step_options import StepCall, step_call
@@ -37,6 +37,7 @@ from runstead.sdk.durable.step_results import (
     ChangedCode,
     ResultNotStoredError,
     StepFailed,
+    chain_of,
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
@@ -48,6 +49,9 @@ T = TypeVar("T")
 
 logger = logging.getLogger("runstead.sdk.durable")
 
+#: The attribute of an exception with the try and the first step of the blocks that it ran through.
+_BLOCK_ATTRIBUTE: Final = "_runstead_block"
+_NO_STEP: Final = (None, None)
 _BACKOFF_S_MAX: Final = 300.0
 #: A run whose code has changed is tried again after a second, and then after at most a minute.
 _BLOCKED_S_MAX: Final = 60.0
@@ -91,6 +95,9 @@ class StepRunner(Emitter):
         self._tries = tries or self._tries + 1
         self._root = Branch()
         self.pending = PendingCalls()
+        self._stopped_from: str | None = None
+        #: The process of the handler is being stopped.
+        self.stops_process = False
         _branch.set(self._root)
 
     def check_finished(self, handler: Callable[..., Any]) -> None:
@@ -122,6 +129,19 @@ class StepRunner(Emitter):
         if suspended is not None and not isinstance(error, BaseExceptionGroup):
             _warn_of_catch(self.run.target, suspended.request.tool_name)
         return suspended
+
+    def first_block_step(self, error: BaseException) -> str | None:
+        """Return the first step of the `except` and `finally` blocks that this exception ran through in this try."""
+        first = self._stopped_from
+        for one in chain_of(error):  # the blocks of a cause ran before those of its effect
+            root, step_id = getattr(one, _BLOCK_ATTRIBUTE, _NO_STEP)
+            first = step_id if root is self._root else first
+        return first
+
+    def note_while_stopping(self, event: Mapping[str, Any]) -> None:
+        """Record the first step that a handler's process starts while its try is stopped."""
+        if self.stops_process and self._stopped_from is None and event.get("type") == STEP_STARTED:
+            self._stopped_from = event.get("stepId")
 
     @property
     def suspending(self) -> bool:
@@ -237,6 +257,9 @@ class StepRunner(Emitter):
         stored = self._history.step_names.get(step_id)
         if stored is None and step_id in self._history.gathers:
             stored = GATHER
+        handled = handled_exception()
+        if handled is not None and getattr(handled, _BLOCK_ATTRIBUTE, _NO_STEP)[0] is not self._root:
+            setattr(handled, _BLOCK_ATTRIBUTE, (self._root, step_id))
         if stored is not None and stored != name:
             raise self._changed_code(branch, step_id, stored, name, call_site())
         return step_id

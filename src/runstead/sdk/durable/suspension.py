@@ -78,20 +78,28 @@ def combine(waits: Sequence[Suspend]) -> Suspend:
 
 
 def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
-    """Combine waits of which one is enough. Raise TypeError where the server cannot wait for all of them at once.
+    """Combine waits of which one is enough: each of them can end the combined one.
 
-    The server resumes a run for one call, or for any call of one reason. It watches one child; the run polls for others.
+    The server resumes a run for any of its open approvals, and for one event or for any. It watches one child, where no
+    answer is awaited; for other children the run polls.
     """
     requests = [wait.request for wait in waits]
-    answers = [one for one in requests if one.needs_answer]
-    if len({one.reason for one in answers}) > 1:
-        raise TypeError("ctx.first waits for approvals or for events, not for both at once")
     combined = combine(waits).request
     if combined.blocked:
         return Suspend(combined)
-    if len(answers) > 1:
-        combined = replace(combined, call_id=None, tool_name="first")
-    if sum(one.awaited_run_id is not None for one in requests) + len(answers[:1]) > 1:
+    events = [one for one in requests if one.needs_answer and one.reason == "event"]
+    approvals = [call for one in requests for call in one.approvals]
+    if events and len(events) + len(approvals) > 1:
+        call_id, name = (events[0].call_id, events[0].tool_name) if len(events) == 1 else (None, "first")
+        combined = replace(
+            combined,
+            reason="event",
+            call_id=call_id,
+            tool_name=name,
+            open_approvals=tuple(approvals[:_OPEN_APPROVALS]),
+        )
+    children = sum(one.awaited_run_id is not None for one in requests)
+    if children > 1 or (children and combined.needs_answer):
         poll_at = now + timedelta(seconds=_POLL_S)
         combined = replace(combined, resume_at=min(combined.resume_at or poll_at, poll_at))
     return Suspend(combined)

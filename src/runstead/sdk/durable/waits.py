@@ -243,7 +243,9 @@ class Waits(Races):
             "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
             "code": error_code(error),
             "step_id": None if cause is None else cause.step_id,
+            "block_step_id": cause.block_step_id if isinstance(cause, ProcessFailed) else None,
         }
+        retry["block_step_id"] = retry["block_step_id"] or self.first_block_step(error)
         self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": retry})
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)

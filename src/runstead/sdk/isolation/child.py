@@ -124,7 +124,7 @@ def _apply_settings(start: StartRun) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))
 
 
-def _raised(error: BaseException, code: str | None = None) -> Raised:
+def _raised(error: BaseException, code: str | None = None, block_step_id: str | None = None) -> Raised:
     if isinstance(error, RunFailed):
         return Raised(
             outcome="declared",
@@ -139,6 +139,7 @@ def _raised(error: BaseException, code: str | None = None) -> Raised:
         code="OUT_OF_MEMORY" if isinstance(error, MemoryError) else code or error_code(error),
         detail=msgspec.json.encode(error_detail(error)),
         step_id=None if cause is None else cause.step_id,
+        block_step_id=block_step_id,
         final=isinstance(error, Exception) and is_final(error),
     )
 
@@ -280,7 +281,7 @@ class _HandlerProcess:
         except (Exception, SystemExit, BaseExceptionGroup) as error:  # noqa: BLE001 - reported to the worker
             if (suspended := attempt.suspension_behind(error)) is not None:
                 return Suspended(request=suspended.request)
-            return _raised(error)
+            return _raised(error, block_step_id=attempt.first_block_step(error))
         finally:
             attempt.end()
 

@@ -20,16 +20,25 @@ class ProcessFailed(Exception):  # noqa: N818 - as RunFailed: an expected outcom
     """A handler or a program in a process of its own failed. The task's `retries` apply.
 
     `code` is the code or type name of the exception that the handler raised, EXIT_<n>, or one of `CODES`. `step_id`
-    is the step that caused it. `final`: the run is not retried.
+    is the step that caused it, `block_step_id` the first step of the blocks that the exception ran through. `final`:
+    the run is not retried.
     """
 
     def __init__(
-        self, message: str, code: str, detail: Any = None, step_id: str | None = None, *, final: bool = False
+        self,
+        message: str,
+        code: str,
+        detail: Any = None,
+        step_id: str | None = None,
+        block_step_id: str | None = None,
+        *,
+        final: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.detail = detail
         self.step_id = step_id
+        self.block_step_id = block_step_id
         self.final = final
 
 

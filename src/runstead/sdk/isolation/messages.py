@@ -122,6 +122,7 @@ class Raised(_Message, frozen=True):
     code: str | None
     detail: bytes
     step_id: str | None = None
+    block_step_id: str | None = None
     final: bool = False
 
 

@@ -122,6 +122,7 @@ async def run_in_process(
         if not ending.done():
             await _stop(process, ending, limits.stop_seconds)
     except BaseException:
+        attempt.stops_process = True
         await _stop(process, ending, limits.stop_seconds)
         raise
     finally:
@@ -173,7 +174,12 @@ def _result_of(outcome: Outcome | None, code: int | None, attempt: Attempt) -> A
         if outcome.outcome == "lost":
             raise LeaseLostError(outcome.message)
         raise ProcessFailed(
-            outcome.message, outcome.code or "CRASHED", detail, outcome.step_id, final=outcome.final
+            outcome.message,
+            outcome.code or "CRASHED",
+            detail,
+            outcome.step_id,
+            outcome.block_step_id,
+            final=outcome.final,
         )
     raise crashed("The handler's process", code or 0)
 
@@ -189,7 +195,9 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Att
             if isinstance(message, EmitEvent):
                 # A refusal is reported to the handler with its next flush.
                 with contextlib.suppress(LeaseLostError, RunsteadError):
-                    attempt.emit_nowait(msgspec.json.decode(message.event))
+                    event = msgspec.json.decode(message.event)
+                    attempt.note_while_stopping(event)
+                    attempt.emit_nowait(event)
                     await attempt.drain()
             elif isinstance(message, LogLine):
                 attempt.log(message.line)

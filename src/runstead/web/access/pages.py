@@ -54,6 +54,8 @@ QUOTA_NAMES: Final = {
 FIELD_ERRORS: Final = {
     "user_id": "The user's id is missing, too long, or holds control characters",
     "name": f"The name is longer than {bounds.name_chars_max} characters, or holds control characters",
+    "requests_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
+    "runs_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
     "max_running": f"The number must be from 0 to {bounds.running_max:,}",
     "target": f"The target is longer than {bounds.target_chars_max} characters, or holds control characters",
     "slug": f"The short name has 1 to {bounds.slug_chars_max} lower-case letters, digits and inner hyphens",
@@ -108,18 +110,39 @@ def _reraise_unless_shown(request: PageRequest, project: Project, refused: Error
         raise refused
 
 
+def _number(text: str) -> int | None:
+    """Return the number in a field, None for an empty one, 0 (which is refused) for any other text."""
+    if not text:
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
 @pages.post("/projects/{project}/keys")
 async def create_key(request: PageRequest) -> Response:
     project, form, secret = await request.project(), request.form, new_key()
     try:
-        body = body_of(CreateKey, FIELD_ERRORS, name=form.one("name"), scopes=form.all("scopes"))
+        body = body_of(
+            CreateKey,
+            FIELD_ERRORS,
+            name=form.one("name"),
+            scopes=form.all("scopes"),
+            requests_per_minute=_number(form.one("requests_per_minute")),
+            runs_per_minute=_number(form.one("runs_per_minute")),
+        )
         if body.scopes is None:
             raise Error("INVALID_REQUEST", "No scope is chosen: choose at least one")
         if form.one("days") not in LIFETIMES:
             raise Error("INVALID_REQUEST", "The expiry is not one of the choices")
         days = int(form.one("days") or 0)
         expires_at = now_ms() + days * DAY_MS if days else None
-        new = commands.NewKey(secret, frozenset(body.scopes), body.name, expires_at)
+        new = commands.NewKey(
+            secret,
+            frozenset(body.scopes),
+            body.name,
+            expires_at,
+            body.requests_per_minute,
+            body.runs_per_minute,
+        )
         made = await idempotent(
             request,
             lambda idempotency: commands.create_key(

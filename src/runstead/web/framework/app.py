@@ -16,12 +16,13 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
+from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.compression import compress_response
-from runstead.http.framework.origin import current_request_id, origin_of
+from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
