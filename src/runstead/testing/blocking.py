@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Never, ParamSpec, Self, overload
 
-from runstead.sdk import App, Client
+from runstead.sdk import App, Client, Task
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.run import Run
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport
+
+P = ParamSpec("P")
 
 
 class BlockingTestbed:
@@ -51,15 +53,22 @@ class BlockingTestbed:
         """The time of the clock."""
         return self.bed.now
 
+    @overload
+    def run(
+        self, target: Task[P, Any], /, _by_name: Never = ..., *args: P.args, **kwargs: P.kwargs
+    ) -> Run: ...
+    @overload
     def run(
         self,
         target: str,
+        /,
         *,
         config: Mapping[str, Any] | None = None,
-        input: Any = None,  # noqa: A002 - the member's name on the wire
+        input: Any = None,
         **options: Any,
-    ) -> Run:
-        return self._runner.run(self.bed.run(target, config=config, input=input, **options))
+    ) -> Run: ...
+    def run(self, target: Any, /, *args: Any, **options: Any) -> Run:
+        return self._runner.run(self.bed.run(target, *args, **options))
 
     def get(self, run: Run | str) -> Run:
         """As `Testbed.get`."""
