@@ -81,7 +81,7 @@ class App:
 
     `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
     blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
-    fails with NON_DETERMINISTIC.
+    fails with NON_DETERMINISTIC. Raise ValueError for another value.
     """
 
     def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:

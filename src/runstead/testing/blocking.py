@@ -50,6 +50,7 @@ class BlockingTestbed:
 
     @property
     def now(self) -> datetime:
+        """The time of the clock."""
         return self.bed.now
 
     @overload
@@ -70,30 +71,39 @@ class BlockingTestbed:
         return self._runner.run(self.bed.run(target, *args, **options))
 
     def get(self, run: Run | str) -> Run:
+        """As `Testbed.get`."""
         return self._runner.run(self.bed.get(run))
 
     def result(self, run: Run | str) -> Run:
+        """As `Testbed.result`."""
         return self._runner.run(self.bed.result(run))
 
     def approve(self, run: Run | str, approved: Any = True) -> None:
+        """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
     def send(self, run: Run | str, event: str, value: Any = None) -> None:
+        """As `Testbed.send`."""
         self._runner.run(self.bed.send(run, event, value))
 
     def cancel(self, run: Run | str) -> Run:
+        """As `Testbed.cancel`."""
         return self._runner.run(self.bed.cancel(run))
 
     def events(self, run: Run | str) -> list[Event]:
+        """As `Testbed.events`."""
         return self._runner.run(self.bed.events(run))
 
     def advance(
         self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> None:
+        """As `Testbed.advance`."""
         self._runner.run(self.bed.advance(seconds, minutes=minutes, hours=hours, days=days))
 
     def deploy(self, app: App) -> None:
+        """As `Testbed.deploy`."""
         self._runner.run(self.bed.deploy(app))
 
     def settle(self) -> None:
+        """As `Testbed.settle`."""
         self._runner.run(self.bed.settle())

@@ -94,6 +94,7 @@ class Testbed:
 
     @property
     def now(self) -> datetime:
+        """The time of the clock."""
         return self.clock.now()
 
     @overload
@@ -181,7 +182,7 @@ class Testbed:
         self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> None:
         """Move the clock forward by the sum: sleeps end, waits expire, schedules fire, delayed runs start, each at
-        its time.
+        its time. Raise ValueError for a negative time.
         """
         by = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
         by += timedelta(minutes=minutes, hours=hours, days=days)
