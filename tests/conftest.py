@@ -6,6 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# An example may take as long as a busy machine needs. Loaded before the files of tests, whose settings inherit it.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 #: Files and folders whose files take longest, first. Workers take files in order: what comes last should be short.
 SLOW = (

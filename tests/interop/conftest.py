@@ -47,7 +47,7 @@ def pytest_generate_tests(metafunc):
 def server(request, tmp_path_factory):
     """A server for the test file. The file may set environment variables in `SETTINGS`."""
     directory = tmp_path_factory.mktemp("server")
-    settings = getattr(request.module, "SETTINGS", {})
+    settings = {"RUNSTEAD_SQLITE_SYNCHRONOUS": "OFF"} | getattr(request.module, "SETTINGS", {})
     if request.param == "sqlite":
         with _serving(directory, directory / "runstead.db", settings) as server:
             yield server

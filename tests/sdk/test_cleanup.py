@@ -322,7 +322,7 @@ async def test_the_steps_of_a_finally_run_again_after_a_retry_and_are_not_taken_
             await ctx.step("unlock", lambda: calls.append("unlock"))
         return "done"
 
-    run = await end_of(t, retries=1, timeout_seconds=0.2 if how == "times out" else None)
+    run = await end_of(t, retries=1, timeout_seconds=1 if how == "times out" else None)
     assert (run.output, run.error) == ("done", None)
     noted = [] if how == "times out" else ["note"]
     assert calls == ["lock", *noted, "unlock", "work", "unlock"]

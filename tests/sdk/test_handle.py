@@ -74,7 +74,7 @@ async def family(ctx):
 
 
 async def waits_for_an_event(run):
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await run.get()).waiting_reason != "event":  # noqa: ASYNC110 - the server is in this loop
             await asyncio.sleep(0.005)
 
@@ -95,7 +95,7 @@ def client(server):
 async def test_a_handle_returns_the_result_of_its_run(client):
     run = await client.start("task:order", input={"items": [1, 2]}, id="order-1", returns=Receipt)
     assert run.id == "order-1"
-    assert await run.result(timeout=20) == Receipt(total=2)
+    assert await run.result(timeout=60) == Receipt(total=2)
     assert await run.status() == "completed"
     assert (await run.get()).title is None
     again = await client.start("task:order", input={"items": [1, 2]}, id="order-1")
@@ -106,7 +106,7 @@ async def test_a_handle_returns_the_result_of_its_run(client):
 @pytest.mark.parametrize("model", [Receipt, Packed, Checked, Defined, dict[str, int]])
 async def test_a_result_is_decoded_to_any_model(client, model):
     run = await client.start("task:order", input={"items": [1]})
-    result = await run.result(model, timeout=20)
+    result = await run.result(model, timeout=60)
     assert result == ({"total": 1} if model == dict[str, int] else model(total=1))
 
 
@@ -114,23 +114,23 @@ async def test_a_result_is_decoded_to_any_model(client, model):
 async def test_a_result_of_another_type_is_an_error(client, model):
     run = await client.start("task:order", input={"items": [1]}, returns=model)
     if model is Checked:
-        await run.result(timeout=20)
+        await run.result(timeout=60)
         run = client.run((await client.start("task:ask")).id, returns=model)
         await client.runs.complete(run.id, output={"total": "many"})
     with pytest.raises(UnexpectedAnswerError, match=f"{run.id} is not a valid"):
-        await run.result(timeout=20)
+        await run.result(timeout=60)
 
 
 async def test_a_failed_run_raises_its_code_and_message(client):
     run = await client.start("workflow:refuse")
     with pytest.raises(RunFailed, match="The card was declined") as failed:
-        await run.result(timeout=20)
+        await run.result(timeout=60)
     assert (failed.value.code, failed.value.detail) == ("CARD_DECLINED", {"card": 1})
 
 
 async def test_a_cancelled_run_raises_run_cancelled(client):
     run = await client.start("task:nobody")
-    waiting = asyncio.ensure_future(run.result(timeout=20))
+    waiting = asyncio.ensure_future(run.result(timeout=60))
     assert (await run.cancel(reason="No longer needed")).cancelled
     with pytest.raises(RunCancelled) as cancelled:
         await waiting
@@ -158,7 +158,7 @@ async def test_answers_need_no_call_id(server, client):
     with pytest.raises(RunsteadError, match="waits for reason event; approval does not answer that"):
         await client.reject(run.id)
     await client.send(run.id, "paid", 5)
-    assert await run.result(timeout=20) == {"approved": True, "paid": 5}
+    assert await run.result(timeout=60) == {"approved": True, "paid": 5}
     with pytest.raises(RunsteadError, match="does not wait for an answer: it is completed"):
         await run.resume(1)
 
@@ -169,7 +169,7 @@ async def test_a_handle_rejects_and_resumes(server, client):
     await run.reject(reason="Too expensive")
     await waits_for_an_event(run)
     await run.resume({"amount": 5})
-    assert await run.result(timeout=20) == {"approved": False, "paid": {"amount": 5}}
+    assert await run.result(timeout=60) == {"approved": False, "paid": {"amount": 5}}
 
 
 async def test_an_event_is_sent_to_a_run_that_waits_for_the_first_of_several(server, client):
@@ -178,15 +178,15 @@ async def test_an_event_is_sent_to_a_run_that_waits_for_the_first_of_several(ser
     with pytest.raises(RunsteadError, match="does not wait for the event 'lost'"):
         await run.send("lost")
     await run.send("refunded", 3)
-    assert await run.result(timeout=20) == ["refunded", 3]
+    assert await run.result(timeout=60) == ["refunded", 3]
 
 
 async def test_a_handle_yields_events_and_children(client):
     run = await client.start("task:family")
-    assert await run.result(timeout=20) == {"total": 1}
+    assert await run.result(timeout=60) == {"total": 1}
     assert [event.event_type async for event in run.events()][-1] == "RUN_FINISHED"
     (child,) = [child async for child in run.children()]
-    assert await client.run(child.run_id, returns=Receipt).result(timeout=20) == Receipt(total=1)
+    assert await client.run(child.run_id, returns=Receipt).result(timeout=60) == Receipt(total=1)
     family_events = [event.run_id async for event in run.events(include_descendants=True)]
     assert set(family_events) == {run.id, child.run_id}
 
@@ -209,7 +209,7 @@ def test_a_blocking_handle_follows_the_stream_and_reads_the_run_once(kit):
         httpx2.Response(200, json=kit.run_body("r", "completed", output={"total": 3})),
     )
     run = client.start("task:order", returns=Receipt)
-    assert run.result(timeout=20) == Receipt(total=3)
+    assert run.result(timeout=60) == Receipt(total=3)
     assert [request.url.path for request in script.requests[2:]] == ["/runs/r/stream", "/runs/r"]
 
 

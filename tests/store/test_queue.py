@@ -10,9 +10,7 @@ from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.runs.run import in_queue
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
-FEW = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 
 
 async def limit(driver, most=None, project_id=PROJECT, **targets):

@@ -59,7 +59,8 @@ def engine(request):
 def server(engine, request, tmp_path_factory):
     """A server with an empty store, for all tests of a file."""
     folder: Path = tmp_path_factory.mktemp("web")
-    settings = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts"}
+    # No test of a page is about what a machine without power loses.
+    settings = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts", "RUNSTEAD_SQLITE_SYNCHRONOUS": "OFF"}
     if engine == "sqlite":
         started = Server(folder, folder / "runstead.db", **settings).start()
         yield started
