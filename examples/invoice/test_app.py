@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 import ledger
-from app import app
+from app import app, invoice
 from ledger import Receipt
 from runstead import RunFailed, RunHandle
 from runstead.testing import Testbed
@@ -21,9 +21,7 @@ async def bed() -> AsyncIterator[Testbed]:
 
 
 async def start(bed: Testbed, invoice_id: str) -> RunHandle[Receipt]:
-    run = await bed.client.start(
-        "workflow:invoice", input={"invoice_id": invoice_id}, id=f"invoice-{invoice_id}", returns=Receipt
-    )
+    run = await bed.client.start(invoice, invoice_id=invoice_id, id=f"invoice-{invoice_id}")
     await bed.settle()
     return run
 
