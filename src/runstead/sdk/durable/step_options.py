@@ -58,7 +58,8 @@ def step_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
         options, own = own[0], own[1:]
     elif isinstance(kwargs.get("options"), Step):
         options = kwargs.pop("options")
-    return StepCall(args[0] if named else _name_of(function[0]), function[0], own, kwargs, options)
+    name = args[0] if named else _name_of(function[0])
+    return StepCall(name, function[0], args=own, kwargs=kwargs, options=options)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -177,8 +177,8 @@ def _result_of(outcome: Outcome | None, code: int | None, attempt: Attempt) -> A
             outcome.message,
             outcome.code or "CRASHED",
             detail,
-            outcome.step_id,
-            outcome.block_step_id,
+            step_id=outcome.step_id,
+            block_step_id=outcome.block_step_id,
             final=outcome.final,
         )
     raise crashed("The handler's process", code or 0)

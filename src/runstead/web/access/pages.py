@@ -138,10 +138,10 @@ async def create_key(request: PageRequest) -> Response:
         new = commands.NewKey(
             secret,
             frozenset(body.scopes),
-            body.name,
-            expires_at,
-            body.requests_per_minute,
-            body.runs_per_minute,
+            name=body.name,
+            expires_at=expires_at,
+            requests_per_minute=body.requests_per_minute,
+            runs_per_minute=body.runs_per_minute,
         )
         made = await idempotent(
             request,
