@@ -1,12 +1,14 @@
 """Runstead: a self-hosted control plane for durable runs.
 
-from runstead import Client
+A client starts runs, follows them and reads their results:
 
-with Client("http://127.0.0.1:8720", "vf_local_YOUR-KEY", project="default") as client:
-run = client.start("task:inventory", input={"path": "."})
-for event in run.events():
-print(event.event_id, event.event_type)
-print(run.result())
+    from runstead import Client
+
+    with Client("http://127.0.0.1:8720", "vf_local_YOUR-KEY", project="default") as client:
+        run = client.start("task:inventory", input={"path": "."})
+        for event in run.events():
+            print(event.event_id, event.event_type)
+        print(run.result())
 """
 
 TYPE_CHECKING = False  # as that of typing, which costs more than the rest

@@ -137,6 +137,10 @@ def docstring_examples():
                 yield pytest.param(code, id=owner.__name__)
 
 
+def test_the_docstrings_of_the_package_and_of_the_testbed_have_examples():
+    assert {"runstead", "Testbed"} <= {param.id for param in docstring_examples()}
+
+
 @pytest.mark.parametrize("example", {param.id: param for param in docstring_examples()}.values())
 async def test_an_example_in_a_docstring_runs(example, server):
     app = App()

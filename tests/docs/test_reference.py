@@ -177,3 +177,11 @@ def test_placeholders_of_docstrings_are_code():
     texts = {called: inspect.getdoc(function) or "" for called, (function, _) in FUNCTIONS.items()}
     bare = {called for called, text in texts.items() if re.search(r"<\w", re.sub(r"`[^`]*`", "", text))}
     assert bare == set()
+
+
+def test_every_page_has_a_place_in_the_navigation_of_the_site():
+    """`make docs` refuses other pages. Decisions and the parts of the comparison are listed by a page of their own."""
+    places = re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    listed = {page for page in pages if re.fullmatch(r"(decisions|comparison)/[a-z0-9].*", page)}
+    assert pages - listed <= set(places)
