@@ -2,7 +2,7 @@
 
 import ledger
 from ledger import Line, Receipt
-from runstead.sdk import App, ChildFailed, Context, Step, WaitTimeout
+from runstead import App, ChildFailed, Context, Step, WaitTimeout
 
 app = App()
 
@@ -35,6 +35,6 @@ async def invoice(ctx: Context, invoice_id: str) -> Receipt:
     return Receipt("booked", cents, bookings)
 
 
-@app.workflow("close-day")
+@app.workflow("close-day", cron="30 2 * * *", time_zone="Europe/Berlin")
 async def close_day(ctx: Context) -> None:
     await ctx.step(ledger.close_day)

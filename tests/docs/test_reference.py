@@ -25,7 +25,7 @@ PAGES = sorted((ROOT / "docs/reference").glob("*.md"))
 SHOWN = [line for page in PAGES for line in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)]
 MODELS = [importlib.import_module(f"{models.__name__}.{each.name}") for each in iter_modules(models.__path__)]
 #: The end of a name that has the unit of its number.
-UNIT = re.compile(r"(^|_)(days|hours|minute|seconds|s|ms|mb|bytes|chars|tokens|id)$")
+UNIT = re.compile(r"(^|_)(days|hours|minutes?|seconds|s|ms|mb|bytes|chars|tokens|id)$")
 #: The end of the name of a count, a position or a code, which has no unit.
 COUNT = re.compile(r"(^|_)(attempt|concurrency|exit_code|limit|priority|retries|runs|sequence)$")
 
@@ -101,8 +101,8 @@ FUNCTIONS = public()
 def documented(function, owner):
     """The docstring of a function, also one that it refers to, and that of its class."""
     text = inspect.getdoc(function) or ""
-    for word in re.findall(r"^As `Context\.(\w+)`", text):
-        text += f" {inspect.getdoc(getattr(sdk.Context, word))}"
+    for cls, word in re.findall(r"^As `(Context|Testbed)\.(\w+)`", text):
+        text += f" {inspect.getdoc(getattr({'Context': sdk.Context, 'Testbed': testing.Testbed}[cls], word))}"
     return f"{text} {owner and inspect.getdoc(owner)}"
 
 

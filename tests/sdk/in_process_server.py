@@ -33,8 +33,8 @@ class InProcessServer:
         return self
 
     async def close(self):
+        self.commands.stop()  # waiting claims are answered
         await self.stop_workers()
-        self.commands.stop()
         await self.client.aclose()
         await self.store.close()
 

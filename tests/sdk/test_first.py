@@ -136,17 +136,13 @@ async def test_the_server_accepts_an_answer_to_any_of_several_events():
 
 async def test_the_server_accepts_an_approval_beside_an_event():
     async with Testbed(app) as bed:
-        one, two = [await bed.run("task:both") for _ in range(2)]
+        one, two, three = [await bed.run("task:both") for _ in range(3)]
         await bed.send(one, "paid", 5)
-        asked = [
-            event.payload["value"]
-            for event in await bed.events(two)
-            if event.payload.get("name") == "run.asked"
-        ]
-        (call_id,) = [value["tool_call_id"] for value in asked if "question" in value]
-        await bed.client.runs.resume(two.run_id, True, type="approval", tool_call_id=call_id)
+        await bed.approve(two)
+        await bed.client.approve(three.run_id)
         await bed.settle()
-        assert [(await bed.result(run)).output for run in (one, two)] == [["paid", 5], ["approved", True]]
+        outputs = [(await bed.result(run)).output for run in (one, two, three)]
+        assert outputs == [["paid", 5], ["approved", True], ["approved", True]]
 
 
 async def test_the_end_of_any_of_several_children_is_noticed_within_30_seconds():

@@ -7,7 +7,7 @@ import pytest
 
 from runstead.sdk import App, Context
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.testing import Testbed
+from runstead.testing import BlockingTestbed, Testbed
 
 app = App()
 
@@ -46,6 +46,25 @@ async def test_a_task_is_spawned_with_its_arguments_and_returns_its_type():
         {"sku": "b", "count": 2},
         {"sku": "b", "count": 2},
     ], run.error
+
+
+async def test_a_client_starts_a_task_and_returns_its_type():
+    async with Testbed(app) as bed:
+        run = await bed.client.start(book, line=Line("a"), copies=2, id="book-1", labels={"team": "b"})
+        await bed.settle()
+        assert await run.result() == Line("a", 2)
+        assert (run.id, (await run.get()).labels) == ("book-1", {"team": "b"})
+        assert (await bed.run(check, config={}, input=[], strict=True)).output == [{"strict": True}, [], True]
+
+
+def test_a_blocking_client_starts_a_task_and_returns_its_type():
+    with BlockingTestbed(app) as bed:
+        run = bed.client.start(book, line=Line("a"))
+        bed.settle()
+        assert run.result() == Line("a")
+        assert bed.run(book, line=Line("b", 3)).output == {"sku": "b", "count": 3}
+        with pytest.raises(TypeError, match="one target"):
+            bed.client.start(lambda line: line, line=Line("a"))
 
 
 def test_a_task_is_called_as_its_function():

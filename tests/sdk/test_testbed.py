@@ -239,6 +239,22 @@ def test_the_blocking_testbed_has_a_client_that_blocks_and_may_be_used_in_handle
         assert [run.run_id for run in bed.client.runs.iter()] == [made.run_id]
 
 
+def test_a_handle_of_a_blocking_testbed_waits_for_the_result():
+    with BlockingTestbed(app) as bed:
+        run = bed.client.start("task:index", config={"rows": 2})
+        assert run.result() == 20
+        waits = bed.client.start("task:sync-data", config={"url": "x"})
+        bed.settle()
+        waits.approve()
+        bed.advance(hours=1)
+        assert waits.result() == {"rows": 2, "index": 20}
+
+
+async def test_a_handle_of_a_testbed_waits_for_the_result():
+    async with Testbed(app) as bed:
+        assert await (await bed.client.start("task:index", config={"rows": 2})).result() == 20
+
+
 def test_a_client_of_a_testbed_follows_a_run_to_its_end():
     with BlockingTestbed(app) as bed:
         made = bed.client.runs.create("task:index", config={"rows": 2}).run

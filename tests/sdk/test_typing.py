@@ -24,12 +24,11 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
-    """The files to check: the samples beside, the examples, and the handlers of the documentation."""
+    """The files to check: the samples beside, the examples, and the programs of the documentation."""
     folder = tmp_path_factory.mktemp("snippets")
     for number, block in enumerate(blocks("python"), 1):
-        if "App()" in block.text:
-            name = f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
-            (folder / name).write_text(block.text)
+        name = f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
+        (folder / name).write_text(block.text)
     return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
 
 
@@ -49,7 +48,7 @@ def pyright(sources, folder):
     settings = {
         "typeCheckingMode": "standard",
         "include": [str(path) for path in [*sources, ROOT / "demo"]],
-        "extraPaths": [str(ROOT), str(ROOT / "src"), str(ROOT / "demo")],
+        "extraPaths": [str(path) for path in (ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"))],
     }
     project = folder / "pyrightconfig.json"
     project.write_text(json.dumps(settings))

@@ -135,12 +135,18 @@ async def visible(
     return await app.store.push_services.page(ids, limits.push_services_per_project_max, after)
 
 
-async def without_values(app: App, principal: Principal, project: str) -> list[PushService]:
-    """List all services of a project, oldest first, without their `capabilities` and `metadata`."""
-    return await whole_list(
-        lambda after: visible(app, principal, project, after),
-        lambda service: msgspec.structs.replace(service, capabilities=None, metadata=None),
-    )
+async def with_short_values(app: App, principal: Principal, project: str) -> list[PushService]:
+    """List all services of a project, oldest first.
+
+    `capabilities` and `metadata` are None if they are longer than `limits.value_shown_bytes_max`.
+    """
+    return await whole_list(lambda after: visible(app, principal, project, after), _shortened)
+
+
+def _shortened(service: PushService) -> PushService:
+    values = {"capabilities": service.capabilities, "metadata": service.metadata}
+    long = [name for name, value in values.items() if len(value or b"") > limits.value_shown_bytes_max]
+    return msgspec.structs.replace(service, **dict.fromkeys(long))
 
 
 async def _own(app: App, principal: Principal, service_id: str) -> PushService:

@@ -103,12 +103,12 @@ async def page(
 
 
 async def with_short_config(app: App, principal: Principal, ref: str) -> list[Trigger]:
-    """List all triggers of the project. `config` is None if it is longer than `limits.config_shown_bytes_max`."""
+    """List all triggers of the project. `config` is None if it is longer than `limits.value_shown_bytes_max`."""
     return await whole_list(lambda after: page(app, principal, ref, after), _shortened)
 
 
 def _shortened(trigger: Trigger) -> Trigger:
-    long = len(trigger.config or b"") > limits.config_shown_bytes_max
+    long = len(trigger.config or b"") > limits.value_shown_bytes_max
     return msgspec.structs.replace(trigger, config=None) if long else trigger
 
 

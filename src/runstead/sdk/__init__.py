@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from runstead.sdk.durable.races import First
     from runstead.sdk.durable.step_options import Step
     from runstead.sdk.durable.step_results import ChildFailed, StepFailed, WaitTimeout
-    from runstead.sdk.durable.task import Task
     from runstead.sdk.durable.thread_context import ThreadChild, ThreadContext
     from runstead.sdk.durable.waits import Child
     from runstead.sdk.errors import (
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from runstead.sdk.isolation.failure import ProcessFailed
     from runstead.sdk.resources import Calls
     from runstead.sdk.routes.call import Call
+    from runstead.sdk.task import Task
     from runstead.sdk.transport.retry import Retries
     from runstead.sdk.worker.group import WorkerGroup
     from runstead.sdk.worker.handler import Handler
@@ -55,7 +55,7 @@ _MODULES: Final = {
     "RunsteadError": "errors",
     "Step": "durable.step_options",
     "StepFailed": "durable.step_results",
-    "Task": "durable.task",
+    "Task": "task",
     "ThreadChild": "durable.thread_context",
     "ThreadContext": "durable.thread_context",
     "UnexpectedAnswerError": "errors",

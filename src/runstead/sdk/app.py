@@ -17,12 +17,12 @@ from runstead.sdk.durable.result_values import checked_output
 from runstead.sdk.durable.step_results import is_final, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
-from runstead.sdk.durable.task import CallableTask
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.task import CallableTask
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
 from runstead.sdk.worker.cron import Cron, definition
@@ -81,7 +81,7 @@ class App:
 
     `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
     blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
-    fails with NON_DETERMINISTIC.
+    fails with NON_DETERMINISTIC. Raise ValueError for another value.
     """
 
     def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:

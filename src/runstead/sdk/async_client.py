@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import nullcontext
-from typing import Any, Self, TypeVar, Unpack, overload
+from datetime import datetime
+from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx2
 
@@ -13,6 +14,7 @@ from runstead.sdk.handle import RunHandle
 from runstead.sdk.routes.call import Call, T
 from runstead.sdk.routes.create import RunOptions
 from runstead.sdk.routes.route import AsyncSender, Pages
+from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.httpx_transport import HttpxTransport
 from runstead.sdk.transport.message import Transport
@@ -20,6 +22,7 @@ from runstead.sdk.transport.pool import Pool, can_reach
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
@@ -67,13 +70,30 @@ class AsyncClient(ClientBase, AsyncSender):
         await self.aclose()
 
     async def aclose(self) -> None:
+        """Close the connections. Clients of `with_key` share them."""
         if self._owns_http:
             await self._transport.aclose()
 
     @overload
     async def start(
         self,
+        target: Task[P, Result],
+        /,
+        _by_name: Never = ...,
+        id: str | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        available_at: datetime | None = None,
+        project: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> RunHandle[Result]: ...
+    @overload
+    async def start(
+        self,
         target: str,
+        /,
         *,
         returns: type[Result],
         input: Any = None,
@@ -86,6 +106,7 @@ class AsyncClient(ClientBase, AsyncSender):
     async def start(
         self,
         target: str,
+        /,
         *,
         input: Any = None,
         config: Mapping[str, Any] | None = None,
@@ -93,12 +114,16 @@ class AsyncClient(ClientBase, AsyncSender):
         project: str | None = None,
         **options: Unpack[RunOptions],
     ) -> RunHandle[Any]: ...
-    async def start(self, target: str, *, returns: Any = Any, **options: Any) -> RunHandle[Any]:
-        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return its handle.
+    async def start(self, target: Any, /, *args: Any, returns: Any = Any, **options: Any) -> RunHandle[Any]:
+        """Create a run and return its handle: `client.start(invoice, invoice_id="1", id="invoice-1")`.
 
-        The options are those of `runs.create`: with the `id` of an existing run it returns the handle of that run.
-        `returns` is the type of the run's result.
+        `invoice` is a function with a decorator of an `App`. It gets its arguments by name, beside the options in the
+        signature, and its return type is that of the result. A string names a target of any program, `task:…`,
+        `workflow:…`, `eval:…` or `agent:…`, with `config` and `input`. Its options are those of `runs.create`, and
+        `returns` is the type of its result. With the `id` of an existing run it returns the handle of that run. Raise
+        TypeError for arguments that do not fit the function.
         """
+        target, options, returns = start_request(target, args, options, returns)
         created = await self.runs.create(target, **options)
         return RunHandle(self, created.run.run_id, returns)
 

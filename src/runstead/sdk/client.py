@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Callable, Generator, Mapping
-from typing import Any, Self, TypeVar, Unpack, overload
+from datetime import datetime
+from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
 
 import httpx2
 
@@ -14,11 +15,13 @@ from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.call import Call, T
 from runstead.sdk.routes.create import RunOptions
 from runstead.sdk.routes.route import Pages, SyncSender
+from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
 from runstead.sdk.transport.message import Request, from_httpx, httpx_arguments
 from runstead.sdk.transport.retry import Retries
 from runstead.sdk.transport.stream_follower import Item, StreamFollower
 
+P = ParamSpec("P")
 Result = TypeVar("Result")
 
 
@@ -56,13 +59,30 @@ class Client(ClientBase, SyncSender):
         self.close()
 
     def close(self) -> None:
+        """Close the connections. Clients of `with_key` share them."""
         if self._owns_http:
             self._http.close()
 
     @overload
     def start(
         self,
+        target: Task[P, Result],
+        /,
+        _by_name: Never = ...,
+        id: str | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        available_at: datetime | None = None,
+        project: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> BlockingRunHandle[Result]: ...
+    @overload
+    def start(
+        self,
         target: str,
+        /,
         *,
         returns: type[Result],
         input: Any = None,
@@ -75,6 +95,7 @@ class Client(ClientBase, SyncSender):
     def start(
         self,
         target: str,
+        /,
         *,
         input: Any = None,
         config: Mapping[str, Any] | None = None,
@@ -82,12 +103,16 @@ class Client(ClientBase, SyncSender):
         project: str | None = None,
         **options: Unpack[RunOptions],
     ) -> BlockingRunHandle[Any]: ...
-    def start(self, target: str, *, returns: Any = Any, **options: Any) -> BlockingRunHandle[Any]:
-        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return its handle.
+    def start(self, target: Any, /, *args: Any, returns: Any = Any, **options: Any) -> BlockingRunHandle[Any]:
+        """Create a run and return its handle: `client.start(invoice, invoice_id="1", id="invoice-1")`.
 
-        The options are those of `runs.create`: with the `id` of an existing run it returns the handle of that run.
-        `returns` is the type of the run's result.
+        `invoice` is a function with a decorator of an `App`. It gets its arguments by name, beside the options in the
+        signature, and its return type is that of the result. A string names a target of any program, `task:…`,
+        `workflow:…`, `eval:…` or `agent:…`, with `config` and `input`. Its options are those of `runs.create`, and
+        `returns` is the type of its result. With the `id` of an existing run it returns the handle of that run. Raise
+        TypeError for arguments that do not fit the function.
         """
+        target, options, returns = start_request(target, args, options, returns)
         created = self.runs.create(target, **options)
         return BlockingRunHandle(self, created.run.run_id, returns)
 

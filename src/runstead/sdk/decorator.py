@@ -4,8 +4,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from runstead.sdk.durable.context import Context
-from runstead.sdk.durable.task import CallableTask
 from runstead.sdk.durable.thread_context import ThreadContext
+from runstead.sdk.task import CallableTask
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -67,6 +67,7 @@ class NoAnswerError(RunsteadError):
 
     @property
     def retryable(self) -> bool:
+        """Whether a retry can succeed: not where the name or the certificate of the server is wrong."""
         return not self.permanent
 
 
@@ -75,6 +76,7 @@ class UnexpectedAnswerError(RunsteadError):
 
     @property
     def retryable(self) -> bool:
+        """False: the same answer would follow."""
         return False
 
 

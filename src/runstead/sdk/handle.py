@@ -153,7 +153,7 @@ class BlockingRunHandle(Handle[SyncSender, T]):
     @overload
     def result(self, returns: type[R], *, timeout: float | None = None) -> R: ...
     def result(self, returns: Any = None, *, timeout: float | None = None) -> Any:
-        """Wait until the run has ended, and return its output; see `RunHandle.result`."""
+        """Wait until the run has ended, at most `timeout` seconds, and return its output; see `RunHandle.result`."""
         deadline = None if timeout is None else time.monotonic() + timeout
         with closing(self._client._follow(self._end(), deadline)) as end:  # noqa: SLF001 - part of the client
             for _ in end:

@@ -3,14 +3,16 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Never, ParamSpec, Self, overload
 
-from runstead.sdk import App, Client
+from runstead.sdk import App, Client, Task
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.run import Run
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport
+
+P = ParamSpec("P")
 
 
 class BlockingTestbed:
@@ -48,43 +50,61 @@ class BlockingTestbed:
 
     @property
     def now(self) -> datetime:
+        """The time of the clock."""
         return self.bed.now
 
+    @overload
+    def run(
+        self, target: Task[P, Any], /, _by_name: Never = ..., *args: P.args, **kwargs: P.kwargs
+    ) -> Run: ...
+    @overload
     def run(
         self,
         target: str,
+        /,
         *,
         config: Mapping[str, Any] | None = None,
-        input: Any = None,  # noqa: A002 - the member's name on the wire
+        input: Any = None,
         **options: Any,
-    ) -> Run:
-        return self._runner.run(self.bed.run(target, config=config, input=input, **options))
+    ) -> Run: ...
+    def run(self, target: Any, /, *args: Any, **options: Any) -> Run:
+        """As `Testbed.run`."""
+        return self._runner.run(self.bed.run(target, *args, **options))
 
     def get(self, run: Run | str) -> Run:
+        """As `Testbed.get`."""
         return self._runner.run(self.bed.get(run))
 
     def result(self, run: Run | str) -> Run:
+        """As `Testbed.result`."""
         return self._runner.run(self.bed.result(run))
 
     def approve(self, run: Run | str, approved: Any = True) -> None:
+        """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
     def send(self, run: Run | str, event: str, value: Any = None) -> None:
+        """As `Testbed.send`."""
         self._runner.run(self.bed.send(run, event, value))
 
     def cancel(self, run: Run | str) -> Run:
+        """As `Testbed.cancel`."""
         return self._runner.run(self.bed.cancel(run))
 
     def events(self, run: Run | str) -> list[Event]:
+        """As `Testbed.events`."""
         return self._runner.run(self.bed.events(run))
 
     def advance(
         self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> None:
+        """As `Testbed.advance`."""
         self._runner.run(self.bed.advance(seconds, minutes=minutes, hours=hours, days=days))
 
     def deploy(self, app: App) -> None:
+        """As `Testbed.deploy`."""
         self._runner.run(self.bed.deploy(app))
 
     def settle(self) -> None:
+        """As `Testbed.settle`."""
         self._runner.run(self.bed.settle())

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, Never, ParamSpec, Self, overload
 
 from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
@@ -11,6 +11,7 @@ from runstead.sdk.durable.history import ASKED
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Run
+from runstead.sdk.task import Task, start_request
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
 
@@ -20,6 +21,9 @@ START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 #: How many turns of the event loop without work of the store pass before the clock moves to the end of a handler's sleep.
 _TURNS: Final = 100
 _STORE_PAUSE_S: Final = 0.001
+
+
+P = ParamSpec("P")
 
 
 class Testbed:
@@ -90,29 +94,40 @@ class Testbed:
 
     @property
     def now(self) -> datetime:
+        """The time of the clock."""
         return self.clock.now()
 
+    @overload
+    async def run(
+        self, target: Task[P, Any], /, _by_name: Never = ..., *args: P.args, **kwargs: P.kwargs
+    ) -> Run: ...
+    @overload
     async def run(
         self,
         target: str,
+        /,
         *,
         config: Mapping[str, Any] | None = None,
-        input: Any = None,  # noqa: A002 - the member's name on the wire
+        input: Any = None,
         **options: Any,
-    ) -> Run:
-        """Create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`, and return it when it cannot continue.
+    ) -> Run: ...
+    async def run(self, target: Any, /, *args: Any, **options: Any) -> Run:
+        """Create a run, and return it when it cannot continue: `await bed.run(order, item="tea")`.
 
-        `options` are those of `client.runs.create`. An agent's run gets a new
+        `order` is a function with a decorator of the app. A string is a target `task:…`, `workflow:…`, `eval:…` or
+        `agent:…`, with `config`, `input` and the other options of `client.runs.create`. An agent's run gets a new
         conversation, and its `input` ({messages, context, …}) as `request_snapshot`.
         """
+        target, options, _ = start_request(target, args, options, Any)
         if target.startswith("agent:"):
             options = {
                 "conversation_id": (await self.client.conversations.create()).id,
                 "implementation_kind": "python",
                 **options,
             }
-            input = {"messages": []} if input is None else input  # noqa: A001 - the member's name on the wire
-        created = await self.client.runs.create(target, config=config, input=input, **options)
+            if options.get("input") is None:
+                options["input"] = {"messages": []}
+        created = await self.client.runs.create(target, **options)
         await self.settle()
         return await self.get(created.run)
 
@@ -138,7 +153,7 @@ class Testbed:
     async def _answer(self, run: Run | str, kind: Any, awaited: str, value: Any) -> None:
         now = await self.get(run)
         call_id = now.waiting_tool_call_id
-        if now.status == "waiting" and call_id is None and now.waiting_reason == kind:
+        if now.status == "waiting" and call_id is None and now.waiting_reason in (kind, "event"):
             call_id = await self._asked(run, awaited)  # it waits for the first of several answers
         elif now.status != "waiting" or _awaited(now) != awaited:
             call_id = None
@@ -167,7 +182,7 @@ class Testbed:
         self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> None:
         """Move the clock forward by the sum: sleeps end, waits expire, schedules fire, delayed runs start, each at
-        its time.
+        its time. Raise ValueError for a negative time.
         """
         by = seconds if isinstance(seconds, timedelta) else timedelta(seconds=seconds)
         by += timedelta(minutes=minutes, hours=hours, days=days)

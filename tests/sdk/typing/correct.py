@@ -2,7 +2,7 @@
 
 from typing import Any, assert_type
 
-from runstead.sdk import Context, Step, ThreadContext
+from runstead import AsyncClient, Client, Context, Step, ThreadContext
 
 from .handlers import Line, Receipt, app, book, check, fetch, print_receipt, total
 
@@ -58,6 +58,15 @@ def report(ctx: ThreadContext, invoice_id: str) -> int:
     with ctx.text() as message:
         message.write("Done")
     return len(lines)
+
+
+async def start(client: AsyncClient, blocking: Client) -> None:
+    run = await client.start(book, line=Line("a"), id="book-1", title="Book")
+    assert_type(await run.result(), Receipt)
+    assert_type(await (await client.start(check, invoice_id="a")).result(timeout=5), bool)
+    assert_type(await (await client.start("task:elsewhere", input=[1], id="a")).result(), Any)
+    assert_type(await (await client.start("task:elsewhere", returns=Receipt)).result(), Receipt)
+    assert_type(blocking.start(print_receipt, receipt=Receipt("1")).result(), int)
 
 
 async def test_a_handler_is_called_as_the_function_that_it_is(ctx: Context, thread: ThreadContext) -> None:

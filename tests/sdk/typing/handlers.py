@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from runstead.sdk import App, Context, ThreadContext
+from runstead import App, Context, ThreadContext
 
 app = App()
 

@@ -1,6 +1,6 @@
 """Mistakes, one in each line that ends with `# wrong`. The checkers find all of them, and nothing else."""
 
-from runstead.sdk import Context, Step, ThreadContext
+from runstead import AsyncClient, Client, Context, Step, ThreadContext
 
 from .handlers import Line, Receipt, app, book, check, fetch, print_receipt, total, undecorated
 
@@ -51,6 +51,16 @@ def threads(ctx: ThreadContext, line: Line) -> int:
     _, amount = ctx.gather(lambda: ctx.sleep(1), lambda: ctx.step(total, [], currency="EUR"))
     text: str = amount  # wrong: the type of a branch
     return ctx.spawn(check, invoice_id=text).result()
+
+
+async def start(client: AsyncClient, blocking: Client, line: Line) -> int:
+    await client.start(book, line="a")  # wrong: the type of an argument
+    await client.start(book, lines=line)  # wrong: a misspelt argument
+    await client.start(book, id="book-1")  # wrong: an argument is missing
+    await client.start(book, line=line, id=1)  # wrong: the type of an option
+    await client.start(undecorated, line=line)  # wrong: no task of an app
+    blocking.start(book, line)  # wrong: an argument without its name
+    return blocking.start(book, line=line).result()  # wrong: the type of the result
 
 
 async def calls(ctx: Context) -> None:

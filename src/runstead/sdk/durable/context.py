@@ -14,11 +14,11 @@ from runstead.sdk.durable.message_stream import Message, Role, ToolCall
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
-from runstead.sdk.durable.task import Task, run_request
 from runstead.sdk.durable.waits import Child
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.artifact import StoredArtifact
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.task import Task, run_request
 
 __all__ = ["Context", "HandlerContext", "LeaseLostError", "RunFailed", "attempt_of"]
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.durable.step_results import ResultNotStoredError
-from runstead.sdk.durable.task import return_type
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.user_types import convert, encode
+from runstead.sdk.task import return_type
 
 #: The result is part of an event, and the server accepts events below 256 KiB.
 RESULT_BYTES_MAX: Final = 255 * 1024

@@ -80,8 +80,8 @@ def combine(waits: Sequence[Suspend]) -> Suspend:
 def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
     """Combine waits of which one is enough: each of them can end the combined one.
 
-    The server resumes a run for any of its open approvals, and for one event or for any. It watches one child, where no
-    answer is awaited; for other children the run polls.
+    The server resumes a run for any of its open approvals, and without a call id for any event. It watches one child,
+    where no answer is awaited; for other children the run polls.
     """
     requests = [wait.request for wait in waits]
     combined = combine(waits).request
@@ -90,13 +90,9 @@ def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
     events = [one for one in requests if one.needs_answer and one.reason == "event"]
     approvals = [call for one in requests for call in one.approvals]
     if events and len(events) + len(approvals) > 1:
-        call_id, name = (events[0].call_id, events[0].tool_name) if len(events) == 1 else (None, "first")
+        open_approvals = tuple(approvals[:_OPEN_APPROVALS])
         combined = replace(
-            combined,
-            reason="event",
-            call_id=call_id,
-            tool_name=name,
-            open_approvals=tuple(approvals[:_OPEN_APPROVALS]),
+            combined, reason="event", call_id=None, tool_name="first", open_approvals=open_approvals
         )
     children = sum(one.awaited_run_id is not None for one in requests)
     if children > 1 or (children and combined.needs_answer):

@@ -17,10 +17,10 @@ from runstead.sdk.durable.pending_calls import calling_from_thread
 from runstead.sdk.durable.races import First
 from runstead.sdk.durable.step_options import Step
 from runstead.sdk.durable.step_runner import as_coroutine
-from runstead.sdk.durable.task import Task
 from runstead.sdk.durable.waits import Child
 from runstead.sdk.models.artifact import StoredArtifact
 from runstead.sdk.models.run import Run
+from runstead.sdk.task import Task
 from runstead.sdk.worker.threads import in_thread
 
 P = ParamSpec("P")

@@ -25,12 +25,12 @@ from runstead.sdk.durable.step_results import (
 )
 from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
-from runstead.sdk.durable.task import converted
 from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import Run
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
+from runstead.sdk.task import converted
 
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")

@@ -72,10 +72,10 @@ class RunCreation(Resource[S_co]):
     ) -> Call[CreatedRun]:
         """`POST /runs`: create a run of `task:…`, `workflow:…`, `eval:…` or `agent:…`. `options`: see `RunOptions`.
 
-        An agent's run is in a conversation, and its `input` is the start payload {messages, context, …}. 409
+        An agent's run is in a conversation, and its `input` is the start payload {messages, context, …}. ValueError for
+        another target, or one of an agent without `conversation_id`; TypeError for an unknown option. 409
         RUN_ID_CONFLICT where a run of another kind, owner or target has the id. 400 with `errors` for invalid values.
-        404 for a parent that the caller cannot see. Raise TypeError for an unknown option, and ValueError for an agent's
-        run without a conversation.
+        404 for a parent that the caller cannot see.
         """
         kind, name = split_target(target)
         if unknown := options.keys() - RunOptions.__annotations__.keys():

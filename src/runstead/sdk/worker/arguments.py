@@ -8,9 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.durable.context import HandlerContext, RunFailed
-from runstead.sdk.durable.task import WHOLE
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.user_types import decode_hook
+from runstead.sdk.task import WHOLE
 
 #: The name of a first parameter without a type that gets the context.
 CONTEXT: Final = "ctx"

@@ -30,7 +30,7 @@ async def index(request: PageRequest) -> Response:
     )
     rows = found.rows
     following = to_cursor((rows[-1].implementation_kind, rows[-1].worker_key)) if found.more else None
-    services = await push_services.without_values(request.app, request.principal, project.id)
+    services = await push_services.with_short_values(request.app, request.principal, project.id)
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
         "rows": rows,

@@ -18,6 +18,8 @@ C_co = TypeVar("C_co", covariant=True)
 #: Parameters of these names get the whole value. Any other parameter gets the member of its name.
 WHOLE: Final = ("config", "input", "run")
 
+#: What `client.start` takes beside the arguments of a task's function.
+START_OPTIONS: Final = frozenset({"id", "title", "labels", "priority", "available_at", "project"})
 #: Return annotations by function: each step needs one, and it takes long to resolve.
 _return_types: Final[WeakKeyDictionary[Callable[..., Any], Any]] = WeakKeyDictionary()
 
@@ -78,6 +80,22 @@ def run_request(target: Any, args: tuple[Any, ...], arguments: Mapping[str, Any]
         given = ", ".join(sorted(unknown)) or "positional arguments"
         raise TypeError(f"{target} gets config={{…}} and input=…, not {given}")
     return RunRequest(target, arguments.get("config"), arguments.get("input"))
+
+
+def start_request(
+    target: Any, args: tuple[Any, ...], options: dict[str, Any], returns: Any
+) -> tuple[str, dict[str, Any], Any]:
+    """Return the target, the options of a new run and the type of its result.
+
+    The options of a task's run are START_OPTIONS; all others are arguments of its function.
+    """
+    if not isinstance(target, Task):
+        if args or not isinstance(target, str):
+            raise TypeError("A run has one target: a string, or a function with a decorator of the app")
+        return target, options, returns
+    chosen = {name: value for name, value in options.items() if name in START_OPTIONS}
+    request = target.request(args, {name: value for name, value in options.items() if name not in chosen})
+    return request.target, {"config": request.config, "input": request.input, **chosen}, request.returns
 
 
 class CallableTask(Task[P, R_co], Generic[Q, C_co, P, R_co]):
