@@ -89,7 +89,7 @@ async def store_locked(path):
 
 
 async def test_above_the_queues_limit_a_write_is_refused_at_once_and_the_others_are_stored(
-    served, monkeypatch
+    patient, served, monkeypatch
 ):
     monkeypatch.setattr(limits, "writer_queue_max", 8)
     async with store_locked(served.path):
