@@ -143,7 +143,7 @@ def walks(schemathesis):
     return schemathesis.run("stateful", "--max-time", str(WALK_S[schemathesis.engine]), *seed)
 
 
-pytestmark = pytest.mark.timeout(240 + 60 * DEEP)
+pytestmark = pytest.mark.timeout(600 + 60 * DEEP)
 
 
 def test_every_answer_is_as_the_document_says(requests):
