@@ -7,6 +7,9 @@ from contextlib import closing, suppress
 
 import pytest
 
+from runstead.cli import db
+from runstead.ports.store import Stats, TableSize
+from runstead.server import administration
 from tests.support.server import PROGRAM, Server, environment, note, runstead
 from tests.support.until import until
 
@@ -170,3 +173,20 @@ def test_stats_show_the_size_of_a_store(command, server):
         "the oldest pending run was created at 20",
     ):
         assert words in stdout
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_stats_have_a_column_of_sizes_only_if_they_are_known(monkeypatch, capsys, measured):
+    tables = [TableSize("runs", 5, 2**20 if measured else None)]
+    stats = Stats("sqlite", 4096, 0, tables, {"completed": 5}, None, None)
+
+    async def found(_):
+        return stats
+
+    monkeypatch.setattr(administration, "stats", found)
+    db.stats()
+    head, row, *rest = capsys.readouterr().out.splitlines()
+    assert (head.split(), row.split()) == (
+        (["table", "rows", "MiB"], ["runs", "5", "1.0"]) if measured else (["table", "rows"], ["runs", "5"])
+    )
+    assert ("the sizes of tables are unknown" in rest[0]) != measured

@@ -71,12 +71,16 @@ def stats(*, database: Database = None, json: AsJson = False) -> None:
         tables = [table._asdict() for table in found.tables]
         show(shown | {"tables": tables, "oldest_pending_at": pending}, json=True)
         return
-    write_out(f"{'table':<28}{'rows':>15}{'MiB':>12}")
+    measured = any(table.bytes is not None for table in found.tables)
+    write_out(f"{'table':<28}{'rows':>15}{'MiB' if measured else '':>12}".rstrip())
     for table in found.tables:
         size = "" if table.bytes is None else f"{table.bytes / 2**20:,.1f}"
         write_out(
-            f"{'  ' if table.part_of else ''}{table.name:<{26 if table.part_of else 28}}{table.rows:>15,}{size:>12}"
+            f"{'  ' if table.part_of else ''}{table.name:<{26 if table.part_of else 28}}"
+            f"{table.rows:>15,}{size:>12}".rstrip()
         )
+    if not measured:
+        write_out("the sizes of tables are unknown: Python's SQLite library lacks dbstat")
     log = "" if found.log_bytes is None else f", and {found.log_bytes / 2**20:,.1f} MiB of log"
     write_out(f"the database takes {found.bytes / 2**20:,.1f} MiB{log}")
     write_out(
