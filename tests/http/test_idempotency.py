@@ -140,13 +140,14 @@ async def test_a_replay_has_the_location_and_the_etag_of_the_first_answer(api):
             {
                 "run_id": agent["run_id"],
                 "kind": "form",
+                "requested_responder_type": "human",
                 "tool_call_id": "t",
                 "title": "Which?",
                 "fields": [{"type": "text", "name": "name", "label": "Name"}],
             },
         ),
         ("POST", f"{project}/batches", {"runs": [{"kind": "task", "request": {"target": "task:a"}}]}),
-        ("POST", f"{project}/webhooks", {"url": "https://example.com/hook"}),
+        ("POST", f"{project}/webhooks", {"url": "https://example.com/hook", "events": ["*"]}),
         ("POST", f"{project}/triggers", {"target": "task:a"}),
         ("PATCH", "/runs/a%20b", {"title": "New"}),
     ]
