@@ -213,3 +213,30 @@ async def test_a_bucket_that_is_not_there_stops_the_program(s3_server, monkeypat
     engine = S3Artifacts(f"s3://nobodys/x?endpoint={s3_server}&region=us-east-1")
     with pytest.raises(RuntimeError, match="cannot keep artifacts in s3://nobodys/x"):
         await engine.open()
+
+
+@pytest.mark.parametrize("stored", ["filesystem", "s3"])
+async def test_a_content_keeps_its_key_in_every_other_store(
+    kept, run, stored, tmp_path, request, monkeypatch
+):
+    if stored == "filesystem":
+        first = FilesystemArtifacts(tmp_path / "first")
+    else:
+        server = request.getfixturevalue("s3_server")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        from runstead.engines.artifacts.s3 import S3Artifacts
+
+        first = S3Artifacts(f"s3://artifacts/{uuid.uuid4()}?endpoint={server}&region=us-east-1")
+    await first.open()
+    content = await first.put(run, chunks(b"one", b"two"), MIB)
+    for _ in range(2):  # a copy that was interrupted writes it again
+        copied = await kept.put(run, first.read(run, content.key, 0, content.size), MIB, content.key)
+        assert copied == content
+    assert await read(kept, run, content) == b"onetwo"
+    await kept.remove_all(run)
+    with pytest.raises(FileNotFoundError):
+        await read(kept, run, content)
+    if isinstance(kept, FilesystemArtifacts):
+        assert [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()] == []
+    await first.close()

@@ -94,6 +94,10 @@ def test_a_batch_is_watched_to_its_end(cli, project_client, batch):
     working.join()
     assert shown.code == 4
     assert shown.lines[-1] == "100% 3/3  2 completed  1 failed"
+    assert shown.err.strip() == "completed_with_failures"
+    for words in (("get", batch), ("list",)):
+        assert "completed_with_failures" in cli("batches", *words).out
+    assert cli("batches", "get", batch, "--json").json["status"] == "completed"
     assert "\x1b" not in shown.out
     bar = cli("batches", "watch", batch, columns=80)
     assert bar.out.startswith("\r\x1b[K[█")

@@ -4,7 +4,9 @@ import asyncio
 import io
 import os
 import secrets
+import tempfile
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,11 +20,21 @@ URL_IN_DOCS, KEY_IN_DOCS = "http://127.0.0.1:8720", "vf_local_YOUR-KEY"
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server():
+    with started({"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}) as server:
+        yield server
+
+
+@contextmanager
+def started(settings):
     """A server on a fresh SQLite file. `fit` puts its address and its key into a snippet."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _started(settings, f"sqlite:///{folder}/runstead.db")
+
+
+def _started(settings, database):
     key = f"vf_local_{secrets.token_hex(32)}"
-    database = f"sqlite:///{tmp_path_factory.mktemp('docs') / 'runstead.db'}"
-    settings = {"RUNSTEAD_BOOTSTRAP_KEY": key, "RUNSTEAD_ALLOW_PRIVATE_EGRESS": "true"}
+    settings = {"RUNSTEAD_BOOTSTRAP_KEY": key, **settings}
     main = Main(load(settings, port=0, database=database), io.StringIO())
     ready, loops = threading.Event(), []
 

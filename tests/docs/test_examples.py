@@ -24,7 +24,8 @@ from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
 
-from .pages import blocks, name, text
+from .conftest import started
+from .pages import ROOT, blocks, name, text
 
 # Every call's status goes to stderr, beside what the reader sees.
 PRINT_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
@@ -60,7 +61,14 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
     assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada"})
 
 
-@pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
+#: Programs with tests of their own.
+OTHER = re.compile(
+    ENDLESS.pattern + r"|^class Receiver\(|^app = App\(\)\n.*\"order\"|^from orders import",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@pytest.mark.parametrize("program", [p for p in PROGRAMS if not OTHER.search(p.text)], ids=of)
 def test_a_program_runs(program, server, environment, tmp_path):
     (tmp_path / "key.txt").write_text(f"{server.key}\n")
     file = tmp_path / "program.py"
@@ -77,6 +85,53 @@ def test_a_program_runs(program, server, environment, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert done.stderr == ""
+
+
+def test_the_readmes_app_and_its_test_are_the_files_that_it_names(environment, tmp_path):
+    readme = text(ROOT / "README.md")
+    files = dict(re.findall(r"in the file `(\w+\.py)`[^`]*```python\n(.*?)```", readme, re.DOTALL))
+    assert sorted(files) == ["orders.py", "test_orders.py"]
+    for file, program in files.items():
+        (tmp_path / file).write_text(program)
+    assert "Testbed" not in files["orders.py"], "a worker imports the app at each start"
+    assert "`runstead dev orders:app`" in readme
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_orders.py"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_receiver_gets_a_delivery_from_a_server_that_is_started_as_its_page_describes(environment):
+    (program,) = [p.text for p in PROGRAMS if "class Receiver(" in p.text and "webhooks.create" in p.text]
+    (command,) = [
+        b.text for b in blocks("console") if name(b.page) == "docs/webhooks.md" and "serve" in b.text
+    ]
+    settings = dict(re.findall(r"(RUNSTEAD_\w+)=(\S+)", command))
+    assert settings.pop("RUNSTEAD_BOOTSTRAP_KEY") == "$(cat"
+
+    def run(settings):
+        with started(settings) as server:
+            return subprocess.run(
+                [sys.executable, "-P", "-c", server.fit(program)],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=90,
+                check=False,
+            )
+
+    done = run(settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "run.completed {'greeting': 'Hello, Ada'}\n"
+    refused = run({})
+    assert "INVALID_REQUEST" in refused.stderr
+    assert "RUNSTEAD_ALLOW_PRIVATE_EGRESS" in refused.stderr
 
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if "Worker(" in p.text], ids=of)

@@ -7,6 +7,10 @@ from contextlib import closing, suppress
 
 import pytest
 
+from runstead.cli import db
+from runstead.ports.store import Stats, TableSize
+from runstead.sdk import Client
+from runstead.server import administration
 from tests.support.server import PROGRAM, Server, environment, note, runstead
 from tests.support.until import until
 
@@ -170,3 +174,43 @@ def test_stats_show_the_size_of_a_store(command, server):
         "the oldest pending run was created at 20",
     ):
         assert words in stdout
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_stats_have_a_column_of_sizes_only_if_they_are_known(monkeypatch, capsys, measured):
+    tables = [TableSize("runs", 5, 2**20 if measured else None)]
+    stats = Stats("sqlite", 4096, 0, tables, {"completed": 5}, None, None)
+
+    monkeypatch.setattr(administration, "stats", lambda _: stats)
+    monkeypatch.setattr(db, "run", lambda found: found)
+    db.stats()
+    head, row, *rest = capsys.readouterr().out.splitlines()
+    assert (head.split(), row.split()) == (
+        (["table", "rows", "MiB"], ["runs", "5", "1.0"]) if measured else (["table", "rows"], ["runs", "5"])
+    )
+    assert ("the sizes of tables are unknown" in rest[0]) != measured
+
+
+def test_copy_carries_artifacts_or_refuses_with_their_number(server, tmp_path, databases):
+    source, target = copied(server, tmp_path / "source.db"), tmp_path / "target.db"
+    contents = {"a.csv": b"a,b", "empty.txt": b""}
+    with_artifacts = Server(tmp_path, source).start()
+    with Client(with_artifacts.url, with_artifacts.key) as client:
+        for name, content in contents.items():
+            client.artifacts.store("run-0", name, content)
+    with_artifacts.terminate()
+
+    name = databases.lease()
+    to_postgres = ("db", "copy", "--from", f"sqlite:///{source}", "--to", databases.server.url(name))
+    code, _, stderr = runstead(*to_postgres, cwd=tmp_path)
+    assert (code, "the source has 2 artifact(s), and the target has no artifact store" in stderr) == (1, True)
+    without = answer(runstead(*to_postgres, "--without-artifacts", "--json", cwd=tmp_path))
+    assert (without["artifacts"], without["copied"]["runs"]) == (0, 5)
+    databases.give_back(name)
+
+    words = ("db", "copy", "--from", f"sqlite:///{source}", "--to", f"sqlite:///{target}", "--json")
+    assert answer(runstead(*words, cwd=tmp_path))["artifacts"] == 2
+    moved = Server(tmp_path, target).start()
+    with Client(moved.url, moved.key) as client:
+        assert {name: client.artifacts.read("run-0", name) for name in contents} == contents
+    moved.terminate()

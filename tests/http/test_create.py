@@ -193,7 +193,7 @@ async def test_a_repeat_with_the_same_id_returns_the_run(api):
     await api.complete("mine")
     ended = await api.run("mine")
     again = await api.post("/runs", {**body, "request": {"target": "task:count", "input": 2}}, 202)
-    assert again == {"accepted": True, "run": ended, "duplicate": True}
+    assert again == {"accepted": True, "run": ended, "duplicate": True, "input_differs": True}
     assert first["input"] == ended["input"] == 1
 
 
@@ -296,3 +296,38 @@ def test_the_uuids_of_runs_are_random_and_well_formed():
         read = uuid.UUID(text)
         assert (str(read), read.version, read.variant) == (text, 4, uuid.RFC_4122)
     assert {text[19] for text in made} == set("89ab")
+
+
+async def test_a_repeat_with_another_config_or_input_is_reported(api):
+    async def create(**request):
+        return await api.send(
+            "POST", "/runs", api.task(request={"target": "task:count", **request}, public_id="a")
+        )
+
+    await create(config={"a": 1, "b": [2]}, input=[1])
+    for request, differing in (
+        ({"config": {"b": [2], "a": 1}, "input": [1]}, []),
+        ({}, []),
+        ({"config": {"a": 2}, "input": [1]}, ["config_differs"]),
+        ({"config": {"a": 2}, "input": [2]}, ["config_differs", "input_differs"]),
+    ):
+        again = await create(**request)
+        answer = again.json()
+        assert (answer["duplicate"], answer["run"]["config"]) == (True, {"a": 1, "b": [2]})
+        assert [name for name in answer if name.endswith("_differs")] == differing
+        assert again.headers.get("runstead-warning", "") == ", ".join(differing)
+
+
+async def test_a_repeat_with_another_start_payload_is_reported(api):
+    conversation = await api.conversation()
+
+    async def create(payload=None):
+        request = {"agent_id": "support"} | ({} if payload is None else {"input": payload})
+        body = api.agent(conversation, request=request, public_id="a")
+        return (await api.send("POST", "/runs", body)).json()
+
+    await create()
+    first = await create({"messages": []})
+    assert (first["duplicate"], first.get("input_differs")) == (True, None)
+    assert "input_differs" not in await create({"messages": []})
+    assert (await create({"messages": [1]}))["input_differs"] is True

@@ -122,3 +122,41 @@ async def test_a_key_has_1_to_255_characters(api, key):
     await api.refused(400, "INVALID_REQUEST", "POST", "/runs", api.task(), headers=headers)
     assert await api.nothing_stored()
     await api.create(headers={"Idempotency-Key": "x" * 255})
+
+
+async def test_a_replay_has_the_location_and_the_etag_of_the_first_answer(api):
+    conversation = await api.conversation()
+    run = await api.create(api.task(public_id="a b"))
+    await api.complete("a%20b")
+    agent = await api.create(api.agent(conversation))
+    project = f"/projects/{api.project.slug}"
+    writes = [
+        ("POST", "/runs", api.task()),
+        ("POST", "/runs/a%20b/retry", {}),
+        ("POST", "/conversations", {}),
+        (
+            "POST",
+            f"/conversations/{conversation}/input-requests",
+            {
+                "run_id": agent["run_id"],
+                "kind": "form",
+                "requested_responder_type": "human",
+                "tool_call_id": "t",
+                "title": "Which?",
+                "fields": [{"type": "text", "name": "name", "label": "Name"}],
+            },
+        ),
+        ("POST", f"{project}/batches", {"runs": [{"kind": "task", "request": {"target": "task:a"}}]}),
+        ("POST", f"{project}/webhooks", {"url": "https://example.com/hook", "events": ["*"]}),
+        ("POST", f"{project}/triggers", {"target": "task:a"}),
+        ("PATCH", "/runs/a%20b", {"title": "New"}),
+    ]
+    for place, (method, path, body) in enumerate(writes):
+        headers = {"Idempotency-Key": f"key {place}", "If-Match": "*"}
+        first, again = [await api.send(method, path, body, headers=headers, by="admin") for _ in range(2)]
+        assert again.headers.get("idempotent-replayed") == "true", (path, again.text)
+        name = "etag" if method == "PATCH" else "location"
+        assert first.headers[name] == again.headers[name], path
+        if name == "location":
+            await api.get(first.headers[name], by="admin")
+    assert run["run_id"] == "a b"

@@ -1,11 +1,13 @@
 """Tasks: what the decorators of an app return, how their runs are created, and handlers without a context."""
 
+import functools
 import inspect
+import warnings
 from dataclasses import dataclass
 
 import pytest
 
-from runstead.sdk import App, Context
+from runstead.sdk import App, Context, RunDiffersWarning, RunsteadError
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.testing import BlockingTestbed, Testbed
 
@@ -106,3 +108,22 @@ def test_arguments_that_do_not_fit_are_refused_before_a_run_is_created(task, arg
 async def test_a_context_gets_no_other_parameter_than_the_first():
     with pytest.raises(TypeError, match="the context first"):
         App().task("t")(lambda rows, ctx: (rows, ctx))
+
+
+async def test_a_start_with_the_id_of_another_run_warns_raises_or_does_neither():
+    async with Testbed(app) as bed:
+        start = functools.partial(bed.client.start, book, id="book-1")
+        await start(line=Line("a"))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            await start(line=Line("a"))
+            await start(line=Line("b"), if_differs="ignore")
+        assert caught == []
+        with pytest.warns(RunDiffersWarning, match="book-1 exists with another input") as warned:
+            assert (await start(line=Line("b"))).id == "book-1"
+        assert warned[0].filename == __file__
+        with pytest.raises(RunsteadError, match="another config and input") as refused:
+            await bed.client.runs.create("task:book", id="book-1", config={}, input={}, if_differs="raise")
+        assert (refused.value.status, refused.value.code) == (409, "RUN_ID_CONFLICT")
+        with pytest.raises(ValueError, match="if_differs is warn, raise, ignore"):
+            await start(line=Line("b"), if_differs="never")

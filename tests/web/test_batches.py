@@ -212,3 +212,14 @@ def test_a_browser_confirms_before_a_batch_is_cancelled(open_tab, api):
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel the batch").click()
     expect(page.get_by_role("status")).to_contain_text("The batch was cancelled.")
+
+
+def test_a_completed_batch_with_failures_is_shown_as_such(web_client, api, worker):
+    batch = made(api, 2, target="task:half")
+    work(api, worker, 1, target="task:half")
+    work(api, worker, 1, "failed", target="task:half")
+    assert api.get(f"/projects/default/batches/{batch['id']}")["status"] == "completed"
+    for path in (place(batch), PLACE):
+        page = web_client.get(path)
+        assert 'class="status status-completed_with_failures"' in page.text
+        assert "completed with failures" in page_text(page)

@@ -31,13 +31,14 @@ def list_batches(
     from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
     from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
 
     with connected(server, project=True) as client:
         found = client.batches.list(limit=limit).data
     screen = Screen.of()
     columns: list[Column[Batch]] = [
         Column("BATCH", lambda one: one.id, keep_whole=True),
-        Column("STATUS", lambda one: one.status, status=True),
+        Column("STATUS", lambda one: shown_status(one.status, one.status_counts.failed), status=True),
         Column("ENDED", lambda one: f"{ended(one.status_counts)}/{one.total}", number=True),
         Column("FAILED", lambda one: str(one.status_counts.failed), drop_rank=2, number=True),
         Column("CREATED", lambda one: format_age(one.created_at, screen), drop_rank=1, keep_whole=True),
@@ -50,6 +51,7 @@ def list_batches(
 def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show one batch with its counts."""
     from runstead.cli.shared.render import Screen, details, document, format_time, value  # noqa: PLC0415
+    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
 
     with connected(server, project=True) as client:
         one = client.batches.get(batch_id)
@@ -65,7 +67,7 @@ def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json:
         details(
             [
                 ("batch", one.id),
-                ("status", one.status),
+                ("status", shown_status(one.status, counts.failed)),
                 ("name", one.name),
                 ("total", str(one.total)),
                 *count_rows,
@@ -98,6 +100,7 @@ def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
     from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
     from runstead.cli.shared.exit_codes import CANCELLED, FAILED  # noqa: PLC0415
     from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
+    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
     from runstead.core.batches.eta import Eta  # noqa: PLC0415
 
     eta, last = Eta(), None
@@ -114,7 +117,7 @@ def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
     if last is None:
         return 1
     if not json:
-        write_err(last.status)
+        write_err(shown_status(last.status, last.status_counts.failed))
     if last.status_counts.failed:
         return FAILED
     return CANCELLED if last.status == "cancelled" or last.status_counts.cancelled else 0

@@ -71,12 +71,16 @@ def stats(*, database: Database = None, json: AsJson = False) -> None:
         tables = [table._asdict() for table in found.tables]
         show(shown | {"tables": tables, "oldest_pending_at": pending}, json=True)
         return
-    write_out(f"{'table':<28}{'rows':>15}{'MiB':>12}")
+    measured = any(table.bytes is not None for table in found.tables)
+    write_out(f"{'table':<28}{'rows':>15}{'MiB' if measured else '':>12}".rstrip())
     for table in found.tables:
         size = "" if table.bytes is None else f"{table.bytes / 2**20:,.1f}"
         write_out(
-            f"{'  ' if table.part_of else ''}{table.name:<{26 if table.part_of else 28}}{table.rows:>15,}{size:>12}"
+            f"{'  ' if table.part_of else ''}{table.name:<{26 if table.part_of else 28}}"
+            f"{table.rows:>15,}{size:>12}".rstrip()
         )
+    if not measured:
+        write_out("the sizes of tables are unknown: Python's SQLite library lacks dbstat")
     log = "" if found.log_bytes is None else f", and {found.log_bytes / 2**20:,.1f} MiB of log"
     write_out(f"the database takes {found.bytes / 2**20:,.1f} MiB{log}")
     write_out(
@@ -94,9 +98,17 @@ def copy(
     *,
     source: Annotated[str, Parameter(name="--from", help="The store: postgresql://… or sqlite:///<path>")],
     target: Annotated[str, Parameter(name="--to", help="An empty store; created if it does not exist")],
+    artifacts_from: Annotated[
+        str | None,
+        Parameter(help="Where the source keeps artifacts; else RUNSTEAD_ARTIFACTS_URL, or beside its file"),
+    ] = None,
+    artifacts_to: Annotated[
+        str | None, Parameter(help="Where the copy keeps artifacts; else as for --artifacts-from")
+    ] = None,
+    without_artifacts: Annotated[bool, Parameter(help="Copy no artifacts", negative="")] = False,
     json: AsJson = False,
 ) -> None:
-    """Copy a store, with its servers stopped, into an empty one and verify it; continue an interrupted copy."""
+    """Copy a store and its artifacts into an empty one and verify it, with its servers stopped; continue a copy."""
     from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
@@ -105,16 +117,24 @@ def copy(
             administration.copy(
                 source,
                 target,
-                lambda table, done, total: advance(done, total, f"{table}: {done:,} of {total:,} rows"),
+                lambda table, done, total: advance(done, total, f"{table}: {done:,} of {total:,}"),
+                administration.ArtifactUrls(artifacts_from, artifacts_to, without_artifacts),
             )
         )
         looked, violations = _checked(target)
     if (note := run(administration.copy_encryption_key(source, target))) is not None:
         write_err(note)
     if json:
-        show({"copied": copied, "runs": looked, "violations": violations}, json=True)
+        show(
+            {"copied": copied.rows, "artifacts": copied.artifacts, "runs": looked, "violations": violations},
+            json=True,
+        )
     else:
-        write_out("\n".join(f"{rows:>12,}  {table}" for table, rows in copied.items()))
+        write_out("\n".join(f"{rows:>12,}  {table}" for table, rows in copied.rows.items()))
+        if copied.artifacts is None:
+            write_out("the artifacts stay where they are: both stores use the same RUNSTEAD_ARTIFACTS_URL")
+        else:
+            write_out(f"{copied.artifacts:>12,}  artifacts")
         write_out(
             f"the copy is identical, row by row; {looked:,} runs checked, {len(violations):,} violation(s)"
         )

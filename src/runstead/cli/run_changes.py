@@ -85,7 +85,7 @@ def create_run(
     if invalid:
         fail(f"a run of {kind}:… takes no --{invalid[0].removesuffix('_id').replace('_', '-')}", USAGE)
     with connected(server, project=kind != "agent") as client:
-        made = client.runs.create(target, conversation_id=conversation, **members)
+        made = client.runs.create(target, conversation_id=conversation, if_differs="ignore", **members)
     run_id = made.run.run_id
     if not wait:
         show_created(made, json=json)
@@ -106,6 +106,9 @@ def show_created(made: "CreatedRun", *, json: bool) -> None:
     write_out(safe(made.run.run_id))
     if made.duplicate:
         write_err(f"runstead: the run already existed, and is {made.run.status}")
+    if different := [name for name in ("config", "input") if getattr(made, f"{name}_differs")]:
+        what = " and ".join(different)
+        write_err(f"runstead: the run has another {what}; this {what} had no effect")
 
 
 def cancel_runs(

@@ -4,7 +4,7 @@ Each piece stores a mark in the target, so an interrupted copy continues where i
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,10 +28,15 @@ class Digest(NamedTuple):
     sum: int
 
 
-async def copy(source: Bulk, target: Bulk, advance: Advance) -> dict[str, int]:
+async def copy(
+    source: Bulk,
+    target: Bulk,
+    advance: Advance,
+    before_end: Callable[[], Awaitable[None]] | None = None,
+) -> dict[str, int]:
     """Copy all tables between two open stores. Returns table → rows.
 
-    Raises CopyError. What was copied until then stays for the next call.
+    `before_end` is awaited when all rows are copied. No server starts on the target before it returns. Raises CopyError. What was copied until then stays for the next call.
     """
     tables = in_order(shared(await source.tables(), await target.tables()))
     state = await source.state()
@@ -53,6 +58,8 @@ async def copy(source: Bulk, target: Bulk, advance: Advance) -> dict[str, int]:
             mark = following
     await target.settle(await source.sequences())
     copied = await _compare(source, target, tables, advance)
+    if before_end is not None:
+        await before_end()
     await target.end()
     return copied
 

@@ -75,7 +75,8 @@ async def create(
 ) -> Written:
     """Create a run, or find it under its id; then `transition.duplicate` is true.
 
-    The second step of a two-step start is such a repeat, with a start payload. A `batch_id` that names no
+    The second step of a two-step start is such a repeat, with a start payload. A config or input that is not the
+    run's is dropped, and named in `transition.differs`. A `batch_id` that names no
     batch of the project is stored as a label.
 
     Raises RUN_ID_CONFLICT, NOT_FOUND (owner, parent), PARENT_CANCELLED, BATCH_CLOSED,
@@ -210,15 +211,32 @@ def _repeated(known: Run, wanted: Run, new: NewRun, loaded: Loaded) -> Transitio
 
     if identity(known) != identity(wanted):
         raise conflict(known)
+    differs = tuple(
+        name
+        for name, stored, given in (
+            ("config", known.config, wanted.config),
+            ("input", known.input, wanted.input),
+            ("input", known.request_snapshot, wanted.request_snapshot),
+        )
+        if given is not None and _differs(stored, given, first=known.kind == "agent")
+    )
     if known.kind == "agent" and new.snapshot is not None:
-        return transitions.start(
+        started = transitions.start(
             known,
             now=loaded.now,
             snapshot=new.snapshot,
             push_service_id=loaded.push_service_id,
             available_at=new.available_at,
         )
-    return Transition(known, duplicate=True)
+        return replace(started, differs=differs)
+    return Transition(known, duplicate=True, differs=differs)
+
+
+def _differs(stored: bytes | None, given: bytes, *, first: bool) -> bool:
+    """Return whether two values in JSON differ. `first`: a value that was not stored before is accepted."""
+    if stored is None:
+        return not first
+    return stored != given and msgspec.json.decode(stored) != msgspec.json.decode(given)
 
 
 async def retry(

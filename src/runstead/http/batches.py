@@ -1,7 +1,7 @@
 """Batches: `/projects/{project}/batches…`."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -182,6 +182,9 @@ class CreatedBatch(msgspec.Struct, frozen=True):
     run_ids: list[str]
 
 
+_LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
+
+
 @routes.route(
     "POST",
     "/projects/{project}/batches",
@@ -189,6 +192,7 @@ class CreatedBatch(msgspec.Struct, frozen=True):
     answer=CreatedBatch,
     status=202,
     errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
+    location=_LOCATION,
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
@@ -200,9 +204,8 @@ async def create(call: Call[CreateBatch, Nothing]) -> Reply:
 
 
 def _created(created: Made) -> Reply:
-    location = f"/projects/{created.batch.project_id}/batches/{created.batch.id}"
     ids = [written.run.run_id for written in created.runs]
-    return Reply(202, CreatedBatch(True, view(created.batch), ids), {"Location": location})
+    return Reply(202, CreatedBatch(True, view(created.batch), ids))
 
 
 class BatchPage(msgspec.Struct, frozen=True):
@@ -271,6 +274,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     answer=CreatedBatch,
     status=202,
     errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
+    location=_LOCATION,
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""

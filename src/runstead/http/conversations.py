@@ -80,6 +80,7 @@ def view(conversation: Conversation) -> ConversationView:
     answer=ConversationView,
     status=201,
     errors=("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    location="/conversations/{id}",
 )
 async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     """Create a conversation. Agent runs write their messages in it."""
@@ -92,7 +93,7 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
     )
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, new, idempotency),
-        lambda created: Reply(201, view(created), {"Location": f"/conversations/{created.id}"}),
+        lambda created: Reply(201, view(created)),
     )
 
 

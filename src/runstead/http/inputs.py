@@ -135,9 +135,7 @@ def view(request: InputRequest) -> InputRequestView:
 
 
 def _created(written: Written) -> Reply:
-    request = input_request_of(written)
-    where = f"/conversations/{request.conversation_id}/input-requests/{request.id}"
-    return Reply(201, view(request), {"Location": where})
+    return Reply(201, view(input_request_of(written)))
 
 
 def _answer(status: int, written: Written) -> Reply:
@@ -160,6 +158,7 @@ def _answer(status: int, written: Written) -> Reply:
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),
+    location="/conversations/{conversation_id}/input-requests/{id}",
 )
 async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
     """Open an input request: the run waits (reason input) until a response.

@@ -63,6 +63,7 @@ class CreatedProject(ProjectView, frozen=True):
     answer=CreatedProject,
     status=201,
     errors=("PROJECT_SLUG_TAKEN", "PROJECT_LIMIT_REACHED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    location="/projects/{id}",
 )
 async def create(call: Call[CreateProject, Nothing]) -> Reply:
     """Create a project. A user becomes its admin.
@@ -74,8 +75,7 @@ async def create(call: Call[CreateProject, Nothing]) -> Reply:
     shown = secret if call.principal.kind == "api_key" else None
 
     def answer(project: Project) -> Reply:
-        created = view_of(CreatedProject, project, api_key=shown)
-        return Reply(201, created, {"Location": f"/projects/{project.id}"})
+        return Reply(201, view_of(CreatedProject, project, api_key=shown))
 
     async def command(idempotency: IdempotencyRecord | None) -> Project:
         body = call.body

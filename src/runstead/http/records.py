@@ -16,7 +16,7 @@ from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Text, json_object
 from runstead.http.framework.views import view_of
 from runstead.http.run_view import RunView, run_view
-from runstead.http.runs import MISSING, InProject, run_ref, tagged
+from runstead.http.runs import MISSING, InProject, run_ref
 from runstead.http.waits import RunAnswer
 
 routes = Routes("Runs")
@@ -79,6 +79,7 @@ def _parse_if_match(if_match: str | None) -> IfMatch | None:
     query=InProject,
     answer=RunView,
     errors=(*MISSING, "PRECONDITION_FAILED", "PRECONDITION_REQUIRED", "STORE_BUSY", "STORE_UNAVAILABLE"),
+    tagged=True,
 )
 async def update(call: Call[UpdateRun, InProject]) -> Reply:
     """Set a run's title and labels, in any state, if it still matches `If-Match`."""
@@ -92,7 +93,7 @@ async def update(call: Call[UpdateRun, InProject]) -> Reply:
         lambda idempotency: commands.rename(
             call.app, call.principal, run_ref(call), names, if_match, idempotency
         ),
-        lambda written: tagged(written.run),
+        lambda written: Reply(200, run_view(written.run)),
     )
 
 

@@ -1,7 +1,6 @@
 """Runs: create, read, complete, cancel and retry them at `/runs…`."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -11,12 +10,12 @@ from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.runs.run import Run, TerminalStatus
+from runstead.core.runs.run import TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.framework.body import convert, has_nul, invalid
 from runstead.http.framework.compression import with_suffix
-from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes, tag_headers
 from runstead.http.framework.values import (
     Count,
     JsonObject,
@@ -56,21 +55,19 @@ def fence(call: Call[Any, Any], attempt: int | None = None, worker: str | None =
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`config_differs`, `input_differs`: the run exists with another value, and that of this request is dropped."""
+
     accepted: bool
     run: RunView
     duplicate: bool = False
+    config_differs: bool = False
+    input_differs: bool = False
 
 
 def created(written: Written) -> Reply:
-    return Reply(
-        202,
-        {
-            "accepted": True,
-            "run": run_view(written.run),
-            **({"duplicate": True} if written.transition.duplicate else {}),
-        },
-        {"Location": f"/runs/{quote(written.run.run_id, safe='')}"},
-    )
+    transition = written.transition
+    marks = ("duplicate", *[f"{name}_differs" for name in transition.differs]) if transition.duplicate else ()
+    return Reply(202, {"accepted": True, "run": run_view(written.run), **dict.fromkeys(marks, True)})
 
 
 @routes.route(
@@ -90,33 +87,34 @@ def created(written: Written) -> Reply:
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),
+    location="/runs/{run.run_id}",
+    warns=True,
 )
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
-    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`."""
+    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`.
+
+    If the repeat has another config or input than the run, the header `Runstead-Warning` names the members
+    `config_differs` and `input_differs` of the answer.
+    """
     new = new_run(call.body)
     return await call.idempotent(
         lambda idempotency: creating.create(call.app, call.principal, new, idempotency), created
     )
 
 
-def tagged(run: Run) -> Reply:
-    """Answer with a run and its ETag. Caches may store the answer but must revalidate it."""
-    return Reply(200, run_view(run), {"ETag": etag(run), "Cache-Control": "private, no-cache"})
-
-
-@routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING)
+@routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING, tagged=True)
 async def get(call: Call[Nothing, InProject]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
-    reply = tagged(await commands.get(call.app, call.principal, run_ref(call)))
+    run = await commands.get(call.app, call.principal, run_ref(call))
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
-        tag = reply.headers["ETag"]
-        if tags & {tag, "*"}:
-            return Response(status_code=304, headers=reply.headers)
-        if (of_compressed := with_suffix(tag)) in tags:
-            return Response(status_code=304, headers={**reply.headers, "ETag": of_compressed})
-    return reply
+        tag = etag(run)
+        of_compressed = with_suffix(tag)
+        if tags & {tag, of_compressed, "*"}:
+            shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
+            return Response(status_code=304, headers=tag_headers(shown))
+    return Reply(200, run_view(run))
 
 
 class UsageMetadata(msgspec.Struct, frozen=True):
@@ -259,6 +257,7 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
         "STORE_BUSY",
         "STORE_UNAVAILABLE",
     ),
+    location="/runs/{run.run_id}",
 )
 async def retry(call: Call[Nothing, InProject]) -> Reply:
     """Create a new run with the request of an ended run; `retry_of` names that run."""

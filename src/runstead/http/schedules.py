@@ -1,7 +1,6 @@
 """Schedules: `/projects/{project}/schedules…`."""
 
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -157,14 +156,14 @@ class ScheduleAnswer(msgspec.Struct, frozen=True):
     answer=ScheduleAnswer,
     status=201,
     errors=(*_WRITE, "SCHEDULE_LIMIT_REACHED"),
+    location="/projects/{schedule.project_id}/schedules/{schedule.id}",
 )
 async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
     """Create a schedule."""
     new, ref = new_schedule(call.body), call.path["project"]
 
     def answer(created: Schedule) -> Reply:
-        location = f"/projects/{created.project_id}/schedules/{created.id}"
-        return Reply(201, ScheduleAnswer(view(created, created.created_at)), {"Location": location})
+        return Reply(201, ScheduleAnswer(view(created, created.created_at)))
 
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer
@@ -368,6 +367,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
     answer=ScheduleRun,
     status=201,
     errors=(*_WRITE, "SCHEDULE_COMPLETED", "SCHEDULE_DELETING", "RUN_ID_CONFLICT"),
+    location="/runs/{run_id}",
 )
 async def run(call: Call[RunSchedule, Nothing]) -> Reply:
     """Start a run of the schedule now, whatever its status and times."""
@@ -376,8 +376,7 @@ async def run(call: Call[RunSchedule, Nothing]) -> Reply:
     def answer(written: Written) -> Reply:
         run = written.run
         assert run.schedule_id is not None
-        headers = {"Location": f"/runs/{quote(run.run_id, safe='')}"}
-        return Reply(201, ScheduleRun(run.run_id, run.uid, run.schedule_id), headers)
+        return Reply(201, ScheduleRun(run.run_id, run.uid, run.schedule_id))
 
     return await call.idempotent(
         lambda idempotency: commands.run(

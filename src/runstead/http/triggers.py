@@ -1,7 +1,7 @@
 """Triggers: `/projects/{project}/triggers…`, and `/triggers/{token}`, which external systems call."""
 
 from typing import Annotated, Final
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Meta
@@ -113,6 +113,7 @@ def view(trigger: Trigger) -> TriggerView:
     answer=CreatedTrigger,
     status=201,
     errors=(*_WRITE, "TRIGGER_LIMIT_REACHED", "ENCRYPTION_KEY_MISSING"),
+    location="/projects/{trigger.project_id}/triggers/{trigger.id}",
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
@@ -127,8 +128,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     )
 
     def answer(created: Trigger) -> Reply:
-        location = f"/projects/{created.project_id}/triggers/{created.id}"
-        return Reply(201, CreatedTrigger(view(created), token), {"Location": location})
+        return Reply(201, CreatedTrigger(view(created), token))
 
     return await call.idempotent(
         lambda idempotency: commands.create(call.app, call.principal, ref, new, idempotency), answer, token
@@ -230,6 +230,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     open=True,
     keyed=False,  # the command reads the key, also from other headers
     body_bytes_max=limits.trigger_body_bytes_max,
+    location="/runs/{run_id}",
 )
 async def fire(call: Call[Nothing, Nothing]) -> Reply:
     """Start a run of the trigger's target.
@@ -250,8 +251,7 @@ async def fire(call: Call[Nothing, Nothing]) -> Reply:
     )
     with call.look_up("trigger", request.token):
         written: Written = await commands.fire(call.app, request)
-    location = f"/runs/{quote(written.run.run_id, safe='')}"
-    return Reply(202, Started(written.run.run_id, written.transition.duplicate), {"Location": location})
+    return Reply(202, Started(written.run.run_id, written.transition.duplicate))
 
 
 def _form(text: bytes) -> bytes:

@@ -139,6 +139,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
     answer=CreatedWebhook,
     status=201,
     errors=(*_WRITE_SECRET, "WEBHOOK_LIMIT_REACHED"),
+    location="/projects/{webhook.project_id}/webhooks/{webhook.id}",
 )
 async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     """Create a webhook. Its secret is shown only in this answer."""
@@ -146,8 +147,7 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     secret = commands.new_secret() if body.secret is None else body.secret
 
     def answer(created: Webhook) -> Reply:
-        location = f"/projects/{created.project_id}/webhooks/{created.id}"
-        return Reply(201, CreatedWebhook(view(created), secret), {"Location": location})
+        return Reply(201, CreatedWebhook(view(created), secret))
 
     return await call.idempotent(
         lambda idempotency: commands.create(

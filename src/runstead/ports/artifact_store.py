@@ -30,8 +30,10 @@ class Artifacts(Protocol):
 
     async def close(self) -> None: ...
 
-    async def put(self, run: str, chunks: AsyncIterator[bytes], bytes_max: int) -> Content:
-        """Store all chunks under a new key. They are durable when this returns. If it raises or is cancelled,
+    async def put(
+        self, run: str, chunks: AsyncIterator[bytes], bytes_max: int, key: str | None = None
+    ) -> Content:
+        """Store all chunks under a new key, or under the `key` that a copied store has for them. They are durable when this returns. If it raises or is cancelled,
         nothing is stored. TooLargeError.
         """
         ...

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from runstead.sdk.errors import (
         NoAnswerError,
         RunCancelled,
+        RunDiffersWarning,
         RunFailed,
         RunsteadError,
         UnexpectedAnswerError,
@@ -50,6 +51,7 @@ _MODULES: Final = {
     "ProcessFailed": "isolation.failure",
     "Retries": "transport.retry",
     "RunCancelled": "errors",
+    "RunDiffersWarning": "errors",
     "RunFailed": "errors",
     "RunHandle": "handle",
     "RunsteadError": "errors",
@@ -81,6 +83,7 @@ __all__ = [
     "ProcessFailed",
     "Retries",
     "RunCancelled",
+    "RunDiffersWarning",
     "RunFailed",
     "RunHandle",
     "RunsteadError",

@@ -13,7 +13,7 @@ from runstead.sdk.errors import no_answer
 from runstead.sdk.handle import BlockingRunHandle
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.create import RunOptions
+from runstead.sdk.routes.create import IfDiffers, RunOptions
 from runstead.sdk.routes.route import Pages, SyncSender
 from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
@@ -75,6 +75,7 @@ class Client(ClientBase, SyncSender):
         priority: int | None = None,
         available_at: datetime | None = None,
         project: str | None = None,
+        if_differs: IfDiffers = "warn",
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> BlockingRunHandle[Result]: ...
@@ -109,8 +110,8 @@ class Client(ClientBase, SyncSender):
         `invoice` is a function with a decorator of an `App`. It gets its arguments by name, beside the options in the
         signature, and its return type is that of the result. A string names a target of any program, `task:…`,
         `workflow:…`, `eval:…` or `agent:…`, with `config` and `input`. Its options are those of `runs.create`, and
-        `returns` is the type of its result. With the `id` of an existing run it returns the handle of that run. Raise
-        TypeError for arguments that do not fit the function.
+        `returns` is the type of its result. With the `id` of an existing run it returns the handle of that run, and
+        warns if its config or input is another one (`if_differs`). Raise TypeError for arguments that do not fit the function.
         """
         target, options, returns = start_request(target, args, options, returns)
         created = self.runs.create(target, **options)

@@ -112,6 +112,10 @@ class RunCancelled(Exception):  # noqa: N818 - an outcome
         self.code = code
 
 
+class RunDiffersWarning(UserWarning):
+    """A run was created with the id of a run that has another config or input, which stay as they are."""
+
+
 def text_of(detail: Any, member: str) -> str | None:
     """Return a text in the detail of an error; None where it has none."""
     value = detail.get(member) if isinstance(detail, dict) else None

@@ -3,13 +3,13 @@
 import getpass
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import secrets as secret_commands
+from runstead.commands import copy_artifacts, secrets as secret_commands
 from runstead.commands.check import Progress, check as check_store
 from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.keys import make_key, new_project
@@ -20,11 +20,12 @@ from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
 from runstead.core.runs.invariants import Violation
 from runstead.core.secret import SecretCount
+from runstead.ports.artifact_store import Artifacts
 from runstead.ports.store import AuditQuery, Identity, Stats, Store
 from runstead.security.stored_secrets import SETTING
-from runstead.server.engines import encryption_key_file, make_bulk, make_keyring, make_store
+from runstead.server.engines import encryption_key_file, make_artifacts, make_bulk, make_keyring, make_store
 from runstead.server.secrets import examine, open_secrets, prepare
-from runstead.server.settings import load
+from runstead.server.settings import Settings, load
 
 
 async def migrate(database: str | None) -> list[str]:
@@ -76,9 +77,30 @@ async def stats(database: str | None) -> Stats:
         return await store.integrity.stats()
 
 
-async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, int]:
-    """Copy a store. Returns table → number of rows. The target is created and migrated if needed."""
-    source_settings, target_settings = (load(database=url) for url in (source_url, target_url))
+class ArtifactUrls(NamedTuple):
+    """Where a copy reads and writes artifacts. None: as the server's settings for the database."""
+
+    source: str | None = None
+    target: str | None = None
+    left_out: bool = False
+
+
+class Copied(NamedTuple):
+    """What was copied: table → number of rows, and the number of artifacts, None if their store is the same."""
+
+    rows: dict[str, int]
+    artifacts: int | None
+
+
+async def copy(source_url: str, target_url: str, advance: Advance, urls: ArtifactUrls) -> Copied:
+    """Copy a store and its artifacts. The target is created and migrated if needed.
+
+    ValueError if there are artifacts and no place to read or to write them, unless they are left out.
+    """
+    source_settings, target_settings = (
+        load(os.environ if kept is None else {**os.environ, "RUNSTEAD_ARTIFACTS_URL": kept}, database=url)
+        for url, kept in ((source_url, urls.source), (target_url, urls.target))
+    )
     if source_url == target_url:
         raise ValueError("the source and the target are the same database")
     if pending := await make_store(source_settings).pending():
@@ -89,11 +111,41 @@ async def copy(source_url: str, target_url: str, advance: Advance) -> dict[str, 
     source, target = make_bulk(source_settings.database_url), make_bulk(target_settings.database_url)
     try:
         await source.open_source()
-        await target.open_target()
-        return await copy_store(source, target, advance)
+        copied: int | None = 0
+        async with AsyncExitStack() as opened_artifacts:
+            between, number = None, 0 if urls.left_out else await copy_artifacts.count(source)
+            if number:
+                between = _artifact_stores(source_settings, target_settings, number)
+                copied = None
+            for one in between or ():
+                await one.open()
+                opened_artifacts.push_async_callback(one.close)
+
+            async def with_artifacts() -> None:
+                nonlocal copied
+                if between is not None:
+                    copied = await copy_artifacts.copy(source, *between, advance)
+
+            await target.open_target()
+            rows = await copy_store(source, target, advance, with_artifacts)
+        return Copied(rows, copied)
     finally:
         await target.close()
         await source.close()
+
+
+def _artifact_stores(source: Settings, target: Settings, number: int) -> tuple[Artifacts, Artifacts] | None:
+    """Return the artifact stores of both. None if they are the same."""
+    if source.artifacts_url is not None and source.artifacts_url == target.artifacts_url:
+        return None
+    reading, writing = make_artifacts(source), make_artifacts(target)
+    if reading is None or writing is None:
+        which, option = ("source", "from") if reading is None else ("target", "to")
+        raise ValueError(
+            f"the source has {number:,} artifact(s), and the {which} has no artifact store: name it with"
+            f" --artifacts-{option}, or copy without them with --without-artifacts"
+        )
+    return reading, writing
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ _COLOURS: Final = {
     "active": "32",
     "ok": "32",
     "failed": "31",
+    "completed_with_failures": "31",
     "fail": "31",
     "disabled": "31",
     "revoked": "31",

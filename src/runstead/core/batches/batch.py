@@ -76,6 +76,11 @@ class Batch(msgspec.Struct, frozen=True):
         return self.status == "completed" and self.on_complete is not None and self.followed_up_at is None
 
 
+def shown_status(status: str, failed: int) -> str:
+    """Return the status that people see: `completed_with_failures` for a completed batch with failed runs."""
+    return "completed_with_failures" if status == "completed" and failed else status
+
+
 BATCH_FIELDS: Final = Batch.__struct_fields__
 COUNTED: Final = tuple(status.value for status in RunStatus)
 """The names of the counters, in the order of `RunStatus`."""

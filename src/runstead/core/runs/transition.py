@@ -128,6 +128,7 @@ class Transition(msgspec.Struct, frozen=True):
     events: tuple[NewEvent, ...] = ()
     accepted: bool = True
     duplicate: bool = False
+    differs: tuple[str, ...] = ()  # of a repeated creation: the values that are not those of the run
     ended: EndedAttempt | None = None
     receipt: Receipt | None = None
     values: Sequence[RunValue] = ()  # named values, stored in place of those with the same names

@@ -45,8 +45,10 @@ class S3Artifacts:
     async def close(self) -> None:
         pass
 
-    async def put(self, run: str, chunks: AsyncIterator[bytes], bytes_max: int) -> Content:
-        key, digest, size = uuid.uuid4().hex, hashlib.sha256(), 0
+    async def put(
+        self, run: str, chunks: AsyncIterator[bytes], bytes_max: int, key: str | None = None
+    ) -> Content:
+        key, digest, size = key or uuid.uuid4().hex, hashlib.sha256(), 0
         failure: BaseException | None = None
 
         async def checked() -> AsyncIterator[bytes]:

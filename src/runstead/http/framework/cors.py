@@ -24,6 +24,7 @@ _ANSWER_HEADERS: Final = (
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
+    "Runstead-Warning",
     "X-Request-Id",
 )
 

@@ -5,8 +5,9 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import cache
+from string import Formatter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 import structlog
@@ -170,6 +171,34 @@ class Call(Generic[B, Q]):
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
 
 
+def tag_headers(tag: str) -> dict[str, str]:
+    """Return the headers of an answer with an ETag. Caches may store it but must revalidate it."""
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}
+
+
+def _member(value: Any, name: str) -> Any:
+    return value[name] if isinstance(value, dict) else getattr(value, name)
+
+
+class Location:
+    """The path of the object that an answer holds, such as `/runs/{run.run_id}`: names are members of the answer."""
+
+    def __init__(self, template: str) -> None:
+        self._parts = [
+            (text, name.split(".")) for text, name, _, _ in Formatter().parse(template) if name is not None
+        ]
+
+    def of(self, answer: Any) -> str:
+        """Return the path for an answer, a struct or decoded JSON."""
+        found = ""
+        for text, names in self._parts:
+            value = answer
+            for name in names:
+                value = _member(value, name)
+            found += f"{text}{quote(value, safe='')}"
+        return found
+
+
 class Operation(NamedTuple):
     """A route, with all that decoding and documentation need."""
 
@@ -188,6 +217,24 @@ class Operation(NamedTuple):
     keyed: bool  # accepts an Idempotency-Key
     streamed: bool = False  # the handler reads the body, of any type and size
     body_bytes_max: int = limits.body_bytes_max
+    location: "Location | None" = None
+    tagged: bool = False  # the answer is a run with its ETag
+    warns: bool = False  # members `…_differs` of the answer are named in the header `Runstead-Warning`
+
+    def with_headers(self, reply: Reply) -> Reply:
+        """Add the headers that name what is answered. They derive from the answer, so that a replay has them too."""
+        if not (self.location or self.tagged or self.warns):
+            return reply
+        value, headers = reply.value, dict(reply.headers)
+        if isinstance(value, msgspec.Raw):
+            value = msgspec.json.decode(value)
+        if self.location is not None:
+            headers["Location"] = self.location.of(value)
+        if self.tagged:
+            headers |= tag_headers(_member(value, "etag"))
+        if self.warns and (differing := [name for name in value if name.endswith("_differs")]):
+            headers["Runstead-Warning"] = ", ".join(differing)
+        return reply._replace(headers=headers)
 
     @property
     def plain(self) -> bool:
@@ -217,13 +264,16 @@ class Routes:
         keyed: bool | None = None,
         streamed: bool = False,
         body_bytes_max: int = limits.body_bytes_max,
+        location: str | None = None,
+        tagged: bool = False,
+        warns: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler.
 
         The first paragraph of its docstring is the summary, the others are the description.
 
         `errors` are the route's own error codes. POST and PATCH accept an Idempotency-Key, unless `keyed` is
-        set.
+        set. `location` is the path of a created object, see `Location`. `tagged` answers have an ETag.
         """
 
         def register(handler: Handler) -> Handler:
@@ -246,6 +296,9 @@ class Routes:
                     keyed=method in {"POST", "PATCH"} if keyed is None else keyed,
                     streamed=streamed,
                     body_bytes_max=body_bytes_max,
+                    location=None if location is None else Location(location),
+                    tagged=tagged,
+                    warns=warns,
                 )
             )
             return handler
@@ -331,6 +384,8 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
+        if isinstance(reply, Reply):
+            reply = operation.with_headers(reply)
         if allowance is not None and isinstance(reply, Reply):
             reply = reply._replace(headers={**reply.headers, **_rate_limit(allowance)})
         elif allowance is not None:

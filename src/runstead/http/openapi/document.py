@@ -95,27 +95,8 @@ _TAGS: Final = (
     "Documentation",
 )
 
-#: Routes that answer with a Location.
-_LOCATED: Final = frozenset(
-    {
-        "/runs",
-        "/runs/{run_id}/retry",
-        "/conversations",
-        "/conversations/{conversation_id}/input-requests",
-        "/projects",
-        "/projects/{project}/schedules",
-        "/projects/{project}/webhooks",
-        "/projects/{project}/triggers",
-        "/triggers/{token}",
-        "/projects/{project}/batches",
-        "/projects/{project}/batches/{batch_id}/retry",
-        "/projects/{project}/schedules/{schedule_id}/runs",
-    }
-)
 #: The route with a body of any type.
 _ANY_BODY: Final = "/triggers/{token}"
-#: The route with an ETag.
-TAGGED: Final = "/runs/{run_id}"
 
 _PATH_DESCRIPTIONS: Final = {
     "run_id": "The run's public id.",
@@ -373,7 +354,7 @@ def _header_parameters(operation: Operation) -> list[Schema]:
     if "PRECONDITION_REQUIRED" in operation.errors:
         text = "The ETag of the run that the caller has read, or `*`."
         found.append({**header("If-Match", text, {"type": "string", "pattern": IF_MATCH}), "required": True})
-    if operation.path == TAGGED and operation.method == "GET":
+    if operation.tagged and operation.method == "GET":
         text = "ETags that the caller has. If one of them is current, the answer is 304."
         found.append(header("If-None-Match", text, {"type": "string"}))
     if "RANGE_NOT_SATISFIABLE" in operation.errors:
@@ -399,9 +380,14 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
     success: Schema = {"description": operation.summary, "content": {operation.media_type: content}}
     if operation.media_type == ANY_TYPE:  # or the media type with which the bytes were stored
         success["content"]["*/*"] = {"schema": {}}
-    if operation.path in _LOCATED and operation.method == "POST":
+    if operation.location is not None:
         success["headers"] = {
             "Location": {"schema": {"type": "string"}, "description": "The path of the created object."}
+        }
+    if operation.warns:
+        success.setdefault("headers", {})["Runstead-Warning"] = {
+            "schema": {"type": "string"},
+            "description": "`config_differs` or `input_differs`, if a value of a repeated request was dropped.",
         }
     if operation.keyed:
         text = "`true` if the answer was stored by an earlier request with the Idempotency-Key."
@@ -410,12 +396,10 @@ def _responses(operation: Operation, schema_of: dict[int, Any]) -> Schema:
             "description": text,
         }
     responses: Schema = {str(operation.status): success}
-    if operation.path == TAGGED and operation.method in {"GET", "PATCH"}:
-        success["headers"] = {
-            "ETag": {
-                "schema": {"type": "string"},
-                "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
-            }
+    if operation.tagged:
+        success.setdefault("headers", {})["ETag"] = {
+            "schema": {"type": "string"},
+            "description": "A strong tag: the member `etag`, with `-gzip` at its end if the answer is compressed.",
         }
         if operation.method == "GET":
             responses["304"] = {

@@ -188,11 +188,16 @@ class RunList(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedRun(ResponseModel, frozen=True, kw_only=True):
-    """The answer to a creation. `duplicate`: a run with this public id existed, and `run` is that one."""
+    """The answer to a creation. `duplicate`: a run with this public id existed, and `run` is that one.
+
+    `config_differs`, `input_differs`: it has another config or input, and that of the call was dropped.
+    """
 
     accepted: bool
     run: Run
     duplicate: bool = False
+    config_differs: bool = False
+    input_differs: bool = False
 
 
 class Completed(ResponseModel, frozen=True, kw_only=True):

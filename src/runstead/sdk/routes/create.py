@@ -1,13 +1,19 @@
 """Creating runs."""
 
+import sys
+import warnings
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, Literal, TypedDict, Unpack
+from functools import partial
+from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
+from runstead.sdk.errors import RunDiffersWarning, RunsteadError
 from runstead.sdk.models.run import CreatedRun
 from runstead.sdk.routes.call import Call, new_key, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
+#: What a creation does if the run exists with another config or input.
+IfDiffers = Literal["warn", "raise", "ignore"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
 _OF_BODY: Final = {"title", "labels", "priority", "available_at", "parent_run_id", "trigger"}
@@ -17,6 +23,8 @@ class RunOptions(TypedDict, total=False):
     """Options of a new run. None leaves an option out.
 
     Every kind: `id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
+    If that run has another config or input, the call's are dropped: `if_differs` is warn (the default: a
+    `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore.
     `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
     name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
@@ -38,6 +46,7 @@ class RunOptions(TypedDict, total=False):
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
     idempotency_key: str | None
+    if_differs: IfDiffers
     # Tasks
     name: str | None
     timeout_seconds: int | None
@@ -80,6 +89,9 @@ class RunCreation(Resource[S_co]):
         kind, name = split_target(target)
         if unknown := options.keys() - RunOptions.__annotations__.keys():
             raise TypeError(f"runs.create has no option {min(unknown)!r}")
+        if_differs = options.pop("if_differs", "warn")
+        if if_differs not in get_args(IfDiffers):
+            raise ValueError(f"if_differs is {', '.join(get_args(IfDiffers))}, not {if_differs!r}")
         members = {**options, "input": input, "config": config}
         body: dict[str, Any] = {"kind": kind, "request": {}}
         owner = None
@@ -96,13 +108,37 @@ class RunCreation(Resource[S_co]):
         for member, value in members.items():
             if value is not None:
                 (body if member in _OF_BODY else body["request"])[member] = value
-        return Call("POST", path("runs"), CreatedRun, body=body, idempotency_key=str(key), owner=owner)
+        return Call(
+            "POST",
+            path("runs"),
+            CreatedRun,
+            body=body,
+            idempotency_key=str(key),
+            owner=owner,
+            pick=None if public_id is None or if_differs == "ignore" else partial(_compared, if_differs),
+        )
 
     @route
     def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Call[CreatedRun]:
         """`POST /runs/{run_id}/retry`: create a run with the same request. Its `retry_of` is this run."""
         key = idempotency_key or new_key()
         return Call("POST", path("runs", run_id, "retry"), CreatedRun, body={}, idempotency_key=key)
+
+
+def _compared(if_differs: IfDiffers, created: CreatedRun) -> CreatedRun:
+    """Return the answer. Warn or raise where the run has another config or input than the call."""
+    names = [name for name in ("config", "input") if getattr(created, f"{name}_differs")]
+    if not names:
+        return created
+    what = " and ".join(names)
+    message = f"Run {created.run.run_id} exists with another {what}: the {what} of this call had no effect"
+    if if_differs == "raise":
+        raise RunsteadError(message, 409, "RUN_ID_CONFLICT")
+    level, frame = 1, sys._getframe()  # noqa: SLF001 - there is no public form
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("runstead."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, RunDiffersWarning, stacklevel=level)
+    return created
 
 
 def split_target(target: str) -> tuple[str, str]:

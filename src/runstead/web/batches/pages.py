@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from runstead.commands import batches as commands, runs
 from runstead.core import limits
-from runstead.core.batches.batch import COUNTED, Batch
+from runstead.core.batches.batch import COUNTED, Batch, shown_status
 from runstead.core.batches.eta import Eta
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
@@ -49,6 +49,10 @@ class BatchView(msgspec.Struct, frozen=True):
     def active(self) -> bool:
         """Whether some runs have not ended."""
         return self.row.completed_at is None
+
+    @property
+    def status(self) -> str:
+        return shown_status(self.row.status, self.row.failed)
 
     @property
     def ended(self) -> int:

@@ -65,6 +65,7 @@ _STATUS_SIGNS: Final = {
     "waiting": "◇",
     "completed": "●",
     "failed": "✕",
+    "completed_with_failures": "✕",
     "cancelled": "⊘",
     "cancelling": "⊘",
     "healthy": "●",
@@ -79,7 +80,7 @@ def status(value: str) -> Markup:
     """A state with a word and a sign, as not everyone can distinguish colours."""
     sign = _STATUS_SIGNS.get(value, "•")
     return Markup('<span class="status status-{}"><span aria-hidden="true">{}</span> {}</span>').format(
-        value, sign, value
+        value, sign, value.replace("_", " ")
     )
 
 
