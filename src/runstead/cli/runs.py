@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli import run_cancel, run_changes, run_states
+from runstead.cli import run_cancel, run_changes, run_logs, run_states
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_err, write_out
+from runstead.cli.shared.output import write_out
 
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -17,6 +17,7 @@ RunId = Annotated[str, Parameter(help="The run's id")]
 runs = App(name="runs", help="Create, follow, cancel and retry runs.")
 runs.command(run_changes.create_run, name="create")
 runs.command(run_cancel.cancel_runs, name="cancel")
+runs.command(run_logs.run_logs, name="logs")
 runs.command(run_states.pause_run, name="pause")
 runs.command(run_states.unpause_run, name="unpause")
 runs.command(run_states.delete_run, name="delete")
@@ -139,43 +140,6 @@ def watch(
     from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     sys.exit(watch_run(server, run_id, json=json, family=family))
-
-
-@runs.command(name="logs")
-def logs(
-    run_id: RunId,
-    /,
-    *,
-    follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended", negative=""),
-    ] = False,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
-    """Print the run's log."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-    from runstead.cli.shared.watch_run import log_lines  # noqa: PLC0415
-
-    printed = False
-
-    def line(text: str) -> None:
-        write_out(document({"run_id": run_id, "lines": text}) if json else safe(text, lines=True), flush=True)
-
-    with connected(server) as client:
-        run = client.runs.get(run_id)
-    with connected(server, patient=follow) as client:
-        if not run.terminal or run.logs is None:
-            source = client.events.follow if follow else client.events.iter
-            for event in source(run_id, event_types=["CUSTOM"]):
-                if (lines := log_lines(event)) is not None:
-                    line(lines)
-                    printed = True
-            run = client.runs.get(run_id)
-    if not printed and run.logs is not None:
-        line(run.logs.rstrip("\n"))
-    elif not printed:
-        write_err("runstead: the run has no log" + ("" if run.terminal else " yet; -f waits for it"))
 
 
 @runs.command(name="events")

@@ -52,13 +52,13 @@ def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
     return [
         Column("RUN", lambda run: run.run_id, keep_whole=True),
-        Column("STATUS", _status_and_share, status=True),
+        Column("STATUS", _status_and_share, status=True, keep_whole=True),
         Column("TARGET", lambda run: run.target or run.workflow_id or run.kind, drop_rank=1),
         Column("CREATED", lambda run: format_age(run.created_at, screen), drop_rank=3, keep_whole=True),
         Column("TOOK", _took, drop_rank=4, number=True),
         Column("ATTEMPT", lambda run: str(run.attempt or ""), drop_rank=6, number=True),
         Column("TITLE", lambda run: run.title or "", drop_rank=5),
-        Column("ERROR", lambda run: error_name(run.error), drop_rank=2),
+        Column("ERROR", lambda run: "" if run.status == "cancelled" else error_name(run.error), drop_rank=2),
     ]
 
 
@@ -115,7 +115,7 @@ def _attempt_error(error: Any) -> str:
     detail = error.get("detail")
     kind = detail.get("type") if isinstance(detail, dict) else None
     names = [one for one in dict.fromkeys((kind, error.get("code"))) if isinstance(one, str)]
-    return error["message"] + (f" ({', '.join(names)})" if names else "")
+    return str(error["message"]) + (f" ({', '.join(names)})" if names else "")
 
 
 def value_columns(screen: Screen) -> "list[Column[RunValue]]":

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
+from runstead.cli.shared.log_entries import rest_of_log
 from runstead.cli.shared.render import Screen, safe
 from runstead.cli.shared.run_tables import BLOCKED_HELP
 from runstead.cli.shared.wait_lines import WaitLines, describe_custom, resumed_line, resumes_by_itself
@@ -60,6 +61,7 @@ class Transcript:
         self._open_call: str | None = None  # its line has no newline yet: its result may follow
         self._asked: set[str] = set()
         self._waits = WaitLines(screen)
+        self._last_lines: str | None = None  # of the run's log
         self._lock = threading.Lock()
 
     def event(self, event: Event) -> None:
@@ -94,6 +96,8 @@ class Transcript:
     def ended(self, run: Run) -> None:
         with self._lock:
             self._end_line()
+            if run.logs and (rest := rest_of_log(run.logs, self._last_lines)):
+                self._out(safe(rest, lines=True) + "\n")
             took = "" if run.duration_ms is None else f" after {run.duration_ms / 1000:.1f} s"
             self._line(run.status, f"{run.status}{took}")
             if run.error is not None:
@@ -183,6 +187,8 @@ class Transcript:
             self._line("", f"{found.get('name')} = {_one_line(found.get('value'))}")
         elif (lines := _lines(name, found)) is not None:
             self._end_line()
+            if name == "run.log" and self._current_run_id == self._run_id:
+                self._last_lines = lines.rstrip("\n")
             self._out(safe(lines, lines=True).rstrip("\n") + "\n")
         elif name == "run.asked":
             call = str(found.get("tool_call_id"))
