@@ -5,6 +5,8 @@ from contextlib import contextmanager
 import pytest
 
 from runstead.sdk import App, Step
+from runstead.sdk.durable.history import LOG
+from runstead.testing import Testbed
 
 from .in_process_server import InProcessServer
 
@@ -266,10 +268,10 @@ async def test_log_records_of_a_run_are_in_its_log_only(served):
         logs = run.logs
         lines = [line.partition(" ")[2] for line in logs.split("\n")]
         assert lines[:4] == [
-            f"INFO shop: handler {name}",
-            f"WARNING shop: step {name}",
-            f"INFO shop: task {name}",
-            name,
+            f"INFO [attempt 1] shop: handler {name}",
+            f"WARNING [attempt 1, s] shop: step {name}",
+            f"INFO [attempt 1] shop: task {name}",
+            f"INFO [attempt 1] line {name}",
         ]
         assert "ValueError: bad" in logs
         assert "quiet" not in logs
@@ -277,22 +279,61 @@ async def test_log_records_of_a_run_are_in_its_log_only(served):
         assert "HTTP" not in logs
 
 
-async def test_log_lines_from_before_a_wait_are_kept(served):
+async def test_a_log_line_is_stored_once_across_replays_with_its_attempt_and_step():
     app = App()
+
+    @app.task("child")
+    async def child(ctx):
+        await ctx.wait_for_event("end")
 
     @app.task("t")
     async def work(ctx):
         ctx.log("begun")
-        for number in range(2):
-            await ctx.wait_for_event(f"e{number}")
+        await ctx.step("charge", lambda: ctx.log("charging"))
+        await ctx.sleep(60)
+        started = await ctx.spawn(child)
+        try:
+            ctx.log("before the child")
+            await started.result()
+        finally:
+            ctx.log("cleaned up")
         ctx.log("done")
 
-    served.start_worker(app)
-    run = (await served.client.runs.create("task:t")).run
-    for _ in range(2):
-        await served.answer(await served.until(run.run_id, "waiting"))
-    run = await served.ended(run.run_id)
-    assert run.logs.split("\n") == ["begun", "(attempt 2)", "begun", "(attempt 3)", "begun", "done"]
+    async with Testbed(app) as bed:
+        run = await bed.run(work)
+        await bed.advance(61)
+        run = await bed.get(run)
+        read = [
+            one.payload["value"]["lines"] for one in await bed.events(run) if one.payload.get("name") == LOG
+        ]
+        assert "before the child" in "".join(read)  # a follower reads it before the run has ended
+        await bed.send(run.waiting_run_id, "end")
+        run = await bed.result(run)
+        assert [line.partition("Z ")[2] for line in run.logs.split("\n")] == [
+            "INFO [attempt 1] begun",
+            "INFO [attempt 1, charge] charging",
+            "INFO [attempt 2] before the child",
+            "INFO [attempt 3] cleaned up",
+            "INFO [attempt 3] done",
+        ]
+
+
+async def test_the_end_of_a_wait_shows_that_it_timed_out():
+    app = App()
+
+    @app.task("t")
+    async def work(ctx):
+        await ctx.sleep(60)
+        await ctx.wait_for_approval("Ship it?", timeout_seconds=60)
+
+    async with Testbed(app) as bed:
+        run = await bed.run(work)
+        await bed.advance(200)
+        ends = [one.payload for one in await bed.events(run) if one.event_type == "STEP_FINISHED"]
+        assert [(one["stepName"], one.get("timedOut")) for one in ends] == [
+            ("sleep", None),
+            ("approval", True),
+        ]
 
 
 async def test_a_line_longer_than_the_log_is_cut(served):

@@ -6,13 +6,14 @@ from cyclopts import App, Parameter
 
 from runstead import __version__
 from runstead.cli.commands import COMMANDS, SUMMARY
+from runstead.cli.shared.help_text import HelpText
 
 app = App(
     name="runstead",
     help=SUMMARY,
     version=__version__,
     help_format="plaintext",
-    help_formatter="plain",
+    help_formatter=HelpText(),
     suppress_keyboard_interrupt=False,
 )
 

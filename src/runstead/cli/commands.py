@@ -13,6 +13,9 @@ COMMANDS: Final = {
     "triggers": ("runstead.cli.triggers:triggers", "URLs that start runs when they are called."),
     "batches": ("runstead.cli.batches:batches", "Create batches of runs and follow their progress."),
     "inputs": ("runstead.cli.inputs:inputs", "Input requests (forms) that runs wait for."),
+    "open": ("runstead.cli.open_page:open_page", "Open a run's page in the browser."),
+    "usage": ("runstead.cli.usage:usage", "Tokens and cost of a project's runs."),
+    "prices": ("runstead.cli.prices:prices", "Prices of models, which give usage its cost."),
     "limits": ("runstead.cli.limits:limits", "Concurrency limits of running runs."),
     "worker": ("runstead.cli.run_worker:worker", "Run a worker for an app until SIGTERM or Ctrl-C."),
     "dev": ("runstead.cli.dev:dev", "Run a server and a worker for development."),
@@ -33,6 +36,8 @@ COMMANDS: Final = {
 
 def overview() -> str:
     """The output of `runstead --help`."""
-    lines = [f"  {name}: {summary}" for name, (_, summary) in sorted(COMMANDS.items())]
-    lines += ["  --help, -h: Display this message and exit.", "  --version: Display application version."]
-    return "\n".join(["Usage: runstead COMMAND", "", SUMMARY, "", "Commands:", *lines])
+    from runstead.cli.shared.help_text import columns  # noqa: PLC0415
+
+    rows = [(name, summary) for name, (_, summary) in sorted(COMMANDS.items())]
+    rows += [("--help, -h", "Display this message and exit."), ("--version", "Display application version.")]
+    return "\n".join(["Usage: runstead COMMAND", "", SUMMARY, "", "Commands:", columns(rows, None)])

@@ -1,6 +1,7 @@
 """`runstead dev`: a server, and a worker that restarts after each change."""
 
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -98,19 +99,27 @@ def _key(home: Path) -> str:
         return key
 
 
+def first_target(reference: str, folder: Path) -> str:
+    """The first target in the source of the app, else `task:NAME`. The app is not imported here."""
+    module, _, app = reference.partition(":")
+    path = folder / f"{module.replace('.', '/')}.py"
+    try:
+        source = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        source = ""
+    found = re.search(rf"@{re.escape(app)}\.(task|workflow|eval)\(\s*[\"']([\w.-]+)[\"']", source)
+    return "task:NAME" if found is None else f"{found[1]}:{found[2]}"
+
+
 def _welcome(reference: str, url: str, key: str, project: str) -> None:
     write_out(f"Runstead at {url}, serving {reference} for the project {project}")
     write_out(f"Dashboard: {url}/ui")
     write_out(f"API key, for development only: {key}")
     write_out("")
-    write_out("To create a run, in another terminal:")
+    write_out("To create a run and follow it, in another terminal:")
     write_out("")
-    write_out(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key}")
-    write_out(
-        "  python -c 'import os; from runstead import Client;"
-        ' c = Client(os.environ["RUNSTEAD_URL"], os.environ["RUNSTEAD_KEY"], project="' + project + '");'
-        ' print(c.start("task:NAME").id)\''
-    )
+    write_out(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key} RUNSTEAD_PROJECT={project}")
+    write_out(f"  runstead runs create {first_target(reference, Path.cwd())} --wait")
     write_out("")
     write_out(f"All routes: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`runstead runs create|cancel|retry|resume`."""
+"""`runstead runs create|retry|resume|approve|reject`."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -109,41 +109,6 @@ def show_created(made: "CreatedRun", *, json: bool) -> None:
     if different := [name for name in ("config", "input") if getattr(made, f"{name}_differs")]:
         what = " and ".join(different)
         write_err(f"runstead: the run has another {what}; this {what} had no effect")
-
-
-def cancel_runs(
-    run_ids: Annotated[list[str], Parameter(help="Ids of one or more runs")],
-    /,
-    *,
-    reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
-    """Cancel runs and their descendants that have not ended."""
-    from runstead.cli.shared.connection import describe  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-    from runstead.sdk import NoAnswerError, RunsteadError  # noqa: PLC0415
-
-    failures = 0
-    with connected(server) as client:
-        for run_id in run_ids:
-            try:
-                done = client.runs.cancel(run_id, reason=reason)
-            except NoAnswerError:
-                raise
-            except RunsteadError as error:  # the other runs are cancelled nevertheless
-                if error.status == 401:
-                    raise
-                failures += 1
-                write_err(f"runstead: {safe(run_id)}: {safe(describe(error))}")
-                continue
-            if json:
-                write_out(document(done), flush=True)
-            else:
-                how = "cancelled" if done.cancelled else f"already ended: {done.run.status}"
-                write_out(f"{safe(run_id)}  {how}", flush=True)
-    if failures:
-        sys.exit(1)
 
 
 def retry_run(

@@ -5,10 +5,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli import run_changes
+from runstead.cli import run_cancel, run_changes, run_logs, run_states
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_err, write_out
+from runstead.cli.shared.output import write_out
 
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 Kind = Literal["agent", "workflow", "task", "eval"]
@@ -16,7 +16,13 @@ RunId = Annotated[str, Parameter(help="The run's id")]
 
 runs = App(name="runs", help="Create, follow, cancel and retry runs.")
 runs.command(run_changes.create_run, name="create")
-runs.command(run_changes.cancel_runs, name="cancel")
+runs.command(run_cancel.cancel_runs, name="cancel")
+runs.command(run_logs.run_logs, name="logs")
+runs.command(run_states.pause_run, name="pause")
+runs.command(run_states.unpause_run, name="unpause")
+runs.command(run_states.delete_run, name="delete")
+runs.command(run_states.run_usage, name="usage")
+runs.command("runstead.cli.run_artifacts:artifacts", name="artifacts", help="List and download artifacts.")
 runs.command(run_changes.retry_run, name="retry")
 runs.command(run_changes.resume_run, name="resume")
 runs.command(run_changes.approve_run, name="approve")
@@ -76,6 +82,7 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
     """Show one run with its values and attempts."""
     from runstead.cli.shared.render import Screen, details, document, table  # noqa: PLC0415
     from runstead.cli.shared.run_tables import attempt_columns, run_details, value_columns  # noqa: PLC0415
+    from runstead.cli.shared.watch_run import wait_end  # noqa: PLC0415
 
     with connected(server) as client:
         run = client.runs.get(run_id)
@@ -84,8 +91,9 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
             return
         attempts = client.runs.attempts(run_id).data
         values = client.runs.values(run_id).data
+        ends_at = wait_end(client, run)
     screen = Screen.of()
-    write_out(details(run_details(run, screen), screen))
+    write_out(details(run_details(run, screen, ends_at), screen))
     if values:
         write_out("")
         write_out(table(value_columns(screen), values, screen))
@@ -132,43 +140,6 @@ def watch(
     from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
     sys.exit(watch_run(server, run_id, json=json, family=family))
-
-
-@runs.command(name="logs")
-def logs(
-    run_id: RunId,
-    /,
-    *,
-    follow: Annotated[
-        bool,
-        Parameter(name=("--follow", "-f"), help="Wait for new lines until the run has ended", negative=""),
-    ] = False,
-    server: ServerOptions = NO_OPTIONS,
-    json: AsJson = False,
-) -> None:
-    """Print the run's log."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-    from runstead.cli.shared.watch_run import log_lines  # noqa: PLC0415
-
-    printed = False
-
-    def line(text: str) -> None:
-        write_out(document({"run_id": run_id, "lines": text}) if json else safe(text, lines=True), flush=True)
-
-    with connected(server) as client:
-        run = client.runs.get(run_id)
-    with connected(server, patient=follow) as client:
-        if not run.terminal or run.logs is None:
-            source = client.events.follow if follow else client.events.iter
-            for event in source(run_id, event_types=["CUSTOM"]):
-                if (lines := log_lines(event)) is not None:
-                    line(lines)
-                    printed = True
-            run = client.runs.get(run_id)
-    if not printed and run.logs is not None:
-        line(run.logs.rstrip("\n"))
-    elif not printed:
-        write_err("runstead: the run has no log" + ("" if run.terminal else " yet; -f waits for it"))
 
 
 @runs.command(name="events")

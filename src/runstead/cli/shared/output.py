@@ -52,6 +52,20 @@ def fail(message: str, status: int = REFUSED) -> NoReturn:
     sys.exit(status)
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask for a `y` in a terminal, and end the program without one. `yes`: do not ask."""
+    from runstead.cli.shared.exit_codes import USAGE  # noqa: PLC0415
+    from runstead.cli.shared.render import safe  # noqa: PLC0415
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        fail(f"{question} There is no terminal to ask in: confirm with --yes", USAGE)
+    print(f"{safe(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        fail("nothing was changed")
+
+
 def show(value: Any, *, json: bool) -> None:
     """Print a mapping as JSON or as `name: value` lines."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415

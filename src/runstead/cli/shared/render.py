@@ -132,7 +132,9 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> st
     if screen.width is None:
         widths = [min(width, _PADDED_CELLS_MAX) for width in widths]
     else:
-        shown, widths = _fit(columns, widths, screen.width)
+        shown, widths = _fit(
+            columns, widths, screen.width, [n for n in shown if _is_useful(columns[n], n, cells)]
+        )
     lines = [
         _row([columns[n].title for n in shown], [columns[n] for n in shown], [widths[n] for n in shown], PIPE)
     ]
@@ -141,6 +143,11 @@ def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> st
         fitted = [row[n] if screen.width is None else cut(row[n], widths[n]) for n in shown]
         lines.append(_row(fitted, [columns[n] for n in shown], [widths[n] for n in shown], screen))
     return "\n".join(lines)
+
+
+def _is_useful(column: Column[T], n: int, cells: list[list[str]]) -> bool:
+    """Whether the column has a value in any row, or is always shown."""
+    return not column.drop_rank or any(row[n] for row in cells)
 
 
 def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen: Screen) -> str:
@@ -152,8 +159,10 @@ def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen
     return "  ".join(padded).rstrip(" ")
 
 
-def _fit(columns: Sequence[Column[T]], widths: list[int], available: int) -> tuple[list[int], list[int]]:
-    """The columns that fit, and their widths."""
+def _fit(
+    columns: Sequence[Column[T]], widths: list[int], available: int, useful: list[int]
+) -> tuple[list[int], list[int]]:
+    """Those of the useful columns that fit, and the widths of all."""
 
     def min_width(n: int) -> int:
         return (
@@ -162,7 +171,7 @@ def _fit(columns: Sequence[Column[T]], widths: list[int], available: int) -> tup
             else min(widths[n], max(size(columns[n].title), 8))
         )
 
-    shown = list(range(len(columns)))
+    shown = list(useful)
     while sum(map(min_width, shown)) + 2 * (len(shown) - 1) > available:
         dropped = max(shown, key=lambda n: (columns[n].drop_rank, n))
         if not columns[dropped].drop_rank:
@@ -223,6 +232,18 @@ def value(found: Any) -> str | None:
         return found
     encoded = msgspec.json.encode(found)
     return (msgspec.json.format(encoded, indent=2) if len(encoded) > 72 else encoded).decode()
+
+
+def format_size(size_bytes: int) -> str:
+    """`812 B`, `12.3 kB`, `4.0 MB`."""
+    if size_bytes < 1_000:
+        return f"{size_bytes} B"
+    size = size_bytes / 1_000
+    for unit in ("kB", "MB", "GB"):
+        if size < 999.95:
+            return f"{size:.1f} {unit}"
+        size /= 1_000
+    return f"{size:.1f} TB"
 
 
 def format_time(at: datetime | None) -> str:

@@ -16,9 +16,12 @@ from runstead.cli.shared.render import (
     table,
     value,
 )
+from runstead.cli.shared.wait_lines import describe_wait
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.run import Attempt, Progress, Run, RunValue
+    from datetime import datetime
+
+    from runstead.sdk.models.run import Attempt, Progress, Run, RunError, RunValue
 
 
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
@@ -49,14 +52,23 @@ def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
     return [
         Column("RUN", lambda run: run.run_id, keep_whole=True),
-        Column("STATUS", _status_and_share, status=True),
+        Column("STATUS", _status_and_share, status=True, keep_whole=True),
         Column("TARGET", lambda run: run.target or run.workflow_id or run.kind, drop_rank=1),
-        Column("CREATED", lambda run: format_age(run.created_at, screen), drop_rank=2, keep_whole=True),
-        Column("TOOK", _took, drop_rank=3, number=True),
-        Column("ATTEMPT", lambda run: str(run.attempt or ""), drop_rank=5, number=True),
-        Column("TITLE", lambda run: run.title or "", drop_rank=4),
-        Column("ERROR", lambda run: (run.error.code or "") if run.error else "", drop_rank=6),
+        Column("CREATED", lambda run: format_age(run.created_at, screen), drop_rank=3, keep_whole=True),
+        Column("TOOK", _took, drop_rank=4, number=True),
+        Column("ATTEMPT", lambda run: str(run.attempt or ""), drop_rank=6, number=True),
+        Column("TITLE", lambda run: run.title or "", drop_rank=5),
+        Column("ERROR", lambda run: "" if run.status == "cancelled" else error_name(run.error), drop_rank=2),
     ]
+
+
+def error_name(error: "RunError | None") -> str:
+    """The type of the exception, and the error's code: `KeyError`, `ApiError (RATE_LIMITED)`, `TIMEOUT`."""
+    if error is None:
+        return ""
+    if error.type is None or error.code is None or error.type == error.code:
+        return error.type or error.code or ""
+    return f"{error.type} ({error.code})"
 
 
 def _status(run: "Run") -> str:
@@ -92,8 +104,18 @@ def attempt_columns() -> "list[Column[Attempt]]":
         Column("STARTED", lambda one: format_time(one.started_at), drop_rank=1, keep_whole=True),
         Column("ENDED", lambda one: format_time(one.ended_at), drop_rank=2, keep_whole=True),
         Column("WORKER", lambda one: one.lease_owner or "", drop_rank=3),
-        Column("ERROR", lambda one: value(one.error) or "", drop_rank=4),
+        Column("ERROR", lambda one: _attempt_error(one.error), drop_rank=4),
     ]
+
+
+def _attempt_error(error: Any) -> str:
+    """The message with the type and the code. A traceback is shown with the run."""
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return value(error) or ""
+    detail = error.get("detail")
+    kind = detail.get("type") if isinstance(detail, dict) else None
+    names = [one for one in dict.fromkeys((kind, error.get("code"))) if isinstance(one, str)]
+    return str(error["message"]) + (f" ({', '.join(names)})" if names else "")
 
 
 def value_columns(screen: Screen) -> "list[Column[RunValue]]":
@@ -104,14 +126,16 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
     ]
 
 
-def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
+def run_details(
+    run: "Run", screen: Screen, wait_ends_at: "datetime | None" = None
+) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
     if run.blocked:
         yield "blocked", run.blocked
         yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
     elif run.status == "waiting" and not run.paused:
-        yield "waits for", " ".join(filter(None, (run.waiting_reason, run.waiting_tool_name)))
+        yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
     if run.progress is not None:
         yield "progress", format_progress(run.progress, screen) or None
     for name in ("kind", "target", "title", "schedule_id", "batch_id", "parent_run_id", "retry_of"):
@@ -133,7 +157,8 @@ def run_details(run: "Run", screen: Screen) -> Iterator[tuple[str, str | None]]:
             " ".join(filter(None, (format_time(run.cancellation.requested_at), run.cancellation.reason))),
         )
     if run.error is not None:
-        yield "error", f"{run.error.message}{f' ({run.error.code})' if run.error.code else ''}"
+        name = error_name(run.error)
+        yield "error", f"{run.error.message}{f' ({name})' if name else ''}"
         if run.error.traceback is None:
             yield "error detail", value(run.error.detail)
         else:
@@ -162,7 +187,8 @@ def format_tree(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
         run, indent, joint, child_indent = todo.pop()
         mark = " *" if run.run_id == marked and len(family) > 1 else ""
         head = f"{indent}{joint}{safe(run.run_id)}  {safe(run.target or run.kind)}  "
-        tail = f"{mark}{'  ' + run.error.code if run.error and run.error.code else ''}"
+        name = error_name(run.error)
+        tail = f"{mark}{'  ' + name if name else ''}"
         status = _status(run)
         if screen.width is None:
             lines.append(f"{head}{status}{safe(tail)}")

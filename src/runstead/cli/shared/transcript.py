@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
+from runstead.cli.shared.log_entries import rest_of_log
 from runstead.cli.shared.render import Screen, safe
 from runstead.cli.shared.run_tables import BLOCKED_HELP
+from runstead.cli.shared.wait_lines import WaitLines, describe_custom, resumed_line, resumes_by_itself
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.run import Run
 
@@ -27,6 +29,7 @@ _SILENT: Final = frozenset(
         *("STATE_SNAPSHOT", "MESSAGES_SNAPSHOT"),
     }
 )
+_SILENT_CUSTOM: Final = frozenset({"run.now", "run.blocked", "run.gather_failed"})
 _TOOL_CHARS_MAX: Final = 64 * 1024
 
 
@@ -57,6 +60,8 @@ class Transcript:
         self._mid_line = False
         self._open_call: str | None = None  # its line has no newline yet: its result may follow
         self._asked: set[str] = set()
+        self._waits = WaitLines(screen)
+        self._last_lines: str | None = None  # of the run's log
         self._lock = threading.Lock()
 
     def event(self, event: Event) -> None:
@@ -71,7 +76,7 @@ class Transcript:
     def waiting(self, run: Run) -> None:
         """Print that the run waits, unless an event has shown it already."""
         with self._lock:
-            call = run.waiting_tool_call_id or ""
+            call = (run.waiting_tool_call_id or "").partition("~")[0]
             if run.blocked is not None:
                 call = run.blocked  # each try waits with another call id
             reason = "pause" if run.paused else run.waiting_reason or "something"
@@ -82,20 +87,25 @@ class Transcript:
                 self._line("blocked", f"blocked: {run.blocked}")
                 self._out(f"  {BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))}\n")
                 return
-            self._wait(
-                f"waits for {reason}{f' {run.waiting_tool_name}' if run.waiting_tool_name else ''}",
-                reason,
-                call,
-            )
+            if (resumes := resumes_by_itself(run, self._screen)) is not None:
+                self._line("waiting", resumes)
+                return
+            name = "" if reason == "pause" else run.waiting_tool_name or ""
+            self._wait(f"waits for {reason} {name}".rstrip(), reason, run.waiting_tool_call_id or "")
 
     def ended(self, run: Run) -> None:
         with self._lock:
             self._end_line()
+            if run.logs and (rest := rest_of_log(run.logs, self._last_lines)):
+                self._out(safe(rest, lines=True) + "\n")
             took = "" if run.duration_ms is None else f" after {run.duration_ms / 1000:.1f} s"
             self._line(run.status, f"{run.status}{took}")
             if run.error is not None:
                 code = f" ({run.error.code})" if run.error.code else ""
-                self._out(safe(f"{run.error.message}{code}", lines=True) + "\n")
+                text = f"{run.error.message}{code}"
+                if run.error.traceback is not None:  # it ends with the type and the message
+                    text = run.error.traceback.rstrip("\n")
+                self._out(safe(text, lines=True) + "\n")
 
     def close(self) -> None:
         """End the last line, so that later output starts on a new one."""
@@ -109,16 +119,28 @@ class Transcript:
             self._tool(kind, payload)
         elif kind == "CUSTOM":
             self._custom(str(payload.get("name")), payload.get("value"))
-        elif kind == "STEP_STARTED":
-            self._line("", f"step {payload.get('stepName')}")
-        elif kind == "STEP_FINISHED":
-            failure = payload.get("error")
-            how = f"failed: {_message(failure)}" if failure is not None else "done"
-            self._line("failed" if failure is not None else "", f"step {payload.get('stepName')} {how}")
+        elif kind in {"STEP_STARTED", "STEP_FINISHED"}:
+            self._step(kind, payload)
         elif kind == "RUN_STARTED":
             self._line("", "started")
         elif kind not in {"RUN_FINISHED", "RUN_ERROR"} and kind not in _SILENT:
             self._line("", f"{kind} {_one_line({name: payload[name] for name in payload if name != 'type'})}")
+
+    def _step(self, kind: str, payload: dict[str, Any]) -> None:
+        shown = self._waits.step(kind, payload, self._current_run_id)
+        if shown is not None:
+            status, text, call = shown
+            self._asked.add(call)
+            if text:
+                self._line(status, text)
+            return
+        name, failure = payload.get("stepName"), payload.get("error")
+        if kind == "STEP_STARTED":
+            self._line("", f"step {name}")
+        elif failure is not None:
+            self._line("failed", f"step {name} failed: {_failure(failure)}")
+        else:
+            self._line("", f"step {name} done")
 
     def _text(self, delta: object) -> None:
         if isinstance(delta, str) and delta:
@@ -163,19 +185,24 @@ class Transcript:
             self._line("", f"{share}{found.get('message') or ''}".rstrip())
         elif name == "run.value":
             self._line("", f"{found.get('name')} = {_one_line(found.get('value'))}")
-        elif name == "run.log" and isinstance(found.get("lines"), str):
+        elif (lines := _lines(name, found)) is not None:
             self._end_line()
-            self._out(safe(found["lines"], lines=True).rstrip("\n") + "\n")
+            if name == "run.log" and self._current_run_id == self._run_id:
+                self._last_lines = lines.rstrip("\n")
+            self._out(safe(lines, lines=True).rstrip("\n") + "\n")
         elif name == "run.asked":
             call = str(found.get("tool_call_id"))
             self._asked.add(call)
             approval = "question" in found
             what = f"asks: {found['question']}" if approval else f"waits for the event {found.get('event')}"
+            what += self._waits.expiry(call, self._current_run_id)
             self._wait(what, "approval" if approval else "event", call)
-        elif name == "run.resumed" and not str(found.get("tool_call_id")).startswith("blocked:"):
-            self._line("", f"resumed by {found.get('type')}: {_one_line(found.get('result'))}")
-        elif name not in {"run.now", "run.blocked", "run.resumed"}:
-            self._line("", f"{name} {_one_line(value)}")
+        elif name == "run.resumed":
+            if (text := resumed_line(found)) is not None:
+                self._line("", text)
+        elif name not in _SILENT_CUSTOM:
+            described = describe_custom(name, found)
+            self._line("", f"{name} {_one_line(value)}" if described is None else described)
 
     def _wait(self, what: str, reason: str, call_id: str) -> None:
         self._line("waiting", what)
@@ -203,8 +230,18 @@ def resume_command(run_id: str, reason: str, call_id: str) -> str:
     return safe(shlex.join(line))
 
 
-def _message(failure: Any) -> str:
-    return str(failure.get("message", failure)) if isinstance(failure, dict) else str(failure)
+def _lines(name: str, found: dict[str, Any]) -> str | None:
+    """The lines of a log event, or the text of an output event."""
+    text = found.get({"run.log": "lines", "run.output": "text"}.get(name, ""))
+    return text if isinstance(text, str) else None
+
+
+def _failure(failure: Any) -> str:
+    """The message of a step's error after its type, such as `KeyError: 'a'`."""
+    if not isinstance(failure, dict):
+        return str(failure)
+    message = str(failure.get("message", failure))
+    return f"{failure['type']}: {message}" if isinstance(failure.get("type"), str) else message
 
 
 def _one_line(found: Any) -> str:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import Final
 
 from runstead.cli.shared.connection import ServerOptions, connected
@@ -9,6 +10,7 @@ from runstead.cli.shared.exit_codes import exit_code
 from runstead.cli.shared.output import write_out
 from runstead.cli.shared.render import Screen, document
 from runstead.cli.shared.transcript import Transcript
+from runstead.cli.shared.wait_lines import is_answered, read_time, step_of_call
 from runstead.sdk import Client, RunsteadError
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.run import Run
@@ -55,6 +57,20 @@ def _poll_waits(client: Client, run_id: str, on_wait: Callable[[Run], None], ove
             continue
         if run.status == "waiting" and not over.is_set():
             on_wait(run)
+
+
+def wait_end(client: Client, run: Run) -> datetime | None:
+    """When the approval or the event that the run waits for expires; None without a timeout.
+
+    The run's own time may be that of another branch of the handler, so the start of the wait is read.
+    """
+    if run.status != "waiting" or run.resume_at is None or not is_answered(run):
+        return None
+    step = step_of_call(run.waiting_tool_call_id or "")
+    for event in client.events.iter(run.run_id, event_types=["STEP_STARTED"]):
+        if event.payload.get("stepId") == step:
+            return read_time(event.payload.get("until"))
+    return None
 
 
 def log_lines(event: Event) -> str | None:

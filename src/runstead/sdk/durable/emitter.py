@@ -7,11 +7,13 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from runstead.sdk.durable.branch import running_step
 from runstead.sdk.durable.history import LOG
 from runstead.sdk.durable.pending_calls import PendingCalls
 from runstead.sdk.models.artifact import StoredArtifact, Upload
@@ -28,6 +30,8 @@ LOG_BYTES: Final = 1024 * 1024
 #: Room for notes in a log, such as "(2 earlier lines were dropped)".
 _NOTE_BYTES: Final = 128
 _LOG_EVENT_CHARS: Final = 32 * 1024
+#: Lines are stored no later than this, so that followers of a run see them.
+_LOG_DELAY_S: Final = 1.0
 
 
 class LeaseLostError(Exception):
@@ -52,6 +56,8 @@ class Emitter:
     completion, as are the log lines and the artifacts.
     """
 
+    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
+
     def __init__(
         self,
         run: ClaimedRun,
@@ -71,7 +77,11 @@ class Emitter:
         self._line_bytes = 0
         self._dropped = 0
         self._logging = threading.Lock()  # lines come from any thread
-        self._earlier_logs = ""  # lines of earlier attempts
+        self._stored_lines: list[str] = []  # texts that are stored as events, also of earlier attempts
+        self._stored_bytes = 0  # of this attempt
+        self._storing: asyncio.TimerHandle | None = None
+        #: The loop of the worker, which stores lines while the handler runs. None: they are stored with events.
+        self._log_loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
         self.pending = PendingCalls()
         #: The worker stops the handler: the run was cancelled, its lease is lost, or the worker stops.
@@ -89,6 +99,8 @@ class Emitter:
     def close(self) -> None:
         """Refuse all events from now on."""
         self._closed = self.stopping = True
+        if self._storing is not None:
+            self._storing.cancel()
         self._outbox.close(self._lease_lost())
 
     def emit_nowait(self, event: Mapping[str, Any]) -> None:
@@ -96,6 +108,9 @@ class Emitter:
         self._check_writable()
         if self._closed:
             raise self._lease_lost()
+        # A replay logs nothing that precedes a stored step, so lines are stored before the step.
+        if self._lines and self._stored_bytes < LOG_BYTES:
+            self._put_lines()
         self._outbox.put(event)
 
     def _check_writable(self) -> None:
@@ -135,44 +150,81 @@ class Emitter:
         await self._outbox.drain()
 
     def log(self, line: str) -> None:
-        """Add a line to the run's logs. The last MiB is sent with the completion. Any thread may call it."""
+        """Add a line to the run's log, with its time, attempt and step. A replay does not add it again.
+
+        The last MiB is sent with the completion. Any thread may call it.
+        """
+        if not self.skips_log():
+            at = self._now().astimezone(UTC)
+            self.add_log_line(
+                f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z INFO [{self.place()}] {line}"
+            )
+
+    def place(self) -> str:
+        """Return the attempt and the step that execute here, such as `attempt 2, charge`."""
+        step = running_step()
+        return f"attempt {self.run.attempt}" + ("" if step is None else f", {step.name}")
+
+    def skips_log(self) -> bool:
+        """Whether a line of this place is in the log already, or will be logged by the real end of the handler."""
+        return False
+
+    def add_log_line(self, line: str) -> None:
+        """Add a line as it is. Any thread may call it."""
         size = len(line.encode("utf-8", "replace")) + 1
         if size > LOG_BYTES:
             line = line.encode("utf-8", "replace")[-LOG_BYTES + 1 :].decode("utf-8", "ignore")
             size = len(line.encode()) + 1
         with self._logging:
+            is_first = not self._lines
             self._lines.append(line)
             self._line_bytes += size
             while self._line_bytes > LOG_BYTES and len(self._lines) > 1:
                 self._line_bytes -= len(self._lines.popleft().encode("utf-8", "replace")) + 1
                 self._dropped += 1
+        if is_first and self._log_loop is not None:
+            with suppress(RuntimeError):  # the loop is closed
+                self._log_loop.call_soon_threadsafe(self._store_soon)
 
     def restore_logs(self, lines: str) -> None:
-        """Begin the logs with those of earlier attempts, which `store_logs` stored as events."""
-        self._earlier_logs = _last(lines)
+        """Begin the log with the lines of earlier tries, which are stored as events."""
+        self._stored_lines = [lines] if lines else []
 
     def store_logs(self) -> None:
         """Store the log lines as events: this attempt ends without completing the run, and a later one completes it."""
-        text = self._new_lines()
-        if not text:
-            return
+        if self._lines:
+            self._check_writable()
+            self._put_lines()
+
+    def _store_soon(self) -> None:
+        if self._storing is None and self._log_loop is not None:
+            self._storing = self._log_loop.call_later(_LOG_DELAY_S, self._store_due)
+
+    def _store_due(self) -> None:
+        self._storing = None
+        if self._lines and not self._closed and self._stored_bytes < LOG_BYTES:
+            with suppress(Exception):  # the next event reports the refusal
+                self._put_lines()
+
+    def _put_lines(self) -> None:
         with self._logging:
+            text = self._new_lines().encode("utf-8", "replace").decode() + "\n"
             self._lines.clear()
             self._line_bytes = self._dropped = 0
-        text = text.encode("utf-8", "replace").decode() + "\n"
-        for start in range(0, len(text), _LOG_EVENT_CHARS):
-            value = {"lines": text[start : start + _LOG_EVENT_CHARS]}
-            self.emit_nowait({"type": "CUSTOM", "name": LOG, "value": value})
+        self._stored_lines.append(text)
+        self._stored_bytes += len(text)
+        start = 0
+        while start < len(text):
+            end = start + _LOG_EVENT_CHARS
+            if end < len(text):  # at the end of a line, unless the line is longer than an event
+                end = text.rfind("\n", start, end) + 1 or end
+            self._outbox.put({"type": "CUSTOM", "name": LOG, "value": {"lines": text[start:end]}})
+            start = end
 
     def _new_lines(self) -> str:
-        """Return this attempt's lines. After lines of earlier attempts they begin with "(attempt n)"."""
-        with self._logging:
-            if not self._lines:
-                return ""
-            first = [f"(attempt {self.run.attempt})"] if self._earlier_logs else []
-            if self._dropped:
-                first.append(f"({self._dropped} earlier lines were dropped)")
-            return "\n".join([*first, *self._lines])
+        """Return the lines that are not stored yet. The caller holds the lock."""
+        first = [f"({self._dropped} earlier lines were dropped)"] if self._dropped else []
+        return "\n".join([*first, *self._lines])
 
     def artifact(
         self,
@@ -237,7 +289,8 @@ class Emitter:
     @property
     def logs(self) -> str | None:
         """The log lines so far; None where there are none."""
-        return _last(self._earlier_logs + self._new_lines()) or None
+        with self._logging:
+            return _last("".join([*self._stored_lines, self._new_lines()])).removesuffix("\n") or None
 
 
 async def _unknown() -> bool:

@@ -225,6 +225,8 @@ class History:
         call_id = value.get("tool_call_id")
         if isinstance(call_id, str) and call_id.startswith(BLOCKED_CALL):
             self.blocked_tries += 1
+        if value.get("type") == "run" and _is_step(step_id := str(call_id).rpartition(":")[2]):
+            self._note_reached(step_id)  # the wait for a child has no events of its own
         if value.get("type") == "timer" and at is not None:
             # A timer ends every wait whose end is at or before this time, not only the one that the run waited for.
             self._timer_at = max(at, self._timer_at or at)

@@ -53,6 +53,9 @@ class Reports(Waits):
         self.emit_nowait({"type": CUSTOM, "name": VALUE, "value": named})
         await self.flush()
 
+    def skips_log(self) -> bool:
+        return self.suspending or self._is_replayed()  # a `finally` block runs again at the real end
+
     def _is_replayed(self) -> bool:
         """Whether an earlier try has passed this place of the handler."""
         branch = self.branch

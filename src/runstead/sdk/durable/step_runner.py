@@ -7,7 +7,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -79,7 +79,6 @@ class StepRunner(Emitter):
     """The part of a context that runs steps and records their results."""
 
     on_changed_code: OnChangedCode = "wait"
-    _now: Callable[[], datetime] = staticmethod(lambda: datetime.now(UTC))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -93,6 +92,7 @@ class StepRunner(Emitter):
         """Start a try, with the history of the run. `tries` counts this attempt's tries in other processes too."""
         self._history = history
         self._tries = tries or self._tries + 1
+        self._log_loop = asyncio.get_running_loop()
         self._root = Branch()
         self.pending = PendingCalls()
         self._stopped_from: str | None = None

@@ -121,7 +121,8 @@ class Waits(Races):
             result = WaitResult("timer")
         if result is not None:
             if step_id not in history.finished:
-                self._finish(step_id, name)
+                timed_out = asked is not None and result.type == "timer"
+                self._finish(step_id, name, **members(timedOut=timed_out or None))
             return result
         if step_id not in history.started:
             if timeout_seconds is not None:

@@ -163,7 +163,7 @@ class ChildAttempt(Attempt):
                 return
         self._loop.call_soon_threadsafe(super().emit_nowait, dict(event))
 
-    def log(self, line: str) -> None:
+    def add_log_line(self, line: str) -> None:
         message = LogLine(line=line.encode("utf-8", "replace").decode())
         self._loop.call_soon_threadsafe(self._link.channel.send, message)
 

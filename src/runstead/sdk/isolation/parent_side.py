@@ -200,7 +200,7 @@ async def _exchange(channel: Channel[FromHandler], start: StartRun, attempt: Att
                     attempt.emit_nowait(event)
                     await attempt.drain()
             elif isinstance(message, LogLine):
-                attempt.log(message.line)
+                attempt.add_log_line(message.line)
             elif isinstance(message, CompletionData):
                 attempt.metadata = msgspec.json.decode(message.metadata)
                 attempt.artifacts = [*attempt.artifacts, *msgspec.json.decode(message.artifacts)]

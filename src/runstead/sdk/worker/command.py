@@ -63,7 +63,7 @@ class Command:
                 last_line = await self._follow(group, ctx, log)
             finally:
                 for line in log.lines():
-                    ctx.log(line)
+                    attempt_of(ctx).add_log_line(line)
             code = group.process.returncode
             ctx.exit_code = exit_code(code)
             if code < 0:

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
-FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s"
+FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s [%(place)s] %(name)s: %(message)s"
 
 
 class RunLog(Protocol):
-    def log(self, line: str) -> None: ...
+    def skips_log(self) -> bool: ...
+
+    def place(self) -> str: ...
+
+    def add_log_line(self, line: str) -> None: ...
 
 
 #: The log of the run that executes here. Tasks and threads that a handler starts inherit it.
@@ -19,7 +23,10 @@ _current: contextvars.ContextVar[RunLog | None] = contextvars.ContextVar("log", 
 
 
 class RunLogHandler(logging.Handler):
-    """Writes each record to the log of the run that made it. Its level and formatter can be changed."""
+    """Writes each record to the log of the run that made it, once across replays. Its level and formatter can be changed.
+
+    The formatter gets the attribute `place`: the attempt, and the step if the record is from a step.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
@@ -29,9 +36,10 @@ class RunLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log = _current.get()
-        if log is not None:
+        if log is not None and not log.skips_log():
             try:
-                log.log(self.format(record))
+                record.place = log.place()
+                log.add_log_line(self.format(record))
             except Exception:  # noqa: BLE001 - a record that cannot be formatted must not fail the run
                 self.handleError(record)
 

@@ -1,0 +1,69 @@
+"""`runstead runs pause|unpause|delete|usage`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from runstead.cli.app import AsJson
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.output import confirm, write_out
+
+if TYPE_CHECKING:
+    from runstead.sdk.models.usage import TokenSums
+
+RunId = Annotated[str, Parameter(help="The run's id")]
+Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask", negative="")]
+
+
+def pause_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Pause a run until it is unpaused. A worker that executes it loses its lease."""
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    with connected(server) as client:
+        done = client.runs.pause(run_id)
+    write_out(document(done) if json else "paused")
+
+
+def unpause_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Unpause a paused run: it continues."""
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    with connected(server) as client:
+        done = client.runs.unpause(run_id)
+    write_out(document(done) if json else "unpaused")
+
+
+def delete_run(
+    run_id: RunId, /, *, yes: Yes = False, server: ServerOptions = NO_OPTIONS, json: AsJson = False
+) -> None:
+    """Delete an ended run with its events and artifacts. Needs the scope admin."""
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    with connected(server) as client:
+        run = client.runs.get(run_id)
+        confirm(f"Delete {run.run_id} ({run.status}) with its events and artifacts?", yes=yes)
+        done = client.runs.delete(run_id)
+    write_out(document(done) if json else "deleted")
+
+
+def run_usage(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Show the tokens of a run, of its descendants and of its family, by model."""
+    from runstead.cli.shared.render import Column, Screen, document, table  # noqa: PLC0415
+    from runstead.cli.shared.usage_tables import model_name, token_columns  # noqa: PLC0415
+
+    with connected(server) as client:
+        used = client.runs.usage(run_id)
+    if json:
+        write_out(document(used))
+        return
+    sums = {"this run": used.run, "with descendants": used.subtree, "whole family": used.family}
+    rows: list[tuple[str, str, TokenSums]] = []
+    for name, one in sums.items():
+        rows.append((name, "all models", one))
+        rows += [(name, model_name(model.provider, model.model), model) for model in one.by_model]
+    columns: list[Column[tuple[str, str, TokenSums]]] = [
+        Column("OF", lambda row: row[0], keep_whole=True),
+        Column("MODEL", lambda row: row[1]),
+        *token_columns(lambda row: row[2]),
+    ]
+    write_out(table(columns, rows, Screen.of()))
