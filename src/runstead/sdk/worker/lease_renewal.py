@@ -20,7 +20,7 @@ LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TE
 class HeldLease:
     """`ends_at` is when the lease ends unless it is renewed, by the worker's clock.
 
-    `on_lost` is called once, with the reason. `again`: renew once more, because of what happened since the call.
+    `on_lost` is called once, with the reason. `again`: renew it again after the call under way.
     """
 
     run: ClaimedRun
