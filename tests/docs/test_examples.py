@@ -25,11 +25,11 @@ from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
 
 from .conftest import started
-from .pages import ROOT, blocks, name, text
+from .pages import blocks, name, text
 
 # Every call's status goes to stderr, beside what the reader sees.
 PRINT_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
-PROGRAMS = blocks("python")
+PROGRAMS = [block for block in blocks("python") if name(block.page) != "README.md"]  # which has files
 ENDLESS = re.compile(r"Worker\(|push_services\.register\(")
 
 
@@ -40,7 +40,7 @@ def of(block):
 def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path):
     if shutil.which("curl") is None or shutil.which("bash") is None:
         pytest.skip("the walk-through needs bash and curl, which this machine does not have")
-    (walk,) = [block.text for block in blocks("bash") if name(block.page) == "README.md"]
+    (walk,) = [block.text for block in blocks("bash") if name(block.page) == "docs/http-walkthrough.md"]
     promised = re.findall(r"^# .*: (\d{3})$", walk, re.MULTILINE)
     assert len(promised) == walk.count("curl -s")
     (tmp_path / "key.txt").write_text(f"{server.key}\n")
@@ -61,11 +61,42 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
     assert (run["status"], run["output"]) == ("completed", {"greeting": "Hello, Ada"})
 
 
+def test_the_readmes_app_is_a_file_that_its_test_file_proves(server, environment, tmp_path):
+    files = dict(
+        re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+    )
+    assert list(files) == ["orders.py", "test_orders.py"]
+    assert len(files) == text("README.md").count("```python")
+    for file, source in files.items():
+        (tmp_path / file).write_text(source)
+
+    def ran(*command):
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=environment | {"RUNSTEAD_URL": server.url, "RUNSTEAD_KEY": server.key},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        return done.stdout
+
+    assert (
+        ran("-c", "import orders; print(*orders.app.targets)") == "task:order\n"
+    )  # a worker starts no testbed
+    assert "1 passed" in ran(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "test_orders.py"
+    )
+    (create,) = re.findall(r"^\$ runstead (runs create .*) --wait$", text("README.md"), re.MULTILINE)
+    created = json.loads(ran("-m", "runstead.cli", *create.split(), "--json"))
+    with Client(server.url, server.key, project="default") as client:
+        assert client.runs.get(created["run"]["run_id"]).config == {"item": "tea"}
+
+
 #: Programs with tests of their own.
-OTHER = re.compile(
-    ENDLESS.pattern + r"|^class Receiver\(|^app = App\(\)\n.*\"order\"|^from orders import",
-    re.MULTILINE | re.DOTALL,
-)
+OTHER = re.compile(ENDLESS.pattern + r"|^class Receiver\(", re.MULTILINE)
 
 
 @pytest.mark.parametrize("program", [p for p in PROGRAMS if not OTHER.search(p.text)], ids=of)
@@ -85,26 +116,6 @@ def test_a_program_runs(program, server, environment, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout
     assert done.stderr == ""
-
-
-def test_the_readmes_app_and_its_test_are_the_files_that_it_names(environment, tmp_path):
-    readme = text(ROOT / "README.md")
-    files = dict(re.findall(r"in the file `(\w+\.py)`[^`]*```python\n(.*?)```", readme, re.DOTALL))
-    assert sorted(files) == ["orders.py", "test_orders.py"]
-    for file, program in files.items():
-        (tmp_path / file).write_text(program)
-    assert "Testbed" not in files["orders.py"], "a worker imports the app at each start"
-    assert "`runstead dev orders:app`" in readme
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_orders.py"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_receiver_gets_a_delivery_from_a_server_that_is_started_as_its_page_describes(environment):

@@ -38,7 +38,7 @@ def test_the_picture_shows_every_move():
 
 def test_the_picture_is_drawn_for_light_and_dark_and_has_an_alternative_text():
     assert "prefers-color-scheme: dark" in PICTURE.read_text()
-    assert "![A run is pending, running or waiting." in text("README.md")
+    assert "![A run is pending, running or waiting." in text("docs/run-lifecycle.md")
 
 
 LIMITS = {

@@ -112,13 +112,27 @@ async def test_a_path_without_get_refuses_head_and_allow_names_it_where_get_is(w
     assert b"allow: GET, HEAD, POST\r\n" in refused
 
 
-async def test_pages_answer_head(driver):
+async def test_pages_answer_head_as_get(driver):
     wires = Wires(driver.http_app)
     authenticator = driver.http_app.router.endpoints[0]._server.authenticator
     wires.config.loaded_app = Dispatch(driver.http_app, WebApp(driver.app, authenticator))
-    for path, status in (("/ui/sign-in", 200), ("/ui", 303), ("/ui/static/0/none", 404)):
-        head = await wires.ask(request("HEAD", path))
-        assert (status_of(head), body_of(head)) == (status, b"")
-        got = await wires.ask(request("GET", path))
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    signed_in = await wires.ask(
+        request("POST", "/ui/sign-in", f"credential={driver.keys['admin']}".encode(), **form)
+    )
+    cookie = re.search(rb"set-cookie: ([^;]+)", signed_in)[1].decode()
+    for path, status, headers in (
+        ("/ui/sign-in", 200, {}),
+        ("/ui", 303, {}),
+        ("/ui/static/0/none", 404, {}),
+        ("/ui", 303, {"cookie": cookie}),
+        ("/ui/projects/inventory/runs", 200, {"cookie": cookie}),
+    ):
+        head, got = [
+            await wires.ask(request(method, path, accept="text/html", **headers))
+            for method in ("HEAD", "GET")
+        ]
+        assert (status_of(head), body_of(head)) == (status, b""), path
+        assert head_of(head) == head_of(got)
         if status == 200:
             assert b"content-length: %d\r\n" % len(body_of(got)) in head

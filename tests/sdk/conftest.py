@@ -147,6 +147,8 @@ class FakeServer:
         parts = request.url.path.strip("/").split("/")
         if parts[0] == "agent-workers":
             return await self._worker(parts, body)
+        if parts[0] == "projects":  # as a server that has no such stream
+            return httpx2.Response(404, json={"detail": "?", "code": "NOT_FOUND"})
         run = self.runs[parts[1]]
         if request.method == "GET":
             return httpx2.Response(200, json=run_body(parts[1], run["status"]))

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import uvloop
 
 from runstead.bench.connection import Connection, Target
 from runstead.bench.deployment import BenchError, find_project_id, register_worker, targets_of
+from runstead.bench.event_loop import run
 from runstead.bench.lifecycle import Plan
 from runstead.bench.load import Measured, Phase, default_processes, measure
 from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
@@ -55,7 +55,7 @@ def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = No
         raise BenchError("seconds and floor_seconds must be above 0, and warm_up_seconds not below 0")
     targets = targets_of(options.urls)
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    plans = uvloop.run(_prepare(targets, options))
+    plans = run(_prepare(targets, options))
     phases = [
         Phase(health_checks=False, warm_up_s=options.warm_up_seconds, seconds=options.seconds),
         Phase(health_checks=True, warm_up_s=HEALTHZ_WARM_UP_S, seconds=options.floor_seconds),

@@ -11,10 +11,10 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 import msgspec
-import uvloop
 
 from runstead.bench.connection import Connection, DroppedError, Target
 from runstead.bench.deployment import BenchError
+from runstead.bench.event_loop import run
 from runstead.bench.lifecycle import Caller, Plan
 from runstead.bench.tally import Tally
 
@@ -122,7 +122,7 @@ def _serve(pipe: "Pipe[Any, Any]", part: Part) -> None:
     """Run in a load process: report readiness, then send a Measured for every Phase until the pipe closes."""
     # Ctrl-C reaches every process of the group. The parent reports it.
     with contextlib.suppress(EOFError, BrokenPipeError, KeyboardInterrupt):
-        uvloop.run(_serve_phases(pipe, part))
+        run(_serve_phases(pipe, part))
 
 
 async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:

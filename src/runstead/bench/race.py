@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-import uvloop
 
 from runstead.bench.connection import Connection, DroppedError, Target
 from runstead.bench.deployment import (
@@ -20,6 +19,7 @@ from runstead.bench.deployment import (
     register_worker,
     targets_of,
 )
+from runstead.bench.event_loop import run
 from runstead.bench.race_report import RaceReport, Violation
 from runstead.bench.verdict import CALLS, Answer, Json, Observation, Reading, judge, marker
 
@@ -62,7 +62,7 @@ class _Events(msgspec.Struct):
 
 def run_race(options: RaceOptions) -> RaceReport:
     """Race and check the result. Raise BenchError where the race cannot start. Call it without a running event loop."""
-    return uvloop.run(race(options))
+    return run(race(options))
 
 
 async def race(options: RaceOptions) -> RaceReport:

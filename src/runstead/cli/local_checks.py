@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import shutil
 import sqlite3
 import stat
@@ -81,6 +80,10 @@ def _config_file() -> Finding:
 
 
 def _files() -> Finding:
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows
+        return Finding("open files", "ok", "this system has no limit of open files")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY or hard >= _FILES_WARN:
         most = "any number of" if hard == resource.RLIM_INFINITY else f"{hard:,}"

@@ -81,9 +81,8 @@ def _serve(
 ) -> None:
     import logging  # noqa: PLC0415
 
-    import uvloop  # noqa: PLC0415
-
     from runstead.cli.shared.app_loader import load  # noqa: PLC0415
+    from runstead.cli.shared.event_loop import loop_factory  # noqa: PLC0415
     from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -109,7 +108,7 @@ def _serve(
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         write_err(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        WorkerGroup(workers, () if cluster is None else [cluster]).run(uvloop.new_event_loop)
+        WorkerGroup(workers, () if cluster is None else [cluster]).run(loop_factory())
     except RunsteadError as refusal:
         fail(f"the server at {url} refused this worker: {refusal}")
     except (ValueError, TypeError) as error:

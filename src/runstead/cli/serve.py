@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from runstead.cli.app import Database
-from runstead.cli.shared.output import fail, fail_if_database_error
+from runstead.cli.shared.output import fail, fail_if_database_error, write_err
 
 if TYPE_CHECKING:
     from runstead.server.settings import Settings
@@ -35,12 +35,13 @@ def serve(
 ) -> None:
     """Run the server until SIGTERM or Ctrl-C."""
     gc.disable()  # until the server starts: collections would take a fifth of the start time
-    import uvloop  # noqa: PLC0415 - imported only when needed, so that `runstead --help` is fast
-
+    from runstead.cli.shared.event_loop import loop_factory, missing_here  # noqa: PLC0415 - so that --help is fast
     from runstead.server.settings import load  # noqa: PLC0415
     from runstead.server.telemetry import log_to_stderr  # noqa: PLC0415
 
     log_to_stderr()
+    if lacks := missing_here():
+        write_err(lacks)
     _allow_many_connections()
     try:
         settings = load(
@@ -51,7 +52,7 @@ def serve(
             tls_cert=tls_cert,
             tls_key=tls_key,
         )
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             status = runner.run(_serve(settings))
     except (ValueError, RuntimeError, OSError) as error:
         fail(str(error))
@@ -75,8 +76,10 @@ async def _serve(settings: "Settings") -> int:
 
 def _allow_many_connections() -> None:
     """Raise the limit of open files to the hard limit. Each stream is one; shells often allow only 1,024."""
-    import resource  # noqa: PLC0415
-
+    try:
+        import resource  # noqa: PLC0415
+    except ImportError:  # Windows has no such limit
+        return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS reports an infinite limit and then rejects it
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,7 +1,7 @@
 """Change notifications of a project: the latest changes, numbered, in a ring buffer that followers read by
 cursor.
 
-A buffer belongs to one project in one process. The notifier fills it (`Notifier.listen`). It exists while the
+A buffer belongs to one project, or to the changes of one project that leave a run in one status, in one process. The notifier fills it (`Notifier.listen`). It exists while the
 project has followers, and for `limits.changes_idle_s` after the last one left. Without a buffer, a commit
 costs one look-up.
 
@@ -20,7 +20,11 @@ import msgspec
 from runstead.core import limits
 from runstead.core.change import Change
 from runstead.core.clock import now_ms
+from runstead.core.runs.run import RunStatus
 from runstead.ports.notifier import Notifier
+
+#: A project, and the status of the runs whose changes are followed; None: every change.
+_Followed = tuple[str, RunStatus | None]
 
 
 class NumberedChange(msgspec.Struct, frozen=True):
@@ -41,15 +45,19 @@ class ChangePage(msgspec.Struct, frozen=True):
 
 
 class ChangeBuffer:
-    """The newest changes of a project, numbered from 1. `epoch` distinguishes buffers in cursors."""
+    """The newest changes of a project, numbered from 1. `epoch` distinguishes buffers in cursors.
 
-    def __init__(self, size: int) -> None:
+    With a `status`, only the changes that leave a run in it: other changes wake no follower.
+    """
+
+    def __init__(self, size: int, status: RunStatus | None = None) -> None:
         self.epoch = secrets.token_hex(8)
         self.latest = 0
         self.floor = 0  # changes up to this number are overwritten or lost
         self.changed = asyncio.Event()
         self.followers = 0
         self.left_at = 0.0
+        self._status = status
         self._slots: list[Change | None] = [None] * size
 
     def add(self, changes: Sequence[Change] | None) -> None:
@@ -59,6 +67,10 @@ class ChangeBuffer:
             self.latest += 1  # a number that no follower has reached, so that all are below the floor
             self.floor = self.latest
         else:
+            if self._status is not None:
+                changes = [one for one in changes if one.run_id is not None and one.status == self._status]
+                if not changes:
+                    return
             for change in changes:
                 self.latest += 1
                 slots[self.latest % len(slots)] = change
@@ -101,26 +113,31 @@ class Notifications:
     def __init__(self, notifier: Notifier, stopping: asyncio.Event) -> None:
         self._notifier = notifier
         self._stopping = stopping
-        self._buffers: dict[str, ChangeBuffer] = {}
+        self._buffers: dict[_Followed, ChangeBuffer] = {}
 
     def wake(self) -> None:
         """Wake every follower because the server stops."""
         for buffer in self._buffers.values():
             buffer.changed.set()
 
-    async def follow(self, project_id: str, cursor: str | None = None) -> AsyncGenerator[ChangePage, None]:
+    async def follow(
+        self, project_id: str, cursor: str | None = None, status: RunStatus | None = None
+    ) -> AsyncGenerator[ChangePage, None]:
         """Yield pages of changes after a cursor, or from now on, until the server stops.
+
+        With a `status`, only the changes that leave a run in it.
 
         An empty page comes first, and then after each `limits.stream_heartbeat_s` seconds without a change.
         """
-        buffer = self._enter(project_id)
+        followed = (project_id, status)
+        buffer = self._enter(followed)
         try:
             position = buffer.latest if cursor is None else buffer.position(cursor)
             yield ChangePage(cursor=buffer.cursor(position) if cursor is None else None)
             async for page in self._pages(buffer, position):
                 yield page
         finally:
-            self._leave(project_id, buffer)
+            self._leave(followed, buffer)
 
     async def _pages(self, buffer: ChangeBuffer, position: int) -> AsyncIterator[ChangePage]:
         loop = asyncio.get_running_loop()
@@ -146,33 +163,33 @@ class Notifications:
             quiet_until = loop.time() + limits.stream_heartbeat_s
             await asyncio.sleep(limits.change_interval_s)  # changes in this interval share a page
 
-    def _enter(self, project_id: str) -> ChangeBuffer:
-        buffer = self._buffers.get(project_id)
+    def _enter(self, followed: _Followed) -> ChangeBuffer:
+        buffer = self._buffers.get(followed)
         if buffer is None:
-            buffer = self._buffers[project_id] = ChangeBuffer(limits.changes_per_project_max)
-            self._notifier.listen(project_id, buffer.add)
+            buffer = self._buffers[followed] = ChangeBuffer(limits.changes_per_project_max, followed[1])
+            self._notifier.listen(followed[0], buffer.add)
         buffer.followers += 1
         return buffer
 
-    def _leave(self, project_id: str, buffer: ChangeBuffer) -> None:
+    def _leave(self, followed: _Followed, buffer: ChangeBuffer) -> None:
         buffer.followers -= 1
-        if buffer.followers or self._buffers.get(project_id) is not buffer:
+        if buffer.followers or self._buffers.get(followed) is not buffer:
             return
         loop = asyncio.get_running_loop()
         buffer.left_at = loop.time()
-        loop.call_later(limits.changes_idle_s, self._expire, project_id, buffer, buffer.left_at)
+        loop.call_later(limits.changes_idle_s, self._expire, followed, buffer, buffer.left_at)
         idle = [name for name, each in self._buffers.items() if not each.followers]
         if len(idle) > limits.changes_idle_projects_max:
             oldest = min(idle, key=lambda name: self._buffers[name].left_at)
             self._drop(oldest, self._buffers[oldest])
 
-    def _expire(self, project_id: str, buffer: ChangeBuffer, left_at: float) -> None:
-        if not buffer.followers and buffer.left_at == left_at and self._buffers.get(project_id) is buffer:
-            self._drop(project_id, buffer)
+    def _expire(self, followed: _Followed, buffer: ChangeBuffer, left_at: float) -> None:
+        if not buffer.followers and buffer.left_at == left_at and self._buffers.get(followed) is buffer:
+            self._drop(followed, buffer)
 
-    def _drop(self, project_id: str, buffer: ChangeBuffer) -> None:
-        del self._buffers[project_id]
-        self._notifier.unlisten(project_id, buffer.add)
+    def _drop(self, followed: _Followed, buffer: ChangeBuffer) -> None:
+        del self._buffers[followed]
+        self._notifier.unlisten(followed[0], buffer.add)
 
 
 async def _wait_for(changed: asyncio.Event, seconds: float) -> None:

@@ -11,6 +11,7 @@ from runstead.commands import projects
 from runstead.commands.notifications import ChangePage, Notifications, NumberedChange
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.core.runs.run import RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Routes
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.views import Timestamp
@@ -19,11 +20,14 @@ routes = Routes("Notifications")
 
 
 class NotificationsFrom(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to continue. The header `Last-Event-ID` takes precedence."""
+    """What to follow, and where to continue. The header `Last-Event-ID` takes precedence."""
 
     after: Annotated[str, Meta(description="The id of the last frame that the caller received.")] | None = (
         None
     )
+    status: (
+        Annotated[RunStatus, Meta(description="Only the changes that leave a run in this status.")] | None
+    ) = None
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -53,9 +57,9 @@ def _heartbeat(page: ChangePage) -> bytes:
 
 
 async def _frames(
-    notifications: Notifications, project_id: str, cursor: str | None
+    notifications: Notifications, project_id: str, cursor: str | None, status: RunStatus | None
 ) -> AsyncGenerator[bytes | None, None]:
-    async with aclosing(notifications.follow(project_id, cursor)) as pages:
+    async with aclosing(notifications.follow(project_id, cursor, status)) as pages:
         async for page in pages:
             yield b"".join(map(frame, page.changes)) if page.changes else _heartbeat(page)
 
@@ -71,11 +75,11 @@ async def _frames(
 async def notifications(call: Call[Nothing, NotificationsFrom]) -> EventStream:
     """Stream a project's change notifications of runs and conversations, from now on or after a cursor.
 
-    A cursor that is unknown or too old first gets one `resync`: read the lists again.
+    With `status`, only the changes that leave a run in that status. A cursor that is unknown or too old first gets one `resync`: read the lists again.
     """
     project = await projects.get_to_follow(call.app, call.principal, call.path["project"])
     cursor = (call.header(b"last-event-id") or "").strip() or call.query.after or None
     if cursor is not None:
         cursor = cursor[: limits.change_cursor_chars_max]  # a longer cursor is unknown, and stays unknown
     slot = call.app.open_streams.slot(call.principal, project.id)
-    return EventStream(_frames(call.app.notifications, project.id, cursor), slot=slot)
+    return EventStream(_frames(call.app.notifications, project.id, cursor, call.query.status), slot=slot)

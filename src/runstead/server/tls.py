@@ -61,9 +61,10 @@ class Certificate:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Look for changes every `limits.tls_check_s` seconds, and at SIGHUP."""
-        loop, previous = asyncio.get_running_loop(), signal.getsignal(signal.SIGHUP)
-        watch = asyncio.ensure_future(self._watch())
-        handled = threading.current_thread() is threading.main_thread()  # Python allows it there only
+        loop, watch = asyncio.get_running_loop(), asyncio.ensure_future(self._watch())
+        # Python allows it in the main thread only, and Windows has no such signal.
+        handled = hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread()
+        previous = signal.getsignal(signal.SIGHUP) if handled else None
         if handled:
             loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:

@@ -38,9 +38,10 @@ def _watch_parent() -> None:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT}
-    )  # the terminal sends Ctrl-C to the whole process group
+    if hasattr(signal, "pthread_sigmask"):  # the terminal sends Ctrl-C to the whole process group
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    else:  # Windows
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch_parent, daemon=True).start()
     from runstead.cli import main
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import ipaddress
-import resource
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
@@ -33,9 +33,12 @@ def bounds(connections_max: int | None = None, per_address_max: int | None = Non
     Some files are reserved for the store, for outgoing calls, and for connections that are accepted to be
     refused.
     """
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if files == resource.RLIM_INFINITY:
-        files = limits.connections_max + limits.files_kept_max
+    files = limits.connections_max + limits.files_kept_max
+    with suppress(ImportError):  # Windows has no such limit
+        import resource  # noqa: PLC0415
+
+        allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        files = files if allowed == resource.RLIM_INFINITY else allowed
     reserved = min(files // 4, limits.files_kept_max)
     total = min(connections_max or limits.connections_max, files - reserved)
     return Bounds(

@@ -1,9 +1,7 @@
 """Bound the unsent data of connections in size and time, so that it does not stay in memory."""
 
 import asyncio
-import fcntl
 import socket
-import termios
 from array import array
 from contextlib import suppress
 
@@ -65,6 +63,9 @@ class WriteDeadline(HttpToolsProtocol):
         That buffer can hold megabytes. Without it, a slow reader would look like one that does not read.
         """
         queued = array("i", [0])
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, ImportError):  # Windows has neither module
+            import fcntl  # noqa: PLC0415
+            import termios  # noqa: PLC0415
+
             fcntl.ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, queued)
         return self.transport.get_write_buffer_size() + queued[0]

@@ -96,6 +96,11 @@ class Group:
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
+        if not hasattr(os, "killpg"):
+            raise OSError(
+                'isolation="process" and app.command need process groups, which Windows does not have: run this worker'
+                " on Linux, macOS or in WSL"
+            )
         _guard.ensure_started()
         self.process = subprocess.Popen(  # noqa: S603 - the app's author chose the command; there is no shell
             list(command),

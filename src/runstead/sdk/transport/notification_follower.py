@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.notification import Notification
-from runstead.sdk.routes.call import Call, path
+from runstead.sdk.routes.call import Call, path, query
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -15,9 +15,10 @@ from runstead.sdk.transport.stream_follower import StreamFollower
 class NotificationFollower(StreamFollower[Notification]):
     """One follower's position in a project's notifications. `last` is the cursor of the last one."""
 
-    def __init__(self, project: str, after: str | None) -> None:
+    def __init__(self, project: str, after: str | None, status: str | None = None) -> None:
         super().__init__()
         self._project = project
+        self._status = status
         self.last = after
         self._connected_before = False
 
@@ -29,7 +30,8 @@ class NotificationFollower(StreamFollower[Notification]):
             # the cursor "none", and sends a resync.
             headers["Last-Event-ID"] = self.last or "none"
         self._connected_before = True
-        return Call("GET", path("projects", self._project, "notifications"), NoneType, headers=headers)
+        where = path("projects", self._project, "notifications")
+        return Call("GET", where, NoneType, query(status=self._status), headers=headers)
 
     def feed(self, chunk: bytes) -> Iterator[Notification]:
         self._backoff.reset()

@@ -70,7 +70,7 @@ class Job:
         self._released: asyncio.Future[None] = loop.create_future()
         self._attempt = Attempt(run, self._calls, self._send_for_handler, sleep)
         self._attempt.was_cancelled = self._was_cancelled
-        self._asking: asyncio.Future[Run] | None = None
+        self._ending: asyncio.Future[Run | None] | None = None
 
     def release_now(self) -> None:
         _set_done(self._released)
@@ -90,6 +90,8 @@ class Job:
                 await self._stop(handling)
             if not finished and self._lost.done():
                 await self._report_stop()
+            elif finished and self._ending is not None:
+                await self._ending
             elif not finished:
                 stopped = self._released.done()
                 why = (
@@ -100,8 +102,8 @@ class Job:
             self._attempt.close()
             self._renewals.drop(self._lease)
             handling.cancel()
-            if self._asking is not None:
-                self._asking.cancel()
+            if self._ending is not None:
+                self._ending.cancel()
 
     async def _handle(self) -> Any:
         """Call the handler, and wait until its events are stored."""
@@ -165,38 +167,49 @@ class Job:
 
     async def _report_stop(self) -> None:
         """Report to the server that the worker has stopped a run that was ended by a client."""
+        assert self._ending is not None
+        now = await self._ending
+        if now is None or not now.terminal:
+            return
         try:
-            now = await self._client.runs.get(self.run.run_id)
-            if now.terminal:
-                await self._client.runs.complete(
-                    self.run.run_id,
-                    cast(TerminalStatus, now.status),
-                    attempt=self.run.attempt,
-                    lease_token=self.run.lease_token,
-                )
+            await self._client.runs.complete(
+                self.run.run_id,
+                cast(TerminalStatus, now.status),
+                attempt=self.run.attempt,
+                lease_token=self.run.lease_token,
+            )
         except RunsteadError as error:
             logger.debug("The stop of run %s was not reported: %s", self.run.run_id, error)
 
     async def _was_cancelled(self) -> bool:
-        """Ask the server, once, whether the lost run was cancelled. Its handler may then call steps for its cleanup."""
-        if not self._lost.done():
+        """Whether the lost run was cancelled. Its handler may then call steps for its cleanup."""
+        if self._ending is None:
             return False
-        if self._asking is None:
-            self._asking = asyncio.ensure_future(self._client.runs.get(self.run.run_id))
-        with logging_to(None):
-            await asyncio.wait([self._asking], timeout=_CLEANUP_S)
-        return (
-            self._asking.done()
-            and not self._asking.cancelled()
-            and self._asking.exception() is None
-            and self._asking.result().status == "cancelled"
-        )
+        await asyncio.wait([self._ending], timeout=_CLEANUP_S)
+        now = self._ending.result() if self._ending.done() and not self._ending.cancelled() else None
+        return now is not None and now.status == "cancelled"
 
     def _lose(self, why: str) -> None:
-        logger.warning("Run %s is lost: %s", self.run.run_id, why)
+        if self._ending is not None:
+            return
+        self._ending = asyncio.ensure_future(self._read_ending(why))
         self._renewals.drop(self._lease)
         self._attempt.close()
         _set_done(self._lost)
+
+    async def _read_ending(self, why: str) -> Run | None:
+        """Read the lost run once, and log what happened to it. None where the server does not answer."""
+        with logging_to(None):
+            now = None
+            try:
+                now = await self._client.runs.get(self.run.run_id)
+            except RunsteadError as error:
+                logger.debug("The end of run %s is not known: %s", self.run.run_id, error)
+            if now is not None and now.status == "cancelled":
+                logger.info("Run %s was cancelled", self.run.run_id)
+            else:
+                logger.warning("Run %s is lost: %s", self.run.run_id, why)
+            return now
 
     async def _send_for_handler(self, call: Call[T]) -> T:
         with logging_to(None):  # the SDK's own log lines do not belong to the run's log

@@ -20,13 +20,14 @@ LOSSES: Final = frozenset({"ATTEMPT_SUPERSEDED", "RUN_NOT_ACTIVE", "EVENT_RUN_TE
 class HeldLease:
     """`ends_at` is when the lease ends unless it is renewed, by the worker's clock.
 
-    `on_lost` is called once, with the reason.
+    `on_lost` is called once, with the reason. `again`: renew it again after the call under way.
     """
 
     run: ClaimedRun
     on_lost: Callable[[str], None]
     ends_at: float
     renewing: "asyncio.Task[None] | None" = None
+    again: bool = False
 
 
 class Renewals:
@@ -46,18 +47,32 @@ class Renewals:
         self._sleep = sleep
         # When each lease is due for renewal. All have the same interval, so the dict is in the order of due times.
         self._due: dict[HeldLease, float] = {}
+        self._held: dict[str, HeldLease] = {}  # by run, the latest attempt
         self._waiting: asyncio.Task[None] | None = None
 
     def hold(self, run: ClaimedRun, on_lost: Callable[[str], None]) -> HeldLease:
         """Renew the lease of a run that was just claimed, until `drop`."""
         lease = HeldLease(run, on_lost, self._clock() + self._lease_s)
+        self._held[run.run_id] = lease
         self._renew_later(lease)
         return lease
 
     def drop(self, lease: HeldLease) -> None:
         self._due.pop(lease, None)
+        if self._held.get(lease.run.run_id) is lease:
+            del self._held[lease.run.run_id]
         if lease.renewing is not None:
             lease.renewing.cancel()
+
+    def renew_now(self, run_id: str | None = None) -> None:
+        """Renew the lease of a run, or all, before they are due, to learn whether the attempts still have their runs."""
+        for lease in list(self._held.values()) if run_id is None else [self._held.get(run_id)]:
+            if lease is None:
+                continue
+            if self._due.pop(lease, None) is None:
+                lease.again = True
+            else:
+                lease.renewing = asyncio.ensure_future(self._renew(lease))
 
     def close(self) -> None:
         if self._waiting is not None:
@@ -99,6 +114,9 @@ class Renewals:
                 if not heartbeat.result().held:
                     return lease.on_lost("it was ended by a client")
                 lease.ends_at = sent_at + self._lease_s
+                if lease.again:
+                    lease.again = False
+                    continue
                 lease.renewing = None
                 return self._renew_later(lease)
             if isinstance(error, RunsteadError) and error.code in LOSSES:

@@ -14,6 +14,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import Claim, ClaimedRun
 from runstead.sdk.models.run import Kind
 from runstead.sdk.transport.retry import Backoff, Retries
+from runstead.sdk.worker.cancel_watch import CancelWatch
 from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
 from runstead.sdk.worker.job import Job
@@ -104,6 +105,7 @@ class Worker:
         self._jobs: dict[asyncio.Future[None], Job] = {}
         self._completing: set[Job] = set()
         self._renewals = Renewals(client, lease_seconds, clock, sleep)
+        self._cancels: CancelWatch | None = None  # only while it serves
         self._stopping = asyncio.Event()
         self._releasing_now = asyncio.Event()
 
@@ -128,6 +130,7 @@ class Worker:
         """
         heartbeats = asyncio.ensure_future(self._send_heartbeats())
         backoff = Backoff(self._retries)
+        self._cancels = CancelWatch(self._client, self._renewals, self._sleep)
         try:
             while not self._stopping.is_set():
                 try:
@@ -144,7 +147,10 @@ class Worker:
             raise
         finally:
             heartbeats.cancel()
-            await self._drain()
+            try:
+                await self._drain()
+            finally:
+                self._cancels.close()
 
     async def run_until_idle(self) -> int:
         """Claim and handle runs until no run is left to claim, and return how many it handled.
@@ -290,6 +296,8 @@ class Worker:
         )
         working = asyncio.ensure_future(job.work())
         self._jobs[working] = job
+        if self._cancels is not None:
+            self._cancels.start(self._client.project or run.project_id)
         working.add_done_callback(self._ended)
 
     def _handled(self, job: Job) -> None:
