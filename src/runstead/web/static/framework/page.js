@@ -61,6 +61,14 @@
     });
   }
 
+  // What would fill the first screen of a phone is folded there, except filters in use.
+  const narrow = matchMedia("(max-width: 44rem)");
+  const fold = () => {
+    for (const one of document.querySelectorAll("details.fold:not([data-used])")) one.open = !narrow.matches;
+  };
+  fold();
+  narrow.addEventListener("change", fold);
+
   // A menu closes on a click elsewhere.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
