@@ -47,7 +47,7 @@ class Tab:
         self.open("/ui/sign-in")
         self.page.get_by_label("API key or token").fill(credential)
         self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.get_by_role("navigation", name="Project")).to_be_visible()
+        expect(self.page.get_by_text("Account", exact=True)).to_be_visible()
 
     def accessibility_violations(self) -> list[str]:
         """Serious and critical violations that axe finds, with their elements."""

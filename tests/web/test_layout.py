@@ -41,10 +41,12 @@ def test_chosen_colours_apply_before_the_first_paint(open_tab, chosen, ground):
 
 def test_a_phone_reaches_every_page_and_menu(open_tab):
     tab = open_tab(LIST, viewport={"width": 360, "height": 740}, has_touch=True)
+    tab.page.get_by_role("button", name="Menu").click()
     for name in ("Usage", "Schedules", "Batches", "Workers", "Webhooks", "Access"):
         expect(
             tab.page.get_by_role("navigation", name="Project").get_by_role("link", name=name)
         ).to_be_in_viewport()
+    tab.page.keyboard.press("Escape")
     tab.page.locator(".projects summary").click()
     expect(tab.page.get_by_role("link", name="default", exact=True)).to_be_in_viewport()
     tab.page.locator(".account summary").click()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from runstead.web.runs.head import failure
+from runstead.web.runs.tracebacks import pieces
 
 from .run_pages import RUNS, InputRun, TaskRun, text_delta, text_start, tool_call, tool_result
 from .web_client import WebClient, page_text
@@ -57,7 +58,44 @@ def test_a_failure_shows_its_message_code_and_detail(web_client, api):
 def test_the_detail_of_a_raised_exception_is_its_traceback():
     raised = b'{"message":"no","code":"E","detail":{"type":"E","traceback":"Traceback\\n  File"}}'
     assert failure(raised).detail == "Traceback\n  File"
+    assert failure(raised).summary == "E: no"
     assert failure(b'{"message":"no","detail":{"traceback":7}}').detail == '{\n  "traceback": 7\n}'
+
+
+def test_a_traceback_shows_the_users_frames_and_folds_those_of_libraries():
+    text = """Traceback (most recent call last):
+  File "/srv/app/flow.py", line 12, in flow
+    await ctx.step(fetch)
+  … 4 frames of runstead
+  File "/srv/app/flow.py", line 3, in fetch
+    httpx.get(url)
+    ~~~~~~~~~^^^^^
+  File "/srv/.venv/lib/python3.13/site-packages/httpx/_api.py", line 198, in get
+    return request(
+  File "/srv/.venv/lib/python3.13/site-packages/httpx/_api.py", line 106, in request
+    return client.request(
+ValueError: no route"""
+    found = pieces(text)
+    kinds = ["text", "user", "library", "user", "library", "text"]
+    assert [one.kind for one in found] == kinds
+    assert [one.frames for one in found] == [0, 1, 1, 1, 2, 0]
+    assert "\n".join(one.text for one in found) == text
+
+
+def test_lists_show_the_type_of_an_exception(web_client, api):
+    run = TaskRun(api)
+    detail = {"type": "ValueError", "traceback": 'Traceback\n  File "/srv/app/flow.py", line 12, in flow'}
+    run.complete("failed", terminal_error_message="no route", error_detail=detail)
+    assert "ValueError: no route" in page_text(web_client.get(RUNS))
+    page = web_client.get(run.page)
+    assert '<pre class="user">  File &#34;/srv/app/flow.py&#34;' in page.text
+
+
+def test_an_approval_shows_that_it_expires_and_then_fails(web_client, api):
+    run = TaskRun(api)
+    later = "2099-01-01T00:00:00Z"
+    run.wait("approval", tool_call_id="approval:1", tool_name="approval", resume_at=later)
+    assert "expires 2099-01-01 00:00:00 UTC , then fails" in page_text(web_client.get(run.page))
 
 
 def test_lost_attempts_show_their_outcome(web_client, api):

@@ -222,3 +222,16 @@ def test_no_width_scrolls_sideways(follow, make):
         tab.page.get_by_text("Account").click()
         expect(tab.page.get_by_role("link", name="Sessions")).to_be_in_viewport()
         assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_later_page_of_the_list_is_updated(open_tab, api):
+    made = [
+        api.create(api.project_id(), "task:later-page", name=f"Later {number}")["run_id"]
+        for number in range(55)
+    ]
+    tab = open_tab(f"{LIST}?target=task:later-page")
+    tab.page.get_by_role("link", name="Older").click()
+    row = tab.page.locator("#rows tr", has_text="Later 2").last
+    expect(row).to_contain_text("pending")
+    api.post(f"/runs/{made[2]}/cancel", {"reason": "no longer needed"})
+    expect(row).to_contain_text("cancelled")

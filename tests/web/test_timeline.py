@@ -243,6 +243,29 @@ def test_an_axis_has_few_marks_however_long_the_run_is(span):
     assert len({mark.label for mark in waterfall.marks}) == len(waterfall.marks)
 
 
+@pytest.mark.parametrize(
+    ("span", "labels"),
+    [
+        (2_100, ["0", "500 ms", "1 s", "1.5 s", "2 s"]),
+        (100_000, ["0", "30 s", "1 min", "1 min 30 s"]),
+        (2 * 3_600_000, ["0", "30 min", "1 h", "1 h 30 min", "2 h"]),
+        (40 * 3_600_000, ["0", "12 h", "1 d", "1 d 12 h"]),
+    ],
+)
+def test_marks_are_in_units_that_people_use(span, labels):
+    over = run("completed", completed_at=NOON + span)
+    assert [mark.label for mark in layout(bars(of=over), NOON + span).marks] == labels
+
+
+def test_the_open_step_or_else_the_failed_one_is_the_focus():
+    open_step = bars(step(1, "a", "1"), end(2, "a", "1"), step(2, "b", "2"))
+    assert [row.bar.name for row in layout(open_step, NOON + 4_000).rows if row.focus] == ["b"]
+    failed = bars(
+        step(1, "a", "1"), end(2, "a", "1", error="no route"), of=run("failed", completed_at=NOON + 3_000)
+    )
+    assert [row.bar.name for row in layout(failed, NOON + 4_000).rows if row.focus] == ["a"]
+
+
 def test_bars_stay_inside_the_picture_with_clock_differences():
     late = event(1, "STEP_FINISHED", stepName="a", stepId="1", at=-5_000)
     found = bars(step(1, "a", "1"), late, of=run("completed", completed_at=NOON - 3_000))

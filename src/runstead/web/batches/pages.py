@@ -20,6 +20,7 @@ from runstead.web.framework import live
 from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
+from runstead.web.runs.head import error_summary
 
 pages = Pages()
 
@@ -127,6 +128,7 @@ async def show(request: PageRequest) -> Response:
         left_ms=_time_left_ms(Eta(), batch, now_ms()),
         runs=latest.rows,
         more=latest.more,
+        error_of=error_summary,
         failed=failed.rows,
         more_failed=failed.more,
         follow_up=follow_up,
@@ -135,7 +137,7 @@ async def show(request: PageRequest) -> Response:
 
 
 async def _runs(request: PageRequest, project: Project, batch: Batch, *statuses: str) -> ListPage[Run]:
-    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE)
+    query = RunQuery((), statuses, batch_id=batch.id, limit=runs_shown, omit=OMITTABLE - {"error"})
     return await runs.page(request.app, request.principal, project.id, query)
 
 

@@ -78,7 +78,12 @@ class PageRequest:
     async def page(
         self, template: str, *, project: Project | None = None, status: int = 200, **values: Any
     ) -> Response:
-        """A whole page. `project` is the current project, whose menu is shown."""
+        """A whole page. `project` is the current project, whose menu is shown.
+
+        Pages without one show the menu of the project that the query names, or of the first.
+        """
+        visible = await projects.visible(self.app, self.principal)
+        named = [one for one in visible if one.slug == self.query.one("project")]
         cookies = header(self.headers, b"cookie") or ""
         flash = next(
             (part.partition("=")[2] for part in cookies.split("; ") if part.startswith(f"{FLASH_COOKIE}=")),
@@ -90,7 +95,8 @@ class PageRequest:
                 request=self,
                 principal=self.principal,
                 project=project,
-                projects=await projects.visible(self.app, self.principal),
+                menu=project or next(iter(named or visible), None),
+                projects=visible,
                 csrf=csrf_of(self.secret),
                 csrf_field=self.csrf_field,
                 flash=unquote(flash)[:500],

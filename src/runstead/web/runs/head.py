@@ -1,5 +1,6 @@
 """The values in the head of a run's page: errors, attempts, artifacts, and what the run waits for."""
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,10 +16,12 @@ from runstead.core.runs.transition import EndedAttempt, attempts_of
 from runstead.core.runs.values import Progress
 from runstead.web.framework.request import PageRequest
 from runstead.web.framework.text import cut, pretty
+from runstead.web.runs.tracebacks import Piece, pieces
 
 VALUES: Final = ("input", "config", "output", "metadata")
 #: Media types that are shown as images. They cannot contain scripts.
 RASTER: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
+_type_chars_max: Final = 128
 _recent: Final = 100  # events that are searched for a question or a tool call
 
 
@@ -34,6 +37,7 @@ class _Raised(msgspec.Struct):
     """The detail of an exception that a handler of the Python SDK raised."""
 
     traceback: str
+    type: str = ""
 
 
 _error = msgspec.json.Decoder(_Error).decode
@@ -42,9 +46,18 @@ _progress = msgspec.json.Decoder(Progress).decode
 
 
 class Failure(NamedTuple):
+    """`detail` is the traceback, then split into `pieces`, or JSON. `type` is the class of the exception."""
+
     message: str
     code: str | None
     detail: str
+    type: str = ""
+    pieces: Sequence[Piece] = ()
+
+    @property
+    def summary(self) -> str:
+        """The message after the type of the exception, or after the error code."""
+        return ": ".join(one for one in (self.type or self.code, self.message) if one)
 
 
 def failure(error: bytes | None) -> Failure | None:
@@ -55,17 +68,21 @@ def failure(error: bytes | None) -> Failure | None:
         found = _error(error)
     except msgspec.DecodeError:
         return Failure(pretty(error), None, "")
-    return Failure(cut(found.message), found.code, _detail(bytes(found.detail)))
-
-
-def _detail(detail: bytes) -> str:
-    """The traceback where the detail has one, else its JSON."""
+    message, detail = cut(found.message), bytes(found.detail)
     if detail in (b"", b"null"):
-        return ""
+        return Failure(message, found.code, "")
     try:
-        return cut(_raised(detail).traceback)
+        raised = _raised(detail)
     except msgspec.DecodeError:
-        return pretty(detail)
+        return Failure(message, found.code, pretty(detail))
+    traceback = cut(raised.traceback)
+    return Failure(message, found.code, traceback, raised.type[:_type_chars_max], pieces(traceback))
+
+
+def error_summary(run: Run) -> str | None:
+    """The error of a failed run in one line: the type of the exception and its message."""
+    found = failure(run.error) if run.status is RunStatus.FAILED else None
+    return None if found is None else found.summary
 
 
 class AttemptRow(NamedTuple):

@@ -16,12 +16,12 @@ from runstead.commands import runs as commands, seq_bounds
 from runstead.commands.notifications import ChangePage
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
-from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.run import Run
 from runstead.http.run_pages import to_cursor
 from runstead.web.framework.live import Message
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs.filters import Filters
-from runstead.web.runs.head import failure, progress
+from runstead.web.runs.head import error_summary, progress
 
 reread_s: Final = 0.5
 #: Pause after a read, as a multiple of the time that it took.
@@ -81,7 +81,7 @@ class Rows:
             run=run,
             project=self._project,
             unmatched=unmatched,
-            error=_error_message(run),
+            error=error_summary(run),
             progress=progress(run),
         )
         return Markup(html)  # noqa: S704 - a template made it
@@ -102,12 +102,6 @@ class Rows:
             else:
                 return self.row(run, unmatched=True)
         return Markup('<tr id="run-{0}" data-seq="{0}" data-gone hidden></tr>').format(row.seq)
-
-
-def _error_message(run: Run) -> str | None:
-    """The message of a failed run's error."""
-    found = failure(run.error) if run.status is RunStatus.FAILED else None
-    return None if found is None else found.message
 
 
 async def follow(

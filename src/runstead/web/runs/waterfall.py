@@ -8,9 +8,10 @@ from runstead.web.runs.timeline import Bar
 
 #: Possible distances between two marks of the axis, in ms.
 _STEPS: Final = (
-    *(number * 10**power for power in range(5) for number in (1, 2, 5)),
-    *(minutes * 60_000 for minutes in (1, 2, 5, 10, 20, 30)),
-    *(hours * 3_600_000 for hours in (1, 2, 4, 8, 12)),
+    *(number * 10**power for power in range(3) for number in (1, 2, 5)),
+    *(seconds * 1_000 for seconds in (1, 2, 5, 10, 15, 30)),
+    *(minutes * 60_000 for minutes in (1, 2, 5, 10, 15, 30)),
+    *(hours * 3_600_000 for hours in (1, 2, 4, 6, 12)),
     *(days * 86_400_000 for days in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)),
 )
 marks_max: Final = 5
@@ -18,7 +19,10 @@ _STATES: Final = {"open": "running", "done": "done", "failed": "failed", "broken
 
 
 class Row(NamedTuple):
-    """A bar with its position, `x` and `width` in percent. `summary` is its tooltip."""
+    """A bar with its position, `x` and `width` in percent. `summary` is its tooltip.
+
+    The page scrolls to the `focus`: the newest open bar, or else the last one that failed.
+    """
 
     bar: Bar
     x: str
@@ -26,6 +30,7 @@ class Row(NamedTuple):
     duration: str
     state: str
     summary: str
+    focus: bool
 
 
 class Mark(NamedTuple):
@@ -49,6 +54,7 @@ def layout(bars: Sequence[Bar], now: int) -> Waterfall:
     def place(at: int) -> float:
         return min(max((at - since) / span * 100, 0.0), 100.0)
 
+    focus = _focus(bars)
     rows = []
     for bar in bars:
         end = max(now if bar.end is None else bar.end, bar.start)
@@ -64,9 +70,16 @@ def layout(bars: Sequence[Bar], now: int) -> Waterfall:
                 duration=duration,
                 state=_STATES[bar.state],
                 summary=summary,
+                focus=bar is focus,
             )
         )
     return Waterfall(rows, _marks(span))
+
+
+def _focus(bars: Sequence[Bar]) -> Bar | None:
+    inner = [bar for bar in bars if bar.kind != "attempt"]
+    found = [bar for bar in inner if bar.state == "open"] or [bar for bar in inner if bar.state == "failed"]
+    return found[-1] if found else None
 
 
 def _percent(value: float) -> str:
@@ -79,10 +92,12 @@ def _marks(span: int) -> list[Mark]:
 
 
 def _label(ms: int) -> str:
-    """The label of a mark, such as `5 min`."""
-    if ms == 0:
-        return "0"
+    """The label of a mark in whole units, such as `5 min` or `1 min 30 s`."""
+    if ms < 60_000:
+        return f"{ms / 1_000:g} s" if ms >= 1_000 else f"{ms} ms" if ms else "0"
+    parts = []
     for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")):
-        if ms >= unit:
-            return f"{ms / unit:g} {name}"
-    return f"{ms} ms"
+        count, ms = divmod(ms, unit)
+        if count:
+            parts.append(f"{count} {name}")
+    return " ".join(parts)

@@ -20,6 +20,7 @@ from runstead.ports.store import RunQuery
 from runstead.web.framework.idempotent_form import form_token_field, idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
+from runstead.web.runs.head import error_summary
 from runstead.web.schedules import form
 
 pages = Pages()
@@ -137,7 +138,7 @@ async def create(request: PageRequest) -> Response:
 async def show(request: PageRequest) -> Response:
     project, schedule = await _load(request)
     times = await commands.upcoming(request.app, request.principal, project.id, schedule.id, times_shown)
-    query = RunQuery((), schedule_id=schedule.id, limit=runs_shown, omit=OMITTABLE)
+    query = RunQuery((), schedule_id=schedule.id, limit=runs_shown, omit=OMITTABLE - {"error"})
     found = await runs.page(request.app, request.principal, project.id, query)
     now = await commands.health_time(request.app, [schedule])
     return await request.page(
@@ -147,6 +148,7 @@ async def show(request: PageRequest) -> Response:
         times=[(at, in_zone(at, schedule.timezone)) for at in times],
         runs=found.rows,
         more=found.more,
+        error_of=error_summary,
         key=_idempotency_key,
     )
 

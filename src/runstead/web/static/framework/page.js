@@ -32,6 +32,17 @@
     if (question && !confirm(question)) event.preventDefault();
   });
 
+  // Filters: a chip acts at once, and fields without a value stay out of the address.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches(".filters .pills input")) event.target.form.requestSubmit();
+  });
+  document.addEventListener("submit", (event) => {
+    if (event.target.method !== "get") return;
+    const empty = [...event.target.elements].filter((one) => one.name && !one.value && !one.disabled);
+    for (const one of empty) one.disabled = true;
+    setTimeout(() => { for (const one of empty) one.disabled = false; });
+  });
+
   // Single-key shortcuts can be switched off (WCAG 2.2, 2.1.4), since speech input types letters.
   const keys = document.getElementById("keys");
   const keysOn = () => localStorage.getItem("runstead.keys") !== "off" && !keys?.open;
@@ -60,6 +71,14 @@
       document.dispatchEvent(new Event("runstead:theme"));
     });
   }
+
+  // What would fill the first screen of a phone is folded there, except filters in use.
+  const narrow = matchMedia("(max-width: 44rem)");
+  const fold = () => {
+    for (const one of document.querySelectorAll("details.fold:not([data-used])")) one.open = !narrow.matches;
+  };
+  fold();
+  narrow.addEventListener("change", fold);
 
   // A menu closes on a click elsewhere.
   document.addEventListener("click", (event) => {

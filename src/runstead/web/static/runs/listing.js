@@ -130,6 +130,17 @@
     document.addEventListener("runstead:visible", () => button.dataset.state !== "paused" && listen());
   }
 
+  // A later page has no stream: its rows are read again.
+  async function reread() {
+    if (document.hidden) return;
+    const answer = await fetch(location.href).catch(() => null);
+    if (!answer?.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const rows = page.getElementById("rows");
+    if (rows) update(rows.innerHTML, true);
+  }
+  if (!button) setInterval(reread, 5_000);
+
   // Actions on checked rows.
   const all = document.getElementById("all")?.querySelector("input");
   const boxes = () => [...body.querySelectorAll("input[name=run]")];

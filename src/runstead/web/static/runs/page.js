@@ -88,6 +88,7 @@
       }
     }
     search();
+    showFocus();
     htmx.trigger(document.body, "htmx:load", { elt: document.body }); // shows the age of times again
     if (frame && byId("log-follow")?.checked) frame.scrollTop = frame.scrollHeight;
     else if (at_end && byId("transcript")) page.scrollTop = page.scrollHeight;
@@ -98,6 +99,20 @@
     event.preventDefault();
     put(event.detail.data);
   });
+
+  // The overview shows the first rows of the timeline: the row that runs now, or failed, is brought into view, until
+  // the user scrolls.
+  let scrolled = false;
+  function showFocus() {
+    const frame = document.querySelector(".waterfall.short"), row = frame?.querySelector(".row.focus");
+    if (!row || scrolled) return;
+    const below = row.getBoundingClientRect().bottom - frame.getBoundingClientRect().bottom;
+    if (below > 0) frame.scrollTop += below + 32;
+  }
+  for (const type of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+    document.querySelector(".waterfall.short")?.addEventListener(type, () => { scrolled = true; }, {passive: true});
+  }
+  showFocus();
 
   // The log: searched while typing, and followed while its end is visible.
   function search() {
