@@ -48,7 +48,7 @@ class Cli:
     """cli("runs", "list", …, columns=80): runs a command. Without `columns`, its output is a pipe."""
 
     def __init__(self, monkeypatch, home):
-        self.env, self.home = monkeypatch, home
+        self.env, self.home, self.screen = monkeypatch, home, Screen()
         for name in ("URL", "KEY", "PROJECT", "PROFILE", "DATABASE_URL"):
             monkeypatch.delenv(f"RUNSTEAD_{name}", raising=False)
         monkeypatch.delenv("NO_COLOR", raising=False)
@@ -69,13 +69,19 @@ class Cli:
         path.chmod(mode)
         return path
 
-    def __call__(self, *tokens, columns=None, stdin=""):
+    def typing(self, answer, *tokens):
+        """Run a command in a terminal whose user types the answer."""
+        return self(*tokens, stdin=answer, asks=True)
+
+    def __call__(self, *tokens, columns=None, stdin="", asks=False):
         out, err = Screen(), Screen()
         out.terminal = columns is not None
         self.screen = out  # of the command that runs
         if columns:
             self.env.setenv("COLUMNS", str(columns))
-        self.env.setattr("sys.stdin", io.StringIO(stdin))
+        typed = Screen(stdin)
+        typed.terminal = asks
+        self.env.setattr("sys.stdin", typed)
         with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
             main([str(token) for token in tokens])
         return Result(ended.value.code or 0, out.getvalue(), err.getvalue())

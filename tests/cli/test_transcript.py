@@ -1,13 +1,14 @@
 """The transcript of a run's events."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from runstead.cli.shared.render import PIPE, Screen
 from runstead.cli.shared.transcript import Transcript, resume_command
 from runstead.sdk.models.event import Event
-from runstead.sdk.models.run import Owner, Run
+from runstead.sdk.models.run import Owner, Run, RunError
 
 
 @pytest.fixture
@@ -185,3 +186,100 @@ def test_events_of_a_family_are_grouped_by_run():
         )
     transcript.close()
     assert "".join(out) == "Hi\n[r2]\nHo!\n[r1]\nHu\n"
+
+
+def waiting_run(call_id, **members):
+    noon = datetime(2026, 3, 20, 12, tzinfo=UTC)
+    owner = Owner(kind="project", id="p")
+    return Run(
+        run_id="r1",
+        kind="task",
+        status="waiting",
+        owner=owner,
+        root_run_id="r1",
+        waiting_reason="event",
+        waiting_tool_call_id=call_id,
+        created_at=noon,
+        updated_at=noon,
+        **members,
+    )
+
+
+def waits(*runs, screen=PIPE):
+    out = []
+    transcript = Transcript("r1", out.append, screen)
+    for run in runs:
+        transcript.waiting(run)
+    return "".join(out)
+
+
+def test_no_command_is_shown_to_resume_a_sleep_or_a_wait_for_a_child():
+    noon = datetime(2026, 3, 20, 12, tzinfo=UTC)
+    shown = waits(
+        waiting_run("sleep:1", waiting_tool_name="sleep", resume_at=noon),
+        waiting_run("run:r2:3", waiting_tool_name="run:r2", waiting_run_id="r2"),
+        waiting_run("retry:1", waiting_tool_name="retry", resume_at=noon),
+    )
+    assert shown.splitlines() == [
+        "sleeps until 2026-03-20T12:00:00Z",
+        "waits for run r2",
+        "is retried at 2026-03-20T12:00:00Z",
+    ]
+
+
+def test_a_terminal_shows_when_a_sleep_ends_and_how_long_it_takes():
+    soon = datetime.now(UTC) + timedelta(minutes=3, seconds=5)
+    shown = waits(
+        waiting_run("sleep:1", waiting_tool_name="sleep", resume_at=soon), screen=Screen(80, colour=False)
+    )
+    assert f"{soon.astimezone():%H:%M} (3 min)" in shown
+
+
+@pytest.mark.parametrize("name", ["approval", "event paid"])
+def test_a_wait_with_a_timeout_shows_what_happens_then_and_that_it_timed_out(transcript_of, name):
+    until = {"until": "2026-03-20T12:00:00+00:00"}
+    asked = {"tool_call_id": "approval:2", "question": "Ship it?"}
+    shown = transcript_of(
+        {"type": "STEP_STARTED", "stepName": name, "stepId": "2", **until},
+        {"type": "CUSTOM", "name": "run.asked", "value": asked},
+        {"type": "CUSTOM", "name": "run.resumed", "value": {"type": "timer", "tool_call_id": "approval:2"}},
+        {"type": "STEP_FINISHED", "stepName": name, "stepId": "2", "timedOut": True},
+    )
+    assert shown.splitlines() == [
+        "asks: Ship it? (expires 2026-03-20T12:00:00Z, then fails)",
+        "  runstead runs approve r1 --tool-call-id approval:2",
+        f"{name} timed out",
+    ]
+
+
+def test_retries_artifacts_and_usage_are_lines_without_json(transcript_of):
+    retried = {"step_id": "1", "step_name": "fetch", "tries": 2, "message": "no route", "code": "OSError"}
+    artifact = {"name": "a.csv", "media_type": "text/csv", "size": 12_345, "sha256": "…", "uri": "…"}
+    usage = {"id": "1", "provider": "p", "model": "m", "inputTokens": 1_200, "outputTokens": 30}
+    shown = transcript_of(
+        {"type": "CUSTOM", "name": "run.step_retried", "value": retried},
+        {"type": "CUSTOM", "name": "run.retried", "value": {"retry": 1, "of": 3, "message": "bad"}},
+        {"type": "CUSTOM", "name": "run.artifact", "value": artifact},
+        {"type": "CUSTOM", "name": "run.usage", "value": usage},
+    )
+    assert shown.splitlines() == [
+        "step fetch try 2 failed, retries: no route (OSError)",
+        "failed, retry 1 of 3: bad",
+        "artifact a.csv (12.3 kB, text/csv)",
+        "1,200 input, 30 output tokens of p/m",
+    ]
+
+
+def test_the_end_of_a_run_shows_its_traceback_and_the_rest_of_its_log():
+    out = []
+    transcript = Transcript("r1", out.append, PIPE)
+    log = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\n"}}
+    transcript.event(Event(event_id=1, event_type="CUSTOM", payload=log))
+    error = RunError(
+        message="'a'",
+        code="KeyError",
+        detail={"type": "KeyError", "traceback": "Traceback:\n  app.py\nKeyError: 'a'\n"},
+    )
+    ended = msgspec.structs.replace(waiting_run("c"), status="failed", error=error, logs="one\ntwo")
+    transcript.ended(ended)
+    assert "".join(out).splitlines() == ["one", "two", "failed", "Traceback:", "  app.py", "KeyError: 'a'"]

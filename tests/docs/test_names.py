@@ -28,7 +28,13 @@ from .pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
 CLI = "docs/cli.md"
-OTHERS = ("docs/cli-starting.md", "docs/cli-administration.md", "docs/encryption.md", "docs/quotas.md")
+OTHERS = (
+    "docs/cli-usage.md",
+    "docs/cli-starting.md",
+    "docs/cli-administration.md",
+    "docs/encryption.md",
+    "docs/quotas.md",
+)
 EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
 each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 

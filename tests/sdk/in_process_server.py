@@ -10,12 +10,16 @@ from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
+from runstead.loops.deadlines import enforce_deadlines
 from runstead.sdk import AsyncClient
 from runstead.testing.store import TemporaryStore
 
 
 class InProcessServer:
-    """A server in this process. `client` calls it. `start_worker(app)` serves an app until `stop_workers()`."""
+    """A server in this process, with its loop of deadlines, which resumes the parent of an ended run.
+
+    `client` calls it. `start_worker(app)` serves an app until `stop_workers()`.
+    """
 
     async def open(self, **options):
         self.store = TemporaryStore()
@@ -30,11 +34,19 @@ class InProcessServer:
         self.client_transport = httpx2.ASGITransport(http)
         self.client = AsyncClient("http://served", key, project="shop", transport=self.client_transport)
         self._workers = []
+        self._deadlines = asyncio.ensure_future(self._enforce_deadlines())
         return self
+
+    async def _enforce_deadlines(self):
+        while True:
+            await asyncio.sleep(0.05)
+            await enforce_deadlines(self.commands)
 
     async def close(self):
         self.commands.stop()  # waiting claims are answered
         await self.stop_workers()
+        self._deadlines.cancel()
+        await asyncio.wait([self._deadlines])
         await self.client.aclose()
         await self.store.close()
 

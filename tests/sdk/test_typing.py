@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, text
 
 HERE = Path(__file__).parent / "typing"
 MISTAKES = HERE / "mistakes.py"
@@ -27,7 +27,9 @@ def sources(tmp_path_factory):
     """The files to check: the samples beside, the examples, and the programs of the documentation."""
     folder = tmp_path_factory.mktemp("snippets")
     for number, block in enumerate(blocks("python"), 1):
-        name = f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
+        # A page that splits an application over files names each above its code.
+        file = re.search(rf"^`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE)
+        name = file[1] if file else f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
         (folder / name).write_text(block.text)
     return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
 

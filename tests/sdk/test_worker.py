@@ -25,13 +25,15 @@ async def test_a_run_is_claimed_and_completed_with_the_handlers_return_value(har
     b.server.add("a")
     await b.time.advance(0)
     assert b.server.events == [("a", [{"type": "STEP_STARTED", "stepName": "task:t"}])]
+    (_, body), *_ = b.server.completions
+    body["logs"] = "\n".join(line.partition("Z ")[2] for line in body["logs"].split("\n"))
     assert b.server.completions == [
         (
             "a",
             {
                 "status": "completed",
                 "output": {"ok": True},
-                "logs": "one\ntwo",
+                "logs": "INFO [attempt 1] one\nINFO [attempt 1] two",
                 "artifacts": [{"name": "report", "media_type": "text/plain", "size": 3}],
                 "metadata": {"inputTokens": 1},
                 "exit_code": 0,

@@ -37,7 +37,7 @@ def columns(entries: "Iterable[tuple[str, str]]", width: int | None) -> str:
     rows = list(entries)
     label_cells = min(max((len(label) for label, _ in rows), default=0), _LABEL_MAX)
     if width is not None:
-        label_cells = min(label_cells, width // 2)
+        label_cells = min(label_cells, max(width // 2 - 4, 8))
     lines: list[str] = []
     for label, text in rows:
         if width is None:

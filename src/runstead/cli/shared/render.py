@@ -119,6 +119,7 @@ class Column(NamedTuple, Generic[T]):
     keep_whole: bool = False
     number: bool = False
     status: bool = False
+    cells_min: int = 8
 
 
 def table(columns: Sequence[Column[T]], rows: Iterable[T], screen: Screen) -> str:
@@ -168,7 +169,7 @@ def _fit(
         return (
             widths[n]
             if columns[n].keep_whole or columns[n].number
-            else min(widths[n], max(size(columns[n].title), 8))
+            else min(widths[n], max(size(columns[n].title), columns[n].cells_min))
         )
 
     shown = list(useful)

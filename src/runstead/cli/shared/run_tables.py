@@ -58,7 +58,12 @@ def run_columns(screen: Screen) -> "list[Column[Run]]":
         Column("TOOK", _took, drop_rank=4, number=True),
         Column("ATTEMPT", lambda run: str(run.attempt or ""), drop_rank=6, number=True),
         Column("TITLE", lambda run: run.title or "", drop_rank=5),
-        Column("ERROR", lambda run: "" if run.status == "cancelled" else error_name(run.error), drop_rank=2),
+        Column(
+            "ERROR",
+            lambda run: "" if run.status == "cancelled" else error_name(run.error),
+            drop_rank=2,
+            cells_min=12,
+        ),
     ]
 
 

@@ -78,7 +78,10 @@ class HandlerContext:
         self._attempt.exit_code = value
 
     def log(self, line: str) -> None:
-        """Add a line to the run's logs. The last MiB is sent with the completion. Any thread may call it."""
+        """Add a line to the run's log, with its time, attempt and step. A replay does not add it again.
+
+        The last MiB is sent with the completion. Any thread may call it.
+        """
         self._attempt.log(line)
 
 

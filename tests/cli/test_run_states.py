@@ -1,0 +1,205 @@
+"""Commands that pause, delete and cancel runs, and that show their artifacts, usage and pages."""
+
+import hashlib
+import json
+import webbrowser
+
+import pytest
+
+
+def create(client, target="task:sum", **request):
+    return client.runs.create(target, **request).run.run_id
+
+
+def test_a_run_is_paused_unpaused_and_deleted(cli, project_client):
+    run_id = create(project_client)
+    assert cli("runs", "pause", run_id).out == "paused\n"
+    assert project_client.runs.get(run_id).paused
+    assert cli("runs", "unpause", run_id).out == "unpaused\n"
+    assert not project_client.runs.get(run_id).paused
+    assert cli("runs", "delete", run_id, "--yes").code == 1  # it has not ended
+    project_client.runs.complete(run_id)
+    asked = cli("runs", "delete", run_id)
+    assert (asked.code, "--yes" in asked.err) == (2, True)
+    assert cli("runs", "delete", run_id, "--yes").out == "deleted\n"
+    assert cli("runs", "get", run_id).code == 1
+
+
+@pytest.mark.parametrize(("answer", "cancelled"), [("y\n", True), ("\n", False), ("", False)])
+def test_runs_are_cancelled_by_a_filter_after_a_question_with_their_number(
+    cli, project_client, answer, cancelled
+):
+    chosen = [create(project_client, "task:a") for _ in range(3)]
+    other = create(project_client, "task:b")
+    ended = create(project_client, "task:a")
+    project_client.runs.complete(ended)
+    filters = ("--status", "pending", "--target", "task:a")
+    assert cli("runs", "cancel", *filters).code == 2
+    done = cli.typing(answer, "runs", "cancel", *filters)
+    assert "Cancel 3 runs (3 pending) with their descendants? [y/N]" in done.err
+    assert done.code == (0 if cancelled else 1)
+    expected = {"cancelled"} if cancelled else {"pending"}
+    assert {project_client.runs.get(one).status for one in chosen} == expected
+    assert project_client.runs.get(other).status == "pending"
+    if cancelled:
+        assert cli("runs", "cancel", *filters, "--yes").err == "no matching runs\n"
+
+
+def test_cancel_needs_either_ids_or_a_filter(cli, project):
+    assert cli("runs", "cancel").code == 2
+    assert cli("runs", "cancel", "r", "--target", "task:a").code == 2
+
+
+def test_artifacts_are_listed_and_downloaded(cli, project_client):
+    run_id = create(project_client)
+    content = bytes(range(256)) * 5
+    project_client.artifacts.store(run_id, "a.bin", content)
+    project_client.artifacts.store(run_id, "empty", b"")
+    assert [line.split()[:3] for line in cli("runs", "artifacts", "list", run_id).lines[1:]] == [
+        ["a.bin", "1.3", "kB"],
+        ["empty", "0", "B"],
+    ]
+    done = cli("runs", "artifacts", "get", run_id, "a.bin")
+    assert (done.code, done.out) == (0, "a.bin  1.3 kB\n")
+    assert (cli.home / "a.bin").read_bytes() == content
+    again = cli("runs", "artifacts", "get", run_id, "a.bin")
+    assert (again.code, "--force" in again.err) == (1, True)
+    assert cli("runs", "artifacts", "get", run_id, "a.bin", "--force").code == 0
+    assert cli("runs", "artifacts", "get", run_id, "empty", "--out", "here").code == 0
+    assert (cli.home / "here").read_bytes() == b""
+    missing = cli("runs", "artifacts", "get", run_id, "nothing")
+    assert (missing.code, "no artifact named" in missing.err) == (1, True)
+    assert not list(cli.home.glob("*.part"))
+
+
+def test_an_artifact_with_other_bytes_is_refused(cli, project_client, monkeypatch):
+    from runstead.sdk.routes.artifacts import Artifacts
+
+    run_id = create(project_client)
+    project_client.artifacts.store(run_id, "a", b"stored")
+    monkeypatch.setattr(Artifacts, "read", lambda *_, **__: b"others")
+    done = cli("runs", "artifacts", "get", run_id, "a")
+    assert (done.code, "SHA-256" in done.err) == (1, True)
+    assert not (cli.home / "a").exists()
+    assert hashlib.sha256(b"stored").hexdigest() in cli("runs", "artifacts", "list", run_id).out
+
+
+def test_prices_are_set_and_give_usage_its_cost(cli, project_client):
+    assert cli("prices", "list").err == "no prices\n"
+    assert cli("prices", "set", "acme", "big", "--input", "2.50", "--output", "x").code == 2
+    assert cli("prices", "set", "acme", "big", "--input", "2.5", "--output", "10").code == 0
+    assert cli("prices", "list").lines[1].split()[:4] == ["acme", "big", "2.50", "10.00"]
+    run_id = create(project_client)
+    metadata = {"provider": "acme", "model": "big", "inputTokens": 1_000_000, "outputTokens": 100_000}
+    project_client.runs.complete(run_id, metadata=metadata)
+    rows = [line.split() for line in cli("runs", "usage", run_id).lines]
+    assert ["this", "run", "acme/big", "1", "1,000,000", "0", "100,000", "0", "1,100,000"] in rows
+    report = cli("usage", "--by", "model")
+    assert report.lines[-1].split()[0] == "total"
+    assert report.err.startswith("runs created from ")
+    assert json.loads(cli("usage", "--json").out)["by"] == "model"
+    assert cli("prices", "delete", "acme", "big").out == "deleted\n"
+    assert cli("prices", "delete", "acme", "big").code == 1
+
+
+def test_open_prints_the_page_and_opens_it_in_a_terminal_only(cli, monkeypatch):
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setenv("RUNSTEAD_URL", "https://runs.example/")
+    page = "https://runs.example/ui/runs/a%2Fb"
+    assert cli("open", "a/b").out == f"{page}\n"
+    assert cli("open", "a/b", "--print", columns=80).out == f"{page}\n"
+    assert opened == []
+    assert cli("open", "a/b", columns=80).out == f"{page}\n"
+    assert cli("open", columns=80).out == "https://runs.example/ui\n"
+    assert opened == [page, "https://runs.example/ui"]
+
+
+def failed(client, error, **more):
+    run_id = create(client)
+    client.runs.complete(run_id, "failed", error_message="no", error_detail=error, **more)
+    return run_id
+
+
+@pytest.mark.parametrize("columns", [80, None])
+def test_lists_and_trees_show_the_type_of_the_exception(cli, project_client, columns):
+    failed(project_client, {"type": "KeyError", "traceback": "Traceback"}, error_code="KeyError")
+    run_id = failed(project_client, {"type": "ApiError", "traceback": "Traceback"}, error_code="LIMITED")
+    shown = cli("runs", "list", columns=columns).out
+    assert "KeyError" in shown
+    assert "ApiError" in shown
+    assert "ApiError (LIMITED)" in cli("runs", "tree", run_id, columns=columns).out
+
+
+def test_a_pipe_gets_a_traceback_once_and_on_its_own_lines(cli, project_client):
+    run_id = create(project_client)
+    worker = project_client.workers.register("python", "w").worker.id
+    lease = project_client.workers.claim(worker, 30, targets=["task:sum"]).run
+    traceback = 'Traceback\n  File "app.py", line 1\nKeyError: 1\n'
+    detail = {"type": "KeyError", "traceback": traceback}
+    project_client.runs.complete(
+        run_id,
+        "failed",
+        error_message="1",
+        error_code="KeyError",
+        error_detail=detail,
+        lease_token=lease.lease_token,
+    )
+    shown = cli("runs", "get", run_id)
+    assert shown.out.count("app.py") == 1
+    assert [line.strip() for line in shown.lines if "app.py" in line] == ['File "app.py", line 1']
+
+
+def test_the_log_is_filtered_by_text_and_level_with_the_lines_of_an_entry(cli, project_client):
+    run_id = create(project_client)
+    log = (
+        "2026-01-01T00:00:00.000Z INFO [attempt 1] shop: one\n"
+        "2026-01-01T00:00:01.000Z ERROR [attempt 1, pay] shop: two\n"
+        "Traceback\n"
+        "KeyError: 'paid'\n"
+        "2026-01-01T00:00:02.000Z WARNING [attempt 2] shop: three\n"
+    )
+    project_client.runs.complete(run_id, logs=log)
+
+    def numbers(*options):
+        out = cli("runs", "logs", run_id, *options).out
+        return [one for one in ("one", "two", "Traceback", "three") if one in out]
+
+    assert numbers() == ["one", "two", "Traceback", "three"]
+    assert numbers("--level", "warning") == ["two", "Traceback", "three"]
+    assert numbers("--level", "error", "-f") == ["two", "Traceback"]
+    assert numbers("--search", "PAID") == ["two", "Traceback"]
+    assert numbers("--search", "nothing") == []
+
+
+def test_a_follower_gets_the_lines_that_come_with_the_completion(cli, project_client):
+    import threading
+
+    from tests.support.until import until
+
+    run_id = create(project_client)
+    worker = project_client.workers.register("runstead", "w").worker.id
+    lease = project_client.workers.claim(worker, 60, kinds=["task"]).run
+    event = {"type": "CUSTOM", "name": "run.log", "value": {"lines": "one\n"}}
+    project_client.events.append(run_id, [event], lease_token=lease.lease_token)
+
+    def complete():
+        until(lambda: "one" in cli.screen.getvalue(), "the follower to read")
+        project_client.runs.complete(run_id, logs="one\ntwo", lease_token=lease.lease_token)
+
+    completing = threading.Thread(target=complete)
+    completing.start()
+    shown = cli("runs", "logs", run_id, "-f")
+    completing.join()
+    assert shown.out == "one\ntwo\n"
+
+
+def test_dev_suggests_a_command_with_a_target_of_the_app(tmp_path):
+    from runstead.cli.dev_loop import first_target
+
+    (tmp_path / "jobs.py").write_text(
+        'app = App()\n\n@app.workflow(\n    "order", retries=1\n)\ndef order(): ...\n'
+    )
+    assert first_target("jobs:app", tmp_path) == "workflow:order"
+    assert first_target("jobs:other", tmp_path) == "task:NAME"
+    assert first_target("missing:app", tmp_path) == "task:NAME"
