@@ -172,6 +172,28 @@ class Audited:
         yield await self.send("DELETE", f"/agent-runtimes/push-services/{service['id']}")
         yield "push_service", service["id"]
 
+    async def push_service_enable(self):
+        async for one in self._changed_service("enable"):
+            yield one
+
+    async def push_service_delete(self):
+        async for one in self._changed_service("delete"):
+            yield one
+
+    async def _changed_service(self, action):
+        """Change a disabled service on the dashboard."""
+        body = {**SERVICE, "project_id": self.api.project.id}
+        service = (await self.api.post("/agent-runtimes/push-services", body, 201))["service"]["id"]
+        await self.api.send("DELETE", f"/agent-runtimes/push-services/{service}")
+        await self.sign_in()
+        page = (await self.web.get("/ui/sessions")).text
+        token = page.partition('name="csrf" value="')[2].partition('"')[0]
+        path = f"/ui/projects/inventory/push-services/{service}/{action}"
+        headers = {"X-Request-Id": "request-of-the-test"}
+        yield (answer := await self.web.post(path, data={"csrf": token}, headers=headers))
+        assert answer.status_code == 303, answer.text
+        yield "push_service", service
+
     async def worker_remove(self):
         worker, _ = await self.api.worker()
         yield await self.send("DELETE", worker)

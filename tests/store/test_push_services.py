@@ -52,8 +52,21 @@ async def test_silence_a_heartbeat_and_a_disabling(store, clock, push_service):
     assert (await services.disable("service-1")).disabled_at == first.disabled_at
     assert not (await services.heartbeat("service-1", None)).active
     assert (await services.register(push_service())).active
+    await services.disable("service-1")
+    assert (await services.enable("service-1")).active
+    assert await services.enable("unknown") is None
     assert await services.heartbeat("unknown", None) is None
     assert await services.disable("unknown") is None
+
+
+async def test_a_deleted_service_is_gone_until_it_registers(store, push_service):
+    services = store.push_services
+    made = await services.register(push_service())
+    assert await services.delete(made.id)
+    assert await services.get(made.id) is None
+    assert await services.reaching(made.reach) == []
+    assert not await services.delete(made.id)
+    assert (await services.register(push_service())).active
 
 
 async def test_services_are_found_by_what_they_reach(store, clock, push_service):

@@ -109,8 +109,16 @@ def test_a_push_service_is_shown_and_disabled(browser, api):
     row = row_of(browser.page(PAGE), "scribe")
     assert "disabled" in row
     assert "It is enabled when it registers again" in row
-    register_service(api, "one")
+    flash = browser.flash_after(browser.send(PAGE, f"/push-services/{service}/enable"))
+    assert flash == "scribe was enabled. It gets runs again."
     assert "active" in row_of(browser.page(PAGE), "scribe")
+
+
+def test_a_push_service_is_deleted(browser, api):
+    service = register_service(api, "two", service_name="deleted")
+    flash = browser.flash_after(browser.send(PAGE, f"/push-services/{service}/delete"))
+    assert flash.startswith("deleted was deleted")
+    assert service not in browser.page(PAGE)
 
 
 def test_a_reader_cannot_disable_a_push_service(server, api):

@@ -108,6 +108,25 @@ async def disable(app: App, principal: Principal, service_id: str) -> PushServic
     return found
 
 
+async def enable(app: App, principal: Principal, service_id: str) -> PushService:
+    """Enable a disabled service. Its revoked tokens stay revoked. Raises NOT_FOUND."""
+    own = await _own(app, principal, service_id)
+    services = app.store.recording(by(principal, "push_service.enable", *own.reach)).push_services
+    found = await services.enable(service_id)
+    if found is None:
+        raise not_found("Push service")
+    return found
+
+
+async def delete(app: App, principal: Principal, service_id: str) -> PushService:
+    """Delete a service, and return it. Its runs go to other services. Raises NOT_FOUND."""
+    own = await _own(app, principal, service_id)
+    services = app.store.recording(by(principal, "push_service.delete", *own.reach)).push_services
+    if not await services.delete(service_id):
+        raise not_found("Push service")
+    return own
+
+
 async def get(app: App, principal: Principal, service_id: str) -> PushService:
     """Return a service that serves a project which the caller may read. Raises NOT_FOUND, FORBIDDEN."""
     refuse_bound(principal, "cannot read push services")
@@ -169,7 +188,7 @@ def _require_own(principal: Principal, service: PushService) -> None:
 
 
 def may_change(principal: Principal, service: PushService) -> bool:
-    """Return whether the caller may disable the service."""
+    """Return whether the caller may disable, enable and delete the service."""
     try:
         _require_own(principal, service)
     except Error:

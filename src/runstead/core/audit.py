@@ -47,6 +47,8 @@ Action = Literal[
     "webhook.delete",
     "push_service.register",
     "push_service.disable",
+    "push_service.enable",
+    "push_service.delete",
     "worker.remove",
     "project.create",
     "project.change",

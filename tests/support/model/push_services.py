@@ -86,6 +86,22 @@ class ModelPushServices(PushServices):
 
         return self._journal.write(None, plan)
 
+    async def enable(self, service_id: str) -> PushService | None:
+        def plan(now: int) -> tuple[PushService | None, Effect]:
+            known = self._services.get(service_id)
+            if known is None:
+                return None, lambda: None
+            stored = replace(known, disabled_at=None, updated_at=now)
+            return self._seen(stored, now), lambda: self._services.update({service_id: stored})
+
+        return self._journal.write(None, plan)
+
+    async def delete(self, service_id: str) -> bool:
+        def plan(_now: int) -> tuple[bool, Effect]:
+            return service_id in self._services, lambda: self._services.pop(service_id, None) and None
+
+        return self._journal.write(None, plan)
+
     async def get(self, service_id: str) -> PushService | None:
         known = self._services.get(service_id)
         return None if known is None else self._seen(known, self._journal.now())

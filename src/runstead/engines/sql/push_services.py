@@ -81,6 +81,26 @@ class SqlPushServices:
 
         return await self._database.write(disable)
 
+    async def enable(self, service_id: str) -> PushService | None:
+        def enable(time: int) -> Steps[PushService | None]:
+            old = yield from _service(service_id, time)
+            yield from execute("enable_push_service", now=time, id=service_id)
+            new = yield from _service(service_id, time)
+            yield from changed(old, new)
+            return new
+
+        return await self._database.write(enable)
+
+    async def delete(self, service_id: str) -> bool:
+        def delete(time: int) -> Steps[bool]:
+            old = yield from _service(service_id, time)
+            yield from execute("drop_reach", service_id=service_id)
+            yield from execute("delete_push_service", id=service_id)
+            yield from changed(old, None)
+            return old is not None
+
+        return await self._database.write(delete)
+
     async def get(self, service_id: str) -> PushService | None:
         def get() -> Steps[PushService | None]:
             return (yield from _service(service_id, (yield from now())))

@@ -40,8 +40,16 @@ class PushServices(Protocol):
     async def disable(self, service_id: str) -> PushService | None:
         """Disable the service.
 
-        The time of the first call stays. Only a registration enables the service again.
+        The time of the first call stays. `enable` or a registration enables the service again.
         """
+        ...
+
+    async def enable(self, service_id: str) -> PushService | None:
+        """Enable a disabled service. It is active if its last heartbeat is recent."""
+        ...
+
+    async def delete(self, service_id: str) -> bool:
+        """Delete the service. Its next registration makes a new one. Return whether it existed."""
         ...
 
     async def get(self, service_id: str) -> PushService | None: ...

@@ -68,3 +68,22 @@ async def disable(request: PageRequest) -> Response:
     request.forget_credentials()
     flash = f"{service.service_name} was disabled. It gets no more runs, and its tokens are revoked."
     return request.redirect_with_flash(flash, to("projects", project.slug, "workers"))
+
+
+@pages.post("/projects/{project}/push-services/{service_id}/enable")
+async def enable(request: PageRequest) -> Response:
+    project = await request.project()
+    service = await push_services.enable(request.app, request.principal, request.path["service_id"])
+    request.forget_credentials()
+    state = "It gets runs again." if service.active else "It gets runs after its next heartbeat."
+    flash = f"{service.service_name} was enabled. {state}"
+    return request.redirect_with_flash(flash, to("projects", project.slug, "workers"))
+
+
+@pages.post("/projects/{project}/push-services/{service_id}/delete")
+async def delete(request: PageRequest) -> Response:
+    project = await request.project()
+    service = await push_services.delete(request.app, request.principal, request.path["service_id"])
+    request.forget_credentials()
+    flash = f"{service.service_name} was deleted. If it registers again, it is a new service."
+    return request.redirect_with_flash(flash, to("projects", project.slug, "workers"))

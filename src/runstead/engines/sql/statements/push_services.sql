@@ -45,6 +45,12 @@ RETURNING id
 -- name: disable_push_service
 UPDATE push_services SET disabled_at = coalesce(disabled_at, :now), updated_at = :now WHERE id = :id
 
+-- name: enable_push_service
+UPDATE push_services SET disabled_at = NULL, updated_at = :now WHERE id = :id
+
+-- name: delete_push_service
+DELETE FROM push_services WHERE id = :id
+
 -- name: drop_reach
 DELETE FROM push_reach WHERE service_id = :service_id
 
