@@ -48,7 +48,7 @@ def test_the_list_keeps_ids_whole(cli, nightly, columns):
     assert "Nightly" in shown.out
     if columns is not None:
         assert all(len(line.replace("\x1b[32m", "")) <= columns + 8 for line in shown.lines)
-    assert ("HEALTH" in shown.out) == (columns in {200, None})
+    assert ("RUNS" in shown.out) == (columns in {200, None})
     assert [one["id"] for one in cli("schedules", "list", "--status", "active", "--json").json] == [nightly]
 
 

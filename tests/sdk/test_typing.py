@@ -28,7 +28,9 @@ def sources(tmp_path_factory):
     folder = tmp_path_factory.mktemp("snippets")
     for number, block in enumerate(blocks("python"), 1):
         # A page that splits an application over files names each above its code.
-        file = re.search(rf"^`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE)
+        file = re.search(
+            rf"^`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE
+        )
         name = file[1] if file else f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
         (folder / name).write_text(block.text)
     return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
@@ -50,7 +52,10 @@ def pyright(sources, folder):
     settings = {
         "typeCheckingMode": "standard",
         "include": [str(path) for path in [*sources, ROOT / "demo"]],
-        "extraPaths": [str(path) for path in (ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"))],
+        "extraPaths": [
+            str(path)
+            for path in (ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"), sources[-1].parent)
+        ],
     }
     project = folder / "pyrightconfig.json"
     project.write_text(json.dumps(settings))

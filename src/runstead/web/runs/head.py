@@ -76,7 +76,8 @@ def failure(error: bytes | None) -> Failure | None:
     except msgspec.DecodeError:
         return Failure(message, found.code, pretty(detail))
     traceback = cut(raised.traceback)
-    return Failure(message, found.code, traceback, raised.type[:_type_chars_max], pieces(traceback))
+    type_ = raised.type[:_type_chars_max]
+    return Failure(message, found.code, traceback, type=type_, pieces=pieces(traceback))
 
 
 def error_summary(run: Run) -> str | None:
