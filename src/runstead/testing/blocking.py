@@ -68,6 +68,7 @@ class BlockingTestbed:
         **options: Any,
     ) -> Run: ...
     def run(self, target: Any, /, *args: Any, **options: Any) -> Run:
+        """As `Testbed.run`."""
         return self._runner.run(self.bed.run(target, *args, **options))
 
     def get(self, run: Run | str) -> Run:
