@@ -42,6 +42,11 @@ def blocks(*languages):
     ]
 
 
+def named_files(page):
+    """File name → program, of the blocks after a sentence with the words "in the file"."""
+    return dict(re.findall(r"in the file `(\w+\.py)`[^`]*```python\n(.*?)```", text(page), re.DOTALL))
+
+
 def table(page, head):
     """The rows, as lists of cells, of every table whose first header cell reads `head`."""
     rows, taking = [], False

@@ -25,7 +25,7 @@ from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
 
 from .conftest import started
-from .pages import ROOT, blocks, name, text
+from .pages import blocks, name, named_files, text
 
 # Every call's status goes to stderr, beside what the reader sees.
 PRINT_STATUS = "curl() { command curl -w '%{stderr}%{http_code}\\n' \"$@\"; }\n"
@@ -88,8 +88,8 @@ def test_a_program_runs(program, server, environment, tmp_path):
 
 
 def test_the_readmes_app_and_its_test_are_the_files_that_it_names(environment, tmp_path):
-    readme = text(ROOT / "README.md")
-    files = dict(re.findall(r"in the file `(\w+\.py)`[^`]*```python\n(.*?)```", readme, re.DOTALL))
+    readme = text("README.md")
+    files = named_files("README.md")
     assert sorted(files) == ["orders.py", "test_orders.py"]
     for file, program in files.items():
         (tmp_path / file).write_text(program)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks
+from tests.docs.pages import ROOT, blocks, named_files
 
 HERE = Path(__file__).parent / "typing"
 MISTAKES = HERE / "mistakes.py"
@@ -26,8 +26,9 @@ WRONG = {
 def sources(tmp_path_factory):
     """The files to check: the samples beside, the examples, and the programs of the documentation."""
     folder = tmp_path_factory.mktemp("snippets")
+    named = {program: file for file, program in named_files("README.md").items()}
     for number, block in enumerate(blocks("python"), 1):
-        name = f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
+        name = named.get(block.text) or f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
         (folder / name).write_text(block.text)
     return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
 
@@ -48,7 +49,10 @@ def pyright(sources, folder):
     settings = {
         "typeCheckingMode": "standard",
         "include": [str(path) for path in [*sources, ROOT / "demo"]],
-        "extraPaths": [str(path) for path in (ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"))],
+        "extraPaths": [
+            str(path)
+            for path in (sources[-1].parent, ROOT, ROOT / "src", ROOT / "demo", *ROOT.glob("examples/*"))
+        ],
     }
     project = folder / "pyrightconfig.json"
     project.write_text(json.dumps(settings))
