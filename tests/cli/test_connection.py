@@ -5,7 +5,9 @@ import socket
 import pytest
 
 from runstead.cli import hoisted
-from runstead.cli.shared.connection import ServerOptions, resolve, shown_url
+from runstead.cli.shared.connection import ServerOptions, describe, resolve, shown_url
+from runstead.sdk import RunsteadError
+from runstead.sdk.models.response import FieldError
 
 PROFILES = """
 default = "local"
@@ -182,3 +184,11 @@ def test_an_invalid_url_is_reported_in_one_sentence(bare):
 def test_a_password_in_a_url_is_not_shown():
     assert shown_url("http://a:b@host:1/p") == "http://host:1/p"
     assert shown_url("http://host:1") == "http://host:1"
+
+
+def test_a_refused_value_is_explained_once():
+    sentence = "'Mars' is not an IANA time zone: use a name such as Europe/Berlin or UTC"
+    error = RunsteadError(sentence, 400, "INVALID_REQUEST", [FieldError(path="$.timezone", message=sentence)])
+    assert describe(error).count("Mars") == 1
+    other = RunsteadError("Two values are refused", 400, None, [FieldError(path="$.a", message="too large")])
+    assert "$.a: too large" in describe(other)

@@ -232,6 +232,9 @@ async def test_a_user_must_choose_between_two_projects_with_the_same_run_id(api)
     for project in (api.project, api.other):
         owner = {"kind": "project", "id": project.id}
         await api.create({**api.task(f"task:{project.slug}", public_id="twin"), "owner": owner}, by=ada)
+    unowned = {"kind": "task", "request": {"target": "task:count"}}
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", unowned, by=ada)
+    assert problem["errors"] == [{"path": "$.owner", "message": "missing"}]
     for method, act in (("GET", ""), ("GET", "/events"), ("POST", "/cancel"), ("GET", "/stream")):
         await api.refused(409, "RUN_ID_AMBIGUOUS", method, f"/runs/twin{act}", by=ada)
     for ref, slug in ((api.other.id, "elsewhere"), ("inventory", "inventory")):
@@ -331,3 +334,24 @@ async def test_a_repeat_with_another_start_payload_is_reported(api):
     assert (first["duplicate"], first.get("input_differs")) == (True, None)
     assert "input_differs" not in await create({"messages": []})
     assert (await create({"messages": [1]}))["input_differs"] is True
+
+
+async def test_a_project_is_the_owner_by_its_slug_or_without_a_name(api):
+    for owner in ({"owner": {"kind": "project", "id": api.project.slug}}, {}):
+        body = {"kind": "task", "request": {"target": "task:count"}, **owner}
+        run = await api.create(body)
+        assert run["owner"] == {"kind": "project", "id": api.project.id}
+    unknown = {**api.task(), "owner": {"kind": "project", "id": "nowhere"}}
+    await api.refused(404, "NOT_FOUND", "POST", "/runs", unknown)
+    theirs = {**api.task(), "owner": {"kind": "project", "id": api.other.slug}}
+    await api.refused(404, "NOT_FOUND", "POST", "/runs", theirs)
+    batch = {
+        "runs": [
+            {
+                "kind": "task",
+                "owner": {"kind": "project", "id": api.project.slug},
+                "request": {"target": "task:a"},
+            }
+        ]
+    }
+    await api.post(f"/projects/{api.project.slug}/batches", batch, 202)

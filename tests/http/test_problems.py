@@ -1,11 +1,21 @@
 """Errors: one format, one message, the right headers."""
 
+import ast
+import re
+from pathlib import Path
+
 import httpx2
+import msgspec
 import pytest
 
 from runstead.core.errors import CODES, Error
+from runstead.http.create_bodies import REQUESTS
 from runstead.http.framework.app import operations
+from runstead.http.framework.endpoint import Nothing
 from runstead.http.framework.problems import STATUS
+from runstead.http.framework.values import PATTERNS
+
+ROOT = Path(__file__).parents[2]
 
 #: Codes of errors before a request reaches an operation.
 BEFORE = {"REQUEST_TIMEOUT", "URL_TOO_LONG", "HEADERS_TOO_LARGE"}
@@ -42,8 +52,8 @@ async def test_a_problem_has_its_members_and_no_others(driver):
 
 async def test_the_error_of_an_invalid_body_names_path_and_reason(driver):
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", {**driver.task(), "kind": "job"})
-    assert problem["errors"] == [{"path": "$.kind", "message": "Invalid enum value 'job'"}]
-    assert problem["detail"] == "Invalid enum value 'job' at $.kind"
+    assert problem["errors"] == [{"path": "$.kind", "message": KINDS}]
+    assert problem["detail"] == f"{KINDS} at $.kind"
     body = driver.task(request={"timeout_seconds": 1.5})
     problem = await driver.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
     assert problem["errors"] == [
@@ -170,3 +180,52 @@ async def test_a_websocket_is_closed(driver):
 
     await driver.http_app({"type": "websocket", "path": "/runs"}, None, send)
     assert sent == [{"type": "websocket.close", "code": 1000}]
+
+
+KINDS = "Invalid enum value 'job': it is one of agent, workflow, task, eval"
+
+
+async def test_a_wrong_scope_is_answered_with_the_scopes(api):
+    path = f"/projects/{api.project.slug}/api-keys"
+    problem = await api.refused(
+        400, "INVALID_REQUEST", "POST", path, {"scopes": ["runs:read", "write"]}, by="admin"
+    )
+    assert problem["errors"] == [
+        {
+            "path": "$.scopes[1]",
+            "message": "Invalid enum value 'write': it is one of runs:read, runs:write, workers, audit:read, admin, system",
+        }
+    ]
+
+
+def test_every_pattern_of_a_request_has_words():
+    patterns = {
+        pattern
+        for operation in operations()
+        for shape in (operation.body, operation.query, *REQUESTS.values())
+        for pattern in re.findall(r"pattern='(.*?)'[,)]", repr(msgspec.inspect.type_info(shape)))
+    }
+    assert {ast.literal_eval(f"'{pattern}'") for pattern in patterns} - PATTERNS.keys() == set()
+    assert len(patterns) > 5
+
+
+async def test_no_error_shows_a_pattern(api):
+    for change in ({"public_id": "a/b"}, {"parent_run_id": ".."}, {"request": {"target": "task:\x07"}}):
+        problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", {**api.task(), **change})
+        assert "regex" not in str(problem)
+        assert "^" not in str(problem)
+
+
+async def test_an_unknown_parameter_of_a_list_is_refused_with_the_nearest_name(api):
+    problem = await api.refused(400, "INVALID_REQUEST", "GET", "/runs?statsu=failed")
+    assert problem["detail"] == "Query: there is no parameter 'statsu': did you mean status?"
+    assert problem["errors"] == [{"path": "$.statsu", "message": "unknown parameter"}]
+    far = await api.refused(400, "INVALID_REQUEST", "GET", f"/projects/{api.project.slug}/batches?zzz=1")
+    assert far["detail"] == "Query: there is no parameter 'zzz': the parameters are cursor, limit"
+
+
+def test_routes_of_published_clients_accept_any_parameter():
+    called = set(re.findall(r"\| GET (/[^ |]+) \|", (ROOT / "docs/compatibility.md").read_text()))
+    reads = {one.path: one for one in operations() if one.method == "GET" and one.query is not Nothing}
+    assert {path for path in called & reads.keys() if reads[path].strict} == set()
+    assert reads["/runs"].strict

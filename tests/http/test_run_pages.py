@@ -64,7 +64,6 @@ FILTERS = {
     "status=failed&target=task:b": "",
     "sort=duration": "r1 r2 r3",
     "sort=duration&status=completed": "r2",
-    "unknown=ignored&limit=2": "r6 r5",
 }
 
 

@@ -19,7 +19,7 @@ from runstead.core.batches.batch import Batch, Changed
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
-from runstead.core.identity.project import user_uuid
+from runstead.core.identity.project import Project, user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
@@ -75,7 +75,7 @@ async def create(
     members = [
         _member(
             index,
-            replace(run, owner_id=_owner(index, run, project.id), run_id=run.run_id or next(ids)),
+            replace(run, owner_id=_owner(index, run, project), run_id=run.run_id or next(ids)),
             batch,
             principal,
         )
@@ -142,11 +142,11 @@ async def _check_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> N
             raise at_index(index, not_found("Parent run"))
 
 
-def _owner(index: int, run: NewRun, project_id: str) -> str:
-    if run.owner_id not in ("", project_id):
+def _owner(index: int, run: NewRun, project: Project) -> str:
+    if run.owner_id not in ("", project.id, project.slug):
         message = "The owner of a run is the project of its batch: leave owner out"
         raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.owner.id", "another project"),)))
-    return project_id
+    return project.id
 
 
 def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Member:

@@ -39,7 +39,10 @@ def new_uuid() -> str:
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to create. Members of type bytes are JSON text."""
+    """A run to create. Members of type bytes are JSON text.
+
+    `owner_id` of a project is its id or slug, empty for the only project of the caller.
+    """
 
     kind: Kind
     owner_kind: OwnerKind
@@ -86,6 +89,8 @@ async def create(
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
     await locate.refuse_outside(app, principal, new.parent_run_id, "cannot create other runs")
     project_id = await _project_of(app, principal, new)
+    if new.owner_kind == "project" and new.owner_id != project_id:
+        new = replace(new, owner_id=project_id)
     run, message = draft(new, project_id, principal)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
@@ -115,8 +120,17 @@ async def create(
 
 async def _project_of(app: App, principal: Principal, new: NewRun) -> str:
     if new.owner_kind == "project":
-        require(principal, Scope.RUNS_WRITE, new.owner_id, "Project")
-        return new.owner_id
+        if not new.owner_id:
+            if len(principal.grants) != 1:
+                message = "Name the owner of the run: the credential is not valid for exactly one project"
+                raise Error("INVALID_REQUEST", message, errors=(("$.owner", "missing"),))
+            (project_id,) = principal.grants
+        elif new.owner_id in principal.grants:
+            project_id = new.owner_id
+        else:
+            return (await locate.project(app, principal, Scope.RUNS_WRITE, new.owner_id)).id
+        require(principal, Scope.RUNS_WRITE, project_id, "Project")
+        return project_id
     found = await locate.conversation(app, principal, Scope.RUNS_WRITE, new.owner_id)
     return found.project_id
 

@@ -15,7 +15,7 @@ from runstead.commands.artifacts import NewArtifact, Reading
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import ANY_TYPE, Stored, is_media_type
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import Count, Positive
+from runstead.http.framework.values import SHA256, Count, Positive
 from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
 
 routes = Routes("Artifacts")
@@ -30,7 +30,7 @@ class StoreArtifact(InProject, frozen=True, kw_only=True):
     """
 
     attempt: Positive | None = None
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Meta(pattern=SHA256)] | None = None
 
 
 class StoredArtifact(msgspec.Struct, frozen=True):

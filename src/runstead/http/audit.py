@@ -10,7 +10,7 @@ from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import END, JsonObject, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import AUDIT_CURSOR, JsonObject, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
 
@@ -20,7 +20,7 @@ routes = Routes("Administration")
 class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and page of the audit log. An entry matches all filters."""
 
-    cursor: Annotated[str, Meta(pattern=rf"^[0-9]{{1,15}}-[0-9]{{1,18}}{END}")] | None = None
+    cursor: Annotated[str, Meta(pattern=AUDIT_CURSOR)] | None = None
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
     actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
     action: Action | None = None

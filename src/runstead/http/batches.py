@@ -16,7 +16,16 @@ from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBod
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.sse import EventStream
-from runstead.http.framework.values import JsonObject as Object, Name, PageInfo, RunId, Text, Uuid, bounded
+from runstead.http.framework.values import (
+    WORK_TARGET,
+    JsonObject as Object,
+    Name,
+    PageInfo,
+    RunId,
+    Text,
+    Uuid,
+    bounded,
+)
 from runstead.http.framework.views import JsonObject, Timestamp, view_of
 from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
@@ -48,7 +57,7 @@ _Target = Annotated[
     str,
     Meta(
         max_length=limits.target_chars_max,
-        pattern=r"^(task|workflow):[^\x00-\x1f\x7f]+$(?!\n)",
+        pattern=WORK_TARGET,
         description="`task:<id>` or `workflow:<id>`.",
     ),
 ]

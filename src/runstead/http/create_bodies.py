@@ -1,6 +1,7 @@
 """Bodies that create a run, with one request type per kind."""
 
-from typing import Annotated, Any, Literal, cast
+import re
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -8,12 +9,13 @@ from msgspec import Meta
 from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.runs.run import AgentDetails, Kind
+from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
 from runstead.http.framework.body import decode, invalid
 from runstead.http.framework.values import (
-    END,
+    DOTTED_WORD,
     NO_CONTROLS,
     NO_NUL,
+    WORD,
     JsonObject,
     Moment,
     Name,
@@ -28,6 +30,7 @@ from runstead.http.framework.values import (
     moment_ms,
 )
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 JsonValue = msgspec.Raw | msgspec.UnsetType
 Labels = Annotated[
     dict[
@@ -39,10 +42,10 @@ Labels = Annotated[
 
 
 class OwnerBody(msgspec.Struct, frozen=True):
-    """The owner of a run: a conversation for an agent run, else a project."""
+    """The owner of a run: a conversation by its id for an agent run, else a project by its id or slug."""
 
     kind: Literal["conversation", "project"]
-    id: Uuid
+    id: Name
 
 
 class TriggerBody(msgspec.Struct, frozen=True):
@@ -80,15 +83,11 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
     agent_id: Name | None = None
     target: Target | None = None
     implementation_kind: (
-        Annotated[
-            str, Meta(max_length=limits.implementation_kind_chars_max, pattern=rf"^[a-zA-Z0-9_-]+{END}")
-        ]
-        | None
+        Annotated[str, Meta(max_length=limits.implementation_kind_chars_max, pattern=WORD)] | None
     ) = None
-    worker_key: (
-        Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=rf"^[a-zA-Z0-9_.:-]+{END}")]
-        | None
-    ) = None
+    worker_key: Annotated[str, Meta(max_length=limits.worker_key_chars_max, pattern=DOTTED_WORD)] | None = (
+        None
+    )
     initial_status: Literal["pending", "running"] | None = None
     source_target_kind: Literal["project", "environment", "preview_branch", "release"] | None = None
     source_target_environment_id: Uuid | None = None
@@ -100,11 +99,11 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run to create. The type of `request` depends on `kind`.
 
-    It cannot be claimed before `available_at`.
+    It cannot be claimed before `available_at`. `owner` may be left out if the credential is valid for one project.
     """
 
     kind: Kind
-    owner: OwnerBody
+    owner: OwnerBody | msgspec.UnsetType = msgspec.UNSET
     request: msgspec.Raw
     public_id: RunId | None = None
     parent_run_id: RunId | None = None
@@ -133,17 +132,21 @@ REQUESTS: dict[Kind, type[RuntimeTarget]] = {
 
 def new_run(body: CreateRun) -> NewRun:
     """Convert the body into a command. Raises INVALID_REQUEST for members that do not fit together."""
-    owner = "conversation" if body.kind == "agent" else "project"
-    if body.owner.kind != owner:
+    owner_kind: OwnerKind = "conversation" if body.kind == "agent" else "project"
+    owner = body.owner or OwnerBody(owner_kind, "")
+    if owner.kind != owner_kind:
         raise Error(
             "INVALID_REQUEST",
-            f"The owner of a run of kind {body.kind} is a {owner}, not a {body.owner.kind}",
-            errors=(("$.owner.kind", f"must be {owner}"),),
+            f"The owner of a run of kind {body.kind} is a {owner_kind}, not a {owner.kind}",
+            errors=(("$.owner.kind", f"must be {owner_kind}"),),
         )
+    if owner_kind == "conversation" and not _UUID.fullmatch(owner.id):
+        message = "The owner of a run of kind agent is a conversation: name it by its id, a UUID"
+        raise Error("INVALID_REQUEST", message, errors=(("$.owner.id", "must be a conversation's id"),))
     try:
         request = decode(body.request, REQUESTS[body.kind])
     except msgspec.ValidationError as error:
-        raise invalid(str(error).replace("`$", "`$.request")) from None
+        raise invalid(str(error), REQUESTS[body.kind], "$.request") from None
     request.check()
     members: dict[str, Any] = (
         _agent(body, cast(AgentRequest, request))
@@ -152,8 +155,8 @@ def new_run(body: CreateRun) -> NewRun:
     )
     return NewRun(
         kind=body.kind,
-        owner_kind=body.owner.kind,
-        owner_id=body.owner.id.lower(),
+        owner_kind=owner_kind,
+        owner_id=owner.id.lower(),
         run_id=body.public_id,
         parent_run_id=body.parent_run_id,
         labels=json_object(body.labels),
@@ -172,7 +175,7 @@ def _spawned(body: CreateRun) -> dict[str, Any]:
     parent = parent.lower() if parent is not None else None
     return {
         "parent_conversation_id": None
-        if body.owner.kind == "conversation" and parent == body.owner.id.lower()
+        if body.owner and body.owner.kind == "conversation" and parent == body.owner.id.lower()
         else parent,
         "spawned_from_message_id": trigger.message_id,
         "spawned_from_tool_call_id": trigger.tool_call_id,

@@ -13,7 +13,7 @@ from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
-from runstead.http.framework.values import END, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import SLUG, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
@@ -26,7 +26,7 @@ Slug = Annotated[
     Meta(
         min_length=1,
         max_length=limits.slug_chars_max,
-        pattern=rf"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?{END}",
+        pattern=SLUG,
         description="Lower-case letters, digits and inner hyphens.",
     ),
 ]

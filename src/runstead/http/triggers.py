@@ -14,7 +14,7 @@ from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.values import (
-    END,
+    ANY_TARGET,
     NO_CONTROLS,
     JsonObject as Object,
     Name,
@@ -35,7 +35,7 @@ _Target = Annotated[
     str,
     Meta(
         max_length=limits.target_chars_max,
-        pattern=rf"^(task|workflow|eval|agent):[^\x00-\x1f\x7f]+{END}",
+        pattern=ANY_TARGET,
         description="`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
     ),
 ]

@@ -12,7 +12,7 @@ from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import PageInfo
+from runstead.http.framework.values import SECRET, PageInfo
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -28,7 +28,7 @@ _Secret = Annotated[
     str,
     Meta(
         max_length=128,
-        pattern=r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)",
+        pattern=SECRET,
         description="`whsec_` and the base64 of 24 to 64 random bytes.",
     ),
 ]

@@ -15,7 +15,8 @@ from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, position_by_name, to_cursor
 from runstead.http.framework.values import (
-    END,
+    DOTTED_WORD,
+    WORD,
     JsonObject,
     LeaseSeconds,
     PageInfo,
@@ -40,10 +41,10 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
 
     implementation_kind: Annotated[
         str,
-        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=rf"^[a-zA-Z0-9_-]+{END}"),
+        Meta(min_length=1, max_length=limits.implementation_kind_chars_max, pattern=WORD),
     ]
     worker_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=rf"^[a-zA-Z0-9_.:-]+{END}")
+        str, Meta(min_length=1, max_length=limits.worker_key_chars_max, pattern=DOTTED_WORD)
     ]
     implementation_display_name: Text | None = None
     display_name: Text | None = None

@@ -187,7 +187,8 @@ def describe(error: "RunsteadError", *, keyed: bool = True) -> str:
     """The error in one line, with the invalid members of the request. `keyed`: a key was sent."""
     text = str(error)
     for one in error.errors[:5]:
-        text += f"; {one.path}: {one.message}"
+        if one.message not in error.detail:
+            text += f"; {one.path}: {one.message}"
     if error.status == 401:
         text += (
             ": is the key right, and for this server?"

@@ -12,6 +12,7 @@ from starlette.types import Receive
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.http.framework.explain import explained, refuse_unknown
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ def decode_body(body: bytes, shape: type[T]) -> T:
         _check_text(body)
         decoded = decode(body, shape)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from None
+        raise invalid(str(error), shape) from None
     except UnicodeDecodeError:
         raise _malformed("it is not UTF-8") from None
     except RecursionError:
@@ -198,10 +199,14 @@ def _malformed(why: str) -> Error:
     return Error("INVALID_REQUEST", f"The body is not valid JSON: {why}", errors=(("$", why),))
 
 
-def invalid(message: str) -> Error:
-    """Convert a message of msgspec (`Expected … - at `$.path``) into INVALID_REQUEST."""
+def invalid(message: str, shape: Any = None, under: str = "$") -> Error:
+    """Convert a message of msgspec (`Expected … - at `$.path``) into INVALID_REQUEST.
+
+    `shape` is the type that was decoded, to name the allowed values. `under` is the path of the decoded value.
+    """
     match = _AT.match(message)
     what, path = (match["what"], match["path"]) if match else (message, "$")
+    what, path = explained(what, path, shape), under + path.removeprefix("$")
     what = what.replace("`", "")
     where = "" if path == "$" else f" at {path}"
     return Error("INVALID_REQUEST", f"{what}{where}", errors=((path, what),))
@@ -238,14 +243,18 @@ def _value(text: str, kind: type[Any]) -> Any:
     return _BOOLEANS.get(text.lower(), text) if kind is bool else text
 
 
-def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
-    """Decode query parameters as `shape`. Those of list types may be repeated; unknown ones are ignored.
+def decode_query(pairs: list[tuple[str, str]], shape: type[T], *, strict: bool = False) -> T:
+    """Decode query parameters as `shape`. Those of list types may be repeated.
+
+    Unknown ones are ignored, and refused if `strict`.
 
     Raises INVALID_REQUEST.
     """
     values: dict[str, Any] = {}
     key: Any = shape
     members = _members(key)
+    if strict:
+        refuse_unknown([name for name, _ in pairs], members)
     for name, text in pairs:
         if name not in members:
             continue
@@ -261,5 +270,5 @@ def decode_query(pairs: list[tuple[str, str]], shape: type[T]) -> T:
     try:
         return msgspec.convert(values, shape)
     except msgspec.ValidationError as error:
-        refused = invalid(str(error))
+        refused = invalid(str(error), shape)
         raise Error("INVALID_REQUEST", f"Query: {refused.message}", errors=refused.errors) from None

@@ -168,6 +168,25 @@ class Call(Generic[B, Q]):
         return IdempotencyRecord(self.principal.identity, key, hashlib.sha256(content).digest(), render)
 
 
+#: Routes that published clients read, which may send any parameter.
+_LENIENT: Final = frozenset(
+    {
+        "/conversations",
+        "/conversations/{conversation_id}/input-requests",
+        "/conversations/{conversation_id}/messages",
+        "/conversations/{conversation_id}/runs/{run_id}/children",
+        "/conversations/{conversation_id}/runs/{run_id}/events",
+        "/conversations/{conversation_id}/runs/{run_id}/stream",
+        "/projects/{project}/runs",
+        "/projects/{project}/schedules",
+        "/agent-runtimes/push-services",
+        "/runs/{run_id}",
+        "/runs/{run_id}/children",
+        "/runs/{run_id}/events",
+        "/runs/{run_id}/stream",
+    }
+)
+
 Handler = Callable[[Call[Any, Any]], Awaitable[Reply | Response]]
 
 
@@ -235,6 +254,11 @@ class Operation(NamedTuple):
         if self.warns and (differing := [name for name in value if name.endswith("_differs")]):
             headers["Runstead-Warning"] = ", ".join(differing)
         return reply._replace(headers=headers)
+
+    @property
+    def strict(self) -> bool:
+        """Return whether unknown query parameters are refused: of lists that published clients do not call."""
+        return self.method == "GET" and self.path not in _LENIENT
 
     @property
     def plain(self) -> bool:
@@ -378,7 +402,7 @@ class Endpoint:
         if operation.method != "GET" and not operation.streamed:
             raw = await request.body(operation.body_bytes_max)
         body = _nothing if operation.body is Nothing else decode_body(raw, operation.body)
-        query = _nothing if operation.query is Nothing else _query(request.query_string, operation.query)
+        query = _nothing if operation.query is Nothing else _query(request.query_string, operation)
         call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
         try:
             reply = await operation.handler(call)
@@ -408,11 +432,12 @@ def _rate_limit(allowance: Allowance) -> dict[str, str]:
     }
 
 
-def _query(text: bytes, shape: type[Any]) -> Any:
+def _query(text: bytes, operation: Operation) -> Any:
     if not text:
-        key: Any = shape
+        key: Any = operation.query
         return _defaults(key)
-    return decode_query(parse_qsl(text.decode("latin-1"), keep_blank_values=True), shape)
+    pairs = parse_qsl(text.decode("latin-1"), keep_blank_values=True)
+    return decode_query(pairs, operation.query, strict=operation.strict)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Types of values that several routes share."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -17,13 +17,39 @@ END = r"$(?!\n)"
 NO_CONTROLS = rf"^[^\x00-\x1f\x7f]+{END}"
 NO_NUL = r"^[^\x00]*$"
 
+_RUN_ID = rf"^(?!\.{{1,2}}$)(?!event-types$)[^\x00-\x1f\x7f/]+{END}"
+_UUID = rf"^[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{END}"
+WORD = rf"^[a-zA-Z0-9_-]+{END}"
+DOTTED_WORD = rf"^[a-zA-Z0-9_.:-]+{END}"
+SLUG = rf"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?{END}"
+SHA256 = "^[0-9a-f]{64}$"
+SECRET = r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)"  # noqa: S105 - a pattern
+ANY_TARGET = rf"^(task|workflow|eval|agent):[^\x00-\x1f\x7f]+{END}"
+WORK_TARGET = rf"^(task|workflow):[^\x00-\x1f\x7f]+{END}"
+AUDIT_CURSOR = rf"^[0-9]{{1,15}}-[0-9]{{1,18}}{END}"
+#: Pattern → what it asks for, in words for error messages.
+PATTERNS: Final = {
+    NO_CONTROLS: "text of at least one character, without control characters",
+    NO_NUL: "text without the character NUL",
+    _RUN_ID: "a run id without slashes and control characters, other than `.`, `..` and `event-types`",
+    _UUID: "a UUID, such as 9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e",
+    WORD: "letters, digits, _ and - only",
+    DOTTED_WORD: "letters, digits and _ . : - only",
+    SLUG: "a slug: lower-case letters, digits and inner hyphens",
+    SHA256: "a sha256 as 64 lower-case hexadecimal digits",
+    SECRET: "whsec_ and the base64 of 24 to 64 bytes",
+    ANY_TARGET: "a target: task:<id>, workflow:<id>, eval:<id> or agent:<id>",
+    WORK_TARGET: "a target: task:<id> or workflow:<id>",
+    AUDIT_CURSOR: "the cursor of an earlier page",
+}
+
 #: No "/" (it would split the path), no control characters, not "." or "..".
 RunId = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=limits.run_id_chars_max,
-        pattern=rf"^(?!\.{{1,2}}$)(?!event-types$)[^\x00-\x1f\x7f/]+{END}",
+        pattern=_RUN_ID,
         description="A run id: 1 to 128 characters, no slash, no control characters; `event-types` is reserved.",
     ),
 ]
@@ -36,9 +62,7 @@ ToolCallId = Annotated[
 ]
 Uuid = Annotated[
     str,
-    Meta(
-        pattern=rf"^[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{END}", description="A UUID."
-    ),
+    Meta(pattern=_UUID, description="A UUID."),
 ]
 Count = Annotated[int, Meta(ge=0, le=limits.integer_max)]
 Small = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]
