@@ -163,7 +163,7 @@ def _row(cells: list[str], columns: list[Column[Any]], widths: list[int], screen
 def _fit(
     columns: Sequence[Column[T]], widths: list[int], available: int, useful: list[int]
 ) -> tuple[list[int], list[int]]:
-    """Those of the useful columns that fit, and the widths of all."""
+    """The columns that fit, and the widths of all. Columns that are not useful are dropped first."""
 
     def min_width(n: int) -> int:
         return (
@@ -172,9 +172,9 @@ def _fit(
             else min(widths[n], max(size(columns[n].title), columns[n].cells_min))
         )
 
-    shown = list(useful)
+    shown = list(range(len(columns)))
     while sum(map(min_width, shown)) + 2 * (len(shown) - 1) > available:
-        dropped = max(shown, key=lambda n: (columns[n].drop_rank, n))
+        dropped = max(shown, key=lambda n: (n not in useful, columns[n].drop_rank, n))
         if not columns[dropped].drop_rank:
             break
         shown.remove(dropped)
