@@ -32,6 +32,23 @@
     if (question && !confirm(question)) event.preventDefault();
   });
 
+  // A click anywhere in a row opens what the row is about.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("a, button, input, select, label, summary, pre") || !getSelection().isCollapsed) return;
+    event.target.closest("tbody tr")?.querySelector(":scope > th[scope=row] > a, :scope > .name > a")?.click();
+  });
+
+  // An id is copied by the button after it.
+  for (const one of navigator.clipboard ? document.querySelectorAll("[data-copy]") : []) {
+    const button = Object.assign(document.createElement("button"), {type: "button", className: "link copy", textContent: "Copy"});
+    button.setAttribute("aria-label", `Copy ${one.dataset.copy}`);
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(one.textContent);
+      button.textContent = "Copied";
+    });
+    one.after(button);
+  }
+
   // Filters: a chip acts at once, and fields without a value stay out of the address.
   document.addEventListener("change", (event) => {
     if (event.target.matches(".filters .pills input")) event.target.form.requestSubmit();
