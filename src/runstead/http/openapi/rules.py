@@ -140,6 +140,8 @@ def describe_creations(components: dict[str, Schema]) -> None:
             "owner": reference(f"{owner.title()}Owner"),
             "request": reference(request),
         }
+        if kind == "agent":  # no credential implies a conversation
+            body["required"] = ["kind", "owner", "request"]
         components[body["title"]] = body
     components[CreateRun.__name__] = {
         "title": whole["title"],
