@@ -70,7 +70,7 @@ def test_the_body_of_a_creation_is_described_per_kind(schemas):
     assert set(kinds) == {"agent", "task", "eval", "workflow"}
     for kind, reference in kinds.items():
         body = schemas[reference.rpartition("/")[2]]
-        assert body["required"] == ["kind", "request"]
+        assert body["required"] == ["kind", *(["owner"] if kind == "agent" else []), "request"]
         assert body["properties"]["kind"]["const"] == kind
         owner = "Conversation" if kind == "agent" else "Project"
         assert body["properties"]["owner"] == {"$ref": f"#/components/schemas/{owner}Owner"}

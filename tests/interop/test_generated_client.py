@@ -111,7 +111,7 @@ def test_a_task_goes_from_creation_to_completion(api, models, project):
     config = models.JsonObject.from_dict({"tone": "kind"})
     request = models.TaskRequest(target, input_={"name": "Ada"}, config=config, timeout_seconds=60)
     body = models.CreateTaskRun(
-        models.ProjectOwner(project.id), request, labels=models.Labels.from_dict({"team": "a"})
+        request, owner=models.ProjectOwner(project.id), labels=models.Labels.from_dict({"team": "a"})
     )
     made = api.runs.create_run(body=body, idempotency_key="once")
     again = api.runs.create_run(body=body, idempotency_key="once")

@@ -18,7 +18,7 @@ NO_CONTROLS = rf"^[^\x00-\x1f\x7f]+{END}"
 NO_NUL = r"^[^\x00]*$"
 
 _RUN_ID = rf"^(?!\.{{1,2}}$)(?!event-types$)[^\x00-\x1f\x7f/]+{END}"
-_UUID = rf"^[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{END}"
+UUID = rf"^[0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}}{END}"
 WORD = rf"^[a-zA-Z0-9_-]+{END}"
 DOTTED_WORD = rf"^[a-zA-Z0-9_.:-]+{END}"
 SLUG = rf"^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?{END}"
@@ -32,7 +32,7 @@ PATTERNS: Final = {
     NO_CONTROLS: "text of at least one character, without control characters",
     NO_NUL: "text without the character NUL",
     _RUN_ID: "a run id without slashes and control characters, other than `.`, `..` and `event-types`",
-    _UUID: "a UUID, such as 9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e",
+    UUID: "a UUID, such as 9b2f5d3c-7a41-4e0b-8f7a-0d3c2b1a4f5e",
     WORD: "letters, digits, _ and - only",
     DOTTED_WORD: "letters, digits and _ . : - only",
     SLUG: "a slug: lower-case letters, digits and inner hyphens",
@@ -62,7 +62,7 @@ ToolCallId = Annotated[
 ]
 Uuid = Annotated[
     str,
-    Meta(pattern=_UUID, description="A UUID."),
+    Meta(pattern=UUID, description="A UUID."),
 ]
 Count = Annotated[int, Meta(ge=0, le=limits.integer_max)]
 Small = Annotated[int, Meta(ge=-(1 << 31), lt=1 << 31)]

@@ -7,7 +7,7 @@ from typing import Any, Final
 from runstead.core.conversations.form import FormField
 from runstead.http.batches import BatchRun
 from runstead.http.create_bodies import REQUESTS, CreateRun
-from runstead.http.framework.values import END, NO_CONTROLS, RuntimeTarget
+from runstead.http.framework.values import END, NO_CONTROLS, UUID, RuntimeTarget
 from runstead.http.inputs import CreateInputRequest, InputRequestView
 from runstead.http.push_services import RegisterPushService
 from runstead.http.schedules import CreateSchedule, ScheduleTarget
@@ -140,6 +140,8 @@ def describe_creations(components: dict[str, Schema]) -> None:
             "owner": reference(f"{owner.title()}Owner"),
             "request": reference(request),
         }
+        if kind == "agent":  # no credential implies a conversation
+            body["required"] = ["kind", "owner", "request"]
         components[body["title"]] = body
     components[CreateRun.__name__] = {
         "title": whole["title"],
@@ -208,6 +210,12 @@ def _owner(kind: str, plain: Schema) -> Schema:
     owner["title"] = f"{kind.title()}Owner"
     owner["description"] = f"The {kind} that the run belongs to."
     owner["properties"]["kind"] = {"type": "string", "const": kind, "default": kind}
+    if kind == "conversation":
+        owner["properties"]["id"] = {
+            "type": "string",
+            "pattern": UUID,
+            "description": "The conversation's id.",
+        }
     return owner
 
 
