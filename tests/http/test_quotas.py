@@ -182,6 +182,9 @@ async def test_a_key_cannot_change_its_own_quota(api, limited):
     key, path = await limited(scopes=["admin"], runs_per_minute=1)
     await api.refused(403, "FORBIDDEN", "PATCH", path, {"runs_per_minute": 5}, by=key)
     await api.refused(400, "INVALID_REQUEST", "PATCH", path, {"runs_per_minute": 0}, by="admin")
+    unknown, once = path.rsplit("/", 1)[0] + "/unknown", {"Idempotency-Key": "once"}
+    response = await api.send("PATCH", unknown, {"runs_per_minute": 5}, by="admin", headers=once)
+    api.problem(response, 404, "NOT_FOUND")
 
 
 async def test_new_runs_of_a_project_are_limited_per_minute(api, operator):

@@ -160,12 +160,13 @@ async def change_key(
     if principal.kind == "api_key" and principal.id == key_id:
         raise Error("FORBIDDEN", "A key cannot change its own quotas: use another key or a user's token")
     identity = app.store.recording(by(principal, "key.change", project.id)).identity
-    key = await identity.change_key(
-        project.id, key_id, lambda key: msgspec.structs.replace(key, **changes), idempotency
-    )
-    if key is None:
-        raise not_found("Key")
-    return key
+
+    def decide(key: ApiKey | None) -> ApiKey:
+        if key is None:
+            raise not_found("Key")
+        return msgspec.structs.replace(key, **changes)
+
+    return await identity.change_key(project.id, key_id, decide, idempotency)
 
 
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:

@@ -106,14 +106,12 @@ class ModelIdentity(Identity):
         self,
         project_id: str,
         key_id: str,
-        decide: Callable[[ApiKey], ApiKey],
+        decide: Callable[[ApiKey | None], ApiKey],
         idempotency: IdempotencyRecord | None = None,
-    ) -> ApiKey | None:
-        def plan(_: int) -> tuple[ApiKey | None, Effect]:
+    ) -> ApiKey:
+        def plan(_: int) -> tuple[ApiKey, Effect]:
             key = self._keys.get(key_id)
-            if key is None or key.project_id != project_id:
-                return None, lambda: None
-            new = decide(key)
+            new = decide(key if key is not None and key.project_id == project_id else None)
             return new, lambda: self._keys.update({key_id: new})
 
         return self._journal.write(idempotency, plan)

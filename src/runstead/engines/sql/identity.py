@@ -142,15 +142,14 @@ class SqlIdentity:
         self,
         project_id: str,
         key_id: str,
-        decide: Callable[[ApiKey], ApiKey],
+        decide: Callable[[ApiKey | None], ApiKey],
         idempotency: IdempotencyRecord | None = None,
-    ) -> ApiKey | None:
-        def change(_now: int) -> Steps[ApiKey | None]:
+    ) -> ApiKey:
+        def change(_now: int) -> Steps[ApiKey]:
             yield from values("lock_project", id=project_id)
             old = yield from first("key_of_project", ApiKey, project_id=project_id, id=key_id)
-            if old is None:
-                return None
             new = decide(old)
+            assert old is not None, key_id
             yield from rewrite("api_keys", old, new)
             yield from changed(old, new)
             return new

@@ -98,10 +98,10 @@ class Identity(Protocol):
         self,
         project_id: str,
         key_id: str,
-        decide: Callable[[ApiKey], ApiKey],
+        decide: Callable[[ApiKey | None], ApiKey],
         idempotency: IdempotencyRecord | None = None,
-    ) -> ApiKey | None:
-        """Store what `decide` returns for the project's key. None if it does not exist."""
+    ) -> ApiKey:
+        """Store what `decide` returns for the project's key. It gets None, and raises, if the key does not exist."""
         ...
 
     async def revoke_key(self, project_id: str, key_id: str, now: int) -> ApiKey | None:
