@@ -53,7 +53,7 @@ class Ended:
 
     @property
     def progress(self) -> list[dict[str, Any]]:
-        return [event.payload["value"] for event in self.followed if event.event_type == "CUSTOM"]
+        return [event.payload["value"] for event in self.followed if event.payload.get("name") == "progress"]
 
 
 def lifecycle(ended: Ended, status: str, outcomes: Sequence[str]) -> list[Check]:

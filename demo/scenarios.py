@@ -85,7 +85,7 @@ class Scenarios:
         run_id = created.run.run_id
 
         async def cancel(event: Event) -> None:
-            if event.event_type == "CUSTOM" and event.payload["value"]["upto"] == 5 * _BLOCK:
+            if event.payload.get("name") == "progress" and event.payload["value"]["upto"] == 5 * _BLOCK:
                 self._terminal.note(f"POST /runs/{run_id}/cancel")
                 await self._client.runs.cancel(run_id, reason=_REASON)
 
@@ -102,7 +102,7 @@ class Scenarios:
         )
 
         async def kill(event: Event) -> None:
-            if event.event_type == "CUSTOM" and event.payload["value"]["upto"] == below // 2:
+            if event.payload.get("name") == "progress" and event.payload["value"]["upto"] == below // 2:
                 code = await self._children.kill(self._worker)
                 self._terminal.note(
                     f"worker-1 was killed (SIGKILL, exit code {code}); worker-2 takes its place."

@@ -89,7 +89,8 @@ class Tasks:
         below, block = run.config["below"], run.config["block"]
         start, found = 0, 0
         for event in self._client.events.iter(run.run_id, event_types=["CUSTOM"]):
-            start, found = event.payload["value"]["upto"], event.payload["value"]["primes"]
+            if event.payload["name"] == "progress":  # the log is stored as CUSTOM events too
+                start, found = event.payload["value"]["upto"], event.payload["value"]["primes"]
         ctx.log(f"Attempt {run.attempt} starts at {start}")
         for first in range(start, below, block):
             upto = min(first + block, below)

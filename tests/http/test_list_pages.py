@@ -441,3 +441,11 @@ async def test_a_writer_of_events_reads_no_family(api):
             path,
             by=writer,
         )
+
+
+async def test_a_list_that_was_empty_when_it_was_first_read_shows_what_is_added(api):
+    """Each engine derives how it reads a statement's rows from the first of them."""
+    path = "/projects/inventory/triggers"
+    assert await whole(api, path) == ([], 1)
+    await api.post(path, {"target": "task:a"}, 201, by="admin")
+    assert len((await whole(api, path))[0]) == 1

@@ -99,4 +99,6 @@ class PostgresDriver:
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
             if not self._reads:
                 raise
-        return self._results.page(step, rows[0].keys() if rows else (), rows)
+        if not rows:  # without a row the columns, from which a decoder is derived, are unknown
+            return ListPage([], more=False)
+        return self._results.page(step, rows[0].keys(), rows)
