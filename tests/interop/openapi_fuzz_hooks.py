@@ -61,6 +61,8 @@ RULES_WITHOUT_SCHEMA = {
     "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports above 65535, invalid addresses
     "register_push_service": r"\$\.(base_url|invoke_url)",
+    # a run that its caller drives starts when the caller starts it
+    "create_run": r"\$\.available_at",
     # a run can only wait for its children
     "wait_run": r"\$\.awaited_run_id",
     # a pattern cannot count the bytes of base64 text

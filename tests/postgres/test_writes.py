@@ -116,11 +116,11 @@ async def test_a_run_that_is_written_by_itself_is_stored_as_those_that_are_writt
         await driver.complete(name, metadata=metadata, idempotency=idempotent(f"key-{name}"))
 
     await live("alone")
-    await asyncio.gather(live("first"), live("second"))
-    alone, first, second = [await driver.row(name) for name in ("alone", "first", "second")]
+    await asyncio.gather(live("first"), live("third"))
+    alone, first, third = [await driver.row(name) for name in ("alone", "first", "third")]
     own = {name for name in STORED if name.endswith(("_at", "_ms", "seq"))}
     own |= {"uid", "run_id", "root_run_id", "lease_token"}
-    for other in (first, second):
+    for other in (first, third):
         assert replace(other, **{name: getattr(alone, name) for name in own}) == alone
         payloads = [
             [stored.payload for stored in await driver.log(name)][:2] for name in ("alone", other.run_id)

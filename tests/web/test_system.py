@@ -58,7 +58,9 @@ def test_the_rate_covers_the_time_since_the_last_refresh(browser, api):
     early = last | {"at": str(int(last["at"]) - 10_000)}
     text = browser.http.get(PAGE, params=early, headers={"HX-Request": "true"}).text
     assert "<html" not in text
-    assert re.search(r"over \d+ min|over 1\d\.\d s|over \d\.\d s|over \d+ ms", tile(text, "Commits per second"))
+    assert re.search(
+        r"over \d+ min|over 1\d\.\d s|over \d\.\d s|over \d+ ms", tile(text, "Commits per second")
+    )
     for wrong in ({"at": "x"}, {"at": "9" * 18}, {"commits": "9" * 18}, {"replica": "other"}):
         assert tile(
             browser.http.get(PAGE, params=early | wrong, headers={"HX-Request": "true"}).text, "Engine"
