@@ -31,6 +31,8 @@ DEEP = int(os.environ.get("RUNSTEAD_FUZZ_EXAMPLES", "0"))
 ENGINES = ("sqlite", pytest.param("postgres", marks=pytest.mark.long))
 EXAMPLES = {"sqlite": DEEP or 3, "postgres": DEEP or 3}
 WALK_S = {"sqlite": DEEP or 8, "postgres": DEEP or 8}
+#: So many times more random requests are sent for operations that none has completed successfully.
+ROUNDS = 4
 #: Invalid requests are refused before the store is called, so one engine is enough for them.
 MODES = {"sqlite": "all", "postgres": "all" if DEEP else "positive"}
 SETTINGS = {"RUNSTEAD_ALLOW_PRIVATE_EGRESS": "1"}
@@ -263,8 +265,16 @@ BODIES = {
 def test_every_operation_was_brought_to_success(schemathesis, server):
     paths = schemathesis.document["paths"]
     operations = {f"{method.upper()} {path}" for path, found in paths.items() for method in found}
-    reached = {name.rpartition(" ")[0] for name in schemathesis.tally if re.search(" 2..$", name)}
-    assert operations - reached - what_needs_a_lease(server) <= LEFT_OUT.keys()
+    operations -= what_needs_a_lease(server) | LEFT_OUT.keys()
+    # What the walks reach depends on the machine's speed: a slow one gets more of them.
+    for seed in range(2, 2 + ROUNDS):
+        missing = operations - {
+            name.rpartition(" ")[0] for name in schemathesis.tally if re.search(" 2..$", name)
+        }
+        if not missing:
+            break
+        schemathesis.run("fuzzing,stateful", "--max-time", "60", "--seed", str(seed))
+    assert missing == set()
 
 
 @pytest.mark.usefixtures("requests", "walks")
