@@ -90,7 +90,9 @@ def test_workers_stop_at_a_signal_also_where_the_loop_takes_none(monkeypatch):
 
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        WorkerGroup([Serving()]).run(Loop)
+        worker = Serving()
+        WorkerGroup([worker]).run(Loop)
+        assert worker.stopping.is_set()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -23,6 +24,7 @@ from runstead import App, AsyncClient, Client
 from runstead.core.identity.project import key_prefix
 from runstead.http.create_bodies import REQUESTS, new_run
 from runstead.http.events import new_events
+from tests.support.until import until
 
 from .conftest import started
 from .pages import blocks, name, text
@@ -63,9 +65,9 @@ def test_the_walk_through_answers_what_it_promises(server, environment, tmp_path
 
 def test_the_readmes_app_is_a_file_that_its_test_file_proves(server, environment, tmp_path):
     files = dict(
-        re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
+        re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)^```$", text("README.md"), re.MULTILINE | re.DOTALL)
     )
-    assert list(files) == ["orders.py", "test_orders.py"]
+    assert list(files) == ["orders.py", "start.py", "test_orders.py"]
     assert len(files) == text("README.md").count("```python")
     for file, source in files.items():
         (tmp_path / file).write_text(source)
@@ -93,6 +95,15 @@ def test_the_readmes_app_is_a_file_that_its_test_file_proves(server, environment
     created = json.loads(ran("-m", "runstead.cli", *create.split(), "--json"))
     with Client(server.url, server.key, project="default") as client:
         assert client.runs.get(created["run"]["run_id"]).config == {"item": "tea"}
+        starting = threading.Thread(
+            target=lambda: (
+                until(lambda: list(client.runs.list(target="task:order").data)[1:], "the start")
+                and client.runs.complete("order-tea", output=7)
+            )
+        )
+        starting.start()
+        assert ran("start.py") == "RUN_FINISHED\n7\n"
+        starting.join()
 
 
 #: Programs with tests of their own.

@@ -29,7 +29,7 @@ def sources(tmp_path_factory):
     for number, block in enumerate(blocks("python"), 1):
         # A page that splits an application over files names each above its code.
         file = re.search(
-            rf"^`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE
+            rf"`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE
         )
         name = file[1] if file else f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
         (folder / name).write_text(block.text)

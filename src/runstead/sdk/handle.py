@@ -177,5 +177,8 @@ def _validate(model: type[T], value: Any) -> T:
     """Build a pydantic model, which msgspec does not know. Pydantic itself is not imported."""
     validate = getattr(model, "model_validate", None)
     if validate is None:
-        raise NotImplementedError(f"Results are not decoded to {model.__name__}")
+        # msgspec reports other exceptions as a wrong value: https://jcristharif.com/msgspec/extending.html
+        raise NotImplementedError(
+            f"Results are not decoded to {model.__name__}: use a dataclass or a model of msgspec, pydantic or attrs"
+        )
     return cast("T", validate(value))

@@ -1,20 +1,13 @@
 """Where in the user's code a step is called."""
 
-import contextvars
 import inspect
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-#: The thread in which a plain handler runs. None for a coroutine.
-_handler_thread: Final[contextvars.ContextVar[int | None]] = contextvars.ContextVar(
-    "handler_thread", default=None
-)
-#: Modules between the user's call and the step.
-_BETWEEN: Final = frozenset({"runstead", "asyncio", "concurrent", "threading"})
+from runstead.sdk.durable.pending_calls import place_in_thread
 
 
 class CallSite(NamedTuple):
@@ -27,20 +20,16 @@ class CallSite(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def in_this_thread(thread: int | None = None) -> None:
-    """Record that the handler, or a branch of it, runs in this thread."""
-    _handler_thread.set(thread or threading.get_ident())
-
-
 def call_site() -> CallSite | None:
     """Return where the handler called the SDK. None where no code of the handler is on the stack."""
-    thread = _handler_thread.get()
-    frame: FrameType | None = sys._getframe(1) if thread is None else sys._current_frames().get(thread)  # noqa: SLF001 - there is no public form
+    if (place := place_in_thread()) is not None:
+        return _site(place.code.co_filename, place.line)
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - there is no public form
     while frame is not None:
         module = str(frame.f_globals.get("__name__")).partition(".")[0]
-        if module == "asyncio" and thread is None:  # a step that is a branch of a gather by itself
+        if module == "asyncio":  # a step that is a branch of a gather by itself
             return None
-        if module not in _BETWEEN:
+        if module != "runstead":
             return _site(frame.f_code.co_filename, frame.f_lineno)
         frame = frame.f_back
     return None

@@ -237,14 +237,9 @@ class Emitter:
         sha256: str | None = None,
         **more: Any,
     ) -> Awaitable[StoredArtifact | None]:
-        """Store bytes or a file with the run, or record an artifact that is stored elsewhere.
+        """Store bytes or a file with the run, or record an artifact that is stored elsewhere; see `Context.artifact`.
 
-        `await ctx.artifact(b"…", name="report.csv")` stores bytes. With a path in place of the bytes it stores the
-        file. The same bytes under the same name change nothing; other bytes replace them. Without `media_type` the
-        type is guessed from the name.
-
-        `ctx.artifact("report.csv", uri="…", size=…)` records an artifact that is stored elsewhere. The record is sent
-        with the completion, so there is nothing to await.
+        A record is sent with the completion, so there is nothing to await.
         """
         self._check_writable()
         if isinstance(source, str) and name is None:

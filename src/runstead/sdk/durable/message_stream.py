@@ -123,10 +123,7 @@ class MessageStream(Reports):
         provider_request_id: str | None = None,
         partial: bool = False,
     ) -> None:
-        """Record the tokens that one call of a model used. The sums become the run's metadata.
-
-        The record is stored in the log, once across tries. `partial`: the provider did not report all of them.
-        """
+        """Record the tokens of one call of a model; see `Context.usage`."""
         counts = {
             "inputTokens": input_tokens,
             "outputTokens": output_tokens,

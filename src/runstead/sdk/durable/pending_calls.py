@@ -25,9 +25,13 @@ class Place(NamedTuple):
     code: CodeType
     instruction: int
 
-    def __str__(self) -> str:
+    @property
+    def line(self) -> int:
         position = next(itertools.islice(self.code.co_positions(), self.instruction // 2, None), (None,))
-        return f"{self.code.co_filename}:{position[0] or self.code.co_firstlineno}"
+        return position[0] or self.code.co_firstlineno
+
+    def __str__(self) -> str:
+        return f"{self.code.co_filename}:{self.line}"
 
 
 class Usable(Protocol):
@@ -108,6 +112,12 @@ _from_thread: Final[contextvars.ContextVar[ThisCall | None]] = contextvars.Conte
 def this_call(frame: FrameType) -> ThisCall:
     """Return the call whose frame this is, or that of the thread that waits for it."""
     return _from_thread.get() or ThisCall(_place(frame), sys.exception())
+
+
+def place_in_thread() -> Place | None:
+    """Return where the thread that waits for the running call made it. None where no thread waits."""
+    call = _from_thread.get()
+    return None if call is None else call.place
 
 
 def handled_exception() -> BaseException | None:

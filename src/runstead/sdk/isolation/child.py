@@ -23,7 +23,6 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 
 from runstead.sdk.app import App, Served, call_served
-from runstead.sdk.durable.call_site import in_this_thread
 from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
 from runstead.sdk.durable.step_errors import error_detail
@@ -156,7 +155,6 @@ class _MainThread:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         context = contextvars.copy_context()
-        context.run(in_this_thread, threading.main_thread().ident)
 
         def run() -> None:
             try:

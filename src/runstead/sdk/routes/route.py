@@ -158,7 +158,24 @@ class Procedure(_Method, Generic[P, T]):
         return self._bind(holder)
 
 
-class PagedRoute(_Method, Generic[P, T]):
+class _Iteration(_Method, Generic[P, T]):
+    """A method that yields items."""
+
+    @overload
+    def __get__(self, resource: None, owner: type) -> Callable[..., Any]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[SyncSender], owner: type | None = None
+    ) -> Callable[P, Generator[T, None, None]]: ...
+    @overload
+    def __get__(
+        self, resource: Resource[AsyncSender], owner: type | None = None
+    ) -> Callable[P, AsyncGenerator[T, None]]: ...
+    def __get__(self, resource: Any, owner: type | None = None) -> Any:
+        return self._bind(resource)
+
+
+class PagedRoute(_Iteration[P, T]):
     """A method that yields every item of a list, page by page."""
 
     how = "_iterate"
@@ -166,40 +183,14 @@ class PagedRoute(_Method, Generic[P, T]):
     def __init__(self, build: Callable[Concatenate[Any, P], Pages[T]]) -> None:
         super().__init__(build)
 
-    @overload
-    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Pages[T]]: ...
-    @overload
-    def __get__(
-        self, resource: Resource[SyncSender], owner: type | None = None
-    ) -> Callable[P, Generator[T, None, None]]: ...
-    @overload
-    def __get__(
-        self, resource: Resource[AsyncSender], owner: type | None = None
-    ) -> Callable[P, AsyncGenerator[T, None]]: ...
-    def __get__(self, resource: Any, owner: type | None = None) -> Any:
-        return self._bind(resource)
 
-
-class StreamRoute(_Method, Generic[P, T]):
+class StreamRoute(_Iteration[P, T]):
     """A method that yields the items of a stream as they come, over any number of connections."""
 
     how = "_follow"
 
     def __init__(self, build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> None:
         super().__init__(build)
-
-    @overload
-    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], StreamFollower[T]]: ...
-    @overload
-    def __get__(
-        self, resource: Resource[SyncSender], owner: type | None = None
-    ) -> Callable[P, Generator[T, None, None]]: ...
-    @overload
-    def __get__(
-        self, resource: Resource[AsyncSender], owner: type | None = None
-    ) -> Callable[P, AsyncGenerator[T, None]]: ...
-    def __get__(self, resource: Any, owner: type | None = None) -> Any:
-        return self._bind(resource)
 
 
 def route(build: Callable[Concatenate[Any, P], Call[T]]) -> Route[P, T]:

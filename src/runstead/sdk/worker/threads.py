@@ -7,8 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from runstead.sdk.durable.call_site import in_this_thread
-
 T = TypeVar("T")
 
 
@@ -22,7 +20,6 @@ async def in_thread(work: Callable[[], T], name: str) -> T:
             future.set_result(outcome)
 
     def run() -> None:
-        in_this_thread()
         outcome: tuple[T | None, BaseException | None]
         try:
             outcome = (work(), None)
