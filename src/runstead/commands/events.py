@@ -49,7 +49,8 @@ async def append(
     for event in new.events:
         if event.key is not None:
             keys.append(event.key)
-        sets_values = sets_values or isinstance(event.sets, NamedValue)
+        if event.sets is not None:
+            sets_values = sets_values or isinstance(event.sets, NamedValue)
     return await runs.apply(
         app,
         writing(principal) if held else for_appending(principal, run_ref.run_id),

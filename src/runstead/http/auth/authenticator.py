@@ -61,8 +61,16 @@ class _RunToken(msgspec.Struct, rename="camel"):
     issuer: str | None = None
 
 
+#: The headers Authorization and X-API-Key, as they were received.
+Credential = tuple[bytes | None, bytes | None]
+
 _Found = tuple[Principal, int | None]
 """The caller and the credential's expiry (ms), if it has one."""
+
+
+def bearer(credential: str) -> Credential:
+    """Return the headers with which a program sends the credential."""
+    return b"Bearer " + credential.encode(errors="surrogatepass"), None
 
 
 class Authenticator:
@@ -88,24 +96,21 @@ class Authenticator:
         self._keyring = keyring or Keyring(store.signing_keys, clock=clock)
         self._verifier = verifier
         self._clock = clock
-        # By both headers as they were received.
-        self._seen: Recent[tuple[str | None, str | None], Principal] = Recent()
+        self._seen: Recent[Credential, Principal] = Recent()
         self._forgets = 0
         self._used: dict[str, int] = {}
         self._flushed_at: int | None = None
 
-    async def authenticate(
-        self, authorization: str | None, x_api_key: str | None, address: str | None = None
-    ) -> Principal:
+    async def authenticate(self, credential: Credential, address: str | None = None) -> Principal:
         """Return the caller at `address`, for whom the current task works from now on.
 
         Raises UNAUTHENTICATED with the reason, AUTHENTICATION_THROTTLED.
         """
-        headers, now = (authorization, x_api_key), self._clock()
-        principal = self._seen.live(headers, now)
+        now = self._clock()
+        principal = self._seen.live(credential, now)
         if principal is None:
             tenant.set(AUTHENTICATION)
-            principal = await self._look_up(headers, now, address)
+            principal = await self._look_up(credential, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
         tenant.set(principal.tenant)
@@ -135,7 +140,7 @@ class Authenticator:
 
         Raises UNAUTHENTICATED, AUTHENTICATION_THROTTLED.
         """
-        token = _credential(f"Bearer {credential}", None)
+        token = _token(bearer(credential))
         return await self._find(token, self._clock(), address)
 
     async def _find(self, token: str, now: int, address: str | None) -> _Found:
@@ -149,11 +154,9 @@ class Authenticator:
         with self.throttle.look_up("token", digest, address):
             return await self._user(token, digest, now)
 
-    async def _look_up(
-        self, headers: tuple[str | None, str | None], now: int, address: str | None
-    ) -> Principal:
+    async def _look_up(self, credential: Credential, now: int, address: str | None) -> Principal:
         forgets = self._forgets
-        principal, expires_at = await self._find(_credential(*headers), now, address)
+        principal, expires_at = await self._find(_token(credential), now, address)
         if principal.service_id is None:  # published push services send no attempt
             fenced = await self._store.identity.fenced(tuple(principal.grants))
             principal = replace(principal, fenced=fenced) if fenced else principal
@@ -162,7 +165,7 @@ class Authenticator:
             until = now + seen_credential_ms
             if expires_at is not None:
                 until = min(until, expires_at)
-            self._seen.keep(headers, principal, now, until, seen_credentials_max)
+            self._seen.keep(credential, principal, now, until, seen_credentials_max)
         return principal
 
     async def _api_key(self, token: str, digest: bytes, now: int) -> _Found:
@@ -332,8 +335,9 @@ def _narrowed(claims: Claims) -> bool:
     return claims.scopes is not None and Scope.ADMIN not in claims.scopes
 
 
-def _credential(authorization: str | None, x_api_key: str | None) -> str:
+def _token(credential: Credential) -> str:
     """Extract the one credential of the headers. Raises UNAUTHENTICATED."""
+    authorization, x_api_key = (None if header is None else header.decode("latin-1") for header in credential)
     if authorization is not None:
         scheme, _, token = authorization.partition(" ")
         token = token.strip(" ")

@@ -214,8 +214,12 @@ class Location:
             value = answer
             for name in names:
                 value = _member(value, name)
-            found += f"{text}{quote(value, safe='')}"
+            found += text + (value if _UNRESERVED.fullmatch(value) else quote(value, safe=""))
         return found
+
+
+#: Text that `quote` does not change (RFC 3986, section 2.3).
+_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
 
 
 class Operation(NamedTuple):
@@ -242,18 +246,17 @@ class Operation(NamedTuple):
 
     def with_headers(self, reply: Reply) -> Reply:
         """Add the headers that name what is answered. They derive from the answer, so that a replay has them too."""
-        if not (self.location or self.tagged or self.warns):
-            return reply
-        value, headers = reply.value, dict(reply.headers)
+        value = reply.value
         if isinstance(value, msgspec.Raw):
             value = msgspec.json.decode(value)
+        headers = (
+            {**reply.headers, **tag_headers(_member(value, "etag"))} if self.tagged else {**reply.headers}
+        )
         if self.location is not None:
             headers["Location"] = self.location.of(value)
-        if self.tagged:
-            headers |= tag_headers(_member(value, "etag"))
         if self.warns and (differing := [name for name in value if name.endswith("_differs")]):
             headers["Runstead-Warning"] = ", ".join(differing)
-        return reply._replace(headers=headers)
+        return Reply(reply.status, value, headers)
 
     @property
     def strict(self) -> bool:
@@ -386,13 +389,12 @@ class Endpoint:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
-        headers = request.headers
+        headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
         if not operation.open:
-            principal = await self._server.authenticator.authenticate(
-                _text(headers, b"authorization"), _text(headers, b"x-api-key"), request.origin.address
-            )
-        principal = replace(principal, origin=request.origin)  # the authenticator's is shared
+            credential = headers.get(b"authorization"), headers.get(b"x-api-key")
+            principal = await self._server.authenticator.authenticate(credential, origin.address)
+        principal = replace(principal, origin=origin)  # the authenticator's is shared
         quotas = self._server.app.quotas
         limited = quotas.limit_requests or principal.requests_per_minute is not None
         allowance = quotas.take_request(principal) if limited else None
@@ -408,20 +410,20 @@ class Endpoint:
             reply = await operation.handler(call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
-        if isinstance(reply, Reply):
+        if not isinstance(reply, Reply):
+            if allowance is not None:
+                reply.headers.update(_rate_limit(allowance))
+            return await compress_response(headers.get(b"accept-encoding"), reply)
+        if operation.location is not None or operation.tagged or operation.warns:
             reply = operation.with_headers(reply)
-        if allowance is not None and isinstance(reply, Reply):
+        if allowance is not None:
             reply = reply._replace(headers={**reply.headers, **_rate_limit(allowance)})
-        elif allowance is not None:
-            reply.headers.update(_rate_limit(allowance))
-        if isinstance(reply, Reply):
-            answer = _encoded(reply)
-            bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
-            if len(answer.body) < bytes_min or call.has_secret:
-                return answer
-            body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
-            return answer._replace(body=body)
-        return await compress_response(headers.get(b"accept-encoding"), reply)
+        answer = _encoded(reply)
+        bytes_min = limits.gzip_bytes_min if operation.method == "GET" else limits.gzip_write_bytes_min
+        if len(answer.body) < bytes_min or call.has_secret:
+            return answer
+        body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
+        return answer._replace(body=body)
 
 
 def _rate_limit(allowance: Allowance) -> dict[str, str]:

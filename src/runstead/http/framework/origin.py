@@ -12,21 +12,18 @@ from starlette.types import Scope as AsgiScope
 from runstead.core.identity.principal import Origin
 
 _SENT: Final = re.compile(rb"[A-Za-z0-9._-]{1,128}")
-_PROCESS: Final = os.urandom(8).hex()
-_NUMBERS: Final = count(1)
+#: New ids, which are unique, not secret: 64 random bits of the process, and the number of the request.
+_IDS: Final = map((os.urandom(8).hex() + "-{}").format, count(1))
 
 #: The member of an ASGI scope that holds the request's Origin.
 SCOPE_KEY: Final = "runstead.origin"
 
 
 def request_id(sent: bytes | None) -> str:
-    """Return the `X-Request-Id` that the caller sent if it is valid, else a new id.
-
-    A new id is unique, not secret: 64 random bits of the process, and the number of the request.
-    """
+    """Return the `X-Request-Id` that the caller sent if it is valid, else a new id."""
     if sent is not None and _SENT.fullmatch(sent):
         return sent.decode("ascii")
-    return f"{_PROCESS}-{next(_NUMBERS)}"
+    return next(_IDS)
 
 
 def origin_of(scope: AsgiScope) -> Origin:

@@ -139,8 +139,12 @@ class Protocol(WriteDeadline):
             raise Error("URL_TOO_LONG", f"The URL is longer than {limits.url_bytes_max // limits.KIB} KiB")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase == _HEADER:  # trailers are ignored
-            super().on_header(name, value)
+        if self._phase != _HEADER:  # trailers are ignored
+            return
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         # The sum is an upper bound: it may include bytes of the body, so the exact size is computed.

@@ -17,7 +17,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
 from runstead.core.identity.tenant import current_request_id
-from runstead.http.auth.authenticator import Authenticator
+from runstead.http.auth.authenticator import Authenticator, bearer
 from runstead.http.auth.openid import OpenIdClient
 from runstead.http.framework.asgi import send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
@@ -184,7 +184,7 @@ class _Endpoint:
             principal = await openid.principal_of(self._openid, self._authenticator, user)
             return session, replace(principal, credential_id=session.id)
         try:
-            principal = await self._authenticator.authenticate(f"Bearer {credential}", None)
+            principal = await self._authenticator.authenticate(bearer(credential))
             return session, replace(principal, credential_id=session.id)
         except Error as error:
             if error.code != "UNAUTHENTICATED":
