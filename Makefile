@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 # Tests start hundreds of programs. Without compiled modules each would begin with a second of compiling.
 export PYTHONDONTWRITEBYTECODE :=
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/sbom.py docs/licences.md
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/docs.txt requirements/sbom.py docs/licences.md
 
 .PHONY: demo test test-long serve lint format dev docs dist audit lock clean
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 from mkdocs.structure.nav import Navigation, Section
 from mkdocs.structure.pages import Page
 from mkdocs.utils import get_relative_url
@@ -37,6 +38,7 @@ _SWAGGER_UI: Final = (
 )
 #: What no page of this site loads: source maps, stemmers of other languages, and what needs the site's address.
 _UNUSED: Final = ("**/*.map", "assets/javascripts/lunr", "sitemap.xml*", "404.html", "objects.inv")
+_ICON: Final = Path(__file__).parents[1] / "src/runstead/web/static/framework/icon.svg"
 _INLINE_SCRIPT: Final = re.compile(r"<script>(.+?)</script>", re.DOTALL)
 _ERROR_CODE: Final = re.compile(r"^\| `([A-Z][A-Z_]+)` \|", re.MULTILINE)
 _REFERENCE: Final = re.compile(r"^::: ", re.MULTILINE)
@@ -44,6 +46,12 @@ _DESCRIPTION: Final = re.compile(r"\A# (?P<title>.+)\n+(?P<first>(?:[^\n]+\n?)+)
 
 _navigation: Navigation
 _markdown: dict[str, str] = {}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the dashboard's icon."""
+    files.append(File.generated(config, "images/icon.svg", abs_src_path=str(_ICON)))
+    return files
 
 
 def on_nav(nav: Navigation, **_: Any) -> None:
@@ -56,8 +64,13 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Return the page with an anchor for each error code, and the place of Swagger UI."""
     path = page.file.src_path
     _markdown[path] = markdown
+    if path.startswith("reference/"):
+        page.meta["search"] = {"boost": 0.5}  # it has most words, and is rarely what a search is for
+    if path == "index.md":
+        page.meta["hide"] = ["navigation"]
     if path == "errors.md":
-        return _ERROR_CODE.sub(r'| <a id="\1"></a>`\1` |', markdown)
+        for code in set(_ERROR_CODE.findall(markdown)):
+            markdown = markdown.replace(f"\n| `{code}` |", f'\n| <a id="{code}"></a>`{code}` |', 1)
     if path == "api-reference.md":
         page.meta["hide"] = ["navigation", "toc"]
         return markdown + '\n<div id="swagger-ui"></div>\n'
