@@ -11,7 +11,6 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Scope as AsgiScope
 
-from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.http.framework.compression import accepts_gzip, with_suffix
 
@@ -21,7 +20,7 @@ _COMPRESSED_TYPES = ("text/", "application/javascript", "application/json", "ima
 class _File(NamedTuple):
     media_type: str
     tag: str
-    compressed: bytes | None  # None: of a type that does not get smaller
+    compressed: bytes | None  # None: it would not be smaller
 
 
 class Files:
@@ -66,6 +65,6 @@ class Files:
 def _load(path: Path) -> _File:
     content = path.read_bytes()
     media_type = mimetypes.guess_type(path.name)[0] or "text/plain"
-    smaller = media_type.startswith(_COMPRESSED_TYPES) and len(content) >= limits.gzip_bytes_min
+    compressed = gzip.compress(content, mtime=0) if media_type.startswith(_COMPRESSED_TYPES) else content
     tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-    return _File(media_type, tag, gzip.compress(content, mtime=0) if smaller else None)
+    return _File(media_type, tag, compressed if len(compressed) < len(content) else None)
