@@ -93,6 +93,16 @@ def test_the_wheel_contains_the_sbom_that_is_beside_it(dist):
     assert json.loads(beside.read_text())["metadata"]["component"]["version"] in wheel.name
 
 
+def test_the_wheel_has_the_site_of_the_documentation_where_it_was_built(document, dist):
+    site = ROOT / "src/runstead/web/site"
+    built = {path.relative_to(ROOT / "src").as_posix() for path in site.rglob("*") if path.is_file()}
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if name.startswith("runstead/web/site/")} == built
+    listed = {each["name"] for each in document["components"]}
+    assert (listed >= {"mkdocs-material", "mkdocs-swagger-ui-tag"}) is bool(built)
+
+
 def test_a_wheel_of_the_source_distribution_has_the_same_sbom(dist, tmp_path):
     (archive,) = dist.glob("*.tar.gz")
     with tarfile.open(archive) as sources:
