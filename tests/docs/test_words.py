@@ -35,7 +35,8 @@ def source_files():
     return [
         file
         for file in sorted((ROOT / "src").rglob("*"))
-        if file.suffix in SUFFIXES and "migrations" not in file.parts and "vendor" not in file.parts
+        if file.suffix in SUFFIXES
+        and not {"migrations", "vendor", "site"} & set(file.relative_to(ROOT).parts)
     ]
 
 

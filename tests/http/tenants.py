@@ -32,7 +32,6 @@ NEEDS = {
     "GET /readyz": "open",
     "GET /metrics": "open",
     "GET /openapi.json": "open",
-    "GET /docs": "open",
     "GET /.well-known/jwks.json": "open",
     "POST /triggers/{token}": "open",
     "GET /runs/event-types": "none",

@@ -53,7 +53,7 @@ def test_the_sbom_lists_every_locked_package_with_its_hashes_and_licence(documen
     listed = {each["purl"]: each for each in document["components"]}
     packages = locked((ROOT / "requirements/run.txt").read_text())
     assert {f"pkg:pypi/{each.name}@{each.version}" for each in packages} == {
-        purl for purl in listed if purl.startswith("pkg:pypi/")
+        purl for purl, each in listed.items() if "components" not in each
     }
     for each in packages:
         part = listed[f"pkg:pypi/{each.name}@{each.version}"]
@@ -91,6 +91,16 @@ def test_the_wheel_contains_the_sbom_that_is_beside_it(dist):
         names = {name.rpartition("/")[2] for name in archive.namelist() if ".dist-info/licenses/" in name}
     assert names == {"LICENSE", "htmx.LICENSE", "htmx-sse.LICENSE", "uplot.LICENSE"}
     assert json.loads(beside.read_text())["metadata"]["component"]["version"] in wheel.name
+
+
+def test_the_wheel_has_the_site_of_the_documentation_where_it_was_built(document, dist):
+    site = ROOT / "src/runstead/web/site"
+    built = {path.relative_to(ROOT / "src").as_posix() for path in site.rglob("*") if path.is_file()}
+    (wheel,) = dist.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {name for name in archive.namelist() if name.startswith("runstead/web/site/")} == built
+    listed = {each["name"] for each in document["components"]}
+    assert (listed >= {"mkdocs-material", "mkdocs-swagger-ui-tag"}) is bool(built)
 
 
 def test_a_wheel_of_the_source_distribution_has_the_same_sbom(dist, tmp_path):

@@ -121,5 +121,5 @@ def _welcome(reference: str, url: str, key: str, project: str) -> None:
     write_out(f"  export RUNSTEAD_URL={url} RUNSTEAD_KEY={key} RUNSTEAD_PROJECT={project}")
     write_out(f"  runstead runs create {first_target(reference, Path.cwd())} --wait")
     write_out("")
-    write_out(f"All routes: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")
+    write_out(f"Documentation: {url}/docs. The worker restarts when a .py file changes; Ctrl-C ends both.")
     sys.stdout.flush()

@@ -158,7 +158,6 @@ _OPERATIONS: Final = {
     "health_readyz": "get_readiness",
     "health_metrics": "get_metrics",
     "documentation_openapi": "get_openapi",
-    "documentation_docs": "get_docs",
 }
 
 #: Enumerations that are used in several places, so that clients have one type for each.

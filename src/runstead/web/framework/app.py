@@ -1,6 +1,7 @@
 """All pages as one ASGI application: authentication, CSRF checks, errors and security headers."""
 
 import hmac
+from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.batches import pages as batches
+from runstead.web.documentation.site import PATHS as DOCUMENTATION, Documentation
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
@@ -74,7 +76,7 @@ HEADERS: Final = {
 
 
 class WebApp:
-    """The dashboard: everything below `/ui`."""
+    """The dashboard, which is everything below `/ui`, and the documentation at `/docs`."""
 
     def __init__(
         self, app: App, authenticator: Authenticator, openid_client: OpenIdClient | None = None
@@ -88,7 +90,8 @@ class WebApp:
             for path, methods in paths.items()
         ]
         routes += [
-            Route(assets.PATH + "/{digest}/{name:path}", _Static()),
+            Route(assets.PATH + "/{digest}/{name:path}", _Open(assets.serve)),
+            *(Route(path, _Open(Documentation().respond)) for path in DOCUMENTATION),
             Route("/ui/sign-in", _SignIn(app, authenticator, openid_client)),
         ]
         if openid_client is not None:
@@ -223,13 +226,20 @@ class _SignIn:
         await _send_page(response, scope, receive, send)
 
 
-class _Static:
+class _Open:
+    """Files that anyone may read, without a session."""
+
+    def __init__(self, serve: Callable[[AsgiScope], Awaitable[Response]]) -> None:
+        self._serve = serve
+
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
-            response = assets.serve(scope["path_params"]["name"], _accepted(scope))
+            if scope["method"] not in ("GET", "HEAD"):
+                raise Error("METHOD_NOT_ALLOWED", f"{scope['method']} is not allowed here")
+            response = await self._serve(scope)
         except Error as error:
-            response = add_security_headers(error_page(error, scope))
-        await send_response(response, scope, receive, send)
+            response = error_page(error, scope)
+        await send_response(add_security_headers(response), scope, receive, send)
 
 
 def _accepted(scope: AsgiScope) -> bytes | None:

@@ -1,56 +1,29 @@
 """Static files of the pages. Their address contains a digest, so browsers cache them for a year."""
 
-import gzip
 import hashlib
-import mimetypes
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
 from starlette.responses import Response
+from starlette.types import Scope as AsgiScope
 
-from runstead.core.errors import not_found
-from runstead.http.framework.compression import accepts_gzip
+from runstead.web.framework.files import Files
 
 PATH: Final = "/ui/static"
-_CACHE_HEADERS: Final = {
-    "Cache-Control": "public, max-age=31536000, immutable",
-    "Vary": "Accept-Encoding",
-    "X-Content-Type-Options": "nosniff",
-}
-
-
-@cache
-def _contents() -> dict[str, bytes]:
-    """Every file's content, by its name relative to the folder."""
-    root = Path(str(files("runstead.web") / "static"))
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-@cache
-def _digest(name: str) -> str:
-    return hashlib.sha256(_contents()[name]).hexdigest()[:16]
-
-
-@cache
-def _compressed(name: str) -> bytes:
-    """A file's content, compressed once."""
-    return gzip.compress(_contents()[name], mtime=0)
+#: For a file whose name or address changes with its content.
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
+FILES: Final = Files(Path(str(files("runstead.web") / "static")))
 
 
 @cache
 def address(name: str) -> str:
     """The path from which a browser loads the file."""
-    return f"{PATH}/{_digest(name)}/{name}"
+    digest = hashlib.sha256(FILES.paths[name].read_bytes()).hexdigest()
+    return f"{PATH}/{digest[:16]}/{name}"
 
 
-def serve(name: str, accepted: bytes | None) -> Response:
-    """The file, compressed if the browser's Accept-Encoding allows it. NOT_FOUND."""
-    content, headers = _contents().get(name), _CACHE_HEADERS
-    if content is None:
-        raise not_found("File")
-    if accepted is not None and accepts_gzip(accepted):
-        content, headers = _compressed(name), {**_CACHE_HEADERS, "Content-Encoding": "gzip"}
-    media_type = mimetypes.guess_type(name)[0] or "text/plain"
-    return Response(content, headers=headers, media_type=media_type)
+async def serve(scope: AsgiScope) -> Response:
+    """Return the file that the path names. NOT_FOUND."""
+    return await FILES.response(scope["path_params"]["name"], scope, IMMUTABLE)

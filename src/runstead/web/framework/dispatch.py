@@ -1,11 +1,14 @@
-"""Routes requests to the dashboard or to the API."""
+"""Routes requests to the pages or to the API."""
 
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope as AsgiScope, Send
 
+#: The first segments of the paths of pages.
+_PAGES = frozenset({"ui", "docs", "llms.txt", "llms-full.txt"})
+
 
 class Dispatch:
-    """Serves the dashboard below `/ui` and the API elsewhere. A browser at `/` is redirected to `/ui`."""
+    """Serves pages below `/ui` and `/docs` and the API elsewhere. A browser at `/` is redirected to `/ui`."""
 
     def __init__(self, http: ASGIApp, web: ASGIApp) -> None:
         self._http = http
@@ -13,7 +16,7 @@ class Dispatch:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         path = scope["path"] if scope["type"] == "http" else ""
-        if path == "/ui" or path.startswith("/ui/"):
+        if path[1:].partition("/")[0] in _PAGES:
             await self._web(scope, receive, send)
         elif path == "/" and _accepts_html(scope):
             await RedirectResponse("/ui", 303)(scope, receive, send)
