@@ -14,7 +14,6 @@ from runstead.core.runs import event
 from runstead.core.runs.transitions import RESUMES
 from runstead.http.framework.app import operations
 from runstead.http.framework.problems import STATUS
-from runstead.ports import metrics
 from runstead.sdk import BlockingRunHandle, Client, RunHandle, __all__ as sdk_names
 from runstead.sdk.isolation.failure import CODES as PROCESS_CODES
 from runstead.sdk.resources import Resources
@@ -231,14 +230,6 @@ def test_the_sentences_that_clients_match_are_documented_correctly():
     for sentence, code in documented.items():
         assert code in CODES
         assert sentence in source or sentence in vars(append).values()
-
-
-def test_every_metric_is_documented():
-    served = {sample.name for family in metrics.registry.collect() for sample in (family.samples or [family])}
-    base = {re.sub(r"_(bucket|sum|count|created)$", "", one) for one in served}
-    base |= {f"{family.name}_total" for family in metrics.registry.collect() if family.type == "counter"}
-    base -= {family.name for family in metrics.registry.collect() if family.type == "counter"}
-    assert {ticked(row[0])[0] for row in table("docs/operations.md", "metric")} == base
 
 
 def test_scopes_and_roles_are_documented_correctly():
