@@ -7,7 +7,9 @@ import pytest
 from .pages import ROOT, table, text
 
 PAGES = {"docs/security.md": 30, "docs/concepts.md": 15}  # with at least so many promises
-NAMED = sorted({named for page in PAGES for named in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", text(page))})
+NAMED = sorted(
+    {named for page in PAGES for named in re.findall(r"`(tests/[\w/]+\.py(?:::\w+)?)`", text(page))}
+)
 
 
 @pytest.mark.parametrize("named", NAMED)
