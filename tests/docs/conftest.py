@@ -26,10 +26,10 @@ def server():
 
 
 @contextmanager
-def started(settings):
-    """A server on a fresh SQLite file. `fit` puts its address and its key into a snippet."""
+def started(settings, database=None):
+    """A server on a database, or on a fresh SQLite file. `fit` puts its address and its key into a snippet."""
     with tempfile.TemporaryDirectory() as folder:
-        yield from _started(settings, f"sqlite:///{folder}/runstead.db")
+        yield from _started(settings, database or f"sqlite:///{folder}/runstead.db")
 
 
 def _started(settings, database):

@@ -2,13 +2,14 @@
 
 import ast
 import io
+import re
 import tokenize
 
 import pytest
 
 from .pages import blocks, name, table, text
 
-PAGE = "docs/comparison/README.md"
+PAGE, CLAIMS = "docs/comparison/invoice.md", "docs/comparison/README.md"
 ENGINES = ("DBOS", "Temporal", "Restate")
 
 
@@ -52,3 +53,18 @@ def test_the_lines_of_the_comparison_are_those_of_the_code(file):
 def test_each_system_proves_the_same_points():
     tests = [source.count("\nasync def test_") for source in sources("test_app.py")]
     assert len(set(tests)) == 1
+
+
+@pytest.mark.parametrize("row", table(CLAIMS, "system"), ids=lambda row: row[0])
+def test_every_claim_about_another_system_has_a_source(row):
+    claims = [claim for cell in row[1:] for claim in cell.split("<br>")]
+    assert len(claims) >= 3
+    assert [claim for claim in claims if not re.search(r"\]\(https://", claim)] == []
+
+
+def test_the_comparison_has_the_systems_that_it_promises_and_a_date():
+    systems = [row[0] for row in table(CLAIMS, "system")]
+    chosen = {row[0].strip("*") for row in table(CLAIMS, "choose")}
+    assert chosen == {*systems, "Runstead"}
+    assert len(systems) == 8
+    assert re.search(r"as of 20\d\d-\d\d-\d\d", text(CLAIMS))

@@ -212,7 +212,7 @@ SENTENCES = {
         f"Every {limits.stream_heartbeat_s} seconds",
         f"at most {limits.batch_config_bytes_max >> 10} KiB",
     ],
-    "docs/operations.md": [
+    "docs/background-loops.md": [
         (
             f"at most {limits.deliveries_max} calls at a time, {limits.deliveries_max // 8} of one project, "
             f"about {limits.deliveries_per_webhook_max} to one webhook"
@@ -222,7 +222,6 @@ SENTENCES = {
             f"about {limits.dispatches_per_service_max} to one service"
         ),
         f"at most {limits.deliveries_expired_max:,} at a time",
-        f"at {limits.writer_queue_max:,} waiting writes",
         f"at most {limits.deadlines_per_tick_max} at a time",
         f"| deadlines | {limits.deadlines_tick_s} s |",
         f"| batch finalizer | {limits.batch_tick_s} s |",
@@ -230,7 +229,12 @@ SENTENCES = {
         f"of large families, {limits.family_cancel_rows_max} runs at a time",
         f"| scheduler | {limits.scheduler_tick_s} s |",
         f"that are due, at most {limits.scheduler_rows_per_tick_max} at a time",
-        f"all within {limits.shutdown_s} s",
+    ],
+    "docs/operations.md": [f"all within {limits.shutdown_s} s"],
+    "docs/metrics.md": [f"At {limits.writer_queue_max:,}, further writes get 503"],
+    "docs/retention.md": [
+        f"idempotency keys | {limits.idempotency_s // 3_600} hours",
+        f"Deliveries of webhooks | {limits.delivery_kept_ms // 86_400_000} days",
     ],
     "docs/api-conventions.md": [f"`limit` (1 to {limits.page_rows_max}, default {limits.page_rows_default})"],
     "docs/conversations.md": [

@@ -151,7 +151,10 @@ def run_details(
     if run.priority:
         yield "priority", str(run.priority)
     yield "created", _at(run.created_at, screen)
+    if run.status == "pending" and run.available_at is not None and run.available_at != run.created_at:
+        yield "available", _at(run.available_at, screen)
     yield "started", _at(run.started_at, screen)
+    yield "lease ends", _at(run.lease_expires_at, screen)
     yield "completed", _at(run.completed_at, screen)
     yield "took", _took(run) or None
     if run.descendants is not None and run.descendants.total:
