@@ -25,6 +25,7 @@ from runstead.web.runs.family import tree
 from runstead.web.runs.log_lines import Lines
 from runstead.web.runs.transcript import Transcript
 from runstead.web.runs.waterfall import layout
+from runstead.web.runs.zoom import window_in
 
 messages_shown: Final = 300
 rows_shown: Final = 100
@@ -74,10 +75,14 @@ class TimelineView(View):
     template = "runs/timeline.html"
     parts: ClassVar[tuple[str, ...]] = ("runs/timeline.html",)
     bars_limit = timeline.bars_max
+    zoomable = True
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._after = self._number("from")
+        self._window = None
+        if self.zoomable:
+            self._window = window_in(request.query.one("begin"), request.query.one("end"))
         self._timeline = timeline.Timeline(self.bars_limit)
         self._more = 0
         self._attempts: list[EndedAttempt] = []
@@ -136,11 +141,15 @@ class TimelineView(View):
             bars = [bar for bar in bars if bar.event_id]
         # The next page starts with the event whose bar exceeded the limit.
         following = self._more if self._timeline.full_at is None else self._timeline.full_at - 1
-        return self._waterfall(bars) | {"whole_timeline": True, "bars_after": following}
+        return self._waterfall(bars) | {
+            "whole_timeline": True,
+            "bars_after": following,
+            "page_from": self._after,
+        }
 
     def _waterfall(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
-            "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
+            "waterfall": layout(bars, max(now_ms(), self._run.updated_at), self._window),
             "attempts": head.attempt_rows(self._run, self._attempts),
             "decisions": self._decisions,
         }
@@ -152,6 +161,7 @@ class OverviewView(TimelineView):
     template = "runs/overview.html"
     parts = ("runs/timeline.html", "runs/values.html", "runs/results.html")
     bars_limit = 5_000
+    zoomable = False
     _named_values: Sequence[RunValue] = ()
 
     async def read(self, run: Run) -> None:
@@ -184,6 +194,7 @@ class OverviewView(TimelineView):
         bars = self._timeline.bars(self._run, self._attempts, self._children)
         return self._waterfall(bars[-bars_in_overview:]) | {
             "whole_timeline": False,
+            "page_from": 0,
             "named_values": self._named_values,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
