@@ -13,6 +13,7 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.event_types import EVENT_TYPES
+from runstead.core.runs.log_levels import LEVELS
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.transition import EndedAttempt
 from runstead.core.runs.values import VALUE, RunValue
@@ -22,7 +23,7 @@ from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
 from runstead.web.runs.decisions import Decision, decision
 from runstead.web.runs.family import tree
-from runstead.web.runs.log_lines import Lines
+from runstead.web.runs.log_lines import LineFilter, Lines
 from runstead.web.runs.transcript import Transcript
 from runstead.web.runs.waterfall import layout
 from runstead.web.runs.zoom import window_in
@@ -257,7 +258,8 @@ class LogView(View):
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
-        self._search = request.query.one("q")[:200]
+        level = request.query.one("level")
+        self._wanted = LineFilter(request.query.one("q")[:200], level if level in LEVELS else "")
         self._lines = Lines()
         self._run: Run
         self._earlier = False
@@ -291,10 +293,16 @@ class LogView(View):
 
     def values(self) -> dict[str, Any]:
         if self._run.terminal and self._run.logs is not None:
-            lines, hidden = log_lines.stored_lines(self._run.logs, self._search)
+            lines, hidden = log_lines.stored_lines(self._run.logs, self._wanted)
         else:
-            lines, hidden = self._lines.whole(self._search), 0
-        return {"lines": lines, "hidden": hidden, "earlier": self._earlier, "search": self._search}
+            lines, hidden = self._lines.whole(self._wanted), 0
+        return {
+            "lines": lines,
+            "hidden": hidden,
+            "earlier": self._earlier,
+            "wanted": self._wanted,
+            "levels": LEVELS[1:],
+        }
 
     def additions(self) -> tuple[str, Sequence[Any]]:
         return "log", self._lines.new()

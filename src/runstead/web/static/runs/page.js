@@ -185,15 +185,26 @@
   document.addEventListener("pointercancel", giveUp);
   document.addEventListener("keydown", (event) => event.key === "Escape" && giveUp());
 
-  // The log: searched while typing, and followed while its end is visible.
+  // The log: searched while typing, filtered by level, and followed while its end is visible. The server searches what
+  // the page does not have.
+  const levels = ["debug", "info", "warning", "error", "critical"];
   function search() {
-    const field = byId("log-find");
+    const field = byId("log-find"), empty = document.querySelector("[data-empty=log]");
     if (!field) return;
-    const wanted = field.value.trim().toLowerCase();
-    for (const line of byId("log").children) line.hidden = Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted);
+    const wanted = field.value.trim().toLowerCase(), least = levels.indexOf(byId("log-level").value);
+    for (const line of byId("log").children) {
+      const level = line.className ? levels.indexOf(line.className) : 1;
+      line.hidden = level < least || (Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted));
+    }
+    if (wanted || least >= 0) empty.textContent = "No matching lines.";
   }
   document.addEventListener("input", (event) => {
     if (event.target.id === "log-find") search();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "log-level") return;
+    if ("submit" in event.target.dataset) event.target.form.requestSubmit();
+    else search();
   });
   document.addEventListener("change", (event) => {
     if (event.target.id === "log-follow" && event.target.checked) byId("log-frame").scrollTop = byId("log-frame").scrollHeight;
