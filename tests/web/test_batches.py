@@ -191,7 +191,7 @@ def test_lists_are_updated_live(open_tab, api, worker):
     tab = open_tab(place(batch))
     newest, failed = tab.page.locator("#newest-runs"), tab.page.locator("#failed-runs")
     expect(failed).to_contain_text("None so far.")
-    run = tab.page.get_by_role("region", name="Newest runs").get_by_role("link").first
+    run = tab.page.get_by_role("group", name="Newest runs").get_by_role("link").first
     run.focus()
     work(api, worker, 1, "failed", target="task:listed")
     expect(failed.get_by_role("link")).to_have_count(1)
