@@ -26,13 +26,16 @@ def every_page(api) -> list[str]:
     schedule = api.post(
         f"{project}/schedules",
         {
-            "name": "Weekly report of every country",
+            "name": "Weekly report of every country " * 5,
             "target": {"kind": "workflow", "id": "weekly-report-of-every-country"},
             "schedule": "0 6 * * mon",
             "timezone": "Europe/Lisbon",
         },
     )["schedule"]["id"]
-    batch = {"name": "Index of November", "runs": [{"kind": "task", "request": {"target": "task:index"}}] * 3}
+    batch = {
+        "name": "Index of November " * 8,
+        "runs": [{"kind": "task", "request": {"target": "task:index"}}] * 3,
+    }
     batch = api.post(f"{project}/batches", batch)["batch"]["id"]
     api.post(f"{project}/triggers", {"target": "task:import-feed", "config": {"a": 1}})
     service = {

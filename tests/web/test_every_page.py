@@ -10,7 +10,7 @@ from .every_page import PROJECT, every_page
 
 pytestmark = pytest.mark.timeout(900)  # one fixture visits all pages
 
-WIDTHS = (390, 768, 1024, 1440)
+WIDTHS = (360, 390, 768, 1024, 1440, 2560)
 #: What does not fit: a page that scrolls sideways, controls that a person could see but not reach because they are cut
 #: off at a side or are in a frame that scrolls sideways, and on a phone cells that end outside of the frame of their table.
 OUTSIDE = """() => {
@@ -64,7 +64,7 @@ def found(chromium, server, pages):
     tab.sign_in(server.key)
     found = defaultdict(list)
     for path in pages:
-        tab.page.set_viewport_size({"width": WIDTHS[-1], "height": 800})
+        tab.page.set_viewport_size({"width": 1440, "height": 800})
         tab.page.emulate_media(color_scheme="light")
         tab.open(path)
         tab.page.evaluate("for (const one of document.querySelectorAll('main details')) one.open = true")
