@@ -72,10 +72,8 @@ def every_page(api) -> list[str]:
         *(f"{ended.page}?view={view}" for view in _VIEWS),
         waiting.page,
         asked.page,
-        f"{asked.page}?view=timeline",
         f"{PROJECT}/runs?status=failed&label=a:b",
         f"{PROJECT}/runs/no-such-run",
-        f"{PROJECT}/usage?by=target&period=today",
     ]
 
 
