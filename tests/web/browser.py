@@ -9,10 +9,9 @@ expect.set_options(timeout=60_000)
 
 _AXE = files("axe_playwright_python") / "axe.min.js"
 #: The rules of WCAG 2.2 at level AA, and axe's best practices.
-_AXE_RUN = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'], resultTypes: ['violations'], preload: false})"
-_AXE_COLOURS = (
-    "axe.run(document, {runOnly: {type: 'rule', values: ['color-contrast']}, resultTypes: ['violations'], preload: false})"
-)
+_AXE_TAGS = "['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']"
+_AXE_RUN = "axe.run(document, {runOnly: %s, resultTypes: ['violations'], preload: false})"
+_AXE_COLOURS = "{type: 'rule', values: ['color-contrast']}"
 _LOG_VIOLATIONS = "document.addEventListener('securitypolicyviolation', e => console.error('CSP: ' + e.violatedDirective + ' ' + e.blockedURI))"
 
 
@@ -57,7 +56,9 @@ class Tab:
             self.context.new_cdp_session(self.page).send(
                 "Runtime.evaluate", {"expression": _AXE.read_text(), "awaitPromise": False}
             )
-        violations = self.page.evaluate(_AXE_COLOURS if only_colours else _AXE_RUN)["violations"]
+        violations = self.page.evaluate(_AXE_RUN % (_AXE_COLOURS if only_colours else _AXE_TAGS))[
+            "violations"
+        ]
         return [
             f"{one['id']} ({one['impact']}): {one['help']}: {[node['target'] for node in one['nodes']]}"
             for one in violations

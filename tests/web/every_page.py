@@ -10,7 +10,7 @@ from .test_run_input import FIELDS
 
 PROJECT = "/ui/projects/default"  #: Paths that serve a part of a page, a stream or a file, or redirect.
 _NO_PAGES = re.compile(
-    r"/live$|\.csv$|\.json$|\.ndjson$|/(artifacts|values)/\{name\}$|\{run_id\}/log$|^/ui/?$"
+    r"/live$|\.(csv|json|ndjson|svg|png|txt)$|/(artifacts|values)/\{name\}$|\{run_id\}/log$|^/ui/?$"
 )
 _VIEWS = ("timeline", "conversation", "log", "events", "tree")
 
