@@ -7,7 +7,7 @@ WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/docs.txt requirements/sbom.py docs/licences.md
 
-.PHONY: demo test test-long serve lint format dev docs dist audit lock clean
+.PHONY: demo test test-long pictures serve lint format dev docs dist audit lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -38,6 +38,9 @@ test: $(VENV)/wheel ## Run the tests against the built wheel
 
 test-long: $(VENV)/wheel ## Run them all: over every engine, and what takes long
 	RUNSTEAD_FUZZ_EXAMPLES=25 $(PYTEST) -m '' $(TESTS)
+
+pictures: $(VENV)/wheel ## Take the screenshots in docs/images; needs chromium
+	PYTHONPATH=. $(BIN)/python -P -m tests.web.pictures docs/images
 
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve

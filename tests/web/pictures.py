@@ -1,6 +1,6 @@
 """Makes the pictures in docs/images: each page of the dashboard, in light and dark, with example runs.
 
-PYTHONPATH=. .venv/bin/python -P -m tests.web.pictures docs/images
+`make pictures` runs it. It needs chromium.
 """
 
 import argparse
@@ -154,6 +154,8 @@ def main() -> int:
     parser.add_argument("to", type=Path)
     parser.add_argument("--width", type=int, nargs="*", default=[WIDTH])
     options = parser.parse_args()
+    if CHROMIUM is None:
+        sys.exit("chromium is missing: apt-get install chromium")
     options.to.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder), Path(folder) / "runstead.db").start()

@@ -4,7 +4,6 @@ import pytest
 from playwright.sync_api import Error as PageError, expect
 
 from .plain_browser import PlainBrowser, refusal
-from .web_client import fits
 
 PAGE = "/ui/projects/default/access"
 
@@ -206,18 +205,3 @@ def test_going_back_shows_no_secret(open_tab):
     expect(page.get_by_role("heading", name="Members")).to_be_visible()
     with pytest.raises(PageError, match="ERR_CACHE_MISS"):  # the browser did not cache the page
         page.go_back()
-
-
-def test_the_pages_are_accessible_and_fit(open_tab, api):
-    api.post("/projects/default/members", {"user_id": "ann", "role": "viewer"})
-    limits = {"limits": [{"target": "task:slow", "max_running": 3}, {"max_running": 0}]}
-    api.http.put("/projects/default/concurrency-limits", json=limits).raise_for_status()
-    tab = open_tab(PAGE)
-    for summary in ("New key", "Add a member", "New limit"):
-        tab.page.get_by_text(summary).click()
-    assert tab.accessibility_violations() == []
-    assert fits(tab, 360, 1_280)
-    tab.open("/ui/new-project")
-    assert tab.accessibility_violations() == []
-    assert fits(tab, 360, 1_280)
-    api.http.delete("/projects/default/members/ann").raise_for_status()

@@ -2,6 +2,7 @@
 
 import httpx2
 import pytest
+from playwright.sync_api import expect
 
 from .run_pages import RUNS, TaskRun, tool_call
 from .web_client import WebClient, page_text
@@ -189,3 +190,25 @@ def test_runs_of_other_projects_cannot_be_changed(server, api, web_client):
     inside.close()
     with httpx2.Client(base_url=server.url) as anonymous:
         assert anonymous.post(f"{RUNS}/x/cancel").status_code in (303, 401)
+
+
+def test_a_run_is_read_and_cancelled_with_the_keyboard_alone(open_tab, api):
+    run = TaskRun(api, title="Look at me")
+    run.log("a line\n")
+    page = open_tab(run.page).page
+    cancel = page.locator("summary", has_text="Cancel…")
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if cancel.evaluate("one => one === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Enough")
+    page.keyboard.press("Enter")
+    expect(page.locator("#run-head")).to_contain_text("Enough")
+    page.locator(".tabs a", has_text="Log").focus()
+    page.keyboard.press("Enter")
+    search = page.get_by_role("searchbox", name="Search")
+    expect(search).to_be_visible()
+    page.keyboard.press("/")
+    expect(search).to_be_focused()

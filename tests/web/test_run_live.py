@@ -108,6 +108,13 @@ def test_a_log_is_followed_until_it_is_scrolled_back(open_tab, api):
     expect(page.locator("#log li:visible")).to_have_count(2)
     run.log("nothing\nbrand-new\n")
     expect(page.locator("#log li:visible")).to_have_count(3)
+    page.get_by_role("searchbox", name="Search").fill("")
+    page.get_by_label("Level").select_option("warning and above")
+    expect(page.locator("#log li:visible")).to_have_count(0)
+    expect(page.get_by_text("No matching lines.")).to_be_visible()
+    run.log("2026-03-20T12:00:00.000Z ERROR [attempt 1] shop: no route\nTraceback\n")
+    expect(page.locator("#log li:visible")).to_have_count(2)
+    page.get_by_label("Level").select_option("all")
     run.complete(logs="what was left\n")
     expect(page.locator("#log li")).to_have_text(["what was left"])
 

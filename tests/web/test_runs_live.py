@@ -200,18 +200,6 @@ def test_only_rows_that_changed_are_sent(server, api, make):
             assert "completed" in html
 
 
-def test_the_list_is_accessible(follow, api, make):
-    for status in ("completed", "failed", "cancelled"):
-        api.complete(make("task:axe", title="A title"), status)
-    make("task:axe")
-    tab = follow("?target=task:axe")
-    expect(tab.page.locator("#plot canvas")).to_be_visible()
-    expect(tab.page.get_by_label("Order")).to_be_visible()
-    for scheme in ("light", "dark"):
-        tab.page.emulate_media(color_scheme=scheme)
-        assert tab.accessibility_violations() == []
-
-
 def test_no_width_scrolls_sideways(follow, make):
     make("task:" + "wide" * 50, title="w" * 250)
     tab = follow()

@@ -3,7 +3,7 @@
 from runstead.web.framework.growing_text import GrowingText
 from runstead.web.runs import log_lines
 from runstead.web.runs.family import children_shown_max, tree
-from runstead.web.runs.log_lines import Lines
+from runstead.web.runs.log_lines import LineFilter, Lines
 from runstead.web.runs.transcript import Transcript
 
 from .run_records import custom, event, run
@@ -144,11 +144,29 @@ def test_other_events_add_no_log_lines():
 
 def test_log_lines_are_searched_and_have_levels():
     lines, hidden = log_lines.stored_lines(
-        "INFO a: fine\nERROR a: Broken\nWARNING a: broken soon\n", "broken"
+        "INFO a: fine\nERROR a: Broken\nWARNING a: broken soon\n", LineFilter("broken")
     )
     assert [(one.id, one.level) for one in lines] == [("line-0-1", "error"), ("line-0-2", "warning")]
     assert hidden == 0
     assert log_lines.stored_lines("\n".join(map(str, range(3_000))))[1] == 2_000
+
+
+def test_lines_of_an_entry_have_its_level():
+    log = (
+        "2026-03-20T12:00:00.000Z ERROR [attempt 1] shop: no route\nTraceback:\n  ERROR-free line\n"
+        "2026-03-20T12:00:01.000Z INFO [attempt 1] shop: the word ERROR is no level\n"
+    )
+    growing = Lines()
+    growing.add(custom(1, "run.log", {"lines": log[:75]}))
+    growing.add(custom(2, "run.output", {"stream": "stdout", "text": "printed\n"}))
+    growing.add(custom(3, "run.log", {"lines": log[75:]}))
+    assert [one.level for one in growing.whole()] == ["error", "error", "error", "", "info"]
+    stored, _ = log_lines.stored_lines(log, LineFilter(level="warning"))
+    assert [one.delta.text for one in stored] == log.splitlines()[:3]
+    assert [one.level for one in stored] == ["error"] * 3
+    assert log_lines.stored_lines(log, LineFilter("shop", "info"))[1] == 0
+    assert len(log_lines.stored_lines(log, LineFilter("shop", "info"))[0]) == 2
+    assert len(growing.whole(LineFilter(level="info"))) == 5
 
 
 def test_a_family_tree_always_contains_the_current_run():

@@ -5,9 +5,8 @@ import io
 import re
 
 import pytest
-from playwright.sync_api import expect
 
-from .web_client import WebClient, fits, page_text
+from .web_client import WebClient, page_text
 
 PLACE = "/ui/projects/default/usage"
 PRICE = {
@@ -183,13 +182,3 @@ def test_a_hostile_model_is_shown_as_text(web_client, used):
         page = web_client.get(PLACE, by=by)
         assert "<script>alert" not in page.text
         assert "\u202e" not in page.text
-
-
-def test_the_pages_are_accessible_and_fit_every_width(open_tab, used):
-    tab = open_tab(f"{PLACE}?by=family&period=30d")
-    expect(tab.page.get_by_role("heading", name="Usage")).to_be_visible()
-    assert tab.accessibility_violations() == []
-    assert fits(tab, 360, 1280, 2560)
-    tab.open(f"{PLACE}/prices")
-    assert tab.accessibility_violations() == []
-    assert fits(tab, 360, 1280, 2560)

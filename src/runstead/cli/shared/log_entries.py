@@ -1,10 +1,6 @@
 """Entries of a run's log: a line with time and level, and the lines that belong to it, such as a traceback."""
 
-import re
-from typing import Final
-
-_LEVELS: Final = {"debug": 0, "info": 1, "warning": 2, "error": 3, "critical": 4}
-_START: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+from runstead.core.runs.log_levels import LEVELS, level_of_entry
 
 
 class LogFilter:
@@ -12,8 +8,8 @@ class LogFilter:
 
     def __init__(self, search: str | None = None, level: str | None = None) -> None:
         self._search = None if search is None else search.casefold()
-        self._least = None if level is None else _LEVELS[level]
-        self._level = _LEVELS["info"]
+        self._least = None if level is None else LEVELS.index(level)
+        self._level = LEVELS.index("info")
 
     def keep(self, text: str) -> str | None:
         """The entries of the text that match; None if no entry does."""
@@ -23,9 +19,9 @@ class LogFilter:
         return "\n".join(kept) if kept else None
 
     def _matches(self, entry: str) -> bool:
-        found = _START.match(entry)
+        found = level_of_entry(entry)
         if found is not None:
-            self._level = _LEVELS[found[1].lower()]
+            self._level = LEVELS.index(found)
         if self._least is not None and self._level < self._least:
             return False
         return self._search is None or self._search in entry.casefold()
@@ -35,7 +31,7 @@ def _entries(text: str) -> list[str]:
     entries: list[str] = []
     in_entry = False
     for line in text.split("\n"):
-        if _START.match(line):
+        if level_of_entry(line):
             entries.append(line)
             in_entry = True
         elif in_entry:

@@ -4,17 +4,18 @@ import re
 from typing import Final, NamedTuple
 
 from runstead.core.runs.event import CUSTOM, Event, members_of
+from runstead.core.runs.log_levels import LEVELS, level_of_entry
 from runstead.web.framework.growing_text import GrowingText, TextDelta
 from runstead.web.framework.text import cut
 
 TYPES: Final = (CUSTOM,)
 lines_max: Final = 1_000
 line_chars_max: Final = 4_000
-_LEVEL: Final = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
+_WORD: Final = re.compile(r"\b(WARN(?:ING)?|ERROR|CRITICAL|FATAL)\b")
 
 
 class Line(NamedTuple):
-    """A line, or the text that was added to it. `level` is "", "warning" or "error"."""
+    """A line, or the text that was added to it. `level` is one of `LEVELS`, or "" for a line without one."""
 
     id: str
     level: str
@@ -36,33 +37,56 @@ def log_text(event: Event) -> tuple[str, str] | None:
     return (str(value.get("stream", "")), text) if isinstance(text, str) else None
 
 
-def level_of(text: str) -> str:
-    """The level of a line: "", "warning" or "error"."""
-    found = _LEVEL.search(text[:80])
+class LineFilter(NamedTuple):
+    """Which lines to show: those that contain a text, and have at least a level. A line without a level counts as info."""
+
+    search: str = ""
+    level: str = ""
+
+    def keeps(self, level: str, text: str) -> bool:
+        if self.level and LEVELS.index(level or "info") < LEVELS.index(self.level):
+            return False
+        return not self.search or self.search.casefold() in text.casefold()
+
+
+_EVERY_LINE: Final = LineFilter()
+
+
+def _level(text: str, entry: str | None) -> str:
+    """The level of a line in the entry of this level: its own, or the entry's, such as that of a traceback.
+
+    A line outside of entries has the level of a word in it, such as ERROR, or "".
+    """
+    known = level_of_entry(text) or entry
+    if known is not None:
+        return known
+    found = _WORD.search(text[:80])
     return "" if found is None else "warning" if found[0].startswith("WARN") else "error"
 
 
-def stored_lines(logs: str, search: str = "") -> tuple[list[Line], int]:
-    """The last lines of a stored log (with `search`, of those that contain it), and the number before them."""
-    lines = logs.removesuffix("\n").split("\n") if logs else []
-    numbered = list(enumerate(lines))
-    if search:
-        numbered = [(number, text) for number, text in numbered if search.casefold() in text.casefold()]
-    shown = numbered[-lines_max:]
+def stored_lines(logs: str, wanted: LineFilter = _EVERY_LINE) -> tuple[list[Line], int]:
+    """The last wanted lines of a stored log, and the number of those before them."""
+    found, entry = [], None
+    for number, text in enumerate(logs.removesuffix("\n").split("\n") if logs else []):
+        entry = level_of_entry(text) or entry
+        level = _level(text, entry)
+        if wanted.keeps(level, text):
+            found.append((number, level, text))
     return [
-        Line(f"line-0-{number}", level_of(text), TextDelta(0, cut(text, line_chars_max)))
-        for number, text in shown
-    ], len(numbered) - len(shown)
+        Line(f"line-0-{number}", level, TextDelta(0, cut(text, line_chars_max)))
+        for number, level, text in found[-lines_max:]
+    ], max(len(found) - lines_max, 0)
 
 
 class _GrowingLine:
-    def __init__(self, line_id: str) -> None:
+    def __init__(self, line_id: str, entry: str | None) -> None:
         self.id = line_id
+        self._entry = entry
         self.text = GrowingText(line_chars_max)
         self.fresh = True
 
     def line(self, delta: TextDelta) -> Line:
-        return Line(self.id, level_of(self.text.whole), delta)
+        return Line(self.id, _level(self.text.whole, self._entry), delta)
 
 
 class Lines:
@@ -71,6 +95,7 @@ class Lines:
     def __init__(self) -> None:
         self._lines: list[_GrowingLine] = []
         self._unfinished: dict[str, _GrowingLine] = {}
+        self._entry: str | None = None  # the level of the last entry of the SDK's log
 
     def add(self, event: Event) -> None:
         entry = log_text(event)
@@ -83,20 +108,20 @@ class Lines:
                 return
             line = self._unfinished.pop(stream, None)
             if line is None:
-                line = _GrowingLine(f"line-{event.event_id}-{index}")
+                line = _GrowingLine(f"line-{event.event_id}-{index}", None if stream else self._entry)
                 self._lines.append(line)
             line.text.add(piece)
             line.fresh = True
+            if not stream:
+                self._entry = level_of_entry(line.text.whole) or self._entry
             if index == len(whole):
                 self._unfinished[stream] = line
 
-    def whole(self, search: str = "") -> list[Line]:
-        """The last lines, whole. `new` returns what is added later."""
+    def whole(self, wanted: LineFilter = _EVERY_LINE) -> list[Line]:
+        """The last wanted lines, whole. `new` returns what is added later."""
         self.new()
         lines = [line.line(TextDelta(0, line.text.whole)) for line in self._lines]
-        if search:
-            lines = [line for line in lines if search.casefold() in line.delta.text.casefold()]
-        return lines[-lines_max:]
+        return [line for line in lines if wanted.keeps(line.level, line.delta.text)][-lines_max:]
 
     def new(self) -> list[Line]:
         """The lines that were added or extended since the last call of `whole` or `new`."""

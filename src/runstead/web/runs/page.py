@@ -122,7 +122,7 @@ async def render_page(request: PageRequest, page: RunPage, refused: Refused | No
     values = view_values(page, view)
     live = None
     if not run.terminal:
-        fields = {name: request.query.one(name) for name in ("from", "before", "q")}
+        fields = {name: request.query.one(name) for name in ("from", "before", "q", "level", "begin", "end")}
         fields |= {"view": name, "after": str(run.latest_event_id), "since": str(values.get("since") or "")}
         live = run_address(page.project, run.run_id, "live", **fields)
     return await request.page(

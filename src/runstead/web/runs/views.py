@@ -13,6 +13,7 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.event_types import EVENT_TYPES
+from runstead.core.runs.log_levels import LEVELS
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.core.runs.transition import EndedAttempt
 from runstead.core.runs.values import VALUE, RunValue
@@ -22,9 +23,10 @@ from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
 from runstead.web.runs.decisions import Decision, decision
 from runstead.web.runs.family import tree
-from runstead.web.runs.log_lines import Lines
+from runstead.web.runs.log_lines import LineFilter, Lines
 from runstead.web.runs.transcript import Transcript
 from runstead.web.runs.waterfall import layout
+from runstead.web.runs.zoom import window_in
 
 messages_shown: Final = 300
 rows_shown: Final = 100
@@ -74,10 +76,14 @@ class TimelineView(View):
     template = "runs/timeline.html"
     parts: ClassVar[tuple[str, ...]] = ("runs/timeline.html",)
     bars_limit = timeline.bars_max
+    zoomable = True
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
         self._after = self._number("from")
+        self._window = None
+        if self.zoomable:
+            self._window = window_in(request.query.one("begin"), request.query.one("end"))
         self._timeline = timeline.Timeline(self.bars_limit)
         self._more = 0
         self._attempts: list[EndedAttempt] = []
@@ -136,11 +142,15 @@ class TimelineView(View):
             bars = [bar for bar in bars if bar.event_id]
         # The next page starts with the event whose bar exceeded the limit.
         following = self._more if self._timeline.full_at is None else self._timeline.full_at - 1
-        return self._waterfall(bars) | {"whole_timeline": True, "bars_after": following}
+        return self._waterfall(bars) | {
+            "whole_timeline": True,
+            "bars_after": following,
+            "page_from": self._after,
+        }
 
     def _waterfall(self, bars: list[timeline.Bar]) -> dict[str, Any]:
         return {
-            "waterfall": layout(bars, max(now_ms(), self._run.updated_at)),
+            "waterfall": layout(bars, max(now_ms(), self._run.updated_at), self._window),
             "attempts": head.attempt_rows(self._run, self._attempts),
             "decisions": self._decisions,
         }
@@ -152,6 +162,7 @@ class OverviewView(TimelineView):
     template = "runs/overview.html"
     parts = ("runs/timeline.html", "runs/values.html", "runs/results.html")
     bars_limit = 5_000
+    zoomable = False
     _named_values: Sequence[RunValue] = ()
 
     async def read(self, run: Run) -> None:
@@ -184,6 +195,7 @@ class OverviewView(TimelineView):
         bars = self._timeline.bars(self._run, self._attempts, self._children)
         return self._waterfall(bars[-bars_in_overview:]) | {
             "whole_timeline": False,
+            "page_from": 0,
             "named_values": self._named_values,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
@@ -246,7 +258,8 @@ class LogView(View):
 
     def __init__(self, request: PageRequest, named: RunRef) -> None:
         super().__init__(request, named)
-        self._search = request.query.one("q")[:200]
+        level = request.query.one("level")
+        self._wanted = LineFilter(request.query.one("q")[:200], level if level in LEVELS else "")
         self._lines = Lines()
         self._run: Run
         self._earlier = False
@@ -280,10 +293,16 @@ class LogView(View):
 
     def values(self) -> dict[str, Any]:
         if self._run.terminal and self._run.logs is not None:
-            lines, hidden = log_lines.stored_lines(self._run.logs, self._search)
+            lines, hidden = log_lines.stored_lines(self._run.logs, self._wanted)
         else:
-            lines, hidden = self._lines.whole(self._search), 0
-        return {"lines": lines, "hidden": hidden, "earlier": self._earlier, "search": self._search}
+            lines, hidden = self._lines.whole(self._wanted), 0
+        return {
+            "lines": lines,
+            "hidden": hidden,
+            "earlier": self._earlier,
+            "wanted": self._wanted,
+            "levels": LEVELS[1:],
+        }
 
     def additions(self) -> tuple[str, Sequence[Any]]:
         return "log", self._lines.new()

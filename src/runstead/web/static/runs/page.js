@@ -100,29 +100,111 @@
     put(event.detail.data);
   });
 
-  // The overview shows the first rows of the timeline: the row that runs now, or failed, is brought into view, until
-  // the user scrolls.
+  // The row that runs now, or failed, is brought into view, until the user scrolls the rows.
   let scrolled = false;
   function showFocus() {
-    const frame = document.querySelector(".waterfall.short"), row = frame?.querySelector(".row.focus");
+    const frame = byId("waterfall"), row = frame?.querySelector(".row.focus");
     if (!row || scrolled) return;
     const below = row.getBoundingClientRect().bottom - frame.getBoundingClientRect().bottom;
     if (below > 0) frame.scrollTop += below + 32;
   }
   for (const type of ["wheel", "touchmove", "keydown", "pointerdown"]) {
-    document.querySelector(".waterfall.short")?.addEventListener(type, () => { scrolled = true; }, {passive: true});
+    byId("waterfall")?.addEventListener(type, () => { scrolled = true; }, {passive: true});
   }
   showFocus();
 
-  // The log: searched while typing, and followed while its end is visible.
+  // Zoom: the server lays out each part of the timeline. A part replaces the shown one without a reload, and the stream
+  // continues with it.
+  let asked = null;
+  async function zoomTo(address) {
+    if (!byId("zoom-in")) {
+      location.assign(address); // the overview leads to the timeline
+      return;
+    }
+    asked?.abort();
+    asked = new AbortController();
+    try {
+      const answer = await fetch(address, {signal: asked.signal});
+      if (!answer.ok || answer.redirected) throw new Error("no page");
+      const text = await answer.text(), page = new DOMParser().parseFromString(text, "text/html");
+      scrolled = false;
+      morph(byId("run-timeline"), page.getElementById("run-timeline"));
+      if (byId("live") && page.getElementById("live")) htmx.swap("#live", text, {swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0}, {select: "#live"});
+      history.replaceState(null, "", address);
+      showFocus();
+      document.dispatchEvent(new Event("htmx:afterSwap")); // shows the age of times again
+      byId("zoom-status").textContent = byId("zoom-part")?.textContent ?? "The whole timeline";
+    } catch (error) {
+      if (error.name !== "AbortError") location.assign(address);
+    }
+  }
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[data-zoom]");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    if (!link.ariaDisabled) zoomTo(link.href);
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || !runstead.keysOn() || event.target.closest("input, textarea, select")) return;
+    const key = event.key === "=" ? "+" : event.key;
+    document.querySelector(`a[data-zoom="${CSS.escape(key)}"]`)?.click();
+  });
+
+  // A range is selected by drawing over the bars or the axis; Escape gives it up.
+  let drawn = null;
+  const giveUp = () => {
+    drawn?.shade.remove();
+    drawn = null;
+  };
+  document.addEventListener("pointerdown", (event) => {
+    const frame = event.target.closest(".waterfall"), track = event.target.closest(".track, .axis svg");
+    if (!frame || !track || event.button || event.pointerType === "touch") return;
+    event.preventDefault();
+    giveUp();
+    const shade = Object.assign(document.createElement("div"), {className: "selection"});
+    drawn = {frame, box: track.getBoundingClientRect(), from: event.clientX, to: event.clientX, shade};
+  });
+  document.addEventListener("pointermove", (event) => {
+    if (!drawn) return;
+    const {frame, box, from, shade} = drawn;
+    drawn.to = Math.min(Math.max(event.clientX, box.left), box.right);
+    shade.style.left = `${Math.min(from, drawn.to) - frame.getBoundingClientRect().left - frame.clientLeft}px`;
+    shade.style.width = `${Math.abs(drawn.to - from)}px`;
+    shade.style.height = `${frame.scrollHeight}px`;
+    if (!shade.isConnected) frame.append(shade);
+  });
+  document.addEventListener("pointerup", () => {
+    if (!drawn) return;
+    const {frame, box, from, to} = drawn;
+    giveUp();
+    if (Math.abs(to - from) < 5) return;
+    const since = Number(frame.dataset.from), span = Number(frame.dataset.to) - since;
+    const at = (x) => Math.round(since + (x - box.left) / box.width * span);
+    zoomTo(`${frame.dataset.zoomAt}&begin=${at(Math.min(from, to))}&end=${at(Math.max(from, to))}`);
+  });
+  document.addEventListener("pointercancel", giveUp);
+  document.addEventListener("keydown", (event) => event.key === "Escape" && giveUp());
+
+  // The log: searched while typing, filtered by level, and followed while its end is visible. The server searches what
+  // the page does not have.
+  const levels = ["debug", "info", "warning", "error", "critical"];
   function search() {
-    const field = byId("log-find");
+    const field = byId("log-find"), empty = document.querySelector("[data-empty=log]");
     if (!field) return;
-    const wanted = field.value.trim().toLowerCase();
-    for (const line of byId("log").children) line.hidden = Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted);
+    const wanted = field.value.trim().toLowerCase(), least = levels.indexOf(byId("log-level").value);
+    for (const line of byId("log").children) {
+      const level = line.className ? levels.indexOf(line.className) : 1;
+      line.hidden = level < least || (Boolean(wanted) && !line.textContent.toLowerCase().includes(wanted));
+    }
+    if (wanted || least >= 0) empty.textContent = "No matching lines.";
   }
   document.addEventListener("input", (event) => {
     if (event.target.id === "log-find") search();
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.id !== "log-level") return;
+    if ("submit" in event.target.dataset) event.target.form.requestSubmit();
+    else search();
   });
   document.addEventListener("change", (event) => {
     if (event.target.id === "log-follow" && event.target.checked) byId("log-frame").scrollTop = byId("log-frame").scrollHeight;
