@@ -24,7 +24,7 @@ GUIDES = {
 }
 #: `start.py` prints a block of text.
 _PRINTS = re.compile(
-    r"`(\w+\.py)`[^`\n]*:\n\n```python\n[^`]*^```\n\nIt prints:\n\n```text\n(.*?)^```$", re.M | re.S
+    r"`(\w+\.py)`[^`\n]*:\n\n```python\n[^`]*^```\n\nIt prints:\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL
 )
 PROGRAMS = [(page, *found) for page in GUIDES for found in _PRINTS.findall(text(page))]
 
