@@ -10,8 +10,10 @@ import threading
 from contextlib import contextmanager, nullcontext
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from runstead import AsyncClient, RunsteadError
+from runstead import AsyncClient, Client, RunsteadError
 from runstead.cli.app import app as command_line
 
 from .conftest import started
@@ -24,7 +26,8 @@ GUIDES = {
 }
 #: `start.py` prints a block of text.
 _PRINTS = re.compile(
-    r"`(\w+\.py)`[^`\n]*:\n\n```python\n[^`]*^```\n\nIt prints:\n\n```text\n(.*?)^```$", re.MULTILINE | re.DOTALL
+    r"`(\w+\.py)`[^`\n]*:\n\n```python\n[^`]*^```\n\nIt prints:\n\n```text\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 PROGRAMS = [(page, *found) for page in GUIDES for found in _PRINTS.findall(text(page))]
 
@@ -136,3 +139,22 @@ def test_the_receiver_of_webhooks_needs_the_setting_that_its_guide_names(folder)
         with pytest.raises(RunsteadError, match="RUNSTEAD_ALLOW_PRIVATE_EGRESS") as refused:
             importlib.import_module("try_it")
     assert refused.value.code == "INVALID_REQUEST"
+
+
+def test_the_token_for_a_page_reads_one_run_and_nothing_else(folder):
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    folder({"tokens.py": GUIDES["docs/guides/streaming-to-a-browser.md"]["tokens.py"]})
+    with (
+        started({"RUNSTEAD_JWT_PUBLIC_KEY": public}) as server,
+        Client(server.url, server.key, project="default") as client,
+    ):
+        own, other = client.start("task:answer"), client.start("task:answer")
+        project = client.projects.get("default").id
+        page = client.with_key(
+            importlib.import_module("tokens").token_for_a_page(key, "ada", project, own.id)
+        )
+        assert page.runs.get(own.id).status == "pending"
+        for refused in (lambda: page.runs.get(other.id), lambda: page.runs.cancel(own.id), page.runs.list):
+            with pytest.raises(RunsteadError):
+                refused()
