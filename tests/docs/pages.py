@@ -42,6 +42,17 @@ def blocks(*languages):
     ]
 
 
+def files(page):
+    """The Python files of a page by name: each block of Python is under a line that ends in "`orders.py`:"."""
+    found = dict(
+        re.findall(r"`(\w+\.py)`[^`\n]*:\n\n```python\n(.*?)^```$", text(page), re.DOTALL | re.MULTILINE)
+    )
+    assert len(found) in {0, text(page).count("```python\n")}, (
+        f"{page} has a block of Python without a file name"
+    )
+    return found
+
+
 def table(page, head):
     """The rows, as lists of cells, of every table whose first header cell reads `head`."""
     rows, taking = [], False

@@ -12,6 +12,7 @@ from runstead.cli.shared import parent_bound
 from runstead.cli.shared.output import write_err
 
 _POLL_S: Final = 0.3
+_KILLED: Final = -9  # by SIGKILL, which Windows does not have
 _SKIPPED: Final = frozenset({"__pycache__", "node_modules", "venv", "site-packages", "build", "dist"})
 _FILES_MAX: Final = 20_000
 
@@ -83,6 +84,9 @@ class Reloaded:
                     write_err(f"runstead: {os.path.relpath(changed)} changed, restarting")
                     break
                 if child.poll() is not None and not reported:
+                    if child.returncode == _KILLED:  # by a user or for want of memory, not by its code
+                        write_err("runstead: the worker was killed, restarting")
+                        break
                     reported = True
                     write_err("runstead: the worker ended; it restarts when a file changes")
                 time.sleep(_POLL_S)  # polling, since a signal handler cannot safely set an Event

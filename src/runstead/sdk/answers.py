@@ -9,7 +9,7 @@ from runstead.sdk.models.run import Accepted, Run, RunValues
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
-from runstead.sdk.routes.route import procedure, route
+from runstead.sdk.routes.route import procedure
 from runstead.sdk.routes.runs import ResumeType
 
 Answering = Generator[Call[Any], Any, Accepted]
@@ -72,15 +72,16 @@ class Answers(Resources):
         """Reject what the run asks with `ctx.wait_for_approval`, or the tool call that it waits for; see `approve`."""
         return decide(run_id, approved=False, reason=reason, tool_call_id=tool_call_id)
 
-    @route
-    def values(self, run_id: str) -> Call[RunValues]:
+    @procedure
+    def values(self, run_id: str) -> Generator[Call[Any], Any, RunValues]:
         """Return the values that the run's handler has set with `ctx.set`, at any time."""
-        return _CALLS.runs.values(run_id)
+        values: RunValues = yield _CALLS.runs.values(run_id)
+        return values
 
-    @route
-    def value(self, run_id: str, name: str, default: Any = None) -> Call[Any]:
+    @procedure
+    def value(self, run_id: str, name: str, default: Any = None) -> Generator[Call[Any], Any, Any]:
         """Return one value of the run (any JSON), `default` where it is not set."""
-        return _CALLS.runs.value(run_id, name, default)
+        return (yield _CALLS.runs.value(run_id, name, default))
 
     @procedure
     def send(self, run_id: str, name: str, value: Any = None) -> Answering:
