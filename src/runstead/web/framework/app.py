@@ -31,7 +31,7 @@ from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
-from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run
+from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
 from runstead.web.usage import pages as usage
@@ -41,6 +41,7 @@ log = structlog.get_logger(__name__)
 
 NOUNS: Final = (
     listing,
+    start,
     bulk_changes,
     chart,
     usage,
