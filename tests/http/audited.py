@@ -1,5 +1,7 @@
 """Performs each action that the audit log records, over HTTP."""
 
+import re
+
 import httpx2
 
 from runstead.web.framework.app import WebApp
@@ -55,6 +57,20 @@ class Audited:
         return next(key["id"] for key in listed["data"] if key["name"] == name)
 
     # Each action is prepared by a step that other callers perform, and then performed by the admin key.
+
+    async def run_create(self):
+        """Only a run that a person starts in the dashboard."""
+        await self.sign_in()
+        self.response = None
+        page = await self.web.get("/ui/projects/inventory/list/new")
+        fields = dict(re.findall(r'name="(csrf|form_token)" value="([^"]*)"', page.text))
+        answer = await self.web.post(
+            "/ui/projects/inventory/list/new", data=fields | {"target": "task:count"}
+        )
+        assert answer.status_code == 303, answer.text
+        self.response = answer
+        yield answer
+        yield "run", answer.headers["location"].rpartition("/")[2]
 
     async def run_resume(self):
         run_id = await self.waiting()
