@@ -61,14 +61,12 @@ class Audited:
     async def run_create(self):
         """Only a run that a person starts in the dashboard."""
         await self.sign_in()
-        self.response = None
-        page = await self.web.get("/ui/projects/inventory/list/new")
-        fields = dict(re.findall(r'name="(csrf|form_token)" value="([^"]*)"', page.text))
-        answer = await self.web.post(
-            "/ui/projects/inventory/list/new", data=fields | {"target": "task:count"}
+        path, headers = "/ui/projects/inventory/list/new", {"X-Request-Id": "request-of-the-test"}
+        fields = dict(
+            re.findall(r'name="(csrf|form_token)" value="([^"]*)"', (await self.web.get(path)).text)
         )
+        answer = await self.web.post(path, data=fields | {"target": "task:count"}, headers=headers)
         assert answer.status_code == 303, answer.text
-        self.response = answer
         yield answer
         yield "run", answer.headers["location"].rpartition("/")[2]
 
