@@ -239,23 +239,6 @@ async def test_a_failed_dispatch_is_retried_after_a_backoff(pushing, status):
     assert await pushing.outcomes(run) == ["dispatch_failed", "running"]
 
 
-async def test_a_service_shows_its_last_success_and_its_last_error(pushing):
-    service = await pushing.register()
-    path = f"/agent-runtimes/push-services/{service['id']}"
-    assert service["last_success_at"] is service["last_error"] is None
-    run = await pushing.start()
-    pushing.service.answers = [(503, {})]
-    await pushing.tick()
-    shown = (await pushing.api.get(path))["service"]
-    assert shown["last_error"] == "The push service answered 503"
-    assert shown["last_success_at"] is None
-    pushing.api.clock.advance(1)
-    await pushing.tick()
-    after = (await pushing.api.get(path))["service"]
-    assert {after["last_success_run_id"], after["last_error_run_id"], shown["last_error_run_id"]} == {run}
-    assert after["last_success_at"] > after["last_error_at"] == shown["last_error_at"]
-
-
 async def test_retry_after_is_waited_for(pushing):
     await pushing.register()
     await pushing.start()

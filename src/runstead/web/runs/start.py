@@ -35,10 +35,8 @@ async def targets(request: PageRequest, project: Project) -> list[str]:
     return sorted({*found, *(one.target for one in planned)})[: limits.targets_listed_max]
 
 
-@pages.get("/projects/{project}/list/choices")
-async def choices(request: PageRequest) -> Response:
-    """The targets and kinds that exist in the project, for the filters of the list."""
-    project = await request.project()
+async def choices(request: PageRequest, project: Project) -> Response:
+    """The targets and kinds that exist in the project: a part of the page, for the filters of the list."""
     chosen = filters_of(request.query).kind
     kinds = []
     for kind in KINDS:
