@@ -45,7 +45,9 @@ async def test_a_service_shows_its_last_success_and_its_last_error(pushing):
     pushing.api.clock.advance(1)
     await pushing.tick()
     after = (await pushing.api.get(path))["service"]
-    assert {after["last_success_run_id"], after["last_error_run_id"], shown["last_error_run_id"]} == {run}
+    assert {after["last_success_run_id"], after["last_error_run_id"], shown["last_error_run_id"]} == {
+        run["run_id"]
+    }
     assert after["last_success_at"] > after["last_error_at"] == shown["last_error_at"]
 
 

@@ -52,12 +52,12 @@
   // Messages. The region is in the page from the beginning, so that screen readers announce what is added.
   const toasts = document.getElementById("toasts"), shown_ms = 10_000;
   function toast(text, refused = false) {
-    const one = Object.assign(document.createElement("p"), {className: refused ? "refusal" : "flash", textContent: text});
+    const one = Object.assign(document.createElement("p"), {className: refused ? "refusal" : "flash"});
     if (refused) one.setAttribute("role", "alert");
     const close = Object.assign(document.createElement("button"), {type: "button", className: "link", textContent: "×"});
     close.setAttribute("aria-label", "Close the message");
     close.addEventListener("click", () => one.remove());
-    one.append(" ", close);
+    one.append(Object.assign(document.createElement("span"), {textContent: text}), " ", close);
     toasts.append(one);
     while (toasts.children.length > 3) toasts.firstElementChild.remove();
     const hide = () => (one.matches(":hover, :focus-within") ? setTimeout(hide, 1_000) : one.remove());
