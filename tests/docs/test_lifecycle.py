@@ -152,6 +152,8 @@ LIMITS = {
     "Tokens of one kind of one run, in reports": f"{limits.tokens_per_run_max:,}",
     "Runs that a usage report reads besides the sums, after an upgrade": f"the newest {limits.usage_backlog_max:,}",
     "Families that a usage report reads": f"{limits.usage_families_max:,}",
+    "Targets that the dashboard suggests": f"{limits.targets_listed_max}",
+    "Newest runs whose targets it reads besides the sums": f"{limits.targets_searched_runs_max}",
     "Groups of a usage report": f"{limits.usage_groups_max:,}",
     "Buckets of a chart": f"{limits.chart_buckets_max}",
     "Runs that a chart counts under a filter by label, text or batch": f"the newest {limits.chart_runs_max:,}",

@@ -1,5 +1,7 @@
 """Performs each action that the audit log records, over HTTP."""
 
+import re
+
 import httpx2
 
 from runstead.web.framework.app import WebApp
@@ -55,6 +57,18 @@ class Audited:
         return next(key["id"] for key in listed["data"] if key["name"] == name)
 
     # Each action is prepared by a step that other callers perform, and then performed by the admin key.
+
+    async def run_create(self):
+        """Only a run that a person starts in the dashboard."""
+        await self.sign_in()
+        path, headers = "/ui/projects/inventory/list/new", {"X-Request-Id": "request-of-the-test"}
+        fields = dict(
+            re.findall(r'name="(csrf|form_token)" value="([^"]*)"', (await self.web.get(path)).text)
+        )
+        answer = await self.web.post(path, data=fields | {"target": "task:count"}, headers=headers)
+        assert answer.status_code == 303, answer.text
+        yield answer
+        yield "run", answer.headers["location"].rpartition("/")[2]
 
     async def run_resume(self):
         run_id = await self.waiting()
@@ -249,6 +263,10 @@ class Audited:
         credential = self.api.keys.get(key, key)
         headers = {"X-Request-Id": "request-of-the-test"}
         self.response = await self.web.post("/ui/sign-in", data={"credential": credential}, headers=headers)
+        for cookie in self.web.cookies.jar:
+            cookie.expires = (
+                None  # it ends by the clock of the test, long before a slow machine sends the next request
+            )
         return self.response
 
     async def session_create(self):

@@ -32,6 +32,25 @@ async def test_a_silent_service_gets_no_runs_until_its_next_heartbeat(pushing):
     assert len(pushing.service.requests) == 1
 
 
+async def test_a_service_shows_its_last_success_and_its_last_error(pushing):
+    service = await pushing.register()
+    path = f"/agent-runtimes/push-services/{service['id']}"
+    assert service["last_success_at"] is service["last_error"] is None
+    run = await pushing.start()
+    pushing.service.answers = [(503, {})]
+    await pushing.tick()
+    shown = (await pushing.api.get(path))["service"]
+    assert shown["last_error"] == "The push service answered 503"
+    assert shown["last_success_at"] is None
+    pushing.api.clock.advance(1)
+    await pushing.tick()
+    after = (await pushing.api.get(path))["service"]
+    assert {after["last_success_run_id"], after["last_error_run_id"], shown["last_error_run_id"]} == {
+        run["run_id"]
+    }
+    assert after["last_success_at"] > after["last_error_at"] == shown["last_error_at"]
+
+
 async def test_a_run_goes_to_another_service_when_its_own_is_disabled(pushing):
     api = pushing.api
     async with Service() as second:

@@ -59,6 +59,20 @@ async def test_silence_a_heartbeat_and_a_disabling(store, clock, push_service):
     assert await services.disable("unknown") is None
 
 
+async def test_the_last_calls_are_recorded_and_kept_by_a_registration(store, clock, push_service):
+    services = store.push_services
+    await services.register(push_service())
+    failed = clock.now
+    await services.record_call("service-1", "run-1", "The push service answered 500")
+    clock.advance_ms(5)
+    await services.record_call("service-1", "run-2", None)
+    await services.record_call("unknown", "run-2", None)
+    for stored in (await services.get("service-1"), await services.register(push_service(version="2"))):
+        assert (stored.last_success_at, stored.last_success_run_id) == (clock.now, "run-2")
+        assert (stored.last_error_at, stored.last_error_run_id) == (failed, "run-1")
+        assert stored.last_error == "The push service answered 500"
+
+
 async def test_a_deleted_service_is_gone_until_it_registers(store, push_service):
     services = store.push_services
     made = await services.register(push_service())

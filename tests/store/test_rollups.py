@@ -6,6 +6,7 @@ import itertools
 import msgspec
 import pytest
 
+from runstead.commands import charts
 from runstead.commands.check import check
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
@@ -17,6 +18,7 @@ from tests.support.clock import NOON
 from tests.support.store_driver import PROJECT
 
 from .rollup_app import (
+    ADMIN,
     AGENT,
     ELSEWHERE,
     activity,
@@ -64,6 +66,17 @@ async def test_a_tick_takes_no_more_than_it_may(app, driver):
     for n in range(5):
         await complete(driver, f"run-{n}")
     assert [await driver.store.rollups.add_entries(2) for _ in range(4)] == [2, 2, 1, 0]
+
+
+async def test_targets_of_ended_and_of_new_runs_are_listed_in_order(app, driver):
+    for target in ("task:b", "task:a", None):
+        await driver.create(f"ended-{target}", target=target)
+        await driver.complete(f"ended-{target}")
+    await add_all_entries(driver.store)
+    await driver.create("active", target="task:c")
+    assert await driver.store.rollups.targets(PROJECT, 10) == ["task:a", "task:b"]
+    assert await driver.store.rollups.targets(PROJECT, 1) == ["task:a"]
+    assert await charts.targets(app, ADMIN, PROJECT) == ["task:a", "task:b", "task:c"]
 
 
 async def test_usage_outlives_its_run_and_a_chart_does_not(app, driver, clock):

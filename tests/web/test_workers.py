@@ -3,6 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
+from tests.support.until import until
+
 from .plain_browser import PlainBrowser
 
 PAGE = "/ui/projects/default/workers"
@@ -111,6 +113,19 @@ def test_a_push_service_is_shown_and_disabled(browser, api):
     flash = browser.flash_after(browser.send(PAGE, f"/push-services/{service}/enable"))
     assert flash == "scribe was enabled. It gets runs again."
     assert "active" in row_of(browser.page(PAGE), "scribe")
+
+
+def test_a_push_service_shows_its_last_error(browser, api):
+    # The name has no address (RFC 2606), so the service is not reached.
+    where = {"base_url": "https://broken.invalid", "invoke_url": "https://broken.invalid/runs"}
+    register_service(api, "broken", service_name="broken", agent_id="broken", **where)
+    conversation = api.post("/conversations")["id"]
+    body = {"kind": "agent", "owner": {"kind": "conversation", "id": conversation}}
+    body |= {"public_id": "broken-run", "request": {"agent_id": "broken", "input": {}}}
+    api.post("/runs", body)
+    until(lambda: "The push service was not reached" in browser.page(PAGE), "the error")
+    row = row_of(browser.page(PAGE), "broken")
+    assert "/ui/projects/default/runs/broken-run" in row
 
 
 def test_a_push_service_is_deleted(browser, api):

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "worker": ("runstead.cli.run_worker:worker", "Run a worker for an app until SIGTERM or Ctrl-C."),
     "dev": ("runstead.cli.dev:dev", "Run a server and a worker for development."),
     "workers": ("runstead.cli.workers:workers", "List the workers of a project."),
+    "push-services": ("runstead.cli.push_services:push_services", "Services that get agent runs by HTTP."),
     "projects": ("runstead.cli.projects:projects", "Projects of a store or of a server."),
     "keys": ("runstead.cli.keys:keys", "API keys, and the server's signing keys."),
     "members": ("runstead.cli.members:members", "Members of a project and their roles."),

@@ -1,12 +1,13 @@
-"""Data of the charts: runs over time."""
+"""Data of the charts: runs over time, and the targets that they have."""
 
 from msgspec.structs import replace
 
-from runstead.commands import seq_bounds
+from runstead.commands import locate, seq_bounds
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.runs.run import OMITTABLE
 from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
 from runstead.ports.store import ActivityQuery, RunQuery
@@ -80,6 +81,19 @@ async def _from_sums(app: App, query: RunQuery, since: int, until: int, where: G
             filters=query, since=since, until=until, origin=where.origin, width=where.width, edges=edges
         )
     )
+
+
+async def targets(app: App, principal: Principal, project: str) -> list[str]:
+    """Return targets of the project's runs, in order, at most `limits.targets_listed_max`.
+
+    Of the runs that have not ended, only the newest are read. Raises FORBIDDEN, NOT_FOUND.
+    """
+    refuse_bound(principal, "cannot read other runs")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    names = set(await app.store.rollups.targets(found.id, limits.targets_listed_max))
+    query = RunQuery((found.id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
+    names |= {run.target for run in (await app.store.runs.page(query)).rows if run.target}
+    return sorted(names)[: limits.targets_listed_max]
 
 
 def check_span(since: int, until: int) -> None:

@@ -25,7 +25,7 @@ from runstead.core.runs.run import (
     RuntimeTargetKind,
     TriggerKind,
 )
-from runstead.core.runs.transition import Loaded, NewMessage, Transition, Want, audited
+from runstead.core.runs.transition import Decide, Loaded, NewMessage, Transition, Want, audited
 from runstead.ports.store import RunKey, Written
 
 encode = msgspec.json.Encoder().encode
@@ -74,9 +74,16 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    app: App, principal: Principal, new: NewRun, idempotency: IdempotencyRecord | None = None
+    app: App,
+    principal: Principal,
+    new: NewRun,
+    idempotency: IdempotencyRecord | None = None,
+    *,
+    recorded: bool = False,
 ) -> Written:
     """Create a run, or find it under its id; then `transition.duplicate` is true.
+
+    `recorded`: the audit log has an entry, because a person starts the run.
 
     The second step of a two-step start is such a repeat, with a start payload. A config or input that is not the
     run's is dropped, and named in `transition.differs`. A `batch_id` that names no
@@ -113,7 +120,10 @@ async def create(
         batch_id=batch_id,
         fresh=new.run_id is None,
     )
-    written = await app.store.runs.apply(RunKey(project_id, run.run_id), decide, want, idempotency)
+    rule: Decide = decide
+    if recorded:
+        rule = audited(decide, by(principal, "run.create", project_id, of=ObjectName("run", run.run_id)))
+    written = await app.store.runs.apply(RunKey(project_id, run.run_id), rule, want, idempotency)
     app.publish(written)
     return written
 

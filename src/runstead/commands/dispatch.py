@@ -96,6 +96,7 @@ async def deliver(app: App, run: Run) -> Outcome:
 
     written = await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide)
     app.publish(written)
+    await _record(app, run, verdict.reason)
     if verdict.reason is None:
         if written.run.cancel_stopped_at is not None:
             # The run was cancelled meanwhile, and the service got the stop before the run.
@@ -170,6 +171,7 @@ async def stop(app: App, run: Run) -> bool:
             tries=limits.stop_tries_max,
             reason=reason,
         )
+    await _record(app, run, None if stopped else f"The push service did not confirm a stop: {reason}")
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is None:
@@ -178,6 +180,17 @@ async def stop(app: App, run: Run) -> bool:
 
     app.publish(await app.store.runs.apply(RunKey(run.project_id, run.run_id), decide))
     return stopped
+
+
+async def _record(app: App, run: Run, error: str | None) -> None:
+    """Record the outcome of a call at its service. It is for people: an error of the store is only logged."""
+    assert run.push_service_id is not None
+    try:
+        await app.store.push_services.record_call(
+            run.push_service_id, run.run_id, error and error[: limits.error_message_chars_max]
+        )
+    except Error as trouble:
+        log.warning("the outcome of a call was not recorded", run_id=run.run_id, code=trouble.code)
 
 
 async def cancelled(app: App, share: FairShare) -> list[Run]:

@@ -12,7 +12,7 @@ from runstead.core.audit import by
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
-from runstead.core.queue.push_service import PushService, ScopeKind
+from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.ports.store import ListPage
 from runstead.security.egress import RefusedAddressError
 
@@ -155,7 +155,7 @@ async def visible(
 
 
 async def with_short_values(app: App, principal: Principal, project: str) -> list[PushService]:
-    """List all services of a project, oldest first.
+    """List all services of a project, oldest first, as readers of the project see them.
 
     `capabilities` and `metadata` are None if they are longer than `limits.value_shown_bytes_max`.
     """
@@ -165,7 +165,7 @@ async def with_short_values(app: App, principal: Principal, project: str) -> lis
 def _shortened(service: PushService) -> PushService:
     values = {"capabilities": service.capabilities, "metadata": service.metadata}
     long = [name for name, value in values.items() if len(value or b"") > limits.value_shown_bytes_max]
-    return msgspec.structs.replace(service, **dict.fromkeys(long))
+    return msgspec.structs.replace(without_run_ids(service), **dict.fromkeys(long))
 
 
 async def _own(app: App, principal: Principal, service_id: str) -> PushService:

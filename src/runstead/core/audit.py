@@ -27,6 +27,7 @@ from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Webhook
 
 Action = Literal[
+    "run.create",
     "run.resume",
     "run.cancel",
     "run.pause",

@@ -180,6 +180,8 @@ rollup_entries_per_tick_max: Final = 500  # entries that one transaction adds to
 rollup_rows_per_tick_max: Final = 100  # runs of an older version that one transaction adds to the sums
 rollup_tick_s: Final = 1.0
 usage_groups_max: Final = 1_000
+targets_listed_max: Final = 200
+targets_searched_runs_max: Final = 100  # newest runs, since sums have only ended ones
 usage_families_max: Final = 300_000  # families that a report reads to find the largest
 # Quotas
 quota_max: Final = 1_000_000_000

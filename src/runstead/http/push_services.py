@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from runstead.commands import push_services as commands
 from runstead.core import limits
-from runstead.core.queue.push_service import PushService, ScopeKind
+from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, bounded, json_object
@@ -54,7 +54,8 @@ class RegisterPushService(msgspec.Struct, frozen=True, kw_only=True):
 class PushServiceView(msgspec.Struct, frozen=True):
     """A push service.
 
-    `status` is disabled if it was disabled by a caller, or sent no heartbeat for too long.
+    `status` is disabled if it was disabled by a caller, or sent no heartbeat for too long. `last_success_…` and
+    `last_error…` describe the last calls that it accepted and did not. A global service has no run ids there.
     """
 
     id: str
@@ -73,6 +74,11 @@ class PushServiceView(msgspec.Struct, frozen=True):
     runtime: str | None
     region: str | None
     last_heartbeat_at: Timestamp
+    last_success_at: Timestamp | None
+    last_success_run_id: str | None
+    last_error_at: Timestamp | None
+    last_error_run_id: str | None
+    last_error: str | None
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -89,7 +95,9 @@ class PushServiceList(msgspec.Struct, frozen=True):
 
 
 def view(service: PushService) -> PushServiceView:
-    return view_of(PushServiceView, service, status="active" if service.active else "disabled")
+    return view_of(
+        PushServiceView, without_run_ids(service), status="active" if service.active else "disabled"
+    )
 
 
 def _answer(service: PushService, status: int = 200) -> Reply:

@@ -31,7 +31,9 @@ class ModelPushServices(PushServices):
             times = {"created_at": now, "updated_at": now, "last_heartbeat_at": now}
             stored = replace(service, **times)
             if known:
-                stored = replace(stored, id=known[0].id, created_at=known[0].created_at)
+                kept = ("id", "created_at", "last_success_at", "last_success_run_id")
+                kept += ("last_error_at", "last_error_run_id", "last_error")
+                stored = replace(stored, **{name: getattr(known[0], name) for name in kept})
             self._refuse_crowd(stored.id, stored.reach)
             return self._seen(stored, now), lambda: self._services.update({stored.id: stored})
 
@@ -60,6 +62,19 @@ class ModelPushServices(PushServices):
             return self._seen(stored, now), lambda: self._services.update({service_id: stored})
 
         return self._journal.write(idempotency, plan)
+
+    async def record_call(self, service_id: str, run_id: str, error: str | None) -> None:
+        def plan(now: int) -> tuple[None, Effect]:
+            known = self._services.get(service_id)
+            if known is None:
+                return None, lambda: None
+            if error is None:
+                stored = replace(known, last_success_at=now, last_success_run_id=run_id)
+            else:
+                stored = replace(known, last_error_at=now, last_error_run_id=run_id, last_error=error)
+            return None, lambda: self._services.update({service_id: stored})
+
+        return self._journal.write(None, plan)
 
     async def fell_silent(self, limit: int) -> list[PushService]:
         def plan(now: int) -> tuple[list[PushService], Effect]:

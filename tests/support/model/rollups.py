@@ -19,6 +19,7 @@ from runstead.core.usage.rollup import (
     facts_of,
     lines,
     packed,
+    uncoded,
 )
 from runstead.core.usage.rollup_check import RollupChecker
 from runstead.ports.store import ActivityQuery, Edge, Rollups, RunQuery, UsagePage, UsageQuery, WaySums
@@ -121,6 +122,10 @@ class ModelRollups(Rollups):
     def _told(self, project_id: str) -> StoredEntries:
         entries = self._rows.rollup_entries
         return [(one.action, one.facts) for one in entries if one.project_id == project_id]
+
+    async def targets(self, project_id: str, most: int) -> list[str]:
+        names = {key.name for key in self._activity if (key.project_id, key.way) == (project_id, "target")}
+        return sorted(uncoded(name) for name in names if name)[:most]
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         (project_id,) = query.filters.project_ids

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core import limits
 
@@ -15,8 +16,8 @@ class PushService(msgspec.Struct, frozen=True, kw_only=True):
     are JSON text.
 
     `reach` holds the projects whose runs it may receive: its own project, or for a global service the
-    projects that its registrant could write at the last heartbeat. `active` was computed when the service was
-    read.
+    projects that its registrant could write at the last heartbeat. `last_success_…` and `last_error…` are of
+    the last calls that the service accepted and did not. `active` was computed when the service was read.
     """
 
     id: str
@@ -38,11 +39,23 @@ class PushService(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int = 0
     last_heartbeat_at: int = 0
     disabled_at: int | None = None
+    last_success_at: int | None = None
+    last_success_run_id: str | None = None
+    last_error_at: int | None = None
+    last_error_run_id: str | None = None
+    last_error: str | None = None
     active: bool = True
 
     @property
     def scope_key(self) -> str:
         return "global" if self.project_id is None else f"project:{self.project_id}"
+
+
+def without_run_ids(service: PushService) -> PushService:
+    """The service as its readers see it: a global service may have had runs of projects that they cannot read."""
+    if service.project_id is not None:
+        return service
+    return replace(service, last_success_run_id=None, last_error_run_id=None)
 
 
 def is_active(disabled_at: int | None, last_heartbeat_at: int, now: int) -> bool:

@@ -26,6 +26,7 @@ from runstead.core.usage.rollup import (
     lines,
     moved,
     packed,
+    uncoded,
     unpacked,
 )
 from runstead.core.usage.rollup_check import RollupChecker
@@ -112,6 +113,10 @@ class PostgresRollups:
         return await self._readers.report(
             lambda c: c.fetchval(Q["count_usage_families"], project_id, *span, most)
         )
+
+    async def targets(self, project_id: str, most: int) -> list[str]:
+        rows = await self._readers.report(lambda c: c.fetch(Q["activity_targets"], project_id, most))
+        return [uncoded(row["name"]) or "" for row in rows]
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))

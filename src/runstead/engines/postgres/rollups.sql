@@ -141,6 +141,17 @@ SELECT count(*) FROM (
   WHERE project_id = $1 AND way = 'family' AND width = $2 AND bucket >= $3 AND bucket < $4 LIMIT $5
 ) AS found
 
+-- name: activity_targets
+-- Steps from one name to the next within the primary key. The name of runs without a target is empty.
+WITH RECURSIVE names (name) AS (
+  (SELECT name FROM activity_rollups WHERE project_id = $1::text AND way = 'target' AND name > '' ORDER BY name LIMIT 1)
+  UNION ALL
+  SELECT (SELECT a.name FROM activity_rollups AS a
+          WHERE a.project_id = $1::text AND a.way = 'target' AND a.name > names.name ORDER BY a.name LIMIT 1)
+  FROM names WHERE names.name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL LIMIT $2::bigint
+
 -- name: activity_between
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = $1 AND way = $2 AND name = $3 AND width = $4 AND bucket >= $5 AND bucket < $6

@@ -62,6 +62,16 @@ class SqlPushServices:
 
         return await self._database.write(heartbeat, idempotency)
 
+    async def record_call(self, service_id: str, run_id: str, error: str | None) -> None:
+        def record(time: int) -> Steps[None]:
+            about = {"now": time, "id": service_id, "run_id": run_id}
+            if error is None:
+                yield from execute("push_service_succeeded", None, **about)
+            else:
+                yield from execute("push_service_failed", None, **about, error=error)
+
+        await self._database.write(record)
+
     async def fell_silent(self, limit: int) -> list[PushService]:
         def mark(time: int) -> Steps[list[PushService]]:
             before = time - limits.push_service_silence_s * 1000

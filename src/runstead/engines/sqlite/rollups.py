@@ -26,6 +26,7 @@ from runstead.core.usage.rollup import (
     lines,
     moved,
     packed,
+    uncoded,
     unpacked,
 )
 from runstead.core.usage.rollup_check import RollupChecker
@@ -103,6 +104,12 @@ class SqliteRollups:
         return await self._readers.scan(
             lambda c: int(c.execute(Q["count_usage_families"], arguments).fetchone()[0])
         )
+
+    async def targets(self, project_id: str, most: int) -> list[str]:
+        rows = await self._readers.scan(
+            lambda c: c.execute(Q["activity_targets"], (project_id, most)).fetchall()
+        )
+        return [uncoded(name) or "" for (name,) in rows]
 
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         return await self._read(lambda c: _activity(c, query))

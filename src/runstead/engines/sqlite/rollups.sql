@@ -113,6 +113,17 @@ SELECT count(*) FROM (
   WHERE project_id = ? AND way = 'family' AND width = ? AND bucket >= ? AND bucket < ? LIMIT ?
 )
 
+-- name: activity_targets
+-- Steps from one name to the next within the primary key. The name of runs without a target is empty.
+WITH RECURSIVE names (name) AS (
+  SELECT min(name) FROM activity_rollups WHERE project_id = ?1 AND way = 'target' AND name > ''
+  UNION ALL
+  SELECT (SELECT min(a.name) FROM activity_rollups AS a
+          WHERE a.project_id = ?1 AND a.way = 'target' AND a.name > names.name)
+  FROM names WHERE names.name IS NOT NULL
+)
+SELECT name FROM names WHERE name IS NOT NULL LIMIT ?2
+
 -- name: activity_between
 SELECT bucket, kind, status, runs, durations FROM activity_rollups
 WHERE project_id = ? AND way = ? AND name = ? AND width = ? AND bucket >= ? AND bucket < ?

@@ -30,6 +30,10 @@ class PushServices(Protocol):
         """
         ...
 
+    async def record_call(self, service_id: str, run_id: str, error: str | None) -> None:
+        """Record the outcome of a call to the service about a run. `error` is None if the service accepted it."""
+        ...
+
     async def fell_silent(self, limit: int) -> list[PushService]:
         """Return at most `limit` enabled services whose heartbeats have stopped, longest silence first.
 

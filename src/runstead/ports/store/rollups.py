@@ -190,6 +190,10 @@ class Rollups(Protocol):
         """Count the family sums of these buckets, up to `most`."""
         ...
 
+    async def targets(self, project_id: str, most: int) -> list[str]:
+        """Return the targets of the project's ended runs that are summed up, in order, at most `most`."""
+        ...
+
     async def activity(self, query: ActivityQuery) -> list[Share] | None:
         """Return the shares of a chart. None while `catch_up` is not complete: then the rows must be read."""
         ...

@@ -9,7 +9,10 @@ from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
 class PushService(ResponseModel, frozen=True, kw_only=True):
-    """A registered push service. `status` is active, or disabled: by a client, or after too long without a heartbeat."""
+    """A registered push service. `status` is active, or disabled: by a client, or after too long without a heartbeat.
+
+    `last_success_…` and `last_error…` describe the last calls that it accepted and did not.
+    """
 
     id: str
     service_name: str
@@ -27,6 +30,11 @@ class PushService(ResponseModel, frozen=True, kw_only=True):
     runtime: str | None = None
     region: str | None = None
     last_heartbeat_at: datetime | None = None
+    last_success_at: datetime | None = None
+    last_success_run_id: str | None = None
+    last_error_at: datetime | None = None
+    last_error_run_id: str | None = None
+    last_error: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
 

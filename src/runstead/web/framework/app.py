@@ -33,7 +33,8 @@ from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
-from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run
+from runstead.web.framework.text import cut
+from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
 from runstead.web.usage import pages as usage
@@ -43,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 NOUNS: Final = (
     listing,
+    start,
     bulk_changes,
     chart,
     usage,
@@ -171,9 +173,12 @@ class _Endpoint:
                 raise Error("NOT_FOUND", "Page not found")
             return await page.handler(request)
         except Error as error:
-            if request.by_htmx:
+            if request.by_htmx or request.in_place:
                 return HTMLResponse(render("framework/error_part.html", error=error), STATUS[error.code])
-            return await request.page("framework/error.html", error=error, status=STATUS[error.code])
+            what = _missing(error, request.path)
+            return await request.page(
+                "framework/error.html", error=error, what=what, status=STATUS[error.code]
+            )
 
     async def _authenticate(self, secret: str | None) -> tuple[BrowserSession, Principal] | None:
         """The session and its principal; None if the session or its credential is no longer valid."""
@@ -240,6 +245,16 @@ class _Open:
         except Error as error:
             response = error_page(error, scope)
         await send_response(add_security_headers(response), scope, receive, send)
+
+
+def _missing(error: Error, path: dict[str, str]) -> str:
+    """What the address names and was not found, such as `No run r-1 in project default`; else empty."""
+    for name, value in path.items():
+        noun = name.removesuffix("_id").replace("_", " ")
+        if error.code == "NOT_FOUND" and error.message.casefold() == f"{noun} not found":
+            place = "" if noun == "project" else f" in project {path.get('project', '')}"
+            return f"No {noun} {cut(value, 200)}{place}"
+    return ""
 
 
 def _accepted(scope: AsgiScope) -> bytes | None:

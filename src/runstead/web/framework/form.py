@@ -32,13 +32,17 @@ class Fields:
 
 
 def fields_of(encoded: bytes) -> Fields:
-    """Decode `application/x-www-form-urlencoded` (WHATWG URL). INVALID_REQUEST."""
+    """Decode `application/x-www-form-urlencoded` (WHATWG URL). INVALID_REQUEST.
+
+    Browsers send the lines of a text area with CRLF: the values have LF.
+    """
     try:
-        return Fields(
-            parse_qsl(encoded.decode(), keep_blank_values=True, max_num_fields=fields_max, errors="strict")
+        pairs = parse_qsl(
+            encoded.decode(), keep_blank_values=True, max_num_fields=fields_max, errors="strict"
         )
     except ValueError as error:
         raise Error("INVALID_REQUEST", "The form is not UTF-8, or has too many fields") from error
+    return Fields([(name, value.replace("\r\n", "\n")) for name, value in pairs])
 
 
 def header(headers: Mapping[bytes, bytes], name: bytes) -> str | None:

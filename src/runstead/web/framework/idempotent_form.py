@@ -8,7 +8,7 @@ only and is stored nowhere.
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from markupsafe import Markup
@@ -27,20 +27,24 @@ def form_token_field() -> Markup:
     return Markup('<input type="hidden" name="form_token" value="{}">').format(secrets.token_hex(16))
 
 
-async def idempotent(request: PageRequest, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
-    """The result of the command; None if this form was processed before. INVALID_REQUEST."""
+def record_of(
+    request: PageRequest, part: str, render: Callable[[Any], tuple[int, bytes]]
+) -> IdempotencyRecord:
+    """The idempotency record of the sent form, or of one `part` of its effects. INVALID_REQUEST."""
     token = request.form.one("form_token")
     if not token:
         raise Error("INVALID_REQUEST", "The form token is missing: reload the page and send the form again")
     fields = urlencode([pair for pair in request.form.pairs if pair[0] != "csrf"])
     digest = hashlib.sha256(f"{request.address}\n{fields}".encode())
-    key = f"form:{hashlib.sha256(token.encode()).hexdigest()}:{digest.hexdigest()}"
-    # The recorded response is empty, so that the secret is not stored.
-    idempotency = IdempotencyRecord(
-        request.principal.identity, key, digest.digest(), lambda _: (200, b"null")
-    )
+    key = f"form{part}:{hashlib.sha256(token.encode()).hexdigest()}:{digest.hexdigest()}"
+    return IdempotencyRecord(request.principal.identity, key, digest.digest(), render)
+
+
+async def idempotent(request: PageRequest, command: Callable[[IdempotencyRecord], Awaitable[T]]) -> T | None:
+    """The result of the command; None if this form was processed before. INVALID_REQUEST."""
     try:
-        return await command(idempotency)
+        # The recorded response is empty, so that the secret is not stored.
+        return await command(record_of(request, "", lambda _: (200, b"null")))
     except ReplayedResponse:
         return None
 

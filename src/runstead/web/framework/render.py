@@ -20,9 +20,10 @@ def when(at_ms: int | None) -> Markup:
     return Markup('<time datetime="{}" title="{}">{}</time>').format(iso(at_ms), text, text)
 
 
-def instant(at_ms: int) -> str:
-    """A time in UTC with milliseconds, for comparing neighbouring rows."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
+def instant(at_ms: int) -> Markup:
+    """A time in UTC with milliseconds, for comparing neighbouring rows. On hover: in the user's zone."""
+    text = datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.") + f"{at_ms % 1000:03d}"
+    return Markup('<time datetime="{}" data-exact title="{} UTC">{}</time>').format(iso(at_ms), text, text)
 
 
 def took(duration_ms: float | None) -> str:
@@ -84,6 +85,13 @@ def status(value: str) -> Markup:
     )
 
 
+def copy(what: str, element_id: str = "") -> Markup:
+    """A button that copies the text of the element before it, or of the element with this id."""
+    return Markup(
+        '<button type="button" class="link copy scripted" data-copies="{}" aria-label="Copy {}">Copy</button>'
+    ).format(element_id, what)
+
+
 def short(text: str | None, chars_max: int = 40) -> Markup:
     """A name. A long one is cut in the middle and shown whole on hover."""
     text = harmless(text or "")
@@ -116,7 +124,7 @@ ENVIRONMENT.filters |= {
     "pretty": pretty,
     "preview": preview,
 }
-ENVIRONMENT.globals |= {"static": address, "version": __version__}
+ENVIRONMENT.globals |= {"static": address, "version": __version__, "copy": copy}
 
 
 def render(template: str, **values: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import Scope as AsgiScope
 
 from runstead.commands import locate, projects
@@ -67,6 +67,11 @@ class PageRequest:
         """Whether htmx requests a part of a page."""
         return header(self.headers, b"hx-request") == "true"
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the script `actions.js` sends a form, and stays on the page if it can."""
+        return header(self.headers, b"x-runstead-toast") == "true"
+
     async def project(self, scope: Scope = Scope.RUNS_READ) -> Project:
         """The project that the path names. NOT_FOUND, FORBIDDEN."""
         return await locate.project(self.app, self.principal, scope, self.path["project"])
@@ -123,7 +128,12 @@ class PageRequest:
         return Markup('<input type="hidden" name="csrf" value="{}">').format(csrf_of(self.secret))
 
     def redirect_with_flash(self, flash: str, to: str) -> Response:
-        """Redirect to a page after a change. The page shows the message `flash` once."""
+        """Redirect to a page after a change. The page shows the message `flash` once.
+
+        The script `actions.js` gets both as JSON.
+        """
+        if self.in_place:
+            return JSONResponse({"flash": flash, "to": to})
         response = RedirectResponse(to, 303)
         response.set_cookie(
             FLASH_COOKIE,

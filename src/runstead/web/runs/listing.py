@@ -12,6 +12,7 @@ from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs.filters import KINDS, SPANS, Filters, filters_of, trail_pages_max
 from runstead.web.runs.rows import Rows, follow
+from runstead.web.runs.start import choices
 
 pages = Pages()
 
@@ -29,6 +30,8 @@ async def home(request: PageRequest) -> Response:
 @pages.get("/projects/{project}/runs")
 async def index(request: PageRequest) -> Response:
     project = await request.project()
+    if request.by_htmx:
+        return await choices(request, project)
     filters, cursor = filters_of(request.query), request.query.one("cursor")
     query = await seq_bounds.with_seq_bounds(
         request.app, request.principal, project.id, filters.query(cursor)

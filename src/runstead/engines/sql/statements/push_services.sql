@@ -35,6 +35,12 @@ ORDER BY created_at, id LIMIT :limit
 -- name: push_service_heartbeat
 UPDATE push_services SET last_heartbeat_at = :now, updated_at = :now, silent_at = NULL WHERE id = :id
 
+-- name: push_service_succeeded
+UPDATE push_services SET last_success_at = :now, last_success_run_id = :run_id WHERE id = :id
+
+-- name: push_service_failed
+UPDATE push_services SET last_error_at = :now, last_error_run_id = :run_id, last_error = :error WHERE id = :id
+
 -- name: push_services_fell_silent
 UPDATE push_services SET silent_at = :now WHERE id = ANY (ARRAY(
   SELECT id FROM push_services WHERE disabled_at IS NULL AND silent_at IS NULL AND last_heartbeat_at < :before

@@ -12,12 +12,14 @@
     return seconds > 0 ? `${text} ago` : `in ${text}`;
   }
 
+  // On hover: the time in the user's zone, which it names, and in UTC.
+  const local = new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle: "long"});
   function showTimes(root = document) {
     const now = Date.now();
-    for (const time of root.querySelectorAll("time[datetime]:not([data-exact])")) {
+    for (const time of root.querySelectorAll("time[datetime]")) {
       const then = new Date(time.dateTime);
-      time.textContent = ago(then, now);
-      time.title = then.toLocaleString() + " · " + time.dateTime;
+      if (!("exact" in time.dataset)) time.textContent = ago(then, now);
+      time.title = `${local.format(then)} · ${time.dateTime}`;
     }
   }
 
@@ -32,22 +34,20 @@
     if (question && !confirm(question)) event.preventDefault();
   });
 
-  // A click anywhere in a row opens what the row is about.
+  // A click anywhere in a row opens what the row is about, with the keys and buttons that open a link in a new tab.
+  const linkIn = (row) => row?.querySelector(":scope > th[scope=row] > a, :scope > .name > a");
+  const rowAt = (event) => {
+    const elsewhere = event.target.closest("a, button, input, select, label, summary, pre") || !getSelection().isCollapsed;
+    return elsewhere ? null : event.target.closest("tbody tr");
+  };
   document.addEventListener("click", (event) => {
-    if (event.target.closest("a, button, input, select, label, summary, pre") || !getSelection().isCollapsed) return;
-    event.target.closest("tbody tr")?.querySelector(":scope > th[scope=row] > a, :scope > .name > a")?.click();
+    const {ctrlKey, metaKey, shiftKey} = event;
+    linkIn(rowAt(event))?.dispatchEvent(new MouseEvent("click", {bubbles: true, cancelable: true, ctrlKey, metaKey, shiftKey}));
   });
-
-  // An id is copied by the button after it.
-  for (const one of navigator.clipboard ? document.querySelectorAll("[data-copy]") : []) {
-    const button = Object.assign(document.createElement("button"), {type: "button", className: "link copy", textContent: "Copy"});
-    button.setAttribute("aria-label", `Copy ${one.dataset.copy}`);
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(one.textContent);
-      button.textContent = "Copied";
-    });
-    one.after(button);
-  }
+  document.addEventListener("auxclick", (event) => {
+    const link = event.button === 1 && linkIn(rowAt(event));
+    if (link) open(link.href, "_blank", "noopener");
+  });
 
   // Filters: a chip acts at once, and fields without a value stay out of the address.
   document.addEventListener("change", (event) => {
@@ -73,7 +73,7 @@
       keys.showModal();
     });
   }
-  window.runstead = {keysOn};
+  window.runstead = {...window.runstead, keysOn};
 
   // The choice of colours; theme.js has already applied it.
   const theme = document.getElementById("theme");
@@ -97,6 +97,15 @@
   fold();
   narrow.addEventListener("change", fold);
 
+  // `j` and `k` move through the rows of the first list; `g` and a letter open a page.
+  let went = 0;
+  const focusedRow = () => document.activeElement?.closest?.("main tbody tr");
+  function move(by) {
+    const rows = [...document.querySelectorAll("main tbody tr:not([hidden])")].filter(linkIn), at = rows.indexOf(focusedRow());
+    const next = at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by));
+    linkIn(rows[next])?.focus();
+  }
+
   // A menu closes on a click elsewhere.
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
@@ -111,6 +120,19 @@
     const writing = event.target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]");
     if (writing || event.ctrlKey || event.metaKey || event.altKey || !keysOn()) return;
     if (event.key === "?" && keys && !keys.open) keys.showModal();
+    const goes = went && performance.now() - went < 1_500 && document.querySelector(`[data-go="${CSS.escape(event.key)}"]`);
+    went = event.key === "g" ? performance.now() : 0;
+    if (goes) {
+      event.preventDefault();
+      goes.click();
+      return;
+    }
+    const by = {j: 1, k: -1}[event.key] ?? (focusedRow() ? {ArrowDown: 1, ArrowUp: -1}[event.key] : undefined);
+    if (by) {
+      event.preventDefault();
+      move(by);
+      return;
+    }
     const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
     if (wanted) {
       event.preventDefault();

@@ -169,21 +169,21 @@
     showChecked();
   }
 
-  // Keys.
-  const current = () => document.activeElement?.closest?.("#rows tr");
-  function move(by) {
-    const rows = [...body.rows], at = rows.indexOf(current());
-    const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
-    next?.querySelector(".name a").focus();
-  }
+  // After an action, the stream brings the rows; a page without one is read again.
+  document.addEventListener("runstead:changed", (event) => {
+    event.preventDefault();
+    for (const one of boxes()) one.checked = false;
+    showChecked();
+    if (!button || button.dataset.state === "paused") update(event.detail.getElementById("rows").innerHTML, true);
+  });
+
+  // `x` checks the row; page.js moves through them.
   document.addEventListener("keydown", (event) => {
     const writing = event.target.closest?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
     if (writing || event.ctrlKey || event.metaKey || event.altKey || !window.runstead.keysOn()) return;
-    const by = {j: 1, k: -1}[event.key] ?? (current() ? {ArrowDown: 1, ArrowUp: -1}[event.key] : undefined);
-    const box = event.key === "x" && current()?.querySelector("input[name=run]");
-    if (by) move(by);
-    else if (box) box.click();
-    else return;
+    const box = event.key === "x" && document.activeElement?.closest?.("#rows tr")?.querySelector("input[name=run]");
+    if (!box) return;
+    box.click();
     event.preventDefault();
   });
 })();

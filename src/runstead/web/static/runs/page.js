@@ -4,53 +4,7 @@
   "use strict";
 
   const parts_max = 1_000, lines_max = 5_000;
-  const byId = (id) => document.getElementById(id);
-
-  // Change an existing part into the new one, with as few changes as possible.
-  function morph(old, fresh) {
-    if (old.nodeType !== Node.ELEMENT_NODE || old.nodeName !== fresh.nodeName) {
-      if (old.nodeType === Node.TEXT_NODE && fresh.nodeType === Node.TEXT_NODE) {
-        if (old.data !== fresh.data) old.data = fresh.data;
-      } else {
-        old.replaceWith(document.importNode(fresh, true));
-      }
-      return;
-    }
-    if (old.nodeName === "TIME" && old.dateTime === fresh.dateTime) return; // page.js shows its age
-    for (const { name, value } of fresh.attributes) {
-      if (name !== "open" && old.getAttribute(name) !== value) old.setAttribute(name, value);
-    }
-    for (const { name } of [...old.attributes]) {
-      if (name !== "open" && !fresh.hasAttribute(name)) old.removeAttribute(name);
-    }
-    const kept = new Set([...fresh.children].map((one) => one.id).filter(Boolean));
-    let at = old.firstChild;
-    const skip = () => {
-      while (at?.id && !kept.has(at.id)) {
-        const gone = at;
-        at = at.nextSibling;
-        gone.remove();
-      }
-    };
-    for (const wanted of fresh.childNodes) {
-      skip();
-      const same = wanted.id
-        ? [...old.children].find((one) => one.id === wanted.id)
-        : at && !at.id && at.nodeName === wanted.nodeName ? at : null;
-      if (!same) {
-        old.insertBefore(document.importNode(wanted, true), at);
-        continue;
-      }
-      if (same === at) at = at.nextSibling;
-      else old.insertBefore(same, at);
-      morph(same, wanted);
-    }
-    while (at) {
-      const gone = at;
-      at = at.nextSibling;
-      gone.remove();
-    }
-  }
+  const byId = (id) => document.getElementById(id), {morph} = window.runstead;
 
   // Append to the transcript or the log. A delta has an offset: text that is already there is not added twice.
   function join(list, piece) {
@@ -89,10 +43,25 @@
     }
     search();
     showFocus();
+    showIcon();
     htmx.trigger(document.body, "htmx:load", { elt: document.body }); // shows the age of times again
     if (frame && byId("log-follow")?.checked) frame.scrollTop = frame.scrollHeight;
     else if (at_end && byId("transcript")) page.scrollTop = page.scrollHeight;
   }
+
+  // The icon of the tab shows the state of the run.
+  function showIcon() {
+    const link = document.querySelector("link[rel=icon]"), {icon} = byId("run-head").dataset;
+    if (link.getAttribute("href") !== icon) link.setAttribute("href", icon);
+  }
+
+  // After an action: the stream brings the other parts.
+  document.addEventListener("runstead:changed", (event) => {
+    if (!byId("live")) return;
+    event.preventDefault();
+    for (const id of ["run-head", "run-actions"]) morph(byId(id), event.detail.getElementById(id));
+    showIcon();
+  });
 
   document.addEventListener("htmx:sseBeforeMessage", (event) => {
     if (event.detail.type !== "parts") return;

@@ -1,0 +1,111 @@
+"""Start a run: the page of its form, also filled in from another run, and the targets that it suggests."""
+
+from functools import partial
+
+import msgspec
+from msgspec.structs import replace
+from starlette.responses import Response
+
+from runstead.commands import charts, conversations, create as commands, runs, schedules
+from runstead.commands.conversations import NewConversation
+from runstead.commands.create import NewRun
+from runstead.commands.runs import RunRef
+from runstead.core import limits
+from runstead.core.errors import Error
+from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
+from runstead.core.identity.principal import Scope
+from runstead.core.identity.project import Project
+from runstead.core.runs.run import Run
+from runstead.http.framework.problems import STATUS
+from runstead.ports.store import RunQuery, Written
+from runstead.web.framework.idempotent_form import form_token_field, idempotent, record_of
+from runstead.web.framework.pages import Pages
+from runstead.web.framework.request import PageRequest, to
+from runstead.web.runs import new_run
+from runstead.web.runs.filters import KINDS, filters_of
+from runstead.web.runs.page import run_address
+
+pages = Pages()
+
+
+async def targets(request: PageRequest, project: Project) -> list[str]:
+    """The targets of the project's runs and schedules."""
+    found = await charts.targets(request.app, request.principal, project.id)
+    planned = await schedules.without_config(request.app, request.principal, project.id)
+    return sorted({*found, *(one.target for one in planned)})[: limits.targets_listed_max]
+
+
+async def choices(request: PageRequest, project: Project) -> Response:
+    """The targets and kinds that exist in the project: a part of the page, for the filters of the list."""
+    chosen = filters_of(request.query).kind
+    kinds = []
+    for kind in KINDS:
+        query = RunQuery((), kinds=(kind,), limit=1)
+        found = await runs.page(request.app, request.principal, project.id, query)
+        if found.rows or kind in chosen:
+            kinds.append(kind)
+    return request.part(
+        "runs/choices.html", targets=await targets(request, project), kinds=kinds, chosen=chosen
+    )
+
+
+@pages.get("/projects/{project}/list/new")
+async def blank(request: PageRequest) -> Response:
+    """An empty form, or one with the values of another run (`like`)."""
+    project = await request.project(Scope.RUNS_WRITE)
+    like = await _like(request, project, request.query.one("like"))
+    values = new_run.BLANK | {"target": request.query.one("target")}
+    return await _form(request, project, values if like is None else new_run.values_of(like))
+
+
+@pages.post("/projects/{project}/list/new")
+async def start(request: PageRequest) -> Response:
+    project = await request.project(Scope.RUNS_WRITE)
+    values = new_run.submitted(request.form)
+    try:
+        like = await _like(request, project, values["like"])
+        new, talks = new_run.new(values, project.id, like)
+        if talks:
+            new = replace(new, owner_id=await _conversation(request, project))
+        written = await idempotent(request, partial(_create, request, new))
+    except Error as refusal:
+        return await _form(request, project, values, refusal)
+    if written is None:
+        flash = "The run was started when the form was first sent."
+        return request.redirect_with_flash(flash, to("projects", project.slug, "runs"))
+    return request.redirect_with_flash("The run was started.", run_address(project, written.run.run_id))
+
+
+async def _create(request: PageRequest, new: NewRun, idempotency: IdempotencyRecord) -> Written:
+    return await commands.create(request.app, request.principal, new, idempotency, recorded=True)
+
+
+async def _conversation(request: PageRequest, project: Project) -> str:
+    """The id of the new conversation of this form, the same if the form is sent again."""
+    record = record_of(request, "-conversation", lambda made: (200, msgspec.json.encode(made.id)))
+    new = NewConversation(project=project.id)
+    try:
+        return (await conversations.create(request.app, request.principal, new, record)).id
+    except ReplayedResponse as known:
+        return msgspec.json.decode(known.body, type=str)
+
+
+async def _like(request: PageRequest, project: Project, run_id: str) -> Run | None:
+    if not run_id:
+        return None
+    return await runs.get(request.app, request.principal, RunRef(run_id, project=project.id))
+
+
+async def _form(
+    request: PageRequest, project: Project, values: new_run.Values, refusal: Error | None = None
+) -> Response:
+    """The form, with an error at each invalid field."""
+    return await request.page(
+        "runs/start.html",
+        project=project,
+        values=values,
+        errors={} if refusal is None else new_run.by_field(refusal),
+        targets=await targets(request, project),
+        form_token_field=form_token_field(),
+        status=200 if refusal is None else STATUS[refusal.code],
+    )

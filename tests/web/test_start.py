@@ -1,0 +1,121 @@
+"""The form that starts a run: its fields, the errors at them, and a run that is started again with changes."""
+
+import html
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from .plain_browser import PlainBrowser, refusal
+from .run_lists import LIST
+from .run_pages import RUNS, TaskRun
+
+NEW = "/ui/projects/default/list/new"
+
+
+@pytest.fixture
+def browser(server):
+    with PlainBrowser(server.url, server.key) as browser:
+        yield browser
+
+
+def started(browser, api, answer):
+    """The run that a sent form started."""
+    assert browser.flash_after(answer) == "The run was started."
+    return api.run(answer.headers["location"].rpartition("/")[2])
+
+
+def error_at(answer, field):
+    assert answer.status_code == 400, answer.text
+    return html.unescape(re.search(rf'id="error-{field}">(.*?)</span>', answer.text)[1])
+
+
+def test_a_run_is_started_once_with_its_actor_in_the_audit_log(browser, api):
+    to, fields = browser.form(NEW, "/list/new")
+    fields |= {"target": "task:report", "title": "Weekly report", "input": '{"week": 12}', "priority": "7"}
+    fields |= {"config": '{"draft": true}', "labels": "customer:acme\nteam: a:b\n", "backoff_limit": "2"}
+    fields |= {"available_at": "2099-01-01T00:00", "timeout_seconds": "60"}
+    run = started(browser, api, browser.http.post(to, data=fields))
+    assert (run["kind"], run["target"], run["title"], run["priority"]) == (
+        *("task", "task:report"),
+        *("Weekly report", 7),
+    )
+    assert run["labels"] == {"customer": "acme", "team": "a:b"}
+    assert (run["input"], run["config"], run["trigger_kind"]) == ({"week": 12}, {"draft": True}, "manual")
+    assert (run["timeout_seconds"], run["backoff_limit"]) == (60, 2)
+    assert run["available_at"] == "2099-01-01T00:00:00.000Z"
+    assert browser.flash_after(browser.http.post(to, data=fields)).endswith("when the form was first sent.")
+    (entry,) = api.get("/projects/default/audit", action="run.create")["data"]
+    assert (entry["object"]["id"], entry["actor"]["kind"]) == (run["run_id"], "api_key")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("input", '{"a": 1,\n b}', "Not JSON: Expecting property name enclosed in double quotes at line 2"),
+        ("input", "hello", "Text needs double quotes"),
+        ("config", "[1]", "object"),
+        ("target", "report", "Write the kind and the name, such as task:report"),
+        ("priority", "high", "A whole number, from -100 to 100"),
+        ("priority", "1000", "A whole number, from -100 to 100"),
+        ("timeout_seconds", "0", "A whole number of seconds"),
+        ("available_at", "tomorrow", "Write a time such as"),
+        ("labels", "acme", "Write one label a line"),
+        ("title", "x" * 5_000, "255 characters"),
+    ],
+)
+def test_an_error_is_at_its_field_and_the_values_stay(browser, field, value, error):
+    answer = browser.send(NEW, "/list/new", {"target": "task:report", "title": "Kept", field: value})
+    assert error in error_at(answer, field)
+    assert "see the error at the field" in refusal(answer)
+    assert field == "title" or 'value="Kept"' in answer.text
+
+
+def test_an_agent_gets_a_conversation_and_no_config(browser, api):
+    agent = {"target": "agent:guide", "input": "{}"}
+    run = started(browser, api, browser.send(NEW, "/list/new", agent))
+    assert (run["kind"], run["owner"]["kind"]) == ("agent", "conversation")
+    again = started(
+        browser,
+        api,
+        browser.send(
+            f"{NEW}?like={run['run_id']}", "/list/new", agent | {"conversation_id": run["conversation_id"]}
+        ),
+    )
+    assert again["conversation_id"] == run["conversation_id"]
+    refused = browser.send(NEW, "/list/new", agent | {"config": "{}"})
+    assert "has no config" in error_at(refused, "config")
+    refused = browser.send(NEW, "/list/new", agent | {"conversation_id": "unknown"})
+    assert "UUID" in error_at(refused, "conversation_id")
+
+
+def test_a_reader_cannot_start_a_run(server, api):
+    made = api.post("/projects/default/api-keys", {"name": "reader", "scopes": ["runs:read"]})
+    with PlainBrowser(server.url, made["key"]) as reader:
+        assert reader.get(NEW).status_code == 403
+        assert "Start a run" not in reader.page(RUNS)
+
+
+def test_a_run_is_started_again_with_changes_and_suggested_targets(open_tab, api):
+    first = TaskRun(api, input={"name": "Ada"}, config={"slow": True}, backoff_limit=3)
+    first.complete()
+    tab = open_tab(first.page)
+    tab.page.get_by_role("link", name="Start again with changes…").click()
+    page = tab.page
+    expect(page.get_by_label("Target")).to_have_value(f"task:{first.id}")
+    assert page.locator(f'#targets option[value="task:{first.id}"]').count() == 1
+    page.get_by_label("Input").fill('{"name": "Grace"')
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_label("Input")).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#error-input")).to_contain_text("line 1")
+    assert tab.accessibility_violations() == []
+    page.get_by_label("Input").fill('{"name": "Grace"}')
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_text("The run was started.")).to_be_visible()
+    again = api.run(page.url.rpartition("/")[2])
+    assert (again["input"], again["config"], again["backoff_limit"]) == ({"name": "Grace"}, {"slow": True}, 3)
+    # The filters offer what exists in the project.
+    tab.open(LIST)
+    page.get_by_text("More filters").click()
+    expect(page.locator("#kinds label")).not_to_have_count(4)
+    assert page.locator(f'#targets option[value="task:{first.id}"]').count() == 1
