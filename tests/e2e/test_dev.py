@@ -79,4 +79,4 @@ def test_a_port_in_use_ends_dev_with_a_sentence(folder):
         program = Program(folder, "dev", "jobs:app", "--port", str(taken.getsockname()[1]))
         assert program.ended() == 1
         program.wait_for_line("cannot listen on 127.0.0.1 port")
-        program.wait_for_line("the server ended: see its output above")
+        program.wait_for_line("the server ended with exit code 1: see its output above")

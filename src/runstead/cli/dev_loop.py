@@ -6,11 +6,10 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from runstead.cli.reloader import Reloaded
+from runstead.cli.reloader import Reloaded, describe_end
 from runstead.cli.shared import parent_bound
 from runstead.cli.shared.output import write_err, write_out
 
@@ -22,7 +21,9 @@ class DevelopError(RuntimeError):
     """The server ended or did not start. The message says why."""
 
 
-def develop(reference: str, host: str, port: int, database: str | None, worker: Sequence[str]) -> None:
+def develop(
+    reference: str, host: str, port: int, database: str | None, concurrency: int, grace_s: float
+) -> None:
     """Run until SIGTERM or Ctrl-C. The worker ends first, so that it can release its runs.
 
     DevelopError if the server does not start, or ends without a signal.
@@ -39,12 +40,14 @@ def develop(reference: str, host: str, port: int, database: str | None, worker: 
         url = developing.url()
         if url is not None:
             _welcome(reference, url, key, project)
-            serve = ["worker", reference, "--url", url, "--project", project, *worker]
-            developing.serve(Reloaded(serve, {"RUNSTEAD_KEY": key}, Path.cwd()))
+            serve = ["worker", reference, "--url", url, "--project", project]
+            serve += ["--concurrency", str(concurrency), "--grace-seconds", str(grace_s)]
+            developing.serve(Reloaded(serve, {"RUNSTEAD_KEY": key}, Path.cwd(), grace_s))
     finally:
         developing.end()
     if not developing.stopped:
-        raise DevelopError("the server ended: see its output above")
+        end = describe_end(server.returncode)
+        raise DevelopError(f"the server {end}" + ("" if server.returncode < 0 else ": see its output above"))
 
 
 class _Developing:

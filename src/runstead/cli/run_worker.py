@@ -59,7 +59,7 @@ def worker(
             arguments += ["--project", one]
         if executor is not None:
             arguments += ["--executor", executor]
-        run_reloading(arguments, {"RUNSTEAD_KEY": key})
+        run_reloading(arguments, {"RUNSTEAD_KEY": key}, grace_seconds)
         return
     options = {
         "lease_seconds": lease_seconds,
