@@ -49,7 +49,7 @@ async def exits_in_a_branch(ctx):
     await ctx.gather(exits(ctx), ctx.step("one", lambda: 1))
 
 
-@pytest.mark.parametrize("handler", [exits, lambda ctx: sys.exit(3), exits_in_a_step, exits_in_a_branch])
+@pytest.mark.parametrize("handler", [exits, lambda: sys.exit(3), exits_in_a_step, exits_in_a_branch])
 async def test_a_handler_that_calls_sys_exit_fails_its_run_and_not_the_worker(handler):
     error = (await end_of(handler)).error
     assert error.code == "SYSTEM_EXIT"
@@ -60,7 +60,9 @@ async def test_a_step_that_calls_sys_exit_is_retried():
     codes = [1, None]
 
     async def t(ctx):
-        return await ctx.step("convert", lambda: sys.exit(1) if codes.pop(0) else "done", options=Step(retries=1))
+        return await ctx.step(
+            "convert", lambda: sys.exit(1) if codes.pop(0) else "done", options=Step(retries=1)
+        )
 
     assert (await end_of(t)).output == "done"
 

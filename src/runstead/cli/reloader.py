@@ -95,7 +95,9 @@ class Reloaded:
                 self._signal(child)
             self._await_end(child)
 
-    def _follow(self, child: "subprocess.Popen[bytes]", while_alive: "subprocess.Popen[bytes] | None") -> None:
+    def _follow(
+        self, child: "subprocess.Popen[bytes]", while_alive: "subprocess.Popen[bytes] | None"
+    ) -> None:
         """Return when the child has to end or to be started again."""
         reported, restart_at = False, time.monotonic() + _RESTART_S
         while not self._stopping:
