@@ -63,7 +63,7 @@ def _poll(client: Client, run_id: str, transcript: Transcript, over: threading.E
                 _report_not_served(client, run, transcript)
             if run.status == "waiting" and not over.is_set():
                 transcript.waiting(run)
-                _report_child(client, run, transcript)
+                report_child(client, run, transcript)
         except (RunsteadError, RuntimeError):  # the follower reports it, or has closed the client
             continue
 
@@ -80,7 +80,7 @@ def _report_not_served(client: Client, run: Run, transcript: Transcript) -> None
         transcript.not_served(run, targets)
 
 
-def _report_child(client: Client, run: Run, transcript: Transcript) -> None:
+def report_child(client: Client, run: Run, transcript: Transcript) -> None:
     """Report what the child, or its child, waits for."""
     for _ in range(_CHILDREN_MAX):
         child = waited_child(run)
