@@ -156,7 +156,7 @@ async def test_answers_need_no_call_id(server, client):
     assert (await client.approve(run.id)).accepted
     await waits_for_an_event(run)
     with pytest.raises(
-        RunsteadError, match=r"waits for reason event \(paid\); approval does not answer that"
+        RunsteadError, match=r"waits for reason event \(event:paid\); approval does not answer that"
     ):
         await client.reject(run.id)
     await client.send(run.id, "paid", 5)
