@@ -76,6 +76,9 @@ def test_a_missing_server_fails_if_named_and_warns_otherwise(bare):
     assert named.code == 1
     assert levels(named)["server"] == "fail"
     assert "--url" in named.out
+    assert (
+        "127.0.0.1:9 is not a server URL: write it like http://" in bare("doctor", "--url", "127.0.0.1:9").out
+    )
 
 
 def test_a_refused_key_fails_and_its_source_is_named(cli, project):

@@ -16,6 +16,7 @@ def test_a_new_project_passes_its_tests(bare, tmp_path):
     assert {path.name for path in folder.iterdir()} == FILES
     assert 'App("my-billing")' in (folder / "app.py").read_text()
     assert "  runstead dev app:app" in done.out
+    assert "  pip install pytest\n  python -m pytest" in done.out
     assert done.out.count(f"cd '{folder}'") == 2
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     tested = subprocess.run(

@@ -2,9 +2,18 @@
 
 import hashlib
 import json
+import threading
 import webbrowser
 
 import pytest
+
+from runstead.cli.dev_loop import first_command
+from runstead.cli.shared.render import PIPE
+from runstead.cli.shared.transcript import Transcript
+from runstead.cli.shared.watch_run import report_child
+from runstead.sdk import App, Context
+from runstead.testing import BlockingTestbed
+from tests.support.until import until
 
 
 def create(client, target="task:sum", **request):
@@ -70,6 +79,7 @@ def test_artifacts_are_listed_and_downloaded(cli, project_client):
     missing = cli("runs", "artifacts", "get", run_id, "nothing")
     assert (missing.code, "no artifact named" in missing.err) == (1, True)
     assert not list(cli.home.glob("*.part"))
+    assert cli("runs", "artifacts", run_id).out == cli("runs", "artifacts", "list", run_id).out
 
 
 def test_an_artifact_with_other_bytes_is_refused(cli, project_client, monkeypatch):
@@ -194,12 +204,68 @@ def test_a_follower_gets_the_lines_that_come_with_the_completion(cli, project_cl
     assert shown.out == "one\ntwo\n"
 
 
-def test_dev_suggests_a_command_with_a_target_of_the_app(tmp_path):
-    from runstead.cli.dev_loop import first_target
+SIMPLE = """
+@app.workflow("claims")
+def claims(ctx, rows: list[str]): ...
 
-    (tmp_path / "jobs.py").write_text(
-        'app = App()\n\n@app.workflow(\n    "order", retries=1\n)\ndef order(): ...\n'
-    )
-    assert first_target("jobs:app", tmp_path) == "workflow:order"
-    assert first_target("jobs:other", tmp_path) == "task:NAME"
-    assert first_target("missing:app", tmp_path) == "task:NAME"
+@app.task(
+    "order", retries=1
+)
+async def order(context: Context, item: str, count: int, *, input, price: float, note: str = ""): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "command"),
+    [
+        (SIMPLE, "task:order --config item=text --config count=1 --config price=1.5"),
+        ('@app.task("claim")\ndef claim(ctx, claim: Claim): ...', "task:claim --config claim=…"),
+        ('@other.task("order")\ndef order(ctx): ...', "task:NAME"),
+        ("no Python", "task:NAME"),
+    ],
+)
+def test_dev_suggests_a_command_with_the_arguments_of_a_handler(source, command, tmp_path):
+    (tmp_path / "jobs.py").write_text(source)
+    assert first_command("jobs:app", tmp_path) == command
+    assert first_command("missing:app", tmp_path) == "task:NAME"
+
+
+def test_a_watched_run_shows_its_output_and_that_no_worker_serves_it(cli, project_client):
+    run_id = create(project_client)
+    worker = project_client.workers.register("python", "w1", metadata={"targets": ["task:other"]}).worker.id
+    waiting = "pending: no active worker serves task:sum; they serve task:other"
+
+    def complete():
+        until(lambda: waiting in cli.screen.getvalue(), "the line about the worker")
+        project_client.runs.complete(run_id, output={"sum": 3})
+
+    completing = threading.Thread(target=complete)
+    completing.start()
+    shown = cli("runs", "watch", run_id)
+    completing.join()
+    assert shown.lines[-1] == 'output {"sum":3}'
+    listed = cli("workers", "list")
+    assert listed.lines[1].split()[0] == worker
+    assert "task:other" in listed.lines[1]
+
+
+def test_a_watched_run_shows_what_its_child_asks(cli):
+    app = App()
+
+    @app.task("child")
+    async def child(ctx: Context) -> bool:
+        return await ctx.wait_for_approval("Pay it?")
+
+    @app.workflow("parent")
+    async def parent(ctx: Context) -> bool:
+        return await (await ctx.spawn(child)).result()
+
+    with BlockingTestbed(app) as bed:
+        run = bed.run(parent)
+        [below] = [one for one in bed.client.runs.iter_tree(run.run_id) if one.run_id != run.run_id]
+        out = []
+        transcript = Transcript(run.run_id, out.append, PIPE)
+        for _ in range(2):
+            report_child(bed.client, run, transcript)
+    command = f"runstead runs approve {below.run_id} --tool-call-id {below.waiting_tool_call_id}"
+    assert "".join(out) == f"  {below.run_id} asks: Pay it?\n    {command}\n"

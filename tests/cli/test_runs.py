@@ -79,6 +79,8 @@ def test_each_kind_of_run_can_be_created(cli, project_client):
         ("runs", "list", "--since", "yesterday"),
         ("runs", "list", "--status", "done"),
         ("runs", "list", "--nonsense"),
+        ("runs", "list", "--label", "team"),
+        ("runs", "list", "--target", "sum"),
         ("runs", "nonsense"),
         ("runs", "get"),
         ("nonsense",),
@@ -89,6 +91,19 @@ def test_wrong_usage_is_one_sentence_and_exit_2(cli, project, tokens):
     assert (done.code, done.out) == (2, ""), done
     assert done.err.startswith("runstead: ")
     assert len(done.err.splitlines()) == 1
+
+
+def test_missing_and_unexpected_arguments_are_named(cli, project):
+    assert cli("schedules", "create", "task:t").err == (
+        "runstead: `schedules create` needs --name with a value. See --help.\n"
+    )
+    assert cli("runs", "get").err == "runstead: `runs get` needs RUN_ID. See --help.\n"
+    assert cli("runs", "get", "a", "b").err == "runstead: Unexpected argument 'b'. See --help.\n"
+
+
+def test_the_address_of_the_dashboard_is_no_server(cli, server, project):
+    done = cli("runs", "list", "--url", f"{server.url}/ui")
+    assert (done.code, "without the path of a page such as /ui" in done.err) == (1, True)
 
 
 def test_a_list_is_filtered_as_asked(cli, project_client):
@@ -102,7 +117,11 @@ def test_a_list_is_filtered_as_asked(cli, project_client):
     assert listed() == {first, child}
     assert listed("--status", "failed", "--status", "completed") == {child}
     assert (
-        listed("--target", "task:sum") == listed("--label", "team:data") == listed("--root-only") == {first}
+        listed("--target", "task:sum")
+        == listed("--label", "team:data")
+        == listed("--label", "team=data")
+        == listed("--root-only")
+        == {first}
     )
     assert listed("--parent", first) == {child}
     assert listed("--search", "needle") == {first}

@@ -113,6 +113,7 @@ LIMITS = {
     "Upcoming times of a schedule": f"1 to {limits.upcoming_times_max}, default {limits.upcoming_times_default}",
     "`max_staleness_seconds`": f"{limits.staleness_s_max:,} (ten years)",
     "Events that wait for one follower": f"{limits.stream_page_bytes_max // limits.KIB} KiB, or one event, besides the buffers of the connection",
+    "Log lines about a store that refuses requests": f"one for each route in {limits.store_unavailable_log_s:.0f} seconds",
     "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
     "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
     "A value in the audit log": (

@@ -1,7 +1,9 @@
 """`runstead dev` as a process."""
 
+import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,14 @@ from runstead.sdk import Client
 from tests.support.until import until
 
 from .program import JOBS, Program, children, lives
+
+BLOCKS = """
+
+@app.task("block")
+async def block(ctx) -> None:
+    while True:
+        pass
+"""
 
 
 @pytest.fixture
@@ -22,8 +32,8 @@ def dev(folder):
     """dev() starts `runstead dev jobs:app`, and returns when its worker serves."""
     made = []
 
-    def start():
-        program = Program(folder, "dev", "jobs:app", "--port", "0")
+    def start(*options):
+        program = Program(folder, "dev", "jobs:app", "--port", "0", *options)
         made.append(program)
         program.wait_for_line("serves task:count")
         return program
@@ -31,6 +41,10 @@ def dev(folder):
     yield start
     for program in made:
         program.kill()
+
+
+def command_line(pid):
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def connection(program):
@@ -79,4 +93,21 @@ def test_a_port_in_use_ends_dev_with_a_sentence(folder):
         program = Program(folder, "dev", "jobs:app", "--port", str(taken.getsockname()[1]))
         assert program.ended() == 1
         program.wait_for_line("cannot listen on 127.0.0.1 port")
-        program.wait_for_line("the server ended: see its output above")
+        program.wait_for_line("the server ended with exit code 1: see its output above")
+
+
+def test_dev_restarts_a_worker_that_was_killed_or_that_cannot_end(dev, folder):
+    """A handler that blocks the event loop keeps its worker from ending."""
+    (folder / "jobs.py").write_text(JOBS + BLOCKS)
+    program = dev("--grace-seconds", "0")
+    url, key = connection(program)
+    [worker] = [pid for pid in children(program.process.pid) if "worker" in command_line(pid)]
+    os.kill(worker, signal.SIGKILL)
+    program.wait_for_line("the worker was killed by SIGKILL; restarting")
+    until(lambda: sum("serves task:count" in line for line in program.lines) == 2, "a new worker")
+    with Client(url, key, project="default") as client:
+        run = client.runs.create("task:block").run
+        until(lambda: client.runs.get(run.run_id).status == "running", "the run's start")
+    program.signal(signal.SIGINT)
+    program.wait_for_line("the worker did not end within 6 s and is killed")
+    assert program.ended() == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx2
 import msgspec
 import pytest
+import structlog
 
 from runstead.core.errors import CODES, Error
 from runstead.http.create_bodies import REQUESTS
@@ -135,9 +136,13 @@ async def test_a_failing_store_answers_503_with_retry_after(driver, code):
         raise Error(code, "Not now", retry_after_s=2)
 
     driver.store.runs.apply = trouble
-    response = await driver.send("POST", "/runs", driver.task())
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            response = await driver.send("POST", "/runs", driver.task())
     driver.problem(response, 503, code)
     assert response.headers["retry-after"] == "2"
+    refusals = [one["reason"] for one in logs if one["event"] == "the store refused a request"]
+    assert refusals == (["Not now"] if code == "STORE_UNAVAILABLE" else [])
 
 
 async def test_an_unexpected_error_is_logged_and_not_shown(driver):

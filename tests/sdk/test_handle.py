@@ -155,7 +155,9 @@ async def test_answers_need_no_call_id(server, client):
     assert await run.value("stage") == await client.value(run.id, "stage") == "asking"
     assert (await client.approve(run.id)).accepted
     await waits_for_an_event(run)
-    with pytest.raises(RunsteadError, match="waits for reason event; approval does not answer that"):
+    with pytest.raises(
+        RunsteadError, match=r"waits for reason event \(event:paid\); approval does not answer that"
+    ):
         await client.reject(run.id)
     await client.send(run.id, "paid", 5)
     assert await run.result(timeout=60) == {"approved": True, "paid": 5}

@@ -157,7 +157,7 @@ async def test_a_plain_function_that_takes_too_long_is_ended(handler_server):
         ("exit", "CRASHED"),
         ("escape", "CRASHED"),
         ("killed", "CRASHED"),
-        ("sys.exit", "SystemExit"),
+        ("sys.exit", "SYSTEM_EXIT"),
         ("declared", "NO"),
         ("raised", "KeyError"),
         ("", "RESULT_NOT_JSON"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 from pathlib import Path
 
 import attrs
@@ -31,6 +32,47 @@ async def end_of(handler, **options):
             await bed.advance(3600)
             run = await bed.get(run)
         return run
+
+
+# A call of sys.exit
+
+
+async def exits(ctx):
+    sys.exit(3)
+
+
+async def exits_in_a_step(ctx):
+    await ctx.step("parse", sys.exit, 3)
+
+
+async def exits_in_a_branch(ctx):
+    await ctx.gather(exits(ctx), ctx.step("one", lambda: 1))
+
+
+@pytest.mark.parametrize("handler", [exits, lambda: sys.exit(3), exits_in_a_step, exits_in_a_branch])
+async def test_a_handler_that_calls_sys_exit_fails_its_run_and_not_the_worker(handler):
+    error = (await end_of(handler)).error
+    assert error.code == "SYSTEM_EXIT"
+    assert "sys.exit(3) was called" in error.message
+
+
+async def test_a_step_that_calls_sys_exit_is_retried():
+    codes = [1, None]
+
+    async def t(ctx):
+        return await ctx.step(
+            "convert", lambda: sys.exit(1) if codes.pop(0) else "done", options=Step(retries=1)
+        )
+
+    assert (await end_of(t)).output == "done"
+
+
+async def test_an_output_that_is_too_large_is_logged_by_the_worker(caplog):
+    async def t(ctx):
+        return "x" * 2**20
+
+    assert (await end_of(t)).error.code == "OUTPUT_TOO_LARGE"
+    assert "failed: OUTPUT_TOO_LARGE: The output is larger than" in caplog.text
 
 
 # A forgotten await

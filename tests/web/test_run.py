@@ -37,6 +37,12 @@ def test_a_missing_run_is_not_found(web_client):
     assert "not found" in page_text(web_client.get(f"{RUNS}/nothing", 404))
 
 
+def test_an_address_without_a_project_leads_to_the_run(web_client, api):
+    run = TaskRun(api)
+    assert web_client.get(f"/ui/runs/{run.id}", 303).headers["location"] == run.page
+    web_client.get("/ui/runs/nothing", 404)
+
+
 def test_a_failure_shows_its_message_code_and_detail(web_client, api):
     run = TaskRun(api)
     run.complete(

@@ -1,10 +1,15 @@
 """The program `runstead`: one file for each group of commands."""
 
+import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from runstead.cli.commands import overview
 from runstead.cli.shared.exit_codes import BROKEN_PIPE, INTERRUPTED, USAGE
+
+if TYPE_CHECKING:
+    from cyclopts import CycloptsError
 
 __all__ = ["main"]
 
@@ -30,7 +35,7 @@ def main(tokens: Sequence[str] | None = None) -> None:
         arguments = hoisted(arguments)
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        fail(f"{str(error).strip()} See --help.", USAGE)
+        fail(f"{_usage_error(error)} See --help.", USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
@@ -40,6 +45,17 @@ def main(tokens: Sequence[str] | None = None) -> None:
             sys.stdout.flush()
         except BrokenPipeError:
             _exit_with_broken_pipe()
+
+
+def _usage_error(error: "CycloptsError") -> str:
+    """The message, which names a missing option as missing and an argument too many."""
+    text = str(error).strip()
+    if missing := re.match(r"Command \"(.+)\" parameter (.+) requires an argument\.$", text):
+        value = " with a value" if missing[2].startswith("-") else ""
+        return f"`{missing[1]}` needs {missing[2]}{value}."
+    if extra := re.match(r"Unused Tokens: \[(.*)\]\.$", text, re.DOTALL):
+        return f"Unexpected argument {extra[1]}."
+    return text
 
 
 def hoisted(tokens: list[str]) -> list[str]:

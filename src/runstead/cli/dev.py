@@ -29,7 +29,6 @@ def dev(
 
     try:
         split_reference(reference)
-        worker = ["--concurrency", str(concurrency), "--grace-seconds", str(grace_seconds)]
-        develop(reference, host, port, database, worker)
+        develop(reference, host, port, database, concurrency, grace_seconds)
     except (LoadError, DevelopError, OSError) as error:
         fail(str(error))

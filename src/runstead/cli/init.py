@@ -20,6 +20,7 @@ _FILES: Final = {
     ".gitignore": "gitignore.txt",
 }
 _NEXT: Final = """\
+  pip install pytest
   python -m pytest        # tests the handlers, without a server
   runstead dev app:app    # runs a server, its dashboard and a worker
 

@@ -22,6 +22,7 @@ RunId = Annotated[str, Parameter(help="The run's id")]
 artifacts = App(name="artifacts", help="List and download artifacts.")
 
 
+@artifacts.default
 @artifacts.command(name="list")
 def list_artifacts(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List the artifacts of a run."""

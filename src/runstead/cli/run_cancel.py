@@ -30,7 +30,7 @@ def cancel_runs(
         list[str] | None, Parameter(help="Instead of ids: all runs of it; may repeat", negative="")
     ] = None,
     label: Annotated[
-        list[str] | None, Parameter(help="Instead of ids: key:value; may repeat", negative="")
+        list[str] | None, Parameter(help="Instead of ids: name=value; may repeat", negative="")
     ] = None,
     yes: Yes = False,
     reason: Annotated[str | None, Parameter(help="Recorded with the cancellation")] = None,
@@ -38,7 +38,10 @@ def cancel_runs(
     json: AsJson = False,
 ) -> None:
     """Cancel runs and their descendants that have not ended. With a filter, it shows how many and asks."""
-    filters: dict[str, Any] = {"target": target, "label": label}
+    from runstead.cli.shared.parsing import check_targets, label_filters  # noqa: PLC0415
+
+    check_targets(target)
+    filters: dict[str, Any] = {"target": target, "label": label_filters(label)}
     filters = {name: one for name, one in filters.items() if one}
     by_filter = bool(status or filters)
     if by_filter == bool(run_ids):

@@ -59,7 +59,7 @@ def worker(
             arguments += ["--project", one]
         if executor is not None:
             arguments += ["--executor", executor]
-        run_reloading(arguments, {"RUNSTEAD_KEY": key})
+        run_reloading(arguments, {"RUNSTEAD_KEY": key}, grace_seconds)
         return
     options = {
         "lease_seconds": lease_seconds,
@@ -84,8 +84,11 @@ def _serve(
     from runstead.cli.shared.app_loader import load  # noqa: PLC0415
     from runstead.cli.shared.event_loop import loop_factory  # noqa: PLC0415
     from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
+    from runstead.sdk.worker.log_handler import RunFilter  # noqa: PLC0415
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(run)s%(message)s")
+    for handler in logging.root.handlers:
+        handler.addFilter(RunFilter())
     for noisy in ("httpx2", "httpcore2"):  # they log every request
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:

@@ -35,7 +35,7 @@ def list_runs(
     status: Annotated[list[Status] | None, Parameter(help="May repeat", negative="")] = None,
     kind: Annotated[list[Kind] | None, Parameter(help="May repeat", negative="")] = None,
     target: Annotated[list[str] | None, Parameter(help="Such as task:sum; may repeat", negative="")] = None,
-    label: Annotated[list[str] | None, Parameter(help="key:value; may repeat", negative="")] = None,
+    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None,
     batch: Annotated[str | None, Parameter(help="Only runs of this batch")] = None,
     schedule: Annotated[str | None, Parameter(help="Only runs of this schedule")] = None,
     parent: Annotated[str | None, Parameter(help="Only children of this run")] = None,
@@ -51,15 +51,16 @@ def list_runs(
     """List a project's runs, newest first."""
     from itertools import islice  # noqa: PLC0415
 
-    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
+    from runstead.cli.shared.parsing import check_targets, label_filters, parse_time  # noqa: PLC0415
     from runstead.cli.shared.render import Screen  # noqa: PLC0415
     from runstead.cli.shared.run_tables import RUN_FIELDS, print_list, run_columns  # noqa: PLC0415
 
+    check_targets(target)
     filters: dict[str, Any] = {
         "status": status,
         "kind": kind,
         "target": target,
-        "label": label,
+        "label": label_filters(label),
         "batch_id": batch,
         "schedule_id": schedule,
         "parent_run_id": parent,

@@ -10,7 +10,7 @@ import httpx2
 import msgspec
 
 from runstead import __version__
-from runstead.cli.shared.connection import Destination, shown_url
+from runstead.cli.shared.connection import DEFAULT_URL, Destination, shown_url
 from runstead.cli.shared.diagnostics import Finding, skew
 
 _WAIT_S: Final = 5.0
@@ -28,6 +28,13 @@ def server_findings(destination: Destination) -> Iterator[Finding]:
             yield from _answer(where, ready, began + took / 2, took)
             yield _server_version(http, url)
             yield _key(http, url, destination)
+    except httpx2.UnsupportedProtocol:
+        yield Finding(
+            "server",
+            "fail",
+            f"{where} is not a server URL: write it like {DEFAULT_URL}",
+            f"correct {destination.url.source}",
+        )
     except (httpx2.RequestError, httpx2.InvalidURL, ValueError) as error:
         yield Finding(
             "server",

@@ -48,10 +48,17 @@ def list_workers(
             drop_rank=1,
             keep_whole=True,
         ),
+        Column("SERVES", _serves, drop_rank=4),
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
     print_list(found[: limit or None], columns, "workers", json=json)
+
+
+def _serves(worker: "RegisteredWorker") -> str:
+    """The targets that a worker of the SDK has registered with."""
+    targets = worker.metadata.get("targets") if isinstance(worker.metadata, dict) else None
+    return ", ".join(map(str, targets)) if isinstance(targets, list) else ""
 
 
 @workers.command(name="remove")

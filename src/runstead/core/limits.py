@@ -225,6 +225,7 @@ stream_send_buffer_bytes_max: Final = 128 * KIB  # of a stream's socket, in the 
 streams_per_project_max: Final = 4_096  # of one process
 streams_per_caller_max: Final = 1_024
 stream_retry_s: Final = 10  # the Retry-After of a refused stream
+store_unavailable_log_s: Final = 10.0  # a route logs at most once in this time that the store cannot be used
 write_silence_s: Final = 30  # a connection is closed if its peer reads nothing of an answer for this time
 idempotency_s: Final = 86_400
 shutdown_s: Final = 10

@@ -14,7 +14,7 @@ from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.result_values import checked_output
-from runstead.sdk.durable.step_results import is_final, with_timeout
+from runstead.sdk.durable.step_results import exit_as_error, is_final, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.durable.thread_context import ThreadContext
@@ -339,14 +339,19 @@ async def _call_served(
 ) -> Any:
     if not served.blocks:
         ctx = (Context(attempt),) if served.arguments.takes_context else ()
-        return await with_timeout(served.timeout_seconds, served.function(*ctx, **arguments))
+        with exit_as_error():
+            return await with_timeout(served.timeout_seconds, served.function(*ctx, **arguments))
     loop = asyncio.get_running_loop()
     thread_ctx = (ThreadContext(attempt, loop),) if served.arguments.takes_context else ()
     name = f"runstead-{attempt.run.run_id}"
+
+    def call() -> Any:
+        with exit_as_error():
+            return served.function(*thread_ctx, **arguments)
+
     if run_plain is not None:
-        work = run_plain(lambda: served.function(*thread_ctx, **arguments), name)
-        return await with_timeout(served.timeout_seconds, work)
-    working = asyncio.ensure_future(in_thread(lambda: served.function(*thread_ctx, **arguments), name))
+        return await with_timeout(served.timeout_seconds, run_plain(call, name))
+    working = asyncio.ensure_future(in_thread(call, name))
     try:
         return await with_timeout(served.timeout_seconds, asyncio.shield(working))
     except asyncio.CancelledError:

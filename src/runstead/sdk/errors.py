@@ -145,6 +145,10 @@ def refusal(status: int, content: bytes, call: str, retry_after_s: float | None)
     except (msgspec.DecodeError, UnicodeDecodeError):
         problem = _Problem()
     detail = problem.detail or f"{call} was answered with status {status}"
+    if 300 <= status < 400:
+        detail += (
+            ", a redirect: the client needs the server's own URL, without the path of a page such as /ui"
+        )
     return RunsteadError(
         detail=detail,
         status=status,

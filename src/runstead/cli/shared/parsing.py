@@ -77,6 +77,26 @@ def name_value_pairs(option: str, values: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
+def label_filters(values: Iterable[str] | None) -> list[str] | None:
+    """Values of `--label` of a filter: `name=value`, as when a run is created, or the API's `name:value`."""
+    if values is None:
+        return None
+    found = []
+    for one in values:
+        name, separator, value = re.match(r"([^=:]*)([=:]?)(.*)", one, re.DOTALL).groups()  # type: ignore[union-attr]
+        if not separator or not name:
+            fail(f"--label takes name=value, not {one!r}", USAGE)
+        found.append(f"{name}:{value}")
+    return found
+
+
+def check_targets(values: Iterable[str] | None) -> None:
+    """End the program if a target has no kind."""
+    for one in values or ():
+        if ":" not in one:
+            fail(f"a target is task:…, workflow:…, eval:… or agent:…, not {one!r}", USAGE)
+
+
 def read_config(pairs: Iterable[str], config_json: str | None) -> dict[str, Any] | None:
     """The object of `--config-json`, updated with the members of `--config`; None if both are missing."""
     config = {} if config_json is None else json_object("--config-json", config_json)

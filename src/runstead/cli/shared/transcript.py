@@ -2,7 +2,7 @@
 
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,13 @@ import msgspec
 from runstead.cli.shared.log_entries import rest_of_log
 from runstead.cli.shared.render import Screen, safe
 from runstead.cli.shared.run_tables import BLOCKED_HELP
-from runstead.cli.shared.wait_lines import WaitLines, describe_custom, resumed_line, resumes_by_itself
+from runstead.cli.shared.wait_lines import (
+    WaitLines,
+    describe_custom,
+    describe_wait,
+    resumed_line,
+    resumes_by_itself,
+)
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.run import Run
 
@@ -93,6 +99,33 @@ class Transcript:
             name = "" if reason == "pause" else run.waiting_tool_name or ""
             self._wait(f"waits for {reason} {name}".rstrip(), reason, run.waiting_tool_call_id or "")
 
+    def is_new_wait(self, child: Run) -> bool:
+        """Whether this wait of a child is not printed yet."""
+        with self._lock:
+            return _wait_key(child) not in self._asked
+
+    def child_waiting(self, child: Run, question: str | None) -> None:
+        """Print what a child, for which the run waits, waits for itself."""
+        with self._lock:
+            self._asked.add(_wait_key(child))
+            what = describe_wait(child, self._screen) if question is None else f"asks: {question}"
+            self._line("waiting", f"  {child.run_id} {what}")
+            if resumes_by_itself(child, self._screen) is None and child.waiting_reason:
+                reason = "pause" if child.paused else child.waiting_reason
+                command = resume_command(child.run_id, reason, child.waiting_tool_call_id or "")
+                self._out(f"    {command}\n")
+
+    def not_served(self, run: Run, targets: Collection[str]) -> None:
+        """Print that no active worker serves the run. `targets`: what the active workers serve; empty: none is active."""
+        with self._lock:
+            what = f"no active worker serves {run.target}"
+            rest = (
+                f"; they serve {', '.join(sorted(targets))}"
+                if targets
+                else ": start one with `runstead worker`"
+            )
+            self._line("waiting", f"pending: {what}{rest}")
+
     def ended(self, run: Run) -> None:
         with self._lock:
             self._end_line()
@@ -100,6 +133,8 @@ class Transcript:
                 self._out(safe(rest, lines=True) + "\n")
             took = "" if run.duration_ms is None else f" after {run.duration_ms / 1000:.1f} s"
             self._line(run.status, f"{run.status}{took}")
+            if run.output is not None and run.kind != "agent":  # an agent's output is its messages
+                self._line("", f"output {_one_line(run.output)}")
             if run.error is not None:
                 code = f" ({run.error.code})" if run.error.code else ""
                 text = f"{run.error.message}{code}"
@@ -216,6 +251,10 @@ class Transcript:
         if self._mid_line:
             self._out("\n")
         self._mid_line, self._open_call = False, None
+
+
+def _wait_key(run: Run) -> str:
+    return f"{run.run_id} {run.waiting_reason} {run.waiting_tool_call_id}"
 
 
 def resume_command(run_id: str, reason: str, call_id: str) -> str:

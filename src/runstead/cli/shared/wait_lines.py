@@ -38,13 +38,19 @@ def format_expiry(at: datetime, screen: Screen, now: datetime | None = None) -> 
     return f"expires in {format_left((at - (now or datetime.now(UTC))).total_seconds())}, then fails"
 
 
+def waited_child(run: "Run") -> str | None:
+    """The id of the child run that the run waits for."""
+    name = run.waiting_tool_name or ""
+    child = run.waiting_run_id or (name.removeprefix("run:") if name.startswith("run:") else None)
+    return child if (run.waiting_tool_call_id or "").startswith("run:") else None
+
+
 def resumes_by_itself(run: "Run", screen: Screen) -> str | None:
     """What the run waits for, if nothing has to be sent to it; None if a person or a system has to resume it."""
-    call, name = run.waiting_tool_call_id or "", run.waiting_tool_name or ""
+    call = run.waiting_tool_call_id or ""
     if run.paused or run.status != "waiting":
         return None
-    child = run.waiting_run_id or (name.removeprefix("run:") if name.startswith("run:") else None)
-    if child is not None and call.startswith("run:"):
+    if (child := waited_child(run)) is not None:
         return f"waits for run {child}"
     if run.resume_at is not None:
         if call.startswith("sleep:"):

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import cache
@@ -363,6 +364,7 @@ class Endpoint:
         if "GET" in operations:
             operations = {**operations, "HEAD": operations["GET"]}
         self._operations = operations
+        self._logs_unavailable_from = 0.0
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:
@@ -375,6 +377,8 @@ class Endpoint:
         try:
             return await self._respond(request)
         except Error as error:
+            if error.code == "STORE_UNAVAILABLE":
+                self._log_unavailable(error)
             return problem(error, request.path, request_id)
         except Disconnected:
             raise
@@ -382,6 +386,12 @@ class Endpoint:
             log.exception("request failed", method=request.method, path=redacted(request.path))
             refusal = Error("INTERNAL", "The server failed and logged the error")
             return problem(refusal, request.path, request_id)
+
+    def _log_unavailable(self, error: Error) -> None:
+        """Log that the store cannot be used, such as for a full disk: not for each of the many refused requests."""
+        if time.monotonic() >= self._logs_unavailable_from:
+            self._logs_unavailable_from = time.monotonic() + limits.store_unavailable_log_s
+            log.error("the store refused a request", path=self.path, reason=error.message)
 
     async def _respond(self, request: Request) -> Answer | Response:
         operation = self._operations.get(request.method)

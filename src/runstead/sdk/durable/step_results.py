@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 import msgspec
@@ -80,6 +81,21 @@ class ResultNotStoredError(Exception):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SystemExitError(Exception):
+    """A handler, or the function of a step, called `sys.exit`. Without this, that would end the worker."""
+
+    code = "SYSTEM_EXIT"
+
+
+@contextmanager
+def exit_as_error() -> Iterator[None]:
+    """Raise SystemExitError in place of SystemExit, which would leave the event loop with every other run."""
+    try:
+        yield
+    except SystemExit as error:
+        raise SystemExitError(f"sys.exit({error.code!r}) was called") from error
 
 
 async def with_timeout(seconds: float | None, work: Awaitable[T]) -> T:

@@ -38,6 +38,7 @@ from runstead.sdk.durable.step_results import (
     ResultNotStoredError,
     StepFailed,
     chain_of,
+    exit_as_error,
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
@@ -246,10 +247,11 @@ class StepRunner(Emitter):
 
     async def _call(self, call: StepCall) -> Any:
         _, function, args, kwargs, _ = call
-        if inspect.iscoroutinefunction(function):
-            return await function(*args, **kwargs)
-        result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
-        return await result if inspect.isawaitable(result) else result
+        with exit_as_error():
+            if inspect.iscoroutinefunction(function):
+                return await function(*args, **kwargs)
+            result = await in_thread(lambda: function(*args, **kwargs), f"runstead-{self.run.run_id}")
+            return await result if inspect.isawaitable(result) else result
 
     def _next_step_id(self, branch: Branch, name: str) -> str:
         """Return the id of the next step. Raise the error of changed code where the history has another step."""
@@ -391,5 +393,6 @@ def _stored_outcome(call: StepCall, step_id: str, finished: FinishedStep) -> Any
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:
-    """Wrap an awaitable in a coroutine."""
-    return await work
+    """Wrap an awaitable in a coroutine, for a task of its own."""
+    with exit_as_error():
+        return await work

@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 _SDK: Final = f"{Path(__file__).parents[2]}/"
@@ -11,6 +12,8 @@ _PLUMBING: Final = tuple(
     f"{Path(traceback.__file__).parent}/{part}"
     for part in ("asyncio/", "concurrent/futures/", "contextlib.py", "threading.py")
 )
+#: Of a stack without frames of the user.
+_FRAMES_MAX: Final = 4
 _CAUSE: Final = "\nThe above exception was the direct cause of the following exception:\n\n"
 
 
@@ -25,6 +28,13 @@ def traceback_of(error: BaseException, stored: str | None = None) -> str:
     _fold(chain)
     text = "".join(chain.format())
     return text if stored is None else f"{stored}{_CAUSE}{text}"
+
+
+def stack_of(frame: FrameType) -> str:
+    """Return where a thread is: the frames that the SDK called last, or else the last few."""
+    frames = traceback.extract_stack(frame)
+    first = max((at for at, one in enumerate(frames, 1) if one.filename.startswith(_SDK)), default=0)
+    return "".join(traceback.format_list(frames[first:] or frames[-_FRAMES_MAX:]))
 
 
 def _fold(chain: traceback.TracebackException) -> None:

@@ -15,6 +15,7 @@ CODES: Final = {
     "STEP_NOT_AWAITED": "A call of the context, such as `ctx.step(…)`, was never awaited.",
     "OUTPUT_INVALID": "The handler returned a value that does not fit its return annotation.",
     "RESULT_NOT_JSON": "The handler returned a value that JSON cannot represent.",
+    "SYSTEM_EXIT": "The handler, or the function of a step, called `sys.exit`.",
     "TIMEOUT": "A step, or the last try of the handler, took longer than its `timeout_seconds`.",
     "WAIT_TIMEOUT": "An approval or an event did not arrive within its `timeout_seconds`.",
     "CHILD_FAILED": "A child run failed, with a code of the server or the SDK, or with none.",

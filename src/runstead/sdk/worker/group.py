@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from runstead.sdk.worker.loop_watch import LoopWatch
+
 
 class Serves(Protocol):
     """A worker."""
@@ -60,9 +62,11 @@ class WorkerGroup:
                 loop.add_signal_handler(number, self.stop)
             except NotImplementedError:  # Windows
                 signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.stop))
+        watch = LoopWatch()
         try:
             await self.serve()
         finally:
+            watch.close()
             for worker in self._workers:
                 await worker.aclose()
             for one in self._shared:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, RunFailed
 from runstead.sdk.durable.step_errors import error_detail
-from runstead.sdk.durable.step_results import error_code, without_surrogates
+from runstead.sdk.durable.step_results import error_code, exit_as_error, without_surrogates
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
@@ -40,10 +40,11 @@ def blocks(handler: Handler) -> bool:
 
 
 async def call_handler(handler: Handler, run: ClaimedRun, attempt: Attempt) -> Any:
-    if blocks(handler):
-        thread_context = ThreadContext(attempt, asyncio.get_running_loop())
-        return await in_thread(lambda: handler(run, thread_context), f"runstead-{run.run_id}")
-    return await handler(run, Context(attempt))
+    with exit_as_error():
+        if blocks(handler):
+            thread_context = ThreadContext(attempt, asyncio.get_running_loop())
+            return await in_thread(lambda: handler(run, thread_context), f"runstead-{run.run_id}")
+        return await handler(run, Context(attempt))
 
 
 def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Call[Completed]:

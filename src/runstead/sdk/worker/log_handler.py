@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol
 
+from runstead.sdk.models.lease import ClaimedRun
+
 FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s [%(place)s] %(name)s: %(message)s"
 
 
 class RunLog(Protocol):
+    @property
+    def run(self) -> ClaimedRun: ...
+
     def skips_log(self) -> bool: ...
 
     def place(self) -> str: ...
@@ -49,6 +54,15 @@ class RunLogHandler(logging.Handler):
         if last is not None and logging.root.handlers == [self] and record.levelno >= last.level:
             last.handle(record)
         return bool(super().handle(record))
+
+
+class RunFilter(logging.Filter):
+    """Gives each record the attribute `run`, the id of the run that made it, and drops the records of a replay."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        log = _current.get()
+        record.run = "" if log is None else f"{log.run.run_id}: "
+        return log is None or not log.skips_log()
 
 
 HANDLER: Final = RunLogHandler()

@@ -222,7 +222,7 @@ class Worker:
             self._implementation_kind,
             self._worker_key,
             display_name=self._display_name,
-            metadata=self._metadata,
+            metadata=self._metadata_with_targets(),
         )
         self.worker_id = registration.worker.id
         token = registration.token
@@ -234,6 +234,10 @@ class Worker:
             self._client.project,
             ", ".join(self._targets or self._kinds or ["agents"]),
         )
+
+    def _metadata_with_targets(self) -> Mapping[str, Any] | None:
+        """Return the metadata with the worker's `targets`, which show people why a run is not claimed."""
+        return {"targets": list(self._targets), **(self._metadata or {})} if self._targets else self._metadata
 
     def _can_recover(self, error: RunsteadError) -> bool:
         return self._is_forgotten(error) or error.retryable

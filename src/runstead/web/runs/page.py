@@ -2,12 +2,13 @@
 
 from typing import Any, Final, NamedTuple
 
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from runstead.commands import runs
+from runstead.commands import locate, runs
 from runstead.commands.runs import RunRef
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, not_found
+from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
 from runstead.http.framework.problems import STATUS
@@ -111,6 +112,16 @@ def view_values(page: RunPage, view: View) -> dict[str, Any]:
 @pages.get(PATH)
 async def show(request: PageRequest) -> Response:
     return await render_page(request, await load_run(request))
+
+
+@pages.get("/runs/{run_id}")
+async def find(request: PageRequest) -> Response:
+    """Redirect to the page of a run whose project the address does not name: `runstead open` prints such addresses."""
+    run = await runs.get(request.app, request.principal, RunRef(request.path["run_id"]))
+    if run.project_id is None:
+        raise not_found("Page")
+    project = await locate.project(request.app, request.principal, Scope.RUNS_READ, run.project_id)
+    return RedirectResponse(run_address(project, run.run_id), 303)
 
 
 async def render_page(request: PageRequest, page: RunPage, refused: Refused | None = None) -> Response:

@@ -159,7 +159,8 @@ def resume(
 def _refuse_other(run: Run, kind: str, tool_call_id: str | None) -> None:
     """TOOL_RESULT_CONFLICT if the run waits for something else."""
     if RESUMES[kind] != run.waiting_reason:
-        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}"
+        name = "" if run.waiting_tool_name is None else f" ({run.waiting_tool_name})"
+        waits = "is paused" if run.paused else f"waits for reason {run.waiting_reason}{name}"
         raise Error("TOOL_RESULT_CONFLICT", f"The run {waits}; {kind} does not answer that")
     if run.waiting_tool_call_id is not None and run.waiting_tool_call_id != tool_call_id:
         raise Error("TOOL_RESULT_CONFLICT", f"The run waits for the call {run.waiting_tool_call_id}")
