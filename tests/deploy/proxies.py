@@ -6,6 +6,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def nginx(folder, upstream, http, https):
             "nginx/runstead.conf",
             **{
                 "listen 80;": f"listen 127.0.0.1:{http};",
-                "listen 443 ssl;": f"listen 127.0.0.1:{https} ssl;",
+                "listen 443 ssl http2;": f"listen 127.0.0.1:{https} ssl http2;",
                 "127.0.0.1:8720": upstream,
                 "/etc/ssl/runstead": str(folder),
                 "proxy_read_timeout 60s": f"proxy_read_timeout {READ_TIMEOUT_S}s",
@@ -79,9 +80,9 @@ def nginx(folder, upstream, http, https):
     return ["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")], folder / "fullchain.pem"
 
 
-def caddy(folder, upstream, http, https):
+def caddy(folder, upstream, http, https, shipped=None):
     options = f"admin off\nhttp_port {http}\nhttps_port {https}\ndefault_bind 127.0.0.1\nlocal_certs\nskip_install_trust"
-    shipped = substituted("caddy/Caddyfile", **{"127.0.0.1:8720": upstream})
+    shipped = shipped or substituted("caddy/Caddyfile", **{"127.0.0.1:8720": upstream})
     (folder / "Caddyfile").write_text(f"{{\n{options}\nstorage file_system {folder}\n}}\n{shipped}")
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(folder / "Caddyfile")]
     return command, folder / "pki/authorities/local/root.crt"
@@ -101,18 +102,24 @@ def traefik(folder, upstream, http, https):
     return ["traefik", f"--configfile={folder / 'traefik.yaml'}"], folder / "fullchain.pem"
 
 
+def compose(folder, upstream, http, https, gone):
+    """Caddy of the Compose file, with a second replica at an address where none is."""
+    replicas = {"runstead-1:8720": gone, "runstead-2:8720": upstream, "{$RUNSTEAD_HOSTNAME}": HOST}
+    return caddy(folder, upstream, http, https, substituted("compose/Caddyfile", **replicas))
+
+
 PROXIES = {"nginx": nginx, "caddy": caddy, "traefik": traefik}
 
 
 class Proxy:
     """A running proxy, and curl as its client, which speaks HTTP/2. `with` ends it."""
 
-    def __init__(self, name, folder, server, program):
+    def __init__(self, name, folder, server, program, **options):
         self._folder, self.key = folder, server.key
         self._http, self._https = free_ports(2)
-        command, self._authority = PROXIES[name](
-            folder, server.url.removeprefix("http://"), self._http, self._https
-        )
+        configured = PROXIES.get(name, compose)
+        upstream = server.url.removeprefix("http://")
+        command, self._authority = configured(folder, upstream, self._http, self._https, **options)
         self._command = [program, *command[1:]]
 
     def __enter__(self):
@@ -169,5 +176,6 @@ class Proxy:
 
 
 def found(name):
-    """The path of a program, or None. Debian has nginx in /usr/sbin."""
-    return shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", "/sbin")))
+    """The path of a program, or None: of this virtual environment, of PATH, or of root's PATH (nginx)."""
+    folders = Path(sys.executable).parent, os.environ["PATH"], "/usr/sbin", "/sbin"
+    return shutil.which(name, path=os.pathsep.join(map(str, folders)))

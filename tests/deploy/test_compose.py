@@ -1,0 +1,96 @@
+"""The Compose files of deploy/compose. `make lint` compares them with the schema of the specification."""
+
+import ipaddress
+import re
+
+import pytest
+import yaml
+
+from runstead.core import limits
+from runstead.server.settings import Settings
+from tests.support.server import Server, runstead
+
+from .proxies import DEPLOY, Proxy, free_ports
+
+FILES = {
+    name: yaml.safe_load((DEPLOY / f"compose/{name}.yaml").read_text()) for name in ("compose", "postgres")
+}
+SERVERS = [
+    pytest.param(service, id=f"{file}-{name}")
+    for file, content in FILES.items()
+    for name, service in content["services"].items()
+    if name.startswith("runstead")
+]
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_a_server_has_time_to_end_and_writes_nothing_but_its_data(service):
+    assert int(service["stop_grace_period"].removesuffix("s")) > limits.shutdown_s
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["volumes"] == ["data:/data"]
+
+
+@pytest.mark.parametrize("service", SERVERS)
+def test_the_settings_of_a_server_exist(service):
+    names = {
+        name.removeprefix("RUNSTEAD_").lower() for name in service["environment"] if name != "PGPASSWORD"
+    }
+    assert names <= set(Settings.__struct_fields__)
+
+
+def test_the_example_of_env_has_every_variable_that_the_files_need():
+    needed = {
+        name
+        for file in ("compose.yaml", "postgres.yaml", "Caddyfile")
+        for name in re.findall(r"\$\{(\w+)(?!\w|:-)|\{\$(\w+)\}", (DEPLOY / "compose" / file).read_text())
+        for name in name
+        if name
+    }
+    example = (DEPLOY / "compose/.env.example").read_text()
+    assert needed == set(re.findall(r"^(\w+)=", example, re.MULTILINE))
+
+
+def test_the_commands_in_the_example_of_env_print_values_that_the_server_takes(tmp_path):
+    example = (DEPLOY / "compose/.env.example").read_text()
+    commands = dict(re.findall(r"runstead (keys .+)\n(\w+)=", example))
+    values = {}
+    for command, name in commands.items():
+        code, out, err = runstead(*command.split(), cwd=tmp_path)
+        assert code == 0, err
+        values[name] = out.strip()
+    assert values.keys() == {"RUNSTEAD_BOOTSTRAP_KEY", "RUNSTEAD_ENCRYPTION_KEY"}
+    server = Server(tmp_path, tmp_path / "runstead.db", **values).start()
+    try:
+        with server.api(values["RUNSTEAD_BOOTSTRAP_KEY"]) as api:
+            assert api.project_id()
+    finally:
+        server.kill()
+
+
+def test_the_servers_trust_the_network_of_caddy_alone():
+    content = FILES["postgres"]
+    (config,) = content["networks"]["outside"]["ipam"]["config"]
+    for name in ("runstead-1", "runstead-2"):
+        trusted = content["services"][name]["environment"]["RUNSTEAD_TRUSTED_PROXIES"]
+        assert ipaddress.ip_network(trusted) == ipaddress.ip_network(config["subnet"])
+    assert content["networks"]["inside"] == {"internal": True}
+    assert content["services"]["postgres"]["networks"] == ["inside"], (
+        "no service outside reaches the database"
+    )
+    assert "ports" not in content["services"]["postgres"]
+
+
+def test_caddy_sends_no_request_to_a_replica_that_is_gone(program, tmp_path):
+    """Caddy runs with the shipped file. One of the two replicas is up, the port of the other is closed."""
+    caddy = program("caddy")
+    (closed,) = free_ports(1)
+    server = Server(tmp_path, tmp_path / "runstead.db").start()
+    (tmp_path / "proxy").mkdir()
+    try:
+        with Proxy("compose", tmp_path / "proxy", server, caddy, gone=f"127.0.0.1:{closed}") as proxy:
+            answers = [proxy.run("/runs?limit=1").stdout.rpartition("\n")[2] for _ in range(10)]
+    finally:
+        server.kill()
+    assert answers == ["2 200"] * 10
