@@ -104,7 +104,7 @@ def traefik(folder, upstream, http, https):
 
 def compose(folder, upstream, http, https, gone):
     """Caddy of the Compose file, with a second replica at an address where none is."""
-    replicas = {"runstead-1:8720": gone, "runstead-2:8720": upstream, "{$RUNSTEAD_HOSTNAME}": HOST}
+    replicas = {"server-1:8720": gone, "server-2:8720": upstream, "{$SERVER_NAME}": HOST}
     return caddy(folder, upstream, http, https, substituted("compose/Caddyfile", **replicas))
 
 

@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from runstead.core import limits
-from runstead.server.settings import Settings
+from runstead.security.stored_secrets import read_keys
+from runstead.server.settings import Settings, load
 from tests.support.server import Server, runstead
 
 from .proxies import DEPLOY, Proxy, free_ports
@@ -19,7 +20,7 @@ SERVERS = [
     pytest.param(service, id=f"{file}-{name}")
     for file, content in FILES.items()
     for name, service in content["services"].items()
-    if name.startswith("runstead")
+    if name.startswith("server")
 ]
 
 
@@ -54,25 +55,20 @@ def test_the_example_of_env_has_every_variable_that_the_files_need():
 
 def test_the_commands_in_the_example_of_env_print_values_that_the_server_takes(tmp_path):
     example = (DEPLOY / "compose/.env.example").read_text()
-    commands = dict(re.findall(r"runstead (keys .+)\n(\w+)=", example))
     values = {}
-    for command, name in commands.items():
+    for command, name in re.findall(r"runstead (keys .+)\n(\w+)=", example):
         code, out, err = runstead(*command.split(), cwd=tmp_path)
         assert code == 0, err
         values[name] = out.strip()
-    assert values.keys() == {"RUNSTEAD_BOOTSTRAP_KEY", "RUNSTEAD_ENCRYPTION_KEY"}
-    server = Server(tmp_path, tmp_path / "runstead.db", **values).start()
-    try:
-        with server.api(values["RUNSTEAD_BOOTSTRAP_KEY"]) as api:
-            assert api.project_id()
-    finally:
-        server.kill()
+    settings = load(values)
+    assert (settings.bootstrap_key, settings.encryption_key) == tuple(values.values())
+    read_keys(settings.encryption_key)
 
 
 def test_the_servers_trust_the_network_of_caddy_alone():
     content = FILES["postgres"]
     (config,) = content["networks"]["outside"]["ipam"]["config"]
-    for name in ("runstead-1", "runstead-2"):
+    for name in ("server-1", "server-2"):
         trusted = content["services"][name]["environment"]["RUNSTEAD_TRUSTED_PROXIES"]
         assert ipaddress.ip_network(trusted) == ipaddress.ip_network(config["subnet"])
     assert content["networks"]["inside"] == {"internal": True}
