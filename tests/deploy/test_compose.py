@@ -9,9 +9,9 @@ import yaml
 from runstead.core import limits
 from runstead.security.stored_secrets import read_keys
 from runstead.server.settings import Settings, load
-from tests.support.server import Server, runstead
+from tests.support.server import runstead
 
-from .proxies import DEPLOY, Proxy, free_ports
+from .proxies import DEPLOY
 
 FILES = {
     name: yaml.safe_load((DEPLOY / f"compose/{name}.yaml").read_text()) for name in ("compose", "postgres")
@@ -76,17 +76,3 @@ def test_the_servers_trust_the_network_of_caddy_alone():
         "no service outside reaches the database"
     )
     assert "ports" not in content["services"]["postgres"]
-
-
-def test_caddy_sends_no_request_to_a_replica_that_is_gone(program, tmp_path):
-    """Caddy runs with the shipped file. One of the two replicas is up, the port of the other is closed."""
-    caddy = program("caddy")
-    (closed,) = free_ports(1)
-    server = Server(tmp_path, tmp_path / "runstead.db").start()
-    (tmp_path / "proxy").mkdir()
-    try:
-        with Proxy("compose", tmp_path / "proxy", server, caddy, gone=f"127.0.0.1:{closed}") as proxy:
-            answers = [proxy.run("/runs?limit=1").stdout.rpartition("\n")[2] for _ in range(10)]
-    finally:
-        server.kill()
-    assert answers == ["2 200"] * 10

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.server import Server, note, program_with
 
-from .proxies import PROXIES, READ_TIMEOUT_S, Proxy
+from .proxies import PROXIES, READ_TIMEOUT_S, Proxy, free_ports
 
 ARTIFACT_BYTES = 8 << 20  # nginx refuses more than 1 MiB where its file says nothing
 
@@ -133,3 +133,9 @@ def test_the_dashboards_cookie_is_secure_and_plain_http_is_redirected(proxy):
 def test_metrics_and_readiness_are_not_public(proxy):
     for path in ("/metrics", "/readyz"):
         assert status(proxy.run(path)) == "2 404"
+
+
+def test_caddy_of_the_compose_file_serves_while_one_of_two_replicas_is_gone(program, server, tmp_path):
+    (closed,) = free_ports(1)
+    with Proxy("compose", tmp_path, server, program("caddy"), gone=f"127.0.0.1:{closed}") as proxy:
+        assert {status(proxy.run("/runs?limit=1")) for _ in range(10)} == {"2 200"}
