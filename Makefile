@@ -46,13 +46,14 @@ serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve
 
 # .pre-commit-config.yaml repeats these commands; a test compares the two.
-lint: $(VENV)/dev ## Style, types, and the files in .github
+lint: $(VENV)/dev ## Style, types, and the files in .github and deploy/compose
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml .github/workflows/release.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec deploy/compose/compose.yaml deploy/compose/postgres.yaml
 	$(BIN)/zizmor --offline --quiet .github
 
 format: $(VENV)/dev
@@ -82,10 +83,10 @@ lock: $(VENV)/dev ## Take newer packages in
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) pyproject.toml -o requirements/run.txt
 	$(COMPILE) pyproject.toml --group dev -o requirements/dev.txt
-	for group in audit docs node pip; do \
+	for group in audit build deploy docs image node pip; do \
 		$(COMPILE) --group $$group --constraint requirements/dev.txt -o requirements/$$group.txt || exit; \
 	done
-	$(BIN)/python -m pip install --quiet --require-hashes $(foreach file,$(wildcard requirements/*.txt),-r $(file))
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes $(foreach file,$(wildcard requirements/*.txt),-r $(file))
 	$(BIN)/python -m requirements.licences
 
 clean:

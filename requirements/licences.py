@@ -39,6 +39,7 @@ STATED = {
 _PREFIX = "License :: OSI Approved :: "
 _SPDX = {
     "2-clause BSD": "BSD-2-Clause",
+    "Apache": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
     "Apache License 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",

@@ -33,7 +33,7 @@ def test_ci_installs_nothing_from_pypi_without_its_hash(file):
 
 
 def test_the_commands_that_install_are_found():
-    assert len(commands(ROOT / ".ci/run")) == 1
+    assert len(commands(ROOT / ".ci/run")) == 2
     assert len(commands(ROOT / "Makefile")) >= 5
 
 
