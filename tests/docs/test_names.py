@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import groupby
 from functools import cache
 
 import pytest
@@ -180,9 +181,11 @@ LINES = [
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_in_a_page_is_one_that_the_program_takes(line, monkeypatch):
     monkeypatch.setenv("RUNSTEAD_KEY", "vf_local_YOUR-KEY")
-    for part in re.split(r"[|&<>()]", line):
-        words = shlex.split(part)
-        if "runstead" in words:
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|&<>()")
+    lexer.whitespace_split, lexer.commenters = True, ""
+    for is_operator, part in groupby(lexer, key=lambda word: not word.strip("|&<>()")):
+        words = [*part]
+        if not is_operator and "runstead" in words:
             given = words[words.index("runstead") + 1 :] + (["id"] if "xargs" in words else [])
             cli.parse_args(given, exit_on_error=False, print_error=False)
 

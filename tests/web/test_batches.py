@@ -171,7 +171,7 @@ def test_a_batch_is_watched_to_its_end_without_a_reload(open_tab, api, worker):
     expect(page.get_by_role("button", name="Cancel the batch")).to_have_count(0)
     assert page.evaluate("window.here") is True
     page.get_by_role("button", name="Retry the failed runs").click()
-    expect(page.get_by_role("status")).to_contain_text("This new batch retries 1 run.")
+    expect(page.locator("#flash")).to_contain_text("This new batch retries 1 run.")
 
 
 def test_lists_are_updated_live(open_tab, api, worker):
@@ -199,7 +199,7 @@ def test_a_browser_confirms_before_a_batch_is_cancelled(open_tab, api):
     page = tab.page
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel the batch").click()
-    expect(page.get_by_role("status")).to_contain_text("The batch was cancelled.")
+    expect(page.locator("#toasts")).to_contain_text("The batch was cancelled.")
 
 
 def test_a_completed_batch_with_failures_is_shown_as_such(web_client, api, worker):

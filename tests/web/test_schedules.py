@@ -248,7 +248,8 @@ def test_a_deleted_schedule_disappears(web_client, api):
     text = web_client.submit(f"{PLACE}/{schedule['id']}/delete")
     assert "The schedule is being deleted" in text
     until(lambda: api.http.get(f"/projects/default/schedules/{schedule['id']}").status_code == 404, "its end")
-    assert "Schedule not found" in page_text(web_client.get(f"{PLACE}/{schedule['id']}", 404))
+    text = page_text(web_client.get(f"{PLACE}/{schedule['id']}", 404))
+    assert f"No schedule {schedule['id']} in project default" in text
 
 
 def test_a_schedule_of_the_source_is_marked_and_not_editable(web_client, api):
@@ -343,4 +344,4 @@ def test_a_schedule_is_made_and_deleted_with_a_browser(open_tab, api):
     expect(page.get_by_role("button", name="Delete")).to_be_visible()
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
-    expect(page.get_by_role("status")).to_contain_text("The schedule is being deleted")
+    expect(page.locator("#toasts")).to_contain_text("The schedule is being deleted")

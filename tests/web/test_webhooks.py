@@ -123,7 +123,7 @@ def test_a_failing_delivery_is_shown_with_its_payload_and_redelivered(browser, a
     )
     page = browser.page(mine)
     assert f"/ui/projects/default/runs/{made['run_id']}" in page
-    path = page.partition('<td data-label="Event"><a href="')[2].partition('"')[0]
+    path = page.partition('<td data-label="Event" class="name"><a href="')[2].partition('"')[0]
     shown = browser.page(path)
     assert made["run_id"] in shown.partition("<pre")[2]
     assert "Send it" in shown.partition("<pre")[2]

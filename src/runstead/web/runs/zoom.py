@@ -70,14 +70,17 @@ def zooms(
     wide, shift = Window(since - half, until + half), max(span // 2, 1)
     if open_ended:
         wide = Window(until - 2 * span)
+    closest = span <= span_ms_min
+    controls = {
+        ("in", "Zoom in", "+"): (_query(window) if closest else closer.query, not closest),
+        ("out", "Zoom out", "-"): ({} if _covers(wide, first, last) else wide.query, not whole),
+        ("earlier", "Earlier", "["): _moved(window, first, last, -shift),
+        ("later", "Later", "]"): _moved(window, first, last, shift),
+        ("all", "Fit all", "0"): ({}, not whole),
+    }
     found = [
-        Zoom(
-            "in", "Zoom in", "+", closer.query if span > span_ms_min else _query(window), span > span_ms_min
-        ),
-        Zoom("out", "Zoom out", "-", {} if _covers(wide, first, last) else wide.query, not whole),
-        Zoom("earlier", "Earlier", "[", *_moved(window, first, last, -shift)),
-        Zoom("later", "Later", "]", *_moved(window, first, last, shift)),
-        Zoom("all", "Fit all", "0", {}, not whole),
+        Zoom(id=name, label=label, key=key, query=query, enabled=enabled)
+        for (name, label, key), (query, enabled) in controls.items()
     ]
     if step is not None:
         begin, ended = step
