@@ -2,8 +2,8 @@
 
 import re
 import shlex
-from itertools import groupby
 from functools import cache
+from itertools import groupby
 
 import pytest
 

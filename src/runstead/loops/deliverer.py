@@ -86,7 +86,10 @@ class Deliverer:
     async def _deliver(self, webhook: Webhook, delivery: Delivery) -> None:
         try:
             outcome = await deliver.deliver(self._app, self._egress, webhook, delivery)
-        except Error as trouble:  # the lease of the attempt expires, and the delivery is sent again
+        except Error as trouble:
+            if trouble.code == "NOT_FOUND":  # the webhook was deleted in the meantime
+                return
+            # The lease of the attempt expires, and the delivery is sent again.
             log.warning(
                 "the outcome of a delivery could not be stored",
                 webhook_id=webhook.id,
