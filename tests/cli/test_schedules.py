@@ -35,6 +35,15 @@ def test_a_schedule_is_created_shown_paused_resumed_run_and_deleted(cli, project
     assert cli("schedules", "delete", nightly, "--json").json["id"] == nightly
 
 
+def test_a_schedule_is_named_by_its_name_if_no_other_has_it(cli, project_client, nightly):
+    run_id = cli("schedules", "run", "Nightly").out.strip()
+    assert project_client.runs.get(run_id).schedule_id == nightly
+    assert "not found" in cli("schedules", "run", "Daily").err
+    other = cli("schedules", "create", "task:report", "--name", "Nightly", "--cron", "0 7 * * 1").out.strip()
+    refused = cli("schedules", "pause", "Nightly")
+    assert (refused.code, nightly in refused.err, other in refused.err) == (2, True, True)
+
+
 def test_a_schedule_can_run_once(cli, project_client):
     made = cli("schedules", "create", "workflow:w", "--name", "Once", "--at", "2h", "--json").json
     assert made["run_at"] is not None

@@ -1,6 +1,8 @@
 """`runstead schedules update|sync`."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import UUID
 
 from cyclopts import Parameter
 from msgspec import UNSET
@@ -9,11 +11,24 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
+    from runstead.sdk import Client
     from runstead.sdk.models.schedule import Schedule
 
-ScheduleId = Annotated[str, Parameter(help="The schedule's id")]
+ScheduleId = Annotated[str, Parameter(help="The schedule's id, or its name if no other has it")]
+
+
+def schedule_id_of(client: "Client", id_or_name: str) -> str:
+    """Return the id of the schedule. Ends the program if several schedules have the name."""
+    with suppress(ValueError):
+        return str(UUID(id_or_name))
+    every = every_page(lambda cursor: client.schedules.list(cursor=cursor), "schedules")
+    named = [one.id for one in every if one.name == id_or_name]
+    if len(named) > 1:
+        fail(f"{len(named)} schedules are named {id_or_name!r}: use the id, one of {', '.join(named)}", USAGE)
+    return named[0] if named else id_or_name
 
 
 def read_target(text: str) -> dict[str, str]:
@@ -73,9 +88,10 @@ def update_schedule(
     if all(one is UNSET for one in changes.values()):
         fail("name what to change: see --help", USAGE)
     with connected(server, project=True) as client:
+        one_id = schedule_id_of(client, schedule_id)
         if changes["config"] is not UNSET and config_json is None:
-            changes["config"] = (client.schedules.get(schedule_id).config or {}) | changes["config"]
-        one = client.schedules.update(schedule_id, **changes).schedule
+            changes["config"] = (client.schedules.get(one_id).config or {}) | changes["config"]
+        one = client.schedules.update(one_id, **changes).schedule
     after = f", next {format_time(one.next_fire_at)}" if one.next_fire_at else ""
     write_out(document(one) if json else f"{safe(one.id)}  {one.status}{after}")
 

@@ -6,7 +6,7 @@ from cyclopts import App, Parameter
 
 from runstead.cli import schedule_changes
 from runstead.cli.app import AsJson
-from runstead.cli.schedule_changes import ScheduleId, read_target
+from runstead.cli.schedule_changes import ScheduleId, read_target, schedule_id_of
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
@@ -62,7 +62,7 @@ def get_schedule(
 ) -> None:
     """Show one schedule."""
     with connected(server, project=True) as client:
-        _show(client.schedules.get(schedule_id), json=json)
+        _show(client.schedules.get(schedule_id_of(client, schedule_id)), json=json)
 
 
 def _show(one: "Schedule", *, json: bool) -> None:
@@ -108,7 +108,7 @@ def create_schedule(
     at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None,
     timezone: Annotated[str | None, Parameter(help="IANA time zone of the cron fields; else UTC")] = None,
     config: Annotated[
-        list[str] | None, Parameter(help="name=value, the value JSON or text; may repeat", negative="")
+        list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
     ] = None,
     config_json: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
@@ -156,7 +156,9 @@ def pause_schedule(
 ) -> None:
     """Pause a schedule: it starts no runs until it is resumed. Its current runs continue."""
     with connected(server, project=True) as client:
-        _changed(client.schedules.pause(schedule_id, reason).schedule, "paused", json=json)
+        _changed(
+            client.schedules.pause(schedule_id_of(client, schedule_id), reason).schedule, "paused", json=json
+        )
 
 
 @schedules.command(name="resume")
@@ -167,7 +169,7 @@ def resume_schedule(
     from runstead.cli.shared.render import format_time  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        one = client.schedules.resume(schedule_id).schedule
+        one = client.schedules.resume(schedule_id_of(client, schedule_id)).schedule
     _changed(
         one, f"active, next {format_time(one.next_fire_at)}" if one.next_fire_at else one.status, json=json
     )
@@ -181,7 +183,7 @@ def run_schedule(
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        started = client.schedules.run(schedule_id)
+        started = client.schedules.run(schedule_id_of(client, schedule_id))
     write_out(document(started) if json else safe(started.run_id))
 
 
@@ -191,7 +193,7 @@ def delete_schedule(
 ) -> None:
     """Delete a schedule. It disappears when its runs have ended. The runs are kept."""
     with connected(server, project=True) as client:
-        _changed(client.schedules.delete(schedule_id).schedule, "deleting", json=json)
+        _changed(client.schedules.delete(schedule_id_of(client, schedule_id)).schedule, "deleting", json=json)
 
 
 def _changed(one: "Schedule", how: str, *, json: bool) -> None:
@@ -213,7 +215,7 @@ def upcoming(
     from runstead.cli.shared.render import document, format_time  # noqa: PLC0415
 
     with connected(server, project=True) as client:
-        found = client.schedules.upcoming(schedule_id, count=count)
+        found = client.schedules.upcoming(schedule_id_of(client, schedule_id), count=count)
     if json:
         write_out(document(found.data))
     elif found.data:

@@ -48,7 +48,7 @@ def create_trigger(
     *,
     name: Annotated[str | None, Parameter(help="Name of the trigger; else the target")] = None,
     config: Annotated[
-        list[str] | None, Parameter(help="name=value, the value JSON or text; may repeat", negative="")
+        list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
     ] = None,
     config_json: Annotated[
         str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
