@@ -55,7 +55,7 @@ def test_a_killed_worker_is_replaced_and_the_run_goes_on_after_its_last_step(dev
         (pattern,) = re.findall(r'pkill -9 -f "(.*)"', text(PAGE))
         (worker,) = [p for p in children(dev.process.pid) if pattern in _command_line(p)]
         os.kill(worker, signal.SIGKILL)
-        dev.wait_for_line("the worker was killed, restarting")
+        dev.wait_for_line("the worker was killed by SIGKILL; restarting")
         (lost,) = [one for one in client.workers.iter() if one.worker_key.endswith(f"-{worker}")]
         (tmp_path / "go").touch()
         client.workers.remove(lost.id)  # else its lease ends, in 30 seconds

@@ -120,6 +120,8 @@ def before_call(context, case, kwargs):
     if isinstance(case.body, dict):
         for name in case.body.keys() & {"base_url", "invoke_url"}:
             _turn_inwards(case.body, name, limits.push_service_url_chars_max if positive else None)
+        if type(case.body.get("requests_per_minute")) is int and case.body["requests_per_minute"] > 0:
+            case.body["requests_per_minute"] = limits.quota_max  # the requests that follow would be refused
     if case.path_parameters and case.path_parameters.get("key_id") == KEY_ID:
         case.path_parameters["key_id"] = "nobody"  # the key in use: without it, all that follows is 401
     if (

@@ -56,7 +56,7 @@ def test_the_page_lists_who_did_what_and_is_filtered(page, recorded):
 
 @pytest.mark.parametrize(
     "query",
-    [{"after": "yesterday"}, {"action": "run.create"}, {"cursor": "1"}, {"actor": "x" * 300}],
+    [{"after": "yesterday"}, {"action": "run.destroy"}, {"cursor": "1"}, {"actor": "x" * 300}],
     ids=lambda query: next(iter(query)),
 )
 def test_an_invalid_filter_is_explained(page, query):
