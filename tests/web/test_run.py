@@ -34,7 +34,7 @@ def test_the_page_shows_what_the_run_is_and_its_status(web_client, api):
 
 
 def test_a_missing_run_is_not_found(web_client):
-    assert "not found" in page_text(web_client.get(f"{RUNS}/nothing", 404))
+    assert "No run nothing in project default" in page_text(web_client.get(f"{RUNS}/nothing", 404))
 
 
 def test_an_address_without_a_project_leads_to_the_run(web_client, api):
