@@ -129,6 +129,7 @@ def test_a_wait_without_a_start_event_starts_at_the_end_of_the_attempt():
         ("Waited for a child run", "wait", 1, 2, 9, "done"),
         ("Attempt 2", "attempt", 0, 9.5, None, "open"),
     ]
+    assert (found[1].run_id, found[1].note) == ("child", "")  # a link
 
 
 def test_a_current_wait_is_open():

@@ -227,6 +227,8 @@ class Timeline:
         kind = _text(value.get("type"))
         name = "Paused" if kind == "unpause" else f"Waited for {_ANSWERS.get(kind, kind or 'something')}"
         state: State = "failed" if failed else "done"
+        # `run:<run id>:<step id>`
+        child = call_id.removeprefix("run:").rpartition(":")[0] if call_id.startswith("run:") else None
         self._waits_without_start.append(len(self._bars))
         at = event.created_at
         bar = Bar(
@@ -236,8 +238,8 @@ class Timeline:
             start=at,
             end=at,
             state=state,
-            note=call_id[:name_chars_max],
-            run_id=None,
+            note="" if child else call_id[:name_chars_max],
+            run_id=child or None,
             event_id=event.event_id,
         )
         self._bars.append(bar)
