@@ -110,6 +110,14 @@ def test_steps_progress_and_log_lines_are_shown(transcript_of):
     ]
 
 
+def test_the_start_of_a_child_takes_one_line(transcript_of):
+    shown = transcript_of(
+        {"type": "STEP_STARTED", "stepName": "spawn task:pay"},
+        {"type": "STEP_FINISHED", "stepName": "spawn task:pay", "result": {"run_id": "run_1"}},
+    )
+    assert shown == "started task:pay run_1\n"
+
+
 def test_a_question_is_highlighted_with_its_resume_command(transcript_of):
     asked = {"tool_call_id": "approval:1", "question": "Write 10 rows?"}
     shown = transcript_of(

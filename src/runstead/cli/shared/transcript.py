@@ -170,6 +170,12 @@ class Transcript:
                 self._line(status, text)
             return
         name, failure = payload.get("stepName"), payload.get("error")
+        if failure is None and isinstance(name, str) and name.startswith("spawn "):
+            if kind == "STEP_FINISHED":
+                self._line(
+                    "", f"started {name.removeprefix('spawn ')} {_run_id(payload.get('result'))}".rstrip()
+                )
+            return
         if kind == "STEP_STARTED":
             self._line("", f"step {name}")
         elif failure is not None:
@@ -273,6 +279,11 @@ def _lines(name: str, found: dict[str, Any]) -> str | None:
     """The lines of a log event, or the text of an output event."""
     text = found.get({"run.log": "lines", "run.output": "text"}.get(name, ""))
     return text if isinstance(text, str) else None
+
+
+def _run_id(result: Any) -> str:
+    """The id of the child that a step created."""
+    return str(result.get("run_id", "")) if isinstance(result, dict) else ""
 
 
 def _failure(failure: Any) -> str:
