@@ -38,7 +38,7 @@ def test_the_table_fits_the_screen(cli, recorded, columns):
 
 def test_an_invalid_filter_is_refused(cli, recorded):
     assert cli("audit", "--limit", "0").code == 2
-    assert cli("audit", "--action", "run.create").code == 1
+    assert cli("audit", "--action", "run.destroy").code == 1
     assert cli("audit", "--after", "sometime").code == 2
 
 

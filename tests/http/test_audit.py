@@ -281,7 +281,7 @@ async def test_filters(audited):
         ({"actor": "grace"}, []),
     ):
         assert await audited.entries(**query) == expected, query
-    await api.refused(400, "INVALID_REQUEST", "GET", PATH, by="admin", params={"action": "run.create"})
+    await api.refused(400, "INVALID_REQUEST", "GET", PATH, by="admin", params={"action": "run.destroy"})
     await api.refused(400, "INVALID_REQUEST", "GET", PATH, by="admin", params={"after": "yesterday"})
 
 

@@ -44,6 +44,11 @@ async def test_a_registration_returns_the_whole_service(api):
         "runtime": None,
         "region": None,
         "last_heartbeat_at": moment,
+        "last_success_at": None,
+        "last_success_run_id": None,
+        "last_error_at": None,
+        "last_error_run_id": None,
+        "last_error": None,
         "created_at": moment,
         "updated_at": moment,
     }

@@ -29,9 +29,11 @@ def sources(tmp_path_factory):
     for number, block in enumerate(blocks("python"), 1):
         # A page that splits an application over files names each above its code.
         file = re.search(
-            rf"`(\w+\.py)`:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE
+            rf"`(\w+\.py)`[^`\n]*:\n\n```python\n{re.escape(block.text)}", text(block.page), re.MULTILINE
         )
         name = file[1] if file else f"{block.page.stem.replace('-', '_').lower()}_{number}.py"
+        if (folder / name).exists():  # of another page
+            name = f"{block.page.stem.replace('-', '_').lower()}_{name}"
         (folder / name).write_text(block.text)
     return [*sorted(HERE.glob("*.py")), *sorted(ROOT.glob("examples/**/*.py")), *sorted(folder.glob("*.py"))]
 

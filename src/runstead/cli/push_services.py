@@ -30,7 +30,7 @@ def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
                 break
     screen = Screen.of()
 
-    def last_error(one: PushService) -> str:
+    def last_error(one: "PushService") -> str:
         if one.last_error_at is None:
             return ""
         return f"{format_age(one.last_error_at, screen)}: {one.last_error}"

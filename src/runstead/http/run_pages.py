@@ -32,7 +32,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
     label: Annotated[
-        list[Annotated[str, Meta(extra_json_schema={"pattern": ":"})]],
+        list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
         Meta(max_length=limits.labels_max, description="key:value"),
     ] = []
     batch_id: str | None = None

@@ -326,10 +326,19 @@ def _query_parameters(operation: Operation, components: dict[str, Schema]) -> li
             "name": name,
             "in": "query",
             "required": name in shape.get("required", ()),
-            "schema": _without_null(schema),
+            "schema": _without_nul(_without_null(schema)),
         }
         for name, schema in shape["properties"].items()
     ]
+
+
+def _without_nul(schema: Schema) -> Schema:
+    """Add the pattern of text without the character NUL, which no parameter may have."""
+    if "items" in schema:
+        return {**schema, "items": _without_nul(schema["items"])}
+    if schema.get("type") != "string" or schema.keys() & {"enum", "pattern", "format"}:
+        return schema
+    return {**schema, "pattern": NO_NUL}
 
 
 def _without_null(schema: Schema) -> Schema:
