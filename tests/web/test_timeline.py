@@ -42,6 +42,13 @@ def test_a_step_is_a_bar_from_its_start_to_its_end():
     assert found[1].event_id == 1
 
 
+def test_the_step_that_created_a_child_gives_way_to_the_bar_of_the_child():
+    spawned = step(1, "spawn task:pay", "1"), end(1, "spawn task:pay", "1", result={"run_id": "run_pay"})
+    assert [bar.kind for bar in bars(*spawned)] == ["attempt", "step"]
+    child = run(run_id="run_pay", created_at=NOON + 1_000)
+    assert [bar.kind for bar in bars(*spawned, children=[child])] == ["attempt", "child"]
+
+
 def test_a_failed_step_shows_its_error():
     found = bars(step(1, "fetch", "1"), end(2, "fetch", "1", error={"message": "no route", "code": "E"}))
     assert (found[1].state, found[1].note) == ("failed", "no route")

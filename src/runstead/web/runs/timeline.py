@@ -75,6 +75,7 @@ class Timeline:
         self._waits_without_start: list[int] = []  # indexes of bars that only an end event describes
         self._blocked: int | None = None  # the index of the last bar of a wait for other code
         self._gathers: dict[str, list[int]] = {}  # indexes of the steps of all branches, by gather id
+        self._created: dict[int, str] = {}  # the child that a step created, by the index of its bar
 
     def add(self, event: Event) -> None:
         payload = members_of(event)
@@ -84,7 +85,10 @@ class Timeline:
             case "STEP_STARTED":
                 self._start_step(event, payload)
             case "STEP_FINISHED":
-                failure = payload.get("error")
+                failure, result = payload.get("error"), payload.get("result")
+                if isinstance(result, dict) and _text(payload.get("stepName")).startswith("spawn "):
+                    for index in self._open.get(("step", _step(payload)), ())[-1:]:
+                        self._created[index] = _text(result.get("run_id"))
                 note = failure.get("message") if isinstance(failure, dict) else failure
                 self._close("step", _step(payload), event, failed=bool(failure), note=_text(note))
             case "TOOL_CALL_START":
@@ -104,7 +108,7 @@ class Timeline:
         self, run: Run, attempts: Sequence[EndedAttempt] = (), children: Iterable[Run] = ()
     ) -> list[Bar]:
         """All bars in order of their start, for the run in its current state."""
-        found = list(_attempts(run, attempts))
+        found, children = list(_attempts(run, attempts)), list(children)
         inner = [self._settled(index, bar, run) for index, bar in enumerate(self._bars)]
         if run.blocked and self._blocked is not None:
             inner[self._blocked] = replace(inner[self._blocked], end=None, state="open")
@@ -113,7 +117,9 @@ class Timeline:
             bar = inner[index]
             before = [at for at in parked if at <= bar.start]
             inner[index] = replace(bar, start=max(before, default=bar.start))
-        found += inner
+        # A child has its own bar: the step that created it adds nothing.
+        shown = {child.run_id for child in children}
+        found += [bar for index, bar in enumerate(inner) if self._created.get(index) not in shown]
         found += [
             _gather(gather, [inner[index] for index in indexes]) for gather, indexes in self._gathers.items()
         ]
