@@ -16,6 +16,7 @@ from runstead.http.framework.explain import explained, refuse_unknown
 
 T = TypeVar("T")
 
+_NUL: Final = rb"\u0000"
 _AT: Final = re.compile(r"^(?P<what>.*) - at `(?P<path>[^`]*)`$", re.DOTALL)
 
 
@@ -70,14 +71,14 @@ def decode(text: bytes | msgspec.Raw, shape: type[T]) -> T:
         # text with plain integers is decoded strictly first.
         _decoder(key).decode(msgspec.json.encode(_plain(msgspec.json.decode(text))))
         decoded = _decoder(key, strict=False).decode(text)
-    if has_nul(bytes(text)):
+    if _NUL in bytes(text):
         _refuse_nul(decoded)
     return decoded
 
 
 def has_nul(text: bytes) -> bool:
     """Return whether JSON may have the character NUL, which can only be escaped. It may be an escaped backslash too."""
-    return rb"\u0000" in text
+    return _NUL in text
 
 
 def _refuse_nul(value: Any, path: str = "$") -> None:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from functools import cache
+from functools import cache, lru_cache
 from string import Formatter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote
@@ -461,11 +461,15 @@ def _defaults(shape: type[Any]) -> Any:
 def _encoded(reply: Reply) -> Answer:
     body = _encode(reply.value)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    for name, value in reply.headers.items():
-        if _CONTROL.search(value):
-            raise ValueError(f"the header {name} has a control character")
-        headers.append((name.lower().encode(), value.encode("latin-1")))
+    headers += [_line(name, value) for name, value in reply.headers.items()]
     return Answer(reply.status, headers, body)
+
+
+@lru_cache(maxsize=1_024)  # the entity-tags of most runs are the same
+def _line(name: str, value: str) -> tuple[bytes, bytes]:
+    if _CONTROL.search(value):
+        raise ValueError(f"the header {name} has a control character")
+    return name.lower().encode(), value.encode("latin-1")
 
 
 def _text(headers: Headers, name: bytes) -> str | None:

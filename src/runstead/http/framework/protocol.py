@@ -232,9 +232,9 @@ class Protocol(WriteDeadline):
         self._unparsed = 0
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
-            task = cycle.task = self.loop.create_task(cycle.run())
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
+            # `run` takes the task out again: a callback would cost each request a turn of the event loop.
+            cycle.task = self.loop.create_task(cycle.run())
+            self.tasks.add(cycle.task)
         else:
             super().on_message_complete()
 
@@ -400,6 +400,7 @@ class Exchange:
         """Stop reading for a caller that has gone. A write continues: its commit may be under way."""
         if self.task is not None and self.method in ("GET", "HEAD"):
             self.task.cancel()
+            self._protocol.tasks.discard(self.task)  # it may end before `run` has begun
 
     async def body(self, bytes_max: int) -> bytes:
         body = b"".join(self.parts)
@@ -431,6 +432,7 @@ class Exchange:
                     protocol.transport.close()
                 protocol.on_response_complete()
         finally:
+            protocol.tasks.discard(self.task)
             if not self.response_complete:  # cancelled by a shutdown
                 protocol.transport.close()
         metrics.count(self._endpoint.path, self.method, status, time.perf_counter() - self._began)
