@@ -9,6 +9,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from runstead import Client
+from runstead.core import limits
 from tests.docs.conftest import started
 from tests.docs.pages import table, text
 from tests.support.until import until
@@ -31,7 +32,10 @@ OPEN = {"status", "route", "method"}
 @pytest.fixture(scope="module")
 def samples():
     """Name of a sample → label → its values, of a server with a run in its queue."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(limits, "measurement_tick_s", 0.05)
     with started({}) as server:
+        patch.undo()
         with Client(server.url, server.key, project="default") as client:
             client.start("task:greet")
         found = {}
