@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
@@ -193,7 +194,8 @@ class Main:
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
-        http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
+        logged_ms, origins = self.settings.access_log_ms, self.settings.cors_origins or ()
+        http = HttpApp(app, authenticator, inf if logged_ms is None else logged_ms / 1000)
         connections = Connections(
             bounds(self.settings.connections_max, self.settings.connections_per_address_max),
             TrustedProxies(self.settings.trusted_proxies or ()),
