@@ -116,6 +116,14 @@ LIMITS = {
     "Log lines about a store that refuses requests": f"one for each route in {limits.store_unavailable_log_s:.0f} seconds",
     "A client that reads no byte of waiting data": f"its connection is closed after {limits.write_silence_s} seconds",
     "Change notifications kept per followed project": f"{limits.changes_per_project_max:,}",
+    "Time to measure the store for `/metrics`": (
+        f"{limits.measurement_s_max:.0f} seconds, every {limits.measurement_tick_s:.0f} seconds"
+    ),
+    "Series of `runstead_runs`": f"{limits.measured_projects_max} projects, and one for the others",
+    "Series of `runstead_oldest_pending_seconds`": f"{limits.measured_targets_max}, and one for the others",
+    "Queues that are measured": (
+        f"{limits.measured_queues_max} projects with queued runs, and {limits.measured_queues_max} targets of each"
+    ),
     "A value in the audit log": (
         f"{limits.audit_value_chars_max} characters, and {limits.audit_values_max} values of one member"
     ),

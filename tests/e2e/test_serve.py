@@ -105,6 +105,7 @@ def test_a_second_bootstrap_key_joins_the_first(new_server):
     ("arguments", "settings", "expected"),
     [
         ([], {"RUNSTEAD_AUDIT_RETENTION_DAYS": "0"}, "a number from 1 to 36500"),
+        ([], {"RUNSTEAD_ACCESS_LOG_MS": "all"}, "RUNSTEAD_ACCESS_LOG_MS must be a number from 0 to"),
         (["--port", "65536"], {}, "65536"),
         (["--port", "-1"], {}, "-1"),
         (["--database", "postgres://me:hunter2@host/db"], {}, "database"),

@@ -91,6 +91,7 @@ def bound(own, dialect, name, arguments):
         ("due_projects", (NOW,)),
         ("due_head", ("p", NOW, 10)),
         ("occupancies", {"now": NOW, "project_ids": '["p"]', "most": 10}),
+        ("queue_ages", {"now": NOW, "queues_max": 200}),
         ("held", {"project_id": "p", "owners": '["w"]', "looked_max": 10}),
     ],
 )
@@ -213,6 +214,7 @@ def test_postgresql_never_filters_a_wider_partition_for_a_target(postgres, what,
         ("due_heads", [NOW, 64]),
         ("occupancies", {"project_ids": ["p"], "most": 10}),
         ("held", {"project_id": "p", "owners": ["w"], "looked_max": 10}),
+        ("queue_ages", {"now": NOW, "queues_max": 200}),
     ],
 )
 def test_postgresql_steps_from_what_there_is_to_the_next(postgres, name, arguments, mode):

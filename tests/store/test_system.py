@@ -157,3 +157,32 @@ async def test_an_admin_of_projects_alone_does_not_see_the_system(app):
         with pytest.raises(Error) as caught:
             await system.get(app, principal)
         assert caught.value.code == "FORBIDDEN"
+
+
+async def test_the_oldest_available_run_of_each_target_has_its_age(busy, store, clock):
+    for project_id, slug in ((PROJECT, "inventory"), (ELSEWHERE, "elsewhere")):
+        await store.identity.create_project(Project(project_id, slug, slug.title(), 1), None, None)
+    clock.advance_ms(500)
+    await busy.create("first", target="task:a", priority=-1)
+    clock.advance_ms(200)
+    await busy.create("second", target="task:a", priority=5)
+    clock.advance_ms(100)
+    measured = await store.statistics.measured(10, 100, 10)
+    plain = {(age.project, age.target): age.age_ms for age in measured.ages}
+    assert plain.pop(("inventory", "task:a")) == 300
+    assert {project: age for (project, _), age in plain.items()} == {"inventory": 800, "elsewhere": 800}
+    assert dict(measured.depths) == {
+        "inventory": Depth(PROJECT, 4, 1, 1, 1),
+        "elsewhere": Depth(ELSEWHERE, 1, 0, 0, 0),
+    }
+    bounded = await store.statistics.measured(1, 100, 1)
+    assert (len(bounded.depths), len(bounded.ages)) == (1, 1)
+
+
+async def test_the_store_has_a_size_and_its_pools_are_idle(store):
+    sizes = await store.sizes()
+    assert sizes.database > 0
+    assert sizes.wal is None or sizes.wal >= 0
+    pools = store.pools()
+    assert {"point", "scan"} <= {pool.name for pool in pools}
+    assert all(pool.size > 0 and (pool.used, pool.waiting) == (0, 0) for pool in pools)

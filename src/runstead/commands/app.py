@@ -22,6 +22,7 @@ from runstead.core.queue.worker import Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.run import Run
 from runstead.core.webhooks.event import event_of
+from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
     DEADLINES_KEY,
@@ -106,7 +107,8 @@ class App:
         self.notifications.wake()
 
     def publish(self, written: Written) -> None:
-        """Wake the followers and loops that wait for what a command wrote."""
+        """Wake the followers and loops that wait for what a command wrote, and count it."""
+        run_metrics.count(written)
         self._wake((written.run, *written.cancelled))
         if any(run.terminal for run in written.cancelled) or (
             written.before is not None and written.before.occupies and not written.run.occupies

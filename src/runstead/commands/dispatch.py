@@ -19,8 +19,9 @@ from runstead.core.identity.project import Project
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs import transitions
-from runstead.core.runs.run import AgentDetails, Run
+from runstead.core.runs.run import AgentDetails, Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
+from runstead.ports import run_metrics
 from runstead.ports.store import RunKey
 from runstead.security.egress import Answer, EgressError
 
@@ -37,13 +38,16 @@ async def take(app: App, share: FairShare, after: str = "") -> list[Run]:
 
     Projects take turns, beginning with the one after the project id `after`.
     """
+    available_at: dict[int, int] = {}
 
     def decide(run: Run, now: int, services: Sequence[PushService]) -> Transition:
+        available_at[run.seq] = run.available_at or now
         return transitions.dispatch(
             run, now=now, service=_service_for(run, services), token=secrets.token_hex(16), dice=_dice()
         )
 
     found = await app.store.runs.dispatch(share, decide, after)
+    run_metrics.count_claims((run for run in found if run.status is RunStatus.RUNNING), available_at)
     app.publish_runs(found)
     return found
 

@@ -11,7 +11,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope, require_system
 from runstead.core.identity.project import Project
 from runstead.core.replica import Replica
-from runstead.ports import metrics
+from runstead.ports import metrics, store_metrics
 from runstead.ports.store import Depth
 
 
@@ -85,9 +85,17 @@ async def readiness(app: App) -> dict[str, Any]:
     return await app.store.check()
 
 
+def own_exposition(app: App) -> bytes:
+    """Return the metrics of this process in Prometheus' text format."""
+    if not app.leader_state.leads:
+        store_metrics.forget()
+    store_metrics.note_pools(app.store.pools())
+    return metrics.exposition(app.store.facts(), app.leader_state)
+
+
 async def exposition(app: App) -> bytes:
     """Return the metrics of all processes of the server in Prometheus' text format."""
-    text = metrics.exposition(app.store.facts(), app.leader_state)
+    text = own_exposition(app)
     return text if app.exposition_of_all is None else await app.exposition_of_all(text)
 
 

@@ -24,6 +24,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
+from runstead.ports import run_metrics
 from runstead.ports.notifier import queue_key, slot_key
 from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
@@ -190,7 +191,10 @@ async def claim(
         limit=max_runs,
     )
 
+    available_at: dict[int, int] = {}
+
     def decide(run: Run, now: int) -> Transition:
+        available_at[run.seq] = run.available_at or now
         return transitions.claim(
             run, now=now, worker=worker.id, lease_ms=lease_s * 1000, token=secrets.token_hex(16)
         )
@@ -211,6 +215,7 @@ async def claim(
             left = until - loop.time()
             runs = await app.store.runs.claim(request, decide, record(last=left <= 0))
             if runs:
+                run_metrics.count_claims(runs, available_at)
                 app.publish_runs(runs)
                 # A first attempt has no earlier session.
                 return [LeasedRun(run, await _session(app, run) if run.attempt > 1 else None) for run in runs]

@@ -31,6 +31,15 @@ class FairSlots:
         self._ring: deque[str] = deque()  # the same tenants, the next one first
         self.waiting = 0
 
+    @property
+    def size(self) -> int:
+        return self._bounds.slots
+
+    @property
+    def used(self) -> int:
+        """Slots that are held."""
+        return self._bounds.slots - self._free
+
     @asynccontextmanager
     async def hold(self, tenant: str) -> AsyncIterator[None]:
         """Hold a slot of the tenant.

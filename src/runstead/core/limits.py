@@ -203,6 +203,12 @@ replica_seen_s: Final = 10.0  # how often a replica sends a heartbeat
 replica_silence_s: Final = 60  # without a heartbeat, a replica is no longer listed
 statistics_projects_max: Final = 100
 statistics_runs_max: Final = 10_000  # of one project and status
+access_log_ms_max: Final = 3_600_000  # of the setting
+measurement_tick_s: Final = 15.0  # between two measurements of the store for /metrics
+measurement_s_max: Final = 5.0
+measured_projects_max: Final = 20  # with series of their own; the others are summed
+measured_targets_max: Final = 50  # pairs of a project and a target with a series of their own
+measured_queues_max: Final = 200  # projects, and targets of each, whose oldest run is searched
 
 # Durations
 lease_s_min: Final = 5

@@ -2,6 +2,7 @@
 
 from runstead.commands.app import App
 from runstead.core import limits
+from runstead.ports import run_metrics
 
 
 async def index(app: App) -> int:
@@ -11,7 +12,7 @@ async def index(app: App) -> int:
 
 async def roll_up(app: App) -> int:
     """Add a bounded number of runs that ended recently to the sums."""
-    return await app.store.rollups.add_entries(limits.rollup_entries_per_tick_max)
+    return await app.store.rollups.add_entries(limits.rollup_entries_per_tick_max, run_metrics.count_tokens)
 
 
 async def catch_up(app: App) -> int:

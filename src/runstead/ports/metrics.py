@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
@@ -116,6 +116,12 @@ firings = Counter(
     ["outcome"],
     registry=registry,
 )
+event_loop_lag = Histogram(
+    "runstead_event_loop_lag_seconds",
+    "How much later than planned the event loop ran a timer, measured twice a second.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=registry,
+)
 queue_depth = Gauge("runstead_store_queue_depth", "Writes that are waiting for a commit.", registry=registry)
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
@@ -136,6 +142,21 @@ loop_success = Gauge(
     ["loop"],
     registry=registry,
 )
+
+
+def _expose_from_the_start() -> None:
+    """Expose counters before the first count: the increase from no sample to 1 would be lost to an alert."""
+    for outcome in ("delivered", "retried", "failed", "disabled"):
+        deliveries.labels(outcome)
+    for outcome in ("fired", "skipped", "failed"):
+        firings.labels(outcome)
+    for kind in ("worker", "push_service"):
+        silences.labels(kind)
+    for code in ("CONNECTION_LIMIT_REACHED", "ADDRESS_LIMIT_REACHED"):
+        refused_connections.labels(code)
+
+
+_expose_from_the_start()
 
 
 def register_loop(name: str) -> None:

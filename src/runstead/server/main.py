@@ -10,6 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from functools import partial
+from math import inf
 from pathlib import Path
 from secrets import token_hex
 from types import FrameType
@@ -20,7 +21,7 @@ import uvicorn
 from runstead import __version__
 from runstead.commands.app import App
 from runstead.commands.keys import make_key, new_project
-from runstead.commands.system import note_replica
+from runstead.commands.system import note_replica, own_exposition
 from runstead.core import limits
 from runstead.core.identity.principal import INSTANCE_SCOPES
 from runstead.core.identity.project import check_slug, new_key
@@ -47,7 +48,7 @@ from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, Tick, every
 from runstead.loops.retention import RetentionLoop
 from runstead.loops.scheduler import schedule
-from runstead.ports import metrics
+from runstead.loops.statistics import measure
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
@@ -193,7 +194,8 @@ class Main:
         )
         self.app = app
         authenticator = Authenticator(store, verifier, keyring=keyring, admins=self.settings.admins)
-        http, origins = HttpApp(app, authenticator), self.settings.cors_origins or ()
+        logged_ms, origins = self.settings.access_log_ms, self.settings.cors_origins or ()
+        http = HttpApp(app, authenticator, inf if logged_ms is None else logged_ms / 1000)
         connections = Connections(
             bounds(self.settings.connections_max, self.settings.connections_per_address_max),
             TrustedProxies(self.settings.trusted_proxies or ()),
@@ -234,7 +236,7 @@ class Main:
         others = Leader(app, replica.id), Dispatcher(app), Deliverer(app)
         loops += [asyncio.ensure_future(other.run()) for other in others]
         if siblings is not None:
-            await siblings.open(lambda: metrics.exposition(store.facts(), app.leader_state))
+            await siblings.open(partial(own_exposition, app))
         watch = asyncio.ensure_future(connections.watch())
         try:
             with stack, nullcontext() if certificate is None else certificate.watched():
@@ -331,6 +333,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loop("roll-ups", limits.rollup_tick_s, roll_up, limits.rollup_entries_per_tick_max),
         loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
         loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
+        loop("statistics", limits.measurement_tick_s, measure, 1),
         everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
         everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),
         everywhere("browsers seen", limits.browser_seen_s, app.session_activity.flush, seen),

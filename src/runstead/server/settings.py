@@ -62,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
+    access_log_ms: int | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
 
@@ -277,6 +278,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "connections_max": _above_zero("number"),
     "connections_per_address_max": _above_zero("number"),
     "trusted_proxies": _networks,
+    "access_log_ms": _number(0, limits.access_log_ms_max),
 }
 
 

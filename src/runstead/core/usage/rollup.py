@@ -7,6 +7,7 @@ that it is always exact. The smallest bucket is a quarter hour, because the offs
 multiples of it.
 """
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
@@ -303,6 +304,7 @@ class Additions:
 
     def __init__(self, entries: Iterable[Added]) -> None:
         self.usage: dict[UsageKey, Sums] = {}
+        self.ended_tokens = [0, 0, 0, 0]  # of runs that ended: input, output, cached input, reasoning
         self.activity: dict[ActivityKey, tuple[int, Durations]] = {}
         groups: dict[
             tuple[Any, ...], tuple[Sums, Durations]
@@ -335,6 +337,8 @@ class Additions:
         for parts, (sums, durations) in groups.items():
             key = _EntryGroup(*parts)
             _, input_, output, cached, reasoning = sums
+            if key.action == "ended":
+                self.ended_tokens = [*map(operator.add, self.ended_tokens, sums[1:])]
             for sign, share in usage_additions(key, (input_, output, cached, reasoning)):
                 self._use(key.project_id, key.bucket, sign, share, sums[0])
             self._count(key, ACTIVITY[key.action], sums[0], durations)

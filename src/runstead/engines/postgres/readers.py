@@ -23,6 +23,7 @@ from runstead.engines.postgres.connection import (
     is_lost,
     trouble_with,
 )
+from runstead.ports.store import PoolUse
 
 T = TypeVar("T")
 Read = Callable[[Connection], Awaitable[T]]
@@ -85,6 +86,17 @@ class Readers:
                 raise _too_slow(seconds) from error
             raise
 
+    def pools(self) -> list[PoolUse]:
+        named = {
+            "point": self._points,
+            "scan": self._scans,
+            "report": self._reports,
+            "authentication": self._authentication,
+            "server_point": self._server_points,
+            "server_scan": self._server_scans,
+        }
+        return [sessions.use(name) for name, sessions in named.items()]
+
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """The rows, by a short read. No rows if an argument contains NUL, which no stored text contains."""
         return await self.do(lambda c: rows(c, sql, *arguments))
@@ -118,6 +130,9 @@ class _Sessions:
             lambda: connect(url, default_transaction_read_only="on", statement_timeout=timeout), bounds.slots
         )
         self._slots = FairSlots(bounds, "reads")
+
+    def use(self, name: str) -> PoolUse:
+        return PoolUse(name, self._slots.size, self._slots.used, self._slots.waiting)
 
     async def do(self, name: str, read: Read[T]) -> T:
         async with self._slots.hold(name):

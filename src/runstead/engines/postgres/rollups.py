@@ -87,8 +87,25 @@ class PostgresRollups:
         self._writer = writer
         self._readers = readers
 
-    async def add_entries(self, limit: int) -> int:
-        return await self._tick("any_rollup_entry", _add_entries, limit)
+    async def add_entries(
+        self, limit: int, count_tokens: Callable[[Sequence[int]], object] | None = None
+    ) -> int:
+        tokens: Sequence[int] = ()
+
+        async def add(connection: Connection, limit: int) -> int:
+            nonlocal tokens
+            entries = await connection.fetch(Q["take_rollup_entries"], limit)
+            additions = Additions(
+                (action, project, decode_facts(values)) for action, project, values in entries
+            )
+            await _add(connection, additions)
+            tokens = additions.ended_tokens
+            return len(entries)
+
+        added = await self._tick("any_rollup_entry", add, limit)
+        if added and count_tokens is not None:
+            count_tokens(tokens)
+        return added
 
     async def catch_up(self, limit: int) -> int:
         return await self._tick("rollup_backlog", _catch_up, limit)
@@ -140,14 +157,6 @@ class PostgresRollups:
                 await connection.close()
         except BROKEN as error:
             raise trouble_with(error, "read") from error
-
-
-async def _add_entries(connection: Connection, limit: int) -> int:
-    entries = await connection.fetch(Q["take_rollup_entries"], limit)
-    await _add(
-        connection, Additions((action, project, decode_facts(values)) for action, project, values in entries)
-    )
-    return len(entries)
 
 
 async def _catch_up(connection: Connection, limit: int) -> int:

@@ -28,8 +28,9 @@ from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.sql import CLOCK
+from runstead.engines.postgres.sql import CLOCK, Q
 from runstead.engines.sql.nouns import SqlNouns
+from runstead.ports.store import PoolUse, Sizes
 
 _DAY_S = 86_400
 
@@ -136,6 +137,16 @@ class PostgresStore(SqlNouns):
             "commands": group_commit.commands + writer.commands,
             "blocked_writes": group_commit.blocked,
         }
+
+    def pools(self) -> list[PoolUse]:
+        assert self._readers is not None, "not open"
+        assert self._writer is not None, "not open"
+        return self._readers.pools() + self._writer.pools()
+
+    async def sizes(self) -> Sizes:
+        assert self._readers is not None, "not open"
+        [row] = await self._readers.scan(lambda c: c.fetch(Q["stats_bytes"]))
+        return Sizes(*row)
 
     async def forget(self, age_ms: int, limit: int) -> int:
         """Also looks, once a day, whether the next months have their partitions."""

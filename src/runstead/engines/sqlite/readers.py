@@ -19,6 +19,7 @@ from runstead.core.errors import Error
 from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import SERVER, tenant
 from runstead.engines.sqlite.connection import trouble_with
+from runstead.ports.store import PoolUse
 
 T = TypeVar("T")
 
@@ -42,6 +43,9 @@ class Readers:
     def waiting(self) -> int:
         """Unfinished reads."""
         return self._slots.waiting + sum(pool.waiting for pool in self._pools)
+
+    def pools(self) -> list[PoolUse]:
+        return [pool.use(self._slots.waiting if pool is self._scans else 0) for pool in self._pools]
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
         """Run a short read in a thread. It sees every commit that was acknowledged before the call.
@@ -87,6 +91,8 @@ class _ReaderPool:
         seconds: float,
         late: Callable[[], Error],
     ) -> None:
+        self._name = name
+        self._threads = threads
         self._connect = connect
         self._seconds = seconds
         self._late = late
@@ -95,6 +101,11 @@ class _ReaderPool:
         self._open: list[sqlite3.Connection] = []
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"sqlite-{name}")
         self.waiting = 0
+
+    def use(self, queued: int) -> PoolUse:
+        """Return the use of the threads. `queued`: reads that wait outside of the pool."""
+        used = min(self.waiting, self._threads)
+        return PoolUse(self._name, self._threads, used, self.waiting - used + queued)
 
     async def do(self, read: Callable[[sqlite3.Connection], T]) -> T:
         ticket = _Ticket()

@@ -68,7 +68,9 @@ class SqliteRollups:
         self._writer = writer
         self._readers = readers
 
-    async def add_entries(self, limit: int) -> int:
+    async def add_entries(
+        self, limit: int, count_tokens: Callable[[Sequence[int]], object] | None = None
+    ) -> int:
         """Compute the additions outside the writer. Add them only if no other tick ran in between."""
         row = await self._readers.scan(lambda c: c.execute(Q["rollup_entries"], (limit,)).fetchone())
         folds, last, encoded = row
@@ -89,7 +91,10 @@ class SqliteRollups:
             connection.execute(Q["drop_rollup_entries"], (last,))
             return len(entries)
 
-        return await self._writer.do(job, keeps_cache=True)
+        added = await self._writer.do(job, keeps_cache=True)
+        if added and count_tokens is not None:
+            count_tokens(additions.ended_tokens)
+        return added
 
     async def catch_up(self, limit: int) -> int:
         if not await self._readers.scan(lambda c: c.execute(Q["rollup_backlog"]).fetchone()):

@@ -1,5 +1,6 @@
 """The SQLite store: a file, its writer, its readers."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -20,6 +21,7 @@ from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
 from runstead.engines.sqlite.writer import Writer
+from runstead.ports.store import PoolUse, Sizes
 
 
 class SqliteStore(SqlNouns):
@@ -114,3 +116,15 @@ class SqliteStore(SqlNouns):
             "commits": writer.commits,
             "commands": writer.commands,
         }
+
+    def pools(self) -> list[PoolUse]:
+        assert self._readers is not None, "not open"
+        return self._readers.pools()
+
+    async def sizes(self) -> Sizes:
+        return await asyncio.to_thread(_sizes, self._path)
+
+
+def _sizes(path: Path) -> Sizes:
+    log = Path(f"{path}-wal")
+    return Sizes(path.stat().st_size, log.stat().st_size if log.exists() else 0)

@@ -1,6 +1,7 @@
 """The ASGI application with all routes."""
 
 import time
+from math import inf
 from typing import Final
 
 from starlette.types import Message, Receive, Scope as AsgiScope, Send
@@ -40,6 +41,7 @@ from runstead.http import (
     workers,
 )
 from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework import access_log
 from runstead.http.framework.asgi import respond
 from runstead.http.framework.endpoint import Operation, Server
 from runstead.http.framework.origin import origin_of
@@ -91,8 +93,9 @@ def operations() -> list[Operation]:
 class HttpApp:
     """The ASGI application. It never redirects, and every error is a problem (RFC 9457)."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
-        self.router = Router(Server(app, authenticator), operations())
+    def __init__(self, app: App, authenticator: Authenticator, logged_s: float = inf) -> None:
+        self._logged_s = logged_s
+        self.router = Router(Server(app, authenticator, logged_s), operations())
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,12 +103,14 @@ class HttpApp:
                 await send({"type": "websocket.close", "code": 1000})
             return
         began = time.perf_counter()
-        status = 500
+        status, size = 500, 0
 
         async def send_and_record(message: Message) -> None:
-            nonlocal status
+            nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif scope["method"] != "HEAD":  # the server sends no body then
+                size += len(message.get("body", b""))
             await send(message)
 
         # An encoded slash is part of a name, but the router would split there. No id contains one.
@@ -122,4 +127,7 @@ class HttpApp:
         else:
             await respond(*found, scope, receive, send_and_record)
         path = found[0].path if found is not None else "unknown"
-        metrics.count(path, scope["method"], status, time.perf_counter() - began)
+        took_s = time.perf_counter() - began
+        metrics.count(path, scope["method"], status, took_s)
+        if took_s >= self._logged_s:
+            access_log.write(scope["method"], path, status, took_s, size, origin_of(scope).request_id)

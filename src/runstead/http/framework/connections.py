@@ -149,8 +149,11 @@ class Connections:
         """Enforce deadlines every `tick_s` seconds, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
+            planned = loop.time() + self.tick_s
             await asyncio.sleep(self.tick_s)
-            self.enforce(loop.time())
+            now = loop.time()
+            metrics.event_loop_lag.observe(max(now - planned, 0))
+            self.enforce(now)
 
 
 def network(host: str | None) -> str:

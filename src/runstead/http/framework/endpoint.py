@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
+from math import inf
 from string import Formatter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote
@@ -335,11 +336,12 @@ class Routes:
 
 
 class Server:
-    """State that all endpoints share."""
+    """State that all endpoints share. `logged_s`: the access log has requests that took as long."""
 
-    def __init__(self, app: App, authenticator: Authenticator) -> None:
+    def __init__(self, app: App, authenticator: Authenticator, logged_s: float = inf) -> None:
         self.app = app
         self.authenticator = authenticator
+        self.logged_s = logged_s
         self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests in progress
 
 
@@ -359,6 +361,7 @@ class Endpoint:
 
     def __init__(self, server: Server, path: str, operations: dict[str, Operation]) -> None:
         self._server = server
+        self.logged_s = server.logged_s
         self.path = path
         self.methods = frozenset(operations)  # as documented
         if "GET" in operations:

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Origin
+from runstead.http.framework import access_log
 from runstead.http.framework.body import too_large
 from runstead.http.framework.connections import Connections, Deadline
 from runstead.http.framework.endpoint import Answer, Endpoint, Headers
@@ -416,12 +417,12 @@ class Exchange:
 
     async def run(self) -> None:
         """Answer the request and send the answer."""
-        protocol, status = self._protocol, 500
+        protocol, status, size = self._protocol, 500, 0
         try:
             answer = await self._endpoint.answer(self)
             if not isinstance(answer, Answer):
                 answer = _answer(answer)
-            status = answer.status
+            status, size = answer.status, len(answer.body)
             if protocol.flow.write_paused:  # the caller has not read an earlier answer yet
                 await protocol.flow.drain()
             self.response_complete = True
@@ -435,7 +436,11 @@ class Exchange:
             protocol.tasks.discard(self.task)
             if not self.response_complete:  # cancelled by a shutdown
                 protocol.transport.close()
-        metrics.count(self._endpoint.path, self.method, status, time.perf_counter() - self._began)
+        endpoint, took_s = self._endpoint, time.perf_counter() - self._began
+        metrics.count(endpoint.path, self.method, status, took_s)
+        if took_s >= endpoint.logged_s:
+            size = 0 if self.method == "HEAD" else size
+            access_log.write(self.method, endpoint.path, status, took_s, size, self.origin.request_id)
 
 
 def _answer(response: Any) -> Answer:

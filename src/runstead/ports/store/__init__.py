@@ -53,7 +53,7 @@ from runstead.ports.store.runs import (
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
-from runstead.ports.store.statistics import Depth, Statistics
+from runstead.ports.store.statistics import Depth, Measured, PoolUse, QueueAge, Sizes, Statistics
 from runstead.ports.store.triggers import DecideTrigger, Triggers
 from runstead.ports.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.ports.store.workers import Workers
@@ -94,10 +94,13 @@ __all__ = [
     "Leadership",
     "ListPage",
     "Made",
+    "Measured",
     "Member",
     "MemberCounts",
+    "PoolUse",
     "Prices",
     "PushServices",
+    "QueueAge",
     "Quotas",
     "Recording",
     "Replacement",
@@ -115,6 +118,7 @@ __all__ = [
     "Secrets",
     "SeqPage",
     "SigningKeys",
+    "Sizes",
     "Statistics",
     "Stats",
     "Store",
@@ -217,6 +221,14 @@ class Store(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return `engine`, `queue_depth`, and `commits` and `commands` since the start, without access to the storage."""
+        ...
+
+    def pools(self) -> list[PoolUse]:
+        """Return the use of the pools of this process, without access to the storage."""
+        ...
+
+    async def sizes(self) -> Sizes:
+        """Return the sizes of the storage."""
         ...
 
     async def forget(self, age_ms: int, limit: int) -> int:

@@ -1,6 +1,6 @@
 """Sums of usage and activity, so that reports over years read no runs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -171,9 +171,12 @@ class ActivityQuery(msgspec.Struct, frozen=True):
 class Rollups(Protocol):
     """A method reads everything at one moment, so that every run counts exactly once."""
 
-    async def add_entries(self, limit: int) -> int:
+    async def add_entries(
+        self, limit: int, count_tokens: Callable[[Sequence[int]], object] | None = None
+    ) -> int:
         """Add at most `limit` entries to the sums and delete them. Returns their number. Several replicas may
-        call it at the same time.
+        call it at the same time. `count_tokens` receives the tokens of the runs that ended, after the commit:
+        input, output, cached input and reasoning.
         """
         ...
 

@@ -11,6 +11,7 @@ from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import SERVER, tenant
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions, Work
 from runstead.engines.postgres.connection import BROKEN, Connection, is_race, trouble_with
+from runstead.ports.store import PoolUse
 
 T = TypeVar("T")
 Job = Callable[[Connection, int], Awaitable[T]]
@@ -60,6 +61,10 @@ class Writer:
     @property
     def commits(self) -> int:
         return self._transactions.commits
+
+    def pools(self) -> list[PoolUse]:
+        named = {"writer": self._slots, "server_writer": self._server_slots}
+        return [PoolUse(name, slots.size, slots.used, slots.waiting) for name, slots in named.items()]
 
     async def do(self, job: Job[T]) -> T:
         """Return the job's result once it is durable."""

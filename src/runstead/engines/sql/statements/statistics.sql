@@ -38,3 +38,70 @@ WITH counted AS MATERIALIZED (
 SELECT project_id, json_extract(queue, '$[1]') AS available,
   json_extract(queue, '$[0]') - json_extract(queue, '$[1]') AS delayed, running, waiting
 FROM counted
+
+-- name: measured_projects
+SELECT id, slug FROM projects ORDER BY created_at, id LIMIT :projects_max
+
+-- name: queue_ages
+-- The age of the oldest available run of each project and target. Each (project, target, kind, priority) in the queue
+-- costs one index probe.
+WITH RECURSIVE queues (p, n) AS (
+  SELECT (
+    SELECT project_id FROM runs WHERE available_at IS NOT NULL ORDER BY project_id, coalesce(target, '') LIMIT 1
+  ), 1
+  UNION ALL
+  SELECT (
+    SELECT project_id FROM runs WHERE available_at IS NOT NULL AND project_id > p
+    ORDER BY project_id, coalesce(target, '') LIMIT 1
+  ), n + 1
+  FROM queues WHERE p IS NOT NULL AND n < :queues_max
+), targets (p, t, n) AS (
+  SELECT p, (
+    SELECT coalesce(target, '') FROM runs WHERE project_id = p AND available_at IS NOT NULL
+    ORDER BY coalesce(target, '') LIMIT 1
+  ), 1
+  FROM queues WHERE p IS NOT NULL
+  UNION ALL
+  SELECT p, (
+    SELECT coalesce(target, '') FROM runs WHERE project_id = p AND available_at IS NOT NULL AND coalesce(target, '') > t
+    ORDER BY coalesce(target, '') LIMIT 1
+  ), n + 1
+  FROM targets WHERE t IS NOT NULL AND n < :queues_max
+), kinds (p, t, k) AS (
+  SELECT p, t, (
+    SELECT kind FROM runs WHERE project_id = p AND coalesce(target, '') = t AND available_at IS NOT NULL
+    ORDER BY kind LIMIT 1
+  )
+  FROM targets WHERE t IS NOT NULL
+  UNION ALL
+  SELECT p, t, (
+    SELECT kind FROM runs WHERE project_id = p AND coalesce(target, '') = t AND available_at IS NOT NULL AND kind > k
+    ORDER BY kind LIMIT 1
+  )
+  FROM kinds WHERE k IS NOT NULL
+), steps (p, t, k, step) AS (
+  SELECT p, t, k, (
+    SELECT priority FROM runs
+    WHERE project_id = p AND coalesce(target, '') = t AND kind = k AND available_at IS NOT NULL
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM kinds WHERE k IS NOT NULL
+  UNION ALL
+  SELECT p, t, k, (
+    SELECT priority FROM runs
+    WHERE project_id = p AND coalesce(target, '') = t AND kind = k AND available_at IS NOT NULL AND priority < step
+    ORDER BY priority DESC LIMIT 1
+  )
+  FROM steps WHERE step IS NOT NULL
+)
+SELECT coalesce(slug, p) AS project, t AS target, :now - min(head) AS age_ms
+FROM (
+  SELECT p, t, (
+    SELECT available_at FROM runs
+    WHERE project_id = p AND coalesce(target, '') = t AND kind = k AND priority = step AND available_at IS NOT NULL
+    ORDER BY available_at, seq LIMIT 1
+  ) AS head
+  FROM steps WHERE step IS NOT NULL
+) AS heads LEFT JOIN projects ON id = p
+WHERE head <= :now
+GROUP BY coalesce(slug, p), t

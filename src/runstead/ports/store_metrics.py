@@ -1,0 +1,96 @@
+"""The metrics that are measured in the store, at an interval, by the leader."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+from prometheus_client import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from runstead.core import limits
+from runstead.ports.metrics import registry
+from runstead.ports.store import Measured, PoolUse, Sizes
+
+OTHER: Final = "(other)"
+"""The label of the rest, which has no series of its own."""
+
+
+class _State(msgspec.Struct):
+    measured: tuple[Measured, Sizes] | None = None  # None: not measured, or another replica leads
+    pools: tuple[PoolUse, ...] = ()
+
+
+_state = _State()
+
+
+def note(measured: Measured, sizes: Sizes) -> None:
+    """Expose these measurements until the next ones."""
+    _state.measured = measured, sizes
+
+
+def forget() -> None:
+    """Expose no measurements, because this replica does not lead."""
+    _state.measured = None
+
+
+def note_pools(pools: Iterable[PoolUse]) -> None:
+    """Expose the use of the store's connections of this process."""
+    _state.pools = tuple(pools)
+
+
+class _Store(Collector):
+    def collect(self) -> Iterator[Metric]:
+        runs = _gauge("runs", "Runs that have not ended, by state.", "project", "state")
+        ages = _gauge("oldest_pending_seconds", "Age of the oldest run in the queue.", "project", "target")
+        size = _gauge("store_bytes", "Size of the database, and of its write-ahead log.", "part")
+        if _state.measured is not None:
+            measured, sizes = _state.measured
+            for (project, state), number in _runs(measured).items():
+                runs.add_metric([project, state], number)
+            for (project, target), age_ms in _ages(measured).items():
+                ages.add_metric([project, target], age_ms / 1000)
+            size.add_metric(["database"], sizes.database)
+            if sizes.wal is not None:
+                size.add_metric(["wal"], sizes.wal)
+        yield from (runs, ages, size)
+        yield from _pools(_state.pools)
+
+
+def _runs(measured: Measured) -> Mapping[tuple[str, str], int]:
+    """The numbers by project and state: of the projects with most runs, and of all others together."""
+    largest = sorted(measured.depths, key=lambda each: -sum(each[1][1:]))
+    numbers: Counter[tuple[str, str]] = Counter()
+    for place, (slug, depth) in enumerate(largest):
+        project = slug if place < limits.measured_projects_max else OTHER
+        for state in ("available", "delayed", "running", "waiting"):
+            numbers[project, state] += getattr(depth, state)
+    return numbers
+
+
+def _ages(measured: Measured) -> Mapping[tuple[str, str], int]:
+    """The ages by project and target: the highest ones, and the highest of all others."""
+    ages: dict[tuple[str, str], int] = {}
+    for place, each in enumerate(sorted(measured.ages, key=lambda each: -each.age_ms)):
+        key = (each.project, each.target) if place < limits.measured_targets_max else (OTHER, OTHER)
+        ages[key] = max(ages.get(key, 0), each.age_ms)
+    return ages
+
+
+def _pools(pools: Iterable[PoolUse]) -> Iterator[Metric]:
+    size = _gauge("store_pool_size", "Connections that a pool may use at once.", "pool")
+    used = _gauge("store_pool_used", "Connections of a pool that are in use.", "pool")
+    waiting = _gauge("store_pool_waiting", "Reads or writes that wait for a connection.", "pool")
+    for pool in pools:
+        size.add_metric([pool.name], pool.size)
+        used.add_metric([pool.name], pool.used)
+        waiting.add_metric([pool.name], pool.waiting)
+    yield from (size, used, waiting)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"runstead_{name}", text, labels=labels)
+
+
+registry.register(_Store())
