@@ -42,7 +42,10 @@ def samples():
 
         def measured():
             found.clear()
-            with urllib.request.urlopen(f"{server.url}/metrics") as answer:
+            key = {"Authorization": f"Bearer {server.key}"}
+            with urllib.request.urlopen(
+                urllib.request.Request(f"{server.url}/metrics", headers=key)
+            ) as answer:
                 for family in text_string_to_metric_families(answer.read().decode()):
                     for sample in family.samples:
                         labels = found.setdefault(sample.name, {})

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from runstead.commands import system
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.ports.store_metrics import without_names
 
 routes = Routes("Health")
 
@@ -48,6 +49,12 @@ async def readyz(call: Call[Nothing, Nothing]) -> Reply:
 
 @routes.route("GET", "/metrics", answer=None, open=True, media_type="text/plain")
 async def metrics(call: Call[Nothing, Nothing]) -> Response:
-    """Get metrics of all processes of the server in Prometheus' text format."""
+    """Get metrics of all processes of the server in Prometheus' text format.
+
+    Projects and targets are named to callers with the scope `system`, and summed as `(all)` for others.
+    """
     text = await system.exposition(call.app)
+    caller = await call.caller()
+    if caller is None or not caller.system:
+        text = without_names(text)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

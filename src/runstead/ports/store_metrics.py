@@ -1,5 +1,6 @@
 """The metrics that are measured in the store, at an interval, by the leader."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -56,6 +57,30 @@ class _Store(Collector):
                 size.add_metric(["wal"], sizes.wal)
         yield from (runs, ages, size)
         yield from _pools(_state.pools)
+
+
+def without_names(text: bytes) -> bytes:
+    """Replace the projects and targets of an exposition by `(all)`: numbers are summed, of ages the highest stays."""
+    merged: dict[bytes, dict[bytes, float]] = {}
+    for sample in _NAMED.finditer(text):
+        of_metric, value = merged.setdefault(sample["metric"], {}), float(sample["value"])
+        labels = _NAMES.sub(rb'\1="(all)"', sample["labels"])
+        before = of_metric.get(labels, 0)
+        of_metric[labels] = max(before, value) if sample["metric"].endswith(b"_seconds") else before + value
+
+    def lines(sample: re.Match[bytes]) -> bytes:
+        """All samples of a metric in place of its first one."""
+        values = merged.pop(sample["metric"], {}).items()
+        return b"".join(b"%b{%b} %r\n" % (sample["metric"], *each) for each in values)
+
+    return _NAMED.sub(lines, text)
+
+
+_NAMED: Final = re.compile(
+    rb"^(?P<metric>runstead_runs|runstead_oldest_pending_seconds)\{(?P<labels>.*)\} (?P<value>\S+)\n",
+    re.MULTILINE,
+)
+_NAMES: Final = re.compile(rb'\b(project|target)="(?:[^"\\]|\\.)*"')
 
 
 def _runs(measured: Measured) -> Mapping[tuple[str, str], int]:

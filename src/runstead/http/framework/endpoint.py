@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache
 from math import inf
-from string import Formatter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import msgspec
 import structlog
@@ -27,6 +26,7 @@ from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
+from runstead.http.framework.location import Location, member
 from runstead.http.framework.problems import problem, redacted
 
 log = structlog.get_logger(__name__)
@@ -116,6 +116,14 @@ class Call(Generic[B, Q]):
         """Return whether the caller has disconnected."""
         return await self._request.is_disconnected()
 
+    async def caller(self) -> Principal | None:
+        """Return the caller of an open route. None: it sends no credential. Raises UNAUTHENTICATED."""
+        headers = self._request.headers
+        credential = headers.get(b"authorization"), headers.get(b"x-api-key")
+        if credential == (None, None):
+            return None
+        return await self._server.authenticator.authenticate(credential, self._request.origin.address)
+
     def forget_credentials(self) -> None:
         """Clear cached credentials, since their rights changed."""
         self._server.authenticator.forget()
@@ -197,33 +205,6 @@ def tag_headers(tag: str) -> dict[str, str]:
     return {"ETag": tag, "Cache-Control": "private, no-cache"}
 
 
-def _member(value: Any, name: str) -> Any:
-    return value[name] if isinstance(value, dict) else getattr(value, name)
-
-
-class Location:
-    """The path of the object that an answer holds, such as `/runs/{run.run_id}`: names are members of the answer."""
-
-    def __init__(self, template: str) -> None:
-        self._parts = [
-            (text, name.split(".")) for text, name, _, _ in Formatter().parse(template) if name is not None
-        ]
-
-    def of(self, answer: Any) -> str:
-        """Return the path for an answer, a struct or decoded JSON."""
-        found = ""
-        for text, names in self._parts:
-            value = answer
-            for name in names:
-                value = _member(value, name)
-            found += text + (value if _UNRESERVED.fullmatch(value) else quote(value, safe=""))
-        return found
-
-
-#: Text that `quote` does not change (RFC 3986, section 2.3).
-_UNRESERVED: Final = re.compile(r"[A-Za-z0-9._~-]*", re.ASCII)
-
-
 class Operation(NamedTuple):
     """A route, with all that decoding and documentation need."""
 
@@ -252,7 +233,7 @@ class Operation(NamedTuple):
         if isinstance(value, msgspec.Raw):
             value = msgspec.json.decode(value)
         headers = (
-            {**reply.headers, **tag_headers(_member(value, "etag"))} if self.tagged else {**reply.headers}
+            {**reply.headers, **tag_headers(member(value, "etag"))} if self.tagged else {**reply.headers}
         )
         if self.location is not None:
             headers["Location"] = self.location.of(value)
