@@ -64,11 +64,13 @@ class FolderPlace:
     async def put_file(self, name: str, path: Path) -> None:
         def job() -> None:
             target = self._root / name
-            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folders = [self._root / folder for folder in target.relative_to(self._root).parents]
+            for folder in reversed(folders):
+                folder.mkdir(mode=0o700, exist_ok=True)
             _sync(path)
             path.replace(target)
-            for folder in target.relative_to(self._root).parents:
-                _sync(self._root / folder)
+            for folder in folders:
+                _sync(folder)
 
         await self._in_thread(job)
 

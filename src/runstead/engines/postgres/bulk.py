@@ -57,6 +57,7 @@ class PostgresBulk:
         mode = "ACCESS SHARE" if online else "SHARE"
         try:
             await self._open.execute(f"LOCK TABLE {', '.join(names)} IN {mode} MODE")
+            await self._open.execute("SELECT 1")  # begins the snapshot, which LOCK does not
         except asyncpg.LockNotAvailableError as busy:
             raise RuntimeError(
                 f"another process writes to {address(self._url)}: stop the servers first"
