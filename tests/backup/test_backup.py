@@ -205,6 +205,9 @@ def test_an_artifact_that_its_store_lost_makes_the_command_fail(server, client, 
     assert (code, stdout.startswith("backup 20")) == (1, True)
     assert "lacks 1 artifact(s), or has other bytes, of the runs run-2" in stderr
     assert runstead("verify-backup", place, cwd=tmp_path)[0] == 0
+    words = ("restore", place, "--database", f"sqlite:///{tmp_path / 'new.db'}")
+    code, stdout, _ = runstead(*words, cwd=tmp_path)
+    assert (code, "the backup lacks 1 artifact(s) that its database names" in stdout) == (0, True)
     client.artifacts.store("run-2", "lost.csv", b"again")  # replaces it
 
 

@@ -64,7 +64,6 @@ def test_a_lost_machine_loses_nothing_from_before_the_last_upload(tmp_path):
         try:
             until(lambda: len(written) > 20, "writes")
             uploaded = len(written)
-            words = ("db", "check", "--json", "--database", f"sqlite:///{restored}")
             until(lambda: restore() and len(run_ids(restored)) >= uploaded, "an upload of the first writes")
         finally:
             litestream.kill()
@@ -74,7 +73,7 @@ def test_a_lost_machine_loses_nothing_from_before_the_last_upload(tmp_path):
             litestream.wait()
     shutil.rmtree(machine)
     assert restore()
-    code, stdout, _ = runstead(*words, cwd=tmp_path)
+    code, stdout, _ = runstead("db", "check", "--json", "--database", f"sqlite:///{restored}", cwd=tmp_path)
     assert (code, '"violations":[]' in stdout) == (0, True)
     lost = set(written[:uploaded]) - run_ids(restored)
     assert lost == set()

@@ -102,6 +102,11 @@ def restore(
         write_out(f"restored the backup {done.name}: {_contents(done.manifest)}")
         if done.artifacts is None:
             write_out("the backup was made without artifacts")
+        if missing := done.manifest.missing:
+            ids = ", ".join(dict.fromkeys(each.run_id for each in missing[:5]))
+            write_out(
+                f"the backup lacks {len(missing):,} artifact(s) that its database names, of the runs {ids}"
+            )
         for violation in done.violations:
             write_out(f"{violation.sentence} ({violation.rule}).")
         write_out(f"{done.runs:,} runs checked, {len(done.violations):,} violation(s)")
