@@ -143,6 +143,7 @@ def test_a_backup_that_was_killed_is_none(tool, server, tmp_path):
     assert (code, "has no manifest.json: it was interrupted" in stderr) == (1, True)
     with pytest.raises(BackupError, match="no complete backup"):
         tool.restore(place)
+    (place / "incoming" / "runstead.db").write_bytes(b"the first pages of a copy that was killed")
     saved = tool.save(place)
     assert tool.verify(place) == []
     [interrupted] = [path for path in place.glob("2*") if path.name != saved.name]
