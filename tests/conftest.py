@@ -88,3 +88,14 @@ def sqlite_store(tmp_path_factory):
         return SqliteStore(path, clock, "OFF")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The URL of an S3 server with the bucket `artifacts`."""
+    pytest.importorskip("obstore")
+    pytest.importorskip("moto.server")
+    from tests.support.s3_server import s3_server
+
+    with s3_server() as url:
+        yield url

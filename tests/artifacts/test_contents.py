@@ -3,13 +3,8 @@
 import asyncio
 import hashlib
 import os
-import socket
-import subprocess
-import sys
-import time
 import uuid
 
-import httpx2
 import pytest
 
 from runstead.core.errors import Error
@@ -17,28 +12,6 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.ports.artifact_store import TooLargeError
 
 MIB = 1 << 20
-
-
-@pytest.fixture(scope="session")
-def s3_server():
-    pytest.importorskip("obstore")
-    pytest.importorskip("moto.server")
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    program = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                assert httpx2.put(f"{url}/artifacts", timeout=5).status_code == 200
-                break
-            except httpx2.TransportError:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-        yield url
-        server.terminate()
 
 
 @pytest.fixture(params=["filesystem", "s3"])

@@ -32,6 +32,7 @@ OTHERS = (
     "docs/cli-usage.md",
     "docs/cli-starting.md",
     "docs/cli-administration.md",
+    "docs/cli-store.md",
     "docs/encryption.md",
     "docs/quotas.md",
 )

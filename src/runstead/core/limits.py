@@ -344,6 +344,10 @@ retention_lock_ms: Final = 100  # for the lock of the partitioned table: other t
 copy_rows_max: Final = 5_000
 copy_bytes_max: Final = 8 * MIB
 
+# Backups
+backup_pages_max: Final = 4_096  # of a SQLite file in one piece, between two reports of progress
+backup_part_bytes: Final = 64 * MIB  # of a database in S3, which has at most 10,000 parts
+
 # Compression in SQLite: for values of at least this size, if the result is at most this share of the value
 compress_bytes_min: Final = 4 * KIB
 compress_share_max: Final = 0.9

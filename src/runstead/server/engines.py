@@ -7,11 +7,13 @@ So a command that reads a SQLite store loads neither the PostgreSQL driver nor t
 # ruff: noqa: PLC0415
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runstead.ports.artifact_store import Artifacts
+from runstead.ports.backup_place import Place
 from runstead.ports.notifier import Notifier
 from runstead.ports.store import Store
 from runstead.ports.store.bulk import Bulk
@@ -50,6 +52,38 @@ def make_bulk(url: str) -> Bulk:
     from runstead.engines.sqlite.bulk import SqliteBulk
 
     return SqliteBulk(sqlite_path(url))
+
+
+def copy_sqlite_online(source: Path, target: Path, advance: Callable[[int, int], None]) -> None:
+    """Copy the file of a SQLite store at one moment, while servers write to it. BackupError."""
+    from runstead.engines.sqlite.online_copy import copy_online
+
+    copy_online(source, target, advance)
+
+
+def newest_migration() -> str:
+    """Return the name of the newest migration of a SQLite store."""
+    from runstead.engines.sql.sql_files import migrations
+
+    return list(migrations("runstead.engines.sqlite"))[-1]
+
+
+def make_place(url: str) -> Place:
+    """Create the place of backups: a directory, `file:///<directory>` or `s3://<bucket>/<prefix>`. ValueError."""
+    kind, separator, rest = url.partition("://")
+    if kind == "s3" and rest and not rest.startswith(("/", "?")):
+        try:
+            from runstead.engines.backups.s3 import S3Place  # an extra
+        except ModuleNotFoundError as missing:
+            raise RuntimeError(
+                "backups in S3-compatible storage need the package obstore: pip install 'runstead[s3]'"
+            ) from missing
+        return S3Place(url)
+    if separator and not (kind == "file" and rest.startswith("/")):
+        raise ValueError(f"a place of backups is a directory or s3://<bucket>/<prefix>, not {kind}://...")
+    from runstead.engines.backups.folder import FolderPlace
+
+    return FolderPlace(Path(url.removeprefix("file://")))
 
 
 def oldest_sqlite() -> tuple[int, ...]:

@@ -19,28 +19,27 @@ from runstead.core.errors import Error
 from runstead.ports.artifact_store import KEY, Content, TooLargeError
 
 
+class UploadError(Exception):
+    """The storage refused or broke off an upload. `cause`: the exception of the library."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(first_line(cause))
+        self.cause = cause
+
+
 class S3Artifacts:
     """`url` is `s3://<bucket>/<prefix>`, with `?endpoint=http://127.0.0.1:9000` (and `&region=…`) for other
     storage than AWS.
     """
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-        options: dict[str, Any] = {}
-        if "endpoint" in parameters:
-            allow_http = parameters["endpoint"].startswith("http://")
-            options |= {"endpoint": parameters["endpoint"], "client_options": {"allow_http": allow_http}}
-        if "region" in parameters:
-            options["region"] = parameters["region"]
-        self._shown = f"s3://{parts.netloc}{parts.path}"
-        self._store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **options)
+        self._shown, self._store = bucket(url)
 
     async def open(self) -> None:
         try:
             await obstore.list(self._store, prefix="0", chunk_size=1).collect_async()
         except BaseError as error:
-            raise RuntimeError(f"cannot keep artifacts in {self._shown}: {_first_line(error)}") from None
+            raise RuntimeError(f"cannot keep artifacts in {self._shown}: {first_line(error)}") from None
 
     async def close(self) -> None:
         pass
@@ -49,30 +48,20 @@ class S3Artifacts:
         self, run: str, chunks: AsyncIterator[bytes], bytes_max: int, key: str | None = None
     ) -> Content:
         key, digest, size = key or uuid.uuid4().hex, hashlib.sha256(), 0
-        failure: BaseException | None = None
 
         async def checked() -> AsyncIterator[bytes]:
-            nonlocal size, failure
-            try:
-                async for chunk in chunks:
-                    size += len(chunk)
-                    if size > bytes_max:
-                        raise TooLargeError
-                    digest.update(chunk)
-                    if chunk:
-                        yield chunk
-            except BaseException as error:
-                failure = error
-                raise
+            nonlocal size
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > bytes_max:
+                    raise TooLargeError
+                digest.update(chunk)
+                yield chunk
 
         try:
-            await obstore.put_async(
-                self._store, self._key(run, key), checked(), max_concurrency=limits.artifact_parts_at_once
-            )
-        except Exception as error:
-            if failure is not None:  # the library's own error would hide it
-                raise failure from None
-            raise _unavailable(error) from error
+            await upload(self._store, self._key(run, key), checked())
+        except UploadError as error:
+            raise _unavailable(error.cause) from error
         return Content(key, size, digest.hexdigest())
 
     async def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
@@ -111,7 +100,43 @@ class S3Artifacts:
         return f"{run}/{key}"
 
 
-def _first_line(error: Exception) -> str:
+def bucket(url: str) -> tuple[str, S3Store]:
+    """Return the URL without its parameters, and the store."""
+    parts = urlsplit(url)
+    parameters = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    options: dict[str, Any] = {}
+    if "endpoint" in parameters:
+        allow_http = parameters["endpoint"].startswith("http://")
+        options |= {"endpoint": parameters["endpoint"], "client_options": {"allow_http": allow_http}}
+    if "region" in parameters:
+        options["region"] = parameters["region"]
+    store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **options)
+    return f"s3://{parts.netloc}{parts.path}", store
+
+
+async def upload(store: S3Store, name: str, chunks: AsyncIterator[bytes]) -> None:
+    """Store all chunks, or nothing. Raises the exception of `chunks`, otherwise UploadError."""
+    failure: BaseException | None = None
+
+    async def watched() -> AsyncIterator[bytes]:
+        nonlocal failure
+        try:
+            async for chunk in chunks:
+                if chunk:
+                    yield chunk
+        except BaseException as error:
+            failure = error
+            raise
+
+    try:
+        await obstore.put_async(store, name, watched(), max_concurrency=limits.artifact_parts_at_once)
+    except Exception as error:
+        if failure is not None:  # the library's own error would hide it
+            raise failure from None
+        raise UploadError(error) from error
+
+
+def first_line(error: Exception) -> str:
     """The first line of the message. Later lines show the request and internals of the library."""
     return str(error).strip().partition("\n")[0][:300]
 

@@ -47,13 +47,17 @@ class PostgresBulk:
         assert self._connection is not None, "not open"
         return self._connection
 
-    async def open_source(self) -> None:
+    async def open_source(self, *, online: bool = False) -> None:
         self._connection = await connect_alone(self._url)
         names = list(await self.tables())
         await self._open.execute(f"SET lock_timeout = {limits.lock_s * 1_000}")
         await self._open.transaction(isolation="repeatable_read").start()
-        try:  # blocks writers until the end, but no readers
-            await self._open.execute(f"LOCK TABLE {', '.join(names)} IN SHARE MODE")
+        # SHARE blocks writers until the end, but no readers. ACCESS SHARE blocks only that a table is dropped, which a
+        # snapshot would not outlast: the retention of events drops partitions.
+        mode = "ACCESS SHARE" if online else "SHARE"
+        try:
+            await self._open.execute(f"LOCK TABLE {', '.join(names)} IN {mode} MODE")
+            await self._open.execute("SELECT 1")  # begins the snapshot, which LOCK does not
         except asyncpg.LockNotAvailableError as busy:
             raise RuntimeError(
                 f"another process writes to {address(self._url)}: stop the servers first"

@@ -103,8 +103,12 @@ class SqliteBulk:
         assert self._connection is not None, "not open"
         return self._connection
 
-    async def open_source(self) -> None:
+    async def open_source(self, *, online: bool = False) -> None:
         self._connection = connect(self._path, "FULL")
+        if online:  # the first read begins the snapshot
+            self._connection.execute("BEGIN")
+            self._connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return
         try:  # the write lock keeps one snapshot until it is released
             await asyncio.to_thread(self._connection.execute, "BEGIN IMMEDIATE")
         except sqlite3.OperationalError as busy:

@@ -51,10 +51,11 @@ class Progress(NamedTuple):
 
 
 class Bulk(Protocol):
-    async def open_source(self) -> None:
-        """Open the store for reading at one moment.
+    async def open_source(self, *, online: bool = False) -> None:
+        """Open the store for reading at one moment, until `close`.
 
-        It blocks all writers until `close`. RuntimeError if one is active.
+        It blocks all writers, and RuntimeError if one is active. `online`: it blocks none, and later writes are not
+        seen.
         """
         ...
 
