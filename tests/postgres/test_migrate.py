@@ -74,8 +74,11 @@ async def test_a_migration_that_fails_leaves_nothing(session, monkeypatch):
 async def test_a_database_of_a_newer_program_is_refused(empty, session):
     await migrate(session)
     await session.execute("INSERT INTO schema_migrations VALUES ('9999_later', 0)")
-    with pytest.raises(NewerStoreError, match="written by a newer Runstead"):
-        await PostgresStore(empty).open()
+    for use in (PostgresStore(empty).open, PostgresStore(empty).migrate, PostgresStore(empty).pending):
+        with pytest.raises(
+            NewerStoreError, match=r"install the version that migrated it.* restore the backup"
+        ):
+            await use()
 
 
 async def test_an_old_server_is_refused(session, monkeypatch):

@@ -138,7 +138,7 @@ def _migrated(settings: Settings) -> Finding:
             "store", "fail", str(error), "is the database running, and is RUNSTEAD_DATABASE_URL right?"
         )
     if pending:
-        detail = f"{len(pending)} pending migration(s), first {pending[0]}"
+        detail = f"{len(pending)} pending migration(s), first {pending[0].name}"
         return Finding(
             "store", "warn", detail, "run `runstead db migrate`, or start the server, which applies them"
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.commit.commands import decide_group
@@ -30,6 +30,9 @@ from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.nouns import SqlNouns
+from runstead.ports.store.migrations import PendingMigration
+
+T = TypeVar("T")
 
 _DAY_S = 86_400
 
@@ -86,10 +89,10 @@ class PostgresStore(SqlNouns):
         await self._look_ahead(connection)
         return applied
 
-    async def pending(self) -> list[str]:
+    async def pending(self) -> list[PendingMigration]:
         return await self._alone(pending)
 
-    async def _alone(self, work: Callable[[Connection], Awaitable[list[str]]]) -> list[str]:
+    async def _alone(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             connection = await connect_alone(self._url)
             try:

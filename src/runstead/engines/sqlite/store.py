@@ -20,6 +20,7 @@ from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
 from runstead.engines.sqlite.writer import Writer
+from runstead.ports.store.migrations import PendingMigration
 
 
 class SqliteStore(SqlNouns):
@@ -72,7 +73,7 @@ class SqliteStore(SqlNouns):
         protect(self._path)  # not earlier: it may be another program's file
         return applied
 
-    async def pending(self) -> list[str]:
+    async def pending(self) -> list[PendingMigration]:
         if not self._path.exists():
             raise RuntimeError(f"there is no database {self._path}")
         try:

@@ -29,6 +29,7 @@ from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
+from runstead.ports.store.migrations import PendingMigration
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.quotas import Quotas
@@ -96,6 +97,7 @@ __all__ = [
     "Made",
     "Member",
     "MemberCounts",
+    "PendingMigration",
     "Prices",
     "PushServices",
     "Quotas",
@@ -196,8 +198,8 @@ class Store(Protocol):
         """Apply migrations, as `open` does, and return their names. The store need not be open."""
         ...
 
-    async def pending(self) -> list[str]:
-        """Return the names of the migrations that `migrate` would apply. Changes nothing. RuntimeError if
+    async def pending(self) -> list[PendingMigration]:
+        """Return the migrations that `migrate` would apply. Changes nothing. RuntimeError if
         there is no store yet.
         """
         ...
