@@ -11,8 +11,8 @@ from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDI
 from runstead.cli.shared.output import run, show, write_err, write_out
 
 if TYPE_CHECKING:
+    from runstead.core.migration import PendingMigration
     from runstead.core.runs.invariants import Violation
-    from runstead.ports.store import PendingMigration
 
 db = App(name="db", help="The database: migrate, check, measure and move it.")
 

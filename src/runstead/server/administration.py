@@ -18,10 +18,11 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
+from runstead.core.migration import PendingMigration
 from runstead.core.runs.invariants import Violation
 from runstead.core.secret import SecretCount
 from runstead.ports.artifact_store import Artifacts
-from runstead.ports.store import AuditQuery, Identity, PendingMigration, Stats, Store
+from runstead.ports.store import AuditQuery, Identity, Stats, Store
 from runstead.security.stored_secrets import SETTING
 from runstead.server.engines import encryption_key_file, make_artifacts, make_bulk, make_keyring, make_store
 from runstead.server.secrets import examine, open_secrets, prepare

@@ -14,11 +14,11 @@ import asyncpg
 import structlog
 
 from runstead.core import limits
+from runstead.core.migration import PendingMigration
 from runstead.engines.postgres.connection import VERSION_MIN, Connection
 from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.expand_contract import pending_migration
 from runstead.engines.sql.sql_files import migrations, refuse_newer
-from runstead.ports.store.migrations import PendingMigration
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from runstead.core.migration import PendingMigration
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.commit.commands import decide_group
 from runstead.engines.postgres.commit.group import GroupCommit
@@ -30,7 +31,6 @@ from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.nouns import SqlNouns
-from runstead.ports.store.migrations import PendingMigration
 
 T = TypeVar("T")
 

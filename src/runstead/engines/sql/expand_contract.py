@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from runstead.ports.store.migrations import PendingMigration
+from runstead.core.migration import PendingMigration
 
 _MARKER: Final = re.compile(r"^-- contract: (\d+\.\d+\.\d+)$", re.MULTILINE)
 _COMMENT: Final = re.compile(r"--.*$", re.MULTILINE)

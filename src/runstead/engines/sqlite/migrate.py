@@ -4,10 +4,10 @@ import sqlite3
 from collections import Counter
 
 from runstead.core.clock import now_ms
+from runstead.core.migration import PendingMigration
 from runstead.core.usage.rollup import Durations, packed, unpacked
 from runstead.engines.sql.expand_contract import pending_migration
 from runstead.engines.sql.sql_files import migrations, refuse_newer
-from runstead.ports.store.migrations import PendingMigration
 
 
 class _MergedDurations:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
+from runstead.core.migration import PendingMigration
 from runstead.engines.sql.nouns import SqlNouns
 from runstead.engines.sqlite.batches import SqliteBatches
 from runstead.engines.sqlite.connection import connect, refuse_old_library
@@ -20,7 +21,6 @@ from runstead.engines.sqlite.rollups import SqliteRollups, note_moved
 from runstead.engines.sqlite.run_index import SqliteRunIndex
 from runstead.engines.sqlite.runs import SqliteRuns
 from runstead.engines.sqlite.writer import Writer
-from runstead.ports.store.migrations import PendingMigration
 
 
 class SqliteStore(SqlNouns):

@@ -14,6 +14,7 @@ Rules for every engine:
 from typing import Any, Protocol
 
 from runstead.core.audit import Audit
+from runstead.core.migration import PendingMigration
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
@@ -29,7 +30,6 @@ from runstead.ports.store.identity import Count, Guard, Identity, MemberCounts
 from runstead.ports.store.integrity import Integrity, IntegrityPage, Stats, TableSize
 from runstead.ports.store.leadership import Leadership
 from runstead.ports.store.list_page import ListPage
-from runstead.ports.store.migrations import PendingMigration
 from runstead.ports.store.prices import Prices
 from runstead.ports.store.push_services import PushServices
 from runstead.ports.store.quotas import Quotas
@@ -97,7 +97,6 @@ __all__ = [
     "Made",
     "Member",
     "MemberCounts",
-    "PendingMigration",
     "Prices",
     "PushServices",
     "Quotas",
