@@ -9,8 +9,8 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.engines.postgres.hosts import connect_to_primary
-from runstead.engines.postgres.tls import tls_of, tls_trouble
+from runstead.engines.postgres.pooler import open_session
+from runstead.engines.postgres.tls import tls_trouble
 
 VERSION_MIN: Final = 15
 
@@ -38,22 +38,19 @@ _SESSION: Final = {
 async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
     session = _SESSION | settings
-    return await connect_to_primary(
+    return await open_session(
         url,
-        ssl=tls_of(url),
+        session,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
         statement_cache_size=limits.statements_kept_max,
         max_cached_statement_lifetime=0,
-        server_settings=session,
     )
 
 
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
-    return await connect_to_primary(
-        url, ssl=tls_of(url), server_settings={"application_name": "runstead", "jit": "off"}
-    )
+    return await open_session(url, {"application_name": "runstead", "jit": "off"})
 
 
 def address(url: str) -> str:

@@ -24,6 +24,7 @@ from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
+from runstead.engines.postgres.pooler import refuse_transaction_mode
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups, note_moved
@@ -97,6 +98,7 @@ class PostgresStore(SqlNouns):
             connection = await connect_alone(self._url)
             try:
                 refuse_old_server(connection)
+                await refuse_transaction_mode(connection, self._url)
                 return await work(connection)
             finally:
                 await connection.close()
