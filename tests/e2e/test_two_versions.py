@@ -17,6 +17,7 @@ import asyncpg
 import httpx2
 import pytest
 
+from runstead.engines.postgres.migrate import with_short_locks
 from tests.support.server import Api, Server, note, runstead
 from tests.support.until import until
 
@@ -82,6 +83,15 @@ def replica(tmp_path, url):
     yield make
     for server in made:
         server.kill()
+
+
+async def expand(url):
+    """Add a column to the tables of every run."""
+    connection = await asyncpg.connect(url)
+    for table in ("runs", "run_events", "run_attempts", "seals"):
+        statement = f"ALTER TABLE {table} ADD COLUMN of_a_test bigint NOT NULL DEFAULT 0"
+        await with_short_locks(connection, table, lambda statement=statement: connection.execute(statement))
+    await connection.close()
 
 
 class Load:
@@ -184,6 +194,7 @@ def test_the_previous_version_and_this_one_are_replicas_under_load_and_nothing_i
     new = replica("new-1").start()
     load.servers = [new, second]
     first.terminate()
+    asyncio.run(expand(url))  # as a migration may: statements of both versions are prepared already
     load.more(new, second)
     assert runstead("db", "migrate", "--check", "--database", url, cwd=tmp_path)[0] == 0
 

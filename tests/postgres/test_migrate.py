@@ -55,6 +55,14 @@ async def test_ten_replicas_that_start_at_once_migrate_once(empty, session, monk
         await store.close()
 
 
+async def test_pending_migrations_are_listed_and_none_is_applied(empty, session):
+    listed = await PostgresStore(empty).pending()
+    assert [one.name for one in listed] == list(migrations._known())
+    assert await session.fetchval("SELECT to_regclass('schema_migrations')") is None
+    await migrate(session)
+    assert await PostgresStore(empty).pending() == []
+
+
 async def test_a_migrated_database_is_left_alone(empty, session):
     assert await migrate(session) != []
     assert await migrate(session) == []
