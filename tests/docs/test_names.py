@@ -196,6 +196,7 @@ def test_every_exit_code_is_documented():
     from runstead.cli.shared import connection, exit_codes, output
 
     codes = {0, output.REFUSED, USAGE, connection.UNREACHABLE, exit_codes.FAILED, exit_codes.CANCELLED}
+    codes |= {exit_codes.MIGRATIONS_PENDING, exit_codes.MIGRATIONS_NOT_SAFE}
     assert {int(row[0]) for row in table(CLI, "exit code")} == codes | {INTERRUPTED, BROKEN_PIPE}
 
 

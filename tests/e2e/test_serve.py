@@ -167,6 +167,8 @@ def test_a_database_that_is_newer_than_the_program_is_refused(tmp_path, new_serv
     sentence = refused(*serve(tmp_path, "--database", f"sqlite:///{server.database}"))
     assert "newer" in sentence
     assert "9999_the_future" in sentence
+    assert "install the version that migrated it" in sentence
+    assert "restore the backup" in sentence
     sentence = refused(
         *runstead("projects", "list", "--database", f"sqlite:///{server.database}", cwd=tmp_path)
     )

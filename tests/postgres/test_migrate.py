@@ -55,6 +55,14 @@ async def test_ten_replicas_that_start_at_once_migrate_once(empty, session, monk
         await store.close()
 
 
+async def test_pending_migrations_are_listed_and_none_is_applied(empty, session):
+    listed = await PostgresStore(empty).pending()
+    assert [one.name for one in listed] == list(migrations._known())
+    assert await session.fetchval("SELECT to_regclass('schema_migrations')") is None
+    await migrate(session)
+    assert await PostgresStore(empty).pending() == []
+
+
 async def test_a_migrated_database_is_left_alone(empty, session):
     assert await migrate(session) != []
     assert await migrate(session) == []
@@ -74,8 +82,11 @@ async def test_a_migration_that_fails_leaves_nothing(session, monkeypatch):
 async def test_a_database_of_a_newer_program_is_refused(empty, session):
     await migrate(session)
     await session.execute("INSERT INTO schema_migrations VALUES ('9999_later', 0)")
-    with pytest.raises(NewerStoreError, match="written by a newer Runstead"):
-        await PostgresStore(empty).open()
+    for use in (PostgresStore(empty).open, PostgresStore(empty).migrate, PostgresStore(empty).pending):
+        with pytest.raises(
+            NewerStoreError, match=r"install the version that migrated it.* restore the backup"
+        ):
+            await use()
 
 
 async def test_an_old_server_is_refused(session, monkeypatch):

@@ -80,7 +80,9 @@ def _someone():
 
 
 class PostgresServer:
-    def __init__(self, **options):
+    """`primary`: a server of which this one becomes a hot standby."""
+
+    def __init__(self, primary=None, **options):
         self._who = _someone()
         # Short, since the path of a socket has to be.
         self._home = Path(tempfile.mkdtemp(prefix="runstead-pg-", dir="/tmp"))
@@ -88,8 +90,12 @@ class PostgresServer:
             os.chown(self._home, self._who["user"], self._who["group"])
         self._installed = self._reachable()
         self._data = self._home / "data"
-        told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        self._call("initdb", "-D", self._data, *told)
+        if primary is None:
+            told = ["-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]
+            self._call("initdb", "-D", self._data, *told)
+        else:
+            told = ["-U", "postgres", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+            self._call("pg_basebackup", "-h", primary.home, "-D", self._data, *told)
         lines = [f"{name} = '{value}'" for name, value in (OPTIONS | options).items()]
         with (self._data / "postgresql.conf").open("a") as file:
             file.write("\n".join([*lines, f"unix_socket_directories = '{self._home}'", ""]))
@@ -133,6 +139,10 @@ class PostgresServer:
 
     def stop(self, mode="immediate"):
         self._call("pg_ctl", "-D", self._data, "-w", "-m", mode, "stop")
+
+    def promote(self):
+        """Make a standby the primary."""
+        self._call("pg_ctl", "-D", self._data, "-w", "promote")
 
     @property
     def home(self):

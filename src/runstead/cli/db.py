@@ -7,24 +7,55 @@ from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDING
 from runstead.cli.shared.output import run, show, write_err, write_out
 
 if TYPE_CHECKING:
+    from runstead.core.migration import PendingMigration
     from runstead.core.runs.invariants import Violation
 
 db = App(name="db", help="The database: migrate, check, measure and move it.")
 
 
 @db.command
-def migrate(*, database: Database = None, json: AsJson = False) -> None:
+def migrate(
+    *,
+    check: Annotated[
+        bool,
+        Parameter(
+            help="Only list them, and whether each is safe while the previous version runs. Exit 6: all are; 7: not all",
+            negative="",
+        ),
+    ] = False,
+    database: Database = None,
+    json: AsJson = False,
+) -> None:
     """Apply the pending migrations. A server applies them at its start."""
     from runstead.server import administration  # noqa: PLC0415
 
+    if check:
+        _list_pending(run(administration.pending_migrations(database)), json=json)
+        return
     applied = run(administration.migrate(database))
     if json:
         show({"applied": applied}, json=True)
     else:
         write_out("\n".join(f"applied {name}" for name in applied) or "up to date")
+
+
+def _list_pending(pending: "list[PendingMigration]", *, json: bool) -> None:
+    """Exit 6 if every one is safe while the previous version runs, 7 if one is not."""
+    if json:
+        members = ("name", "safe", "works_from", "breaking")
+        show({"pending": [{name: getattr(one, name) for name in members} for one in pending]}, json=True)
+    for one in () if json else pending:
+        before = "earlier versions" if one.works_from is None else f"versions before {one.works_from}"
+        note = "safe while the previous version runs" if one.safe else f"not safe: stop {before} first"
+        write_out("\n  ".join([f"{one.name}: {note}", *one.breaking]))
+    if pending:
+        sys.exit(MIGRATIONS_PENDING if all(one.safe for one in pending) else MIGRATIONS_NOT_SAFE)
+    if not json:
+        write_out("up to date")
 
 
 @db.command

@@ -21,7 +21,6 @@ _DISK_BYTES_WARN: Final = 2 * 1024**3
 _DISK_BYTES_FAIL: Final = 200 * 1024**2
 _FILES_WARN: Final = 4_096
 _FILES_FAIL: Final = 256
-_WAIT_S: Final = 5.0
 
 
 def machine_checks(database: str | None) -> Iterator[Finding]:
@@ -138,7 +137,7 @@ def _migrated(settings: Settings) -> Finding:
             "store", "fail", str(error), "is the database running, and is RUNSTEAD_DATABASE_URL right?"
         )
     if pending:
-        detail = f"{len(pending)} pending migration(s), first {pending[0]}"
+        detail = f"{len(pending)} pending migration(s), first {pending[0].name}"
         return Finding(
             "store", "warn", detail, "run `runstead db migrate`, or start the server, which applies them"
         )
@@ -200,11 +199,9 @@ def _postgres(url: str) -> Iterator[Finding]:
 
 
 async def _ask_postgres(url: str) -> tuple[str, float, float]:
-    import asyncpg  # noqa: PLC0415 - only needed for PostgreSQL
+    from runstead.server.engines import open_postgres  # noqa: PLC0415
 
-    from runstead.server.engines import tls_of_postgres  # noqa: PLC0415
-
-    connection = await asyncpg.connect(url, ssl=tls_of_postgres(url), timeout=_WAIT_S)
+    connection = await open_postgres(url)
     try:
         version = await connection.fetchval("SHOW server_version")
         before = time.time()

@@ -18,6 +18,7 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
+from runstead.core.migration import PendingMigration
 from runstead.core.runs.invariants import Violation
 from runstead.core.secret import SecretCount
 from runstead.ports.artifact_store import Artifacts
@@ -33,6 +34,11 @@ async def migrate(database: str | None) -> list[str]:
     return await make_store(load(database=database)).migrate()
 
 
+async def pending_migrations(database: str | None) -> list[PendingMigration]:
+    """The migrations that `migrate` would apply. Changes nothing. RuntimeError if the store does not exist."""
+    return await make_store(load(database=database)).pending()
+
+
 @asynccontextmanager
 async def ready(database: str | None) -> AsyncIterator[Store]:
     """Open an existing store that has all migrations.
@@ -42,7 +48,7 @@ async def ready(database: str | None) -> AsyncIterator[Store]:
     store = make_store(load(database=database))
     if pending := await store.pending():
         raise ValueError(
-            f"the database lacks {len(pending)} migration(s), first {pending[0]}: run `runstead db migrate`"
+            f"the database lacks {len(pending)} migration(s), first {pending[0].name}: run `runstead db migrate`"
         )
     await store.open()
     try:
@@ -105,7 +111,7 @@ async def copy(source_url: str, target_url: str, advance: Advance, urls: Artifac
         raise ValueError("the source and the target are the same database")
     if pending := await make_store(source_settings).pending():
         raise ValueError(
-            f"the source lacks the migration {pending[0]}: run `runstead db migrate` on it first"
+            f"the source lacks the migration {pending[0].name}: run `runstead db migrate` on it first"
         )
     await make_store(target_settings).migrate()
     source, target = make_bulk(source_settings.database_url), make_bulk(target_settings.database_url)

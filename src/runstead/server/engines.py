@@ -20,7 +20,7 @@ from runstead.ports.store.bulk import Bulk
 from runstead.server.settings import Settings, is_postgres, sqlite_path
 
 if TYPE_CHECKING:
-    from runstead.engines.postgres.tls import Tls
+    from runstead.engines.postgres.connection import Connection
     from runstead.security.signing import Keyring
     from runstead.security.stored_secrets import StoredSecrets
 
@@ -36,11 +36,11 @@ def make_store(settings: Settings) -> Store:
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
 
 
-def tls_of_postgres(url: str) -> "Tls":
-    """Return how a session of the URL uses TLS, as asyncpg's argument `ssl`."""
-    from runstead.engines.postgres.tls import tls_of
+async def open_postgres(url: str) -> "Connection":
+    """Open a session for an administrator."""
+    from runstead.engines.postgres.connection import connect_alone
 
-    return tls_of(url)
+    return await connect_alone(url)
 
 
 def make_bulk(url: str) -> Bulk:

@@ -9,7 +9,8 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.engines.postgres.tls import tls_of, tls_trouble
+from runstead.engines.postgres.pooler import open_session
+from runstead.engines.postgres.tls import tls_trouble
 
 VERSION_MIN: Final = 15
 
@@ -37,28 +38,19 @@ _SESSION: Final = {
 async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
     session = _SESSION | settings
-    connection: Connection = await asyncpg.connect(
+    return await open_session(
         url,
-        ssl=tls_of(url),
-        timeout=limits.connect_s,
+        session,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
         statement_cache_size=limits.statements_kept_max,
         max_cached_statement_lifetime=0,
-        server_settings=session,
     )
-    return connection
 
 
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
-    connection: Connection = await asyncpg.connect(
-        url,
-        ssl=tls_of(url),
-        timeout=limits.connect_s,
-        server_settings={"application_name": "runstead", "jit": "off"},
-    )
-    return connection
+    return await open_session(url, {"application_name": "runstead", "jit": "off"})
 
 
 def address(url: str) -> str:
@@ -72,6 +64,10 @@ def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
     if (reason := tls_trouble(error)) is not None:
         return reason
+    if isinstance(error, asyncpg.exceptions.TargetServerAttributeNotMatched):
+        return (
+            "it is a standby, and every session needs the primary: name all servers of the cluster in the URL"
+        )
     if isinstance(error, TimeoutError):
         return f"no answer within {limits.connect_s} s"
     if isinstance(error, socket.gaierror):

@@ -14,8 +14,10 @@ import asyncpg
 import structlog
 
 from runstead.core import limits
+from runstead.core.migration import PendingMigration
 from runstead.engines.postgres.connection import VERSION_MIN, Connection
 from runstead.engines.postgres.sql import CLOCK
+from runstead.engines.sql.expand_contract import pending_migration
 from runstead.engines.sql.sql_files import migrations, refuse_newer
 
 log = structlog.get_logger(__name__)
@@ -75,11 +77,11 @@ async def with_short_locks(connection: Connection, what: str, change: Callable[[
         await asyncio.sleep(limits.migration_pause_s * random.uniform(1, 1.5))  # noqa: S311 - no secret
 
 
-async def pending(connection: Connection) -> list[str]:
+async def pending(connection: Connection) -> list[PendingMigration]:
     """What is not applied yet."""
     known = _known()
     done = await _applied(connection, known)
-    return [name for name in known if name not in done]
+    return [pending_migration(name, sql) for name, sql in known.items() if name not in done]
 
 
 async def _applied(connection: Connection, known: dict[str, str]) -> set[str]:

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
+from runstead.core.migration import PendingMigration
 from runstead.engines.postgres.batches import PostgresBatches
 from runstead.engines.postgres.commit.commands import decide_group
 from runstead.engines.postgres.commit.group import GroupCommit
@@ -23,6 +24,7 @@ from runstead.engines.postgres.integrity import PostgresIntegrity
 from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
+from runstead.engines.postgres.pooler import refuse_transaction_mode
 from runstead.engines.postgres.readers import Readers
 from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups, note_moved
@@ -31,6 +33,8 @@ from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK, Q
 from runstead.engines.sql.nouns import SqlNouns
 from runstead.ports.store import PoolUse, Sizes
+
+T = TypeVar("T")
 
 _DAY_S = 86_400
 
@@ -87,14 +91,15 @@ class PostgresStore(SqlNouns):
         await self._look_ahead(connection)
         return applied
 
-    async def pending(self) -> list[str]:
+    async def pending(self) -> list[PendingMigration]:
         return await self._alone(pending)
 
-    async def _alone(self, work: Callable[[Connection], Awaitable[list[str]]]) -> list[str]:
+    async def _alone(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             connection = await connect_alone(self._url)
             try:
                 refuse_old_server(connection)
+                await refuse_transaction_mode(connection, self._url)
                 return await work(connection)
             finally:
                 await connection.close()

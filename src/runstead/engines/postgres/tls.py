@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from runstead.engines.postgres.hosts import hosts_of
+
 _SYSTEM: Final = "system"
 _VERIFIED: Final = ("verify-ca", "verify-full")
 
@@ -25,7 +27,7 @@ def tls_of(url: str) -> Tls:
     """
     query = {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
     mode = query.get("sslmode") or os.environ.get("PGSSLMODE")
-    if mode is None and _is_local(url, query):
+    if mode is None and all(_is_local_host(host) for host, _ in hosts_of(url)):
         return None
     if mode is not None and mode not in _VERIFIED:
         return mode
@@ -37,18 +39,9 @@ def tls_of(url: str) -> Tls:
     return _system_context(certificate, key, query.get("sslpassword"), check_hostname=mode != "verify-ca")
 
 
-def _is_local(url: str, query: dict[str, str]) -> bool:
-    """Whether every host of the URL is a socket or a loopback address."""
-    named = urlsplit(url).netloc.rpartition("@")[2] or query.get("host") or os.environ.get("PGHOST") or ""
-    return all(map(_is_local_host, named.split(",")))
-
-
-def _is_local_host(named: str) -> bool:
-    # host, host:port, [address]:port, or the directory of a socket
-    host = named[1:].partition("]")[0] if named.startswith("[") else named.partition(":")[0]
-    if named.count(":") > 1 and not named.startswith("["):
-        host = named  # an IPv6 address in `host=`
-    if not host or host[0] in "/%@" or host == "localhost" or host.endswith(".localhost"):
+def _is_local_host(host: str) -> bool:
+    """Whether it is a socket or a loopback address."""
+    if not host or host[0] in "/@" or host == "localhost" or host.endswith(".localhost"):
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Set as AbstractSet
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
+from runstead import __version__
+
 
 class NewerStoreError(RuntimeError):
     """The database was written by a newer Runstead."""
@@ -36,8 +38,9 @@ def refuse_newer(done: AbstractSet[str], known: Mapping[str, str]) -> None:
     """NewerStoreError where a migration was applied that this program does not know."""
     if newer := sorted(done - known.keys()):
         raise NewerStoreError(
-            f"The database was written by a newer Runstead (it knows {newer[0]}, this program does not): "
-            "upgrade the program"
+            f"The database was written by a newer Runstead (it knows {newer[0]}, this program, {__version__}, does not):"
+            " install the version that migrated it, or a newer one. To go back to this version, restore the backup that"
+            " was made before the upgrade"
         )
 
 

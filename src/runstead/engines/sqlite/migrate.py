@@ -4,7 +4,9 @@ import sqlite3
 from collections import Counter
 
 from runstead.core.clock import now_ms
+from runstead.core.migration import PendingMigration
 from runstead.core.usage.rollup import Durations, packed, unpacked
+from runstead.engines.sql.expand_contract import pending_migration
 from runstead.engines.sql.sql_files import migrations, refuse_newer
 
 
@@ -48,12 +50,12 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
     return applied
 
 
-def pending(connection: sqlite3.Connection) -> list[str]:
-    """The names of the migrations that are not applied yet."""
+def pending(connection: sqlite3.Connection) -> list[PendingMigration]:
+    """The migrations that are not applied yet."""
     known = _known()
     table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
     done = set() if connection.execute(table).fetchone() is None else _applied(connection, known)
-    return [name for name in known if name not in done]
+    return [pending_migration(name, sql) for name, sql in known.items() if name not in done]
 
 
 def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:

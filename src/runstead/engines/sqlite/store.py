@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runstead.core.clock import now_ms
+from runstead.core.migration import PendingMigration
 from runstead.engines.sql.nouns import SqlNouns
 from runstead.engines.sqlite.batches import SqliteBatches
 from runstead.engines.sqlite.connection import connect, refuse_old_library
@@ -74,7 +75,7 @@ class SqliteStore(SqlNouns):
         protect(self._path)  # not earlier: it may be another program's file
         return applied
 
-    async def pending(self) -> list[str]:
+    async def pending(self) -> list[PendingMigration]:
         if not self._path.exists():
             raise RuntimeError(f"there is no database {self._path}")
         try:

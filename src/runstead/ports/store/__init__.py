@@ -14,6 +14,7 @@ Rules for every engine:
 from typing import Any, Protocol
 
 from runstead.core.audit import Audit
+from runstead.core.migration import PendingMigration
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
@@ -200,8 +201,8 @@ class Store(Protocol):
         """Apply migrations, as `open` does, and return their names. The store need not be open."""
         ...
 
-    async def pending(self) -> list[str]:
-        """Return the names of the migrations that `migrate` would apply. Changes nothing. RuntimeError if
+    async def pending(self) -> list[PendingMigration]:
+        """Return the migrations that `migrate` would apply. Changes nothing. RuntimeError if
         there is no store yet.
         """
         ...

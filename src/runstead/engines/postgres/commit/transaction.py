@@ -8,7 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -65,6 +65,9 @@ class Transaction:
         return self.see(row[0], row[1])
 
 
+_TIMELINE: Final = "SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+"""Changes when a standby takes over. A session ends before the timeline of its server changes."""
+
 Work = Callable[[Transaction], Awaitable[T]]
 """Runs inside a transaction. It may run again after the session broke, so it has no other effects."""
 
@@ -87,9 +90,22 @@ class Transactions:
         self._url = url
         self._clock = clock
         self._chained = chained
-        self._pool = Pool(lambda: connect(url, **settings), size, chained=chained)
+        self._settings = settings
+        self._pool = Pool(self._connect, size, chained=chained)
+        self._timelines: WeakKeyDictionary[Connection, str] = WeakKeyDictionary()
         self._unchained_at: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self.commits = 0
+
+    async def _connect(self) -> Connection:
+        connection = await connect(self._url, **self._settings)
+        try:
+            self._timelines[connection] = await connection.fetchval(_TIMELINE)
+        except (asyncpg.FeatureNotSupportedError, asyncpg.InsufficientPrivilegeError):
+            pass  # some managed servers lack the function
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
     async def run(self, work: Work[T]) -> T:
         """Return the work's result once it is durable. An exception rolls everything back.
@@ -109,7 +125,7 @@ class Transactions:
             result = await self._once(work)
         except _InDoubtError as doubt:
             self._pool.drop_idle()
-            if not await self._was_committed(doubt.transaction.xid):
+            if not await self._was_committed(doubt.transaction):
                 raise ConnectionResetError("the session broke at its commit") from doubt
             result = doubt.result
         self.commits += 1
@@ -148,8 +164,9 @@ class Transactions:
         self._unchained_at[connection] = now
         return "COMMIT"
 
-    async def _was_committed(self, xid: str | None) -> bool:
+    async def _was_committed(self, transaction: Transaction) -> bool:
         """Look up the outcome of a transaction. STORE_UNAVAILABLE if it cannot be looked up."""
+        xid, timeline = transaction.xid, self._timelines.get(transaction.connection)
         until = time.monotonic() + limits.in_doubt_s
         status = "in progress"
         while status == "in progress" and time.monotonic() < until:
@@ -157,6 +174,9 @@ class Transactions:
                 async with self._pool.session() as connection:
                     try:
                         status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
+                        if status == "committed" and self._timelines.get(connection) != timeline:
+                            status = "in progress"  # unknown: a server that took over uses lost numbers again
+                            break
                     except BROKEN as trouble:  # perhaps in a transaction that has failed
                         await _roll_back(connection, trouble)
                         raise
