@@ -468,9 +468,7 @@ statement_s: Final = 10  # of a write
 lock_s: Final = 2  # for a row that another transaction has locked
 idle_transaction_s: Final = 10
 chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next commands is ended
-chain_s: Final = (
-    1.0  # how often a session ends a transaction without starting another, so that it reports statistics
-)
+chain_s: Final = 1.0  # how often a session ends a transaction without starting another, to report statistics
 in_doubt_s: Final = 5  # to find out whether a commit succeeded whose session broke
 race_retries_max: Final = 5
 statements_kept_max: Final = 512  # prepared statements of each session

@@ -153,7 +153,12 @@ async def restore(
     violations: list[Violation] = []
     runs, _ = await administration.check(settings.database_url, violations.append, _progress(advance))
     return Restored(
-        name, manifest, number, runs, violations, await administration.secrets(settings.database_url)
+        name=name,
+        manifest=manifest,
+        artifacts=number,
+        runs=runs,
+        violations=violations,
+        secrets=await administration.secrets(settings.database_url),
     )
 
 
