@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 
 from runstead.core import limits
 from runstead.core.identity.project import new_key
+from runstead.web.framework.text import browser_name
 
 
 @pytest.fixture
@@ -155,3 +156,25 @@ def test_credentials_cannot_be_guessed_at_the_form(visitor, server):
         assert "too many unknown credentials" in refused.text
     signed_in(visitor, server.key)  # it was valid before
     assert visitor.get("/ui/sessions").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [
+        ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox 140 on Linux"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+            " Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0",
+            "Edge 139 on Windows",
+        ),
+        (
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+            " Version/18.5 Mobile/15E148 Safari/604.1",
+            "Safari 18 on iOS",
+        ),
+        ("python-httpx/0.28.1", "python-httpx/0.28.1"),
+        (None, "unknown"),
+    ],
+)
+def test_a_session_names_its_browser(user_agent, name):
+    assert browser_name(user_agent) == name

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from runstead import __version__
 from runstead.core.clock import iso
 from runstead.web.framework.assets import address
-from runstead.web.framework.text import cut, finalize, harmless, pretty, preview
+from runstead.web.framework.text import browser_name, cut, finalize, harmless, pretty, preview
 
 
 def when(at_ms: int | None) -> Markup:
@@ -123,6 +123,7 @@ ENVIRONMENT.filters |= {
     "cut": cut,
     "pretty": pretty,
     "preview": preview,
+    "browser_name": browser_name,
 }
 ENVIRONMENT.globals |= {"static": address, "version": __version__, "copy": copy}
 

@@ -58,3 +58,32 @@ def preview(value: bytes, chars_max: int = 160) -> str:
     """The first characters of a JSON value, unformatted."""
     text = value[: chars_max * 4].decode(errors="replace")
     return text if len(value) <= chars_max else text[:chars_max] + "…"
+
+
+#: Browsers by the product that only they name, in the order of the search: most name those of others too.
+_BROWSERS: Final = {
+    "Edg": "Edge",
+    "OPR": "Opera",
+    "Firefox": "Firefox",
+    "Chrome": "Chrome",
+    "Version": "Safari",
+}
+_SYSTEMS: Final = {
+    "Windows": "Windows",
+    "Android": "Android",
+    "iPhone": "iOS",
+    "iPad": "iOS",
+    "Mac OS X": "macOS",
+    "Linux": "Linux",
+}
+
+
+def browser_name(user_agent: str | None) -> str:
+    """`Firefox 140 on Linux` for the header User-Agent (RFC 9110, 10.1.5); of other programs the first product."""
+    if not user_agent:
+        return "unknown"
+    for product, name in _BROWSERS.items():
+        if found := re.search(rf"\b{product}/(\d+)", user_agent):
+            system = next((shown for sign, shown in _SYSTEMS.items() if sign in user_agent), None)
+            return f"{name} {found[1]}" + ("" if system is None else f" on {system}")
+    return cut(user_agent.partition(" ")[0], 40)
