@@ -163,13 +163,17 @@ def test_credentials_cannot_be_guessed_at_the_form(visitor, server):
     [
         ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Firefox 140 on Linux"),
         (
-            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
-            " Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0",
+            (
+                "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
+                " Chrome/139.0.0.0 Safari/537.36 Edg/139.0.0.0"
+            ),
             "Edge 139 on Windows",
         ),
         (
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
-            " Version/18.5 Mobile/15E148 Safari/604.1",
+            (
+                "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
+                " Version/18.5 Mobile/15E148 Safari/604.1"
+            ),
             "Safari 18 on iOS",
         ),
         ("python-httpx/0.28.1", "python-httpx/0.28.1"),
