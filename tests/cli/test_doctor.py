@@ -102,6 +102,16 @@ def test_a_store_with_missing_migrations_is_a_warning(bare):
     assert "runstead db migrate" in done.out
 
 
+def test_the_store_of_dev_is_named_where_the_default_one_does_not_exist(bare):
+    bare.env.chdir(bare.home)
+    bare.env.delenv("RUNSTEAD_DATABASE_URL", raising=False)
+    (bare.home / ".runstead").mkdir()
+    (bare.home / ".runstead" / "runstead.db").touch()
+    done = bare("doctor")
+    assert levels(done)["store"] == "ok"
+    assert "--database sqlite:///.runstead/runstead.db" in done.out
+
+
 def test_an_invalid_store_is_a_failure(bare):
     for database in ("mysql://x", "memory://", f"sqlite:///{bare.home}/no/such/place.db"):
         done = bare("doctor", "--database", database)

@@ -124,6 +124,10 @@ def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
 def _no_file(path: Path, *, named: bool) -> Finding:
     if named and not path.absolute().parent.is_dir():
         return Finding("store", "fail", f"{path}: its directory does not exist", "create the directory")
+    of_dev = Path(".runstead/runstead.db")
+    if not named and of_dev.exists():
+        detail = f"{path} does not exist: this is about `runstead serve`, and `runstead dev` has {of_dev}"
+        return Finding("store", "ok", f"{detail} (--database sqlite:///{of_dev})")
     return Finding("store", "warn" if named else "ok", f"{path} does not exist yet: the server creates it")
 
 
