@@ -110,7 +110,7 @@ class App:
         """Wake the followers and loops that wait for what a command wrote, and count it."""
         run_metrics.count(written)
         self._wake((written.run, *written.cancelled))
-        if any(run.terminal for run in written.cancelled) or (
+        if (written.cancelled and any(run.terminal for run in written.cancelled)) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
             self.notifier.publish((slot_key(written.run.project_id),))

@@ -27,6 +27,7 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
+@lru_cache(maxsize=4_096)  # the answers to the requests of a run repeat its times
 def iso(ms: int) -> str:
     """1774008000000 → `2026-03-20T12:00:00.000Z`"""
     seconds, millis = divmod(ms, 1000)

@@ -21,7 +21,7 @@ from runstead.core.runs.run import (
     TriggerKind,
     WaitingReason,
 )
-from runstead.http.framework.views import Json, JsonObjectOrNull, Timestamp, raw, view_of
+from runstead.http.framework.views import NULL, Json, JsonObjectOrNull, Timestamp, raw, view_of
 
 RUN_ERROR = {
     "type": "object",
@@ -147,6 +147,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
             iso(run.cancel_requested_at), run.cancel_reason, iso_or_none(run.cancel_stopped_at)
         )
     leased = run.lease_expires_at is not None and not run.terminal
+    # What most runs do not have costs no call.
     return RunView(
         run_id=run.run_id,
         kind=run.kind,
@@ -155,7 +156,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         parent_run_id=run.parent_run_id,
         root_run_id=run.root_run_id,
         waiting_reason=run.shown_reason,
-        metadata=raw(run.metadata),
+        metadata=NULL if run.metadata is None else raw(run.metadata),
         target=run.target,
         workflow_id=run.workflow_id,
         schedule_id=run.schedule_id,
@@ -166,7 +167,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         input=raw(run.input),
         config=raw(run.config),
         output=raw(run.output),
-        error=raw(run.error),
+        error=NULL if run.error is None else raw(run.error),
         logs=run.logs,
         artifacts=_NO_ARTIFACTS if run.artifacts is None else msgspec.Raw(shown(run.artifacts)),
         duration_ms=run.duration_ms,
@@ -188,20 +189,20 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         conversation_id=run.conversation_id,
         attempt=run.attempt,
         priority=run.priority,
-        available_at=iso_or_none(run.available_at),
+        available_at=None if run.available_at is None else iso(run.available_at),
         lease_owner=run.lease_owner if leased else None,
         lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
         waiting_tool_call_id=run.waiting_tool_call_id,
         waiting_tool_name=run.waiting_tool_name,
         waiting_run_id=run.waiting_run_id,
-        resume_at=iso_or_none(run.resume_at),
+        resume_at=None if run.resume_at is None else iso(run.resume_at),
         paused=run.paused,
         latest_event_id=run.latest_event_id,
-        progress=raw(run.progress),
+        progress=NULL if run.progress is None else raw(run.progress),
         descendants=Descendants(run.descendants_total, run.descendants_active),
         cancellation=cancellation,
-        scheduled_at=iso_or_none(run.scheduled_at),
-        missed_since=iso_or_none(run.missed_since),
+        scheduled_at=None if run.scheduled_at is None else iso(run.scheduled_at),
+        missed_since=None if run.missed_since is None else iso(run.missed_since),
         etag=etag(run),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
     )
