@@ -6,6 +6,7 @@ import pytest
 from starlette.routing import Match, Route
 
 from runstead.http.framework.app import operations
+from runstead.http.framework.endpoint import Server
 from runstead.http.framework.router import Router
 
 PATHS = list(dict.fromkeys(operation.path for operation in operations()))
@@ -26,7 +27,7 @@ def by_patterns(path):
 
 @pytest.fixture(scope="module")
 def router():
-    return Router(None, operations())
+    return Router(Server(None, None), operations())
 
 
 def by_tree(router, path):

@@ -23,6 +23,8 @@ READ = {
     "last_seq": "sqlite_sequence",  # one row for each of few tables
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
+    "measured_projects": "projects",  # the leader counts their runs, from time to time
+    "queue_ages": "runs",  # the first one of the index of the queue
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
     "unfinished_batches": "batches",  # the first ones of two indexes, in their order
     "projects_with_webhooks": "webhooks",  # few have any
@@ -48,6 +50,8 @@ READ = {
 #: What a statement sorts, or groups.
 SORTED = {
     "projects": "all of them, for an operator",
+    "measured_projects": "all of them, from time to time",
+    "queue_ages": "one age for each of a bounded number of queues",
     "projects_by_id": "those of one user",
     "drop_revoked_keys": "those of one project",
     "members": "those of one project",
