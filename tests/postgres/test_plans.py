@@ -48,6 +48,7 @@ SMALL = {
 #: What a statement may do after all, and why.
 ALLOWED = {
     "projects": "all of projects",  # an operator lists them
+    "measured_projects": "all of projects",  # the leader counts their runs, from time to time
     "workers_fell_silent": "all of workers_heard",  # those that are silent have left it
     "push_services_fell_silent": "all of push_services_heard",  # those that are silent or disabled have left it
     "cancelled_pushes": "all of runs_push_cancelled",  # runs are in it until their cancel is sent

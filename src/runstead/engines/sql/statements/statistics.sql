@@ -94,7 +94,7 @@ WITH RECURSIVE queues (p, n) AS (
   )
   FROM steps WHERE step IS NOT NULL
 )
-SELECT coalesce(slug, p) AS project, t AS target, :now - min(head) AS age_ms
+SELECT coalesce((SELECT slug FROM projects WHERE id = p), p) AS project, t AS target, :now - min(head) AS age_ms
 FROM (
   SELECT p, t, (
     SELECT available_at FROM runs
@@ -102,6 +102,6 @@ FROM (
     ORDER BY available_at, seq LIMIT 1
   ) AS head
   FROM steps WHERE step IS NOT NULL
-) AS heads LEFT JOIN projects ON id = p
+) AS heads
 WHERE head <= :now
-GROUP BY coalesce(slug, p), t
+GROUP BY p, t
