@@ -279,6 +279,13 @@ def test_a_bucket_holds_backups_too(tool, client, s3_server, tmp_path):
         tool.save(f"s3://missing/x?endpoint={s3_server}&region=us-east-1")
 
 
+def test_a_store_that_lacks_a_migration_is_not_backed_up(tool, tmp_path):
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(ValueError, match=r"^the database lacks the migration \w+: back it up"):
+        tool.save(tmp_path / "place", f"sqlite:///{empty}")
+
+
 def test_a_manifest_of_a_newer_format_is_refused():
     manifest = Manifest(
         created_at=0,

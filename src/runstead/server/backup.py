@@ -67,7 +67,7 @@ async def backup(
     settings, place = _settings(database, artifacts_url), make_place(to)
     if pending := await make_store(settings).pending():
         raise ValueError(
-            f"the database lacks the migration {pending[0]}: back it up with the servers' version"
+            f"the database lacks the migration {pending[0].name}: back it up with the servers' version"
         )
     with place.writing() as folder:
         created_at = now_ms()
