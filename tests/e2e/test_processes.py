@@ -36,7 +36,7 @@ def all_new(server, old):
 
 
 class Callers:
-    """Clients that create and complete runs until `stop()`, each run over its own connection. `refused` are failures."""
+    """Clients that create and complete runs until `stop()`, with a connection for each request. `refused` are failures."""
 
     def __init__(self, server, many=8):
         self.created, self.refused, self._over = [], [], threading.Event()
@@ -52,8 +52,10 @@ class Callers:
             run_id = f"caller-{caller}-{number}"
             number += 1
             try:
-                with server.api() as api:  # one connection per run: a kept one could be closed by the server
+                # A connection that is kept between two requests may be closed just when the next one is sent.
+                with server.api() as api:
                     api.create(self._project_id, public_id=run_id)
+                with server.api() as api:
                     api.complete(run_id)
             except httpx2.HTTPError as trouble:
                 self.refused.append((run_id, repr(trouble)))
