@@ -1,5 +1,7 @@
 """A durable worker takes answers from the server only."""
 
+import asyncio
+
 import httpx2
 import pytest
 
@@ -64,9 +66,12 @@ async def test_an_agent_that_is_relayed_cannot_approve_its_own_question(served):
 
     served.start_worker(relaying)
     run = (await served.client.runs.create("task:relays")).run
-    await served.answer(await served.until(run.run_id, "waiting"))
-    await served.until(run.run_id, "running", "completed")
-    waiting = await served.until(run.run_id, "waiting", "completed")
+    waiting = await served.until(run.run_id, "waiting")
+    await served.answer(waiting)
+    async with asyncio.timeout(30):
+        while waiting.waiting_reason != "approval" and waiting.status != "completed":
+            await asyncio.sleep(0.005)
+            waiting = await served.client.runs.get(run.run_id)
     assert (waiting.status, waiting.waiting_reason) == ("waiting", "approval")
     stored = await served.events(run.run_id, "STEP_STARTED")
     assert [event["stepName"] for event in stored] == ["agent", "think", "event next", "approval"]
