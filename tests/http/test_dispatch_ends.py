@@ -6,6 +6,7 @@ import jwt
 import pytest
 
 from runstead.commands import dispatch
+from runstead.commands.trackers import Interval
 from runstead.core import limits
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.dispatcher import Dispatcher
@@ -49,6 +50,18 @@ async def test_a_service_shows_its_last_success_and_its_last_error(pushing):
         run["run_id"]
     }
     assert after["last_success_at"] > after["last_error_at"] == shown["last_error_at"]
+
+
+async def test_the_calls_of_a_busy_service_are_recorded_once_in_an_interval(pushing):
+    service, interval_s = await pushing.register(), 1_000
+    pushing.api.app.recorded_calls = Interval(interval_s)
+    first = await pushing.start()
+    await pushing.tick()
+    await pushing.start()
+    await pushing.tick()
+    assert len(pushing.service.requests) == 2
+    shown = (await pushing.api.get(f"/agent-runtimes/push-services/{service['id']}"))["service"]
+    assert shown["last_success_run_id"] == first["run_id"]
 
 
 async def test_a_run_goes_to_another_service_when_its_own_is_disabled(pushing):

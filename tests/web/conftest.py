@@ -87,16 +87,30 @@ def _signed_in():
 
 
 @pytest.fixture
-def open_tab(chromium, server, _signed_in):
-    """open_tab(path): opens a page of the dashboard in a new, signed-in browser context.
+def new_tab(chromium, server):
+    """new_tab(): a tab of a new browser context, without a session.
 
     At the end of the test, no tab may have recorded an error.
     """
     tabs = []
 
+    def make(of=server, **context):
+        tabs.append(Tab(chromium.new_context(base_url=of.url, **context), of.url))
+        return tabs[-1]
+
+    yield make
+    for tab in tabs:
+        tab.close()
+    for tab in tabs:
+        assert tab.errors == []
+
+
+@pytest.fixture
+def open_tab(new_tab, server, _signed_in):
+    """open_tab(path): opens a page of the dashboard in a new, signed-in browser context."""
+
     def make(path="/ui", *, of=server, key=None, **context):
-        tab = Tab(chromium.new_context(base_url=of.url, **context), of.url)
-        tabs.append(tab)
+        tab = new_tab(of, **context)
         account = of.url, key or of.key
         tab.context.add_cookies(_signed_in.get(account, []))
         tab.open(path)
@@ -106,11 +120,7 @@ def open_tab(chromium, server, _signed_in):
             tab.open(path)
         return tab
 
-    yield make
-    for tab in tabs:
-        tab.close()
-    for tab in tabs:
-        assert tab.errors == []
+    return make
 
 
 @pytest.fixture

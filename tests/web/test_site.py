@@ -13,8 +13,6 @@ from playwright.sync_api import expect
 
 from runstead.core.errors import CODES, RUN_CODES
 
-from .browser import Tab
-
 BUILT = (files("runstead.web") / "site" / "index.html").is_file()
 #: Set in CI, which builds the site.
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_SITE") == "1"
@@ -22,21 +20,15 @@ pytestmark = pytest.mark.skipif(not BUILT and not REQUIRED, reason="the site is 
 
 
 @pytest.fixture
-def open_page(chromium, server):
-    """open_page(path): opens a page without a session. Errors of its tab fail the test."""
-    tabs = []
+def open_page(new_tab):
+    """open_page(path): opens a page without a session."""
 
     def make(path, **context):
-        tab = Tab(chromium.new_context(base_url=server.url, **context), server.url)
-        tabs.append(tab)
+        tab = new_tab(**context)
         tab.open(path)
         return tab
 
-    yield make
-    for tab in tabs:
-        tab.close()
-    for tab in tabs:
-        assert tab.errors == []
+    return make
 
 
 def test_the_home_page_leads_to_a_page_by_search(open_page):

@@ -9,7 +9,7 @@ from cyclopts.validators import Number
 from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.progress_bar import bar
+from runstead.cli.shared.progress_bar import steps_bar
 
 if TYPE_CHECKING:
     from runstead.core.backup import Manifest
@@ -40,12 +40,12 @@ def backup(
     """Back up a store and its artifacts into PLACE, also while servers run. Only new artifacts are copied."""
     from runstead.server import backup as backups  # noqa: PLC0415
 
-    with bar("pages") as advance:
+    with steps_bar("pages") as advance:
         saved = run(
             backups.backup(
                 database,
                 place,
-                lambda step, done, total: advance(done, total, f"{step}: {done:,} of {total:,}"),
+                advance,
                 artifacts_url=artifacts,
                 without_artifacts=without_artifacts,
                 keep=keep,
@@ -84,12 +84,12 @@ def restore(
     """Restore a backup from PLACE into a new store, and check it. Exit 1 if an invariant is violated."""
     from runstead.server import backup as backups  # noqa: PLC0415
 
-    with bar("files") as advance:
+    with steps_bar("files") as advance:
         done = run(
             backups.restore(
                 place,
                 database,
-                lambda step, done, total: advance(done, total, f"{step}: {done:,} of {total:,}"),
+                advance,
                 write_err,
                 artifacts_url=artifacts,
                 name=backup,
@@ -126,12 +126,12 @@ def verify_backup(place: Place, /, *, backup: Name = None, json: AsJson = False)
     from runstead.server import backup as backups  # noqa: PLC0415
 
     faults: list[str] = []
-    with bar("files") as advance:
+    with steps_bar("files") as advance:
         name, manifest = run(
             backups.verify(
                 place,
                 backup,
-                lambda step, done, total: advance(done, total, f"{step}: {done:,} of {total:,}"),
+                advance,
                 faults.append,
             )
         )

@@ -140,15 +140,15 @@ def copy(
     json: AsJson = False,
 ) -> None:
     """Copy a store and its artifacts into an empty one and verify it, with its servers stopped; continue a copy."""
-    from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
+    from runstead.cli.shared.progress_bar import steps_bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
-    with bar("rows") as advance:
+    with steps_bar("rows") as advance:
         copied = run(
             administration.copy(
                 source,
                 target,
-                lambda table, done, total: advance(done, total, f"{table}: {done:,} of {total:,}"),
+                advance,
                 administration.ArtifactUrls(artifacts_from, artifacts_to, without_artifacts),
             )
         )

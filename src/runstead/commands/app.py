@@ -12,7 +12,7 @@ from runstead.commands.notifications import Notifications
 from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
-from runstead.commands.trackers import ActivityTracker, EventThrottle, WebhookProjects
+from runstead.commands.trackers import ActivityTracker, EventThrottle, Interval, WebhookProjects
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.fair_slots import Bounds, FairSlots
@@ -95,6 +95,7 @@ class App:
         # Owners of leases that sent a request other than a heartbeat.
         self.worker_activity = ActivityTracker(store.workers.touch)
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
+        self.recorded_calls = Interval(limits.push_call_recorded_s)  # keys: (push service, success)
         self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
         # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}

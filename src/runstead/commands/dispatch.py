@@ -187,8 +187,10 @@ async def stop(app: App, run: Run) -> bool:
 
 
 async def _record(app: App, run: Run, error: str | None) -> None:
-    """Record the outcome of a call at its service. It is for people: an error of the store is only logged."""
+    """Record the outcome of a call at its service, for people: not of every call, and an error of the store is logged."""
     assert run.push_service_id is not None
+    if not app.recorded_calls.take((run.push_service_id, error is None)):
+        return
     try:
         await app.store.push_services.record_call(
             run.push_service_id, run.run_id, error and error[: limits.error_message_chars_max]

@@ -1,7 +1,8 @@
-"""What this process remembers between requests: who was active, and which projects have webhooks."""
+"""What this process remembers between requests: who was active, what happened lately, and which projects have webhooks."""
 
 import itertools
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
+from math import inf
 
 from runstead.core import limits
 from runstead.core.clock import elapsed_s
@@ -48,6 +49,26 @@ class EventThrottle:
         self._taken += 1
         omitted, self._omitted = self._omitted, 0
         return omitted
+
+
+class Interval:
+    """Allows each key once in so many seconds."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = elapsed_s) -> None:
+        """`clock` in s."""
+        self._seconds = seconds
+        self._clock = clock
+        self._allowed_at: dict[Hashable, float] = {}
+
+    def take(self, key: Hashable) -> bool:
+        """Return whether the key is allowed now."""
+        now = self._clock()
+        if now - self._allowed_at.get(key, -inf) < self._seconds:
+            return False
+        if len(self._allowed_at) >= limits.interval_keys_max:
+            self._allowed_at.clear()
+        self._allowed_at[key] = now
+        return True
 
 
 class WebhookProjects:

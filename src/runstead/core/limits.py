@@ -359,6 +359,8 @@ push_service_name_chars_max: Final = 128
 push_service_url_chars_max: Final = 2_048
 push_services_per_project_max: Final = 256
 push_service_silence_s: Final = 120
+push_call_recorded_s: Final = 1.0  # a service's calls are recorded once in this time: a success, and an error
+interval_keys_max: Final = 10_000
 dispatch_s_max: Final = 30  # for a service to answer
 dispatch_lease_ms: Final = 60_000  # over `dispatch_s_max`, so that a lease never ends before its dispatch
 dispatch_tries_max: Final = 8
@@ -491,8 +493,7 @@ reconnect_s_first: Final = 0.1  # then twice as long after each loss, and a rand
 reconnect_s_max: Final = 5
 connected_s_min: Final = 10  # a connection that is lost sooner does not reset that pause
 
-# Integer timestamps from callers: 1970 to 9999
-timestamp_ms_max: Final = 253_402_300_799_999
+timestamp_ms_max: Final = 253_402_300_799_999  # timestamps from callers: 1970 to 9999
 
 # Retries of a run without its own limit
 attempts_default_after_lease_loss: Final = 3

@@ -17,6 +17,7 @@ from runstead.core.backup import DATABASE, MANIFEST, BackupError, Manifest, Miss
 from runstead.core.clock import now_ms
 from runstead.core.runs.invariants import Violation
 from runstead.core.secret import SecretCount
+from runstead.engines.artifacts.files import sync
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.backup_place import Place
 from runstead.ports.store.bulk import Bulk
@@ -149,7 +150,7 @@ async def restore(
         else:
             path = sqlite_path(settings.database_url)
             os.link(file, path)  # refuses a file that exists by now
-            _sync(path.parent)
+            sync(path.parent)
     violations: list[Violation] = []
     runs, _ = await administration.check(settings.database_url, violations.append, _progress(advance))
     return Restored(
@@ -255,14 +256,6 @@ async def _artifacts_of(settings: Settings, number: int) -> AsyncIterator[Artifa
         yield artifacts
     finally:
         await artifacts.close()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _progress(advance: Advance) -> Callable[[int, int, int], None]:

@@ -21,3 +21,10 @@ def bar(description: str) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
         yield lambda done, total, text: progress.update(task, completed=done, total=total, description=text)
+
+
+@contextmanager
+def steps_bar(description: str) -> Iterator[Callable[[str, int, int], None]]:
+    """Yields a function `(step, done, total)` that updates the bar: `copying pages: 10 of 20`."""
+    with bar(description) as advance:
+        yield lambda step, done, total: advance(done, total, f"{step}: {done:,} of {total:,}")

@@ -94,8 +94,8 @@ class FilesystemArtifacts:
             f"{content.sha256}-"
         ):  # copied from S3: `_remove` finds no shared content
             incoming.rename(path)
-            _sync(path.parent)
-            _sync(path.parent.parent)
+            sync(path.parent)
+            sync(path.parent.parent)
             return
         shared = self._content_path(content.sha256)
         try:
@@ -106,7 +106,7 @@ class FilesystemArtifacts:
                 shared.parent.mkdir(mode=0o700, exist_ok=True)
                 os.link(path, shared)
         for folder in (path.parent, path.parent.parent):
-            _sync(folder)
+            sync(folder)
 
     async def read(self, run: str, key: str, start: int, end: int) -> AsyncIterator[bytes]:
         path = self._path(run, key)
@@ -178,7 +178,8 @@ def _flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Make the names in a folder, or the bytes of a file, durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

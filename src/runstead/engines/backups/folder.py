@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from runstead.core import limits
 from runstead.core.backup import BackupError
+from runstead.engines.artifacts.files import sync
 
 T = TypeVar("T")
 #: Files under way. What a killed backup left there is removed by the next one.
@@ -67,10 +68,10 @@ class FolderPlace:
             folders = [self._root / folder for folder in target.relative_to(self._root).parents]
             for folder in reversed(folders):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            _sync(path)
+            sync(path)
             path.replace(target)
             for folder in folders:
-                _sync(folder)
+                sync(folder)
 
         await self._in_thread(job)
 
@@ -113,11 +114,3 @@ class FolderPlace:
 
     def _failed(self, error: OSError) -> BackupError:
         return BackupError(f"cannot use the folder {self.shown} for backups: {error.strerror}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
