@@ -6,6 +6,7 @@ from cyclopts import App
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
     from runstead.sdk.models.push_service import PushService
@@ -19,15 +20,8 @@ def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
     from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
     from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
 
-    found: list[PushService] = []
-    cursor: str | None = None
     with connected(server, project=True) as client:
-        while True:
-            page = client.push_services.list(cursor=cursor)
-            found += page.data
-            cursor = page.page_info.next
-            if cursor is None:
-                break
+        found = every_page(lambda cursor: client.push_services.list(cursor=cursor))
     screen = Screen.of()
 
     def last_error(one: "PushService") -> str:

@@ -83,10 +83,10 @@ def label_filters(values: Iterable[str] | None) -> list[str] | None:
         return None
     found = []
     for one in values:
-        name, separator, value = re.match(r"([^=:]*)([=:]?)(.*)", one, re.DOTALL).groups()  # type: ignore[union-attr]
-        if not separator or not name:
+        pair = re.split("[=:]", one, maxsplit=1)
+        if len(pair) == 1 or not pair[0]:
             fail(f"--label takes name=value, not {one!r}", USAGE)
-        found.append(f"{name}:{value}")
+        found.append(":".join(pair))
     return found
 
 
