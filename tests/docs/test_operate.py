@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from runstead import Client
 from runstead.ports import metrics
+from runstead.ports.store_metrics import StoreMetrics
 
 from .conftest import started
 from .pages import PAGES, blocks, name, table, text, ticked
@@ -30,7 +31,8 @@ def answered(server):
 def labels(family):
     wrappers = [one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)]
     names = {one.describe()[0].name: one._labelnames for one in wrappers}
-    names |= {one.name: one._labelnames for one in metrics.registry.collect() if hasattr(one, "_labelnames")}
+    collected = (*metrics.registry.collect(), *StoreMetrics().collect())
+    names |= {one.name: one._labelnames for one in collected if hasattr(one, "_labelnames")}
     sampled = (label for sample in family.samples for label in sample.labels)
     return names[family.name] if family.name in names else tuple(dict.fromkeys(sampled))
 

@@ -7,7 +7,6 @@ from collections import Counter
 import pytest
 
 from runstead.loops.derived import roll_up
-from runstead.ports import store_metrics
 from runstead.ports.store import Depth, Measured, QueueAge, Sizes
 
 pytestmark = pytest.mark.postgres
@@ -94,22 +93,17 @@ async def test_projects_and_targets_are_named_to_the_scope_system_only(api):
     depths = [("shop", Depth("1", 1, 2, 0, 0)), ('a"}b', Depth("2", 3, 0, 0, 0))]
     ages = [QueueAge("shop", "task:pay", 9_000), QueueAge("shop", 'task:"', 4_000)]
     api.app.leader_state.hold(1, math.inf)
-    store_metrics.note(Measured(depths, ages), Sizes(1, None))
-    try:
-        named = (await api.send("GET", "/metrics", by="system")).text
-        for by in (None, "admin"):
-            text = (await api.send("GET", "/metrics", by=by)).text
-            assert not any(name in text for name in ("shop", "task:", "a\\"))
-            assert re.findall(r"^runstead_(?:runs|oldest_pending_seconds)\{.*", text, re.MULTILINE) == [
-                'runstead_runs{project="(all)",state="available"} 4.0',
-                'runstead_runs{project="(all)",state="delayed"} 2.0',
-                'runstead_runs{project="(all)",state="running"} 0.0',
-                'runstead_runs{project="(all)",state="waiting"} 0.0',
-                'runstead_oldest_pending_seconds{project="(all)",target="(all)"} 9.0',
-            ]
-        assert 'runstead_oldest_pending_seconds{project="shop",target="task:pay"} 9.0' in named
-        await api.refused(
-            401, "UNAUTHENTICATED", "GET", "/metrics", headers={"X-API-Key": "vf_no_key"}, by=None
-        )
-    finally:
-        store_metrics.forget()
+    api.app.store_metrics.note(Measured(depths, ages), Sizes(1, None))
+    named = (await api.send("GET", "/metrics", by="system")).text
+    for by in (None, "admin"):
+        text = (await api.send("GET", "/metrics", by=by)).text
+        assert not any(name in text for name in ("shop", "task:", "a\\"))
+        assert re.findall(r"^runstead_(?:runs|oldest_pending_seconds)\{.*", text, re.MULTILINE) == [
+            'runstead_runs{project="(all)",state="available"} 4.0',
+            'runstead_runs{project="(all)",state="delayed"} 2.0',
+            'runstead_runs{project="(all)",state="running"} 0.0',
+            'runstead_runs{project="(all)",state="waiting"} 0.0',
+            'runstead_oldest_pending_seconds{project="(all)",target="(all)"} 9.0',
+        ]
+    assert 'runstead_oldest_pending_seconds{project="shop",target="task:pay"} 9.0' in named
+    await api.refused(401, "UNAUTHENTICATED", "GET", "/metrics", headers={"X-API-Key": "vf_no_key"}, by=None)

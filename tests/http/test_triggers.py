@@ -13,6 +13,7 @@ from runstead.core.leadership import LeaderState
 from runstead.core.webhooks.webhook import secret_of, signature
 from runstead.http.framework import endpoint
 from runstead.ports import metrics
+from runstead.ports.store_metrics import StoreMetrics
 
 SECRET = secret_of(bytes(range(32)))
 
@@ -262,4 +263,4 @@ async def test_the_token_is_in_no_answer_no_log_and_no_metric(triggers, api, mon
         assert token not in response.text
     assert len(lines) == 1
     assert token not in lines[0]
-    assert token not in metrics.exposition({}, LeaderState()).decode()
+    assert token not in metrics.exposition({}, LeaderState(), StoreMetrics()).decode()

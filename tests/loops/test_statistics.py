@@ -12,7 +12,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.loops.statistics import measure
 from runstead.ports.store import Depth, Measured, QueueAge, Sizes
-from runstead.ports.store_metrics import OTHER, forget, note
+from runstead.ports.store_metrics import OTHER
 from tests.support.store_driver import PROJECT, StoreDriver
 
 
@@ -29,8 +29,7 @@ def numbers(app):
 def app(new_app):
     app = new_app()
     app.leader_state.hold(1, until=inf)
-    yield app
-    forget()
+    return app
 
 
 async def test_the_leader_exposes_what_it_measured_and_another_replica_does_not(app, new_app, store, clock):
@@ -60,7 +59,7 @@ def test_the_number_of_series_is_bounded(app):
     most, targets = limits.measured_projects_max, limits.measured_targets_max
     depths = [(f"p{n}", Depth(str(n), n, 0, 1, 0)) for n in range(most + 10)]
     ages = [QueueAge("p", f"task:{n}", 1_000 * n) for n in range(targets + 10)]
-    note(Measured(depths, ages), Sizes(1, None))
+    app.store_metrics.note(Measured(depths, ages), Sizes(1, None))
     shown = numbers(app)
     available = {name: value for name, value in shown.items() if 'state="available"' in name}
     assert len(available) == most + 1

@@ -89,7 +89,10 @@ def test_an_unmatched_row_is_shown_and_then_removed(follow, api, make):
     tab.page.clock.install()
     tab.page.reload()
     expect(tab.page.get_by_role("button", name="Live")).to_be_visible()
+    other = make("task:leaving")
+    expect(row(tab, other)).to_be_visible()  # from now on the list is followed
     api.complete(run_id)
+    api.complete(other)
     expect(row(tab, run_id)).to_have_class(re.compile("unmatched"))
     expect(row(tab, run_id)).to_contain_text("completed")
     tab.page.clock.run_for(10_000)
@@ -198,6 +201,18 @@ def test_only_rows_that_changed_are_sent(server, api, make):
             if name == "rows":
                 assert html.count("<tr") == 1
             assert "completed" in html
+
+
+@pytest.mark.postgres
+def test_a_list_whose_runs_left_before_it_was_followed_is_emptied(server, api, make):
+    run_id = make("task:left")
+    with reader(server) as client:
+        page = client.get(LIST + "?target=task:left&status=pending").text
+        assert run_id in page
+        api.complete(run_id)
+        address = page.partition('data-live="')[2].partition('"')[0].replace("&amp;", "&")
+        with client.stream("GET", address) as stream:
+            assert next(frames(stream.iter_lines())) == ("all", "")
 
 
 def test_no_width_scrolls_sideways(follow, make):

@@ -36,6 +36,7 @@ from runstead.ports.notifier import (
     slot_key,
 )
 from runstead.ports.store import Store, Written
+from runstead.ports.store_metrics import StoreMetrics
 from runstead.security.egress import Egress
 from runstead.security.signing import Keyring
 from runstead.security.stored_secrets import StoredSecrets
@@ -85,6 +86,7 @@ class App:
         self.notifier = notifier
         self.stopping = asyncio.Event()
         self.leader_state = LeaderState()
+        self.store_metrics = StoreMetrics()
         self.webhook_projects = WebhookProjects()
         self.followers = Followers(store, notifier, self.stopping)
         self.projections = Projections(store)

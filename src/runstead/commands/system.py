@@ -11,7 +11,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal, Scope, require_system
 from runstead.core.identity.project import Project
 from runstead.core.replica import Replica
-from runstead.ports import metrics, store_metrics
+from runstead.ports import metrics
 from runstead.ports.store import Depth
 
 
@@ -88,9 +88,9 @@ async def readiness(app: App) -> dict[str, Any]:
 def own_exposition(app: App) -> bytes:
     """Return the metrics of this process in Prometheus' text format."""
     if not app.leader_state.leads:
-        store_metrics.forget()
-    store_metrics.note_pools(app.store.pools())
-    return metrics.exposition(app.store.facts(), app.leader_state)
+        app.store_metrics.forget()
+    app.store_metrics.note_pools(app.store.pools())
+    return metrics.exposition(app.store.facts(), app.leader_state, app.store_metrics)
 
 
 async def exposition(app: App) -> bytes:

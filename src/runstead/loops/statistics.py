@@ -5,7 +5,6 @@ import asyncio
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.ports import store_metrics
 
 
 async def measure(app: App) -> int:
@@ -19,5 +18,5 @@ async def measure(app: App) -> int:
     except TimeoutError:
         message = f"Measuring the store took longer than {limits.measurement_s_max:g} seconds"
         raise Error("STORE_BUSY", message, retry_after_s=1) from None
-    store_metrics.note(measured, sizes)
+    app.store_metrics.note(measured, sizes)
     return 0

@@ -193,11 +193,14 @@ def loops() -> list[LoopState]:
     ]
 
 
-def exposition(facts: dict[str, Any], leader_state: LeaderState) -> bytes:
-    """Return the text of `/metrics` for this process. `facts` are the store's current facts."""
+def exposition(facts: dict[str, Any], leader_state: LeaderState, measured: Collector) -> bytes:
+    """Return the text of `/metrics` for this process: its own metrics, and those that were measured in the store.
+
+    `facts` are the store's current facts.
+    """
     leader.set(leader_state.leads)
     leader_term.set(leader_state.term)
     queue_depth.set(facts.get("queue_depth", 0))
     commits.set(facts.get("commits", 0))
     commands.set(facts.get("commands", 0))
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(measured)

@@ -5,49 +5,43 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import msgspec
 from prometheus_client import Metric
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from runstead.core import limits
-from runstead.ports.metrics import registry
 from runstead.ports.store import Measured, PoolUse, Sizes
 
 OTHER: Final = "(other)"
 """The label of the rest, which has no series of its own."""
 
 
-class _State(msgspec.Struct):
-    measured: tuple[Measured, Sizes] | None = None  # None: not measured, or another replica leads
-    pools: tuple[PoolUse, ...] = ()
+class StoreMetrics(Collector):
+    """The latest measurements of one store, as metrics."""
 
+    def __init__(self) -> None:
+        self._measured: tuple[Measured, Sizes] | None = None  # None: not measured, or another replica leads
+        self._pools: tuple[PoolUse, ...] = ()
 
-_state = _State()
+    def note(self, measured: Measured, sizes: Sizes) -> None:
+        """Expose these measurements until the next ones."""
+        self._measured = measured, sizes
 
+    def forget(self) -> None:
+        """Expose no measurements, because this replica does not lead."""
+        self._measured = None
 
-def note(measured: Measured, sizes: Sizes) -> None:
-    """Expose these measurements until the next ones."""
-    _state.measured = measured, sizes
+    def note_pools(self, pools: Iterable[PoolUse]) -> None:
+        """Expose the use of the store's connections of this process."""
+        self._pools = tuple(pools)
 
-
-def forget() -> None:
-    """Expose no measurements, because this replica does not lead."""
-    _state.measured = None
-
-
-def note_pools(pools: Iterable[PoolUse]) -> None:
-    """Expose the use of the store's connections of this process."""
-    _state.pools = tuple(pools)
-
-
-class _Store(Collector):
     def collect(self) -> Iterator[Metric]:
+        """Yield the metrics."""
         runs = _gauge("runs", "Runs that have not ended, by state.", "project", "state")
         ages = _gauge("oldest_pending_seconds", "Age of the oldest run in the queue.", "project", "target")
         size = _gauge("store_bytes", "Size of the database, and of its write-ahead log.", "part")
-        if _state.measured is not None:
-            measured, sizes = _state.measured
+        if self._measured is not None:
+            measured, sizes = self._measured
             for (project, state), number in _runs(measured).items():
                 runs.add_metric([project, state], number)
             for (project, target), age_ms in _ages(measured).items():
@@ -56,7 +50,7 @@ class _Store(Collector):
             if sizes.wal is not None:
                 size.add_metric(["wal"], sizes.wal)
         yield from (runs, ages, size)
-        yield from _pools(_state.pools)
+        yield from _pool_metrics(self._pools)
 
 
 def without_names(text: bytes) -> bytes:
@@ -103,7 +97,7 @@ def _ages(measured: Measured) -> Mapping[tuple[str, str], int]:
     return ages
 
 
-def _pools(pools: Iterable[PoolUse]) -> Iterator[Metric]:
+def _pool_metrics(pools: Iterable[PoolUse]) -> Iterator[Metric]:
     size = _gauge("store_pool_size", "Connections that a pool may use at once.", "pool")
     used = _gauge("store_pool_used", "Connections of a pool that are in use.", "pool")
     waiting = _gauge("store_pool_waiting", "Reads or writes that wait for a connection.", "pool")
@@ -116,6 +110,3 @@ def _pools(pools: Iterable[PoolUse]) -> Iterator[Metric]:
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"runstead_{name}", text, labels=labels)
-
-
-registry.register(_Store())

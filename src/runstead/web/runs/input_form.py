@@ -76,7 +76,7 @@ def _field_view(number: int, field: FormField, sent: Fields | None, error: str) 
     if sent is None:
         value, checked = (default if isinstance(default, str) else ""), (default is True) or None
     else:
-        value, checked = (posted or "").replace("\r\n", "\n"), None if posted is None else posted == "true"
+        value, checked = posted or "", None if posted is None else posted == "true"
     if field.secret:
         value = ""
     return FieldView(
@@ -129,7 +129,7 @@ def values_of(input_request: InputRequest, sent: Fields) -> dict[str, Value]:
         elif posted is None or posted == "":
             values[field.name] = None
         else:
-            values[field.name] = _number(posted) if field.type == "number" else posted.replace("\r\n", "\n")
+            values[field.name] = _number(posted) if field.type == "number" else posted
     if len(msgspec.json.encode(values)) > limits.input_response_bytes_max:
         raise Error(
             "INVALID_REQUEST",

@@ -124,7 +124,8 @@ async def follow(
                 oldest_seq = found.rows[-1].seq if found.more else 0
                 changed += [await rows.replacement(one, pushed_out=one.seq < oldest_seq) for one in missing]
                 took = loop.time() - began
-                if changed and not (first and str(rows.digest) == seen):
+                # At first nothing is known of the rows on the page but their digest: they may all have left the list.
+                if str(rows.digest) != seen if first else changed:
                     yield Message("all" if first else "rows", "".join(changed), rows.digest)
                     older = to_cursor(found.rows[-1], filters.sort) if found.more else ""
                     yield Message("older", filters.address(project.slug, cursor=older) if older else "")
