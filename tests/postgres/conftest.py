@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from runstead.commands.app import App
-from runstead.core import limits
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.nats import NatsNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
-from runstead.engines.postgres import connection
+from runstead.engines.postgres import connection, session_limits
 from runstead.engines.postgres.store import PostgresStore
 from tests.support.store_driver import StoreDriver, event, idempotent, refusal
 
@@ -78,7 +77,7 @@ def patient(monkeypatch):
     for name in ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"):
         monkeypatch.setitem(connection._SESSION, name, "600000")
     for name in ("lock_s", "point_statement_s", "scan_statement_s", "report_statement_s", "session_wait_s"):
-        monkeypatch.setattr(limits, name, 600)
+        monkeypatch.setattr(session_limits, name, 600)
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import re
 import asyncpg
 import pytest
 
-from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
-from runstead.engines.postgres import connection as sessions
+from runstead.engines.postgres import connection as sessions, session_limits
 from runstead.engines.postgres.commit.transaction import Clock, Transactions
 from tests.support.until import eventually
 
@@ -30,8 +29,8 @@ def rewrite(to, title="written"):
 @pytest.fixture
 def no_pause(monkeypatch):
     """A chain lasts as long as the test."""
-    monkeypatch.setattr(limits, "chain_idle_s", 3600)
-    monkeypatch.setattr(limits, "chain_s", 3600)
+    monkeypatch.setattr(session_limits, "chain_idle_s", 3600)
+    monkeypatch.setattr(session_limits, "chain_s", 3600)
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ async def test_a_chain_that_is_idle_ends_by_itself(driver, sql):
 async def test_a_command_that_comes_while_a_chain_is_ended_waits_for_its_session(
     driver, sql, statements, monkeypatch
 ):
-    monkeypatch.setattr(limits, "chain_idle_s", 0)
+    monkeypatch.setattr(session_limits, "chain_idle_s", 0)
     await driver.create("run-1")
     for n in range(200):
         assert (await driver.change("run-1", rewrite)).run.version == n + 2
@@ -103,18 +102,20 @@ async def test_a_command_that_comes_while_a_chain_is_ended_waits_for_its_session
 
 
 async def test_many_callers_open_no_more_sessions_than_there_may_be(driver, sql, monkeypatch):
-    monkeypatch.setattr(limits, "chain_idle_s", 0)
-    monkeypatch.setattr(limits, "batch_commands_max", 1)
-    monkeypatch.setattr(limits, "batch_commands_min", 0)
+    monkeypatch.setattr(session_limits, "chain_idle_s", 0)
+    monkeypatch.setattr(session_limits, "batch_commands_max", 1)
+    monkeypatch.setattr(session_limits, "batch_commands_min", 0)
     runs = [await driver.create(f"run-{n}") for n in range(12)]
     for _ in range(5):
         await asyncio.gather(*(driver.change(run.run_id, rewrite) for run in runs))
     mine = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COMMIT%' AND datname = current_database()"
-    assert 1 < sql(mine)[0][0] <= limits.batches_max
+    assert 1 < sql(mine)[0][0] <= session_limits.batches_max
 
 
 async def test_tables_written_in_chains_are_still_reported_to_autovacuum(driver, sql, monkeypatch):
-    monkeypatch.setattr(limits, "chain_idle_s", 3600)  # so that only the commit of each second reports
+    monkeypatch.setattr(
+        session_limits, "chain_idle_s", 3600
+    )  # so that only the commit of each second reports
     await driver.create("run-1")
     written = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'runs'"
     before = sql(written)[0][0]

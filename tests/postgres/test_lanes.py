@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.tenant import tenant
+from runstead.engines.postgres import session_limits
 from tests.support.until import eventually
 
 OTHER = "22222222-2222-4222-8222-222222222222"
@@ -78,7 +78,7 @@ async def test_a_project_has_few_lanes_at_a_time_and_others_get_theirs(patient, 
     await holding("SELECT 1 FROM runs WHERE project_id <> '" + OTHER + "' FOR UPDATE")
     attack = asyncio.gather(*(driver.touch(f"run-{n}") for n in range(8)), return_exceptions=True)
     blocked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    await eventually(lambda: sql(blocked)[0][0] == limits.lanes_per_project_max)
+    await eventually(lambda: sql(blocked)[0][0] == session_limits.lanes_per_project_max)
     async with asyncio.timeout(60):
         # A cancel of a family needs a transaction of its own.
         await driver.runs.apply(driver.key("mine", OTHER), _cancel)
@@ -126,7 +126,9 @@ async def test_a_refused_command_costs_the_others_few_transactions(driver, datab
 
 
 async def test_a_tenant_that_sends_many_commands_delays_another_by_one_group(monkeypatch, driver):
-    monkeypatch.setattr(limits, "batches_max", 1)  # with several at once, the others go on while one commits
+    monkeypatch.setattr(
+        session_limits, "batches_max", 1
+    )  # with several at once, the others go on while one commits
     done = 0
 
     async def flood():
@@ -139,12 +141,12 @@ async def test_a_tenant_that_sends_many_commands_delays_another_by_one_group(mon
     await asyncio.sleep(0)
     tenant.set("other")
     await driver.create(project_id=OTHER)
-    assert done <= 2 * limits.batch_commands_max
+    assert done <= 2 * session_limits.batch_commands_max
     await asyncio.gather(*flooding)
 
 
 async def test_a_lane_is_bounded(monkeypatch, driver, holding):
-    monkeypatch.setattr(limits, "lane_commands_max", 3)
+    monkeypatch.setattr(session_limits, "lane_commands_max", 3)
     await driver.create("run-1")
     session = await holding("SELECT 1 FROM runs FOR UPDATE")
     touches = [asyncio.ensure_future(driver.touch("run-1")) for _ in range(5)]
@@ -169,7 +171,7 @@ async def test_the_store_is_not_ready_while_no_run_can_be_written(
 
 
 async def test_the_store_is_not_ready_while_a_group_is_stuck(monkeypatch, driver):
-    monkeypatch.setattr(limits, "write_stuck_s", 0.2)
+    monkeypatch.setattr(session_limits, "write_stuck_s", 0.2)
     release = asyncio.Event()
 
     async def stuck(*_, **__):

@@ -7,11 +7,11 @@ import httpx2
 import pytest
 
 from runstead.commands.app import App
-from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
 from runstead.engines.notifiers.local import LocalNotifier
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.store import PostgresStore
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
@@ -69,8 +69,8 @@ async def test_a_session_that_breaks_repeatedly_is_an_error(driver, sql):
 @pytest.fixture(params=[0, 3600], ids=["plain", "chained"])
 def break_at_commit(request, monkeypatch):
     """break_at_commit(really): the next commit's session breaks; before that it commits, or not."""
-    monkeypatch.setattr(limits, "chain_s", request.param)
-    monkeypatch.setattr(limits, "chain_idle_s", 3600)
+    monkeypatch.setattr(session_limits, "chain_s", request.param)
+    monkeypatch.setattr(session_limits, "chain_idle_s", 3600)
     execute = asyncpg.Connection.execute
     commit = "COMMIT AND CHAIN" if request.param else "COMMIT"
     armed = []
@@ -115,7 +115,7 @@ async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(driver
 
 
 async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, open_driver, own_server):
-    monkeypatch.setattr("runstead.core.limits.in_doubt_s", 0.2)
+    monkeypatch.setattr("runstead.core.session_limits.in_doubt_s", 0.2)
     driver = await open_driver(own_server.url())
     await driver.create("run-1")
     execute = asyncpg.Connection.execute

@@ -10,7 +10,7 @@ from runstead.core.errors import Error
 from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.relay import Relay
-from runstead.engines.postgres import migrate as migrations
+from runstead.engines.postgres import migrate as migrations, session_limits
 from runstead.engines.postgres.connection import connect_alone
 from tests.support.until import eventually
 
@@ -44,7 +44,9 @@ async def test_slow_queries_of_a_tenant_delay_no_read_of_others(patient, driver,
     attack += [as_tenant("a", lambda: readers.do(sleep(600))) for _ in range(16)]
     attack += [as_tenant("a", lambda: readers.report(sleep(600))) for _ in range(4)]
     await eventually(
-        lambda: sql(SLEEPING)[0][0] == limits.scans_per_project_max + limits.points_per_project_max + 1
+        lambda: (
+            sql(SLEEPING)[0][0] == limits.scans_per_project_max + session_limits.points_per_project_max + 1
+        )
     )
     async with asyncio.timeout(60):
         for name in ("b", SERVER, AUTHENTICATION):
@@ -61,7 +63,7 @@ async def test_slow_writes_of_a_tenant_delay_neither_others_nor_readiness(patien
     attack = [
         as_tenant("a", lambda: writer.do(lambda c, _: c.execute("SELECT pg_sleep(600)"))) for _ in range(12)
     ]
-    await eventually(lambda: sql(SLEEPING)[0][0] == limits.postgres_writers_per_project_max)
+    await eventually(lambda: sql(SLEEPING)[0][0] == session_limits.postgres_writers_per_project_max)
     async with asyncio.timeout(60):
         await as_tenant("b", lambda: writer.do(lambda c, _: c.execute("SELECT 1")))
         await driver.store.check()
@@ -108,7 +110,7 @@ async def test_a_read_that_is_cancelled_within_a_snapshot_leaves_a_session_that_
 async def test_each_kind_of_read_has_its_statement_timeout(
     monkeypatch, open_driver, databases, database, kind, method, code
 ):
-    monkeypatch.setattr(limits, f"{kind}_statement_s", 0.2)
+    monkeypatch.setattr(session_limits, f"{kind}_statement_s", 0.2)
     driver = await open_driver(databases.server.url(database))
     read = getattr(driver.store._readers, method)
     with pytest.raises(Error) as caught:
@@ -139,12 +141,12 @@ async def test_a_migration_behind_an_open_reader_blocks_no_running_replica(
     known = migrations._known()
     change = {"9999_more.sql": "ALTER TABLE runs ADD COLUMN more integer"}
     monkeypatch.setattr(migrations, "_known", lambda: known | change)
-    monkeypatch.setattr(limits, "migration_pause_s", 0.2)
+    monkeypatch.setattr(session_limits, "migration_pause_s", 0.2)
     migration = asyncio.ensure_future(migrations.migrate(migrating))
     try:
         for _ in range(2):  # twice, while the migration waits for its lock: reads and writes queue behind it
             await eventually(lambda: sql(WAITING))
-            # They would be refused after limits.lock_s, if it waited until the reader has ended.
+            # They would be refused after session_limits.lock_s, if it waited until the reader has ended.
             await driver.row("run-1")
             await driver.touch("run-1")
             await eventually(lambda: not sql(WAITING))

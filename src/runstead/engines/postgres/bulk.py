@@ -9,6 +9,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import Connection, address, connect_alone
 from runstead.engines.postgres.partitions import make_partitions
 from runstead.engines.postgres.sql import BATCH, BATCHES, COLUMNS, COUNTERS, RUNS, STORED, Q
@@ -50,7 +51,7 @@ class PostgresBulk:
     async def open_source(self, *, online: bool = False) -> None:
         self._connection = await connect_alone(self._url)
         names = list(await self.tables())
-        await self._open.execute(f"SET lock_timeout = {limits.lock_s * 1_000}")
+        await self._open.execute(f"SET lock_timeout = {session_limits.lock_s * 1_000}")
         await self._open.transaction(isolation="repeatable_read").start()
         # SHARE blocks writers until the end, but no readers. ACCESS SHARE blocks only that a table is dropped, which a
         # snapshot would not outlast: the retention of events drops partitions.

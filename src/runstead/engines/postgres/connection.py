@@ -9,6 +9,7 @@ import asyncpg
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.pooler import open_session
 from runstead.engines.postgres.tls import tls_trouble
 
@@ -18,10 +19,10 @@ Connection: TypeAlias = asyncpg.Connection
 
 _SESSION: Final = {
     "application_name": "runstead",
-    "statement_timeout": str(limits.statement_s * 1_000),
-    "lock_timeout": str(limits.lock_s * 1_000),
+    "statement_timeout": str(session_limits.statement_s * 1_000),
+    "lock_timeout": str(session_limits.lock_s * 1_000),
     # Bounds the time for which a stalled replica holds its locks.
-    "idle_in_transaction_session_timeout": str(limits.idle_transaction_s * 1_000),
+    "idle_in_transaction_session_timeout": str(session_limits.idle_transaction_s * 1_000),
     "default_transaction_isolation": "read committed",
     "jit": "off",
     # Statements are prepared once, often while a table is empty, and a plan for an empty table must not be kept. Every
@@ -43,7 +44,7 @@ async def connect(url: str, **settings: str) -> Connection:
         session,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
-        statement_cache_size=limits.statements_kept_max,
+        statement_cache_size=session_limits.statements_kept_max,
         max_cached_statement_lifetime=0,
     )
 
@@ -139,7 +140,7 @@ def _reason(error: Exception, connection: Connection | None) -> str | None:
     if is_lost(error, connection):
         return "the connection to the database was lost, or cannot be made"
     if isinstance(error, asyncpg.LockNotAvailableError):
-        return f"a row stayed locked for more than {limits.lock_s} s"
+        return f"a row stayed locked for more than {session_limits.lock_s} s"
     if isinstance(error, asyncpg.QueryCanceledError):
         return "a statement took more than its time limit, or was cancelled"
     if isinstance(error, (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)):

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import run_again
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
@@ -33,7 +33,7 @@ class Health:
 
     async def _check(self) -> None:
         stuck_s = self._group_commit.stuck_s()
-        if stuck_s > limits.write_stuck_s:
+        if stuck_s > session_limits.write_stuck_s:
             raise Error("STORE_UNAVAILABLE", f"Writes have waited for {stuck_s:.0f} s", retry_after_s=1)
         try:
             await run_again(self._transactions, _write)

@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 import asyncpg
 import structlog
 
-from runstead.core import limits
 from runstead.core.migration import PendingMigration
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import VERSION_MIN, Connection
 from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.sql.expand_contract import pending_migration
@@ -63,18 +63,18 @@ async def migrate(connection: Connection) -> list[str]:
 
 async def with_short_locks(connection: Connection, what: str, change: Callable[[], Awaitable[T]]) -> T:
     """Change the schema in a transaction, while no other replica does. If a lock is not free soon, try again later."""
-    until = time.monotonic() + limits.migration_s_max
+    until = time.monotonic() + session_limits.migration_s_max
     while True:
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-                await connection.execute(f"SET LOCAL lock_timeout = {limits.migration_lock_ms}")
+                await connection.execute(f"SET LOCAL lock_timeout = {session_limits.migration_lock_ms}")
                 return await change()
         except asyncpg.LockNotAvailableError:
             if time.monotonic() > until:
                 raise
             log.info("a change of the schema waits until a table is not in use", change=what)
-        await asyncio.sleep(limits.migration_pause_s * random.uniform(1, 1.5))  # noqa: S311 - no secret
+        await asyncio.sleep(session_limits.migration_pause_s * random.uniform(1, 1.5))  # noqa: S311 - no secret
 
 
 async def pending(connection: Connection) -> list[PendingMigration]:

@@ -9,8 +9,8 @@ from itertools import pairwise
 import asyncpg
 import structlog
 
-from runstead.core import limits
 from runstead.core.clock import to_ms
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.migrate import with_short_locks
 
@@ -26,7 +26,7 @@ def months_from(now: int, count: int) -> list[tuple[str, int, int]]:
 
 
 async def make_partitions(
-    connection: Connection, now: int, months: int = limits.partitions_ahead_months + 1
+    connection: Connection, now: int, months: int = session_limits.partitions_ahead_months + 1
 ) -> list[str]:
     """Create the missing partitions from the month of `now` on. Return their names."""
     existing = await _partitions(connection)

@@ -14,6 +14,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import AUTHENTICATION, SERVER, tenant
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import (
     BROKEN,
@@ -32,29 +33,29 @@ Read = Callable[[Connection], Awaitable[T]]
 class Readers:
     def __init__(self, url: str) -> None:
         points = Bounds(
-            slots=limits.point_sessions_max,
-            slots_per_tenant=limits.points_per_project_max,
-            waiting=limits.sessions_waiting_max,
-            waiting_per_tenant=limits.sessions_waiting_per_project_max,
-            wait_s=limits.session_wait_s,
+            slots=session_limits.point_sessions_max,
+            slots_per_tenant=session_limits.points_per_project_max,
+            waiting=session_limits.sessions_waiting_max,
+            waiting_per_tenant=session_limits.sessions_waiting_per_project_max,
+            wait_s=session_limits.session_wait_s,
         )
         scans = Bounds(
-            slots=limits.scan_sessions_max,
+            slots=session_limits.scan_sessions_max,
             slots_per_tenant=limits.scans_per_project_max,
             waiting=limits.scans_waiting_max,
             waiting_per_tenant=limits.scans_waiting_per_project_max,
             wait_s=limits.scan_wait_s,
         )
-        reports = scans._replace(slots=limits.report_sessions_max, slots_per_tenant=1)
-        self._points = _Sessions(url, limits.point_statement_s, points)
-        self._scans = _Sessions(url, limits.scan_statement_s, scans)
-        self._reports = _Sessions(url, limits.report_statement_s, reports)
+        reports = scans._replace(slots=session_limits.report_sessions_max, slots_per_tenant=1)
+        self._points = _Sessions(url, session_limits.point_statement_s, points)
+        self._scans = _Sessions(url, session_limits.scan_statement_s, scans)
+        self._reports = _Sessions(url, session_limits.report_statement_s, reports)
         of_server = points._replace(
-            slots=limits.server_sessions_max, slots_per_tenant=limits.server_sessions_max
+            slots=session_limits.server_sessions_max, slots_per_tenant=session_limits.server_sessions_max
         )
-        self._authentication = _Sessions(url, limits.point_statement_s, of_server)
-        self._server_points = _Sessions(url, limits.point_statement_s, of_server)
-        self._server_scans = _Sessions(url, limits.report_statement_s, of_server)
+        self._authentication = _Sessions(url, session_limits.point_statement_s, of_server)
+        self._server_points = _Sessions(url, session_limits.point_statement_s, of_server)
+        self._server_scans = _Sessions(url, session_limits.report_statement_s, of_server)
 
     async def do(self, read: Read[T]) -> T:
         """Run a short read. It sees every commit that was acknowledged before the call. If the session breaks, the read
@@ -67,13 +68,13 @@ class Readers:
     async def scan(self, read: Read[T]) -> T:
         """As `do`, for a read that may take long.
 
-        Raises QUERY_TOO_SLOW after `limits.scan_statement_s`; PROJECT_BUSY or STORE_BUSY if too many of them wait.
+        Raises QUERY_TOO_SLOW after `session_limits.scan_statement_s`; PROJECT_BUSY or STORE_BUSY if too many of them wait.
         """
-        return await self._long(self._scans, read, limits.scan_statement_s)
+        return await self._long(self._scans, read, session_limits.scan_statement_s)
 
     async def report(self, read: Read[T]) -> T:
-        """As `scan`, for a read of much data, with `limits.report_statement_s`."""
-        return await self._long(self._reports, read, limits.report_statement_s)
+        """As `scan`, for a read of much data, with `session_limits.report_statement_s`."""
+        return await self._long(self._reports, read, session_limits.report_statement_s)
 
     async def _long(self, sessions: "_Sessions", read: Read[T], seconds: float) -> T:
         name = tenant.get()

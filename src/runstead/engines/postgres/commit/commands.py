@@ -19,6 +19,7 @@ from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import load_batch
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.draft import Draft
@@ -191,7 +192,9 @@ class _CommitGroup:
             return False
         sql, arguments = first_claim_sql(chosen)
         own, project = self._transaction.own_time(), query.project_id
-        rows = await self._claimed(sql, own, project, limit, [], limits.batch_commands_max, *arguments)
+        rows = await self._claimed(
+            sql, own, project, limit, [], session_limits.batch_commands_max, *arguments
+        )
         state = rows[0]
         self._transaction.see(state["now"], state["xid"])
         if state["limited"]:
@@ -213,7 +216,7 @@ class _CommitGroup:
             sql, arguments = claim_sql(chosen)
             taken = list(self.draft.runs)
             # With limits, no other transaction claims in the project at the same time.
-            spare = 0 if self._slots.has_limits(query.project_id) else limits.batch_commands_max
+            spare = 0 if self._slots.has_limits(query.project_id) else session_limits.batch_commands_max
             now, project = self._transaction.now, query.project_id
             rows = await self._claimed(sql, now, project, limit, taken, spare, *arguments)
             # A run that a command names, stored after the names were looked up, is left for the next claim.
@@ -444,7 +447,7 @@ class _CommitGroup:
         if refusal is not None:
             return outcomes
         cancelled: list[Run] = []
-        most = limits.family_cancel_part_runs_max
+        most = session_limits.family_cancel_part_runs_max
         for start in range(0, len(self._cancelling), most):
             draft = Draft()
             draft.unhooked = self.draft.unhooked

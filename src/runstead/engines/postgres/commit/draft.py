@@ -23,6 +23,7 @@ from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import count
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
 from runstead.engines.postgres.connection import Connection
@@ -209,11 +210,11 @@ class Draft:
     async def _write_runs(self, connection: Connection) -> None:
         new = [run for seq, run in self.runs.items() if seq not in self._locked]
         changed = [(old, self.runs[seq]) for seq, old in self._locked.items()]
-        if len(new) > limits.insert_rows_max:
+        if len(new) > session_limits.insert_rows_max:
             # Sending many rows holds the event loop. They are in the order of one statement, so that locks are too.
             new.sort(key=lambda run: (run.run_id, run.project_id))
-            while len(new) > limits.insert_rows_max:
-                part, new = new[: limits.insert_rows_max], new[limits.insert_rows_max :]
+            while len(new) > session_limits.insert_rows_max:
+                part, new = new[: session_limits.insert_rows_max], new[session_limits.insert_rows_max :]
                 await inserted(part).run(connection)
         usual, rare = updated((old, new) for old, new in changed if new.version != old.version)
         together = [inserted(new)] if new else []

@@ -3,7 +3,7 @@
 Under high load several transactions run at a time, so that one is decided while another is on its way to the disk. Under
 low load commands share one, since every transaction costs the same few statements. A refused command fails alone,
 because rules decide before anything is written. A group waits for no run that another transaction has locked, and at most
-`limits.group_lock_ms` for another lock: what cannot be committed at once goes to a lane (`lanes.py`).
+`session_limits.group_lock_ms` for another lock: what cannot be committed at once goes to a lane (`lanes.py`).
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Any
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.lanes import (
     ALONE,
     LOCKED,
@@ -30,12 +31,16 @@ from runstead.ports.store import RunKey
 class GroupCommit:
     def __init__(self, url: str, clock: Clock, decide: Decider) -> None:
         self._transactions = Transactions(
-            url, clock, limits.batches_max, chained=True, lock_timeout=str(limits.group_lock_ms)
+            url,
+            clock,
+            session_limits.batches_max,
+            chained=True,
+            lock_timeout=str(session_limits.group_lock_ms),
         )
         self._decide = decide
         self._lanes = Lanes(url, clock, decide, self._deliver)
         self._queue: FairQueue[Waiting] = FairQueue(
-            limits.batch_commands_max, limits.writer_queue_per_project_max
+            session_limits.batch_commands_max, limits.writer_queue_per_project_max
         )
         self._flushers: dict[
             asyncio.Task[None], float
@@ -96,20 +101,22 @@ class GroupCommit:
     def _worth_another(self) -> bool:
         """Whether enough commands wait to start one more transaction beside those that run."""
         busy = len(self._flushers)
-        return len(self._queue) > busy * limits.batch_commands_min and busy < limits.batches_max
+        return (
+            len(self._queue) > busy * session_limits.batch_commands_min and busy < session_limits.batches_max
+        )
 
     def _begin(self) -> None:
         self._flushers[asyncio.ensure_future(self._flush())] = asyncio.get_running_loop().time()
 
     def _check_later(self) -> None:
-        if self._timer is None and self._queue and len(self._flushers) < limits.batches_max:
-            self._timer = asyncio.get_running_loop().call_later(limits.batch_wait_s_max, self._hurry)
+        if self._timer is None and self._queue and len(self._flushers) < session_limits.batches_max:
+            self._timer = asyncio.get_running_loop().call_later(session_limits.batch_wait_s_max, self._hurry)
 
     def _hurry(self) -> None:
         """Start another transaction if one takes long, for example because it waits for a lock."""
         self._timer = None
         now = asyncio.get_running_loop().time()
-        if self._queue and now - self._queue.head.since >= limits.batch_wait_s_max:
+        if self._queue and now - self._queue.head.since >= session_limits.batch_wait_s_max:
             self._begin()
         self._check_later()
 
@@ -131,10 +138,10 @@ class GroupCommit:
         try:
             while more:
                 await asyncio.sleep(0)  # commands of this iteration of the event loop join the group
-                if group := self._queue.take(limits.batch_commands_max):
+                if group := self._queue.take(session_limits.batch_commands_max):
                     self._flushers[task] = asyncio.get_running_loop().time()
                     await self._commit(group)
-                more = len(self._queue) > (len(self._flushers) - 1) * limits.batch_commands_min
+                more = len(self._queue) > (len(self._flushers) - 1) * session_limits.batch_commands_min
         finally:
             # Not in a callback: no command may count on a flusher that has ended.
             del self._flushers[task]

@@ -9,6 +9,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.fair_slots import Bounds, FairSlots
 from runstead.core.identity.tenant import SERVER, tenant
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions, Work
 from runstead.engines.postgres.connection import BROKEN, Connection, is_race, trouble_with
 from runstead.ports.store import PoolUse
@@ -36,14 +37,14 @@ class Writer:
     """Each tenant holds a few sessions at a time, and those that wait take turns. The server has sessions of its own."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        of_server, of_tenants = limits.server_writers_max, limits.postgres_writers_max
+        of_server, of_tenants = session_limits.server_writers_max, session_limits.postgres_writers_max
         self._transactions = Transactions(url, clock, of_tenants + of_server)
         bounds = Bounds(
             slots=of_tenants,
-            slots_per_tenant=limits.postgres_writers_per_project_max,
+            slots_per_tenant=session_limits.postgres_writers_per_project_max,
             waiting=limits.writer_queue_max,
             waiting_per_tenant=limits.writer_queue_per_project_max,
-            wait_s=limits.session_wait_s,
+            wait_s=session_limits.session_wait_s,
         )
         self._slots = FairSlots(bounds, "writes")
         self._server_slots = FairSlots(

@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
-from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.jobs import run_again
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
 from runstead.engines.postgres.connection import BROKEN, is_lost, trouble_with
@@ -57,7 +57,7 @@ class Lanes:
     def __init__(
         self, url: str, clock: Clock, decide: Decider, deliver: Callable[[Waiting, Outcome], None]
     ) -> None:
-        self._transactions = Transactions(url, clock, limits.lanes_max)
+        self._transactions = Transactions(url, clock, session_limits.lanes_max)
         self._decide = decide
         self._deliver = deliver
         self._lanes: dict[RunKey, deque[Waiting]] = {}
@@ -87,7 +87,7 @@ class Lanes:
 
     def add(self, waiting: Waiting, lane: RunKey) -> None:
         """Add a command to the lane. PROJECT_BUSY, as its outcome, if too many commands of its project are in lanes."""
-        if self._of_project[lane.project_id] >= limits.lane_commands_max:
+        if self._of_project[lane.project_id] >= session_limits.lane_commands_max:
             self._deliver(waiting, (None, _busy()))
             return
         self._of_project[lane.project_id] += 1
@@ -101,9 +101,9 @@ class Lanes:
     def _start(self) -> None:
         """Start lanes, as many as may run. Projects take turns."""
         for project_id in list(self._ready):
-            if len(self._tasks) >= limits.lanes_max:
+            if len(self._tasks) >= session_limits.lanes_max:
                 return
-            if self._running[project_id] >= limits.lanes_per_project_max:
+            if self._running[project_id] >= session_limits.lanes_per_project_max:
                 continue
             lanes = self._ready[project_id]
             self._tasks.add(asyncio.ensure_future(self._run(lanes.popleft())))
@@ -118,7 +118,7 @@ class Lanes:
         task = asyncio.current_task()
         assert task is not None
         commands = self._lanes[lane]
-        group = [commands.popleft() for _ in range(min(len(commands), limits.batch_commands_max))]
+        group = [commands.popleft() for _ in range(min(len(commands), session_limits.batch_commands_max))]
         try:
             await self._commit(self._in_time(group), lane)
         finally:
@@ -136,7 +136,7 @@ class Lanes:
 
     def _in_time(self, group: Sequence[Waiting]) -> list[Waiting]:
         """The commands that have not waited for too long. The others are refused."""
-        since = asyncio.get_running_loop().time() - limits.session_wait_s
+        since = asyncio.get_running_loop().time() - session_limits.session_wait_s
         for waiting in group:
             if waiting.since < since:
                 self._deliver(waiting, (None, _busy()))

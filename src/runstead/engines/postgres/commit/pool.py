@@ -2,15 +2,15 @@
 
 Sessions of a `chained` pool may be returned in an empty transaction that COMMIT AND CHAIN has begun. It holds no lock and
 no snapshot. But a session in a transaction reports no table statistics and runs into
-`idle_in_transaction_session_timeout`, so a session that is idle for `limits.chain_idle_s` commits.
+`idle_in_transaction_session_timeout`, so a session that is idle for `session_limits.chain_idle_s` commits.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, is_lost
 
 
@@ -31,7 +31,7 @@ class Pool:
     async def session(self) -> AsyncIterator[Connection]:
         """A session that is ready. A broken one, or one with an open transaction, is closed when it is returned."""
         try:
-            async with asyncio.timeout(limits.session_wait_s):
+            async with asyncio.timeout(session_limits.session_wait_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise Error("STORE_BUSY", "Every database session is busy", retry_after_s=1) from None
@@ -63,7 +63,7 @@ class Pool:
         """
         sound = False
         try:
-            async with asyncio.timeout(limits.cancel_s):
+            async with asyncio.timeout(session_limits.cancel_s):
                 await connection.execute("ROLLBACK" if connection.is_in_transaction() else "SELECT 1")
             sound = True
         except BROKEN:
@@ -98,7 +98,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         self._idle[connection] = loop.time()
         if in_transaction and self._timer is None:
-            self._timer = loop.call_later(limits.chain_idle_s, self._unchain_idle)
+            self._timer = loop.call_later(session_limits.chain_idle_s, self._unchain_idle)
 
     def _unchain_idle(self) -> None:
         """Commit in sessions that have been idle for long enough, and set the timer for the others."""
@@ -108,7 +108,7 @@ class Pool:
         for connection, since in list(self._idle.items()):
             if not connection.is_in_transaction():
                 continue
-            if (left := since + limits.chain_idle_s - now) > 0:
+            if (left := since + session_limits.chain_idle_s - now) > 0:
                 self._timer = loop.call_later(left, self._unchain_idle)
                 return  # the others were returned later
             del self._idle[connection]

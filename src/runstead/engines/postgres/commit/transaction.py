@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 import asyncpg
 
-from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.pool import Pool
 from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost
 from runstead.engines.postgres.sql import Q
@@ -159,7 +159,7 @@ class Transactions:
         if not self._chained:
             return "COMMIT"
         now = time.monotonic()
-        if now - self._unchained_at.get(connection, -math.inf) < limits.chain_s:
+        if now - self._unchained_at.get(connection, -math.inf) < session_limits.chain_s:
             return "COMMIT AND CHAIN"
         self._unchained_at[connection] = now
         return "COMMIT"
@@ -167,7 +167,7 @@ class Transactions:
     async def _was_committed(self, transaction: Transaction) -> bool:
         """Look up the outcome of a transaction. STORE_UNAVAILABLE if it cannot be looked up."""
         xid, timeline = transaction.xid, self._timelines.get(transaction.connection)
-        until = time.monotonic() + limits.in_doubt_s
+        until = time.monotonic() + session_limits.in_doubt_s
         status = "in progress"
         while status == "in progress" and time.monotonic() < until:
             try:
