@@ -1,6 +1,6 @@
 """Signals to a run: sent, and listed."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -12,7 +12,7 @@ from runstead.core.runs.signal import Signal, SignalName
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.values import NO_CONTROLS, PageInfo
-from runstead.http.framework.views import NULL, Json, Timestamp
+from runstead.http.framework.views import Json, Timestamp
 from runstead.http.runs import MISSING, WRITE, InProject, run_ref
 from runstead.ports.store import Written
 
@@ -23,7 +23,7 @@ class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
     """A signal: `payload` is any JSON value, at most 256 KiB. A repeat with the same `idempotency_key` sends nothing."""
 
     name: SignalName
-    payload: Json = NULL
+    payload: Any = None
     idempotency_key: (
         Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
         | None
@@ -56,7 +56,9 @@ class SignalAnswer(msgspec.Struct, frozen=True):
 async def send(call: Call[SendSignal, InProject]) -> Reply:
     """Send a signal to a run, which takes it once: now if it waits for it, or when it does."""
     body = call.body
-    new = commands.NewSignal(name=body.name, payload=bytes(body.payload), key=body.idempotency_key)
+    new = commands.NewSignal(
+        name=body.name, payload=msgspec.json.encode(body.payload), key=body.idempotency_key
+    )
 
     def answer(written: Written) -> Reply:
         signal = written.transition.signal
