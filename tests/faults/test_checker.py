@@ -54,6 +54,14 @@ def read(at, *labels, until=None):
     return op("events", at, until, answer=Answer(log=labels))
 
 
+def signalled(at, label, *, delivered=False, duplicate=False, until=None):
+    return op("signal", at, until, answer=Answer(accepted=duplicate, delivered=delivered), label=label)
+
+
+def waited(at, call, status, events, *, taken=None, until=None):
+    return op("wait", at, until, answer=Answer(snapshot(status, 1, events, ADA), taken=taken), label=call)
+
+
 LIFE = [
     created(0),
     claimed(1),
@@ -121,6 +129,25 @@ FINE = {
         claimed(22, BOB, 4),
         op("get", 30, answer=Answer(snapshot("failed", 4, 1, None, None, "LEASE_EXPIRED", "t1"))),
     ],
+    "signals are taken in order, and the last by the run that waits": [
+        created(),
+        signalled(0.5, "a"),
+        claimed(1),
+        signalled(1.5, "b"),
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "running", 2, taken="b"),
+        waited(4, "c-3", "waiting", 2),
+        signalled(5, "c", delivered=True),
+        signalled(5.5, "c", delivered=True, duplicate=True),
+        read(6, "a for c-1", "b for c-2", "c for c-3"),
+    ],
+    "a signal without an answer is sent again, and was stored the first time": [
+        created(),
+        op("signal", 0.5, label="a"),
+        signalled(0.7, "a", duplicate=True),
+        claimed(1),
+        waited(2, "c-1", "running", 1, taken="a"),
+    ],
     "a release gives the run to the next at once": [
         created(),
         claimed(1),
@@ -142,7 +169,22 @@ def test_a_history_that_the_documentation_allows_is_linearizable(history):
     assert linearizable(FINE[history])
 
 
+KEPT = [created(), signalled(0.5, "a"), claimed(1)]
 PLANTED = {
+    "lost signal": [*KEPT, waited(2, "c-1", "waiting", 0)],
+    "signal taken twice": [
+        *KEPT,
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "running", 2, taken="a"),
+    ],
+    "signals out of order": [*KEPT, signalled(1.5, "b"), waited(2, "c-1", "running", 1, taken="b")],
+    "repeated signal kept twice": [*KEPT, signalled(1.5, "a")],
+    "signal kept beside a wait": [
+        *KEPT,
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "waiting", 1),
+        signalled(4, "b"),
+    ],
     "double claim": [created(), claimed(1), claimed(2, BOB, 1)],
     "double claim, both at once": [created(), claimed(1, until=2), claimed(1, BOB, until=2)],
     "claim by another while the lease lives": [created(), claimed(1), claimed(4, BOB, 2)],
