@@ -47,7 +47,8 @@ LIMITS = {
     ),
     "Secret of the bootstrap key": f"at least {limits.bootstrap_secret_chars_min} characters",
     "Worker token": f"valid for {limits.worker_token_s // 3_600} hours after the last request of its worker",
-    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours",
+    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours; an access token for as long as it was "
+    "asked for, at most that",
     "Projects that a user creates": (
         f"{limits.projects_per_user_max}, unless `RUNSTEAD_PROJECTS_PER_USER_MAX` is set"
     ),
