@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import httpx2
 
 import runstead
+from runstead.sdk import tracing
 from runstead.sdk.answers import Answers
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.call import Call
@@ -88,7 +89,7 @@ class ClientBase(Answers):
         return Request(
             method=call.method,
             target=call.target,
-            headers=call.all_headers() | _AGENT,
+            headers=tracing.headers() | call.all_headers() | _AGENT,
             content=content,
             credential=self._bearer,
             timeout_s=self._timeout_s,
