@@ -6,8 +6,8 @@ The SDK itself reads those of the resource, of the sampler, of the batches and o
 
 # ruff: noqa: PLC0415 - OpenTelemetry is imported where it is used: it takes longer than the rest of a start
 import os
+import sys
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from runstead import __version__
@@ -66,14 +66,14 @@ def configure(service: str, environ: Mapping[str, str] = os.environ) -> Callable
 
 def enable() -> None:
     """Trace the requests of this process, if it has a tracer provider."""
-    from sys import modules
-
-    trace = modules.get("opentelemetry.trace")
+    trace = sys.modules.get("opentelemetry.trace")
     if trace is not None and not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         tracing.tracer = trace.get_tracer("runstead", __version__)
 
 
 def _exporter(name: str, environ: Mapping[str, str]) -> Any:
+    from importlib.metadata import entry_points
+
     package = f"opentelemetry-exporter-{name}"
     if name == "otlp":
         protocol = next(
