@@ -31,7 +31,8 @@ def request_span(name: str, attributes: Mapping[str, Any]) -> AbstractContextMan
     context = span.get_span_context()
     own = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     trace_context.current.set(f"{own} {context.trace_state.to_header()}".strip())
-    return trace.use_span(span, end_on_exit=True)
+    # An exception that leaves the request is no error of the server: the caller has disconnected.
+    return trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False)
 
 
 def fail(span: "Span", error_type: str) -> None:
