@@ -1,8 +1,10 @@
 """One trace from a web application through the server and the worker, as a receiver of OTLP gets it."""
 
+import asyncio
 import itertools
 import subprocess
 import textwrap
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -21,10 +23,27 @@ from tests.support.server import KEY, PROGRAM, Server, environment
 APP = textwrap.dedent(
     """
     import os
+    import sys
+
+    from opentelemetry import trace
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     from runstead.sdk import App, Context
 
     app = App()
+
+    if sys.modules["__main__"].__spec__.name.endswith("isolation.child"):
+        provider = TracerProvider(resource=Resource.create({"service.name": "isolated"}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        trace.set_tracer_provider(provider)
+
+
+    @app.task("isolated", isolation="process")
+    async def isolated(ctx: Context) -> None:
+        await ctx.step("work", str.upper, "done")
 
 
     @app.task("order")
@@ -34,12 +53,15 @@ APP = textwrap.dedent(
         return "shipped"
 
 
-    @app.task("approved")
     async def approved(ctx: Context) -> bool:
         await ctx.step("prepare", str.upper, "x")
         answer = await ctx.wait_for_approval("Ship it?")
         await ctx.step("ship", str.upper, "x")
         return answer
+
+
+    app.task("approved")(approved)
+    app.task("scheduled")(approved)
 
 
     @app.task("parent")
@@ -228,6 +250,29 @@ async def test_usage_has_the_attributes_of_generative_ai_and_content_only_on_req
         "gen_ai.output.messages": '[{"role":"assistant","parts":[{"type":"text","content":"It is sunny"}],'
         '"finish_reason":"stop"}]',
     }
+
+
+async def test_attempts_of_a_run_without_a_caller_are_in_one_trace(traced, receiver):
+    """The server fires a schedule: no request creates the run, and the log alone has the trace of its first attempt."""
+    async with traced.client() as client:
+        target = {"kind": "task", "id": "scheduled"}
+        await client.schedules.create("once", target, run_at=datetime.now(UTC) + timedelta(seconds=1))
+        (first,) = await asyncio.to_thread(receiver.wait_for, "run task:scheduled")
+        await client.runs.resume(first.attributes["runstead.run.id"], True, type="approval")
+    first, second = receiver.wait_for("run task:scheduled", first.trace_id, count=2)
+    (wait,) = receiver.wait_for("wait approval", first.trace_id)
+    assert first.parent_id == ""
+    assert (second.parent_id, second.links) == (wait.span_id, ((first.trace_id, wait.span_id),))
+
+
+async def test_a_handler_in_its_own_process_continues_the_trace(traced, receiver):
+    _, caller = await traced.create("task:isolated")
+    step = only(receiver, "step work", caller.trace_id)
+    attempt = only(receiver, "run task:isolated", caller.trace_id)
+    assert (step.service, attempt.service) == ("isolated", "runstead-worker")
+    assert step.parent_id == attempt.span_id
+    events = receiver.wait_for("POST /runs/{run_id}/events", caller.trace_id)
+    assert {span.parent_id for span in events} <= {attempt.span_id, step.span_id}
 
 
 async def test_the_attempt_after_a_crash_is_linked_to_the_interrupted_step(traced, receiver):
