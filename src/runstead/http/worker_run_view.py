@@ -113,7 +113,9 @@ def _list(value: Any) -> list[Any]:
 def worker_run(run: Run, session: Session | None = None, *, holds_lease: bool = True) -> WorkerRun:
     """Build the view. Without `holds_lease` it has no lease token: the caller has not proved that it has it."""
     agent = agent_details(run)
-    traceparent, tracestate = trace_context.split(run.trace_context)
+    traceparent = tracestate = None
+    if run.trace_context is not None:
+        traceparent, tracestate = trace_context.split(run.trace_context)
     return WorkerRun(
         run_id=run.run_id,
         conversation_id=run.conversation_id,

@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, Final, Self
 
@@ -86,10 +87,13 @@ class ClientBase(Answers):
         return self._build_request(call, None, min(SILENCE_S, left_s))
 
     def _build_request(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
+        headers = call.all_headers() | _AGENT
+        if "opentelemetry.trace" in sys.modules:
+            headers = tracing.headers() | headers
         return Request(
             method=call.method,
             target=call.target,
-            headers=tracing.headers() | call.all_headers() | _AGENT,
+            headers=headers,
             content=content,
             credential=self._bearer,
             timeout_s=self._timeout_s,
