@@ -236,6 +236,7 @@ stream_retry_s: Final = 10  # the Retry-After of a refused stream
 store_unavailable_log_s: Final = 10.0  # a route logs at most once in this time that the store cannot be used
 write_silence_s: Final = 30  # a connection is closed if its peer reads nothing of an answer for this time
 idempotency_s: Final = 86_400
+spans_sent_s_max: Final = 3  # at a stop
 shutdown_s: Final = 10
 processes_max: Final = 64  # of one `runstead serve`
 process_ready_s: Final = 60  # a new process must accept requests within this time

@@ -8,9 +8,12 @@ The SDK itself reads those of the resource, of the sampler, of the batches and o
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
+from threading import Thread
 from typing import Any, Final
 
 from runstead import __version__
+from runstead.core import limits
 from runstead.ports import tracing
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -57,11 +60,12 @@ def configure(service: str, environ: Mapping[str, str] = os.environ) -> Callable
             " pip install 'runstead[otel]', or set OTEL_SDK_DISABLED=true"
         ) from missing
     named = Resource({SERVICE_NAME: service, "service.version": __version__})
-    provider = TracerProvider(resource=Resource.create().merge(named).merge(OTELResourceDetector().detect()))
+    resource = Resource.create().merge(named).merge(OTELResourceDetector().detect())
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     for name in names:
         provider.add_span_processor(BatchSpanProcessor(_exporter(name, environ)))
     trace.set_tracer_provider(provider)
-    return provider.shutdown
+    return partial(_send_rest, provider.shutdown)
 
 
 def enable() -> None:
@@ -88,6 +92,13 @@ def _exporter(name: str, environ: Mapping[str, str]) -> Any:
         f"the OTEL_* variables ask for traces by the exporter {name}, which is not installed:"
         f" pip install '{package}', or set OTEL_SDK_DISABLED=true"
     )
+
+
+def _send_rest(shutdown: Callable[[], None]) -> None:
+    """Send the spans that are left. A collector that does not answer delays the end of the program by little."""
+    sending = Thread(target=shutdown, daemon=True)
+    sending.start()
+    sending.join(limits.spans_sent_s_max)
 
 
 def _nothing() -> None:
