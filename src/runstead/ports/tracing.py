@@ -13,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 from runstead.core import trace_context
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanContext, Tracer
 
 tracer: "Tracer | None" = None
 
 
 def request_span(name: str, attributes: Mapping[str, Any]) -> AbstractContextManager["Span"]:
-    """Start the span of a request, below the caller's span. Runs that the request creates continue its trace."""
+    """Start the span of a request, below the caller's span. Runs that the request creates continue its trace.
+
+    `attributes` are those that a sampler may decide by. Add others if the span is recording.
+    """
     from opentelemetry import trace
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     assert tracer is not None
-    traceparent, tracestate = trace_context.split(trace_context.current.get())
-    carrier = {"traceparent": traceparent or "", "tracestate": tracestate or ""}
-    parent = TraceContextTextMapPropagator().extract(carrier)
+    caller = trace_context.current.get()
+    parent = None if caller is None else _context_of(caller)
     span = tracer.start_span(name, parent, kind=trace.SpanKind.SERVER, attributes=attributes)
     context = span.get_span_context()
     own = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
@@ -44,8 +46,12 @@ def fail(span: "Span", error_type: str) -> None:
 
 
 async def command(name: str, handler: Callable[[Any], Awaitable[Any]], call: Any) -> Any:
-    """Run the command of a request in a span."""
+    """Run the command of a request in a span, if its request is sampled."""
+    from opentelemetry.trace import get_current_span
+
     assert tracer is not None
+    if not get_current_span().is_recording():
+        return await handler(call)
     # A refusal is an answer, and no error of the server.
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False):
         return await handler(call)
@@ -53,16 +59,20 @@ async def command(name: str, handler: Callable[[Any], Awaitable[Any]], call: Any
 
 def link(contexts: Iterable[str | None]) -> None:
     """Link the current span to the requests that created these runs: a claim hands out runs of many traces."""
-    from opentelemetry import trace
+    from opentelemetry.trace import get_current_span
+
+    span = get_current_span()
+    for context in contexts:
+        if context is not None:
+            span.add_link(get_current_span(_context_of(context)).get_span_context())
+
+
+def _context_of(stored: str) -> "Context":
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    span = trace.get_current_span()
-    for context in contexts:
-        traceparent, tracestate = trace_context.split(context)
-        if traceparent is not None:
-            carrier = {"traceparent": traceparent, "tracestate": tracestate or ""}
-            creator = trace.get_current_span(TraceContextTextMapPropagator().extract(carrier))
-            span.add_link(creator.get_span_context())
+    traceparent, tracestate = trace_context.split(stored)
+    carrier = {"traceparent": traceparent or "", "tracestate": tracestate or ""}
+    return TraceContextTextMapPropagator().extract(carrier)
 
 
 def command_context() -> "SpanContext":

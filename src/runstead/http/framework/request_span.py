@@ -20,7 +20,10 @@ def continue_trace(headers: dict[bytes, bytes]) -> None:
 async def in_span(answer: Callable[[Any], Awaitable[Any]], route: str, request: Any) -> Any:
     """Answer a request in a span that continues the caller's trace."""
     continue_trace(request.headers)
-    with tracing.request_span(f"{request.method} {route}", _attributes(route, request)) as span:
+    known = {"http.request.method": request.method, "http.route": route, "url.path": redacted(request.path)}
+    with tracing.request_span(f"{request.method} {route}", known) as span:
+        if span.is_recording():
+            span.set_attributes(_attributes(request))
         answered = await answer(request)
         status = answered.status_code if isinstance(answered, Response) else answered.status
         span.set_attribute("http.response.status_code", status)
@@ -29,12 +32,9 @@ async def in_span(answer: Callable[[Any], Awaitable[Any]], route: str, request: 
         return answered
 
 
-def _attributes(route: str, request: Any) -> dict[str, Any]:
-    """The attributes of a request's span: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server"""
+def _attributes(request: Any) -> dict[str, Any]:
+    """The other attributes of a request's span: https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server"""
     attributes = {
-        "http.request.method": request.method,
-        "http.route": route,
-        "url.path": redacted(request.path),
         "url.scheme": request.scheme,
         "client.address": request.origin.address,
         "server.address": _text(request.headers, b"host"),
