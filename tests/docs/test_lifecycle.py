@@ -84,6 +84,8 @@ LIMITS = {
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
     "Title, target, names": f"{limits.title_chars_max} characters",
+    "Time to send the last spans of a trace at a stop": f"{limits.spans_sent_s_max} seconds",
+    "`tracestate` of a run": f"{limits.trace_state_chars_max} characters, {limits.trace_state_members_max} members",
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",

@@ -61,6 +61,7 @@ from runstead.server.process_metrics import Siblings
 from runstead.server.secrets import open_secrets
 from runstead.server.settings import Settings, openid_of
 from runstead.server.tls import HSTS, Certificate
+from runstead.server.tracing import configure, enable
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
 
@@ -147,6 +148,8 @@ class Main:
         # Bind first: a failed start must not create a store, and must not print a key that is shown only
         # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
+            send_spans = configure("runstead")
+            enable()
             await store.open()
             try:
                 await self._bootstrap(store)
@@ -160,6 +163,7 @@ class Main:
                     await artifacts.close()
                 await notifier.close()
                 await store.close()
+                await asyncio.to_thread(send_spans)
 
     def stop(self) -> None:
         """Stop as at SIGTERM."""
