@@ -30,7 +30,7 @@ def make_store(settings: Settings) -> Store:
     if is_postgres(settings.database_url):
         from runstead.engines.postgres.store import PostgresStore
 
-        return PostgresStore(settings.database_url)
+        return PostgresStore(settings.database_url, read_url=settings.database_read_url)
     from runstead.engines.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
@@ -41,6 +41,19 @@ async def open_postgres(url: str) -> "Connection":
     from runstead.engines.postgres.connection import connect_alone
 
     return await connect_alone(url)
+
+
+async def check_standbys(settings: Settings) -> list[tuple[str, str]]:
+    """(address, state) of each standby of RUNSTEAD_DATABASE_READ_URL. "in use": it can serve reads."""
+    from runstead.engines.postgres.standbys import Standbys
+
+    assert settings.database_read_url is not None
+    standbys = Standbys(settings.database_url, settings.database_read_url)
+    try:
+        await standbys.open()
+        return [(standby.address, standby.state) for standby in standbys.all]
+    finally:
+        await standbys.close()
 
 
 def make_bulk(url: str) -> Bulk:
