@@ -16,6 +16,7 @@ from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.store import PostgresStore
 from runstead.ports import metrics
+from runstead.ports.notifier import run_key
 from runstead.ports.store import RunQuery
 from runstead.server.settings import SettingError, load
 from tests.support.postgres_server import CLEAR, PostgresServer
@@ -140,7 +141,7 @@ async def test_streams_of_both_replicas_lose_and_repeat_nothing_while_replay_sto
         for notifier in notifiers:
             await notifier.open()
         apps = [App(driver.store, notifier) for driver, notifier in zip((one, two), notifiers, strict=True)]
-        await one.create("run-1")
+        run = await one.create("run-1")
         for _ in range(20):
             await one.append("run-1", *(event() for _ in range(20)))
         await eventually(lambda: state(one) == state(two) == "in use")
@@ -152,6 +153,7 @@ async def test_streams_of_both_replicas_lose_and_repeat_nothing_while_replay_sto
         await on(standby, "SELECT pg_wal_replay_pause()")
         for _ in range(10):
             await two.append("run-1", *(event() for _ in range(20)))
+            notifiers[1].publish([run_key(run.seq)])
         late = asyncio.create_task(collected(apps[1], await two.row("run-1"), 600))
         for got in await asyncio.gather(*following, late):
             assert got == list(range(got[0], got[-1] + 1))
@@ -170,9 +172,16 @@ async def test_a_stream_never_shows_an_event_whose_commit_may_still_be_lost(clea
         run = await driver.row("run-1")
         await on(primary, "ALTER SYSTEM SET synchronous_standby_names = 'missing'", "SELECT pg_reload_conf()")
         try:
-            hanging = asyncio.create_task(driver.append("run-1", event()))
-            newest = f"(SELECT max(event_id) FROM run_events WHERE run_seq = {run.seq})"
-            await until(standby, f"{newest} > {run.latest_event_id}")
+            while True:  # until the server has read its settings
+                hanging = asyncio.create_task(driver.append("run-1", event()))
+                newest = f"(SELECT max(event_id) FROM run_events WHERE run_seq = {run.seq})"
+                await until(standby, f"{newest} > {run.latest_event_id}")
+                waits = "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')"
+                while not hanging.done() and not (is_waiting := (await on(primary, f"SELECT {waits}"))[0][0]):
+                    pass
+                if not hanging.done() and is_waiting:
+                    break
+                run = await driver.row("run-1")
             served = reads("served")
             found = await driver.runs.events(run.seq, 0, 1_000, known=run.latest_event_id)
             assert found[-1].event_id == run.latest_event_id

@@ -232,7 +232,7 @@ def _standbys(settings: Settings) -> Iterator[Finding]:
     if any(state == "in use" for _, state in found):
         yield Finding(check, "ok", detail)
     else:
-        advice = "the primary serves all reads: see docs/postgresql-standbys.md"
+        advice = "the primary serves all reads: see docs/standbys.md"
         yield Finding(check, "warn", detail, advice)
 
 
