@@ -26,19 +26,34 @@ WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER 
 _INDEXES = """
 SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS text, indisunique AS is_unique,
   indisprimary AS is_primary,
-  ARRAY(SELECT attname::text FROM unnest(indkey) AS k JOIN pg_attribute ON attrelid = indrelid AND attnum = k) AS columns
+  ARRAY(
+    SELECT attname::text FROM unnest(indkey) WITH ORDINALITY AS k (number, place)
+    JOIN pg_attribute ON attrelid = indrelid AND attnum = number ORDER BY place
+  ) AS columns
 FROM pg_index WHERE indrelid = $1 ORDER BY 1
 """
 
 
 async def partition(connection):
-    """Partition the tables. Returns table → its unique keys that got project_id as a further column."""
-    changed = {}
-    for table in await connection.fetch(_TABLES):
-        if table["relname"] in WHOLE:
-            continue
-        changed[table["relname"]] = await _partition(connection, **table)
-    return changed
+    """Partition the tables with project_id. Returns their names."""
+    tables = [table for table in await connection.fetch(_TABLES) if table["relname"] not in WHOLE]
+    for table in tables:
+        await _partition(connection, **table)
+    return [table["relname"] for table in tables]
+
+
+async def unique_keys(connection):
+    """Table → the columns of its unique keys, sorted."""
+    tables = await connection.fetch(
+        "SELECT oid, relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition"
+    )
+    return {
+        name: sorted(
+            tuple(index["columns"]) for index in await connection.fetch(_INDEXES, oid) if index["is_unique"]
+        )
+        for oid, name in tables
+    }
 
 
 async def _partition(connection, oid, relname, options, sequence):
@@ -57,15 +72,12 @@ async def _partition(connection, oid, relname, options, sequence):
             f"CREATE TABLE {relname}_{number} PARTITION OF {relname}"
             f" FOR VALUES WITH (MODULUS {PARTITIONS}, REMAINDER {number}){storage}"
         )
-    keys = []
     for index in indexes:
         text = re.sub(r" WITH \([^)]*\)", "", index["text"])
         columns = index["columns"]
         if index["is_unique"] and "project_id" not in columns:
-            keys.append(tuple(columns))
             columns = [*columns, "project_id"]
             text = re.sub(r" USING btree \(([^()]*)\)", r" USING btree (\1, project_id)", text)
         if index["is_primary"]:
             text = f"ALTER TABLE {relname} ADD CONSTRAINT {index['name']} PRIMARY KEY ({', '.join(columns)})"
         await connection.execute(text)
-    return sorted(keys)
