@@ -74,6 +74,8 @@ class Standby:
                 await self.catch_up(connection, position)
         except _NotReadyError as error:
             self.become(error.state)
+        except asyncpg.UndefinedTableError:
+            self.become(FOREIGN)
         except BROKEN as error:
             self._checks.drop_idle()
             not_standby = isinstance(error.__cause__, asyncpg.exceptions.TargetServerAttributeNotMatched)
@@ -133,7 +135,10 @@ class Standbys:
     async def _check_regularly(self) -> None:
         while True:
             await asyncio.sleep(session_limits.standby_check_s)
-            await self._check()
+            try:
+                await self._check()
+            except Exception:
+                log.exception("the check of the standbys failed and will be repeated")
 
     async def _check(self) -> None:
         try:

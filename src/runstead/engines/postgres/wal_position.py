@@ -11,7 +11,7 @@ import time
 from typing import NamedTuple
 
 from runstead.engines.postgres import session_limits
-from runstead.engines.postgres.connection import BROKEN, Connection, connect
+from runstead.engines.postgres.connection import Connection, connect
 from runstead.engines.postgres.sql import Q
 
 
@@ -48,11 +48,11 @@ class WalPosition:
                 self._next = None
                 try:
                     position = await self._position()
-                except BROKEN as error:
+                except Exception as error:  # noqa: BLE001 - each caller raises it
                     self._drop()
                     waiting.set_exception(error)
-                    waiting.exception()  # each caller may be cancelled: then no one else looks at it
-                except BaseException:
+                    waiting.exception()  # the callers may be gone
+                except asyncio.CancelledError:
                     waiting.cancel()
                     raise
                 else:
