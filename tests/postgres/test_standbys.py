@@ -2,9 +2,11 @@
 
 import asyncio
 import random
+import re
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
+import httpx2
 import pytest
 
 from runstead.cli import local_checks
@@ -20,8 +22,10 @@ from runstead.ports.notifier import run_key
 from runstead.ports.store import RunQuery
 from runstead.server.settings import SettingError, load
 from tests.support.postgres_server import CLEAR, PostgresServer
+from tests.support.server import Server
 from tests.support.store_driver import PROJECT, StoreDriver, event
 from tests.support.until import eventually
+from tests.web.plain_browser import PlainBrowser
 
 
 @pytest.fixture(scope="module")
@@ -273,6 +277,35 @@ async def test_the_primary_serves_the_reads_of_a_standby_that_was_killed_until_i
 
 def doctor(primary):
     return {one.check: one for one in local_checks.machine_checks(primary.url())}["standbys"]
+
+
+async def test_a_server_with_the_setting_lists_what_it_created_and_shows_its_standbys(clean, tmp_path):
+    primary, standby = clean
+    server = Server(tmp_path, primary.url(), RUNSTEAD_DATABASE_READ_URL=standby.url())
+    await asyncio.to_thread(server.start)
+    try:
+        headers = {"Authorization": f"Bearer {server.key}"}
+        async with httpx2.AsyncClient(base_url=server.url, headers=headers, timeout=60) as http:
+            project = (await http.get("/projects")).json()["data"][0]["id"]
+            for number in range(1, 11):
+                run = {"project_id": project, "request": {"kind": "task", "target": "task:a", "input": {}}}
+                created = await http.post("/runs", json={"kind": "task", **run})
+                assert created.status_code == 201, created.text
+                listed = (await http.get("/runs")).json()["data"]
+                assert len(listed) == number
+            served = 0.0
+            async with asyncio.timeout(60):
+                while not served:  # at first, the standby may be behind
+                    assert len((await http.get("/runs")).json()["data"]) == number
+                    shown = (await http.get("/metrics")).text
+                    served = float(re.search(r'standby_reads_total{outcome="served"} (.*)', shown)[1])
+            assert re.search(r'standby_in_use{standby="1"} [01]', shown)
+            [facts] = (await http.get("/readyz")).json()["store"]["standbys"]
+            assert facts["state"] in ("in use", "behind")
+        with PlainBrowser(server.url, server.key) as browser:
+            assert re.search("standbys: (in use|behind)", browser.page("/ui/system"))
+    finally:
+        server.kill()
 
 
 def test_the_setting_needs_postgresql():

@@ -50,14 +50,17 @@ class _NotReadyError(Exception):
 
 
 class Standby:
-    """One host of the URL. `lag_bytes`: of WAL, at the last check; None if it is not known."""
+    """One host of the URL. `lag_bytes`: of WAL, at the last check; None if it is not known. `logs`: changes of its state
+    are logged.
+    """
 
-    def __init__(self, url: str, host: str, port: int) -> None:
+    def __init__(self, url: str, host: str, port: int, *, logs: bool) -> None:
         self.address = f"{host or 'the local server'}:{port}"
         self.state = AWAY
         self.lag_bytes: int | None = None
         self._opener = partial(connect_to_standby, host=host, port=port)
         self._url = url
+        self._logs = logs
         self._logged_at = -math.inf
         self._checks = self.pool(1, session_limits.standby_reply_s)
 
@@ -107,7 +110,7 @@ class Standby:
             return
         briefly = {state, self.state} == {BEHIND, IN_USE} and time.monotonic() - self._logged_at < _LOG_S
         self.state = state
-        if briefly:
+        if briefly or not self._logs:
             return
         self._logged_at = time.monotonic()
         if state == IN_USE:
@@ -122,9 +125,9 @@ class Standby:
 class Standbys:
     """The standbys of `read_url`, checked in the background against the primary of `url`."""
 
-    def __init__(self, url: str, read_url: str) -> None:
+    def __init__(self, url: str, read_url: str, *, logs: bool = True) -> None:
         self.position = WalPosition(url)
-        self.all = [Standby(read_url, *host) for host in hosts_of(read_url)]
+        self.all = [Standby(read_url, *host, logs=logs) for host in hosts_of(read_url)]
         self._turns = count()
         self._checking: asyncio.Task[None] | None = None
 
