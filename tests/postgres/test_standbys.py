@@ -290,7 +290,7 @@ async def test_a_server_with_the_setting_lists_what_it_created_and_shows_its_sta
             for number in range(1, 11):
                 run = {"project_id": project, "request": {"kind": "task", "target": "task:a", "input": {}}}
                 created = await http.post("/runs", json={"kind": "task", **run})
-                assert created.status_code == 201, created.text
+                assert created.status_code == 202, created.text
                 listed = (await http.get("/runs")).json()["data"]
                 assert len(listed) == number
             served = 0.0
