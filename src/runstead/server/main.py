@@ -140,7 +140,7 @@ class Main:
         """Serve, then release all resources. OSError if the address is in use."""
         verifier, certificate = _verifier(self.settings), _certificate(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
-        store, notifier = make_store(self.settings), make_notifier(self.settings)
+        store, notifier = make_store(self.settings, standbys=True), make_notifier(self.settings)
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
