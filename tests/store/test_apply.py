@@ -62,6 +62,7 @@ EVERYTHING = {
     "due_at": 14,
     "paused_available_at": 15,
     "open_approvals": b'["a","b"]',
+    "waiting_events": b'[{"name":"paid"}]',
     "progress": b'{"fraction":0.5}',
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',
