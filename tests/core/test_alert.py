@@ -184,7 +184,7 @@ def test_each_format_has_its_body():
     assert (data["alert_id"], data["value"], data["threshold"]) == (ID, 400, 300)
     assert (data["firing_id"], data["resolved_at"]) == (evaluation.firing.id, None)
     assert slack == {
-        "text": "[FIRING] Queue &lt;!channel&gt; &amp; co: the oldest pending run waits for 400 s (threshold 300)"
+        "text": "[FIRING] Queue &lt;!channel&gt; &amp; co: age of the oldest pending run 400 s, threshold 300 s"
     }
     assert cloud.pop("data") == data
     assert cloud == {
@@ -204,6 +204,6 @@ def test_a_summary_is_one_sentence():
     alert = rule("failure_rate", name="Reports", target="task:report", value=0.254, threshold=0.2)
     assert (
         summary(alert, "alert.resolved")
-        == "[RESOLVED] Reports (task:report): 25.4% of runs failed (threshold 20%)"
+        == "[RESOLVED] Reports (task:report): failure rate 25.4%, threshold 20%"
     )
-    assert summary(rule(), TEST) == "[TEST] Rule: nothing measured (threshold 1)"
+    assert summary(rule(), TEST) == "[TEST] Rule: silent workers -, threshold 1"

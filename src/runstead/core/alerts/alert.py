@@ -86,20 +86,20 @@ class Measurement(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """`counts`: it reads a counter that only grows. `shown`: a phrase for the value."""
+    """`counts`: it reads a counter that only grows. `label`: names the value."""
 
     threshold: float
     most: float
-    shown: str
+    label: str
     counts: bool = False
 
 
 KINDS: Final[Mapping[AlertKind, _Kind]] = {
-    "failure_rate": _Kind(0.1, 1, "{:.1%} of runs failed"),
-    "pending_age": _Kind(300.0, limits.integer_max, "the oldest pending run waits for {:.0f} s"),
-    "schedule_missed": _Kind(1.0, limits.integer_max, "{:.0f} planned times missed", counts=True),
-    "worker_silent": _Kind(1.0, limits.integer_max, "{:.0f} workers silent"),
-    "delivery_failed": _Kind(1.0, limits.integer_max, "{:.0f} webhook deliveries given up", counts=True),
+    "failure_rate": _Kind(0.1, 1, "failure rate"),
+    "pending_age": _Kind(300.0, limits.integer_max, "age of the oldest pending run"),
+    "schedule_missed": _Kind(1.0, limits.integer_max, "missed times of schedules", counts=True),
+    "worker_silent": _Kind(1.0, limits.integer_max, "silent workers"),
+    "delivery_failed": _Kind(1.0, limits.integer_max, "webhook deliveries given up", counts=True),
 }
 TARGET_KINDS: Final = ("failure_rate", "pending_age")
 """The kinds that take a target; without one they measure all runs of the project."""
@@ -118,6 +118,15 @@ def check(alert: Alert) -> None:
 
 def _refused(member: str, sentence: str) -> Error:
     return Error("INVALID_REQUEST", sentence, errors=((f"$.{member}", sentence),))
+
+
+def format_value(kind: AlertKind, value: float | None) -> str:
+    """Return a value or a threshold for people: `12.5%`, `400 s`, `3`; `-` if there is none."""
+    if value is None:
+        return "-"
+    if kind == "failure_rate":
+        return f"{value * 100:.4g}%"
+    return f"{value:.0f} s" if kind == "pending_age" else f"{value:.6g}"
 
 
 def default_name(kind: AlertKind, target: str | None) -> str:

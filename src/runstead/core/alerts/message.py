@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Final
 
-from runstead.core.alerts.alert import KINDS, Alert, Firing
+from runstead.core.alerts.alert import KINDS, Alert, Firing, format_value
 from runstead.core.alerts.evaluate import firing_id
 from runstead.core.clock import iso_or_none
 from runstead.core.webhooks.body import Message
@@ -77,9 +77,7 @@ def message(alert: Alert, event_type: str, now: int, firing: Firing | None = Non
 def summary(alert: Alert, event_type: str) -> str:
     """Return one sentence for people."""
     state = {"alert.fired": "FIRING", "alert.resolved": "RESOLVED", TEST: "TEST"}[event_type]
-    value = "nothing measured" if alert.value is None else KINDS[alert.kind].shown.format(alert.value)
-    rate = alert.kind == "failure_rate"
-    threshold = f"{alert.threshold * 100:.4g}%" if rate else f"{alert.threshold:.6g}"
+    value, threshold = (format_value(alert.kind, each) for each in (alert.value, alert.threshold))
     subject = alert.target or alert.schedule_id
     about = f" ({subject})" if subject else ""
-    return f"[{state}] {alert.name}{about}: {value} (threshold {threshold})"
+    return f"[{state}] {alert.name}{about}: {KINDS[alert.kind].label} {value}, threshold {threshold}"

@@ -26,6 +26,7 @@ from runstead.http.framework.compression import compress_response
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
 from runstead.web.access import audit, openid, pages as access, sign_in
+from runstead.web.alerts import pages as alerts
 from runstead.web.batches import pages as batches
 from runstead.web.documentation.site import PATHS as DOCUMENTATION, Documentation
 from runstead.web.framework import assets, cookie
@@ -53,6 +54,7 @@ NOUNS: Final = (
     workers,
     webhooks,
     triggers,
+    alerts,
     access,
     audit,
     system,
