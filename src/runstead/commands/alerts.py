@@ -14,7 +14,6 @@ from runstead.core.alerts import alert as rules
 from runstead.core.alerts.alert import Alert, AlertKind, Firing, Measurement
 from runstead.core.alerts.message import TEST, deliveries
 from runstead.core.audit import Action, by
-from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
@@ -47,7 +46,6 @@ async def create(
     """Create a rule of these members of `Alert`. Raises INVALID_REQUEST, NOT_FOUND, ALERT_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
     await _check_names(app, project_id, members)
-    now = now_ms()
     defaults: dict[str, Any] = {
         "name": rules.default_name(kind, members.get("target")),
         "threshold": rules.KINDS[kind].threshold,
@@ -56,10 +54,9 @@ async def create(
         id=str(uuid.uuid4()),
         project_id=project_id,
         kind=kind,
-        created_at=now,
-        updated_at=now,
+        created_at=0,  # the store sets the times
+        updated_at=0,
         created_by=user_uuid(principal.id),
-        evaluate_at=now,
         **(defaults | dict(members)),
     )
     rules.check(alert)

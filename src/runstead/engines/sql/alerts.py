@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from runstead.core import limits
 from runstead.core.alerts.alert import Alert, Firing, Measurement
 from runstead.core.alerts.evaluate import evaluate, firing_id
@@ -34,12 +36,13 @@ class SqlAlerts:
         self._database = database
 
     async def create(self, alert: Alert, guard: Count, idempotency: IdempotencyRecord | None = None) -> Alert:
-        def create(_now: int) -> Steps[Alert]:
+        def create(now: int) -> Steps[Alert]:
             yield from lock(LockSpace.ALERTS, [alert.project_id])
             guard((yield from value("count_alerts", project_id=alert.project_id)))
-            yield from execute("add_alert", alert)
-            yield from changed(None, alert)
-            return alert
+            new = replace(alert, created_at=now, updated_at=now, evaluate_at=now)
+            yield from execute("add_alert", new)
+            yield from changed(None, new)
+            return new
 
         return await self._database.write(create, idempotency)
 

@@ -17,7 +17,7 @@ DecideDeliveries = Callable[[Alert, Sequence[Webhook], int], Sequence[Delivery]]
 
 class Alerts(Protocol):
     async def create(self, alert: Alert, guard: Count, idempotency: IdempotencyRecord | None = None) -> Alert:
-        """Store a rule, which is due at once. The guard gets the number of the project's rules."""
+        """Store a rule with the time of its creation; it is due at once. The guard gets the number of the project's rules."""
         ...
 
     async def get(self, project_id: str, alert_id: str) -> Alert | None: ...
