@@ -1,7 +1,9 @@
 """Alert rules on each engine: every kind fires and resolves, and a message is stored with its transition or not at all."""
 
 import asyncio
+import sqlite3
 import uuid
+from contextlib import closing
 
 import pytest
 
@@ -14,8 +16,10 @@ from runstead.core.identity.project import Member, Project
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.worker import Worker
 from runstead.core.schedules.schedule import Schedule, begun
+from runstead.core.usage.rollup import QUARTER, coded
 from runstead.core.webhooks.webhook import Attempt, Webhook, new_delivery, record_attempt, secret_of
 from runstead.engines.notifiers.local import LocalNotifier
+from runstead.engines.sqlite.sql import DIALECT
 from runstead.loops.alerts import evaluate
 from runstead.loops.derived import roll_up
 from runstead.loops.liveness import watch
@@ -190,6 +194,58 @@ async def test_a_delivery_that_is_given_up_fires_and_resolves_after_the_window(w
     await watched.tick(900)
     assert await watched.state(mine) == ("ok", 0)
     assert await watched.sent(hook) == BOTH
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+async def test_a_measurement_reads_as_much_in_a_project_of_thousands_of_targets(watched, tmp_path):
+    def steps(name, /, **arguments):
+        """How many instructions of SQLite's machine a statement takes."""
+        statement, count = DIALECT.named[name], 0
+
+        def step():
+            nonlocal count
+            count += 1
+
+        with closing(sqlite3.connect(tmp_path / "0.db")) as connection:
+            connection.set_progress_handler(step, 1)
+            values = [arguments[one] for one in statement.parameters]
+            assert connection.execute(statement.text, values).fetchall()
+        return count
+
+    def measured():
+        pending = {"project_id": PROJECT, "now": watched.clock.now}
+        sums = {"project_id": PROJECT, "width": QUARTER, "since": 0}
+        return [
+            steps("oldest_pending", **pending),
+            steps("oldest_pending_of_target", **pending, target="task:0"),
+            steps("ended_runs", **sums, way="all", name=""),
+            steps("ended_runs", **sums, way="target", name=coded("task:0")),
+            steps("missed_firings", project_id=PROJECT),
+            steps("silent_workers", project_id=PROJECT, since=0, most=1_000),
+            steps("failed_deliveries", project_id=PROJECT),
+        ]
+
+    def copied(table, **changed):
+        """Copy each row of a table 3,000 times with these columns changed: expressions of `n`."""
+        with closing(sqlite3.connect(tmp_path / "0.db")) as connection, connection:
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            values = ", ".join(changed.get(one, one) for one in columns)
+            connection.execute(
+                f"INSERT INTO {table} ({', '.join(columns)}) WITH RECURSIVE numbers (n) AS"
+                " (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 3000)"
+                f" SELECT {values} FROM {table}, numbers"
+            )
+
+    await watched.driver.create("done", target="task:0")
+    await watched.driver.complete("done", "failed")
+    await watched.driver.create("pending", target="task:0")
+    await watched.store.rollups.add_entries(10)
+    few = measured()
+    unique = {"seq": "seq + n * 10", "uid": "uid || n", "run_id": "run_id || n"}
+    copied("runs", **unique, target="'task:' || n")
+    copied("activity_rollups", way="'target'", name="':task:' || name || way || n")
+    many = measured()
+    assert [after <= 2 * before for before, after in zip(few, many, strict=True)] == [True] * 7, (few, many)
 
 
 async def failing_rule(watched, **fields):

@@ -88,7 +88,10 @@ class Alerts(Resource[S_co]):
         enabled: bool | None = None,
         project: str | None = None,
     ) -> Call[AlertAnswer]:
-        """`PATCH /projects/{ref}/alerts/{id}`: change the members that are given. `any_webhook` removes its webhook."""
+        """`PATCH /projects/{ref}/alerts/{id}`: change the members that are given.
+
+        `threshold` is a rate up to 1, an age in seconds, or a number. `any_webhook` removes its webhook.
+        """
         body = members(
             name=name,
             threshold=threshold,
