@@ -9,6 +9,7 @@ from .test_webhooks import Receiver, verify
 
 pytestmark = pytest.mark.postgres
 
+UNKNOWN = "11111111-1111-4111-8111-111111111111"
 FUTURE = "2100-01-04T08:00:00.000Z"
 
 
@@ -90,14 +91,19 @@ async def test_a_rule_is_created_with_the_defaults_of_its_kind_listed_changed_an
         ({"threshold": 0}, "$.threshold"),
         ({"kind": "failure_rate", "threshold": 2}, "$.threshold"),
         ({"kind": "worker_silent", "target": "task:a"}, "$.target"),
-        ({"schedule_id": "11111111-1111-4111-8111-111111111111"}, "$.schedule_id"),
-        ({"webhook_id": "11111111-1111-4111-8111-111111111111"}, "$.webhook_id"),
         ({"window_seconds": 60}, "$.window_seconds"),
     ],
 )
 async def test_an_invalid_rule_is_refused_with_its_member(rules, body, path):
     refused = await rules.create(400, **body)
     assert (refused["code"], [one["path"] for one in refused["errors"]]) == ("INVALID_REQUEST", [path])
+
+
+@pytest.mark.parametrize(
+    "named", [{"webhook_id": UNKNOWN}, {"kind": "schedule_missed", "schedule_id": UNKNOWN}]
+)
+async def test_a_rule_names_only_what_the_project_has(rules, named):
+    assert (await rules.create(404, **named))["code"] == "NOT_FOUND"
 
 
 async def test_another_scope_and_another_project_see_no_rule(rules, api):

@@ -27,12 +27,11 @@ async def _project(app: App, principal: Principal, ref: str) -> str:
 
 
 async def _check_names(app: App, project_id: str, members: Mapping[str, Any]) -> None:
-    """INVALID_REQUEST if a member names a webhook or a schedule that the project does not have."""
-    for member, found in (("webhook_id", app.store.webhooks.get), ("schedule_id", app.store.schedules.get)):
-        named = members.get(member)
-        if named is not None and await found(project_id, named) is None:
-            sentence = f"{member} is not a {member.removesuffix('_id')} of this project"
-            raise Error("INVALID_REQUEST", sentence, errors=((f"$.{member}", sentence),))
+    """NOT_FOUND if a member names a webhook or a schedule that the project does not have."""
+    for what, get in (("Webhook", app.store.webhooks.get), ("Schedule", app.store.schedules.get)):
+        named = members.get(f"{what.lower()}_id")
+        if named is not None and await get(project_id, named) is None:
+            raise not_found(what)
 
 
 async def create(

@@ -21,6 +21,7 @@ from runstead.http.openapi.examples import EXAMPLES
 from runstead.http.openapi.links import add_links
 from runstead.http.openapi.names import name_shapes, operation_id
 from runstead.http.openapi.rules import (
+    describe_alerts,
     describe_batches,
     describe_creations,
     describe_forms,
@@ -156,6 +157,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     describe_push_services(components)
     describe_webhooks(components)
     describe_triggers(components)
+    describe_alerts(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})
