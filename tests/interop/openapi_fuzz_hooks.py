@@ -199,9 +199,7 @@ def _name_in_the_path(path, operation):
         others = [one for one in webhooks if one != kept] or ["unknown"]
         path["project"], path["webhook_id"] = PROJECT, others[0] if operation == "delete_webhook" else kept
     elif path.keys() & {"trigger_id", "alert_id"}:
-        for name, made in (("trigger_id", triggers), ("alert_id", alerts)):
-            if name in path and made:
-                path["project"], path[name] = PROJECT, made[0 if operation.startswith("delete_") else -1]
+        _name_rule(path, operation)
     elif "token" in path and tokens:
         path["token"] = tokens[-1]
     elif operation == "read_artifact" and stored:
@@ -216,6 +214,13 @@ def _name_in_the_path(path, operation):
         path["run_id"] = ended.pop()
     elif operation == "delete_conversation" and len(conversations) > 1:
         path["conversation_id"] = conversations.pop(0)
+
+
+def _name_rule(path, operation):
+    """Name an existing trigger or alert rule, the oldest one to delete it."""
+    for name, made in (("trigger_id", triggers), ("alert_id", alerts)):
+        if name in path and made:
+            path["project"], path[name] = PROJECT, made[0 if operation.startswith("delete_") else -1]
 
 
 def _filled(fields):
