@@ -12,6 +12,7 @@ from runstead.cli.shared.render import PIPE
 from runstead.cli.shared.transcript import Transcript
 from runstead.cli.shared.watch_run import report_child
 from runstead.sdk import App, Context
+from runstead.sdk.models.run import OpenEvent
 from runstead.testing import BlockingTestbed
 from tests.support.until import until
 
@@ -269,3 +270,20 @@ def test_a_watched_run_shows_what_its_child_asks(cli):
             report_child(bed.client, run, transcript)
     command = f"runstead runs approve {below.run_id} --tool-call-id {below.waiting_tool_call_id}"
     assert "".join(out) == f"  {below.run_id} asks: Pay it?\n    {command}\n"
+
+
+def test_a_signal_is_sent_and_listed(cli, project_client):
+    run_id = create(project_client)
+    assert cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--key", "k").out == (
+        "sent: the run takes it when it waits for it\n"
+    )
+    again = cli("runs", "signal", run_id, "paid", '{"euros": 5}', "--key", "k")
+    assert again.out.startswith("it was sent before")
+    project_client.runs.wait(run_id, "event", open_events=[OpenEvent(name="paid", tool_call_id="c-1")])
+    project_client.runs.wait(run_id, "event", open_events=[OpenEvent(name="sent", tool_call_id="c-2")])
+    assert cli("runs", "signal", run_id, "sent", "by post").out == "sent: the run has taken it\n"
+    cli("runs", "signal", run_id, "late")
+    listed = json.loads(cli("runs", "signals", run_id, "--taken", "--json").out)
+    assert [(one["name"], one["payload"]) for one in listed] == [("paid", {"euros": 5}), ("sent", "by post")]
+    rows = cli("runs", "signals", run_id).out.splitlines()
+    assert [row.split()[0] for row in rows] == ["SIGNAL", "paid", "sent", "late"]

@@ -78,7 +78,7 @@ def log():
 
     with BlockingTestbed(app) as bed:
         run, printed = bed.run("task:all"), bed.run("task:print")
-        bed.send(run, "paid")
+        bed.signal(run, "paid")
         bed.advance(seconds=60)
         bed.deploy(changed)
         bed.advance(seconds=5)

@@ -89,7 +89,9 @@ LIMITS = {
     "Values of a run": f"{limits.values_per_run_max}, names up to {limits.value_name_chars_max} characters, each "
     f"value up to {limits.value_bytes_max // limits.KIB} KiB of JSON",
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
-    "Open approvals that a wait names": f"{limits.open_approvals_max}",
+    "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
+    f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",
+    "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",

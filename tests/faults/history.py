@@ -13,7 +13,8 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parameters of an operation; each kind uses some of them.
 
     `attempt` and `token` are the fence. `labels` are the appended events, all of them unique; `after` is the
-    expected_previous_event_id. `label` is the output of a completion.
+    expected_previous_event_id. `label` is the output of a completion, the payload and
+    the key of a signal, or the call of a wait.
     """
 
     worker: str | None = None
@@ -43,7 +44,8 @@ class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A 2xx answer.
 
-    `accepted` is the member `duplicate` of create, `completed` of complete, `cancelled` of cancel.
+    `accepted` is the member `duplicate` of create and signal, `completed` of complete, `cancelled` of cancel,
+    `delivered` that of signal. `taken` is the payload of the signal that a wait took.
     """
 
     run: RunSnapshot | None = None
@@ -51,6 +53,8 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     appended: int | None = None
     token: str | None = None
     log: tuple[str, ...] | None = None
+    delivered: bool | None = None
+    taken: str | None = None
 
 
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -35,6 +35,8 @@ WEIGHTS = {
     "get": 14,
     "events": 11,
     "heartbeat": 10,
+    "signal": 7,
+    "wait": 5,
     "complete": 5,
     "release": 4,
     "create": 2,
@@ -55,6 +57,7 @@ class Subject:
         self.latest: dict[int, int] = {}  # client → the latest event id that it knows
         self.fences: dict[int, tuple[int, str]] = {}  # client → attempt and token of its last claim
         self.unanswered: dict[int, Sent] = {}  # client → its last append with a cursor that got no answer
+        self.unsent: dict[int, Sent] = {}  # client → its last signal that got no answer
 
 
 class Load:
@@ -239,9 +242,13 @@ class _Client:
                 return kind, Sent(worker=self._worker, attempt=claimed[0], retry_after_s=pause)
             case "append":
                 return kind, self._append(subject, fence)
+            case "signal":
+                again = subject.unsent.pop(me, None)
+                return kind, again or Sent(label=self._label(subject))
+            case "wait":
+                return kind, Sent(attempt=fence.attempt, token=fence.token, label=self._label(subject))
             case "complete":
-                subject.labels += 1
-                label = f"{me}-{subject.labels}"
+                label = self._label(subject)
                 status = dice.choice(["completed", "failed"])
                 return kind, Sent(attempt=fence.attempt, token=fence.token, status=status, label=label)
         return kind, Sent()
@@ -250,12 +257,14 @@ class _Client:
         again = subject.unanswered.pop(self._number, None)
         if again is not None and self._dice.random() < 0.7:
             return again
-        labels = []
-        for _ in range(self._dice.randint(1, 3)):
-            subject.labels += 1
-            labels.append(f"{self._number}-{subject.labels}")
+        labels = [self._label(subject) for _ in range(self._dice.randint(1, 3))]
         after = subject.latest.get(self._number, 0) if self._dice.random() < 0.5 else None
         return Sent(attempt=fence.attempt, token=fence.token, labels=tuple(labels), after=after)
+
+    def _label(self, subject: Subject) -> str:
+        """A text that no other operation of the run has."""
+        subject.labels += 1
+        return f"{self._number}-{subject.labels}"
 
     async def read_all(self, subjects: list[Subject]) -> None:
         """Read each run and its log at random replicas, until both are answered."""
@@ -306,6 +315,8 @@ class _Client:
             return
         if kind == "append" and known["sent"].after is not None:
             subject.unanswered[self._number] = known["sent"]
+        if kind == "signal":
+            subject.unsent[self._number] = known["sent"]
         operation = Operation(subject.run_id, kind, **known)
         if kind == "claim":
             self._load.doubt(subject.target, operation)

@@ -8,6 +8,8 @@ of several valid reasons a refusal names, and when exactly an expired lease is e
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from .history import Answer, Operation, RunSnapshot, Sent
 
 #: Tolerance for clocks that are read at different moments and cut to milliseconds.
@@ -20,7 +22,8 @@ class State(NamedTuple):
     """The state of a run. `held`: the fence of the current attempt is valid. `lease_until` is the earliest
     time at which the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of
     the last lost lease: later operations in the order cannot have been answered before it. `completed_at` is
-    set by the first answer that shows it.
+    set by the first answer that shows it. `awaited` is the call of the wait; of the signals `sent`, those `kept` are
+    not taken.
     """
 
     status: str = "absent"
@@ -36,6 +39,9 @@ class State(NamedTuple):
     output: str | None = None
     error: str | None = None
     completed_at: str | None = None
+    awaited: str | None = None
+    kept: tuple[str, ...] = ()
+    sent: frozenset[str] = frozenset()
 
     @property
     def terminal(self) -> bool:
@@ -96,7 +102,7 @@ def _agreeing(state: State, expected: Answer, answer: Answer) -> State | None:
 
     The first answer with `completed_at` sets it.
     """
-    if (expected.accepted, expected.appended, expected.log) != (answer.accepted, answer.appended, answer.log):
+    if replace(expected, run=None, token=None) != replace(answer, run=None, token=None):
         return None
     seen = answer.run
     if seen is None:
@@ -117,9 +123,16 @@ def _agreeing(state: State, expected: Answer, answer: Answer) -> State | None:
 
 def _expired(state: State) -> State | None:
     """The server enforces the expired lease."""
-    if state.status != "running" or not state.held:
+    if state.status not in {"running", "waiting"} or not state.held:
         return None
+    if state.status == "waiting":
+        return _parked(state._replace(floor=state.lease_until))
     return _lose(state._replace(floor=state.lease_until), state.lease_until, "LEASE_EXPIRED", None)
+
+
+def _parked(state: State) -> State:
+    """The attempt of a waiting run ends and does not count as lost."""
+    return state._replace(held=False, token=None)
 
 
 def _lose(state: State, at: float, code: str, retry_after_s: float | None) -> State:
@@ -158,7 +171,8 @@ def _create(state: State, operation: Operation, sent: Sent) -> Done:
 
 
 def _claim(state: State, operation: Operation, sent: Sent) -> Done | None:
-    if state.status != "pending" or operation.completed + SLACK_S < state.ready_at:
+    resumed = state.status == "running" and not state.held
+    if not (state.status == "pending" or resumed) or operation.completed + SLACK_S < state.ready_at:
         return None
     taken = state._replace(
         status="running",
@@ -187,6 +201,8 @@ def _release(state: State, operation: Operation, sent: Sent) -> Done | Refused:
         return Refused(frozenset({"ATTEMPT_SUPERSEDED"}))
     if state.terminal:
         return Done(state, Answer())
+    if state.status == "waiting":
+        return Done(_parked(state), Answer())
     at = max(operation.invoked, state.floor)
     return Done(_lose(state, at, "ATTEMPTS_EXHAUSTED", sent.retry_after_s), Answer())
 
@@ -208,6 +224,8 @@ def _append(state: State, operation: Operation, sent: Sent) -> Done | Refused:
         new = new[common:]
     if state.terminal:
         codes.add("EVENT_RUN_TERMINAL")
+    if state.status == "waiting":
+        codes.add("EVENT_RUN_WAITING")
     if codes:
         return Refused(frozenset(codes))
     return Done(state._replace(log=state.log + new), Answer(appended=len(new)))
@@ -223,6 +241,39 @@ def _complete(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     assert sent.status is not None
     error = "PLANNED" if sent.status == "failed" else None
     return Done(_end(state, sent.status, error, sent.label), Answer(accepted=True))
+
+
+def _signal(state: State, operation: Operation, sent: Sent) -> Done | Refused:
+    """A signal is kept until a wait takes it; a run that waits takes it at once. `label` is its key too."""
+    assert sent.label is not None
+    if state.status == "absent":
+        return _MISSING
+    if sent.label in state.sent:
+        return Done(state, Answer(accepted=True, delivered=sent.label not in state.kept))
+    if state.terminal:
+        return Refused(frozenset({"RUN_NOT_ACTIVE"}))
+    state = state._replace(sent=state.sent | {sent.label})
+    if state.status != "waiting":
+        return Done(state._replace(kept=(*state.kept, sent.label)), Answer(accepted=False, delivered=False))
+    log = (*state.log, f"{sent.label} for {state.awaited}")
+    resumed = state._replace(status="running", awaited=None, ready_at=0.0, log=log)
+    return Done(resumed, Answer(accepted=False, delivered=True))
+
+
+def _wait(state: State, operation: Operation, sent: Sent) -> Done | Refused:
+    """The oldest kept signal is the result of the call `label`. Without one the run waits."""
+    if state.status == "absent":
+        return _MISSING
+    codes = {"ATTEMPT_SUPERSEDED"} if _fenced_off(state, sent) else set()
+    codes |= {"RUN_NOT_ACTIVE"} if state.terminal else set()
+    codes |= {"RUN_ALREADY_WAITING"} if state.status == "waiting" else set()
+    if codes:
+        return Refused(frozenset(codes))
+    if not state.kept:
+        return Done(state._replace(status="waiting", awaited=sent.label), Answer())
+    oldest, *kept = state.kept
+    log = (*state.log, f"{oldest} for {sent.label}")
+    return Done(state._replace(kept=tuple(kept), log=log), Answer(taken=oldest))
 
 
 def _cancel(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -248,6 +299,8 @@ _RULES = {
     "release": _release,
     "append": _append,
     "complete": _complete,
+    "signal": _signal,
+    "wait": _wait,
     "cancel": _cancel,
     "get": _get,
     "events": _events,

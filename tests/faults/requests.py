@@ -9,7 +9,7 @@ from urllib.parse import quote
 from .history import Answer, RunSnapshot, Sent
 
 OK = {200, 202}
-REFUSED = {400, 404, 409}
+REFUSED = {400, 404, 409, 410}
 
 
 def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) -> tuple[str, str, bytes, str]:
@@ -43,6 +43,12 @@ def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) ->
             body |= {"status": sent.status, "output": sent.label}
             if sent.status == "failed":
                 body["terminal_error_code"] = "PLANNED"
+        case "signal":
+            path = f"{run}/signals"
+            body = {"name": "go", "payload": sent.label, "idempotency_key": sent.label}
+        case "wait":
+            path = f"{run}/wait"
+            body |= {"reason": "event", "tool_call_id": sent.label, "event": {"name": "go"}}
         case "cancel":
             path, body = f"{run}/cancel", {}
         case "get":
@@ -72,6 +78,12 @@ def parse_answer(kind: str, answer: dict) -> Answer | None:
             return Answer(_seen(answer["run"]), accepted=answer["completed"])
         case "cancel":
             return Answer(_seen(answer["run"]), accepted=answer["cancelled"])
+        case "signal":
+            return Answer(accepted=answer["duplicate"], delivered=answer["delivered"])
+        case "wait":
+            return Answer(
+                _seen(answer["run"]), taken=answer["signal"]["payload"] if "signal" in answer else None
+            )
         case "get":
             return Answer(_seen(answer))
         case "events":
@@ -103,5 +115,7 @@ def _log(page: dict) -> tuple[str, ...]:
     found = []
     for place, event in enumerate(page["data"], 1):
         name = event["payload"]["value"] if event["event_type"] == "CUSTOM" else event["event_type"]
+        if isinstance(name, dict):
+            name = f"{name['result']} for {name['tool_call_id']}"  # the event of a signal
         found.append(name if event["event_id"] == place else f"{name} as event {event['event_id']}")
     return tuple(found)

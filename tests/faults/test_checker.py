@@ -10,49 +10,20 @@ from msgspec.structs import replace
 from . import checker, model
 from .checker import UndecidedError, linearizable, minimal
 from .history import Answer, Operation, RunSnapshot, Sent, load, render, save
-
-RUN = "run-1"
-ADA, BOB = "worker-ada", "worker-bob"
-
-
-def op(kind, at, until=None, *, answer=None, refused=None, run_id=RUN, **sent):
-    """An operation that is answered at `until`, by default 0.1 s after its request. Without `answer` and
-    `refused` it is never answered.
-    """
-    known = answer is not None or refused is not None
-    completed = (at + 0.1 if until is None else until) if known else math.inf
-    return Operation(run_id, kind, at, completed, Sent(**sent), answer, refused)
-
-
-def snapshot(status, attempt, events, owner=None, output=None, error=None, completed_at=None):
-    return RunSnapshot(status, attempt, events, owner, output, error, completed_at)
-
-
-def created(at=0.0, **members):
-    return op("create", at, answer=Answer(snapshot("pending", 0, 0), accepted=False), **members)
-
-
-def claimed(at, worker=ADA, attempt=1, events=0, until=None, lease_s=5):
-    answer = Answer(RunSnapshot("running", attempt, events, brief=True), token=f"token-{attempt}")
-    return op("claim", at, until, answer=answer, worker=worker, lease_s=lease_s)
-
-
-def appended(at, *labels, events, attempt=1, owner=ADA, until=None, **sent):
-    answer = Answer(snapshot("running", attempt, events, owner), appended=len(labels))
-    return op("append", at, until, answer=answer, labels=labels, **sent)
-
-
-def completed(
-    at, label, events, *, status="completed", accepted=True, until=None, by=None, wanted=None, **sent
-):
-    error = "PLANNED" if status == "failed" else None
-    answer = Answer(snapshot(status, 1, events, None, by or label, error, "t1"), accepted=accepted)
-    return op("complete", at, until, answer=answer, status=wanted or status, label=label, **sent)
-
-
-def read(at, *labels, until=None):
-    return op("events", at, until, answer=Answer(log=labels))
-
+from .operations import (
+    ADA,
+    BOB,
+    RUN,
+    appended,
+    claimed,
+    completed,
+    created,
+    op,
+    read,
+    signalled,
+    snapshot,
+    waited,
+)
 
 LIFE = [
     created(0),
@@ -121,6 +92,25 @@ FINE = {
         claimed(22, BOB, 4),
         op("get", 30, answer=Answer(snapshot("failed", 4, 1, None, None, "LEASE_EXPIRED", "t1"))),
     ],
+    "signals are taken in order, and the last by the run that waits": [
+        created(),
+        signalled(0.5, "a"),
+        claimed(1),
+        signalled(1.5, "b"),
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "running", 2, taken="b"),
+        waited(4, "c-3", "waiting", 2),
+        signalled(5, "c", delivered=True),
+        signalled(5.5, "c", delivered=True, duplicate=True),
+        read(6, "a for c-1", "b for c-2", "c for c-3"),
+    ],
+    "a signal without an answer is sent again, and was stored the first time": [
+        created(),
+        op("signal", 0.5, label="a"),
+        signalled(0.7, "a", duplicate=True),
+        claimed(1),
+        waited(2, "c-1", "running", 1, taken="a"),
+    ],
     "a release gives the run to the next at once": [
         created(),
         claimed(1),
@@ -142,7 +132,22 @@ def test_a_history_that_the_documentation_allows_is_linearizable(history):
     assert linearizable(FINE[history])
 
 
+KEPT = [created(), signalled(0.5, "a"), claimed(1)]
 PLANTED = {
+    "lost signal": [*KEPT, waited(2, "c-1", "waiting", 0)],
+    "signal taken twice": [
+        *KEPT,
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "running", 2, taken="a"),
+    ],
+    "signals out of order": [*KEPT, signalled(1.5, "b"), waited(2, "c-1", "running", 1, taken="b")],
+    "repeated signal kept twice": [*KEPT, signalled(1.5, "a")],
+    "signal kept beside a wait": [
+        *KEPT,
+        waited(2, "c-1", "running", 1, taken="a"),
+        waited(3, "c-2", "waiting", 1),
+        signalled(4, "b"),
+    ],
     "double claim": [created(), claimed(1), claimed(2, BOB, 1)],
     "double claim, both at once": [created(), claimed(1, until=2), claimed(1, BOB, until=2)],
     "claim by another while the lease lives": [created(), claimed(1), claimed(4, BOB, 2)],

@@ -136,6 +136,8 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/heartbeats", example("Heartbeat"))
     await do("POST", f"/runs/{claimed['run_id']}/wait", example("WaitRun"))
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
+    await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
+    await do("GET", f"/runs/{claimed['run_id']}/signals")
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
     await do("DELETE", place)

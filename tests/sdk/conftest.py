@@ -317,7 +317,7 @@ class HandlerServer:
             self.waits = body
             on = self.ended_by_hand or body.get("tool_name") == "retry"
             status = "running" if on else "waiting"
-            return SimpleNamespace(run=SimpleNamespace(status=status))
+            return SimpleNamespace(run=SimpleNamespace(status=status), signal=None)
         return json.dumps({"accepted": True, "run": run_body("child", "pending")}).encode()
 
     def add_event(self, payload):

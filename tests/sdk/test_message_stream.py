@@ -307,7 +307,7 @@ async def test_a_log_line_is_stored_once_across_replays_with_its_attempt_and_ste
             one.payload["value"]["lines"] for one in await bed.events(run) if one.payload.get("name") == LOG
         ]
         assert "before the child" in "".join(read)  # a follower reads it before the run has ended
-        await bed.send(run.waiting_run_id, "end")
+        await bed.signal(run.waiting_run_id, "end")
         run = await bed.result(run)
         assert [line.partition("Z ")[2] for line in run.logs.split("\n")] == [
             "INFO [attempt 1] begun",

@@ -104,14 +104,15 @@ async def test_a_refused_approval_fails_the_run():
         assert (ended.status, ended.error.code) == ("failed", "REFUSED")
 
 
-async def test_an_event_is_sent_by_its_name_and_another_is_refused():
+async def test_a_signal_is_sent_by_its_name_and_another_is_kept():
     async with Testbed(app) as bed:
         run = await bed.run("task:waiter")
-        with pytest.raises(AssertionError, match="does not wait for event:shipped: it waits for event:paid"):
-            await bed.send(run, "shipped")
+        assert not (await bed.signal(run, "shipped")).delivered
+        with pytest.raises(AssertionError, match="does not wait for approval: it waits for event:paid"):
+            await bed.approve(run)
         with pytest.raises(AssertionError, match="has not ended: it waits for event:paid"):
             await bed.result(run)
-        await bed.send(run, "paid", {"euros": 7})
+        assert (await bed.signal(run, "paid", {"euros": 7})).delivered
         assert (await bed.result(run)).output == {"euros": 7}
 
 

@@ -18,6 +18,7 @@ from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
+from runstead.core.runs.signal import AwaitedEvent
 from runstead.core.runs.transition import NewMessage
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger, new_token, token_hash
@@ -115,6 +116,9 @@ async def live(driver):
     await driver.append(
         "leased", setting("run.progress", fraction=0.5), setting("run.value", name="stage", value=1)
     )
+    for name in ("paid", "sent"):
+        await driver.signal("leased", name)
+    await driver.wait("leased", "event", events=(AwaitedEvent("paid"),))
     await driver.claim("ann", limit=1)
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None

@@ -29,6 +29,8 @@ def shown(outcome):
         return shown(alone), received, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
+    if isinstance(outcome, tuple):
+        return outcome
     if isinstance(outcome, Error):
         return outcome.code
     steps = "/" * outcome.path.count("/")

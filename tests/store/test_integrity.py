@@ -114,6 +114,7 @@ DAMAGE = [
     ("a family's order has a gap", "DELETE FROM family_log WHERE start = 4", "a_family_has_one_order"),
     ("a key outlived its event", "UPDATE run_event_keys SET event_id = 99", "a_key_belongs_to_an_event"),
     ("a value outlived its event", "UPDATE run_values SET event_id = 99", "a_value_belongs_to_an_event"),
+    ("a signal is missing", "DELETE FROM run_signals WHERE number = 1", "signals_are_gapless"),
     ("events have no run", "DELETE FROM runs WHERE run_id = 'done'", "no_orphans"),
     ("a session has no run", "UPDATE worker_sessions SET run_seq = 99999", "no_orphans"),
     (

@@ -13,6 +13,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import RunStatus
+from runstead.core.runs.signal import AwaitedEvent
 from tests.support.store_driver import setting
 
 from .engine_pair import EnginePair
@@ -267,13 +268,28 @@ class StoreMachine(EnginePair):
         call=st.sampled_from(("call-1", "call-2", None)),
         resume_in=st.none() | stretches,
         expires_in=st.none() | stretches,
+        events=st.lists(
+            st.sampled_from((AwaitedEvent("paid", "call-1"), AwaitedEvent("sent", "call-2"))), max_size=2
+        ),
     )
-    def wait(self, at, reason, call, resume_in, expires_in):
+    def wait(self, at, reason, call, resume_in, expires_in, events):
         run_id = self.pick(at, live)
         resume_at = None if resume_in is None else self.clock.now + resume_in
         expires_at = None if expires_in is None else self.clock.now + expires_in
-        options = {"call": call, "resume_at": resume_at, "expires_at": expires_at}
+        options = {"call": call, "resume_at": resume_at, "expires_at": expires_at, "events": tuple(events)}
         self.both(lambda d: d.wait(run_id, reason, **options))
+
+    @some
+    @rule(
+        at=places,
+        name=st.sampled_from(("paid", "paid", "sent")),
+        payload=st.sampled_from((b"1", b'"two"')),
+        key=st.sampled_from((None, None, "a", "b")),
+    )
+    def signal(self, at, name, payload, key):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.signal(run_id, name, payload, key=key))
+        self.both(lambda d: d.signals(run_id))
 
     @some
     @rule(

@@ -33,6 +33,7 @@ TABLES = [
     "seals",
     "worker_sessions",
     "run_receipts",
+    "run_signals",
     "run_attempts",
     "run_event_keys",
     "run_values",

@@ -17,6 +17,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.append import append, digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.signal import Signal, WantedSignals
 from runstead.core.runs.transition import Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.core.runs.values import NamedValue, setting_of
@@ -54,6 +55,7 @@ class StoreDriver:
         self.runs = store.runs
         self.clock = clock
         self._names = itertools.count(1)
+        self._signals = 0
 
     def key(self, run_id, project_id=PROJECT):
         return RunKey(project_id, run_id)
@@ -249,6 +251,7 @@ class StoreDriver:
         expires_at=None,
         fence=NO_FENCE,
         waiting_run_id=None,
+        events=(),
         release=False,
     ):
         def rule(to):
@@ -262,10 +265,14 @@ class StoreDriver:
                 expires_at=expires_at,
                 fence=fence,
                 waiting_run_id=waiting_run_id,
+                events=events,
+                signals=to.signals.oldest,
                 release=release,
             )
 
-        return await self.change(run_id, rule)
+        names = tuple(each.name for each in events)
+        want = Want(signals=WantedSignals(names=names)) if events else None
+        return await self.change(run_id, rule, want)
 
     async def resume(self, run_id, kind="tool_result", *, call="call-1", result="done", idempotency=None):
         receipt = None if call is None else Receipt(call, f"{kind}:{result}".encode())
@@ -283,6 +290,29 @@ class StoreDriver:
             )
 
         return await self.change(run_id, rule, Want(receipt_key=call), idempotency)
+
+    async def signal(self, run_id, name="paid", payload=b"1", *, key=None):
+        self._signals += 1
+        signal_id = f"sig-{self._signals}"
+
+        def rule(to):
+            new = Signal(
+                number=0,
+                id=signal_id,
+                name=name,
+                payload=payload,
+                created_at=to.now,
+                key=key,
+                digest=name.encode() + payload,
+            )
+            return transitions.send_signal(to.run, new, to.signals.sent, now=to.now)
+
+        return await self.change(run_id, rule, Want(signals=WantedSignals(sends=True, key=key)))
+
+    async def signals(self, run_id, *, taken=None):
+        """[(number, name, payload, event that gave it)] of a run."""
+        page = await self.runs.signals((await self.row(run_id)).seq, 0, 10_000, 1 << 40, taken=taken)
+        return [(one.number, one.name, one.payload, one.event_id) for one in page.rows]
 
     async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
         given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}

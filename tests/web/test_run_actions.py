@@ -212,3 +212,27 @@ def test_a_run_is_read_and_cancelled_with_the_keyboard_alone(open_tab, api):
     expect(search).to_be_visible()
     page.keyboard.press("/")
     expect(search).to_be_focused()
+
+
+def test_a_signal_is_sent_to_a_run_that_waits_for_it_and_kept_for_another(web_client, api):
+    run = TaskRun(api)
+    assert "The run takes it when it waits for it." in web_client.submit(
+        f"{run.page}/signal", name="<b>paid</b>", payload='{"euros": 5}'
+    )
+    text = page_text(web_client.get(run.page))
+    assert "Signals not taken yet 1" in text
+    assert "<b>paid</b>" in text
+    run.wait("event", tool_call_id="c-1", event={"name": "sent"})
+    assert "Signal: sent" in page_text(web_client.get(run.page))
+    assert "The payload is not JSON" in page_text(
+        web_client.post(f"{run.page}/signal", 400, name="sent", payload="{")
+    )
+    assert "The run has taken it" in web_client.submit(f"{run.page}/signal", name="sent", payload="7")
+    assert last_resume(api, run)["result"] == 7
+    events = [{"name": name, "tool_call_id": f"c-{name}"} for name in ("left", "right")]
+    run.wait("event", open_events=events)
+    page = web_client.get(run.page).text
+    assert "<option>left</option><option>right</option>" in page
+    web_client.post(f"{run.page}/signal", name="right")
+    assert last_resume(api, run)["tool_call_id"] == "c-right"
+    assert "1 to 128 characters" in page_text(web_client.post(f"{run.page}/signal", 400, name="a\nb"))

@@ -16,7 +16,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, projects_with, refuse_bound
 from runstead.core.runs import transitions
-from runstead.core.runs.run import Run, StoredReason
+from runstead.core.runs.run import Run
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     EndedAttempt,
@@ -213,7 +213,7 @@ async def resume(
     if resume.type == "approval" and resume.tool_call_id is None:
         run = await app.store.runs.get(await write_key(app, principal, run_ref))
         resume = replace(resume, tool_call_id=None if run is None else transitions.only_approval(run))
-    receipt, key = None, receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
+    receipt, key = None, transitions.receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
     if key is not None:
         content = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
         receipt = Receipt(key, hashlib.sha256(content).digest())
@@ -245,14 +245,6 @@ def _decision(resume: Resume) -> dict[str, Any]:
         result = result.get("approved")
     approved = {"approved": result} if resume.type == "approval" and isinstance(result, bool) else {}
     return {"type": resume.type, "tool_call_id": resume.tool_call_id, "is_error": resume.is_error} | approved
-
-
-def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
-    """Return the key of a resume's receipt, None for a pause.
-
-    It contains the reason, since one tool call can be approved first and get its result later.
-    """
-    return None if tool_call_id is None or reason == "pause" else f"{reason}:{tool_call_id}"
 
 
 async def heartbeat(

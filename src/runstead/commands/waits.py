@@ -5,19 +5,20 @@ from contextlib import suppress
 import msgspec
 
 from runstead.commands.app import App
-from runstead.commands.runs import RunRef, apply_at, receipt_key, write_key
+from runstead.commands.runs import RunRef, apply_at, write_key
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, WaitingReason
+from runstead.core.runs.signal import AwaitedEvent, WantedSignals
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import Fence
 from runstead.ports.store import RunKey, Written
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """A wait to begin. Times in ms. `approvals`: call ids of other open approvals. `release`: the wait also ends the
+    """A wait to begin. Times in ms. `approvals`: call ids of other open approvals. `events`: of which a signal resumes the run. `release`: the wait also ends the
     attempt and its lease.
     """
 
@@ -28,6 +29,7 @@ class Wait(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int | None = None
     awaited_run_id: str | None = None
     approvals: tuple[str, ...] = ()
+    events: tuple[AwaitedEvent, ...] = ()
     release: bool = False
 
 
@@ -63,9 +65,16 @@ async def wait(
             earlier=loaded.receipt,
             waiting_run_id=wait.awaited_run_id,
             approvals=wait.approvals,
+            events=wait.events,
+            signals=loaded.signals.oldest,
             release=wait.release,
         ),
-        Want(receipt_key=receipt_key(wait.reason, wait.tool_call_id)),
+        Want(
+            receipt_key=transitions.receipt_key(wait.reason, wait.tool_call_id),
+            signals=WantedSignals(names=tuple({each.name: None for each in wait.events}))
+            if wait.events
+            else None,
+        ),
         idempotency,
     )
     if awaited is not None:

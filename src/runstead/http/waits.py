@@ -8,8 +8,10 @@ from msgspec import Meta
 from runstead.commands import runs as commands, waits as waiting
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
+from runstead.http.framework.views import Json
 from runstead.http.run_view import RunView, run_view
 from runstead.http.runs import WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
@@ -64,12 +66,24 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
     )
 
 
+class OpenEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that the run awaits: a signal of this name resumes it, as the result of the call."""
+
+    name: SignalName
+    tool_call_id: ToolCallId
+
+
+class EventName(msgspec.Struct, frozen=True, kw_only=True):
+    name: SignalName
+
+
 class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     """A wait to begin. At `resume_at` the run resumes; at `expires_at` it fails (WAIT_EXPIRED).
 
     With `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has already
     ended, the run does not wait. `open_approvals` names all approvals that the run has open, each of which a resume of
-    the type `approval` answers. The worker keeps its lease during the wait; with `release: true`, its
+    the type `approval` answers. A signal of the name of `event`, or of one of `open_events`, resumes the run; if one has
+    been kept for the run, the run takes it and does not wait. The worker keeps its lease during the wait; with `release: true`, its
     attempt ends with this call.
     """
 
@@ -80,6 +94,8 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Moment | None = None
     awaited_run_id: RunId | None = None
     open_approvals: Annotated[list[ToolCallId], Meta(max_length=limits.open_approvals_max)] = []
+    event: EventName | None = None
+    open_events: Annotated[list[OpenEvent], Meta(max_length=limits.open_events_max)] = []
     release: bool = False
     attempt: Positive | None = None
 
@@ -88,13 +104,26 @@ class RunAnswer(msgspec.Struct, frozen=True):
     run: RunView
 
 
+class TakenSignal(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    payload: Json
+
+
+class WaitAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The run. `signal`: the kept signal that it took in place of the wait."""
+
+    run: RunView
+    signal: TakenSignal | None = None
+
+
 @routes.route(
     "POST",
     "/runs/{run_id}/wait",
     body=WaitRun,
     query=InProject,
-    answer=RunAnswer,
-    errors=(*WRITE, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING"),
+    answer=WaitAnswer,
+    errors=(*WRITE, "RUN_NOT_ACTIVE", "RUN_ALREADY_WAITING", "EVENT_LOG_FULL"),
 )
 async def wait(call: Call[WaitRun, InProject]) -> Reply:
     """Let a run wait until a resume. It cannot be claimed meanwhile."""
@@ -107,13 +136,23 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
         expires_at=moment_ms("expires_at", body.expires_at),
         awaited_run_id=body.awaited_run_id,
         approvals=tuple(body.open_approvals),
+        events=_awaited(body),
         release=body.release,
     )
     proof = fence(call, body.attempt)
     return await call.idempotent(
         lambda idempotency: waiting.wait(call.app, call.principal, run_ref(call), new, proof, idempotency),
-        lambda written: Reply(200, RunAnswer(run_view(written.run))),
+        lambda written: Reply(200, WaitAnswer(run_view(written.run), _taken(written.transition.signal))),
     )
+
+
+def _awaited(body: WaitRun) -> tuple[AwaitedEvent, ...]:
+    named = [] if body.event is None else [AwaitedEvent(body.event.name, body.tool_call_id)]
+    return (*named, *(AwaitedEvent(each.name, each.tool_call_id) for each in body.open_events))
+
+
+def _taken(signal: Signal | None) -> TakenSignal | None:
+    return None if signal is None else TakenSignal(signal.id, signal.name, msgspec.Raw(signal.payload))
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,18 +4,14 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from runstead.sdk.errors import RunsteadError
-from runstead.sdk.models.event import EventPage
-from runstead.sdk.models.run import Accepted, Run, RunValues
+from runstead.sdk.models.run import Accepted, Run, RunValues, Signalled
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
-from runstead.sdk.routes.log import EventLog
 from runstead.sdk.routes.route import procedure
 from runstead.sdk.routes.runs import ResumeType
 
 Answering = Generator[Call[Any], Any, Accepted]
 _CALLS: Final = Calls()
-#: The name of the event in which a handler asks.
-_ASKED: Final = "run.asked"
 #: The type of the answer to a wait with this reason.
 _TYPES: Final[dict[str, ResumeType]] = {
     "tool": "tool_result",
@@ -34,15 +30,6 @@ def decide(
     return accepted
 
 
-def send_event(run_id: str, name: str, value: Any) -> Answering:
-    """Send the event `name`."""
-    run = yield from _waiting(run_id)
-    call_id = run.waiting_tool_call_id or (yield from _asked(run, f"event:{name}"))
-    if run.waiting_reason != "event" or _awaited(call_id) != f"event:{name}":
-        raise _not_waiting(run, f"the event {name!r}")
-    return (yield from _resume(run, call_id, value))
-
-
 def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
     """Send the result of whatever the run waits for."""
     run = yield from _waiting(run_id)
@@ -52,7 +39,7 @@ def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
 
 
 class Answers(Resources):
-    """The methods of a client that answer what a run waits for, and that read its values.
+    """The methods of a client that answer what a run waits for, send signals to it, and read its values.
 
     RunsteadError with 409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT where the run does not wait for it.
     """
@@ -84,9 +71,12 @@ class Answers(Resources):
         return (yield _CALLS.runs.value(run_id, name, default))
 
     @procedure
-    def send(self, run_id: str, name: str, value: Any = None) -> Answering:
-        """Send the event that the run awaits with `ctx.wait_for_event(name)`. `value` is any JSON."""
-        return send_event(run_id, name, value)
+    def signal(
+        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> Generator[Call[Any], Any, Signalled]:
+        """Send a signal, which the run takes once with `ctx.wait_for_event(name)`: now, or when it waits for it."""
+        sent: Signalled = yield _CALLS.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)
+        return sent
 
 
 def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:
@@ -97,19 +87,6 @@ def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:
 def _awaited(call_id: str | None) -> str:
     """Return `approval`, `event:<name>` …: the call id of a durable wait, without the id of its step."""
     return (call_id or "").rpartition(":")[0]
-
-
-def _asked(run: Run, awaited: str) -> Generator[Call[Any], Any, str | None]:
-    """Return the last call id with which the run asked for this. It waits for the first of several answers."""
-    found, log = None, EventLog(run.run_id)
-    after: int | str | None = 0 if run.status == "waiting" else None
-    while after is not None:
-        page: EventPage = yield log.page(after, ("CUSTOM",))
-        for event in page.data:
-            call_id = event.payload["value"]["tool_call_id"] if event.payload.get("name") == _ASKED else None
-            found = call_id if _awaited(call_id) == awaited else found
-        after = log.next_after(page)
-    return found
 
 
 def _resume(run: Run, call_id: str | None, result: Any, *, is_error: bool = False) -> Answering:

@@ -265,11 +265,12 @@ class App:
                 logger.warning("Run %s is %s", run.run_id, request.tool_name)
             attempt.store_logs()
             await attempt.flush()
-            if await attempt.park(request):
+            answer = await attempt.park(request)
+            if answer.run.status == "waiting":
                 raise Parked
             # The wait is over already: the next try reads its result in the log. If the log has none, a client
             # resumed the run without a result.
-            if request.call_id is not None:
+            if request.call_id is not None and answer.signal is None:
                 resumed.add(request.call_id)
             # Each try gets the run as it was claimed, whatever the handler changed in it.
             claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)

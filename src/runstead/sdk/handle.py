@@ -11,7 +11,7 @@ import msgspec
 from runstead.sdk import answers
 from runstead.sdk.errors import RunCancelled, RunFailed, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event
-from runstead.sdk.models.run import Cancelled, Run, RunValues, Status
+from runstead.sdk.models.run import Cancelled, Run, RunValues, Signalled, Status
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
@@ -84,10 +84,12 @@ class Handle(Resource[S_co], Generic[S_co, T]):
         """Reject what the run asks with `ctx.wait_for_approval`; see `approve`."""
         return answers.decide(self.id, approved=False, reason=reason, tool_call_id=tool_call_id)
 
-    @procedure
-    def send(self, name: str, value: Any = None) -> answers.Answering:
-        """Send the event that the run awaits with `ctx.wait_for_event(name)`. 409 where it does not wait for it."""
-        return answers.send_event(self.id, name, value)
+    @route
+    def signal(
+        self, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> Call[Signalled]:
+        """Send a signal, which the run takes once with `ctx.wait_for_event(name)`: now, or when it waits for it."""
+        return _CALLS.runs.signal(self.id, name, payload, idempotency_key=idempotency_key)
 
     @procedure
     def resume(self, result: Any = None, *, is_error: bool = False) -> answers.Answering:

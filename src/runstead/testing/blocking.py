@@ -7,7 +7,7 @@ from typing import Any, Never, ParamSpec, Self, overload
 
 from runstead.sdk import App, Client, Task
 from runstead.sdk.models.event import Event
-from runstead.sdk.models.run import Run
+from runstead.sdk.models.run import Run, Signalled
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport
@@ -83,9 +83,9 @@ class BlockingTestbed:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
-    def send(self, run: Run | str, event: str, value: Any = None) -> None:
-        """As `Testbed.send`."""
-        self._runner.run(self.bed.send(run, event, value))
+    def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
+        """As `Testbed.signal`."""
+        return self._runner.run(self.bed.signal(run, name, payload))
 
     def cancel(self, run: Run | str) -> Run:
         """As `Testbed.cancel`."""

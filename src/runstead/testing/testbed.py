@@ -7,10 +7,10 @@ from typing import Any, Final, Never, ParamSpec, Self, overload
 
 from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
-from runstead.sdk.durable.history import ASKED
+from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.models.run import Run
+from runstead.sdk.models.run import Run, Signalled
 from runstead.sdk.task import Task, start_request
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
@@ -144,29 +144,21 @@ class Testbed:
 
     async def approve(self, run: Run | str, approved: Any = True) -> None:
         """Answer `ctx.wait_for_approval` of a run. Raise AssertionError where the run does not wait for it."""
-        await self._answer(run, "approval", "approval", approved)
-
-    async def send(self, run: Run | str, event: str, value: Any = None) -> None:
-        """Send an event to `ctx.wait_for_event` of a run. Raise AssertionError where the run does not wait for it."""
-        await self._answer(run, "event", f"event:{event}", value)
-
-    async def _answer(self, run: Run | str, kind: Any, awaited: str, value: Any) -> None:
         now = await self.get(run)
-        call_id = now.waiting_tool_call_id
-        if now.status == "waiting" and call_id is None and now.waiting_reason in (kind, "event"):
-            call_id = await self._asked(run, awaited)  # it waits for the first of several answers
-        elif now.status != "waiting" or _awaited(now) != awaited:
-            call_id = None
-        if call_id is None:
-            raise AssertionError(f"Run {now.run_id} does not wait for {awaited}: {_state(now)}")
-        await self.client.runs.resume(now.run_id, value, type=kind, tool_call_id=call_id)
+        call_id = now.waiting_tool_call_id if _awaited(now) == "approval" else None
+        try:
+            await self.client.runs.resume(now.run_id, approved, type="approval", tool_call_id=call_id)
+        except RunsteadError as error:
+            if error.code in _NOT_AWAITED:
+                raise AssertionError(f"Run {now.run_id} does not wait for approval: {_state(now)}") from None
+            raise
         await self.settle()
 
-    async def _asked(self, run: Run | str, awaited: str) -> str | None:
-        """Return the id of the last call of this name that the handler asked to be answered."""
-        asked = [one.payload["value"] for one in await self.events(run) if one.payload.get("name") == ASKED]
-        ids = [str(value["tool_call_id"]) for value in asked]
-        return next((one for one in reversed(ids) if one.rpartition(":")[0] == awaited), None)
+    async def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
+        """Send a signal to a run, which takes it with `ctx.wait_for_event(name)`: now, or when it waits for it."""
+        sent = await self.client.runs.signal(_id(run), name, payload)
+        await self.settle()
+        return sent
 
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""
@@ -245,6 +237,9 @@ class Testbed:
             else:
                 turns += 1
                 await asyncio.sleep(0)
+
+
+_NOT_AWAITED: Final = frozenset({"TOOL_RESULT_NOT_WAITING", "TOOL_RESULT_CONFLICT", "RUN_NOT_ACTIVE"})
 
 
 def _id(run: Run | str) -> str:

@@ -9,6 +9,7 @@ from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
 from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
@@ -28,6 +29,7 @@ class Draft:
         self._created = 0
         self._events: dict[int, list[Event]] = defaultdict(list)
         self._attempts: list[tuple[int, EndedAttempt]] = []
+        self._signals: list[tuple[int, Signal]] = []
         self._receipts: list[tuple[int, Receipt]] = []
         self._places: list[tuple[int, Place]] = []
         self._values: list[tuple[int, RunValue]] = []
@@ -99,7 +101,7 @@ class Draft:
         for seq, ended in self._attempts:
             rows.attempts[seq].append(ended)
         for seq, receipt in self._receipts:
-            rows.receipts[seq, receipt.key] = receipt
+            rows.receipts.setdefault((seq, receipt.key), receipt)
         rows.conversations.update(self._conversations)
         rows.schedules.update(self._schedules)
         touched = [
@@ -118,6 +120,8 @@ class Draft:
             rows.event_keys[seq][key] = digest
         for seq, value in self._values:
             rows.values[seq][value.name] = value
+        for seq, signal in self._signals:
+            rows.signals[seq][signal.number] = signal
         for delivery in self._deliveries:
             rows.add_delivery(delivery)
         for run in self._deleted:
@@ -136,6 +140,8 @@ class Draft:
             self._attempts.append((run.seq, write.ended_attempt))
         if write.receipt is not None:
             self._receipts.append((run.seq, write.receipt))
+        if write.signal is not None:
+            self._signals.append((run.seq, write.signal))
         if write.conversation is not None:
             number = len(self._rows.conversations) + 1  # a command makes one at most
             made = replace(write.conversation, seq=number)

@@ -25,6 +25,7 @@ class ModelIntegrity(Integrity):
             "run_events": [seq for seq, events in rows.events.items() if events],
             "run_event_keys": [seq for seq, keys in rows.event_keys.items() if keys],
             "run_values": [seq for seq, values in rows.values.items() if values],
+            "run_signals": [seq for seq, signals in rows.signals.items() if signals],
             "run_attempts": [seq for seq, attempts in rows.attempts.items() if attempts],
             "run_receipts": [seq for seq, _ in rows.receipts],
             "worker_sessions": list(rows.sessions),
@@ -66,6 +67,9 @@ class ModelIntegrity(Integrity):
             self._family(run) if run.parent_seq is None else FamilyFacts(),
             len(rows.values.get(run.seq, ())),
             max((value.event_id for value in rows.values.get(run.seq, {}).values()), default=0),
+            len(rows.signals.get(run.seq, ())),
+            max(rows.signals.get(run.seq, ()), default=0),
+            max((signal.event_id or 0 for signal in rows.signals.get(run.seq, {}).values()), default=0),
         )
 
     def _log(self, seq: int) -> LogFacts:

@@ -12,6 +12,7 @@ from runstead.core.errors import not_found
 from runstead.core.queue.worker import Session
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt
 from runstead.core.runs.values import RunValue
 from runstead.core.schedules.schedule import Schedule
@@ -41,6 +42,7 @@ class Rows:
         self.receipts: dict[tuple[int, str], Receipt] = {}
         self.event_keys: dict[int, dict[str, bytes]] = defaultdict(dict)  # run → key → digest
         self.values: dict[int, dict[str, RunValue]] = defaultdict(dict)  # run → name → value
+        self.signals: dict[int, dict[int, Signal]] = defaultdict(dict)  # run → number → signal
         self.family_logs: dict[int, list[Place]] = defaultdict(
             list
         )  # root → the n-th one stands at position n
@@ -137,7 +139,8 @@ class Rows:
         self._families[run.root_seq].remove(seq)
         if run.parent_seq is not None:
             self._children[run.parent_seq].remove(seq)
-        owned = (self.events, self.attempts, self.event_keys, self.values, self.sessions, self.family_logs)
+        owned = (self.events, self.attempts, self.event_keys, self.values, self.signals, self.sessions)
+        self.family_logs.pop(seq, None)
         for belongings in owned:
             belongings.pop(seq, None)
         for name in [name for name in self.receipts if name[0] == seq]:

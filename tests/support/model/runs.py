@@ -12,6 +12,7 @@ from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
+from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     Decide,
@@ -106,6 +107,9 @@ class ModelRuns(Runs):
         known = {} if run is None else rows.event_keys.get(run.seq, {})
         keys = {key: known[key] for key in want.event_keys if key in known}
         names = frozenset(() if run is None or not want.value_names else rows.values.get(run.seq, ()))
+        signals = FoundSignals()
+        if run is not None and want.signals is not None:
+            signals = _found_signals(list(rows.signals.get(run.seq, {}).values()), want.signals)
         service = None
         if want.push_agent is not None:
             service = choose(self._services.reached((key.project_id,), now), want.push_agent)
@@ -120,6 +124,7 @@ class ModelRuns(Runs):
             schedule,
             keys,
             value_names=names,
+            signals=signals,
             push_service_id=None if service is None else service.id,
             batch=batch,
         )
@@ -317,6 +322,19 @@ class ModelRuns(Runs):
         values = self._rows.values.get(seq, {})
         return [values[each] for each in sorted(values) if name in (None, each)]
 
+    async def signals(
+        self, seq: int, after: int, limit: int, bytes_max: int, *, taken: bool | None = None
+    ) -> ListPage[Signal]:
+        found: list[Signal] = []
+        for number, signal in self._rows.signals.get(seq, {}).items():
+            if number <= after or taken not in (None, signal.taken_at is not None):
+                continue
+            size = sum(len(each.payload) for each in [*found, signal])
+            if len(found) == limit or (found and size > bytes_max):
+                return ListPage(found, more=True)
+            found.append(signal)
+        return ListPage(found, more=False)
+
     def _wanted(self, run: Run, query: ClaimRequest) -> bool:
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
@@ -344,3 +362,12 @@ def _bounded(events: Iterable[Event], limit: int, bytes_max: int | None, types: 
             break
         found.append(event)
     return found
+
+
+def _found_signals(signals: Sequence[Signal], want: WantedSignals) -> FoundSignals:
+    untaken = [signal for signal in signals if signal.taken_at is None]
+    oldest = {signal.name: signal for signal in reversed(untaken) if signal.name in want.names}
+    if not want.sends:
+        return FoundSignals(oldest)
+    same = next((signal for signal in signals if want.key is not None and signal.key == want.key), None)
+    return FoundSignals(oldest, SentSignals(len(signals), len(untaken), same))

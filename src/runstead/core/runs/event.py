@@ -150,9 +150,17 @@ def tool_result(tool_call_id: str | None, result: Any, *, is_error: bool) -> New
     return NewEvent(TOOL_CALL_RESULT, encode({**payload, "isError": is_error}), is_error=is_error)
 
 
-def resumed(kind: str, tool_call_id: str | None, result: Any = None, *, is_error: bool = False) -> NewEvent:
-    """Build the event of a resume that is not a tool result."""
+def resumed(
+    kind: str,
+    tool_call_id: str | None,
+    result: Any = None,
+    *,
+    is_error: bool = False,
+    signal_id: str | None = None,
+) -> NewEvent:
+    """Build the event of a resume that is not a tool result. `signal_id`: the result came with this signal."""
     value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
+    value |= {} if signal_id is None else {"signal_id": signal_id}
     return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": RESUMED, "value": value}), is_error=is_error)
 
 

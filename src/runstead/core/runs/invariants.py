@@ -25,6 +25,7 @@ BELONGINGS: Final = {
     "run_attempts": "attempts",
     "run_receipts": "receipts",
     "run_values": "values",
+    "run_signals": "signals",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
     "run_families": "family counters",
@@ -95,6 +96,9 @@ class CheckedRun(msgspec.Struct, frozen=True):
     family: FamilyFacts = FamilyFacts()
     values: int = 0
     latest_value_event: int = 0
+    signals: int = 0
+    latest_signal: int = 0
+    latest_signal_event: int = 0
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -282,6 +286,16 @@ def a_value_belongs_to_an_event(one: CheckedRun) -> Iterator[str]:
         yield f"has {one.values} values, but {limits.values_per_run_max} is the maximum"
 
 
+def signals_are_gapless(one: CheckedRun) -> Iterator[str]:
+    if one.latest_signal != one.signals:
+        yield f"has {one.signals} signal(s), but the latest one has the number {one.latest_signal}"
+    if one.latest_signal_event > one.run.latest_event_id:
+        yield (
+            f"has taken a signal by event {one.latest_signal_event}, but its latest event is "
+            f"{one.run.latest_event_id}"
+        )
+
+
 RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
@@ -300,6 +314,7 @@ RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     a_family_has_one_order,
     a_key_belongs_to_an_event,
     a_value_belongs_to_an_event,
+    signals_are_gapless,
 )
 
 

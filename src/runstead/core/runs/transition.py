@@ -12,6 +12,7 @@ from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import FoundSignals, Signal, WantedSignals
 from runstead.core.runs.values import RunValue
 from runstead.core.schedules.schedule import Schedule
 
@@ -97,6 +98,7 @@ class Loaded(msgspec.Struct, frozen=True):
         default_factory=dict
     )  # stored keys among those wanted → digest
     value_names: frozenset[str] = frozenset()
+    signals: FoundSignals = FoundSignals()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
 
@@ -112,6 +114,7 @@ class Want(msgspec.Struct, frozen=True):
     schedule_id: str | None = None  # a schedule of the run's project; None in `Loaded` if it does not exist
     event_keys: tuple[str, ...] = ()
     value_names: bool = False  # the names of the run's values
+    signals: WantedSignals | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
@@ -132,6 +135,7 @@ class Transition(msgspec.Struct, frozen=True):
     ended: EndedAttempt | None = None
     receipt: Receipt | None = None
     values: Sequence[RunValue] = ()  # named values, stored in place of those with the same names
+    signal: Signal | None = None  # a new one, or one that the run takes
     message: NewMessage | None = None
     conversation: Conversation | None = None  # a new one, stored before the message
     schedule: Schedule | None = None  # the new row of the wanted schedule

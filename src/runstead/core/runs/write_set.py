@@ -20,6 +20,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs import transitions
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
 from runstead.core.runs.values import RunValue
 from runstead.core.schedules.schedule import Schedule
@@ -82,6 +83,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     def values(self) -> Sequence[RunValue]:
         """Named values, stored in place of those with the same names."""
         return self.transition.values
+
+    @property
+    def signal(self) -> Signal | None:
+        """A new signal, or one that the run has taken: stored in place of the one with its number."""
+        return self.transition.signal
 
     @property
     def conversation(self) -> Conversation | None:

@@ -8,6 +8,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, EndedAttempt, Want
 from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RunSummary, Share
@@ -190,6 +191,13 @@ class PostgresRuns:
 
     async def usage(self, run: Run) -> FamilyUsage:
         return await self._readers.report(lambda c: families.usage(c, run))
+
+    async def signals(
+        self, seq: int, after: int, limit: int, bytes_max: int, *, taken: bool | None = None
+    ) -> ListPage[Signal]:
+        rows = await self._readers.rows(Q["signals"], seq, after, taken, limit + 1, bytes_max)
+        more = bool(rows) and rows[0]["found"] > min(len(rows), limit)
+        return ListPage([Signal(*tuple(row)[:-1]) for row in rows[:limit]], more)
 
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         return [RunValue(*row) for row in await self._readers.rows(Q["values"], seq, name)]

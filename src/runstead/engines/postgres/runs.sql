@@ -98,7 +98,9 @@ SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::bigint[], $5::b
 SELECT {receipt} FROM run_receipts WHERE run_seq = $1 AND key = $2
 
 -- name: add_receipts
+-- A call that an open event names may have been answered before: the first answer counts.
 INSERT INTO run_receipts (run_seq, {receipt}) SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
+ON CONFLICT (run_seq, key) DO UPDATE SET digest = run_receipts.digest
 
 -- name: values
 SELECT {run_value} FROM run_values WHERE run_seq = $1 AND ($2::text IS NULL OR name = $2) ORDER BY name
@@ -112,6 +114,38 @@ SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[], $4::integer[], $5::b
 ON CONFLICT (run_seq, name) DO UPDATE
 SET value = excluded.value, event_id = excluded.event_id, updated_at = excluded.updated_at
 
+-- name: signals
+-- As many as have $5 bytes together, and one at least. The last column is the number of all of the $4.
+SELECT {signal}, found FROM (
+  SELECT *, row_number() OVER ordered AS place, count(*) OVER () AS found,
+    sum(octet_length(payload)) OVER ordered AS bytes
+  FROM (
+    SELECT {signal} FROM run_signals
+    WHERE run_seq = $1 AND number > $2 AND ($3::boolean IS NULL OR (taken_at IS NOT NULL) = $3)
+    ORDER BY number LIMIT $4
+  ) AS page
+  WINDOW ordered AS (ORDER BY number)
+) AS measured
+WHERE place = 1 OR bytes <= $5::bigint ORDER BY number
+
+-- name: sent_signals
+SELECT coalesce((SELECT max(number) FROM run_signals WHERE run_seq = $1), 0),
+  (SELECT count(*) FROM (SELECT 1 FROM run_signals WHERE run_seq = $1 AND taken_at IS NULL LIMIT $2) AS untaken)
+
+-- name: signal_by_key
+SELECT {signal} FROM run_signals WHERE run_seq = $1 AND key = $2
+
+-- name: oldest_signal
+-- Without those numbered $3, which the transaction has taken.
+SELECT {signal} FROM run_signals
+WHERE run_seq = $1 AND name = $2 AND taken_at IS NULL AND number <> ALL ($3::integer[]) ORDER BY number LIMIT 1
+
+-- name: store_signals
+INSERT INTO run_signals (run_seq, {signal})
+SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::bytea[], $6::bigint[], $7::text[],
+  $8::bytea[], $9::bigint[], $10::integer[])
+ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
+
 -- name: delete_runs
 -- Deletes a run with its data, except its message and ancestors' counters. Its positions in the family log stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),
@@ -122,6 +156,7 @@ keys AS (DELETE FROM run_event_keys WHERE run_seq = (SELECT seq FROM gone)),
 attempts AS (DELETE FROM run_attempts WHERE run_seq = (SELECT seq FROM gone)),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = (SELECT seq FROM gone)),
 vals AS (DELETE FROM run_values WHERE run_seq = (SELECT seq FROM gone)),
+signals AS (DELETE FROM run_signals WHERE run_seq = (SELECT seq FROM gone)),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
 inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
 counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),

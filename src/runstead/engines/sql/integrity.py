@@ -15,6 +15,7 @@ FACTS: Final = (
     "attempts",
     "keys",
     "values",
+    "signals",
     "gaps",
     "placed",
     "stored",
@@ -38,6 +39,7 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
         lost, latest_ended = fact("attempts", 0, 0)
         total, active = fact("children", 0, 0)
         values, latest_value = fact("values", 0, 0)
+        signals, latest_signal, latest_taken = fact("signals", 0, 0, None)
         parent = fact("parents")
         return CheckedRun(
             run=run,
@@ -49,6 +51,9 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
             latest_keyed_event=fact("keys", 0)[0],
             values=values,
             latest_value_event=latest_value,
+            signals=signals,
+            latest_signal=latest_signal,
+            latest_signal_event=latest_taken or 0,
             open_inputs=tuple(inputs.get(run.seq, ())),
             family=FamilyFacts(*(int(fact(name, 0)[0]) for name in ("gaps", "placed", "stored"))),
         )

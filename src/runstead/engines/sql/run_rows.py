@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from runstead.core.runs.event import DELTA_TYPES, Event, Source
 from runstead.core.runs.run import RunStatus
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt
 from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RunSummary
@@ -42,6 +43,7 @@ ROW_WORDS: Final = {
     "event": ", ".join(EVENT_COLUMNS),
     "attempt": ", ".join(EndedAttempt.__struct_fields__),
     "receipt": ", ".join(Receipt.__struct_fields__),
+    "signal": ", ".join(Signal.__struct_fields__),
     "run_value": ", ".join(RunValue.__struct_fields__),
 }
 

@@ -39,6 +39,10 @@ SELECT run_seq, max(event_id) FROM run_event_keys WHERE run_seq > ?1 AND run_seq
 -- name: integrity_values
 SELECT run_seq, count(*), max(event_id) FROM run_values WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 
+-- name: integrity_signals
+SELECT run_seq, count(*), max(number), max(event_id) FROM run_signals
+WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
+
 -- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > ?1 AND run_seq <= ?2 AND status = 'open' ORDER BY run_seq, id
 

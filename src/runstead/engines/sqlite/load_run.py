@@ -11,6 +11,7 @@ from runstead.core.errors import not_found
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_below
 from runstead.engines.sqlite import families, related
@@ -106,6 +107,9 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     names: frozenset[str] = frozenset()
     if run is not None and want.value_names:
         names = frozenset(name for (name,) in connection.execute(Q["value_names"], (run.seq,)))
+    signals = FoundSignals()
+    if run is not None and want.signals is not None:
+        signals = _signals(connection, run.seq, want.signals)
     batch = None
     if want.batch_id is not None:
         batch = related.load_batch(connection, want.batch_id, key.project_id)
@@ -124,9 +128,23 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         schedule=schedule,
         event_keys=keys,
         value_names=names,
+        signals=signals,
         push_service_id=push_service_id,
         batch=batch,
     )
+
+
+def _signals(connection: sqlite3.Connection, seq: int, want: WantedSignals) -> FoundSignals:
+    def one(query: str, value: str) -> Signal | None:
+        row = connection.execute(Q[query], (seq, value)).fetchone()
+        return None if row is None else Signal(*row)
+
+    oldest = ((name, one("oldest_signal", name)) for name in want.names)
+    sent = SentSignals()
+    if want.sends:
+        latest, untaken = connection.execute(Q["sent_signals"], (seq, limits.signals_untaken_max)).fetchone()
+        sent = SentSignals(latest, untaken, None if want.key is None else one("signal_by_key", want.key))
+    return FoundSignals({name: signal for name, signal in oldest if signal is not None}, sent)
 
 
 def load_members(

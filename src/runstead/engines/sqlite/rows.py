@@ -109,7 +109,16 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
     assert written == 1, f"run {run.seq} was not at version {run.version}"
     first = run.seq << EVENT_BITS
     connection.execute(Q["delete_events"], (first, first + run.latest_event_id))
-    for name in ("event_keys", "attempts", "receipts", "values", "sessions", "input_requests", "family_log"):
+    for name in (
+        "event_keys",
+        "attempts",
+        "receipts",
+        "values",
+        "signals",
+        "sessions",
+        "input_requests",
+        "family_log",
+    ):
         connection.execute(Q[f"delete_{name}"], (run.seq,))
     if run.conversation_id is not None:
         delete_message(connection, run.conversation_id, run.seq)

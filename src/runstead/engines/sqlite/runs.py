@@ -12,6 +12,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     Decide,
@@ -294,6 +295,22 @@ class SqliteRuns:
             lambda c: [TypeCount(*row) for row in c.execute(Q["event_counts"], bounds)]
         )
 
+    async def signals(
+        self, seq: int, after: int, limit: int, bytes_max: int, *, taken: bool | None = None
+    ) -> ListPage[Signal]:
+        def read(connection: sqlite3.Connection) -> ListPage[Signal]:
+            found: list[Signal] = []
+            size = 0
+            for row in connection.execute(Q["signals"], (seq, after, taken, limit + 1)):
+                signal = Signal(*row)
+                size += len(signal.payload)
+                if len(found) == limit or (found and size > bytes_max):
+                    return ListPage(found, more=True)
+                found.append(signal)
+            return ListPage(found, more=False)
+
+        return await self._readers.do(read)
+
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         return await self._readers.do(
             lambda c: [RunValue(*row) for row in c.execute(Q["values"], (seq, name))]
@@ -388,6 +405,8 @@ def store_beside(
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
     for value in write.values:
         connection.execute(Q["set_value"], (run.seq, *astuple(value)))
+    if write.signal is not None:
+        connection.execute(Q["store_signal"], (run.seq, *astuple(write.signal)))
     if write.conversation is not None:
         add_conversation(connection, write.conversation)
     if write.message is not None:

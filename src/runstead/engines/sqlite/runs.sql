@@ -54,7 +54,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?)
 SELECT {receipt} FROM run_receipts WHERE run_seq = ? AND key = ?
 
 -- name: add_receipt
-INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?)
+-- A call that an open event names may have been answered before: the first answer counts.
+INSERT INTO run_receipts (run_seq, {receipt}) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: values
 SELECT {run_value} FROM run_values WHERE run_seq = ?1 AND (?2 IS NULL OR name = ?2) ORDER BY name
@@ -64,6 +65,24 @@ SELECT name FROM run_values WHERE run_seq = ?
 
 -- name: set_value
 INSERT OR REPLACE INTO run_values (run_seq, {run_value}) VALUES (?, ?, ?, ?, ?)
+
+-- name: signals
+SELECT {signal} FROM run_signals
+WHERE run_seq = ?1 AND number > ?2 AND (?3 IS NULL OR (taken_at IS NOT NULL) = ?3) ORDER BY number LIMIT ?4
+
+-- name: sent_signals
+SELECT coalesce((SELECT max(number) FROM run_signals WHERE run_seq = ?1), 0),
+  (SELECT count(*) FROM (SELECT 1 FROM run_signals WHERE run_seq = ?1 AND taken_at IS NULL LIMIT ?2))
+
+-- name: signal_by_key
+SELECT {signal} FROM run_signals WHERE run_seq = ? AND key = ?
+
+-- name: oldest_signal
+SELECT {signal} FROM run_signals WHERE run_seq = ? AND name = ? AND taken_at IS NULL ORDER BY number LIMIT 1
+
+-- name: store_signal
+INSERT INTO run_signals (run_seq, {signal}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
 
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
@@ -79,6 +98,9 @@ DELETE FROM run_receipts WHERE run_seq = ?
 
 -- name: delete_values
 DELETE FROM run_values WHERE run_seq = ?
+
+-- name: delete_signals
+DELETE FROM run_signals WHERE run_seq = ?
 
 -- name: delete_sessions
 DELETE FROM worker_sessions WHERE run_seq = ?

@@ -44,6 +44,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "tool_result": {"type": "tool_result", "tool_call_id": "call_1", "result": {"approved": True}},
         "approval": {"type": "approval"},
     },
+    "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
     "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},
     "ClaimRuns": {"targets": {"targets": ["task:greet"], "lease_duration_seconds": 60}},

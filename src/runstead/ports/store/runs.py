@@ -11,6 +11,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
     Decide,
@@ -323,6 +324,14 @@ class Runs(Protocol):
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
         """Count public events by type, the most frequent first."""
+        ...
+
+    async def signals(
+        self, seq: int, after: int, limit: int, bytes_max: int, *, taken: bool | None = None
+    ) -> ListPage[Signal]:
+        """Return the run's signals with a number greater than `after`, in order: at most `limit`, and at most
+        `bytes_max` of payloads. With `taken` only those that the run has taken, or only the others.
+        """
         ...
 
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:

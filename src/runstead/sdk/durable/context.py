@@ -1,7 +1,7 @@
 """The context that a handler receives with its run. docs/context.md describes its members."""
 
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Never, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, overload
 from uuid import UUID
@@ -216,12 +216,20 @@ class Context(HandlerContext):
 
     @tracked
     def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
-        """Wait for an event from another system, and return its result (any JSON). Raise WaitTimeout where it does not
-        come in time.
+        """Wait for a signal of this name, and return its payload (any JSON). Raise WaitTimeout where none comes in time.
 
-        `POST /runs/{run_id}/resume {type: "event", tool_call_id, result}` sends it.
+        `run.signal(name, payload)` sends it, or `POST /runs/{run_id}/signals`. One that was sent before the run waits
+        is kept: each is taken once, oldest first.
         """
         return self._attempt.wait_for_event(name, timeout_seconds=timeout_seconds)
+
+    def signals(self, name: str) -> AsyncIterator[Any]:
+        """Yield the payloads of the run's signals of this name as they come: `async for message in ctx.signals("chat")`.
+
+        Each is a wait like `wait_for_event`, so the run waits between two signals, and no process does. It never ends
+        by itself: leave the loop by `break` or `return`.
+        """
+        return self._attempt.signals(name)
 
     # Child runs
 

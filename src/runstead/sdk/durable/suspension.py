@@ -7,10 +7,13 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from runstead.sdk.models.run import OpenEvent
 from runstead.sdk.routes.runs import WaitReason
 
 #: As many open approvals as the server takes for a run.
 _OPEN_APPROVALS: Final = 100
+#: As many open events as the server takes for a run.
+_OPEN_EVENTS: Final = 100
 #: How often a run that waits for the first of several children looks for their ends.
 _POLL_S: Final = 30.0
 
@@ -21,7 +24,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run
     resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
     system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
-    `blocked`: the code differs from the run's log.
+    `open_events`: events of which a signal resumes the run. `blocked`: the code differs from the run's log.
     """
 
     reason: WaitReason
@@ -32,6 +35,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     needs_answer: bool = False
     blocked: bool = False
     open_approvals: tuple[str, ...] = ()
+    open_events: tuple[OpenEvent, ...] = ()
 
     @property
     def approvals(self) -> tuple[str, ...]:
@@ -63,7 +67,7 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time, but any open approval can be answered. A branch that is blocked comes first, so
+    A run waits for one result at a time, but any open approval or event can be answered. A branch that is blocked comes first, so
     that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not wait for.
     A child's end is found whenever its run is read.
     """
@@ -74,26 +78,23 @@ def combine(waits: Sequence[Suspend]) -> Suspend:
     approvals = [call for one in requests for call in one.approvals]
     timers = [one.resume_at for one in requests if one.resume_at is not None]
     several = tuple(approvals[:_OPEN_APPROVALS]) if approvals != [chosen.call_id] else ()
-    return Suspend(replace(chosen, resume_at=min(timers, default=None), open_approvals=several))
+    events = tuple(event for one in requests for event in one.open_events)[:_OPEN_EVENTS]
+    return Suspend(
+        replace(chosen, resume_at=min(timers, default=None), open_approvals=several, open_events=events)
+    )
 
 
 def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
     """Combine waits of which one is enough: each of them can end the combined one.
 
-    The server resumes a run for any of its open approvals, and without a call id for any event. It watches one child,
-    where no answer is awaited; for other children the run polls.
+    The server watches one child, where no answer is awaited; for other children the run polls.
     """
     requests = [wait.request for wait in waits]
     combined = combine(waits).request
     if combined.blocked:
         return Suspend(combined)
-    events = [one for one in requests if one.needs_answer and one.reason == "event"]
-    approvals = [call for one in requests for call in one.approvals]
-    if events and len(events) + len(approvals) > 1:
-        open_approvals = tuple(approvals[:_OPEN_APPROVALS])
-        combined = replace(
-            combined, reason="event", call_id=None, tool_name="first", open_approvals=open_approvals
-        )
+    if sum(one.needs_answer for one in requests) > 1:
+        combined = replace(combined, tool_name="first")
     children = sum(one.awaited_run_id is not None for one in requests)
     if children > 1 or (children and combined.needs_answer):
         poll_at = now + timedelta(seconds=_POLL_S)

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Concatenate, Generic, Never, ParamSpec, Self, TypeVar, TypeVarTuple, overload
 
@@ -161,6 +161,11 @@ class ThreadContext(HandlerContext):
         return self._wait(
             lambda: self._context.first(**{name: self._in_thread(wait) for name, wait in waits.items()})
         )
+
+    def signals(self, name: str) -> Iterator[Any]:
+        """As `Context.signals`: `for message in ctx.signals("chat")`."""
+        while True:
+            yield self.wait_for_event(name)
 
     def _in_thread(self, work: Callable[[], T]) -> Coroutine[Any, Any, T]:
         return in_thread(work, f"runstead-{self.run.run_id}")

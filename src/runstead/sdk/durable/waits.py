@@ -8,7 +8,7 @@ every try. Everything that may differ (time, random numbers, other systems) belo
 
 import random as random_numbers
 import uuid as uuids
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
@@ -27,7 +27,7 @@ from runstead.sdk.durable.step_runner import backoff_s, current_branch
 from runstead.sdk.durable.suspension import Suspend, WaitRequest
 from runstead.sdk.errors import RunFailed, RunsteadError
 from runstead.sdk.isolation.failure import ProcessFailed
-from runstead.sdk.models.run import Run
+from runstead.sdk.models.run import OpenEvent, Run, Waiting
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
 from runstead.sdk.task import converted
@@ -87,9 +87,9 @@ class Waits(Races):
         return not answer.is_error and approved is True
 
     async def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
-        """Wait for an event from another system, and return its result. Raise WaitTimeout where it does not come in time.
+        """Wait for a signal of this name, and return its payload. Raise WaitTimeout where none comes in time.
 
-        `POST /runs/{run_id}/resume {type: "event", tool_call_id, result}` sends it.
+        `POST /runs/{run_id}/signals {name, payload}` sends it, also before the run waits.
         """
         branch = current_branch()
         answer = self._wait_for(
@@ -98,6 +98,7 @@ class Waits(Races):
             f"event {name}",
             f"event:{name}",
             asked={"event": name},
+            event=name,
             timeout_seconds=timeout_seconds,
         )
         _raise_timeout(answer, f"The event {name!r} did not come in time")
@@ -112,6 +113,7 @@ class Waits(Races):
         *,
         reason: Literal["approval", "event"] = "event",
         asked: Mapping[str, Any] | None = None,
+        event: str | None = None,
         timeout_seconds: float | None = None,
     ) -> WaitResult:
         history = self._history
@@ -141,6 +143,7 @@ class Waits(Races):
                     tool_name=tool_name,
                     resume_at=history.wait_ends.get(step_id),
                     needs_answer=asked is not None,
+                    open_events=() if event is None else (OpenEvent(name=event, tool_call_id=call_id),),
                 )
             )
         )
@@ -251,9 +254,14 @@ class Waits(Races):
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)
 
-    async def park(self, request: WaitRequest) -> bool:
-        """Make the run wait and give its lease back, in one call. Return False where the result has come already."""
-        answer = await self.send(
+    async def signals(self, name: str) -> AsyncIterator[Any]:
+        """Yield the payloads of the run's signals of this name, one after the other, without end."""
+        while True:
+            yield await self.wait_for_event(name)
+
+    async def park(self, request: WaitRequest) -> Waiting:
+        """Make the run wait and give its lease back, in one call. It does not wait if the result has come already."""
+        return await self.send(
             self.calls.runs.wait(
                 self.run.run_id,
                 request.reason,
@@ -262,12 +270,12 @@ class Waits(Races):
                 resume_at=request.resume_at,
                 awaited_run_id=request.awaited_run_id,
                 open_approvals=request.open_approvals,
+                open_events=request.open_events,
                 release=True,
                 attempt=self.run.attempt,
                 lease_token=self.run.lease_token,
             )
         )
-        return answer.run.status == "waiting"
 
 
 class Child(Generic[T_co]):

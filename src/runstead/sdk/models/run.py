@@ -228,10 +228,63 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
     run_id: str
 
 
+class OpenEvent(ResponseModel, frozen=True, kw_only=True):
+    """An event that a run awaits: a signal of this name resumes it, as the result of the call."""
+
+    name: str
+    tool_call_id: str
+
+
+class TakenSignal(ResponseModel, frozen=True, kw_only=True):
+    """A signal that a run took in place of a wait. `payload` is any JSON."""
+
+    id: str
+    name: str
+    payload: Any = None
+
+
 class Waiting(ResponseModel, frozen=True, kw_only=True):
-    """A run that waits, or that is paused."""
+    """A run that waits, or that is paused. `signal`: the kept signal that it took, so that it does not wait."""
 
     run: Run
+    signal: TakenSignal | None = None
+
+
+class SentSignal(ResponseModel, frozen=True, kw_only=True):
+    """A signal as it was sent."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+class Signalled(ResponseModel, frozen=True, kw_only=True):
+    """The answer to a signal. `delivered`: the run has taken it; otherwise it is kept until the run waits for it.
+
+    `duplicate`: it was sent before with this key.
+    """
+
+    signal: SentSignal
+    delivered: bool
+    duplicate: bool = False
+
+
+class Signal(ResponseModel, frozen=True, kw_only=True):
+    """A signal of a run. `payload` is any JSON. The event `event_id` gave it to the run at `taken_at`."""
+
+    id: str
+    name: str
+    payload: Any = None
+    created_at: datetime
+    taken_at: datetime | None = None
+    event_id: int | None = None
+
+
+class SignalPage(ResponseModel, frozen=True, kw_only=True):
+    """A page of a run's signals, oldest first."""
+
+    data: list[Signal]
+    page_info: PageInfo
 
 
 class Attempt(ResponseModel, frozen=True, kw_only=True):

@@ -11,10 +11,14 @@ from runstead.sdk.models.run import (
     Cancelled,
     Completed,
     Kind,
+    OpenEvent,
     Run,
     RunList,
     RunPage,
     RunValues,
+    Signal,
+    Signalled,
+    SignalPage,
     Status,
     TerminalStatus,
     Waiting,
@@ -141,6 +145,30 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
 
     @route
+    def signal(
+        self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
+    ) -> Call[Signalled]:
+        """`POST /runs/{run_id}/signals`: send a signal, which the run takes once, when it waits for an event of its name.
+
+        `payload` is any JSON up to 256 KiB. A repeat with the same `idempotency_key` sends nothing. 410 RUN_NOT_ACTIVE,
+        409 SIGNALS_FULL where the run has 1,000 signals that it has not taken.
+        """
+        body = {"name": name, "payload": payload} | members(idempotency_key=idempotency_key)
+        return Call("POST", path("runs", run_id, "signals"), Signalled, body=body, idempotency_key=new_key())
+
+    @route
+    def signals(
+        self, run_id: str, *, taken: bool | None = None, cursor: str | None = None
+    ) -> Call[SignalPage]:
+        """`GET /runs/{run_id}/signals`: one page of the run's signals, oldest first.
+
+        With `taken` only those that the run has taken, or only the others.
+        """
+        return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
+
+    iter_signals = every(signals, Signal)
+
+    @route
     def values(self, run_id: str) -> Call[RunValues]:
         """`GET /runs/{run_id}/values`: the named values that the run's worker has set, at any time."""
         return Call("GET", path("runs", run_id, "values"), RunValues)
@@ -163,6 +191,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         expires_at: datetime | None = None,
         awaited_run_id: str | None = None,
         open_approvals: Sequence[str] = (),
+        open_events: Sequence[OpenEvent] = (),
         release: bool = False,
         attempt: int | None = None,
         lease_token: str | None = None,
@@ -171,7 +200,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
 
         At `resume_at` the server resumes the run, at `expires_at` it fails the run (both aware datetimes). With
         `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has ended already, the run
-        does not wait. `open_approvals` are the call ids of all approvals that can be answered. The worker keeps its
+        does not wait. `open_approvals` are the call ids of all approvals that can be answered. A signal for one
+        of the `open_events` resumes it; if one has been kept, the run takes it and does not wait. The worker keeps its
         lease meanwhile, or gives it back with `release`.
         """
         body = members(
@@ -182,6 +212,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             expires_at=expires_at,
             awaited_run_id=awaited_run_id,
             open_approvals=open_approvals or None,
+            open_events=open_events or None,
             release=release or None,
             attempt=attempt,
         )

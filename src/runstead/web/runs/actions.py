@@ -6,10 +6,12 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from runstead.commands import create, inputs, records, runs
+from runstead.commands import create, inputs, records, runs, signals
 from runstead.commands.runs import Resume
+from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import SignalName
 from runstead.web.framework.pages import Handler, Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs import input_form
@@ -102,11 +104,7 @@ async def approve(request: PageRequest, page: RunPage) -> Response:
 @_change("answer")
 async def answer(request: PageRequest, page: RunPage) -> Response:
     """Resume a run with JSON: the result of a tool call, or the payload of an event."""
-    text = request.form.one("result") or "null"
-    try:
-        result = msgspec.json.decode(text.encode("utf-8", "replace"))
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Error("INVALID_REQUEST", f"The answer is not JSON: {error}. Put quotes around text") from error
+    result = _json(request, "result", "answer")
     resume = Resume(
         type=_TYPES.get(page.run.waiting_reason or "", "event"),
         tool_call_id=request.form.one("call") or None,
@@ -115,6 +113,26 @@ async def answer(request: PageRequest, page: RunPage) -> Response:
     )
     await runs.resume(request.app, request.principal, page.named, resume)
     return _back("The answer was sent. The run continues.", request, page)
+
+
+@_change("signal")
+async def signal(request: PageRequest, page: RunPage) -> Response:
+    """Send a signal with a JSON payload."""
+    payload = msgspec.json.encode(_json(request, "payload", "payload"))
+    try:
+        name = msgspec.convert(request.form.one("name"), SignalName)
+    except msgspec.ValidationError as error:
+        message = (
+            f"A signal's name has 1 to {limits.signal_name_chars_max} characters, without control characters"
+        )
+        raise Error("INVALID_REQUEST", message) from error
+    written = await signals.send(
+        request.app, request.principal, page.named, signals.NewSignal(name=name, payload=payload)
+    )
+    sent = written.transition.signal
+    taken = sent is not None and sent.taken_at is not None
+    what = "The run has taken it and continues." if taken else "The run takes it when it waits for it."
+    return _back(f"The signal was sent. {what}", request, page)
 
 
 @_change("input")
@@ -131,6 +149,15 @@ async def dismiss(request: PageRequest, page: RunPage) -> Response:
     conversation, request_id = _posted_request(request, page.run)
     await inputs.cancel(request.app, request.principal, conversation, request_id)
     return _back("The form was cancelled. The run continues without it.", request, page)
+
+
+def _json(request: PageRequest, member: str, what: str) -> Any:
+    """The JSON value of a field; null if it is empty. INVALID_REQUEST."""
+    text = request.form.one(member) or "null"
+    try:
+        return msgspec.json.decode(text.encode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Error("INVALID_REQUEST", f"The {what} is not JSON: {error}. Put quotes around text") from error
 
 
 def _posted_request(request: PageRequest, run: Run) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
+from runstead.core.runs.transitions import open_events
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
@@ -90,6 +91,7 @@ async def head_values(
         "labels": head.labels(run),
         "progress": head.progress(run),
         "asked": question,
+        "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
         "fields": fields,
         "refused": refused,
         "may_write": request.may("runs:write", project),

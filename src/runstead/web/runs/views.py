@@ -6,7 +6,7 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import audit, events, runs, values
+from runstead.commands import audit, events, runs, signals, values
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
 from runstead.core import limits
@@ -15,9 +15,10 @@ from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.event_types import EVENT_TYPES
 from runstead.core.runs.log_levels import LEVELS
 from runstead.core.runs.run import OMITTABLE, Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt
 from runstead.core.runs.values import VALUE, RunValue
-from runstead.ports.store import SeqPage
+from runstead.ports.store import ListPage, SeqPage
 from runstead.web.framework.live import message_interval_s
 from runstead.web.framework.request import PageRequest
 from runstead.web.runs import head, log_lines, timeline, transcript
@@ -32,6 +33,7 @@ messages_shown: Final = 300
 rows_shown: Final = 100
 bars_in_overview: Final = 60
 events_in_overview: Final = 400
+signals_shown: Final = 20
 _pages_max: Final = 4  # of events that one view reads
 
 
@@ -136,6 +138,10 @@ class TimelineView(View):
             # Each of many children ends at its own time: do not read all of them again for each.
             self.pause_s = max(message_interval_s, len(self._children) / 500)
 
+    async def _read_signals(self) -> None:
+        app, caller = self.request.app, self.request.principal
+        self._signals = await signals.of_run(app, caller, self.named, 0, signals_shown, taken=False)
+
     def values(self) -> dict[str, Any]:
         bars = self._timeline.bars(self._run, self._attempts, self._children)
         if self._after:
@@ -160,13 +166,15 @@ class OverviewView(TimelineView):
     """The overview: the newest bars of the timeline, named values, results, and the run's input."""
 
     template = "runs/overview.html"
-    parts = ("runs/timeline.html", "runs/values.html", "runs/results.html")
+    parts = ("runs/timeline.html", "runs/values.html", "runs/signals.html", "runs/results.html")
     bars_limit = 5_000
     zoomable = False
     _named_values: Sequence[RunValue] = ()
+    _signals: ListPage[Signal] = ListPage([], more=False)
 
     async def read(self, run: Run) -> None:
         await self._read_values()
+        await self._read_signals()
         await self._read_family(run)
         self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
@@ -187,6 +195,7 @@ class OverviewView(TimelineView):
             await self.read(update.run)
         elif any(event.type == CUSTOM and VALUE.encode() in event.payload for event in update.events):
             await self._read_values()
+        await self._read_signals()
 
     async def _read_values(self) -> None:
         self._named_values = await values.of_run(self.request.app, self.request.principal, self.named)
@@ -197,6 +206,7 @@ class OverviewView(TimelineView):
             "whole_timeline": False,
             "page_from": 0,
             "named_values": self._named_values,
+            "signals": self._signals,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
 

@@ -14,8 +14,17 @@ from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.core.runs.transitions.records import IfMatch, delete, rename, store_artifact
 from runstead.core.runs.transitions.schedule import Firing, fire
+from runstead.core.runs.transitions.signals import send_signal
 from runstead.core.runs.transitions.trigger import TriggerCall, create_from_trigger
-from runstead.core.runs.transitions.wait import RESUMES, only_approval, open_approvals, resume, wait
+from runstead.core.runs.transitions.wait import (
+    RESUMES,
+    only_approval,
+    open_approvals,
+    open_events,
+    receipt_key,
+    resume,
+    wait,
+)
 
 __all__ = [
     "MOVES",
@@ -47,8 +56,10 @@ __all__ = [
     "mark_awaited",
     "only_approval",
     "open_approvals",
+    "open_events",
     "pause",
     "pause_broken",
+    "receipt_key",
     "release",
     "rename",
     "renew",
@@ -56,6 +67,7 @@ __all__ = [
     "resume",
     "resume_parent",
     "rewrite",
+    "send_signal",
     "start",
     "stopped_by_service",
     "store_artifact",

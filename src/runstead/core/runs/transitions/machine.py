@@ -37,6 +37,7 @@ NO_WAIT: Final = {
     "waiting_input_id": None,
     "waiting_run_id": None,
     "open_approvals": None,
+    "waiting_events": None,
     "paused_available_at": None,
 }
 

@@ -1,14 +1,16 @@
 """Wait for something from outside, and resume."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import event
 from runstead.core.runs.run import Run, StoredReason, WaitingReason
+from runstead.core.runs.signal import AwaitedEvent, Signal, awaited_in, encode_awaited, value_of
 from runstead.core.runs.transition import Receipt, Transition
 from runstead.core.runs.transitions.machine import (
     NO_LEASE,
@@ -25,6 +27,7 @@ from runstead.core.runs.transitions.machine import (
 
 _encode = msgspec.json.Encoder().encode
 _call_ids = msgspec.json.Decoder(tuple[str, ...]).decode
+NO_SIGNALS: Final[Mapping[str, Signal]] = {}
 
 
 def wait(
@@ -40,13 +43,18 @@ def wait(
     earlier: Receipt | None = None,
     waiting_run_id: str | None = None,
     approvals: Sequence[str] = (),
+    events: Sequence[AwaitedEvent] = (),
+    signals: Mapping[str, Signal] = NO_SIGNALS,
     release: bool = False,
 ) -> Transition:
     """Let the run wait until it is resumed. A worker keeps its lease until it releases or loses it.
 
+    `signals` are the oldest kept signals by name: if one of the `events` awaits one of them, the run takes it and does
+    not wait.
+
     `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run
     does not wait, because the answer is not sent twice. `approvals` are the call ids of other approvals that can be
-    answered meanwhile. With `release` the attempt ends here and does not count as lost.
+    answered meanwhile; `events` are those of which a signal resumes the run. With `release` the attempt ends here and does not count as lost.
     """
     fence.check(run)
     if run.terminal:
@@ -58,6 +66,9 @@ def wait(
         if (run.waiting_reason, run.waiting_tool_call_id) != (reason, tool_call_id):
             raise already_waiting(run)
         return parked(run, now) if leaves else Transition(run, duplicate=True)
+    found = _oldest_awaited(events, signals)
+    if found is not None:
+        return take_signal(run, found[1], found[0], now=now)
     new = rewrite(
         run,
         now,
@@ -68,6 +79,7 @@ def wait(
         waiting_tool_name=tool_name,
         waiting_run_id=waiting_run_id,
         open_approvals=_encode(tuple(approvals)) if approvals else None,
+        waiting_events=encode_awaited(tuple(events)),
         resume_at=resume_at,
         wait_expires_at=expires_at,
         **(NO_LEASE if leaves else {}),
@@ -98,6 +110,36 @@ def only_approval(run: Run) -> str | None:
             f"Several approvals of the run are open: send the tool_call_id of one of {', '.join(map(str, calls))}",
         )
     return calls[0] if calls else None
+
+
+def open_events(run: Run) -> tuple[AwaitedEvent, ...]:
+    """Return the events that a waiting run awaits."""
+    return awaited_in(run.waiting_events) if run.status is WAITING and not run.paused else ()
+
+
+def _oldest_awaited(
+    events: Sequence[AwaitedEvent], oldest: Mapping[str, Signal]
+) -> tuple[AwaitedEvent, Signal] | None:
+    """Return the oldest kept signal that one of these events awaits, and that event. None: there is none."""
+    found = [(awaited, oldest[awaited.name]) for awaited in events if awaited.name in oldest]
+    return min(found, key=lambda each: each[1].number, default=None)
+
+
+def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) -> Transition:
+    """Give a signal to its run as the result of a wait. A run that waits is resumed.
+
+    EVENT_LOG_FULL if the log has no room for the event.
+    """
+    if log_full(run):
+        raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
+    call_id, number = awaited.tool_call_id, run.latest_event_id + 1
+    key = receipt_key("event", call_id)
+    return Transition(
+        resumed(run, now) if run.status is WAITING else rewrite(run, now, latest_event_id=number),
+        events=(event.resumed("event", call_id, value_of(signal), signal_id=signal.id),),
+        receipt=None if key is None else Receipt(key, signal.digest),
+        signal=replace(signal, taken_at=max(now, run.updated_at), event_id=number),
+    )
 
 
 #: Type of a resume → the waiting reason that it answers.
@@ -145,7 +187,7 @@ def resume(
         )
     if run.status is not WAITING:
         raise Error("TOOL_RESULT_NOT_WAITING", f"The run does not wait: it is {run.status.value}")
-    if not (kind == "approval" and tool_call_id in open_approvals(run)):
+    if not _is_open(run, kind, tool_call_id):
         _refuse_other(run, kind, tool_call_id)
     if log_full(run):
         raise Error("EVENT_LOG_FULL", f"A run holds at most {limits.events_per_run_max} events")
@@ -154,6 +196,25 @@ def resume(
     else:
         result_event = event.resumed(kind, tool_call_id, result, is_error=is_error)
     return Transition(resumed(run, now), events=(result_event,), receipt=receipt)
+
+
+def receipt_key(reason: StoredReason, tool_call_id: str | None) -> str | None:
+    """Return the key of an answer's receipt, None for an answer that needs none.
+
+    It contains the reason, since one tool call can be approved first and get its result later.
+    """
+    return None if tool_call_id is None or reason == "pause" else f"{reason}:{tool_call_id}"
+
+
+def _is_open(run: Run, kind: str, tool_call_id: str | None) -> bool:
+    """Whether it answers one of several open approvals or events."""
+    if kind == "approval":
+        return tool_call_id in open_approvals(run)
+    return (
+        kind == "event"
+        and tool_call_id is not None
+        and any(each.tool_call_id == tool_call_id for each in open_events(run))
+    )
 
 
 def _refuse_other(run: Run, kind: str, tool_call_id: str | None) -> None:

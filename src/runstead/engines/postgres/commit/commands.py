@@ -16,6 +16,7 @@ from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
+from runstead.core.runs.signal import FoundSignals
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
@@ -28,6 +29,7 @@ from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
+from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event
@@ -351,6 +353,9 @@ class _CommitGroup:
         if run is not None and want.value_names:
             found = await self._connection.fetch(Q["value_names"], run.seq)
             names = frozenset([*(row[0] for row in found), *draft.value_names(run.seq)])
+        signals = FoundSignals()
+        if run is not None and want.signals is not None:
+            signals = await found_signals(self._connection, run.seq, want.signals, draft.signals(run.seq))
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
@@ -364,6 +369,7 @@ class _CommitGroup:
             schedule=schedule,
             event_keys=keys,
             value_names=names,
+            signals=signals,
             push_service_id=service,
             batch=joined,
         )

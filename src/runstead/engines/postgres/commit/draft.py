@@ -6,7 +6,7 @@ without a unique name: they wait for no other transaction.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import astuple, replace
@@ -19,6 +19,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
+from runstead.core.runs.signal import Signal
 from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
@@ -58,6 +59,7 @@ class Draft:
         self._receipts: dict[tuple[int, str], bytes] = {}
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
         self._values: dict[tuple[int, str], RunValue] = {}
+        self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -114,6 +116,10 @@ class Draft:
         """The names of the values that this transaction sets on a run."""
         return [name for run_seq, name in self._values if run_seq == seq]
 
+    def signals(self, seq: int) -> Mapping[int, Signal]:
+        """Number → signal of a run that this transaction adds or takes."""
+        return self._signals.get(seq, {})
+
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
             if write.transition.audit is not None:
@@ -142,9 +148,11 @@ class Draft:
         if write.ended_attempt is not None:
             self._attempts.append((run.seq, *astuple(write.ended_attempt)))
         if write.receipt is not None:
-            self._receipts[run.seq, write.receipt.key] = write.receipt.digest
+            self._receipts.setdefault((run.seq, write.receipt.key), write.receipt.digest)
         for value in write.values:
             self._values[run.seq, value.name] = value
+        if write.signal is not None:
+            self._signals[run.seq][write.signal.number] = write.signal
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -233,6 +241,11 @@ class Draft:
             "add_attempts": self._attempts,
             "add_receipts": [(*name, digest) for name, digest in self._receipts.items()],
             "add_event_keys": [(*name, *event) for name, event in self._keys.items()],
+            "store_signals": [
+                (seq, *astuple(signal))
+                for seq, signals in self._signals.items()
+                for signal in signals.values()
+            ],
             "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):

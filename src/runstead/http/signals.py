@@ -1,0 +1,119 @@
+"""Signals to a run: sent, and listed."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import signals as commands
+from runstead.core import limits
+from runstead.core.clock import iso, iso_or_none
+from runstead.core.runs.signal import Signal, SignalName
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
+from runstead.http.framework.values import NO_CONTROLS, PageInfo
+from runstead.http.framework.views import Json, Timestamp
+from runstead.http.runs import MISSING, WRITE, InProject, run_ref
+from runstead.ports.store import Written
+
+routes = Routes("Runs")
+
+
+class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """A signal: `payload` is any JSON value, at most 256 KiB. A repeat with the same `idempotency_key` sends nothing."""
+
+    name: SignalName
+    payload: Any = None
+    idempotency_key: (
+        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
+        | None
+    ) = None
+
+
+class SentSignal(msgspec.Struct, frozen=True):
+    id: str
+    name: str
+    created_at: Timestamp
+
+
+class SignalAnswer(msgspec.Struct, frozen=True):
+    """`delivered`: the run has taken it. Otherwise it is kept until the run waits for an event of its name."""
+
+    signal: SentSignal
+    delivered: bool
+    duplicate: bool
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/signals",
+    body=SendSignal,
+    query=InProject,
+    answer=SignalAnswer,
+    status=202,
+    errors=(*WRITE, "RUN_NOT_ACTIVE", "SIGNALS_FULL", "IDEMPOTENCY_KEY_REUSED", "EVENT_LOG_FULL"),
+)
+async def send(call: Call[SendSignal, InProject]) -> Reply:
+    """Send a signal to a run, which takes it once: now if it waits for it, or when it does."""
+    body = call.body
+    new = commands.NewSignal(
+        name=body.name, payload=msgspec.json.encode(body.payload), key=body.idempotency_key
+    )
+
+    def answer(written: Written) -> Reply:
+        signal = written.transition.signal
+        assert signal is not None
+        sent = SentSignal(signal.id, signal.name, iso(signal.created_at))
+        taken = signal.taken_at is not None
+        return Reply(202, SignalAnswer(sent, delivered=taken, duplicate=written.transition.duplicate))
+
+    return await call.idempotent(
+        lambda idempotency: commands.send(call.app, call.principal, run_ref(call), new, idempotency), answer
+    )
+
+
+class SignalsQuery(InProject, frozen=True, kw_only=True):
+    """`taken`: only signals that the run has taken, or only those that it has not. `cursor` is `page_info.next`."""
+
+    taken: bool | None = None
+    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] = 0
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+
+
+class SignalView(msgspec.Struct, frozen=True):
+    """A signal. The event `event_id` gave it to the run at `taken_at`; null: the run has not taken it."""
+
+    id: str
+    name: str
+    payload: Json
+    created_at: Timestamp
+    taken_at: Timestamp | None
+    event_id: int | None
+
+
+class SignalList(msgspec.Struct, frozen=True):
+    data: list[SignalView]
+    page_info: PageInfo
+
+
+@routes.route("GET", "/runs/{run_id}/signals", query=SignalsQuery, answer=SignalList, errors=MISSING)
+async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
+    """List the signals of a run, oldest first."""
+    query = call.query
+    found = await commands.of_run(
+        call.app, call.principal, run_ref(call), query.cursor, query.limit, taken=query.taken
+    )
+    page = fitted(found, _view)
+    following = None if page.last is None else str(page.last.number)
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=str(query.cursor), next=following)})
+
+
+def _view(signal: Signal) -> SignalView:
+    return SignalView(
+        id=signal.id,
+        name=signal.name,
+        payload=msgspec.Raw(signal.payload),
+        created_at=iso(signal.created_at),
+        taken_at=iso_or_none(signal.taken_at),
+        event_id=signal.event_id,
+    )
