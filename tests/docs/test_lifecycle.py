@@ -47,7 +47,8 @@ LIMITS = {
     ),
     "Secret of the bootstrap key": f"at least {limits.bootstrap_secret_chars_min} characters",
     "Worker token": f"valid for {limits.worker_token_s // 3_600} hours after the last request of its worker",
-    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours",
+    "Token for one run": f"valid for {limits.run_token_s // 3_600} hours; an access token for as long as it was "
+    "asked for, at most that",
     "Projects that a user creates": (
         f"{limits.projects_per_user_max}, unless `RUNSTEAD_PROJECTS_PER_USER_MAX` is set"
     ),
@@ -83,6 +84,8 @@ LIMITS = {
     "Run id, worker key": f"{limits.run_id_chars_max} characters",
     "Tool call id": f"{limits.resume_tool_call_id_chars_max} characters",
     "Title, target, names": f"{limits.title_chars_max} characters",
+    "Time to send the last spans of a trace at a stop": f"{limits.spans_sent_s_max} seconds",
+    "`tracestate` of a run": f"{limits.trace_state_chars_max} characters, {limits.trace_state_members_max} members",
     "Labels": f"{limits.labels_max}, keys up to {limits.label_key_chars_max} "
     f"and values up to {limits.label_value_chars_max} characters",
     "Artifacts of a run": f"{limits.artifacts_max:,}",

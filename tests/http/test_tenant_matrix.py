@@ -92,6 +92,19 @@ async def test_a_credential_that_is_not_valid_gets_401_everywhere(api, tenants, 
     findings.report()
 
 
+async def reader(api, project, run_id, issuer):
+    """An access token of a run and its family."""
+    token, _ = await api.app.keyring.access_token(
+        user_id="eve",
+        issuer=issuer,
+        project_id=project.id,
+        run_id=run_id,
+        valid_s=60,
+        family=True,
+    )
+    return token
+
+
 async def callers_elsewhere(api, other):
     """Return credentials of another project: of each kind, with all that they can have there."""
     who = {"user_id": "eve", "service_id": other.names["service_id"], "project_id": other.project.id}
@@ -106,6 +119,7 @@ async def callers_elsewhere(api, other):
         "worker": other.worker_token,
         "run service": await api.app.keyring.service_token(**who),
         "event writer": await api.app.keyring.run_event_token(**who),
+        "run reader": await reader(api, other.project, other.names["open_run_id"], who["issuer"]),
     }
 
 
@@ -118,9 +132,10 @@ ELSEWHERE = [
     "worker",
     "run service",
     "event writer",
+    "run reader",
 ]
 #: They act for one worker or one run: the refusal may be that, before the object is looked for.
-BOUND = {"worker", "run service", "event writer"}
+BOUND = {"worker", "run service", "event writer", "run reader"}
 
 
 @pytest.mark.parametrize("kind", ELSEWHERE)
@@ -310,7 +325,7 @@ async def test_a_token_of_another_worker_acts_for_that_worker_only(api, tenants)
     findings.report()
 
 
-@pytest.mark.parametrize("kind", ["run service", "event writer", "user"])
+@pytest.mark.parametrize("kind", ["run service", "event writer", "run reader", "user"])
 async def test_a_token_of_another_run_reaches_nothing_of_this_run(api, tenants, kind):
     tenant, _ = tenants
     run = await api.create()
@@ -319,6 +334,7 @@ async def test_a_token_of_another_run_reaches_nothing_of_this_run(api, tenants, 
     by = {
         "run service": await api.app.keyring.service_token(**who, run_id=run["run_id"]),
         "event writer": await api.app.keyring.run_event_token(**who, run_id=run["run_id"]),
+        "run reader": await reader(api, api.project, run["run_id"], who["issuer"]),
         "user": api.token("ada-inventory", runId=run["run_id"]),
     }[kind]
     before, findings = await rows_of(api.store), Findings()

@@ -29,6 +29,7 @@ EVERYTHING = {
     "trigger_kind": "webhook",
     "trigger_id": "t",
     "created_by": "u",
+    "trace_context": "00-1-2-01 vendor=1",
     "title": "A title with ' and \" and \n",
     "conversation_id": "c",
     "implementation_kind": "i",

@@ -174,6 +174,8 @@ class PostgresServer:
 class Databases:
     """Empty, migrated databases of one server, used again and again: `lease` and `give_back`."""
 
+    template = "template_runstead"
+
     def __init__(self, server):
         self.server = server
         self._loop = asyncio.new_event_loop()
@@ -190,8 +192,8 @@ class Databases:
 
     async def _make_template(self):
         self._admin = await asyncpg.connect(self.server.url())
-        await self._admin.execute("CREATE DATABASE template_runstead")
-        store = PostgresStore(self.server.url("template_runstead"))
+        await self._admin.execute(f"CREATE DATABASE {self.template}")
+        store = PostgresStore(self.server.url(self.template))
         await store.open()
         await store.close()
 
@@ -205,8 +207,8 @@ class Databases:
 
     async def _make(self):
         self._made += 1
-        name = f"test_{self._made}"
-        await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE template_runstead")
+        name = f"{self.template}_{self._made}"
+        await self._admin.execute(f"CREATE DATABASE {name} TEMPLATE {self.template}")
         self._sessions[name] = await asyncpg.connect(self.server.url(name))
         return name
 

@@ -9,7 +9,7 @@ _ids = itertools.count(1)
 class TaskRun:
     """A new task run, claimed by a worker unless `claimed` is false. `page` is the path of its page."""
 
-    def __init__(self, api, *, claimed=True, parent=None, title=None, **request):
+    def __init__(self, api, *, claimed=True, parent=None, title=None, headers=None, **request):
         self.api = api
         self.id = f"task-run-{next(_ids)}"
         self.proof = {}
@@ -22,7 +22,7 @@ class TaskRun:
             **({"title": title} if title else {}),
             **({"parent_run_id": parent.id} if parent else {}),
         }
-        api.post("/runs", body)
+        api.post("/runs", body, headers)
         if claimed:
             self.claim()
 

@@ -33,6 +33,13 @@ def test_the_page_shows_what_the_run_is_and_its_status(web_client, api):
         assert expected in text
 
 
+def test_the_page_shows_the_trace_of_the_creation(web_client, api):
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    headers = {"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"}
+    assert f"Trace {trace_id}" in page_text(web_client.get(TaskRun(api, claimed=False, headers=headers).page))
+    assert "Trace " not in page_text(web_client.get(TaskRun(api, claimed=False).page))
+
+
 def test_a_missing_run_is_not_found(web_client):
     assert "No run nothing in project default" in page_text(web_client.get(f"{RUNS}/nothing", 404))
 

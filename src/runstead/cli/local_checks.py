@@ -119,6 +119,7 @@ def _store(settings: Settings, *, named: bool) -> Iterator[Finding]:
     yield _migrated(settings)
     if postgres:
         yield from _postgres(settings.database_url)
+        yield from _standbys(settings)
 
 
 def _no_file(path: Path, *, named: bool) -> Finding:
@@ -213,6 +214,26 @@ async def _ask_postgres(url: str) -> tuple[str, float, float]:
         return str(version), float(theirs), (before + time.time()) / 2
     finally:
         await connection.close()
+
+
+def _standbys(settings: Settings) -> Iterator[Finding]:
+    if settings.database_read_url is None:
+        return
+    from runstead.server.engines import check_standbys  # noqa: PLC0415
+
+    check = "standbys"
+    try:
+        found = asyncio.run(check_standbys(settings))
+    except Exception as error:  # noqa: BLE001 - a check does not raise
+        advice = "is RUNSTEAD_DATABASE_READ_URL right, and was the primary migrated?"
+        yield Finding(check, "fail", f"they were not checked: {error}", advice)
+        return
+    detail = ", ".join(f"{address} is {state}" for address, state in found)
+    if any(state == "in use" for _, state in found):
+        yield Finding(check, "ok", detail)
+    else:
+        advice = "the primary serves all reads: see docs/standbys.md"
+        yield Finding(check, "warn", detail, advice)
 
 
 def _signing_keys(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""`runstead runs pause|unpause|delete|usage`."""
+"""`runstead runs pause|unpause|delete|usage|token`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,3 +67,22 @@ def run_usage(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
         *token_columns(lambda row: row[2]),
     ]
     write_out(table(columns, rows, Screen.of()))
+
+
+def run_token(
+    run_id: RunId,
+    /,
+    *,
+    expires_in: Annotated[str, Parameter(help="At most 1d")] = "1h",
+    family: Annotated[bool, Parameter(help="Also read its descendants", negative="")] = False,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Print a token that reads one run and its events, and nothing else: for a browser."""
+    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    seconds = int(parse_duration("--expires-in", expires_in).total_seconds())
+    with connected(server) as client:
+        made = client.runs.access_token(run_id, expires_in_seconds=seconds, family=family)
+    write_out(document(made) if json else made.token)

@@ -85,6 +85,7 @@ def _serve(
     from runstead.cli.shared.event_loop import loop_factory  # noqa: PLC0415
     from runstead.sdk import App, AsyncClient, RunsteadError, WorkerGroup, WorkerSlots  # noqa: PLC0415
     from runstead.sdk.worker.log_handler import RunFilter  # noqa: PLC0415
+    from runstead.server.tracing import configure  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(run)s%(message)s")
     for handler in logging.root.handlers:
@@ -111,10 +112,14 @@ def _serve(
             workers.append(make(client, **options))
         what = ", ".join(found.targets) if isinstance(found, App) else reference
         write_err(f"runstead: serving {what} for {', '.join(projects)} at {url}")
-        WorkerGroup(workers, () if cluster is None else [cluster]).run(loop_factory())
+        send_spans = configure("runstead-worker")
+        try:
+            WorkerGroup(workers, () if cluster is None else [cluster]).run(loop_factory())
+        finally:
+            send_spans()
     except RunsteadError as refusal:
         fail(f"the server at {url} refused this worker: {refusal}")
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RuntimeError) as error:
         fail(str(error))
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.core import limits
+from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
@@ -180,6 +180,7 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         priority=new.priority,
         available_at=new.available_at,
         created_by=creator,
+        trace_context=trace_context.current.get(),
         title=new.title,
         labels=new.labels,
         conversation_id=new.owner_id if new.kind == "agent" else None,
@@ -322,6 +323,7 @@ def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | No
         updated_at=0,
         retry_of=first.run_id,
         created_by=creator,
+        trace_context=trace_context.current.get(),
         agent=agent,
         **{name: getattr(first, name) for name in _REQUEST},
     )

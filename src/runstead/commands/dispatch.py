@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from runstead.commands.app import App
-from runstead.core import limits
+from runstead.core import limits, trace_context
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.issuer import Issuer
 from runstead.core.identity.project import Project
@@ -234,6 +234,9 @@ async def _call(app: App, run: Run, method: Literal["POST", "DELETE"], total_s: 
         "x-veryfront-run-event-token": await app.keyring.run_event_token(**claims),
         "x-veryfront-control-plane-jws": signature,
     }
+    traceparent, tracestate = trace_context.split(run.trace_context)
+    headers |= {"traceparent": traceparent} if traceparent else {}
+    headers |= {"tracestate": tracestate} if tracestate else {}
     return await app.egress.send(
         method,
         url,

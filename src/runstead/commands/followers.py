@@ -61,7 +61,7 @@ class Followers:
         after = min(after, run.latest_event_id)
         ended = run.terminal and after == run.latest_event_id
         # The tail keeps the seq only: the row may be large, and the stream long.
-        tail = _RunTail(self._store.runs, run.seq)
+        tail = _RunTail(self._store.runs, run.seq, run.latest_event_id)
         return self._follow(tail, run_key(run.seq), after, to_frame, frozenset(types), ended=ended)
 
     def follow_family(
@@ -201,6 +201,7 @@ class Followers:
     def _join(self, tail: Tail[E], key: str) -> Tail[E]:
         """Join the shared tail of this log. It is subscribed before any follower reads."""
         shared = self._tails.setdefault(tail.name, tail)
+        shared.known = max(shared.known, tail.known)
         if shared is tail:
             self._notifier.attach(key, tail)
         shared.followers += 1
@@ -251,14 +252,14 @@ class Followers:
 class _RunTail(Tail[Event]):
     __slots__ = ("_runs", "seq")
 
-    def __init__(self, runs: Runs, seq: int) -> None:
-        super().__init__(f"run:{seq}")
+    def __init__(self, runs: Runs, seq: int, known: int) -> None:
+        super().__init__(f"run:{seq}", known)
         self._runs = runs
         self.seq = seq
 
     async def read(self, position: int) -> Page[Event]:
         rows, size = limits.event_rows_max, limits.stream_page_bytes_max
-        found = await self._runs.events(self.seq, position, rows, size)
+        found = await self._runs.events(self.seq, position, rows, size, known=self.known)
         if not found:
             return Page(found, position, ended=False)
         return Page(found, found[-1].event_id, ended=found[-1].type in TERMINAL_TYPES)

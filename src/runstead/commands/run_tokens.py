@@ -1,4 +1,4 @@
-"""Tokens that allow to append the events of one run."""
+"""Tokens of one run: to append its events, or to read it."""
 
 from runstead.commands import locate
 from runstead.commands.app import App
@@ -32,4 +32,22 @@ async def for_child(
         issuer=await issuer_of(app.store, principal, Scope.RUNS_WRITE, key.project_id),
         project_id=key.project_id,
         run_id=child.run_id,
+    )
+
+
+async def for_reading(
+    app: App, principal: Principal, run_id: str, project: str | None, *, expires_in_s: int, family: bool
+) -> tuple[str, int]:
+    """Sign a token to read the run, and with `family` its descendants. Return it with the time at which it expires (ms).
+
+    Raises NOT_FOUND, FORBIDDEN.
+    """
+    run = await locate.run(app, principal, Scope.RUNS_READ, run_id, project)
+    return await app.keyring.access_token(
+        user_id=principal.id,
+        issuer=await issuer_of(app.store, principal, Scope.RUNS_READ, run.project_id),
+        project_id=run.project_id,
+        run_id=run.run_id,
+        valid_s=expires_in_s,
+        family=family,
     )

@@ -9,7 +9,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
-from runstead.core import limits
+from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import not_found
@@ -203,6 +203,7 @@ async def run(
         title=run_name,
         created_by=user_uuid(principal.id),
         requested_by_user_id=principal.id if principal.kind == "user" else None,
+        trace_context=trace_context.current.get(),
     )
     written = await app.store.runs.apply(
         RunKey(project.id, firing.run_id),

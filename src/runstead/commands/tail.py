@@ -59,12 +59,15 @@ class _Group(Generic[T]):
 
 
 class Tail(ABC, Generic[T]):
-    """A log and its followers. The notifier calls `set` at each change notification."""
+    """A log and its followers. The notifier calls `set` at each change notification. `known`: the newest event that was
+    read of the owner of the log.
+    """
 
-    __slots__ = ("_changes", "_groups", "_latest", "followers", "name")
+    __slots__ = ("_changes", "_groups", "_latest", "followers", "known", "name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, known: int = 0) -> None:
         self.name = name
+        self.known = known
         self.followers = 0
         self._groups: dict[int, _Group[T]] = {}
         self._changes = 0
@@ -112,6 +115,7 @@ class Tail(ABC, Generic[T]):
             # Remembered, since the newest event may be private. It advances no follower, and must not cost a
             # read each time.
             self._latest = latest
+            self.known = max(self.known, latest)
             if any(position < latest for position in self._groups):
                 self.set()
 

@@ -16,7 +16,7 @@ import msgspec
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
-from runstead.core import limits
+from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, UnknownCredentialError, not_found
@@ -184,6 +184,7 @@ async def fire(app: App, request: TriggerRequest) -> Written:
         message_id=str(uuid.uuid4()),
         conversation_id=str(uuid.uuid4()),
         payload=payload,
+        trace_context=trace_context.current.get(),
     )
 
     refusal = await app.quotas.refuse_more_runs(trigger.project_id)

@@ -13,6 +13,7 @@ from runstead.core.conversations.conversation import (
     ConversationStatus,
     ConversationType,
 )
+from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -112,7 +113,8 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def get_run(call: Call[Nothing, Nothing]) -> Reply:
     """Get an agent run as its conversation shows it."""
-    return Reply(200, projection(await runs.get(call.app, call.principal, conversation_run_ref(call))))
+    found = await runs.get(call.app, for_reading(call.principal), conversation_run_ref(call))
+    return Reply(200, projection(found))
 
 
 class ProjectionPage(msgspec.Struct, frozen=True):

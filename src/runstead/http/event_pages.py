@@ -11,6 +11,7 @@ from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.errors import Error
+from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
 from runstead.http.events import conversation_run_ref
@@ -124,14 +125,16 @@ async def _page(call: Call[Nothing, Any], ref: RunRef, view: View) -> tuple[Sequ
     query: EventRange = call.query
     query.check()
     if query.include_descendants:
-        run = await runs.get(call.app, call.principal, ref)
+        run = await runs.get(call.app, for_reading(call.principal), ref)
         after = from_cursor(run, query.cursor, "Query: cursor")
-        page = await commands.family_page(call.app, call.principal, run, after, query.limit, query.event_type)
+        page = await commands.family_page(
+            call.app, for_reading(call.principal), run, after, query.limit, query.event_type
+        )
         found = [view(event.event, event.run_id, to_cursor(run, event.position)) for event in page.events]
         following = to_cursor(run, page.reached) if page.more else None
         return found, PageInfo(self=query.cursor, next=following)
     _, events, more = await commands.page(
-        call.app, call.principal, ref, query.after_event_id, query.limit, query.event_type
+        call.app, for_reading(call.principal), ref, query.after_event_id, query.limit, query.event_type
     )
     info = PageInfo(self=str(query.after_event_id), next=str(events[-1].event_id) if more else None)
     return [view(event) for event in events], info
@@ -177,7 +180,7 @@ class EventSummary(msgspec.Struct, frozen=True):
 @routes.route("GET", "/runs/{run_id}/events/summary", query=InProject, answer=EventSummary, errors=MISSING)
 async def summary(call: Call[Nothing, InProject]) -> Reply:
     """Count the events of each type in a run's log, with their first and last time."""
-    run, counts = await commands.summary(call.app, call.principal, run_ref(call))
+    run, counts = await commands.summary(call.app, for_reading(call.principal), run_ref(call))
     found = EventSummary(
         run.run_id,
         sum(count.count for count in counts),
@@ -197,7 +200,9 @@ async def one(call: Call[Nothing, InProject]) -> Reply:
     text = call.path["event_id"]
     # A malformed number becomes 0, which no event has: the run is authorized before the answer is NOT_FOUND.
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 8 else 0
-    return Reply(200, event_view(await commands.one(call.app, call.principal, run_ref(call), number)))
+    return Reply(
+        200, event_view(await commands.one(call.app, for_reading(call.principal), run_ref(call), number))
+    )
 
 
 class EventTypeList(msgspec.Struct, frozen=True):

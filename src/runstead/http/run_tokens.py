@@ -1,9 +1,15 @@
-"""Tokens that allow to append the events of one run."""
+"""Tokens of one run: to append its events, or to read it."""
+
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from runstead.commands import run_tokens as commands
+from runstead.core import limits
+from runstead.core.clock import iso
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.views import Timestamp
 from runstead.http.runs import MISSING, InProject
 
 routes = Routes("Events")
@@ -36,3 +42,42 @@ async def child_token(call: Call[Nothing, InProject]) -> Reply:
         call.app, call.principal, path["run_id"], path["child_run_id"], call.query.project
     )
     return Reply(200, RunEventToken(token), {"Cache-Control": "no-store"})
+
+
+class CreateAccessToken(msgspec.Struct, frozen=True, kw_only=True):
+    """With `family`, the token also reads the run's descendants."""
+
+    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+    family: bool = False
+
+
+class AccessToken(msgspec.Struct, frozen=True):
+    token: str
+    expires_at: Timestamp
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/access-tokens",
+    body=CreateAccessToken,
+    query=InProject,
+    answer=AccessToken,
+    status=201,
+    keyed=False,
+    errors=(*MISSING, "ENCRYPTION_KEY_MISSING", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def access_token(call: Call[CreateAccessToken, InProject]) -> Reply:
+    """Get a token for a browser: it reads this run, its events and its stream, and nothing else.
+
+    Each call returns a new token; none is stored. It is valid while its issuer may read the project.
+    """
+    body = call.body
+    token, expires_at = await commands.for_reading(
+        call.app,
+        call.principal,
+        call.path["run_id"],
+        call.query.project,
+        expires_in_s=body.expires_in_seconds,
+        family=body.family,
+    )
+    return Reply(201, AccessToken(token, iso(expires_at)), {"Cache-Control": "no-store"})

@@ -10,6 +10,7 @@ from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
@@ -105,7 +106,7 @@ async def create(call: Call[CreateRun, Nothing]) -> Reply:
 @routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING, tagged=True)
 async def get(call: Call[Nothing, InProject]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
-    run = await commands.get(call.app, call.principal, run_ref(call))
+    run = await commands.get(call.app, for_reading(call.principal), run_ref(call))
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}

@@ -9,6 +9,7 @@ from runstead.commands import runs
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, FamilyEvent, pascal
 from runstead.http.event_pages import View, WhichEvents, conversation_event_view, event_view
 from runstead.http.events import conversation_run_ref
@@ -80,11 +81,11 @@ async def _stream(call: Call[Nothing, Any], ref: RunRef, view: View) -> EventStr
     query.check()
     followers = call.app.followers
     if not query.include_descendants:
-        run = await runs.get(call.app, call.principal, ref)
+        run = await runs.get(call.app, for_reading(call.principal), ref)
         slot = call.app.open_streams.slot(call.principal, run.project_id)
         frames = followers.follow(run, _after(call), frame, query.event_type)
         return EventStream(frames, _OPENING, slot)
-    run = await runs.get_with_descendants(call.app, call.principal, ref)
+    run = await runs.get_with_descendants(call.app, for_reading(call.principal), ref)
     header = call.header(b"last-event-id")
     if header is not None and header.strip():
         after = from_cursor(run, header, "Last-Event-ID")

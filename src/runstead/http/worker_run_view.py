@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from runstead.core import trace_context
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.queue.worker import Session
 from runstead.core.runs.run import Kind, Run, RunStatus
@@ -52,7 +53,8 @@ class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class WorkerRun(msgspec.Struct, frozen=True):
     """A run for a worker. `lease_token` is shown to the holder of the lease only.
 
-    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run.
+    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run. `traceparent` and
+    `tracestate` are the trace context of the run's creation (W3C Trace Context); without one they are absent.
     """
 
     run_id: str
@@ -82,6 +84,8 @@ class WorkerRun(msgspec.Struct, frozen=True):
     timeout_seconds: int | None
     attempt: int
     lease_token: str | None
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
+    tracestate: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def snapshot_view(stored: bytes | None) -> RequestSnapshot | None:
@@ -109,6 +113,9 @@ def _list(value: Any) -> list[Any]:
 def worker_run(run: Run, session: Session | None = None, *, holds_lease: bool = True) -> WorkerRun:
     """Build the view. Without `holds_lease` it has no lease token: the caller has not proved that it has it."""
     agent = agent_details(run)
+    traceparent = tracestate = None
+    if run.trace_context is not None:
+        traceparent, tracestate = trace_context.split(run.trace_context)
     return WorkerRun(
         run_id=run.run_id,
         conversation_id=run.conversation_id,
@@ -137,4 +144,6 @@ def worker_run(run: Run, session: Session | None = None, *, holds_lease: bool = 
         timeout_seconds=run.timeout_seconds,
         attempt=run.attempt,
         lease_token=run.lease_token if holds_lease else None,
+        traceparent=traceparent or msgspec.UNSET,
+        tracestate=tracestate or msgspec.UNSET,
     )

@@ -30,6 +30,7 @@ from runstead.http.framework.values import (
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.http.runs import fence
 from runstead.http.worker_run_view import WorkerRun, worker_run
+from runstead.ports import tracing
 
 routes = Routes("Workers")
 
@@ -216,6 +217,8 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
         )
 
     def answer(leased: list[LeasedRun]) -> Reply:
+        if tracing.tracer is not None:
+            tracing.link(leased_run.run.trace_context for leased_run in leased)
         runs = [worker_run(*leased_run) for leased_run in leased]
         return Reply(200, Claimed(runs[0] if runs else None, runs))
 

@@ -126,6 +126,22 @@ queue_depth = Gauge("runstead_store_queue_depth", "Writes that are waiting for a
 commits = Gauge("runstead_store_commits_total", "Transactions committed since start.", registry=registry)
 commands = Gauge("runstead_store_commands_total", "Commands committed since start.", registry=registry)
 
+standby_reads = Counter(
+    "runstead_standby_reads_total",
+    "Reads for standbys, by outcome: served; or why the primary served it: behind, away, conflict.",
+    ["outcome"],
+    registry=registry,
+)
+standby_in_use = Gauge(
+    "runstead_standby_in_use", "1 if the standby serves reads, else 0.", ["standby"], registry=registry
+)
+standby_lag = Gauge(
+    "runstead_standby_lag_bytes",
+    "WAL that the standby had not replayed at its last check; -1 if that is not known.",
+    ["standby"],
+    registry=registry,
+)
+
 leader = Gauge("runstead_leader", "1 if this replica leads, else 0.", registry=registry)
 leader_term = Gauge("runstead_leader_term", "The newest known term of a leader.", registry=registry)
 loop_ticks = Counter("runstead_loop_ticks_total", "Successful ticks.", ["loop"], registry=registry)
@@ -150,6 +166,8 @@ def _expose_from_the_start() -> None:
         deliveries.labels(outcome)
     for outcome in ("fired", "skipped", "failed"):
         firings.labels(outcome)
+    for outcome in ("served", "behind", "away", "conflict"):
+        standby_reads.labels(outcome)
     for kind in ("worker", "push_service"):
         silences.labels(kind)
     for code in ("CONNECTION_LIMIT_REACHED", "ADDRESS_LIMIT_REACHED"):
@@ -203,4 +221,7 @@ def exposition(facts: dict[str, Any], leader_state: LeaderState, measured: Colle
     queue_depth.set(facts.get("queue_depth", 0))
     commits.set(facts.get("commits", 0))
     commands.set(facts.get("commands", 0))
+    for place, standby in enumerate(facts.get("standbys", ()), 1):
+        standby_in_use.labels(str(place)).set(standby["state"] == "in use")
+        standby_lag.labels(str(place)).set(-1 if standby["lag_bytes"] is None else standby["lag_bytes"])
     return generate_latest(registry) + generate_latest(measured)

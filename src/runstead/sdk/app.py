@@ -219,6 +219,9 @@ class App:
             raise RunFailed(f"This worker does not serve {target}", "TARGET_NOT_SERVED")
         return served
 
+    #: It begins the span of an attempt itself, once it has read the log.
+    reads_history: Final = True
+
     async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
         """Handle a run for a worker: call what serves it, from the beginning, with the run's history."""
         target = run.target or f"agent:{run.agent_id}"

@@ -3,12 +3,14 @@
 import copy
 import math
 import re
+import sys
 from collections.abc import Callable, Generator
 from typing import Any, Final, Self
 
 import httpx2
 
 import runstead
+from runstead.sdk import tracing
 from runstead.sdk.answers import Answers
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.routes.call import Call
@@ -85,10 +87,13 @@ class ClientBase(Answers):
         return self._build_request(call, None, min(SILENCE_S, left_s))
 
     def _build_request(self, call: Call[Any], content: bytes | Upload | None, read_s: float) -> Request:
+        headers = call.all_headers() | _AGENT
+        if "opentelemetry.trace" in sys.modules:
+            headers = tracing.headers() | headers
         return Request(
             method=call.method,
             target=call.target,
-            headers=call.all_headers() | _AGENT,
+            headers=headers,
             content=content,
             credential=self._bearer,
             timeout_s=self._timeout_s,

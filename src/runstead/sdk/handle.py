@@ -11,7 +11,7 @@ import msgspec
 from runstead.sdk import answers
 from runstead.sdk.errors import RunCancelled, RunFailed, UnexpectedAnswerError
 from runstead.sdk.models.event import TERMINAL_EVENTS, Event
-from runstead.sdk.models.run import Cancelled, Run, RunValues, Signalled, Status
+from runstead.sdk.models.run import AccessToken, Cancelled, Run, RunValues, Signalled, Status
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.log import EventLog
@@ -60,6 +60,11 @@ class Handle(Resource[S_co], Generic[S_co, T]):
     def cancel(self, *, reason: str | None = None) -> Call[Cancelled]:
         """Cancel the run and its descendants that have not ended."""
         return _CALLS.runs.cancel(self.id, reason=reason)
+
+    @route
+    def access_token(self, *, expires_in_seconds: int = 3_600, family: bool = False) -> Call[AccessToken]:
+        """Return a token for a browser, which reads this run and its events, and nothing else."""
+        return _CALLS.runs.access_token(self.id, expires_in_seconds=expires_in_seconds, family=family)
 
     @route
     def values(self) -> Call[RunValues]:

@@ -34,6 +34,7 @@ from runstead.security.stored_secrets import StoredSecrets
 
 RUN_EVENT_WRITER: Final = "run_event_writer"
 RUN_SERVICE: Final = "run_service"
+RUN_READER: Final = "run_reader"
 APPEND: Final = "agent-runs:events:append"
 ISSUER: Final = "veryfront-api"  # published services require this issuer
 SURFACE: Final = "studio"
@@ -218,6 +219,15 @@ class Keyring:
         ids = (user_id, service_id, issuer, project_id, run_id)
         return await self._run_token(*ids, RUN_SERVICE, ["runs:read", "runs:write"])
 
+    async def access_token(
+        self, *, user_id: str, issuer: str, project_id: str, run_id: str, valid_s: int, family: bool
+    ) -> tuple[str, int]:
+        """Return a token to read one run, and with `family` its descendants; and when it expires (ms)."""
+        expires_at_s = self._clock() // 1000 + valid_s
+        ids = (user_id, user_id, issuer, project_id, run_id)
+        token = await self._run_token(*ids, RUN_READER, ["runs:read"], expires_at_s, family=family)
+        return token, expires_at_s * 1000
+
     async def _run_token(
         self,
         user_id: str,
@@ -227,6 +237,9 @@ class Keyring:
         run_id: str,
         use: str,
         scopes: list[str],
+        expires_at_s: int | None = None,
+        *,
+        family: bool = False,
     ) -> str:
         now = self._clock() // 1000
         claims = {
@@ -238,8 +251,10 @@ class Keyring:
             "runId": run_id,
             "scopes": scopes,
             "iat": now,
-            "exp": now + limits.run_token_s,
+            "exp": now + limits.run_token_s if expires_at_s is None else expires_at_s,
         }
+        if family:
+            claims["family"] = True
         # Without the claim the push service is the issuer. Published services then see the claims that they know.
         if issuer != str(Issuer("push_service", service_id)):
             claims["issuer"] = issuer

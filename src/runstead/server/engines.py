@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from runstead.security.stored_secrets import StoredSecrets
 
 
-def make_store(settings: Settings) -> Store:
-    """Create the store that the database URL names."""
+def make_store(settings: Settings, *, standbys: bool = False) -> Store:
+    """Create the store that the database URL names. `standbys`: they serve reads if the settings name any."""
     if is_postgres(settings.database_url):
         from runstead.engines.postgres.store import PostgresStore
 
-        return PostgresStore(settings.database_url)
+        read_url = settings.database_read_url if standbys else None
+        return PostgresStore(settings.database_url, read_url=read_url)
     from runstead.engines.sqlite.store import SqliteStore
 
     return SqliteStore(sqlite_path(settings.database_url), synchronous=settings.sqlite_synchronous)
@@ -41,6 +42,19 @@ async def open_postgres(url: str) -> "Connection":
     from runstead.engines.postgres.connection import connect_alone
 
     return await connect_alone(url)
+
+
+async def check_standbys(settings: Settings) -> list[tuple[str, str]]:
+    """(address, state) of each standby of RUNSTEAD_DATABASE_READ_URL. "in use": it can serve reads."""
+    from runstead.engines.postgres.standbys import Standbys
+
+    assert settings.database_read_url is not None
+    standbys = Standbys(settings.database_url, settings.database_read_url, logs=False)
+    try:
+        await standbys.open()
+        return [(standby.address, standby.state) for standby in standbys.all]
+    finally:
+        await standbys.close()
 
 
 def make_bulk(url: str) -> Bulk:

@@ -62,6 +62,7 @@ from runstead.server.process_metrics import Siblings
 from runstead.server.secrets import open_secrets
 from runstead.server.settings import Settings, openid_of
 from runstead.server.tls import HSTS, Certificate
+from runstead.server.tracing import configure, enable
 from runstead.web.framework.app import WebApp
 from runstead.web.framework.dispatch import Dispatch
 
@@ -140,7 +141,7 @@ class Main:
         """Serve, then release all resources. OSError if the address is in use."""
         verifier, certificate = _verifier(self.settings), _certificate(self.settings)
         check_slug(self.settings.bootstrap_project, "RUNSTEAD_BOOTSTRAP_PROJECT")
-        store, notifier = make_store(self.settings), make_notifier(self.settings)
+        store, notifier = make_store(self.settings, standbys=True), make_notifier(self.settings)
         artifacts = make_artifacts(self.settings)
         if self.settings.signing_key_file is not None:
             read_file(Path(self.settings.signing_key_file))
@@ -148,6 +149,8 @@ class Main:
         # Bind first: a failed start must not create a store, and must not print a key that is shown only
         # once.
         with closing(self._listener or listen(self.settings.host, self.settings.port)) as sock:
+            send_spans = configure("runstead")
+            enable()
             await store.open()
             try:
                 await self._bootstrap(store)
@@ -161,6 +164,7 @@ class Main:
                     await artifacts.close()
                 await notifier.close()
                 await store.close()
+                await asyncio.to_thread(send_spans)
 
     def stop(self) -> None:
         """Stop as at SIGTERM."""

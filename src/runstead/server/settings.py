@@ -31,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8720
     processes: int = 1
     database_url: str = "sqlite:///./runstead.db"
+    database_read_url: str | None = None
     sqlite_synchronous: str = "FULL"
     notifier: str | None = None
     bootstrap_key: str | None = None
@@ -104,6 +105,10 @@ def load(
         raise SettingError(
             "Several processes need PostgreSQL (RUNSTEAD_DATABASE_URL=postgresql://...): in SQLite only one process"
             " writes at a time, so the others would only wait for it"
+        )
+    if settings.database_read_url is not None and not is_postgres(settings.database_url):
+        raise SettingError(
+            "RUNSTEAD_DATABASE_READ_URL names standbys of PostgreSQL, and RUNSTEAD_DATABASE_URL is not postgresql://..."
         )
     openid_of(settings)  # refuses invalid settings
     return settings
@@ -180,6 +185,14 @@ def _flag(name: str, text: str) -> bool:
     if value not in ("true", "false", "1", "0"):
         raise SettingError(f"{name} must be true or false, not {text!r}")
     return value in ("true", "1")
+
+
+def _postgres(name: str, url: str) -> str:
+    if not is_postgres(url):
+        raise SettingError(
+            f"{name} must be postgresql://<user>@<host>/<database>, not {_without_secrets(url)}"
+        )
+    return url
 
 
 def _synchronous(name: str, text: str) -> str:
@@ -263,6 +276,7 @@ def _networks(name: str, text: str) -> tuple[str, ...]:
 _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "port": _number(0, 65_535),
     "processes": _number(1, limits.processes_max),
+    "database_read_url": _postgres,
     "sqlite_synchronous": _synchronous,
     "notifier": _notifier,
     "bootstrap_key": _bootstrap_key,

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from runstead.core import trace_context
 from runstead.core.identity.tenant import current_request_id
 
 
@@ -34,8 +35,10 @@ def log_to_stderr() -> None:
 
 
 def add_request_id(_: Any, __: str, event: Any) -> Any:
-    """Add the id of the request that the current task answers to a line of the log."""
-    request_id = current_request_id.get()
+    """Add the id of the request that the current task answers, and of its trace, to a line of the log."""
+    request_id, context = current_request_id.get(), trace_context.current.get()
     if request_id is not None:
         event["request_id"] = request_id
+    if context is not None:
+        event["trace_id"] = context[3:35]  # 00-<trace id>-…
     return event

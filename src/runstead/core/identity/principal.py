@@ -72,7 +72,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
-    `event_writer` can only append events to one run. `service_id` names the push service of either, and `issuer`
+    `event_writer` can only append events to one run, a `run_reader` can only read one run. `service_id` names the push service of either, and `issuer`
     (`str(Issuer)`) the issuer of its token.
 
     `requests_per_minute` and `runs_per_minute` are the quotas of an API key.
@@ -80,7 +80,7 @@ class Principal(msgspec.Struct, frozen=True):
     `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
-    kind: Literal["api_key", "user", "worker", "service", "event_writer"]
+    kind: Literal["api_key", "user", "worker", "service", "event_writer", "run_reader"]
     id: str
     grants: dict[str, frozenset[Scope]]
     run_id: str | None = None
@@ -153,6 +153,15 @@ def for_appending(principal: Principal, run_id: str) -> Principal:
     if principal.run_id != run_id:
         raise Error("FORBIDDEN", f"The token can only append events to the run {principal.run_id}")
     return writing(principal)
+
+
+def for_reading(principal: Principal) -> Principal:
+    """Return the principal for the routes that an access token of a run opens: there it has the scope `runs:read`."""
+    if principal.kind != "run_reader":
+        return principal
+    return msgspec.structs.replace(
+        principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_READ}))
+    )
 
 
 def writing(principal: Principal) -> Principal:

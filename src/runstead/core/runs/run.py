@@ -119,6 +119,7 @@ class Run(msgspec.Struct, frozen=True):
     trigger_kind: TriggerKind | None = None
     trigger_id: str | None = None
     created_by: str | None = None
+    trace_context: str | None = None  # see core.trace_context
     title: str | None = None
     conversation_id: str | None = None
     implementation_kind: str | None = None

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,6 +11,7 @@ import asyncpg
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.engines.postgres import session_limits
+from runstead.engines.postgres.hosts import connect_to_primary
 from runstead.engines.postgres.pooler import open_session
 from runstead.engines.postgres.tls import tls_trouble
 
@@ -38,10 +40,16 @@ _SESSION: Final = {
 
 async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
+    return await connect_by(connect_to_primary, url, **settings)
+
+
+async def connect_by(opener: Callable[..., Awaitable[Connection]], url: str, **settings: str) -> Connection:
+    """As `connect`, by a function of `hosts.py`."""
     session = _SESSION | settings
     return await open_session(
         url,
         session,
+        opener,
         # The server's statement_timeout is shorter; this is for a server that does not respond.
         command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
         statement_cache_size=session_limits.statements_kept_max,

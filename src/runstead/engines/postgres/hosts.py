@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import asyncpg
 
 from runstead.core import limits
+from runstead.engines.postgres import session_limits
 
 PRIMARY: Final = "primary"
 _ACCEPTED: Final = (PRIMARY, "read-write", "any")
@@ -76,3 +77,13 @@ async def connect_to_primary(url: str, **options: Any) -> asyncpg.Connection:
             return connection
     assert failed is not None
     raise failed
+
+
+async def connect_to_standby(url: str, host: str, port: int, **options: Any) -> asyncpg.Connection:
+    """Open a session at this host of the URL, within `session_limits.standby_reply_s`.
+
+    TargetServerAttributeNotMatched if it is a primary. `options` are those of asyncpg.
+    """
+    place = {"host": host, "port": port} if host else {}
+    options |= {"target_session_attrs": "standby"}
+    return await asyncpg.connect(url, timeout=session_limits.standby_reply_s, **place, **options)

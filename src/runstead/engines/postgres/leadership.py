@@ -35,7 +35,7 @@ class LeadershipDatabase:
         except BROKEN as error:
             raise trouble_with(error, "find the leader") from error
 
-    scan = read
+    scan = page = read
 
     async def write(
         self,

@@ -8,8 +8,8 @@ SELECT id FROM conversations WHERE id = ANY ($1::text[]) AND status <> 'deleted'
 UPDATE conversations AS c SET message_count = moved.count, last_message_at = moved.at,
   updated_at = greatest(c.updated_at, moved.at), current_node = moved.node
 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS moved (id, count, at, node)
-CROSS JOIN LATERAL (SELECT ctid FROM conversations WHERE id = moved.id LIMIT 1) AS found
-WHERE c.ctid = found.ctid
+CROSS JOIN LATERAL (SELECT ctid, tableoid FROM conversations WHERE id = moved.id LIMIT 1) AS found
+WHERE c.ctid = found.ctid AND c.tableoid = found.tableoid
 
 -- name: add_messages
 INSERT INTO messages ({message})

@@ -4,7 +4,7 @@ PgBouncer refuses the settings of a session at its start, or ignores them, so th
 mode statements of a session reach several servers: settings, LISTEN and advisory locks of sessions do not work there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import asyncpg
@@ -22,15 +22,20 @@ _ELSEWHERE: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrep
 """The statement was prepared on another server, or by another session."""
 
 
-async def open_session(url: str, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
+async def open_session(
+    url: str,
+    settings: Mapping[str, str],
+    opener: Callable[..., Awaitable[asyncpg.Connection]] = connect_to_primary,
+    **options: Any,
+) -> asyncpg.Connection:
     """Open a session with its settings. `options` are those of asyncpg."""
     options |= {"ssl": tls_of(url)}
     try:
-        connection = await connect_to_primary(url, server_settings=dict(settings), **options)
+        connection = await opener(url, server_settings=dict(settings), **options)
     except asyncpg.ProtocolViolationError as error:
         if "startup parameter" not in str(error):
             raise
-        connection = await connect_to_primary(url, **options)
+        connection = await opener(url, **options)
     try:
         if await _is_pooled(connection):
             await connection.execute(";".join(f"SET {name} = '{value}'" for name, value in settings.items()))

@@ -3,9 +3,12 @@
 Points are the reads of one record or a bounded page. Scans may take long, such as lists with filters; reports read
 much. Tenants share these sessions: each holds a few at a time, and those that wait take turns. Authentication has
 sessions of its own, and so has the server itself: for the short reads of its loops, and for the long ones.
+
+With standbys, they serve lists, reports and pages of events, and the primary serves what they cannot.
 """
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -24,6 +27,7 @@ from runstead.engines.postgres.connection import (
     is_lost,
     trouble_with,
 )
+from runstead.engines.postgres.standbys import Standbys, StandbySessions, UnservedError
 from runstead.ports.store import PoolUse
 
 T = TypeVar("T")
@@ -31,7 +35,7 @@ Read = Callable[[Connection], Awaitable[T]]
 
 
 class Readers:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, standbys: Standbys | None = None) -> None:
         points = Bounds(
             slots=session_limits.point_sessions_max,
             slots_per_tenant=session_limits.points_per_project_max,
@@ -47,9 +51,9 @@ class Readers:
             wait_s=limits.scan_wait_s,
         )
         reports = scans._replace(slots=session_limits.report_sessions_max, slots_per_tenant=1)
-        self._points = _Sessions(url, session_limits.point_statement_s, points)
-        self._scans = _Sessions(url, session_limits.scan_statement_s, scans)
-        self._reports = _Sessions(url, session_limits.report_statement_s, reports)
+        self._points = _Sessions(url, session_limits.point_statement_s, points, standbys)
+        self._scans = _Sessions(url, session_limits.scan_statement_s, scans, standbys)
+        self._reports = _Sessions(url, session_limits.report_statement_s, reports, standbys)
         of_server = points._replace(
             slots=session_limits.server_sessions_max, slots_per_tenant=session_limits.server_sessions_max
         )
@@ -72,16 +76,31 @@ class Readers:
         """
         return await self._long(self._scans, read, session_limits.scan_statement_s)
 
-    async def report(self, read: Read[T]) -> T:
-        """As `scan`, for a read of much data, with `session_limits.report_statement_s`."""
-        return await self._long(self._reports, read, session_limits.report_statement_s)
+    async def page(self, read: Read[T]) -> T:
+        """As `scan`, for a list, which a standby may serve. The read does not use the time of its server."""
+        return await self._long(self._scans, read, session_limits.scan_statement_s, standby=True)
 
-    async def _long(self, sessions: "_Sessions", read: Read[T], seconds: float) -> T:
+    async def report(self, read: Read[T]) -> T:
+        """As `page`, for a read of much data, with `session_limits.report_statement_s`."""
+        return await self._long(self._reports, read, session_limits.report_statement_s, standby=True)
+
+    async def history(self, read: Read[T]) -> T:
+        """As `do`, for a page of events, which a standby may serve. A standby may have events whose commit is not
+        acknowledged yet, and may never be: the caller leaves out those that the primary did not have before.
+        """
+        name = tenant.get()
+        if name in (SERVER, AUTHENTICATION):
+            return await self.do(read)
+        return await self._points.do(name, read, standby=True)
+
+    async def _long(
+        self, sessions: "_Sessions", read: Read[T], seconds: float, *, standby: bool = False
+    ) -> T:
         name = tenant.get()
         if name == SERVER:
             return await self._server_scans.do(name, read)
         try:
-            return await sessions.do(name, read)
+            return await sessions.do(name, read, standby=standby)
         except Error as error:
             if isinstance(error.__cause__, asyncpg.QueryCanceledError):
                 raise _too_slow(seconds) from error
@@ -125,19 +144,25 @@ async def rows(connection: Connection, sql: str, *arguments: Any) -> list[asyncp
 class _Sessions:
     """Sessions that tenants share, with a limit for each statement in s."""
 
-    def __init__(self, url: str, statement_s: float, bounds: Bounds) -> None:
+    def __init__(
+        self, url: str, statement_s: float, bounds: Bounds, standbys: Standbys | None = None
+    ) -> None:
         timeout = str(int(statement_s * 1_000))
         self._pool = Pool(
             lambda: connect(url, default_transaction_read_only="on", statement_timeout=timeout), bounds.slots
         )
+        self._at_standbys = None if standbys is None else StandbySessions(standbys, bounds.slots, statement_s)
         self._slots = FairSlots(bounds, "reads")
 
     def use(self, name: str) -> PoolUse:
         return PoolUse(name, self._slots.size, self._slots.used, self._slots.waiting)
 
-    async def do(self, name: str, read: Read[T]) -> T:
+    async def do(self, name: str, read: Read[T], *, standby: bool = False) -> T:
         async with self._slots.hold(name):
             try:
+                if standby and self._at_standbys is not None:
+                    with suppress(UnservedError):
+                        return await self._at_standbys.do(read)
                 try:
                     return await self._once(read)
                 except BROKEN as error:
@@ -154,6 +179,8 @@ class _Sessions:
 
     async def close(self) -> None:
         await self._pool.close()
+        if self._at_standbys is not None:
+            await self._at_standbys.close()
 
 
 def _too_slow(seconds: float) -> Error:

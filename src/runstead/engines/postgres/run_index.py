@@ -70,7 +70,7 @@ class PostgresRunIndex:
 
 async def found(readers: Readers, query: RunQuery) -> list[RunSummary]:
     """The runs of a query. The whole search is one read, so that it counts for its tenant while a thread computes."""
-    return await readers.scan(lambda c: _found(c, query))
+    return await readers.page(lambda c: _found(c, query))
 
 
 async def _found(connection: Connection, query: RunQuery) -> list[RunSummary]:
@@ -99,24 +99,29 @@ async def page_of_query(readers: Readers, query: RunQuery) -> ListPage[Run]:
 
     The filters are checked again where the values are read: a run that has stopped to match is left out.
     """
-    while True:
-        summaries = await found(readers, replace(query, limit=query.limit + 1))
+
+    async def read(connection: Connection) -> ListPage[Run] | None:
+        summaries = await _found(connection, replace(query, limit=query.limit + 1))
         seqs = [run.seq for run in summaries[: query.limit]]
-        values = await _rows(readers, *matching_sql(query, seqs)) if seqs else []
+        values = await rows(connection, *matching_sql(query, seqs)) if seqs else []
         more = len(summaries) > query.limit
-        if values or not more:  # else every run of the page has changed since it was found
-            return to_page(values, more=more)
+        return to_page(values, more=more) if values or not more else None
+
+    while True:
+        page = await readers.page(read)
+        if page is not None:  # else every run of the page has changed since it was found
+            return page
 
 
 async def page_of(readers: Readers, name: str, page: SeqPage, *arguments: Any) -> ListPage[Run]:
     """Read the runs whose seqs the statement finds. It looks for one more than the limit of the page."""
-    seqs = [seq for (seq,) in await _rows(readers, Q[name], *arguments)]
-    values = await _rows(readers, *chosen_sql(seqs[: page.limit], page)) if seqs else []
-    return to_page(values, more=len(seqs) > page.limit)
 
+    async def read(connection: Connection) -> ListPage[Run]:
+        seqs = [seq for (seq,) in await rows(connection, Q[name], *arguments)]
+        values = await rows(connection, *chosen_sql(seqs[: page.limit], page)) if seqs else []
+        return to_page(values, more=len(seqs) > page.limit)
 
-async def _rows(readers: Readers, sql: str, *arguments: Any) -> Sequence[Any]:
-    return await readers.scan(lambda c: rows(c, sql, *arguments))
+    return await readers.page(read)
 
 
 def _next(steps: Search, rows: Sequence[Any] | None) -> Any:

@@ -13,7 +13,7 @@ from runstead.core.runs.transition import NOTHING_ELSE, Decide, DecideFiring, En
 from runstead.core.runs.values import RunValue
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
-from runstead.engines.postgres import families
+from runstead.engines.postgres import families, session_limits
 from runstead.engines.postgres.commit.commands import Apply, Claim
 from runstead.engines.postgres.commit.group import GroupCommit
 from runstead.engines.postgres.commit.jobs import Writer
@@ -115,7 +115,7 @@ class PostgresRuns:
         return await found(self._readers, query)
 
     async def shares(self, query: RunQuery, origin: int, width: int) -> list[Share]:
-        return await self._readers.scan(lambda c: shares(c, query, origin, width))
+        return await self._readers.page(lambda c: shares(c, query, origin, width))
 
     async def children(self, seq: int, page: SeqPage, kind: str | None = None) -> ListPage[Run]:
         return await page_of(self._readers, "children", page, seq, page.limit + 1, page.after, kind)
@@ -144,6 +144,7 @@ class PostgresRuns:
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
         after = min(after, limits.events_per_run_max)
         arguments = (
@@ -153,12 +154,22 @@ class PostgresRuns:
             list(types) or None,
             limits.integer_max if bytes_max is None else bytes_max,
         )
+        if _is_history(known - after, limit, types):
+            found = await self._history(Q["events_after"], types, known, *arguments)
+            if found:  # else all that are known are private
+                return found
         return await self._events(Q["events_after"], types, *arguments)
 
     async def _events(self, sql: str, types: Sequence[str], *arguments: Any) -> list[Event]:
         """With types, it may read the whole log."""
         read = self._readers.scan if types else self._readers.do
         return [to_event(row) for row in await read(lambda c: rows(c, sql, *arguments))]
+
+    async def _history(self, sql: str, types: Sequence[str], known: int, *arguments: Any) -> list[Event]:
+        """The events up to `known`: a standby may have later ones whose commit is not acknowledged, and may be lost."""
+        read = self._readers.page if types else self._readers.history
+        found = await read(lambda c: rows(c, sql, *arguments))
+        return [event for event in map(to_event, found) if event.event_id <= known]
 
     async def events_before(
         self,
@@ -167,10 +178,14 @@ class PostgresRuns:
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
         before = min(before, limits.events_per_run_max + 1)
         most = limits.integer_max if bytes_max is None else bytes_max
-        return await self._events(Q["events_before"], types, seq, before, limit, list(types) or None, most)
+        arguments = seq, before, limit, list(types) or None, most
+        if before <= known + 1 and _is_history(before, limit, types):
+            return await self._history(Q["events_before"], types, known, *arguments)
+        return await self._events(Q["events_before"], types, *arguments)
 
     async def event(self, seq: int, event_id: int) -> Event | None:
         if not 0 < event_id <= limits.events_per_run_max:
@@ -179,7 +194,7 @@ class PostgresRuns:
         return None if row is None else to_event(row)
 
     async def event_counts(self, seq: int) -> list[TypeCount]:
-        found = await self._readers.scan(lambda c: rows(c, Q["event_counts"], seq))
+        found = await self._readers.page(lambda c: rows(c, Q["event_counts"], seq))
         return [TypeCount(*row) for row in found]
 
     async def family_events(
@@ -204,3 +219,8 @@ class PostgresRuns:
 
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         return dict(await self._readers.rows(Q["latest_event_ids"], list(seqs)))
+
+
+def _is_history(span: int, limit: int, types: Sequence[str]) -> bool:
+    """Whether a read of events is large enough for a standby. With types, it may read the whole span for one event."""
+    return (span if types else min(span, limit)) >= session_limits.standby_events_min

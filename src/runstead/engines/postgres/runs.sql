@@ -1,5 +1,7 @@
 -- Statements are written so that PostgreSQL has one plan for each, independent of statistics (docs/decisions/0022):
 -- LATERAL with LIMIT instead of a join; `= ANY (ARRAY[…])` and ORDER BY all columns of an index to select it; update by ctid.
+-- A team may partition tables by project_id (docs/distribution.md): a ctid is unique in its partition only, so the row is
+-- named by something else too, which no index serves.
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read

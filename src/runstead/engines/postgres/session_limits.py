@@ -39,6 +39,14 @@ idle_transaction_s: Final = 10
 chain_idle_s: Final = 0.01  # then an empty transaction that waits for the next commands is ended
 chain_s: Final = 1.0  # how often a session ends a transaction without starting another, to report statistics
 in_doubt_s: Final = 5  # to find out whether a commit succeeded whose session broke
+# Reads at a standby: see docs/decisions/0040
+standby_wait_s: Final = (
+    0.05  # for the standby to replay what a read must see; then the primary serves the read
+)
+standby_reply_s: Final = 1.0  # to connect, and for short statements
+standby_check_s: Final = 1.0  # how often each standby is checked; also how long one that failed is not used
+standby_events_min: Final = 64  # shorter pages of events come from the primary
+standby_marker_s: Final = 86_400  # then a row that identifies a history of the primary is deleted
 statements_kept_max: Final = 512  # prepared statements of each session
 partitions_ahead_months: Final = 2
 # A migration waits this long for the lock of a table, because other transactions queue behind it, and tries again

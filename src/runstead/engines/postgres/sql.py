@@ -171,9 +171,9 @@ def update_runs(columns: tuple[str, ...], kept: tuple[str, ...] = ()) -> str:
     arrays = f"$1::bigint[], $2::bigint[], {_arrays(names, 3)}"
     return (
         f"UPDATE runs SET {', '.join(sets)} FROM unnest({arrays}) AS new (old_seq, old_version, {', '.join(names)})"  # noqa: S608
-        " CROSS JOIN LATERAL (SELECT ctid FROM runs AS old"
+        " CROSS JOIN LATERAL (SELECT ctid, tableoid FROM runs AS old"
         " WHERE old.seq = new.old_seq AND old.version = new.old_version LIMIT 1) AS found"
-        " WHERE runs.ctid = found.ctid"
+        " WHERE runs.ctid = found.ctid AND runs.tableoid = found.tableoid"
     )
 
 

@@ -31,6 +31,7 @@ from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
 from runstead.engines.postgres.sql import CLOCK, Q
+from runstead.engines.postgres.standbys import Standbys
 from runstead.engines.sql.nouns import SqlNouns
 from runstead.ports.store import PoolUse, Sizes
 
@@ -40,7 +41,9 @@ _DAY_S = 86_400
 
 
 class PostgresStore(SqlNouns):
-    """`url` as libpq takes it. The time is the database's; tests give a `clock` (ms) of their own."""
+    """`url` as libpq takes it. `read_url`: of standbys, for reads of much data. The time is the database's; tests give a
+    `clock` (ms) of their own.
+    """
 
     runs: PostgresRuns
     batches: PostgresBatches
@@ -49,8 +52,9 @@ class PostgresStore(SqlNouns):
     run_index: PostgresRunIndex
     rollups: PostgresRollups
 
-    def __init__(self, url: str, clock: Callable[[], int] | None = None) -> None:
+    def __init__(self, url: str, clock: Callable[[], int] | None = None, read_url: str | None = None) -> None:
         self._url = url
+        self._standbys = None if read_url is None else Standbys(url, read_url)
         self._clock = clock
         self._group_commit: GroupCommit | None = None
         self._writer: Writer | None = None
@@ -72,7 +76,9 @@ class PostgresStore(SqlNouns):
         clock = Clock(self._clock)
         self._group_commit = group_commit = GroupCommit(self._url, clock, decide_group)
         self._writer = writer = Writer(self._url, clock)
-        self._readers = readers = Readers(self._url)
+        if self._standbys is not None:
+            await self._standbys.open()
+        self._readers = readers = Readers(self._url, self._standbys)
         self._health = Health(self._url, clock, group_commit)
         self._leadership = leadership = LeadershipDatabase(self._url, self._clock)
         database = PostgresDatabase(writer, readers, clock)
@@ -119,6 +125,8 @@ class PostgresStore(SqlNouns):
             await self._writer.close()
         if self._readers is not None:
             await self._readers.close()
+        if self._standbys is not None:
+            await self._standbys.close()
         await self.integrity.close()
 
     async def check(self) -> dict[str, Any]:
@@ -135,13 +143,14 @@ class PostgresStore(SqlNouns):
         assert group_commit is not None, "not open"
         assert writer is not None, "not open"
         assert health is not None, "not open"
-        return {
+        facts = {
             "engine": "postgres",
             "queue_depth": group_commit.waiting + writer.waiting,
             "commits": group_commit.commits + writer.commits + health.commits,
             "commands": group_commit.commands + writer.commands,
             "blocked_writes": group_commit.blocked,
         }
+        return facts if self._standbys is None else facts | {"standbys": self._standbys.facts()}
 
     def pools(self) -> list[PoolUse]:
         assert self._readers is not None, "not open"

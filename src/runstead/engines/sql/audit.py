@@ -48,7 +48,7 @@ class SqlAudit:
             statement = "audit_page_of_action"
         last = (limits.integer_max, 0) if query.created_before is None else (query.created_before, 0)
         at, seq = last if query.before is None else min(last, query.before)
-        return await self._database.scan(
+        return await self._database.page(
             select,
             statement,
             AuditEntry,
@@ -105,6 +105,9 @@ class _RecordingDatabase:
 
     async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._database.scan(steps, *args, **kwargs)
+
+    async def page(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._database.page(steps, *args, **kwargs)
 
     async def write(
         self,

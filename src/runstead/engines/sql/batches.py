@@ -16,7 +16,7 @@ class SqlBatches:
         return await self._database.read(load_batch, batch_id, project_id)
 
     async def page(self, query: BatchQuery) -> ListPage[Batch]:
-        return await self._database.scan(
+        return await self._database.page(
             select_page,
             "batches_page",
             Batch,

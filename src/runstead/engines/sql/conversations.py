@@ -59,7 +59,7 @@ class SqlConversations:
         return await self._database.read(first, "conversation", Conversation, id=conversation_id)
 
     async def page(self, query: ConversationQuery) -> ListPage[Conversation]:
-        return await self._database.scan(
+        return await self._database.page(
             select_page,
             "conversations_page",
             Conversation,

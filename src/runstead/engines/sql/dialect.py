@@ -113,7 +113,7 @@ def _update_text(update: Update, engine: Engine) -> str:
     sets = ", ".join(f"{name} = :{name}" for name in columns)
     row = "id = ANY (ARRAY[:id::text])" + (" AND version = :old_version" if versioned else "")
     if engine == "postgres":
-        row = f"ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {row} ORDER BY id))"  # noqa: S608 - our names
+        row = f"ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {row} ORDER BY id)) AND id || '' = :id"  # noqa: S608 - our names
     return f"UPDATE {table} SET {sets} WHERE {row}"  # noqa: S608 - the list of columns is generated
 
 

@@ -32,7 +32,7 @@ class SqlInputs:
     async def page(
         self, conversation_id: str, status: str | None, before: int | None, limit: int
     ) -> ListPage[InputRequest]:
-        return await self._database.scan(
+        return await self._database.page(
             _select_page,
             "input_requests_page",
             conversation_id=conversation_id,

@@ -89,7 +89,7 @@ class SqlSchedules:
 
     async def page(self, query: ScheduleQuery) -> ListPage[Schedule]:
         at, after_id = query.after or (-1, "")
-        return await self._database.scan(
+        return await self._database.page(
             select_page,
             "schedules_page",
             Schedule,

@@ -130,6 +130,10 @@ class Database(Protocol):
         """
         ...
 
+    async def page(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `scan`, for a list, which a standby of the database may serve. The steps do not ask for the time."""
+        ...
+
     async def write(
         self,
         command: Callable[[int], Steps[T]],

@@ -44,7 +44,7 @@ class SqlTriggers:
         self, project_id: str, limit: int, after: tuple[int, str] | None = None
     ) -> ListPage[Trigger]:
         at, after_id = after or (-1, "")
-        return await self._database.scan(
+        return await self._database.page(
             select_page,
             "triggers_page",
             Trigger,

@@ -127,7 +127,7 @@ class SqlWebhooks:
         before: int | None = None,
         status: DeliveryStatus | None = None,
     ) -> list[Delivery]:
-        rows = await self._database.scan(
+        rows = await self._database.page(
             select_rows,
             "deliveries_page",
             webhook_id=webhook_id,

@@ -81,7 +81,7 @@ class SqlWorkers:
         self, project_id: str, after: tuple[str, str] | None, limit: int, *, silent: bool | None = None
     ) -> ListPage[Worker]:
         kind, key = after or ("", "")
-        return await self._database.scan(
+        return await self._database.page(
             select_page,
             "workers_page",
             Worker,

@@ -29,6 +29,8 @@ class SqliteDatabase:
     async def scan(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._readers.scan(lambda c: self._driver.run(c, steps(*args, **kwargs)))
 
+    page = scan
+
     async def write(
         self,
         command: Callable[[int], Steps[T]],

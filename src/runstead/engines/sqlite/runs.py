@@ -246,7 +246,9 @@ class SqliteRuns:
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
+        del known  # there is no standby
         first, last, hidden, _ = event_bounds(seq, after, PRIVATE, limit)
         name = "events_of_types" if types else "events_between"
         return await self._events(name, (first, last, hidden), limit, bytes_max, types)
@@ -258,7 +260,9 @@ class SqliteRuns:
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
+        del known
         first = seq << EVENT_BITS
         bounds = (first, first + min(before, limits.events_per_run_max + 1), PRIVATE)
         name = "events_of_types_backwards" if types else "events_backwards"

@@ -29,6 +29,7 @@ from runstead.core.idempotency import ReplayedResponse
 from runstead.engines.sql.fair_queue import FairQueue
 from runstead.engines.sqlite.connection import trouble_with
 from runstead.engines.sqlite.run_cache import WriterCache
+from runstead.ports import tracing
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection, int], T]
@@ -46,6 +47,7 @@ class _Command(NamedTuple):
     future: asyncio.Future[Any]
     quick: bool
     keeps_cache: bool
+    trace: Any = None  # the context of the command's span
 
 
 class _Outcome(NamedTuple):
@@ -57,12 +59,13 @@ class _Outcome(NamedTuple):
 class _Group:
     """The commands of one transaction, and the outcomes so far."""
 
-    __slots__ = ("begun", "commands", "failure", "outcomes")
+    __slots__ = ("began_ns", "begun", "commands", "failure", "outcomes")
 
     def __init__(self, commands: Sequence[_Command]) -> None:
         self.commands = commands
         self.outcomes: list[_Outcome] = []
         self.begun = False
+        self.began_ns = 0 if tracing.tracer is None else tracing.now_ns()
         self.failure: Exception | None = None
 
 
@@ -114,7 +117,9 @@ class Writer:
         if self.waiting >= limits.writer_queue_max:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
-        (self._quick if quick else self._others).append(_Command(job, future, quick, quick or keeps_cache))
+        trace = None if tracing.tracer is None else tracing.command_context()
+        command = _Command(job, future, quick, quick or keeps_cache, trace)
+        (self._quick if quick else self._others).append(command)
         self.waiting += 1
         if not self._busy:
             self._busy = True
@@ -184,6 +189,9 @@ class Writer:
         """Resolve the futures of a group that has ended, and start the next group."""
         outcomes = group.outcomes
         left = group.commands[len(outcomes) :]
+        if group.began_ns:
+            traces = [command.trace for command in group.commands[: len(outcomes)]]
+            tracing.commit_span("sqlite", traces, group.began_ns)
         if left:
             (self._quick if left[0].quick else self._others).put_back(left)
         if no_begin is not None:
@@ -210,7 +218,7 @@ class Writer:
 
         On the loop it stops at a job for the thread.
         """
-        for job, future, _, keeps_cache in group.commands[len(group.outcomes) :]:
+        for job, future, _, keeps_cache, _ in group.commands[len(group.outcomes) :]:
             if group.outcomes and time.perf_counter() > until:
                 return
             before = connection.total_changes

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Iterable
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -29,7 +29,7 @@ from runstead.http.auth.jwt import (
 )
 from runstead.http.auth.throttle import FailureThrottle
 from runstead.ports.store import Store
-from runstead.security.signing import APPEND, RUN_EVENT_WRITER, RUN_SERVICE, Keyring
+from runstead.security.signing import APPEND, RUN_EVENT_WRITER, RUN_READER, RUN_SERVICE, Keyring
 
 seen_credentials_max: Final = 8_192
 seen_credential_ms: Final = 2_000
@@ -58,8 +58,16 @@ class _RunToken(msgspec.Struct, rename="camel"):
     scopes: list[str]
     iat: int
     exp: int
+    family: bool = False
     issuer: str | None = None
 
+
+#: The use of such a token → the kind of caller, and the scope that its issuer must have.
+_KINDS: Final[dict[str, tuple[Literal["event_writer", "service", "run_reader"], Scope]]] = {
+    RUN_EVENT_WRITER: ("event_writer", Scope.RUNS_WRITE),
+    RUN_SERVICE: ("service", Scope.RUNS_WRITE),
+    RUN_READER: ("run_reader", Scope.RUNS_READ),
+}
 
 #: The headers Authorization and X-API-Key, as they were received.
 Credential = tuple[bytes | None, bytes | None]
@@ -220,7 +228,7 @@ class Authenticator:
     async def _run_token(self, token: str, digest: bytes, now: int) -> _Found | None:
         """Return the caller of a token that this server signed for one run. None: another token."""
         kid, use = unverified_claims(token)
-        if kid is None or use not in (RUN_EVENT_WRITER, RUN_SERVICE):
+        if kid is None or use not in _KINDS:
             return None
         payload = await self._keyring.verify(token, kid)
         if payload is None:
@@ -236,24 +244,24 @@ class Authenticator:
         # The server signs no such token. A thief of a signing key could.
         if claims.exp - claims.iat > limits.run_token_s:
             raise refused(f"The token is valid for more than {limits.run_token_s} s")
-        writer = claims.token_use == RUN_EVENT_WRITER
+        kind, scope = _KINDS[claims.token_use]
         service = await self._store.push_services.get(claims.service_account_id)
-        # A caller that is no service gets tokens for children of its runs. They name that caller twice.
-        if service is None and not (writer and claims.service_account_id == claims.user_id):
+        # A caller that is no service gets tokens to read its runs, and for children of its runs. They name that caller twice.
+        if service is None and not (kind != "service" and claims.service_account_id == claims.user_id):
             raise refused("The push service of this token does not exist")
         if service is not None and service.disabled_at is not None:
             raise refused("The push service of this token is disabled")
         issuer = claims.issuer or str(Issuer("push_service", claims.service_account_id))
-        await self._check_issuer(issuer, Scope.RUNS_WRITE, claims.project_id, now)
-        if writer and claims.scopes != [APPEND]:
+        await self._check_issuer(issuer, scope, claims.project_id, now)
+        if kind == "event_writer" and claims.scopes != [APPEND]:
             raise refused(f"A token for appending events must have the scope {APPEND} only")
         principal = Principal(
-            "event_writer" if writer else "service",
+            kind,
             claims.user_id,
-            {claims.project_id: frozenset() if writer else _OF_ONE_RUN},
+            {claims.project_id: _OF_ONE_RUN if kind == "service" else frozenset()},
             claims.run_id,
             service_id=claims.service_account_id,
-            family=not writer,
+            family=kind == "service" or claims.family,
             issuer=issuer,
             credential_id=digest_id(digest),
             name=None if service is None else service.service_name,

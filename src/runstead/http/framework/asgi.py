@@ -28,6 +28,10 @@ class AsgiRequest:
         self.headers: Headers = dict(scope["headers"])
         self.origin = origin_of(scope)
 
+    @property
+    def scheme(self) -> str:
+        return str(self._scope.get("scheme", "http"))
+
     async def body(self, bytes_max: int) -> bytes:
         return await read_body(self.headers, self._receive, bytes_max)
 

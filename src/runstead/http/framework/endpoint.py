@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from math import inf
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import parse_qsl
@@ -28,6 +28,8 @@ from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
 from runstead.http.framework.problems import problem, redacted
+from runstead.http.framework.request_span import continue_trace, in_span
+from runstead.ports import tracing
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,9 @@ class Request(Protocol):
 
     @property
     def origin(self) -> Origin: ...
+    @property
+    def scheme(self) -> str:
+        """Http or https."""
 
     async def body(self, bytes_max: int) -> bytes:
         """Read the whole body. Raises BODY_TOO_LARGE; Disconnected if it ends early."""
@@ -242,6 +247,11 @@ class Operation(NamedTuple):
         return Reply(reply.status, value, headers)
 
     @property
+    def command(self) -> str:
+        """The name of the handler with its noun, such as `runs.create`."""
+        return f"{self.handler.__module__.rpartition('.')[2]}.{self.handler.__name__}"
+
+    @property
     def strict(self) -> bool:
         """Return whether unknown query parameters are refused: of lists that published clients do not call."""
         return self.method == "GET" and self.path not in _LENIENT
@@ -350,14 +360,16 @@ class Endpoint:
         self._operations = operations
         self._logs_unavailable_from = 0.0
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
+        #: Answers a request, also with an error. Returns a Response if the handler returned one. Raises Disconnected.
+        self.answer: Callable[[Request], Awaitable[Answer | Response]] = self._answer
+        if tracing.tracer is not None:
+            self.answer = partial(in_span, self._answer, path)
 
-    async def answer(self, request: Request) -> Answer | Response:
-        """Answer the request, also with an error. Returns a Response if the handler returned one.
-
-        Raises Disconnected.
-        """
+    async def _answer(self, request: Request) -> Answer | Response:
         request_id = request.origin.request_id
         current_request_id.set(request_id)
+        if tracing.tracer is None and b"traceparent" in request.headers:
+            continue_trace(request.headers)
         try:
             return await self._respond(request)
         except Error as error:
@@ -401,7 +413,10 @@ class Endpoint:
         query = _nothing if operation.query is Nothing else _query(request.query_string, operation)
         call: Call[Any, Any] = Call(self._server, request, principal, query, body, raw)
         try:
-            reply = await operation.handler(call)
+            if tracing.tracer is None:
+                reply = await operation.handler(call)
+            else:
+                reply = await tracing.command(operation.command, operation.handler, call)
         except ReplayedResponse as stored:
             reply = Reply(stored.status, msgspec.Raw(stored.body), {"Idempotent-Replayed": "true"})
         if not isinstance(reply, Reply):

@@ -397,6 +397,10 @@ class Exchange:
         self.disconnected = False
         self.task: asyncio.Task[None] | None = None
 
+    @property
+    def scheme(self) -> str:
+        return self._protocol.scheme or "http"
+
     def hang_up(self) -> None:
         """Stop reading for a caller that has gone. A write continues: its commit may be under way."""
         if self.task is not None and self.method in ("GET", "HEAD"):

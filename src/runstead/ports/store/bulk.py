@@ -18,6 +18,7 @@ NOT_COPIED: Final = {
     "batch_counts": "computed from the batches and their runs",
     "leadership": "state of running servers",
     "replicas": "state of running servers",
+    "standby_markers": "written by sessions of running servers",
     "browser_sessions": "users sign in again",
     "run_leftovers": "events of deleted runs",
     "rollup_folds": "a counter of the roll-up loop",

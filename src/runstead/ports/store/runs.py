@@ -299,9 +299,11 @@ class Runs(Protocol):
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
         """Return public events with a number greater than `after`, in order: at most `limit`, and at most
-        `bytes_max` of payloads. The first event is always returned.
+        `bytes_max` of payloads. The first event is always returned. `known`: the newest event that the caller has
+        read of the run. Later ones may be left out while earlier ones are returned.
         """
         ...
 
@@ -312,9 +314,10 @@ class Runs(Protocol):
         limit: int,
         bytes_max: int | None = None,
         types: Sequence[str] = (),
+        known: int = 0,
     ) -> list[Event]:
         """Return the last public events with a number less than `before`, in order: at most `limit`, and at
-        most `bytes_max` of payloads. The last event is always returned.
+        most `bytes_max` of payloads. The last event is always returned. `known`: as for `events`.
         """
         ...
 

@@ -20,6 +20,7 @@ from runstead.sdk.models.artifact import StoredArtifact, Upload
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
+from runstead.sdk.tracing import AttemptSpan
 from runstead.sdk.worker.outbox import Outbox
 from runstead.sdk.worker.threads import in_thread
 
@@ -72,6 +73,7 @@ class Emitter:
         self.calls = calls
         self.send = send
         self._sleep = sleep
+        self.trace: AttemptSpan | None = None
         self._outbox = Outbox(self._append, sleep)
         self._lines: deque[str] = deque()
         self._line_bytes = 0

@@ -113,6 +113,7 @@ class History:
         self.value_names: set[str] = set()  # of the run's values, set by `ctx.set`
         self._reached: dict[str, int] = {}  # prefix of a branch → its last step that was reached
         self.logs = ""  # of earlier attempts
+        self.traceparent: str | None = None  # of the step or wait that was started last
         self._timer_at: datetime | None = None
         for event in events:
             self._add(event)
@@ -166,6 +167,7 @@ class History:
         self.add_step(step_id, name)
         if event.event_type == STEP_STARTED:
             self.started[step_id] = name
+            self.traceparent = payload.get("traceparent", self.traceparent)
             if payload.get("until") is not None:
                 self.wait_ends[step_id] = datetime.fromisoformat(payload["until"])
             return

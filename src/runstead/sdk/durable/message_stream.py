@@ -140,6 +140,8 @@ class MessageStream(Reports):
         usage |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
         usage = {name: value for name, value in usage.items() if value is not None}
         self._usages[usage_id] = usage
+        if self.trace is not None:
+            self.trace.add_usage(usage)
         self.emit_nowait({"type": CUSTOM, "name": USAGE, "value": usage})
 
     @property
@@ -244,6 +246,8 @@ class MessageWriter:
         await self._write_content(delta)
 
     async def _write_content(self, text: str) -> None:
+        if self._context.trace is not None and self._kind is TEXT:
+            self._context.trace.add_text(text)
         for start in range(0, len(text), _DELTA_CHARS):
             self._emit(self._kind.content, delta=text[start : start + _DELTA_CHARS])
             await self._context.drain()

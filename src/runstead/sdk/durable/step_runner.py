@@ -7,11 +7,13 @@ import inspect
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from runstead.sdk import tracing
 from runstead.sdk.durable.branch import Branch, in_step
 from runstead.sdk.durable.call_site import CallSite, call_site, definition_site
 from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
@@ -61,6 +63,7 @@ _TOOL_NAME_CHARS: Final = 255
 OnChangedCode = Literal["wait", "fail"]
 #: Up to so many results of a `gather` are a tuple, whose types a checker knows.
 _TUPLE_MAX: Final = 5
+_NO_SPAN: Final = nullcontext()
 _branch: contextvars.ContextVar[Branch | None] = contextvars.ContextVar("branch", default=None)
 
 
@@ -93,6 +96,8 @@ class StepRunner(Emitter):
         """Start a try, with the history of the run. `tries` counts this attempt's tries in other processes too."""
         self._history = history
         self._tries = tries or self._tries + 1
+        if self.trace is not None and self._tries == 1 and tries is None:
+            self.trace.begin(history.traceparent)
         self._log_loop = asyncio.get_running_loop()
         self._root = Branch()
         self.pending = PendingCalls()
@@ -190,7 +195,7 @@ class StepRunner(Emitter):
         finished = history.finished.get(step_id)
         if finished is not None:
             return _stored_outcome(call, step_id, finished)
-        with branch.running(name):
+        with branch.running(name), self.span("step", name, step_id):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
             await self.flush()
@@ -214,6 +219,8 @@ class StepRunner(Emitter):
                             raise
                         raise step from error
                     failed += 1
+                    if self.trace is not None:
+                        self.trace.add_error(error)
                     self._emit_retry(step_id, name, failed, failure)
                     await self.flush()
                     await self._sleep(backoff_s(options.backoff, failed - 1))
@@ -295,7 +302,15 @@ class StepRunner(Emitter):
         """Emit the start of a step, unless an earlier try emitted it."""
         if step_id not in self._history.started:
             self._history.started[step_id] = name
+            if self.trace is not None:
+                more |= {name: value for name, value in tracing.headers().items() if name == "traceparent"}
             self.emit_nowait({"type": STEP_STARTED, "stepName": name, "stepId": step_id, **more})
+
+    def span(
+        self, kind: Literal["step", "wait", "spawn"], name: str, step_id: str
+    ) -> AbstractContextManager[Any]:
+        """Return the span of a step, of the start of a wait, or of the creation of a child."""
+        return _NO_SPAN if self.trace is None else self.trace.child(kind, name, step_id)
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
         self._history.started.pop(step_id, None)

@@ -132,7 +132,8 @@ class Waits(Races):
                 now = self._now()
                 start = now.replace(microsecond=now.microsecond // 1000 * 1000)
                 history.wait_ends[step_id] = start + timedelta(milliseconds=round(timeout_seconds * 1000))
-            self._start(step_id, name, **members(until=history.wait_ends.get(step_id)))
+            with self.span("wait", name, step_id):
+                self._start(step_id, name, **members(until=history.wait_ends.get(step_id)))
             if asked is not None:
                 self.emit_nowait({"type": CUSTOM, "name": ASKED, "value": {"tool_call_id": call_id, **asked}})
         raise branch.suspend(
@@ -172,7 +173,7 @@ class Waits(Races):
         run_id = f"run_{self._uuid(self._external_id(step_id))}"
         if step_id in self._history.finished:
             return Child(self, run_id, returns)
-        with branch.running(step_name):
+        with branch.running(step_name), self.span("spawn", target, step_id):
             self._start(step_id, step_name)
             # Every try uses the same id, so a repeated creation returns the run that exists.
             project = self.run.project_id or ""

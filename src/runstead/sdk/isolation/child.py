@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 
+from runstead.sdk import tracing
 from runstead.sdk.app import App, Served, call_served
 from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import History
@@ -262,6 +263,8 @@ class _HandlerProcess:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
         attempt.on_changed_code = self._served.on_changed_code
+        attempt.trace = tracing.attempt_span(run)
+        tracing.continue_from(run)
         attempt.begin(history, self._start.tries)
         try:
             arguments = self._served.arguments.of(run)

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from runstead.sdk import tracing
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.errors import RunFailed, RunsteadError
@@ -77,7 +78,7 @@ class ParentLink:
                 query=list(call.query),
                 content=content,
                 is_upload=is_upload,
-                headers=dict(call.headers),
+                headers=tracing.headers() | dict(call.headers),
                 idempotency_key=call.idempotency_key,
                 repeatable=call.repeatable,
                 extra_wait_s=call.extra_wait_s,

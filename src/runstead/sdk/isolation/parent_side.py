@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from runstead.sdk import tracing
 from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.suspension import Suspend
@@ -100,7 +101,7 @@ async def run_in_process(
     start = StartRun(
         app=app,
         target=target,
-        run=msgspec.json.encode(attempt.run),
+        run=msgspec.json.encode(msgspec.structs.replace(attempt.run, **tracing.headers())),
         history=msgspec.json.encode(history),
         tries=attempt.tries,
         sys_path=list(sys.path),

@@ -67,7 +67,8 @@ class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
 class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     """A run as its worker receives it. `attempt` and `lease_token` fence the writes of this attempt.
 
-    `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON.
+    `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON. `traceparent` and
+    `tracestate` are the trace context of the request that created the run.
     """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"lease_token"})
@@ -99,6 +100,8 @@ class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     latest_event_id: int = 0
     latest_external_event_sequence: int | None = None
     worker_session: Session | None = None
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class Claim(ResponseModel, frozen=True, kw_only=True):

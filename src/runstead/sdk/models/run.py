@@ -214,6 +214,13 @@ class Cancelled(ResponseModel, frozen=True, kw_only=True):
     run: Run
 
 
+class AccessToken(ResponseModel, frozen=True, kw_only=True):
+    """A token that reads one run, or its family, until `expires_at`."""
+
+    token: str
+    expires_at: datetime
+
+
 class Accepted(ResponseModel, frozen=True, kw_only=True):
     """The answer to an accepted call. `duplicate`: the same call was accepted before."""
 

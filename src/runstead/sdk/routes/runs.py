@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, Unpack
 from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
     Accepted,
+    AccessToken,
     AttemptList,
     Cancelled,
     Completed,
@@ -167,6 +168,17 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
 
     iter_signals = every(signals, Signal)
+
+    @route
+    def access_token(
+        self, run_id: str, *, expires_in_seconds: int = 3_600, family: bool = False
+    ) -> Call[AccessToken]:
+        """`POST /runs/{run_id}/access-tokens`: get a token for a browser, which reads this run and its events only.
+
+        With `family` it also reads the run's descendants. It is valid for at most 86,400 seconds.
+        """
+        body = {"expires_in_seconds": expires_in_seconds, "family": family}
+        return Call("POST", path("runs", run_id, "access-tokens"), AccessToken, body=body)
 
     @route
     def values(self, run_id: str) -> Call[RunValues]:

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.sdk import tracing
 from runstead.sdk.durable.context import Context, RunFailed, attempt_of
 from runstead.sdk.isolation.failure import ProcessFailed, crashed, exit_code
 from runstead.sdk.isolation.group import Group
@@ -75,6 +76,7 @@ class Command:
 
     def _start(self, run: ClaimedRun, file: Path) -> Group:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+        environment |= {name.upper(): value for name, value in tracing.headers().items()}
         environment |= self._env | _run_variables(run, file)
         with tempfile.TemporaryFile() as stdin:  # a pipe would have to be written while the output is read
             stdin.write(msgspec.json.encode(run.input))

@@ -16,6 +16,7 @@ from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed, Run, TerminalStatus
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call, path
+from runstead.sdk.tracing import attempt_span
 from runstead.sdk.transport.retry import Backoff, Retries
 from runstead.sdk.worker.handler import Handler, blocks, call_handler, failure, success
 from runstead.sdk.worker.lease_renewal import LOSSES, Renewals, wait_at_most
@@ -70,6 +71,7 @@ class Job:
         self._released: asyncio.Future[None] = loop.create_future()
         self._attempt = Attempt(run, self._calls, self._send_for_handler, sleep)
         self._attempt.was_cancelled = self._was_cancelled
+        self._attempt.trace = attempt_span(run)
         self._ending: asyncio.Future[Run | None] | None = None
 
     def release_now(self) -> None:
@@ -77,9 +79,14 @@ class Job:
 
     async def work(self) -> None:
         self._lease = self._renewals.hold(self.run, self._lose)
+        trace = self._attempt.trace
+        if trace is not None and not (trace.needs_history and hasattr(self._handler, "reads_history")):
+            trace.begin()
         handling = asyncio.ensure_future(self._handle())
         try:
             await _wait_for_first(handling, self._lost, self._released)
+            if trace is not None:
+                trace.attach()
             if handling.done() and not self._lost.done():
                 finished = _is_parked(handling)
                 if not finished:
@@ -101,6 +108,8 @@ class Job:
         finally:
             self._attempt.close()
             self._renewals.drop(self._lease)
+            if trace is not None:
+                trace.end(handling, waits=handling.done() and _is_parked(handling))
             handling.cancel()
             if self._ending is not None:
                 self._ending.cancel()

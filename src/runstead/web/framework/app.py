@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 from urllib.parse import quote
 
@@ -20,11 +21,13 @@ from runstead.core.identity.principal import Origin, Principal
 from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator, bearer
 from runstead.http.auth.openid import OpenIdClient
-from runstead.http.framework.asgi import send_response, while_connected
+from runstead.http.framework.asgi import AsgiRequest, send_response, while_connected
 from runstead.http.framework.body import Disconnected, read_body
 from runstead.http.framework.compression import compress_response
 from runstead.http.framework.origin import origin_of
 from runstead.http.framework.problems import STATUS
+from runstead.http.framework.request_span import in_span
+from runstead.ports import tracing
 from runstead.web.access import audit, openid, pages as access, sign_in
 from runstead.web.alerts import pages as alerts
 from runstead.web.batches import pages as batches
@@ -90,7 +93,7 @@ class WebApp:
             assert page.method not in paths.setdefault(page.path, {}), page.path
             paths[page.path][page.method] = page
         routes = [
-            Route(path, _Endpoint(app, authenticator, methods, openid_client))
+            Route(path, _Endpoint(path, app, authenticator, methods, openid_client))
             for path, methods in paths.items()
         ]
         routes += [
@@ -101,7 +104,7 @@ class WebApp:
         if openid_client is not None:
             step = _SignIn(app, authenticator, openid_client)
             routes += [Route(openid.PATH, step), Route(openid.CALLBACK, step)]
-        default = _Endpoint(app, authenticator, {}, openid_client)
+        default = _Endpoint("unknown", app, authenticator, {}, openid_client)
         self._router = Router(routes, redirect_slashes=False, default=default)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -113,30 +116,39 @@ class _Endpoint:
 
     def __init__(
         self,
+        path: str,
         app: App,
         authenticator: Authenticator,
         pages: dict[str, Page],
         openid_client: OpenIdClient | None,
     ) -> None:
+        self._path = path
         self._app = app
         self._authenticator = authenticator
         self._pages = pages
         self._openid = openid_client
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
-        origin = origin_of(scope)
-        current_request_id.set(origin.request_id)
+        request = AsgiRequest(scope, receive, {})
+        current_request_id.set(request.origin.request_id)
+        answer = partial(self._answer, scope, receive)
+        work = answer(request) if tracing.tracer is None else in_span(answer, self._path, request)
         try:
-            work = self._respond(scope, receive, origin)
             response = await while_connected(work, scope["method"], receive)
         except Disconnected:
             return
+        await _send_page(response, scope, receive, send)
+
+    async def _answer(self, scope: AsgiScope, receive: Receive, request: AsgiRequest) -> Response:
+        try:
+            return await self._respond(scope, receive, request.origin)
+        except Disconnected:
+            raise
         except Error as error:
-            response = error_page(error, scope)
+            return error_page(error, scope)
         except Exception:
             log.exception("page failed", method=scope["method"], path=scope["path"])
-            response = error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
-        await _send_page(response, scope, receive, send)
+            return error_page(Error("INTERNAL", "An unexpected error occurred and was logged"), scope)
 
     async def _respond(self, scope: AsgiScope, receive: Receive, origin: Origin) -> Response:
         headers = dict(scope["headers"])

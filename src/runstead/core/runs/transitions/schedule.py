@@ -27,6 +27,7 @@ class Firing(msgspec.Struct, frozen=True, kw_only=True):
     requested_by_user_id: str | None = None
     scheduled_at: int | None = None
     missed_since: int | None = None
+    trace_context: str | None = None
 
 
 def fire(loaded: Loaded, firing: Firing) -> Transition:
@@ -78,6 +79,7 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         trigger_kind=firing.trigger_kind,
         trigger_id=schedule.id,
         created_by=firing.created_by,
+        trace_context=firing.trace_context,
         title=firing.title or schedule.name,
         timeout_seconds=schedule.timeout_seconds,
         backoff_limit=schedule.backoff_limit,

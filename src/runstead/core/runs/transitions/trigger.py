@@ -23,6 +23,7 @@ class TriggerCall(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     conversation_id: str
     payload: bytes | None = None
+    trace_context: str | None = None
 
 
 def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> Transition:
@@ -65,6 +66,7 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
         workflow_id=target_id if kind == "workflow" else None,
         trigger_kind="webhook",
         trigger_id=trigger.id,
+        trace_context=made.trace_context,
         title=trigger.name,
         config=trigger.config,
         input=made.payload,

@@ -25,6 +25,7 @@ from runstead.engines.postgres.commit.lanes import (
 )
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
 from runstead.engines.sql.fair_queue import FairQueue
+from runstead.ports import tracing
 from runstead.ports.store import RunKey
 
 
@@ -82,7 +83,8 @@ class GroupCommit:
         if self.waiting >= limits.writer_queue_max:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         loop = asyncio.get_running_loop()
-        waiting = Waiting(command, loop.create_future(), loop.time())
+        trace = None if tracing.tracer is None else tracing.command_context()
+        waiting = Waiting(command, loop.create_future(), loop.time(), trace)
         self.waiting += 1
         if command.is_rare:
             self._lanes.add(waiting, command.lane)
@@ -164,6 +166,7 @@ class GroupCommit:
         async def work(transaction: Transaction) -> list[Outcome]:
             return await self._decide(transaction, commands, alone=False, waits=False)
 
+        began_ns = 0 if tracing.tracer is None else tracing.now_ns()
         try:
             outcomes = await self._transactions.run(work)
         except Exception as trouble:  # noqa: BLE001 - one command's failure is not the others'
@@ -174,6 +177,8 @@ class GroupCommit:
                 else:
                     self._lanes.add(waiting, RunKey(waiting.command.project_id, ""))
             return
+        if began_ns:
+            tracing.commit_span("postgresql", [waiting.trace for waiting in group], began_ns)
         for waiting, outcome in zip(group, outcomes, strict=True):
             if outcome is ALONE or outcome is LOCKED:
                 self._lanes.add(waiting, waiting.command.lane)

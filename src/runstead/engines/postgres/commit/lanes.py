@@ -17,15 +17,17 @@ from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.jobs import run_again
 from runstead.engines.postgres.commit.transaction import Clock, Transaction, Transactions
 from runstead.engines.postgres.connection import BROKEN, is_lost, trouble_with
+from runstead.ports import tracing
 from runstead.ports.store import RunKey
 
 
 class Waiting(NamedTuple):
-    """A command, the future of its caller, and since when it waits (the event loop's time)."""
+    """A command, the future of its caller, since when it waits (the event loop's time), and its span's context."""
 
     command: Any
     future: asyncio.Future[Any]
     since: float
+    trace: Any = None
 
 
 Outcome = tuple[Any, Exception | None]
@@ -151,6 +153,7 @@ class Lanes:
         async def work(transaction: Transaction) -> list[Outcome]:
             return await self._decide(transaction, commands, alone=alone, waits=alone or of_one_run)
 
+        began_ns = 0 if tracing.tracer is None else tracing.now_ns()
         try:
             outcomes = await run_again(self._transactions, work)
         except Exception as trouble:  # noqa: BLE001 - it becomes the outcome of commands
@@ -166,6 +169,8 @@ class Lanes:
                 await self._commit(group[:half], lane)
                 await self._commit(group[half:], lane)
             return
+        if began_ns:
+            tracing.commit_span("postgresql", [waiting.trace for waiting in group], began_ns)
         for waiting, outcome in zip(group, outcomes, strict=True):
             if outcome is ALONE:
                 await self._commit([waiting], lane)

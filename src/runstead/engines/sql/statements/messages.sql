@@ -4,7 +4,7 @@ UPDATE conversations SET message_count = message_count + 1, last_message_at = :n
   updated_at = CASE WHEN updated_at < :now THEN :now ELSE updated_at END
 WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM conversations WHERE id = ANY (ARRAY[:conversation_id::text]) AND status <> 'deleted' ORDER BY id
-))
+)) AND id || '' = :conversation_id
 RETURNING message_count
 
 -- name: add_message

@@ -30,6 +30,6 @@ FOR UPDATE SKIP LOCKED
 -- postgres
 DELETE FROM schedules WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM schedules WHERE id = ANY (ARRAY[:id::text]) AND version = :version ORDER BY id
-))
+)) AND id || '' = :id
 -- sqlite
 DELETE FROM schedules WHERE id = :id AND version = :version

@@ -11,7 +11,8 @@ SELECT id AS "row", secret AS value FROM triggers WHERE id > :after AND secret I
 -- postgres
 -- The row is found in a subquery, which leaves PostgreSQL one plan.
 UPDATE triggers SET secret = :new
-WHERE ctid = ANY (ARRAY(SELECT ctid FROM triggers WHERE id = ANY (ARRAY[:row::text]) ORDER BY id)) AND secret = :old
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM triggers WHERE id = ANY (ARRAY[:row::text]) ORDER BY id))
+  AND id || '' = :row AND secret = :old
 -- sqlite
 UPDATE triggers SET secret = :new WHERE id = :row AND secret = :old
 

@@ -122,4 +122,4 @@ UPDATE webhook_deliveries SET attempts = attempts + 1, next_attempt_at = :until 
 DELETE FROM webhook_deliveries WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM webhook_deliveries WHERE created_at < :created_before::bigint
     AND (next_attempt_at IS NULL OR next_attempt_at < :attempt_before::bigint) LIMIT :limit FOR UPDATE SKIP LOCKED
-))
+)) AND created_at < :created_before::bigint AND (next_attempt_at IS NULL OR next_attempt_at < :attempt_before::bigint)
