@@ -111,6 +111,13 @@ LIMITS = {
     "`config` of the follow-up run of a batch": f"{limits.batch_config_bytes_max >> 10} KiB",
     "Cron expression": f"{limits.cron_chars_max} characters",
     "Webhooks per project": f"{limits.webhooks_per_project_max}",
+    "Alert rules per project": f"{limits.alerts_per_project_max}",
+    "History of an alert rule": f"the newest {limits.alert_firings_kept_max:,} entries",
+    "Window of an alert rule": (
+        f"{limits.alert_window_s_min} to {limits.alert_window_s_max:,} seconds,"
+        f" default {limits.alert_window_s_default:,}"
+    ),
+    "Silent workers that an alert rule counts": f"{limits.alert_silent_workers_max:,}",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",

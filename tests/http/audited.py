@@ -16,6 +16,7 @@ SERVICE = {
 }
 SCHEDULE = {"name": "nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
 PRICE = {"provider": "acme", "model": "m-1", "input": 1, "output": 2}
+ALERT = {"kind": "pending_age", "target": "task:count", "threshold": 60}
 WEBHOOK = {"url": "https://hooks.test/services/hidden", "events": ["run.failed"]}
 
 
@@ -174,6 +175,31 @@ class Audited:
         webhook_id = await self.made("webhook", WEBHOOK)
         yield await self.send("DELETE", f"/projects/inventory/webhooks/{webhook_id}")
         yield "webhook", webhook_id
+
+    async def alert_create(self):
+        yield (made := await self.send("POST", "/projects/inventory/alerts", ALERT))
+        yield "alert", made["alert"]["id"]
+
+    async def alert_change(self):
+        alert_id = await self.made("alert", ALERT)
+        yield await self.send("PATCH", f"/projects/inventory/alerts/{alert_id}", {"enabled": False})
+        yield "alert", alert_id
+
+    async def alert_mute(self):
+        alert_id = await self.made("alert", ALERT)
+        yield await self.send("POST", f"/projects/inventory/alerts/{alert_id}/mute", {})
+        yield "alert", alert_id
+
+    async def alert_unmute(self):
+        alert_id = await self.made("alert", ALERT)
+        await self.api.post(f"/projects/inventory/alerts/{alert_id}/mute", {}, by="admin")
+        yield await self.send("DELETE", f"/projects/inventory/alerts/{alert_id}/mute")
+        yield "alert", alert_id
+
+    async def alert_delete(self):
+        alert_id = await self.made("alert", ALERT)
+        yield await self.send("DELETE", f"/projects/inventory/alerts/{alert_id}")
+        yield "alert", alert_id
 
     async def push_service_register(self):
         body = {**SERVICE, "project_id": self.api.project.id}

@@ -121,6 +121,15 @@ NEEDS = {
     "POST /projects/{project}/webhooks/{webhook_id}/test": "admin",
     "GET /projects/{project}/webhooks/{webhook_id}/deliveries": "admin",
     "POST /projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": "admin",
+    "POST /projects/{project}/alerts": "admin",
+    "GET /projects/{project}/alerts": "admin",
+    "GET /projects/{project}/alerts/{alert_id}": "admin",
+    "PATCH /projects/{project}/alerts/{alert_id}": "admin",
+    "DELETE /projects/{project}/alerts/{alert_id}": "admin",
+    "POST /projects/{project}/alerts/{alert_id}/mute": "admin",
+    "DELETE /projects/{project}/alerts/{alert_id}/mute": "admin",
+    "POST /projects/{project}/alerts/{alert_id}/test": "admin",
+    "GET /projects/{project}/alerts/{alert_id}/history": "admin",
     "POST /projects/{project}/triggers": "admin",
     "GET /projects/{project}/triggers": "admin",
     "GET /projects/{project}/triggers/{trigger_id}": "admin",
@@ -271,6 +280,12 @@ def bodies(names):
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
         "POST /projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
+        "POST /projects/{project}/alerts": {
+            "kind": "schedule_missed",
+            "schedule_id": names.get("schedule_id"),
+            "webhook_id": names.get("webhook_id"),
+        },
+        "PATCH /projects/{project}/alerts/{alert_id}": {"webhook_id": names.get("webhook_id")},
         "POST /projects/{project}/triggers": {
             "name": "mail",
             "target": "agent:scribe",
@@ -340,6 +355,8 @@ class Tenant:
         names["webhook_id"] = made["webhook"]["id"]
         made = await self._post(f"{here}/webhooks/{names['webhook_id']}/test")
         names["delivery_id"] = made["delivery"]["id"]
+        alert = {"kind": "worker_silent", "name": text, "webhook_id": names["webhook_id"]}
+        names["alert_id"] = (await self._post(f"{here}/alerts", alert))["alert"]["id"]
         made = await self._post(
             f"{here}/triggers", sent["POST /projects/{project}/triggers"] | {"name": text}
         )

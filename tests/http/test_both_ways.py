@@ -222,6 +222,15 @@ async def automation(recorder):
     await do("POST", f"{place}/deliveries/{tested['id']}/redeliver")
     await do("PATCH", place, example("UpdateWebhook"))
     await do("POST", f"{place}/rotate", example("RotateWebhook"))
+    rule = (await do("POST", f"{P}/alerts", {**example("CreateAlert"), "webhook_id": hook["id"]}))["alert"]
+    at_rule = f"{P}/alerts/{rule['id']}"
+    await do("POST", f"{at_rule}/test")
+    for path in (f"{P}/alerts", at_rule, f"{at_rule}/history"):
+        await do("GET", path)
+    await do("POST", f"{at_rule}/mute", example("MuteAlert"))
+    await do("DELETE", f"{at_rule}/mute")
+    await do("PATCH", at_rule, example("UpdateAlert"))
+    await do("DELETE", at_rule)
     await do("DELETE", place)
     trigger = await do("POST", f"{P}/triggers", example("CreateTrigger"))
     place = f"{P}/triggers/{trigger['trigger']['id']}"

@@ -69,6 +69,9 @@ RULES_WITHOUT_SCHEMA = {
     "create_webhook": r"\$\.(url|secret)",
     "rotate_webhook": r"\$\.secret",
     "update_webhook": r"\$\.url",
+    # the bound depends on the kind of the rule; a time in the future
+    "update_alert": r"\$\.threshold",
+    "mute_alert": r"\$\.until",
     # `since` is before `until`
     "get_project_usage": r"\$\.(since|until)",
     # unique targets
@@ -88,6 +91,8 @@ MADE = {
         "create_trigger",
         "rotate_trigger",
         "delete_trigger",
+        "create_alert",
+        "delete_alert",
     ),
     "store_artifact",
     "put_price",
@@ -104,7 +109,7 @@ CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
-webhooks, deliveries, triggers, tokens, stored, prices = [], [], [], [], [], []
+webhooks, deliveries, triggers, tokens, stored, prices, alerts = [], [], [], [], [], [], []
 alive = []  # runs that have not ended
 turns = itertools.count()
 
@@ -193,8 +198,8 @@ def _name_in_the_path(path, operation):
         kept = deliveries[-1][0] if deliveries else webhooks[-1]
         others = [one for one in webhooks if one != kept] or ["unknown"]
         path["project"], path["webhook_id"] = PROJECT, others[0] if operation == "delete_webhook" else kept
-    elif "trigger_id" in path and triggers:
-        path["project"], path["trigger_id"] = PROJECT, triggers[0 if operation == "delete_trigger" else -1]
+    elif path.keys() & {"trigger_id", "alert_id"}:
+        _name_rule(path, operation)
     elif "token" in path and tokens:
         path["token"] = tokens[-1]
     elif operation == "read_artifact" and stored:
@@ -209,6 +214,13 @@ def _name_in_the_path(path, operation):
         path["run_id"] = ended.pop()
     elif operation == "delete_conversation" and len(conversations) > 1:
         path["conversation_id"] = conversations.pop(0)
+
+
+def _name_rule(path, operation):
+    """Name an existing trigger or alert rule, the oldest one to delete it."""
+    for name, made in (("trigger_id", triggers), ("alert_id", alerts)):
+        if name in path and made:
+            path["project"], path[name] = PROJECT, made[0 if operation.startswith("delete_") else -1]
 
 
 def _filled(fields):
@@ -247,6 +259,8 @@ def _fit_the_body(case, path, operation):
         for run in body["runs"]:  # duplicate ids and unknown parents refuse the whole batch
             run.pop("public_id", None)
             run.pop("parent_run_id", None)
+    if operation in {"create_alert", "update_alert"}:
+        body |= dict.fromkeys(body.keys() & {"webhook_id", "schedule_id"})  # random ids are not found
     if operation == "claim_runs":
         body |= {"kinds": ["task", "eval", "workflow"], "targets": None, "max_runs": 1}
     if isinstance(body.get("project_id"), str):
@@ -306,7 +320,7 @@ def _remember(operation, path, answer):
 
 
 def _remember_callers(operation, path, answer):
-    """Record push services, webhooks and triggers."""
+    """Record push services, webhooks, triggers and alert rules."""
     match operation:
         case "create_webhook":
             webhooks.append(answer["webhook"]["id"])
@@ -319,6 +333,10 @@ def _remember_callers(operation, path, answer):
             tokens.append(answer["token"])
             if operation == "create_trigger":
                 triggers.append(answer["trigger"]["id"])
+        case "create_alert":
+            alerts.append(answer["alert"]["id"])
+        case "delete_alert":
+            alerts[:] = [one for one in alerts if one != path["alert_id"]]
         case "put_price":
             prices.append((answer["price"]["provider"], answer["price"]["model"]))
         case "delete_trigger":

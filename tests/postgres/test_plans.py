@@ -86,6 +86,7 @@ PAGES = [
 UPDATES = (
     Update("triggers", ("name",)),
     Update("webhooks", ("url",)),
+    Update("alerts", ("version",), versioned=True),
     Update("webhook_deliveries", ("status", "next_attempt_at")),
     Update("schedules", ("version", "status"), versioned=True),
 )

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from runstead.commands.keys import make_key
+from runstead.core.alerts.alert import Alert, Measurement
 from runstead.core.audit import Audit, ObjectName
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
@@ -56,6 +57,11 @@ async def furnish(store):
         old_secret_until=2,
     )
     await store.webhooks.create(hook, lambda _count: None)
+    rule = Alert(
+        "99999999-9999-4999-8999-999999999999", PROJECT, "Workers", "worker_silent", 1, 1, 1.0, muted_at=1
+    )
+    rule = await store.alerts.create(rule, lambda _count: None)
+    await store.alerts.evaluate([(rule, Measurement(1))])  # it fires
     trigger = Trigger(
         "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
     )

@@ -55,7 +55,7 @@ def test_values_are_converted_to_the_types_of_their_fields():
     names = ("id", "project_id", "type", "created_at", "updated_at", "personal")
     assert decoder(Conversation, names)(["c", "p", "chat", 1, 1, 1]).personal is True
     webhook = decoder(Webhook, Webhook.__struct_fields__)(
-        ["w", "p", "u", "run.failed run.started", "s", 1, 1, *[None] * 6]
+        ["w", "p", "u", "run.failed run.started", "s", 1, 1, *[None] * 6, "standard", 0]
     )
     assert webhook.events == ("run.failed", "run.started")
 

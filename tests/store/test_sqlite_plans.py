@@ -56,6 +56,7 @@ SORTED = {
     "drop_revoked_keys": "those of one project",
     "members": "those of one project",
     "due_deliveries": "a share of each webhook",
+    "ended_runs": "the statuses of a target in at most a day",
     "event_counts": "the types of one log",
     "input_requests_of_run": "those of one run",
     "push_services_page": "those of a few projects",
@@ -79,6 +80,7 @@ UPDATES = (
     Update("batches", ("running", "waiting")),
     Update("triggers", ("name",)),
     Update("webhooks", ("url",)),
+    Update("alerts", ("version",), versioned=True),
     Update("webhook_deliveries", ("status", "next_attempt_at")),
     Update("schedules", ("version", "status"), versioned=True),
 )

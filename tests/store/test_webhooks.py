@@ -67,6 +67,7 @@ async def test_a_webhook_is_read_as_it_was_written(store):
     values |= {
         name: 100 + n for n, name in enumerate(WEBHOOK_FIELDS) if name.endswith(("_at", "_since", "_until"))
     }
+    values |= {"format": "slack", "failed_deliveries": 7}
     mine = await hooked(store, **values)
     assert await store.webhooks.get(PROJECT, mine.id) == mine
     bare = await hooked(store)

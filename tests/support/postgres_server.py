@@ -42,7 +42,7 @@ TABLES = [
     "run_leftovers",
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
-TABLES += ["webhook_deliveries", "webhooks", "triggers"]
+TABLES += ["webhook_deliveries", "webhooks", "triggers", "alerts", "alert_firings"]
 TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions", "audit_entries"]

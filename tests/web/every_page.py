@@ -20,6 +20,8 @@ def every_page(api) -> list[str]:
     project = "/projects/default"
     hook = api.post(f"{project}/webhooks", {"url": "https://hooks.invalid/a-long-path", "events": ["*"]})
     hook = hook["webhook"]["id"]
+    alert = api.post(f"{project}/alerts", {"kind": "pending_age", "target": "task:report", "threshold": 1})
+    alert = alert["alert"]["id"]
     ended, waiting = _failed_run(api), TaskRun(api, title="Waits")
     waiting.wait("approval", tool_call_id="approval:1", tool_name="approval")
     asked = InputRun(api, *FIELDS, description="Two lines\nof it")
@@ -63,6 +65,7 @@ def every_page(api) -> list[str]:
         "schedule_id": schedule,
         "batch_id": batch,
         "webhook_id": hook,
+        "alert_id": alert,
         "delivery_id": deliveries[0]["id"],
     }
     routes = {page.path for noun in NOUNS for page in noun.pages.registered if page.method == "GET"}

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "keys": ("runstead.cli.keys:keys", "API keys, and the server's signing keys."),
     "members": ("runstead.cli.members:members", "Members of a project and their roles."),
     "audit": ("runstead.cli.audit:audit", "Who changed what: the audit log."),
+    "alerts": ("runstead.cli.alerts:alerts", "Alert rules and their history."),
     "webhooks": ("runstead.cli.webhooks:webhooks", "Webhooks and their deliveries."),
     "db": ("runstead.cli.db:db", "The database: migrate, check, measure and move it."),
     "backup": ("runstead.cli.backup:backup", "Back up a store and its artifacts, also while servers run."),

@@ -48,12 +48,15 @@ def create_webhook(
     event: Annotated[
         list[str] | None, Parameter(help="Such as run.completed; may repeat. Else all events", negative="")
     ] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["standard", "slack", "cloudevents"], Parameter(help="The form of the bodies")
+    ] = "standard",
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Send new events to a URL. The secret that verifies them is shown only once."""
     with connected(server, project=True) as client:
-        made = client.webhooks.create(url, event or ("*",))
+        made = client.webhooks.create(url, event or ("*",), format=format)
     _show_new(made, json=json)
 
 

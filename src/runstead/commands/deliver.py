@@ -13,6 +13,7 @@ from runstead.core import limits
 from runstead.core.clock import now_ms, to_ms
 from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
+from runstead.core.webhooks.body import CONTENT_TYPES
 from runstead.core.webhooks.webhook import Attempt, Delivery, Pair, Webhook, record_attempt, signatures
 from runstead.security.egress import Answer, Egress, EgressError
 
@@ -50,7 +51,7 @@ async def _attempt(egress: Egress, webhook: Webhook, delivery: Delivery) -> Atte
     # By the store's clock, like the time at which an old secret expires.
     started_at = delivery.next_attempt_at - limits.delivery_lease_ms
     headers = {
-        "content-type": "application/json",
+        "content-type": CONTENT_TYPES[webhook.format],
         "user-agent": _AGENT,
         "webhook-id": delivery.id,
         "webhook-timestamp": str(timestamp),

@@ -20,8 +20,9 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.secret import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
 from runstead.core.webhooks import webhook as rules
-from runstead.core.webhooks.event import TEST, build_test_payload
-from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, new_delivery, refuse_disabled
+from runstead.core.webhooks.body import BodyFormat
+from runstead.core.webhooks.event import new_test_delivery
+from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, refuse_disabled
 from runstead.security.egress import RefusedAddressError
 from runstead.security.stored_secrets import StoredSecrets
 
@@ -51,6 +52,8 @@ async def create(
     events: Sequence[str],
     secret: str,
     idempotency: IdempotencyRecord | None = None,
+    *,
+    body_format: BodyFormat = "standard",
 ) -> Webhook:
     """Create a webhook for events from now on. Raises INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
@@ -67,6 +70,7 @@ async def create(
         created_at=now,
         updated_at=now,
         created_by=user_uuid(principal.id),
+        format=body_format,
     )
     webhooks = app.store.recording(by(principal, "webhook.create", project_id)).webhooks
     created = await webhooks.create(webhook, _refuse_at_limit, idempotency)
@@ -193,7 +197,7 @@ async def send_test(
 
     def decide(webhook: Webhook, now: int) -> Delivery:
         refuse_disabled(webhook)
-        return new_delivery(delivery_id, webhook, TEST, None, build_test_payload(webhook, now), now)
+        return new_test_delivery(delivery_id, webhook, now)
 
     created = await app.store.webhooks.add(project_id, webhook_id, decide, idempotency)
     app.publish_deliveries()

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from runstead.core import limits
+from runstead.core.alerts.alert import Alert
 from runstead.core.batches.batch import Batch
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
@@ -46,6 +47,11 @@ Action = Literal[
     "webhook.change",
     "webhook.rotate",
     "webhook.delete",
+    "alert.create",
+    "alert.change",
+    "alert.mute",
+    "alert.unmute",
+    "alert.delete",
     "push_service.register",
     "push_service.disable",
     "push_service.enable",
@@ -214,7 +220,26 @@ _KINDS: Final[dict[type, _Kind]] = {
         _id,
         ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config"),
     ),
-    Webhook: _Kind("webhook", _id, ("url", "events", "disabled_at", "secret")),
+    Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
+    Alert: _Kind(
+        "alert",
+        _id,
+        (
+            "name",
+            "kind",
+            "target",
+            "schedule_id",
+            "threshold",
+            "window_seconds",
+            "min_runs",
+            "for_seconds",
+            "repeat_seconds",
+            "webhook_id",
+            "disabled_at",
+            "muted_at",
+            "muted_until",
+        ),
+    ),
     PushService: _Kind(
         "push_service",
         _id,
@@ -275,7 +300,7 @@ def _shown(member: str, value: Any) -> Any:
         return _cut(f"{url.scheme}://{url.netloc.rpartition('@')[2]}")
     if isinstance(value, str):
         return _cut(value)
-    if member.endswith("_at") and isinstance(value, int):
+    if member.endswith(("_at", "_until")) and isinstance(value, int):
         return iso(value)
     if isinstance(value, tuple | frozenset):
         words = sorted(value) if isinstance(value, frozenset) else value

@@ -411,6 +411,18 @@ triggers_per_project_max: Final = 256
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 
+# Alert rules
+alerts_per_project_max: Final = 64
+alert_tick_s: Final = 5.0  # how often the leader looks for rules that are due
+alert_interval_s: Final = 15  # between two evaluations of a rule
+alerts_per_tick_max: Final = 64  # rules that are evaluated in one transaction
+alert_window_s_default: Final = 3_600
+alert_window_s_min: Final = 900  # the width of the narrowest sums
+alert_window_s_max: Final = 86_400
+alert_runs_min_default: Final = 10  # a failure rate of fewer runs is not judged
+alert_firings_kept_max: Final = 1_000  # newest entries of the history of each rule
+alert_silent_workers_max: Final = 1_000  # counted by a rule
+
 # The audit log
 audit_retention_days_default: Final = 400
 audit_value_chars_max: Final = 256  # of each value in `change`

@@ -9,6 +9,7 @@ from msgspec import Meta
 from runstead.commands import webhooks as commands
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
@@ -19,7 +20,14 @@ from runstead.ports.store import ListPage
 routes = Routes("Webhooks")
 
 WebhookEvent: TypeAlias = Literal[
-    "*", "run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled"
+    "*",
+    "run.started",
+    "run.waiting",
+    "run.completed",
+    "run.failed",
+    "run.cancelled",
+    "alert.fired",
+    "alert.resolved",
 ]
 """`*` and the event types of `core.webhooks.event.EVENT_TYPES`."""
 _Url = Annotated[str, Meta(min_length=1, max_length=limits.webhook_url_chars_max)]
@@ -38,11 +46,16 @@ _WRITE_SECRET = (*_WRITE, "ENCRYPTION_KEY_MISSING")
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook to create. Without a `secret`, the server generates one."""
+    """A webhook to create. Without a `secret`, the server generates one.
+
+    `format` is the form of the bodies: `standard` (Standard Webhooks), `slack` (a message for an incoming webhook) or
+    `cloudevents` (CloudEvents 1.0, structured JSON). It never changes.
+    """
 
     url: _Url
     events: _Events
     secret: _Secret | None = None
+    format: BodyFormat | None = None
 
 
 class UpdateWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +81,7 @@ class WebhookView(msgspec.Struct, frozen=True):
     id: str
     project_id: str
     url: str
+    format: BodyFormat
     events: list[str]
     enabled: bool
     disabled_at: Timestamp | None
@@ -151,7 +165,14 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
 
     return await call.idempotent(
         lambda idempotency: commands.create(
-            call.app, call.principal, ref, body.url, body.events, secret, idempotency
+            call.app,
+            call.principal,
+            ref,
+            body.url,
+            body.events,
+            secret,
+            idempotency,
+            body_format=body.format or "standard",
         ),
         answer,
         secret,
@@ -252,7 +273,7 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
 
 
-def _before(cursor: str | None) -> int | None:
+def before_of(cursor: str | None) -> int | None:
     if cursor is None:
         return None
     if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
@@ -280,7 +301,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
         path["project"],
         path["webhook_id"],
         query.limit + 1,
-        _before(query.cursor),
+        before_of(query.cursor),
         query.status,
     )
     page = fitted(ListPage(found[: query.limit], len(found) > query.limit), delivery_view)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Self
 
+from runstead.sdk.routes.alerts import Alerts
 from runstead.sdk.routes.artifacts import Artifacts
 from runstead.sdk.routes.audit import Audit
 from runstead.sdk.routes.batches import Batches
@@ -78,6 +79,11 @@ class Resources(Caller):
     def triggers(self) -> Triggers[Self]:
         """Triggers: URLs that start runs."""
         return Triggers(self)
+
+    @resource
+    def alerts(self) -> Alerts[Self]:
+        """Alert rules, and their history."""
+        return Alerts(self)
 
     @resource
     def workers(self) -> Workers[Self]:

@@ -36,6 +36,7 @@ from runstead.http.framework.cors import with_cors
 from runstead.http.framework.origin import TrustedProxies
 from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
+from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
@@ -337,6 +338,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loop("roll-ups", limits.rollup_tick_s, roll_up, limits.rollup_entries_per_tick_max),
         loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
         loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
+        loop("alerts", limits.alert_tick_s, evaluate, limits.alerts_per_tick_max),
         loop("statistics", limits.measurement_tick_s, measure, 1),
         everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
         everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),

@@ -9,10 +9,19 @@ import msgspec
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.runs.run import Run, RunStatus
+from runstead.core.webhooks.body import Message
 from runstead.core.webhooks.webhook import Delivery, Webhook, new_delivery
 
 TEST: Final = "webhook.test"
-EVENT_TYPES: Final = ("run.started", "run.waiting", "run.completed", "run.failed", "run.cancelled")
+EVENT_TYPES: Final = (
+    "run.started",
+    "run.waiting",
+    "run.completed",
+    "run.failed",
+    "run.cancelled",
+    "alert.fired",
+    "alert.resolved",
+)
 """The events that a webhook can subscribe to by name, besides `*`.
 
 A noun with its own events adds them here.
@@ -46,18 +55,18 @@ def deliveries(run: Run, event_type: str, webhooks: Iterable[Webhook], now: int)
     receivers = [webhook for webhook in webhooks if webhook.wants(event_type)]
     if not receivers:
         return []
-    body = payload(run, event_type, now)
+    message = message_of(run, event_type, now)
     name = f"{run.uid}:{run.version}"
-    return [
-        new_delivery(
-            f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}", webhook, event_type, run.run_id, body, now
-        )
-        for webhook in receivers
-    ]
+    made = []
+    for webhook in receivers:
+        delivery_id = f"msg_{uuid.uuid5(uuid.UUID(webhook.id), name)}"
+        body = message.body(webhook.format, delivery_id)
+        made.append(new_delivery(delivery_id, webhook, event_type, run.run_id, body, now))
+    return made
 
 
-def payload(run: Run, event_type: str, now: int) -> bytes:
-    """Build the body of an event: the run after the change, with the member names of the public run object.
+def message_of(run: Run, event_type: str, now: int) -> Message:
+    """Build the message of an event: the run after the change, with the member names of the public run object.
     Large values are left out and listed in `omitted`; the receiver reads them from the run.
     """
     omitted: list[str] = []
@@ -102,10 +111,15 @@ def payload(run: Run, event_type: str, now: int) -> bytes:
         "output": value("output"),
         "omitted": omitted,
     }
-    return _encode({"type": event_type, "timestamp": iso(now), "data": data})
+    text = f"{event_type}: {run.target or run.kind}, {run.title or run.run_id}"
+    encoded = msgspec.Raw(_encode(data))  # once for all receivers
+    return Message(event_type, now, run.project_id, f"runs/{run.run_id}", text, encoded)
 
 
-def build_test_payload(webhook: Webhook, now: int) -> bytes:
-    """Build the body of a `webhook.test` event. `now` in ms."""
+def new_test_delivery(delivery_id: str, webhook: Webhook, now: int) -> Delivery:
+    """Build the delivery of a `webhook.test` event. `now` in ms."""
     data = {"webhook_id": webhook.id, "project_id": webhook.project_id}
-    return _encode({"type": TEST, "timestamp": iso(now), "data": data})
+    message = Message(
+        TEST, now, webhook.project_id, f"webhooks/{webhook.id}", "A test of this webhook of Runstead", data
+    )
+    return new_delivery(delivery_id, webhook, TEST, None, message.body(webhook.format, delivery_id), now)

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.webhooks.body import BodyFormat
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
 _PREFIX: Final = "whsec_"
@@ -22,8 +23,8 @@ class Webhook(msgspec.Struct, frozen=True):
     with it, so the row holds it as `security.stored_secrets` encrypts it, and not as a hash.
 
     `events` are names of `webhooks.event.EVENT_TYPES`, or `*`. `failing_since` is the first failure since the
-    last successful delivery. Until `old_secret_until`, `old_secret` signs too. Engines store the fields as
-    columns.
+    last successful delivery. Until `old_secret_until`, `old_secret` signs too. `failed_deliveries` counts those that
+    were given up. Engines store the fields as columns.
     """
 
     id: str
@@ -39,6 +40,8 @@ class Webhook(msgspec.Struct, frozen=True):
     failing_since: int | None = None
     old_secret: str | None = None
     old_secret_until: int | None = None
+    format: BodyFormat = "standard"
+    failed_deliveries: int = 0
 
     def wants(self, event_type: str) -> bool:
         return self.disabled_at is None and ("*" in self.events or event_type in self.events)
@@ -135,9 +138,10 @@ def record_attempt(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: 
     since = now if webhook.failing_since is None else webhook.failing_since
     if webhook.failing_since is None:
         webhook = replace(webhook, failing_since=now)
+    given_up = replace(webhook, failed_deliveries=webhook.failed_deliveries + 1)
     if attempt.gone:
         reason = "The receiver answered 410 Gone: it wants no more deliveries"
-        return _disabled(webhook, reason, now), replace(
+        return _disabled(given_up, reason, now), replace(
             changed_delivery, status="failed", next_attempt_at=None
         )
     wait = max(
@@ -147,10 +151,10 @@ def record_attempt(webhook: Webhook, delivery: Delivery, attempt: Attempt, now: 
         return webhook, replace(changed_delivery, next_attempt_at=now + wait)
     if now - since >= limits.webhook_failing_ms_max:
         days = limits.webhook_failing_ms_max // 86_400_000
-        webhook = _disabled(
-            webhook, f"No delivery arrived for {days} days; the last attempt: {attempt.reason}", now
+        given_up = _disabled(
+            given_up, f"No delivery arrived for {days} days; the last attempt: {attempt.reason}", now
         )
-    return webhook, replace(changed_delivery, status="failed", next_attempt_at=None)
+    return given_up, replace(changed_delivery, status="failed", next_attempt_at=None)
 
 
 def _disabled(webhook: Webhook, reason: str, now: int) -> Webhook:

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from runstead.core import limits
 from runstead.core.audit import Audit, AuditEntry, entries
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
 from runstead.engines.sql.concurrency import SqlConcurrency
@@ -78,6 +79,7 @@ class SqlRecording:
 
     def __init__(self, database: StoreDatabase, audit: Audit) -> None:
         recording = _RecordingDatabase(database, audit)
+        self.alerts = SqlAlerts(recording)
         self.batches = SqlBatches(recording)
         self.browser_sessions = SqlBrowserSessions(recording)
         self.concurrency = SqlConcurrency(recording)

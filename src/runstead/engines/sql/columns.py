@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from runstead.core.alerts.alert import Alert, Firing
 from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
@@ -31,6 +32,8 @@ def _without(record: type[Struct], *names: str) -> tuple[str, ...]:
 
 #: The columns that `{name}` stands for in statements. Most tables have a column for each field of their record.
 RECORDS: Final[dict[str, Sequence[str]]] = {
+    "alert": _without(Alert),
+    "alert_firing": _without(Firing),
     "audit_entry": _without(AuditEntry),
     "browser_session": _without(BrowserSession),
     "conversation": _without(Conversation),
@@ -41,6 +44,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "lead": _without(Lead),
     "member": _without(Member),
     "message": _without(StoredMessage),
+    "new_alert_firing": _without(Firing, "seq"),
     "new_audit_entry": _without(AuditEntry, "id", "seq"),
     "new_batch": _without(Batch, "seq"),
     "new_conversation": _without(Conversation, "seq"),

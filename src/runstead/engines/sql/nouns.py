@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runstead.core.audit import Audit
+from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.audit import SqlAudit, SqlRecording
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
@@ -35,6 +36,7 @@ class SqlNouns:
         """`leadership`: the database as the leadership needs it (see `SqlLeadership`). `move_usage`: see
         `SqlConversations`.
         """
+        self.alerts = SqlAlerts(database)
         self.artifact_tombstones = SqlArtifactTombstones(database)
         self.audit = SqlAudit(database)
         self.browser_sessions = SqlBrowserSessions(database)

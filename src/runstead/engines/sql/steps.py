@@ -36,6 +36,7 @@ class LockSpace(IntEnum):
     WEBHOOKS = 51
     TRIGGERS = 52
     PRICES = 53
+    ALERTS = 54
     PROJECTS = 61
 
 

@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope as AsgiScope, Send
 from runstead.commands.app import App
 from runstead.core.errors import Error
 from runstead.http import (
+    alerts,
     artifacts,
     audit,
     batches,
@@ -73,6 +74,7 @@ NOUNS: Final = (
     schedules,
     webhooks,
     triggers,
+    alerts,
     concurrency,
     prices,
     batches,

@@ -21,6 +21,7 @@ from runstead.http.openapi.examples import EXAMPLES
 from runstead.http.openapi.links import add_links
 from runstead.http.openapi.names import name_shapes, operation_id
 from runstead.http.openapi.rules import (
+    describe_alerts,
     describe_batches,
     describe_creations,
     describe_forms,
@@ -83,6 +84,7 @@ _TAGS: Final = (
     "Schedules",
     "Webhooks",
     "Triggers",
+    "Alerts",
     "Batches",
     "Concurrency",
     "Usage",
@@ -112,6 +114,7 @@ _PATH_DESCRIPTIONS: Final = {
     "webhook_id": "The webhook's id.",
     "delivery_id": "The delivery's id.",
     "trigger_id": "The trigger's id (not its token).",
+    "alert_id": "The alert rule's id.",
     "token": "The trigger's token.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
@@ -154,6 +157,7 @@ def document(operations: Sequence[Operation]) -> Schema:
     describe_push_services(components)
     describe_webhooks(components)
     describe_triggers(components)
+    describe_alerts(components)
     paths: dict[str, Schema] = {}
     for operation in operations:
         path = paths.setdefault(operation.path, {})

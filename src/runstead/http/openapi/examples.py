@@ -129,6 +129,17 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
             "events": ["run.completed", "run.failed", "run.cancelled"],
         },
     },
+    "CreateAlert": {
+        "failures": {
+            "kind": "failure_rate",
+            "target": "task:report",
+            "threshold": 0.2,
+            "window_seconds": 3600,
+        },
+        "queue": {"kind": "pending_age", "threshold": 600, "for_seconds": 60, "repeat_seconds": 3600},
+    },
+    "UpdateAlert": {"change": {"threshold": 0.3, "webhook_id": None}},
+    "MuteAlert": {"weekend": {"until": "2100-01-04T08:00:00Z"}, "forever": {}},
     "UpdateWebhook": {"enable": {"enabled": True}},
     "RotateWebhook": {"made": {}},
     "CreateTrigger": {

@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from runstead.core.alerts.alert import AlertKind
 from runstead.core.batches.batch import BatchStatus
 from runstead.core.conversations.conversation import ConversationStatus, ConversationType, Role as MessageRole
 from runstead.core.conversations.form import FieldType
@@ -33,6 +34,7 @@ from runstead.core.schedules.schedule import (
 )
 from runstead.core.usage.report import By
 from runstead.core.usage.usage import Capture
+from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import DeliveryStatus
 from runstead.http.conversations import ShownStatus
 from runstead.http.create_bodies import Labels
@@ -117,6 +119,15 @@ _OPERATIONS: Final = {
     "triggers_delete": "delete_trigger",
     "triggers_rotate": "rotate_trigger",
     "triggers_fire": "fire_trigger",
+    "alerts_create": "create_alert",
+    "alerts_page": "list_alerts",
+    "alerts_get": "get_alert",
+    "alerts_change": "update_alert",
+    "alerts_delete": "delete_alert",
+    "alerts_mute": "mute_alert",
+    "alerts_unmute": "unmute_alert",
+    "alerts_test": "test_alert",
+    "alerts_history": "list_alert_firings",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
     "usage_page": "list_prices",
@@ -187,6 +198,8 @@ _CHOICES: Final = {
     "ConcurrencyPolicy": ConcurrencyPolicy,
     "DefinitionSource": DefinitionSource,
     "WebhookEvent": WebhookEvent,
+    "BodyFormat": BodyFormat,
+    "AlertKind": AlertKind,
     "DeliveryStatus": DeliveryStatus,
     "BatchStatus": BatchStatus,
     "UsageBy": By,

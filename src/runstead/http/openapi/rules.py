@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any, Final
 
+from runstead.core.alerts.alert import KINDS, TARGET_KINDS
 from runstead.core.conversations.form import FormField
+from runstead.http.alerts import CreateAlert
 from runstead.http.batches import BatchRun
 from runstead.http.create_bodies import REQUESTS, CreateRun
 from runstead.http.framework.values import END, NO_CONTROLS, UUID, RuntimeTarget
@@ -85,6 +87,22 @@ _TRIGGER: Final[Schema] = {
     "if": {"properties": {"target": {"pattern": "^(task|workflow|eval):"}}},
     "then": {"properties": {"conversation_id": _NULL}},
 }
+
+#: alert.check
+_ALERT: Final[list[Schema]] = [
+    {
+        "if": {"properties": {"kind": {"enum": sorted(KINDS.keys() - set(TARGET_KINDS))}}},
+        "then": {"properties": {"target": _NULL}},
+    },
+    {
+        "if": {"properties": {"kind": {"enum": sorted(KINDS.keys() - {"schedule_missed"})}}},
+        "then": {"properties": {"schedule_id": _NULL}},
+    },
+    {
+        "if": {"properties": {"kind": {"const": "failure_rate"}}},
+        "then": {"properties": {"threshold": {"type": ["number", "null"], "maximum": 1}}},
+    },
+]
 
 #: schedule.check
 _SCHEDULE_TARGET: Final[list[Schema]] = [
@@ -263,6 +281,11 @@ def describe_push_services(components: dict[str, Schema]) -> None:
         service["allOf"] = [_PUSH_SERVICE]
         for url in ("base_url", "invoke_url"):
             service["properties"][url]["pattern"] = _URL
+
+
+def describe_alerts(components: dict[str, Schema]) -> None:
+    if (alert := components.get(CreateAlert.__name__)) is not None:
+        alert["allOf"] = _ALERT
 
 
 def describe_triggers(components: dict[str, Schema]) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from runstead.core.audit import Audit
 from runstead.core.migration import PendingMigration
+from runstead.ports.store.alerts import Alerts, DecideAlert, DecideDeliveries
 from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
@@ -61,6 +62,7 @@ from runstead.ports.store.workers import Workers
 
 __all__ = [
     "ActivityQuery",
+    "Alerts",
     "Archived",
     "ArtifactTombstones",
     "AuditLog",
@@ -73,8 +75,10 @@ __all__ = [
     "ConversationQuery",
     "Conversations",
     "Count",
+    "DecideAlert",
     "DecideBatch",
     "DecideConversation",
+    "DecideDeliveries",
     "DecideDelivery",
     "DecideNew",
     "DecideOne",
@@ -156,6 +160,8 @@ class Store(Protocol):
     def push_services(self) -> PushServices: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def alerts(self) -> Alerts: ...
     @property
     def triggers(self) -> Triggers: ...
     @property

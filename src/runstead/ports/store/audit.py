@@ -5,6 +5,7 @@ from typing import Protocol
 import msgspec
 
 from runstead.core.audit import Audit, AuditEntry
+from runstead.ports.store.alerts import Alerts
 from runstead.ports.store.batches import BatchChanges
 from runstead.ports.store.browser_sessions import BrowserSessions
 from runstead.ports.store.concurrency import Concurrency
@@ -58,6 +59,8 @@ class Recording(Protocol):
     response and a command without effect leave none. Runs have `Transition.audit` instead.
     """
 
+    @property
+    def alerts(self) -> Alerts: ...
     @property
     def batches(self) -> BatchChanges: ...
     @property

@@ -18,6 +18,7 @@ class Webhook(ResponseModel, frozen=True, kw_only=True):
     id: str
     project_id: str
     url: str
+    format: str = "standard"
     events: list[str] = msgspec.field(default_factory=list)
     enabled: bool = True
     disabled_at: datetime | None = None

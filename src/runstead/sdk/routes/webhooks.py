@@ -35,15 +35,18 @@ class Webhooks(Resource[S_co]):
         events: Sequence[str] = ("*",),
         *,
         secret: str | None = None,
+        format: Literal["standard", "slack", "cloudevents"] | None = None,  # noqa: A002 - the member's name
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedWebhook]:
         """`POST /projects/{ref}/webhooks`: send events to this URL from now on. The answer's `secret` is shown once.
 
+        `format` is the form of the bodies: Standard Webhooks, a Slack message or a CloudEvent.
+
         A replay under an idempotency key does not show it either. So none is sent by default, and the call is retried
         only where it certainly had no effect. 400 with `errors` for invalid values, 409 WEBHOOK_LIMIT_REACHED.
         """
-        body = members(url=url, events=list(events), secret=secret)
+        body = members(url=url, events=list(events), secret=secret, format=format)
         return Call(
             "POST",
             self._hooks(project),

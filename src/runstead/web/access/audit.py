@@ -116,7 +116,7 @@ def _cells(entry: AuditEntry) -> list[str | None]:
 def link_of(project: Project, entry: AuditEntry) -> str | None:
     """The page of the entry's object, if it has one."""
     match entry.object_kind:
-        case "run" | "batch" | "schedule" | "webhook" as kind:
+        case "run" | "batch" | "schedule" | "webhook" | "alert" as kind:
             return to("projects", project.slug, {"batch": "batches"}.get(kind, f"{kind}s"), entry.object_id)
         case _:
             return None

@@ -29,6 +29,7 @@ from runstead.http.framework.problems import STATUS
 from runstead.http.framework.request_span import in_span
 from runstead.ports import tracing
 from runstead.web.access import audit, openid, pages as access, sign_in
+from runstead.web.alerts import pages as alerts
 from runstead.web.batches import pages as batches
 from runstead.web.documentation.site import PATHS as DOCUMENTATION, Documentation
 from runstead.web.framework import assets, cookie
@@ -56,6 +57,7 @@ NOUNS: Final = (
     workers,
     webhooks,
     triggers,
+    alerts,
     access,
     audit,
     system,

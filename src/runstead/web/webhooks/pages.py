@@ -10,6 +10,7 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
+from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import DeliveryStatus
 from runstead.http.framework.problems import STATUS
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook, WebhookEvent
@@ -49,6 +50,7 @@ async def listing(
         webhooks=await commands.page(request.app, request.principal, project.id),
         triggers=await triggers.with_short_config(request.app, request.principal, project.id),
         events=EVENTS,
+        formats=get_args(BodyFormat),
         refused=refused,
         about=about,
         filled=request.form,
@@ -73,12 +75,20 @@ async def create(request: PageRequest) -> Response:
             url=form.one("url"),
             events=form.all("events"),
             secret=form.one("secret"),
+            format=form.one("format"),
         )
         secret = body.secret or commands.new_secret()
         made = await idempotent(
             request,
             lambda idempotency: commands.create(
-                request.app, request.principal, project.id, body.url, body.events, secret, idempotency
+                request.app,
+                request.principal,
+                project.id,
+                body.url,
+                body.events,
+                secret,
+                idempotency,
+                body_format=body.format or "standard",
             ),
         )
     except Error as refused:

@@ -1,0 +1,188 @@
+"""`runstead alerts …`."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from runstead.cli.app import AsJson
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.output import write_out
+
+if TYPE_CHECKING:
+    from runstead.sdk.models.alert import Alert, AlertFiring
+
+AlertId = Annotated[str, Parameter(help="The alert rule's id")]
+Kind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent", "delivery_failed"]
+
+alerts = App(name="alerts", help="Alert rules and their history.")
+
+
+@alerts.command(name="list")
+def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """List a project's alert rules with their state: those that fire first."""
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        found = client.alerts.list().data
+    screen = Screen.of()
+    columns: list[Column[Alert]] = [
+        Column("ALERT", lambda one: one.id, keep_whole=True),
+        Column("STATUS", _status, status=True),
+        Column("NAME", lambda one: one.name),
+        Column("KIND", lambda one: one.kind, drop_rank=1),
+        Column("VALUE", lambda one: _number(one.value), drop_rank=2, number=True),
+        Column("THRESHOLD", lambda one: _number(one.threshold), drop_rank=3, number=True),
+        Column("SINCE", lambda one: format_age(one.firing_since, screen), drop_rank=4, keep_whole=True),
+        Column("MUTED", _muted, drop_rank=5),
+    ]
+    print_list(found, columns, "alerts", json=json)
+
+
+def _status(one: "Alert") -> str:
+    if not one.enabled:
+        return "disabled"
+    return "firing" if one.firing else "ok"
+
+
+def _muted(one: "Alert") -> str:
+    from runstead.cli.shared.render import format_time  # noqa: PLC0415
+
+    if not one.muted:
+        return ""
+    return "for ever" if one.muted_until is None else f"until {format_time(one.muted_until)}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+@alerts.command(name="create")
+def create_alert(
+    kind: Annotated[Kind, Parameter(help="What the rule watches")],
+    /,
+    *,
+    name: Annotated[str | None, Parameter(help="Else the kind and the target")] = None,
+    target: Annotated[
+        str | None, Parameter(help="Of failure_rate and pending_age, such as task:report. Else all runs")
+    ] = None,
+    schedule: Annotated[str | None, Parameter(help="Id, of schedule_missed. Else all schedules")] = None,
+    threshold: Annotated[
+        float | None, Parameter(help="It fires from this value on: a rate up to 1, seconds, or a number")
+    ] = None,
+    window: Annotated[str | None, Parameter(help="The period that is measured, such as 1h")] = None,
+    min_runs: Annotated[int | None, Parameter(help="A failure rate of fewer runs never fires")] = None,
+    hold: Annotated[
+        str | None,
+        Parameter(name="--for", help="How long the value must be beyond the threshold, such as 5m"),
+    ] = None,
+    repeat: Annotated[str | None, Parameter(help="Send again after this time while it fires")] = None,
+    webhook: Annotated[
+        str | None, Parameter(help="Id of the receiver. Else all webhooks that subscribe to alerts")
+    ] = None,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Create an alert rule and print its id."""
+    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    def seconds(option: str, text: str | None) -> int | None:
+        return None if text is None else round(parse_duration(option, text).total_seconds())
+
+    with connected(server, project=True) as client:
+        made = client.alerts.create(
+            kind,
+            name=name,
+            target=target,
+            schedule_id=schedule,
+            threshold=threshold,
+            window_seconds=seconds("--window", window),
+            min_runs=min_runs,
+            for_seconds=seconds("--for", hold),
+            repeat_seconds=seconds("--repeat", repeat),
+            webhook_id=webhook,
+        ).alert
+    write_out(document(made) if json else made.id)
+
+
+def _show(one: "Alert", *, json: bool) -> None:
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+
+    muted = f"  muted {_muted(one)}" if one.muted else ""
+    write_out(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.name)}{muted}")
+
+
+@alerts.command(name="mute")
+def mute_alert(
+    alert_id: AlertId,
+    /,
+    *,
+    until: Annotated[
+        str | None, Parameter(help="A time, or how long, such as 2h. Else until it is unmuted")
+    ] = None,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Send no messages of an alert rule. Its history goes on."""
+    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
+
+    end = None if until is None else parse_time("--until", until, ahead=True)
+    with connected(server, project=True) as client:
+        _show(client.alerts.mute(alert_id, until=end).alert, json=json)
+
+
+@alerts.command(name="unmute")
+def unmute_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Send messages of an alert rule again."""
+    with connected(server, project=True) as client:
+        _show(client.alerts.unmute(alert_id).alert, json=json)
+
+
+@alerts.command(name="history")
+def history(
+    alert_id: AlertId,
+    /,
+    *,
+    limit: Annotated[int, Parameter(help="Number of entries, at most 100")] = 50,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """List when an alert rule fired and resolved, newest first."""
+    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        found = client.alerts.list_history(alert_id, limit=limit).data
+    columns: list[Column[AlertFiring]] = [
+        Column("FIRED", lambda one: format_time(one.fired_at), keep_whole=True),
+        Column("VALUE", lambda one: _number(one.value), number=True),
+        Column("RESOLVED", lambda one: format_time(one.resolved_at), keep_whole=True),
+        Column("VALUE THEN", lambda one: _number(one.resolved_value), drop_rank=1, number=True),
+        Column("SENT", lambda one: "muted" if one.muted else "sent", drop_rank=2),
+    ]
+    print_list(found, columns, "firings", json=json)
+
+
+@alerts.command(name="test")
+def send_test(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Queue a test message to each receiver. `webhooks deliveries` shows the outcome."""
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        sent = client.alerts.test(alert_id)
+    if json:
+        write_out(document(sent))
+        return
+    for one in sent.deliveries:
+        write_out(f"{safe(one.id)}  {one.status}  to webhook {safe(one.webhook_id)}")
+
+
+@alerts.command(name="delete")
+def delete_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Delete an alert rule and its history."""
+    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        client.alerts.delete(alert_id)
+    write_out(document({"deleted": True, "id": alert_id}) if json else f"{safe(alert_id)}  deleted")

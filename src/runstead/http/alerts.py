@@ -1,0 +1,314 @@
+"""Alert rules: `/projects/{project}/alerts…`."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import alerts as commands
+from runstead.core import limits
+from runstead.core.alerts.alert import Alert, AlertKind, Firing
+from runstead.core.clock import now_ms
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
+from runstead.http.framework.values import Moment, Name, PageInfo, Target, Uuid, moment_ms
+from runstead.http.framework.views import Timestamp, view_of
+from runstead.http.webhooks import DeliveryView, before_of, delivery_view
+from runstead.ports.store import ListPage
+
+routes = Routes("Alerts")
+
+_Threshold = Annotated[
+    float,
+    Meta(
+        gt=0,
+        le=limits.integer_max,
+        description="The rule fires from this value on: a rate up to 1, an age in seconds, or a number.",
+    ),
+]
+_Window = Annotated[
+    int,
+    Meta(
+        ge=limits.alert_window_s_min, le=limits.alert_window_s_max, description="The period that is measured."
+    ),
+]
+_Runs = Annotated[
+    int, Meta(ge=1, le=limits.integer_max, description="A failure rate of fewer runs never fires.")
+]
+_For = Annotated[
+    int, Meta(ge=0, le=86_400, description="How long the value must be over or under the threshold.")
+]
+_Repeat = Annotated[
+    int, Meta(ge=0, le=7 * 86_400, description="While it fires, it sends again after this time. 0: never.")
+]
+_MISSING = ("NOT_FOUND",)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class CreateAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """An alert rule to create. Members that are left out have the defaults of the kind.
+
+    `target` is for `failure_rate` and `pending_age`, `schedule_id` for `schedule_missed`. Without them, the rule
+    measures the whole project. `webhook_id` names the webhook that receives the messages; without it, all that
+    subscribe to `alert.fired` and `alert.resolved` do.
+    """
+
+    kind: AlertKind
+    name: Name | None = None
+    target: Target | None = None
+    schedule_id: Uuid | None = None
+    threshold: _Threshold | None = None
+    window_seconds: _Window | None = None
+    min_runs: _Runs | None = None
+    for_seconds: _For | None = None
+    repeat_seconds: _Repeat | None = None
+    webhook_id: Uuid | None = None
+
+
+class UpdateAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """Members that are left out are not changed; null does so only for `webhook_id`, which it removes.
+
+    Disabling ends a firing without a message. Enabling starts over.
+    """
+
+    name: Name | None = None
+    threshold: _Threshold | None = None
+    window_seconds: _Window | None = None
+    min_runs: _Runs | None = None
+    for_seconds: _For | None = None
+    repeat_seconds: _Repeat | None = None
+    webhook_id: Uuid | msgspec.UnsetType | None = msgspec.UNSET
+    enabled: bool | None = None
+
+
+class MuteAlert(msgspec.Struct, frozen=True, kw_only=True):
+    """Without `until`, the rule is muted until it is unmuted."""
+
+    until: Moment | None = None
+
+
+class AlertView(msgspec.Struct, frozen=True):
+    """An alert rule with its state.
+
+    `value` is what was measured at `evaluated_at`; null if there was nothing to measure. `firing_since` is set while
+    it fires. A muted rule records its history, and sends nothing.
+    """
+
+    id: str
+    project_id: str
+    name: str
+    kind: AlertKind
+    target: str | None
+    schedule_id: str | None
+    threshold: float
+    window_seconds: int
+    min_runs: int
+    for_seconds: int
+    repeat_seconds: int
+    webhook_id: str | None
+    enabled: bool
+    firing: bool
+    firing_since: Timestamp | None
+    value: float | None
+    evaluated_at: Timestamp | None
+    muted: bool
+    muted_until: Timestamp | None
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class AlertAnswer(msgspec.Struct, frozen=True):
+    alert: AlertView
+
+
+class AlertList(msgspec.Struct, frozen=True):
+    data: list[AlertView]
+
+
+class AlertDeleted(msgspec.Struct, frozen=True):
+    deleted: bool
+
+
+class AlertTested(msgspec.Struct, frozen=True):
+    """The test deliveries, one for each receiver."""
+
+    deliveries: list[DeliveryView]
+
+
+class FiringView(msgspec.Struct, frozen=True):
+    """An entry of the history: when a rule fired and resolved, with the values at both times.
+
+    `muted`: no message was sent when it fired. `resolved_at` is null while it fires.
+    """
+
+    id: str
+    alert_id: str
+    fired_at: Timestamp
+    value: float | None
+    muted: bool
+    resolved_at: Timestamp | None
+    resolved_value: float | None
+
+
+class FiringPage(msgspec.Struct, frozen=True):
+    data: list[FiringView]
+    page_info: PageInfo
+
+
+class FiringFilter(msgspec.Struct, frozen=True, kw_only=True):
+    cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+
+
+def view(alert: Alert) -> AlertView:
+    now = now_ms()
+    muted = alert.muted(now)
+    return view_of(
+        AlertView,
+        alert,
+        enabled=alert.disabled_at is None,
+        firing=alert.firing_since is not None,
+        muted=muted,
+        **({} if muted else {"muted_until": None}),
+    )
+
+
+def firing_view(firing: Firing) -> FiringView:
+    return view_of(FiringView, firing)
+
+
+def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
+    """Return the members of the record that the body sets."""
+    given = msgspec.structs.asdict(body)
+    changes = {
+        name: value for name, value in given.items() if value is not None and value is not msgspec.UNSET
+    }
+    if isinstance(body, UpdateAlert) and body.webhook_id is None:
+        changes["webhook_id"] = None
+    changes.pop("enabled", None)
+    changes.pop("kind", None)
+    return changes
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/alerts",
+    body=CreateAlert,
+    answer=AlertAnswer,
+    status=201,
+    errors=(*_WRITE, "ALERT_LIMIT_REACHED"),
+    location="/projects/{alert.project_id}/alerts/{alert.id}",
+)
+async def create(call: Call[CreateAlert, Nothing]) -> Reply:
+    """Create an alert rule. It is evaluated every 15 seconds."""
+    body, ref = call.body, call.path["project"]
+    return await call.idempotent(
+        lambda idempotency: commands.create(
+            call.app, call.principal, ref, body.kind, members(body), idempotency
+        ),
+        lambda alert: Reply(201, AlertAnswer(view(alert))),
+    )
+
+
+@routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=_MISSING)
+async def page(call: Call[Nothing, Nothing]) -> Reply:
+    """List the project's alert rules with their state: those that fire first, then oldest first."""
+    found = await commands.page(call.app, call.principal, call.path["project"])
+    return Reply(200, AlertList([view(alert) for alert in found]))
+
+
+@routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=_MISSING)
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """Get an alert rule with its state."""
+    found = await commands.get(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    return Reply(200, view(found))
+
+
+@routes.route(
+    "PATCH", "/projects/{project}/alerts/{alert_id}", body=UpdateAlert, answer=AlertAnswer, errors=_WRITE
+)
+async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
+    """Change an alert rule, enable or disable it."""
+    body, path = call.body, call.path
+    return await call.idempotent(
+        lambda idempotency: commands.change(
+            call.app,
+            call.principal,
+            path["project"],
+            path["alert_id"],
+            members(body),
+            enabled=body.enabled,
+            idempotency=idempotency,
+        ),
+        lambda alert: Reply(200, AlertAnswer(view(alert))),
+    )
+
+
+@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=_WRITE)
+async def delete(call: Call[Nothing, Nothing]) -> Reply:
+    """Delete an alert rule with its history."""
+    await commands.delete(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    return Reply(200, AlertDeleted(deleted=True))
+
+
+@routes.route(
+    "POST", "/projects/{project}/alerts/{alert_id}/mute", body=MuteAlert, answer=AlertAnswer, errors=_WRITE
+)
+async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
+    """Send no messages of an alert rule, until a time or until it is unmuted."""
+    path, until = call.path, moment_ms("until", call.body.until)
+    return await call.idempotent(
+        lambda idempotency: commands.mute(
+            call.app, call.principal, path["project"], path["alert_id"], until, idempotency
+        ),
+        lambda alert: Reply(200, AlertAnswer(view(alert))),
+    )
+
+
+@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=_WRITE)
+async def unmute(call: Call[Nothing, Nothing]) -> Reply:
+    """Send messages of an alert rule again."""
+    found = await commands.unmute(call.app, call.principal, call.path["project"], call.path["alert_id"])
+    return Reply(200, AlertAnswer(view(found)))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/alerts/{alert_id}/test",
+    answer=AlertTested,
+    status=202,
+    errors=(*_WRITE, "ALERT_HAS_NO_WEBHOOK"),
+)
+async def test(call: Call[Nothing, Nothing]) -> Reply:
+    """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
+    path = call.path
+    return await call.idempotent(
+        lambda idempotency: commands.send_test(
+            call.app, call.principal, path["project"], path["alert_id"], idempotency
+        ),
+        lambda sent: Reply(202, AlertTested([delivery_view(delivery) for delivery in sent])),
+    )
+
+
+@routes.route(
+    "GET",
+    "/projects/{project}/alerts/{alert_id}/history",
+    query=FiringFilter,
+    answer=FiringPage,
+    errors=_MISSING,
+)
+async def history(call: Call[Nothing, FiringFilter]) -> Reply:
+    """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
+    query, path = call.query, call.path
+    found = await commands.history(
+        call.app,
+        call.principal,
+        path["project"],
+        path["alert_id"],
+        query.limit + 1,
+        before_of(query.cursor),
+    )
+    shown = fitted(ListPage(found[: query.limit], len(found) > query.limit), firing_view)
+    following = None if shown.last is None else str(shown.last.seq)
+    return Reply(200, {"data": shown.data, "page_info": PageInfo(self=query.cursor, next=following)})

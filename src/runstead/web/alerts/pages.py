@@ -1,0 +1,209 @@
+"""Alert rules: the list with their state, and the page of a rule with its history."""
+
+import re
+from typing import Any, Final, get_args
+
+from starlette.responses import Response
+
+from runstead.commands import alerts as commands, webhooks
+from runstead.core.alerts.alert import KINDS, AlertKind, format_value
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error
+from runstead.core.identity.project import Project
+from runstead.http.alerts import CreateAlert, UpdateAlert, members
+from runstead.http.framework.problems import STATUS
+from runstead.web.framework.command_body import body_of
+from runstead.web.framework.form import Fields
+from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.pages import Pages
+from runstead.web.framework.request import PageRequest, to
+
+pages = Pages()
+
+rows_shown: Final = 50
+NUMBERS: Final = ("threshold", "window_seconds", "min_runs", "for_seconds", "repeat_seconds")
+LABELS: Final = {kind: KINDS[kind].label for kind in get_args(AlertKind)}
+MUTES: Final = {
+    3_600: "for an hour",
+    28_800: "for 8 hours",
+    86_400: "for a day",
+    604_800: "for a week",
+    0: "for ever",
+}
+FIELD_ERRORS: Final = {
+    "target": "The target has at most 255 characters, such as task:report",
+    "schedule_id": "Write the id of a schedule, or leave it empty for all schedules",
+    "threshold": "The threshold is a number over 0: a rate up to 1, an age in seconds, or a count",
+    "window_seconds": "The window has 900 to 86400 seconds",
+    "min_runs": "The fewest runs are a whole number from 1 on",
+    "for_seconds": "The time before a change of state has 0 to 86400 seconds",
+    "repeat_seconds": "The time between repetitions has 0 to 604800 seconds",
+}
+
+
+async def for_admins(request: PageRequest, project: Project) -> Response:
+    return await request.page("alerts/for_admins.html", project=project, status=403)
+
+
+async def _hooks(request: PageRequest, project: Project) -> list[tuple[str, str]]:
+    """(id, URL) of the webhooks that a rule may name."""
+    found = await webhooks.page(request.app, request.principal, project.id)
+    return [(one.id, one.url) for one in found]
+
+
+async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+    values: dict[str, Any] = {
+        "alerts": await commands.page(request.app, request.principal, project.id),
+        "labels": LABELS,
+        "shown": format_value,
+        "now": now_ms(),
+    }
+    if request.by_htmx:
+        return request.part("alerts/rows.html", project=project, **values)
+    return await request.page(
+        "alerts/listing.html",
+        project=project,
+        status=STATUS[refused.code] if refused else 200,
+        hooks=await _hooks(request, project),
+        refused=refused,
+        filled=request.form,
+        form_token_field=form_token_field(),
+        **values,
+    )
+
+
+@pages.get("/projects/{project}/alerts")
+async def index(request: PageRequest) -> Response:
+    project = await request.project()
+    return await (_listing if request.may("admin", project) else for_admins)(request, project)
+
+
+def _sent(form: Fields) -> dict[str, Any]:
+    """The fields of both forms, with numbers where they are."""
+    sent: dict[str, Any] = {name: form.one(name) for name in ("name", "webhook_id")}
+    for name in NUMBERS:
+        text = form.one(name)
+        number = float(text) if re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", text) else text
+        sent[name] = int(number) if isinstance(number, float) and number.is_integer() else number
+    return sent
+
+
+@pages.post("/projects/{project}/alerts")
+async def create(request: PageRequest) -> Response:
+    project, form = await request.project(), request.form
+    try:
+        named = {name: form.one(name) for name in ("kind", "target", "schedule_id")}
+        body = body_of(CreateAlert, FIELD_ERRORS, **named, **_sent(form))
+        await idempotent(
+            request,
+            lambda idempotency: commands.create(
+                request.app, request.principal, project.id, body.kind, members(body), idempotency
+            ),
+        )
+    except Error as refused:
+        if not request.may("admin", project):
+            raise
+        return await _listing(request, project, refused)
+    return request.redirect_with_flash("The alert rule was created.", to("projects", project.slug, "alerts"))
+
+
+@pages.get("/projects/{project}/alerts/{alert_id}")
+async def show(request: PageRequest) -> Response:
+    project = await request.project()
+    return await (_show if request.may("admin", project) else for_admins)(request, project)
+
+
+async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
+    alert = await commands.get(request.app, request.principal, project.id, request.path["alert_id"])
+    cursor = request.query.one("cursor")
+    if cursor and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise Error("INVALID_REQUEST", "The cursor is not valid: start at the first page")
+    found = await commands.history(
+        request.app, request.principal, project.id, alert.id, rows_shown + 1, int(cursor) if cursor else None
+    )
+    rows = found[:rows_shown]
+    place = ("projects", project.slug, "alerts", alert.id)
+    return await request.page(
+        "alerts/page.html",
+        project=project,
+        status=STATUS[refused.code] if refused else 200,
+        alert=alert,
+        rows=rows,
+        following=to(*place, cursor=rows[-1].seq) if len(found) > rows_shown else None,
+        hooks=await _hooks(request, project),
+        labels=LABELS,
+        shown=format_value,
+        mutes=MUTES,
+        refused=refused,
+        filled=request.form,
+        now=now_ms(),
+    )
+
+
+def _address(request: PageRequest, project: Project) -> str:
+    return to("projects", project.slug, "alerts", request.path["alert_id"])
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}")
+async def change(request: PageRequest) -> Response:
+    project, sent = await request.project(), _sent(request.form)
+    try:
+        body = body_of(UpdateAlert, FIELD_ERRORS, **sent)
+        changes = members(body) | ({} if sent["webhook_id"] else {"webhook_id": None})
+        await commands.change(request.app, request.principal, project.id, request.path["alert_id"], changes)
+    except Error as refused:
+        if refused.code != "INVALID_REQUEST":
+            raise
+        return await _show(request, project, refused)
+    return request.redirect_with_flash("The alert rule was changed.", _address(request, project))
+
+
+async def _enable(request: PageRequest, *, enabled: bool) -> Response:
+    project = await request.project()
+    await commands.change(
+        request.app, request.principal, project.id, request.path["alert_id"], {}, enabled=enabled
+    )
+    flash = f"The alert rule was {'enabled' if enabled else 'disabled'}."
+    return request.redirect_with_flash(flash, _address(request, project))
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/enable")
+async def enable(request: PageRequest) -> Response:
+    return await _enable(request, enabled=True)
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/disable")
+async def disable(request: PageRequest) -> Response:
+    return await _enable(request, enabled=False)
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/mute")
+async def mute(request: PageRequest) -> Response:
+    project, chosen = await request.project(), request.form.one("seconds")
+    seconds = next((one for one in MUTES if str(one) == chosen), 0)
+    until = now_ms() + seconds * 1000 if seconds else None
+    await commands.mute(request.app, request.principal, project.id, request.path["alert_id"], until)
+    flash = f"The alert rule is muted {MUTES[seconds]}. Its history goes on."
+    return request.redirect_with_flash(flash, _address(request, project))
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/unmute")
+async def unmute(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.unmute(request.app, request.principal, project.id, request.path["alert_id"])
+    return request.redirect_with_flash("The alert rule sends messages again.", _address(request, project))
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/test")
+async def test(request: PageRequest) -> Response:
+    project = await request.project()
+    sent = await commands.send_test(request.app, request.principal, project.id, request.path["alert_id"])
+    flash = f"A test message was queued for {len(sent)} webhook{'' if len(sent) == 1 else 's'}."
+    return request.redirect_with_flash(flash, _address(request, project))
+
+
+@pages.post("/projects/{project}/alerts/{alert_id}/delete")
+async def delete(request: PageRequest) -> Response:
+    project = await request.project()
+    await commands.delete(request.app, request.principal, project.id, request.path["alert_id"])
+    return request.redirect_with_flash("The alert rule was deleted.", to("projects", project.slug, "alerts"))
