@@ -93,8 +93,8 @@ class WebApp:
             assert page.method not in paths.setdefault(page.path, {}), page.path
             paths[page.path][page.method] = page
         routes = [
-            Route(path, _Endpoint(path, app, authenticator, methods, openid_client))
-            for path, methods in paths.items()
+            Route(path, _Endpoint(path, app, authenticator, pages=pages, openid_client=openid_client))
+            for path, pages in paths.items()
         ]
         routes += [
             Route(assets.PATH + "/{digest}/{name:path}", _Open(assets.serve)),
@@ -104,7 +104,7 @@ class WebApp:
         if openid_client is not None:
             step = _SignIn(app, authenticator, openid_client)
             routes += [Route(openid.PATH, step), Route(openid.CALLBACK, step)]
-        default = _Endpoint("unknown", app, authenticator, {}, openid_client)
+        default = _Endpoint("unknown", app, authenticator, pages={}, openid_client=openid_client)
         self._router = Router(routes, redirect_slashes=False, default=default)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
