@@ -115,7 +115,7 @@ async def test_of_many_commits_in_a_row_the_one_that_broke_is_asked_after(driver
 
 
 async def test_a_commit_with_unknown_outcome_is_reported_as_such(monkeypatch, open_driver, own_server):
-    monkeypatch.setattr("runstead.core.session_limits.in_doubt_s", 0.2)
+    monkeypatch.setattr("runstead.engines.postgres.session_limits.in_doubt_s", 0.2)
     driver = await open_driver(own_server.url())
     await driver.create("run-1")
     execute = asyncpg.Connection.execute

@@ -10,6 +10,7 @@ import asyncpg
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.engines.postgres import session_limits
+from runstead.engines.postgres.hosts import StandbyError
 from runstead.engines.postgres.pooler import open_session
 from runstead.engines.postgres.tls import tls_trouble
 
@@ -42,11 +43,15 @@ async def connect(url: str, **settings: str) -> Connection:
     return await open_session(
         url,
         session,
-        # The server's statement_timeout is shorter; this is for a server that does not respond.
-        command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
+        command_timeout=silence_s(int(session["statement_timeout"]) / 1_000),
         statement_cache_size=session_limits.statements_kept_max,
         max_cached_statement_lifetime=0,
     )
+
+
+def silence_s(statement_s: float = session_limits.statement_s) -> float:
+    """Return how long to wait for a server that does not respond. Its own limit for the statement is shorter."""
+    return statement_s + limits.connect_s
 
 
 async def connect_alone(url: str) -> Connection:
@@ -65,7 +70,7 @@ def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
     if (reason := tls_trouble(error)) is not None:
         return reason
-    if isinstance(error, asyncpg.exceptions.TargetServerAttributeNotMatched):
+    if isinstance(error, StandbyError):
         return (
             "it is a standby, and every session needs the primary: name all servers of the cluster in the URL"
         )

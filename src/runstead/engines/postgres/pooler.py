@@ -9,10 +9,11 @@ from typing import Any, Final
 
 import asyncpg
 
-from runstead.engines.postgres.hosts import connect_to_primary
+from runstead.engines.postgres.hosts import StandbyError, connect_to_primary
 from runstead.engines.postgres.tls import tls_of
 
 _PID: Final = "SELECT pg_backend_pid()"
+_SERVER: Final = "SELECT pg_backend_pid(), pg_is_in_recovery()"
 _PROBES: Final = 5
 _REFUSAL: Final = (
     "a connection pooler in transaction or statement mode is before it, and a replica needs sessions of its own: set"
@@ -23,38 +24,52 @@ _ELSEWHERE: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePrep
 
 
 async def open_session(url: str, settings: Mapping[str, str], **options: Any) -> asyncpg.Connection:
-    """Open a session with its settings. `options` are those of asyncpg."""
-    options |= {"ssl": tls_of(url)}
-    try:
-        connection = await connect_to_primary(url, server_settings=dict(settings), **options)
-    except asyncpg.ProtocolViolationError as error:
-        if "startup parameter" not in str(error):
+    """Open a session at the primary, with its settings. `options` are those of asyncpg."""
+    options |= {"ssl": tls_of(url), "target_session_attrs": "any"}
+
+    async def open_at(**host: Any) -> asyncpg.Connection:
+        try:
+            connection = await asyncpg.connect(url, server_settings=dict(settings), **host, **options)
+        except asyncpg.ProtocolViolationError as error:
+            if "startup parameter" not in str(error):
+                raise
+            connection = await asyncpg.connect(url, **host, **options)
+        try:
+            if await _is_pooled(connection) and settings:
+                await connection.execute(
+                    ";".join(f"SET {name} = '{value}'" for name, value in settings.items())
+                )
+        except BaseException:
+            connection.terminate()
             raise
-        connection = await connect_to_primary(url, **options)
-    try:
-        if await _is_pooled(connection):
-            await connection.execute(";".join(f"SET {name} = '{value}'" for name, value in settings.items()))
-    except BaseException:
-        connection.terminate()
-        raise
-    return connection
+        return connection
+
+    return await connect_to_primary(url, open_at)
 
 
 async def refuse_transaction_mode(connection: asyncpg.Connection, url: str) -> None:
     """ValueError if another session gets the server of this one, which is idle."""
     if not await _is_pooled(connection):
         return
-    other = await connect_to_primary(url, ssl=tls_of(url))
+    other = None
     try:
+        other = await open_session(url, {})
         for _ in range(_PROBES):
             if await connection.fetchval(_PID) == await other.fetchval(_PID):
                 raise ValueError(_REFUSAL)
     except _ELSEWHERE as error:
         raise ValueError(_REFUSAL) from error
     finally:
-        other.terminate()
+        if other is not None:
+            other.terminate()
 
 
 async def _is_pooled(connection: asyncpg.Connection) -> bool:
-    """Whether the process that the session was promised is another one than that which serves it."""
-    return bool(await connection.fetchval(_PID) != connection.get_server_pid())
+    """Whether the process that the session was promised is another one than that which serves it. StandbyError if the
+    server is a standby. The parameter `in_hot_standby`, which asyncpg reads, is not reliable here: PgBouncer sends the value
+    of the time when it first connected.
+    """
+    pid, is_standby = await connection.fetchrow(_SERVER)
+    if is_standby:
+        raise StandbyError("it is a standby")
+    return bool(pid != connection.get_server_pid())
