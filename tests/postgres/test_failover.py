@@ -13,8 +13,9 @@ from runstead.core.runs import transitions
 from runstead.core.runs.transition import Transition
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.engines.notifiers.postgres import PostgresNotifier
+from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import address, connect
-from runstead.engines.postgres.hosts import hosts_of
+from runstead.engines.postgres.hosts import connect_to_primary, hosts_of
 from runstead.engines.postgres.store import PostgresStore
 from tests.support.postgres_server import PostgresServer
 
@@ -199,7 +200,7 @@ async def test_a_commit_that_only_the_lost_primary_had_is_not_acknowledged(clust
     assert (await driver.row("run-1")).title is None
 
 
-async def test_a_host_that_does_not_respond_leaves_time_for_the_next_and_is_tried_last(
+async def test_one_search_finds_the_primary_for_all_sessions_and_no_silent_host_delays_it(
     own_server, monkeypatch
 ):
     monkeypatch.setattr(limits, "connect_s", 4)
@@ -207,10 +208,99 @@ async def test_a_host_that_does_not_respond_leaves_time_for_the_next_and_is_trie
         silent.setblocking(False)
         port = silent.getsockname()[1]
         url = f"postgresql://postgres@/postgres?host=127.0.0.1,{own_server.home}&port={port},5432"
-        for _ in range(3):
-            connection = await connect(url)
+        for connection in await asyncio.gather(*(connect(url) for _ in range(10))):
             assert await connection.fetchval("SELECT 1") == 1
             await connection.close()
+        await (await connect(url)).close()
         silent.accept()[0].close()
-        with pytest.raises(BlockingIOError):  # only the first session was tried there
+        with pytest.raises(BlockingIOError):  # only the search was there
             silent.accept()
+
+
+async def test_few_sessions_are_opened_at_a_time():
+    running = most = 0
+
+    async def open_at():
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+
+    await asyncio.gather(*(connect_to_primary("postgresql://ada@db1/x", open_at) for _ in range(32)))
+    assert most == session_limits.opening_max
+
+
+@pytest.fixture
+async def waiting(own_server, open_driver, monkeypatch):
+    """A store whose commits wait for a standby that is lost, and waiting(): until one does."""
+    monkeypatch.setattr("runstead.engines.postgres.session_limits.in_doubt_s", 0.5)
+    driver = await open_driver(own_server.url())
+    await driver.create("run-1")
+    await on(own_server, "ALTER SYSTEM SET synchronous_standby_names = 'lost'", "SELECT pg_reload_conf()")
+
+    async def sessions():
+        return await on(own_server, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+    driver.sessions = sessions
+    yield driver
+    await on(own_server, "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+
+
+def written(to):
+    return Transition(transitions.rewrite(to.run, to.now, title="written"))
+
+
+async def is_shown(server):
+    return await on(server, "SELECT FROM runs WHERE title = 'written'") != []
+
+
+async def test_a_commit_that_waits_too_long_for_a_standby_is_neither_acknowledged_nor_shown(
+    waiting, own_server, monkeypatch
+):
+    monkeypatch.setattr("runstead.engines.postgres.commit.transaction.silence_s", lambda: 0.5)
+    with pytest.raises(Error, match="look whether it was stored"):
+        await waiting.change("run-1", written)
+    assert not await is_shown(own_server)
+
+
+async def test_a_caller_that_leaves_does_not_show_what_a_standby_does_not_have(
+    waiting, own_server, monkeypatch
+):
+    monkeypatch.setattr("runstead.engines.postgres.commit.transaction.silence_s", lambda: 2)
+
+    async def write(connection, now):
+        await connection.execute("UPDATE runs SET title = 'written'")
+
+    caller = asyncio.create_task(waiting.store._writer.do(write))
+    await until(waiting.sessions)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not await is_shown(own_server)
+
+
+async def test_a_commit_whose_session_ends_before_a_standby_has_it_is_not_acknowledged(waiting, own_server):
+    """PostgreSQL reports it as committed from then on."""
+    change = asyncio.create_task(waiting.change("run-1", written))
+    await until(waiting.sessions)
+    await on(
+        own_server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    )
+    with pytest.raises(Error, match="look whether it was stored"):
+        await change
+
+
+async def test_sessions_at_a_primary_that_was_replaced_are_closed(cluster):
+    """It may have been stopped, and would answer with old data when it continues."""
+    primary, standby = cluster
+    url = url_of(primary, standby)
+    old = await connect(url)
+    pending = asyncio.create_task(old.fetchval("SELECT pg_sleep(600)"))
+    (primary.home / ".s.PGSQL.5432").unlink()
+    await asyncio.to_thread(standby.promote)
+    new = await connect(url)
+    assert old.is_closed()
+    with pytest.raises((OSError, asyncpg.PostgresConnectionError)):
+        await pending
+    await new.close()

@@ -14,7 +14,10 @@ from runstead.engines.notifiers.postgres import PostgresNotifier
 from runstead.engines.postgres import connection as sessions
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.store import PostgresStore
+from tests.support.postgres_server import PostgresServer
 from tests.support.until import until
+
+from .test_failover import insist, on
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="PgBouncer is not installed")
@@ -28,19 +31,19 @@ def accepts(path):
 
 @pytest.fixture
 def pooled(own_server):
-    """pooled(mode, settings): the URL of a database behind PgBouncer."""
+    """pooled(mode, server, settings): the URL of a database behind PgBouncer."""
     started = []
 
-    def start(mode, **settings):
-        home = own_server.home / mode
+    def start(mode, server=own_server, **settings):
+        home = server.home / mode
         home.mkdir()
         settings |= {"pool_mode": mode, "auth_type": "trust", "auth_file": home / "users", "listen_addr": ""}
         settings |= {"unix_socket_dir": home, "unix_socket_mode": "0777", "logfile": home / "log"}
         (home / "users").write_text('"postgres" ""\n')
         lines = [f"{name} = {value}" for name, value in settings.items()]
-        text = "\n".join(["[databases]", f"* = host={own_server.home}", "[pgbouncer]", *lines, ""])
+        text = "\n".join(["[databases]", f"* = host={server.home}", "[pgbouncer]", *lines, ""])
         (home / "ini").write_text(text)
-        who = own_server._who
+        who = server._who
         if who:
             os.chown(home, who["user"], who["group"])
         started.append(subprocess.Popen([PROGRAM, "-q", home / "ini"], stderr=subprocess.DEVNULL, **who))
@@ -49,7 +52,7 @@ def pooled(own_server):
 
     yield start
     for process in started:
-        process.terminate()
+        process.kill()  # it would wait for its clients
         process.wait()
 
 
@@ -85,3 +88,29 @@ async def test_other_modes_are_refused_at_the_start_and_nothing_is_changed(
     direct = await asyncpg.connect(own_server.url())
     assert await direct.fetchval("SELECT to_regclass('schema_migrations')") is None
     await direct.close()
+
+
+@pytest.fixture
+def standby(own_server):
+    started = PostgresServer(own_server)
+    yield started
+    started.remove()
+
+
+async def test_a_standby_that_took_over_is_found_behind_pgbouncer(standby, pooled, own_server, open_driver):
+    """PgBouncer goes on to report that its server is a standby, as it was when PgBouncer first connected, and does not reach
+    the other one any more.
+    """
+    hosts = [own_server.home / "session", standby.home / "session"]
+    before = await asyncpg.connect(pooled("session", standby))
+    assert await before.fetchval("SELECT pg_is_in_recovery()")
+    pooled("session")
+    url = f"postgresql://postgres@/postgres?host={','.join(map(str, hosts))}&port=6432,6432"
+    driver = await open_driver(url)
+    await driver.create("run-1")
+    await on(own_server, "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
+    await driver.create("run-2")
+    await asyncio.to_thread(own_server.kill)
+    await asyncio.to_thread(standby.promote)
+    assert {run.run_id for run in await insist(driver.rows)} == {"run-1", "run-2"}
+    await before.close()

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +10,7 @@ import asyncpg
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.engines.postgres import session_limits
-from runstead.engines.postgres.hosts import connect_to_primary
+from runstead.engines.postgres.hosts import Host, StandbyError
 from runstead.engines.postgres.pooler import open_session
 from runstead.engines.postgres.tls import tls_trouble
 
@@ -40,21 +39,25 @@ _SESSION: Final = {
 
 async def connect(url: str, **settings: str) -> Connection:
     """Open a session for the statements of the store. `settings` override the session settings."""
-    return await connect_by(connect_to_primary, url, **settings)
+    return await connect_at(None, url, **settings)
 
 
-async def connect_by(opener: Callable[..., Awaitable[Connection]], url: str, **settings: str) -> Connection:
-    """As `connect`, by a function of `hosts.py`."""
+async def connect_at(standby: Host | None, url: str, **settings: str) -> Connection:
+    """As `connect`, at this host of the URL, which must be a standby. None: at the primary."""
     session = _SESSION | settings
     return await open_session(
         url,
         session,
-        opener,
-        # The server's statement_timeout is shorter; this is for a server that does not respond.
-        command_timeout=int(session["statement_timeout"]) / 1_000 + limits.connect_s,
+        standby,
+        command_timeout=silence_s(int(session["statement_timeout"]) / 1_000),
         statement_cache_size=session_limits.statements_kept_max,
         max_cached_statement_lifetime=0,
     )
+
+
+def silence_s(statement_s: float = session_limits.statement_s) -> float:
+    """Return how long to wait for a server that does not respond. Its own limit for the statement is shorter."""
+    return statement_s + limits.connect_s
 
 
 async def connect_alone(url: str) -> Connection:
@@ -73,7 +76,7 @@ def plainly(error: Exception) -> str:
     """The reason why no session can be opened, for an operator."""
     if (reason := tls_trouble(error)) is not None:
         return reason
-    if isinstance(error, asyncpg.exceptions.TargetServerAttributeNotMatched):
+    if isinstance(error, StandbyError):
         return (
             "it is a standby, and every session needs the primary: name all servers of the cluster in the URL"
         )

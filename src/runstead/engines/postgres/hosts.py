@@ -1,26 +1,38 @@
 """The hosts of a URL, and a session to the one that is the primary (https://www.postgresql.org/docs/current/libpq-connect.html).
 
-A URL may list all servers of a cluster. After a failover the next session finds the new primary.
+A URL may list all servers of a cluster. After a failover the next session finds the new primary, and the sessions at the
+old one are closed.
 """
 
+import asyncio
 import os
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
+from weakref import WeakKeyDictionary, WeakSet
 
 import asyncpg
 
 from runstead.core import limits
 from runstead.engines.postgres import session_limits
 
-PRIMARY: Final = "primary"
-_ACCEPTED: Final = (PRIMARY, "read-write", "any")
+_ACCEPTED: Final = ("primary", "read-write", "any")
+
+
+class StandbyError(ConnectionError):
+    """The server is a standby, and every session needs the primary."""
+
+
+class NoStandbyError(ConnectionError):
+    """The server is the primary, and the session is for reads at a standby."""
+
+
 _NEXT_HOST: Final = (
     OSError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.exceptions.TargetServerAttributeNotMatched,
+    asyncpg.PostgresConnectionError,  # PgBouncer cannot reach its server
+    asyncpg.OperatorInterventionError,  # the server starts or stops
+    asyncpg.TooManyConnectionsError,
 )
-_primaries: Final[dict[str, tuple[str, int]]] = {}
-"""URL → the host that was the primary, which is tried first."""
 
 
 def hosts_of(url: str) -> list[tuple[str, int]]:
@@ -47,43 +59,114 @@ def _split(named: str) -> tuple[str, str]:
     return host, port
 
 
-async def connect_to_primary(url: str, **options: Any) -> asyncpg.Connection:
-    """Open a session at the first host that is not a standby. `options` are those of asyncpg.
+Host = tuple[str, int]
+Opener = Callable[..., Awaitable[asyncpg.Connection]]
+"""open(**{"host", "port"} or nothing) → a session. StandbyError if the server is a standby."""
 
-    All hosts together have `limits.connect_s`, so that one that does not respond leaves time for the others. ValueError
-    if the URL demands a standby.
+
+async def connect_to_primary(url: str, open_at: Opener) -> asyncpg.Connection:
+    """Open a session at the primary: at the host that is not a standby.
+
+    A host has `limits.connect_s` to respond. ValueError if the URL demands a standby.
     """
-    wanted = parse_qs(urlsplit(url).query).get("target_session_attrs", [PRIMARY])[-1]
+    wanted = parse_qs(urlsplit(url).query).get("target_session_attrs", ["primary"])[-1]
     if wanted not in _ACCEPTED:
         raise ValueError(
             f"its URL has target_session_attrs={wanted}, and every session needs the primary: leave it out"
         )
-    # Not read-write: it refuses the sessions that are read-only by their own setting.
-    options |= {"target_session_attrs": PRIMARY}
-    hosts = hosts_of(url)
-    if len(hosts) == 1:
-        return await asyncpg.connect(url, timeout=limits.connect_s, **options)
-    hosts.sort(key=lambda each: each != _primaries.get(url))
-    failed: BaseException | None = None
-    for host, port in hosts:
-        try:
-            connection = await asyncpg.connect(
-                url, host=host, port=port, timeout=limits.connect_s / len(hosts), **options
-            )
-        except _NEXT_HOST as error:
-            failed = error
-        else:
-            _primaries[url] = host, port
-            return connection
-    assert failed is not None
-    raise failed
+    clusters = _clusters.setdefault(asyncio.get_running_loop(), {})
+    if url not in clusters:
+        clusters[url] = _Cluster(hosts_of(url))
+    return await clusters[url].session(open_at)
 
 
-async def connect_to_standby(url: str, host: str, port: int, **options: Any) -> asyncpg.Connection:
-    """Open a session at this host of the URL, within `session_limits.standby_reply_s`.
+class _Cluster:
+    """What an event loop knows of the servers of a URL.
 
-    TargetServerAttributeNotMatched if it is a primary. `options` are those of asyncpg.
+    When a primary fails, all sessions are replaced at once. So one search for the new primary serves all of them, and few
+    sessions are opened at a time: a server or a pooler that must open many would respond to none in time.
     """
-    place = {"host": host, "port": port} if host else {}
-    options |= {"target_session_attrs": "standby"}
-    return await asyncpg.connect(url, timeout=session_limits.standby_reply_s, **place, **options)
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self._hosts = hosts
+        self._primary: Host | None = None
+        self._sessions: WeakSet[asyncpg.Connection] = WeakSet()  # at that host, or at the last one
+        self._sessions_at: Host | None = None
+        self._search: asyncio.Task[Host | Exception] | None = None
+        self._opening = asyncio.Semaphore(session_limits.opening_max)
+
+    async def session(self, open_at: Opener) -> asyncpg.Connection:
+        if len(self._hosts) == 1:
+            async with asyncio.timeout(limits.connect_s), self._opening:
+                return await open_at()
+        if (primary := self._primary) is not None:
+            try:
+                return await self._open(primary, open_at)
+            except _NEXT_HOST:
+                if self._primary == primary:
+                    self._primary = None
+        return await self._open(self._primary or await self._find(open_at), open_at)
+
+    async def _open(self, host: Host, open_at: Opener) -> asyncpg.Connection:
+        async with asyncio.timeout(limits.connect_s), self._opening:
+            if self._primary != host:
+                raise StandbyError("it is not the primary any more")
+            connection = await open_at(host=host[0], port=host[1])
+        if self._sessions_at != host:  # another primary was found meanwhile
+            connection.terminate()
+            raise StandbyError("it is not the primary any more")
+        self._sessions.add(connection)
+        return connection
+
+    async def _find(self, open_at: Opener) -> Host:
+        """Find the primary, or wait for the search that is under way."""
+        if self._search is None:
+            self._search = asyncio.ensure_future(self._found(open_at))
+        found = await asyncio.shield(self._search)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _found(self, open_at: Opener) -> Host | Exception:
+        """Ask all hosts at once, so that one that does not respond delays none. Return the first primary, or the reason why
+        there is none.
+        """
+
+        async def ask(host: Host) -> Host | Exception:
+            try:
+                async with asyncio.timeout(limits.connect_s / 2):
+                    connection = await open_at(host=host[0], port=host[1])
+            except Exception as error:  # noqa: BLE001 - a reason, if no other host is the primary
+                return error
+            connection.terminate()
+            return host
+
+        asked = [asyncio.ensure_future(ask(host)) for host in self._hosts]
+        failed: Exception | None = None
+        try:
+            for each in asyncio.as_completed(asked):
+                found = await each
+                if not isinstance(found, Exception):
+                    self._follow(found)
+                    return found
+                # That a host does not respond explains more than that another one is a standby.
+                failed = found if failed is None or isinstance(failed, StandbyError) else failed
+        finally:
+            self._search = None
+            for task in asked:
+                task.cancel()
+        assert failed is not None
+        return failed
+
+    def _follow(self, primary: Host) -> None:
+        """Close the sessions at another host: a primary that was stopped or cut off may never end them, and would answer with
+        old data if it continues.
+        """
+        if self._sessions_at != primary:
+            for session in list(self._sessions):
+                session.terminate()
+            self._sessions = WeakSet()
+        self._primary = self._sessions_at = primary
+
+
+_clusters: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Cluster]]] = WeakKeyDictionary()

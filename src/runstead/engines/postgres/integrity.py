@@ -7,7 +7,7 @@ from runstead.engines.postgres.connection import BROKEN, Connection, connect_alo
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.integrity import FACTS, checked_runs
-from runstead.ports.store import IntegrityPage, Stats, TableSize
+from runstead.ports.store import IntegrityPage, Sizes, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 62) - 1
 
@@ -47,13 +47,16 @@ class PostgresIntegrity:
 
     async def stats(self) -> Stats:
         rows = await self._ask("stats_runs")
-        [(size, log_size)] = await self._ask("stats_bytes")
+        try:
+            sizes = await read_sizes(await self._session())
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
         runs, events = sum(row[1] for row in rows), sum(row[2] for row in rows)
         pending = [row[3] for row in rows if row[3] is not None]
         return Stats(
             engine="postgres",
-            bytes=size,
-            log_bytes=log_size,
+            bytes=sizes.database,
+            log_bytes=sizes.wal,
             tables=[TableSize(*row) for row in await self._ask("stats_tables")],
             runs={row[0]: row[1] for row in rows},
             oldest_pending_at=min(pending, default=None),
@@ -67,6 +70,11 @@ class PostgresIntegrity:
     async def close(self) -> None:
         if self._connection is not None:
             self._connection.terminate()
+
+
+async def read_sizes(connection: Connection) -> Sizes:
+    database, may_read_wal = await connection.fetchrow(Q["stats_bytes"])
+    return Sizes(database, await connection.fetchval(Q["stats_wal_bytes"]) if may_read_wal else None)
 
 
 async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage:

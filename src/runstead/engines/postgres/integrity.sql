@@ -84,9 +84,12 @@ FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid
 WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind = 'r' ORDER BY c.relname
 
 -- name: stats_bytes
--- Of the database, and of the WAL if this user may read its size.
-SELECT pg_database_size(current_database()),
-  CASE WHEN pg_has_role('pg_monitor', 'usage') THEN (SELECT sum(size)::bigint FROM pg_ls_waldir()) END
+-- Of the database, and whether this user may read the size of the WAL.
+SELECT pg_database_size(current_database()), pg_has_role('pg_monitor', 'usage')
+
+-- name: stats_wal_bytes
+-- PostgreSQL checks this permission also for a branch that is not executed, so it is a statement of its own.
+SELECT sum(size)::bigint FROM pg_ls_waldir()
 
 -- name: check_message_without_run
 SELECT id, conversation_id, run_seq FROM messages AS m

@@ -29,6 +29,7 @@ server_sessions_max: Final = 2
 point_statement_s: Final = 5
 scan_statement_s: Final = 10
 report_statement_s: Final = 30
+opening_max: Final = 4  # sessions that are opened at a time
 session_wait_s: Final = 10  # for a free session
 sessions_waiting_per_project_max: Final = 2_048  # requests that wait for a session of a kind
 sessions_waiting_max: Final = 8_192

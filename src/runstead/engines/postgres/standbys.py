@@ -9,7 +9,6 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from itertools import count
 from typing import Any, Final, TypeVar
 
@@ -18,8 +17,8 @@ import structlog
 
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.pool import Pool
-from runstead.engines.postgres.connection import BROKEN, Connection, connect_by, is_lost, is_race
-from runstead.engines.postgres.hosts import connect_to_standby, hosts_of
+from runstead.engines.postgres.connection import BROKEN, Connection, connect_at, is_lost, is_race
+from runstead.engines.postgres.hosts import NoStandbyError, hosts_of
 from runstead.engines.postgres.sql import Q
 from runstead.engines.postgres.wal_position import Position, WalPosition
 from runstead.ports.metrics import standby_reads
@@ -58,7 +57,7 @@ class Standby:
         self.address = f"{host or 'the local server'}:{port}"
         self.state = AWAY
         self.lag_bytes: int | None = None
-        self._opener = partial(connect_to_standby, host=host, port=port)
+        self._host = host, port
         self._url = url
         self._logs = logs
         self._logged_at = -math.inf
@@ -68,7 +67,7 @@ class Standby:
         """Sessions at this host, with a limit for each statement in s."""
         timeout = str(int(statement_s * 1_000))
         settings = {"default_transaction_read_only": "on", "statement_timeout": timeout}
-        return Pool(lambda: connect_by(self._opener, self._url, **settings), size)
+        return Pool(lambda: connect_at(self._host, self._url, **settings), size)
 
     async def check(self, position: Position) -> None:
         """Find out whether the standby can serve reads."""
@@ -81,8 +80,7 @@ class Standby:
             self.become(FOREIGN)
         except BROKEN as error:
             self._checks.drop_idle()
-            not_standby = isinstance(error.__cause__, asyncpg.exceptions.TargetServerAttributeNotMatched)
-            self.become(PRIMARY if not_standby else AWAY)
+            self.become(PRIMARY if isinstance(error.__cause__, NoStandbyError) else AWAY)
         else:
             self.become(IN_USE)
 

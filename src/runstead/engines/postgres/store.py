@@ -20,7 +20,7 @@ from runstead.engines.postgres.connection import (
 )
 from runstead.engines.postgres.database import PostgresDatabase
 from runstead.engines.postgres.health import Health
-from runstead.engines.postgres.integrity import PostgresIntegrity
+from runstead.engines.postgres.integrity import PostgresIntegrity, read_sizes
 from runstead.engines.postgres.leadership import LeadershipDatabase
 from runstead.engines.postgres.migrate import migrate, pending, refuse_old_server
 from runstead.engines.postgres.partitions import make_partitions
@@ -30,7 +30,7 @@ from runstead.engines.postgres.retention import PostgresRetention
 from runstead.engines.postgres.rollups import PostgresRollups, note_moved
 from runstead.engines.postgres.run_index import PostgresRunIndex
 from runstead.engines.postgres.runs import PostgresRuns
-from runstead.engines.postgres.sql import CLOCK, Q
+from runstead.engines.postgres.sql import CLOCK
 from runstead.engines.postgres.standbys import Standbys
 from runstead.engines.sql.nouns import SqlNouns
 from runstead.ports.store import PoolUse, Sizes
@@ -159,8 +159,7 @@ class PostgresStore(SqlNouns):
 
     async def sizes(self) -> Sizes:
         assert self._readers is not None, "not open"
-        [row] = await self._readers.scan(lambda c: c.fetch(Q["stats_bytes"]))
-        return Sizes(*row)
+        return await self._readers.scan(read_sizes)
 
     async def forget(self, age_ms: int, limit: int) -> int:
         """Also looks, once a day, whether the next months have their partitions."""

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
+import asyncpg
+
 from runstead.core.errors import Error
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, is_lost
@@ -49,6 +51,8 @@ class Pool:
             raise
         except Exception as trouble:
             sound = not is_lost(trouble, connection)
+            if not sound and isinstance(trouble, asyncpg.InterfaceError):
+                raise ConnectionResetError("the session was closed") from trouble
             raise
         finally:
             if recovering:

@@ -16,7 +16,14 @@ import asyncpg
 from runstead.core.errors import Error
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.pool import Pool
-from runstead.engines.postgres.connection import BROKEN, Connection, NoSessionError, connect, is_lost
+from runstead.engines.postgres.connection import (
+    BROKEN,
+    Connection,
+    NoSessionError,
+    connect,
+    is_lost,
+    silence_s,
+)
 from runstead.engines.postgres.sql import Q
 
 T = TypeVar("T")
@@ -142,7 +149,7 @@ class Transactions:
                 await _roll_back(connection, trouble)
                 raise
             try:
-                outcome = await connection.execute(self._commit(connection))
+                outcome = await _end(connection, self._commit(connection), silence_s())
             except BROKEN as trouble:
                 if not connection.is_closed() and not is_lost(trouble):
                     raise
@@ -174,9 +181,12 @@ class Transactions:
                 async with self._pool.session() as connection:
                     try:
                         status = await connection.fetchval("SELECT pg_xact_status($1::text::xid8)", xid)
-                        if status == "committed" and self._timelines.get(connection) != timeline:
-                            status = "in progress"  # unknown: a server that took over uses lost numbers again
-                            break
+                        if status == "committed":
+                            status = "in progress"  # unknown, until its standbys have it too
+                            if self._timelines.get(connection) != timeline:
+                                break  # a server that took over uses lost numbers again
+                            await _wait_for_standbys(connection, transaction.now, until - time.monotonic())
+                            status = "committed"
                     except BROKEN as trouble:  # perhaps in a transaction that has failed
                         await _roll_back(connection, trouble)
                         raise
@@ -197,6 +207,35 @@ class Transactions:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _end(connection: Connection, statement: str, seconds: float) -> str:
+    """Execute a COMMIT. If it takes too long, the session is closed, and its outcome is in doubt.
+
+    A COMMIT is never cancelled, as asyncpg does at a timeout and for a task that is cancelled: PostgreSQL then no longer
+    waits for the synchronous standbys, and shows and acknowledges what a failover may lose
+    (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA).
+    """
+    loop = asyncio.get_running_loop()
+    closing = loop.call_later(seconds, connection.terminate)
+    execution = loop.create_task(connection.execute(statement, timeout=2 * seconds))
+    try:
+        return await asyncio.shield(execution)
+    except asyncio.CancelledError:
+        await asyncio.wait([execution])
+        raise
+    finally:
+        closing.cancel()
+
+
+async def _wait_for_standbys(connection: Connection, now: int, seconds: float) -> None:
+    """Commit a write, which also waits for the synchronous standbys to have everything before it. After a crash,
+    or if its session was ended, PostgreSQL reports a transaction as committed that they may lack.
+    """
+    if not connection.is_in_transaction():
+        await connection.execute("BEGIN")
+    await connection.execute(Q["pulse"], now)
+    await _end(connection, "COMMIT", max(seconds, 0))
 
 
 async def _roll_back(connection: Connection, trouble: BaseException) -> None:
