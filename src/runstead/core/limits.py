@@ -248,6 +248,12 @@ artifact_tombstones_per_tick_max: Final = 100
 artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
+# New work is refused at more than this expected wait for a commit, or lag of the event loop; lists at a larger lag
+admission_wait_s_max: Final = 0.1
+admission_lag_s_max: Final = 0.05
+admission_lists_lag_s_max: Final = 0.15
+admission_probe_s: Final = 0.02  # between two measurements of the lag
+admission_retry_s_max: Final = 3  # the Retry-After is 1 to this, at random
 writer_queue_max: Final = 4_096
 writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from runstead.core import limits
+from runstead.core.admission import CommitWait
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
 from runstead.engines.sql.fair_queue import FairQueue
@@ -85,6 +86,7 @@ class Writer:
         self._now = 0
         self._loop = asyncio.get_running_loop()
         self._quick, self._others = _queue(), _queue()
+        self._wait = CommitWait(limits.writer_group_max)  # of quick commands
         self._quick_were_last = False  # the last group was one of quick jobs
         self._orders: SimpleQueue[_Group | None] = SimpleQueue()
         self._busy = False  # a group is being executed or committed
@@ -115,11 +117,17 @@ class Writer:
             raise Error("STORE_BUSY", "Too many writes are waiting", retry_after_s=1)
         future: asyncio.Future[T] = self._loop.create_future()
         (self._quick if quick else self._others).append(_Command(job, future, quick, quick or keeps_cache))
+        if quick:
+            self._wait.began(self._loop.time())
         self.waiting += 1
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._next)
         return await future
+
+    def expected_wait_s(self) -> float:
+        """Return how long a new quick command of the current tenant would wait for its commit."""
+        return self._wait.expected_s(self._quick.ahead(), self._loop.time())
 
     def leave_loop(self) -> None:
         """Move a quick job that will take long to the thread, where it runs again in the same transaction.
@@ -186,6 +194,8 @@ class Writer:
         left = group.commands[len(outcomes) :]
         if left:
             (self._quick if left[0].quick else self._others).put_back(left)
+        if group.commands[0].quick:
+            self._wait.ended(len(outcomes), self._loop.time(), more=bool(self._quick))
         if no_begin is not None:
             # The store cannot begin a transaction. Each queued command would wait for the same lock in turn.
             for queue in (self._quick, self._others):

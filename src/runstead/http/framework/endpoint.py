@@ -24,6 +24,7 @@ from runstead.core.identity.principal import Origin, Principal
 from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
+from runstead.http.framework.admission import Admission, lag_s_max
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
@@ -225,6 +226,8 @@ class Operation(NamedTuple):
     body_bytes_max: int = limits.body_bytes_max
     location: "Location | None" = None
     tagged: bool = False  # the answer is a run with its ETag
+    new_work: bool = False  # it starts runs, and is refused while the server is overloaded
+    lag_s_max: float = inf  # of the event loop: above it the request is refused
     warns: bool = False  # members `…_differs` of the answer are named in the header `Runstead-Warning`
 
     def with_headers(self, reply: Reply) -> Reply:
@@ -277,13 +280,15 @@ class Routes:
         location: str | None = None,
         tagged: bool = False,
         warns: bool = False,
+        new_work: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler.
 
         The first paragraph of its docstring is the summary, the others are the description.
 
         `errors` are the route's own error codes. POST and PATCH accept an Idempotency-Key, unless `keyed` is
-        set. `location` is the path of a created object, see `Location`. `tagged` answers have an ETag.
+        set. `location` is the path of a created object, see `Location`. `tagged` answers have an ETag. `new_work`
+        starts runs: see `admission.py`.
         """
 
         def register(handler: Handler) -> Handler:
@@ -309,6 +314,8 @@ class Routes:
                     location=None if location is None else Location(location),
                     tagged=tagged,
                     warns=warns,
+                    new_work=new_work,
+                    lag_s_max=lag_s_max(method, path, new_work=new_work, is_open=open),
                 )
             )
             return handler
@@ -323,6 +330,7 @@ class Server:
         self.app = app
         self.authenticator = authenticator
         self.logged_s = logged_s
+        self.admission = Admission(app.store)
         self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests in progress
 
 
@@ -383,11 +391,16 @@ class Endpoint:
             allowed = ", ".join(sorted(self._operations))
             refusal = Error("METHOD_NOT_ALLOWED", f"{request.method} is not allowed here; {allowed} is")
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
+        admission = self._server.admission
+        if admission.lag.seconds > operation.lag_s_max:
+            raise admission.refuse_late()
         headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
         if not operation.open:
             credential = headers.get(b"authorization"), headers.get(b"x-api-key")
             principal = await self._server.authenticator.authenticate(credential, origin.address)
+        if operation.new_work:
+            admission.check()
         principal = replace(principal, origin=origin)  # the authenticator's is shared
         quotas = self._server.app.quotas
         limited = quotas.limit_requests or principal.requests_per_minute is not None
