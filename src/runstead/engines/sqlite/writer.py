@@ -58,12 +58,13 @@ class _Outcome(NamedTuple):
 class _Group:
     """The commands of one transaction, and the outcomes so far."""
 
-    __slots__ = ("begun", "commands", "failure", "outcomes")
+    __slots__ = ("begun", "commands", "failure", "full", "outcomes")
 
     def __init__(self, commands: Sequence[_Command]) -> None:
         self.commands = commands
         self.outcomes: list[_Outcome] = []
         self.begun = False
+        self.full = False  # it is committed as it is
         self.failure: Exception | None = None
 
 
@@ -179,13 +180,15 @@ class Writer:
         group.begun = True
         self.on_loop = True
         try:
-            self._execute(connection, group, began + limits.loop_blocked_s_max)
+            group.full = self._execute(connection, group, began + limits.loop_blocked_s_max)
         except Exception as failure:  # noqa: BLE001 - the thread rolls back after any failure
             group.failure = failure
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_blocked_s_max:  # for example a slow disk: the thread waits for it
+        # Many quick jobs are a full group. Few ones are for example a slow disk, and the thread waits for it.
+        if held > max(limits.loop_blocked_s_max, len(group.outcomes) * limits.loop_job_s_max):
+            group.full = False
             self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
@@ -215,14 +218,14 @@ class Writer:
 
     # On either
 
-    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float) -> None:
+    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float) -> bool:
         """Run the group's jobs inside the transaction, at least one, until the time `until` of `perf_counter`.
 
-        On the loop it stops at a job for the thread.
+        On the loop it stops at a job for the thread. Return whether it stopped at the time.
         """
         for job, future, _, keeps_cache in group.commands[len(group.outcomes) :]:
             if group.outcomes and time.perf_counter() > until:
-                return
+                return True
             before = connection.total_changes
             try:
                 result = job(connection, self._tick())
@@ -232,11 +235,12 @@ class Writer:
                 group.outcomes.append(_Outcome(future, None, refusal))
             except _LeaveLoopError:
                 assert connection.total_changes == before, "a job left the loop after it wrote"
-                return
+                return False
             else:
                 if not keeps_cache and connection.total_changes != before:
                     self.cache.clear()
                 group.outcomes.append(_Outcome(future, result, None))
+        return False
 
     def _begin_with(self, connection: sqlite3.Connection) -> None:
         """Begin a transaction. Clear the cache if another process has written since the last one."""
@@ -276,7 +280,8 @@ class Writer:
             if group.failure is not None:
                 raise group.failure
             held = limits.writer_quick_s_max if group.commands[0].quick else limits.writer_others_s_max
-            self._execute(connection, group, time.perf_counter() + held)
+            if not group.full:
+                self._execute(connection, group, time.perf_counter() + held)
             connection.execute("COMMIT")
         except Exception as failure:  # noqa: BLE001 - no command may be stored in part
             self._roll_back(connection)

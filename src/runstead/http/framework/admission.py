@@ -2,6 +2,9 @@
 
 New work (`Operation.new_work`) is refused first, then lists. Claims, heartbeats, events and completions of runs that were
 accepted are not, because refusing them would waste what was done for them; nor are reads of one run, and streams.
+
+The wait of a tenant is known after authentication. A refusal is remembered for a moment, so that the protocol refuses
+the next requests of the credential at their headers (`early`): most of a refusal's cost is what comes after them.
 """
 
 import asyncio
@@ -13,11 +16,15 @@ from runstead.core.admission import LoopLag
 from runstead.core.errors import Error
 from runstead.ports.store import Store
 
+#: The headers Authorization and X-API-Key, as they were received.
+Credential = tuple[bytes | None, bytes | None]
+
 
 class Admission:
     def __init__(self, store: Store) -> None:
         self.lag = LoopLag()
         self._store = store
+        self._refused_until: dict[Credential, float] = {}
 
     async def watch(self) -> None:
         """Measure the lag of the event loop, until cancelled."""
@@ -27,14 +34,22 @@ class Admission:
             await asyncio.sleep(limits.admission_probe_s)
             self.lag.measured(loop.time() - planned)
 
-    def refuse_late(self) -> Error:
-        """Return the refusal of a request for which the event loop is too late."""
-        return _busy("The server is overloaded: it takes no more requests of this kind for now")
+    def early(self, credential: Credential, lag_s_max: float, now: float) -> Error | None:
+        """Return the refusal of a request whose headers are known. `now` is the event loop's time."""
+        if self.lag.seconds > lag_s_max:
+            return _busy("The server is overloaded: it takes no more requests of this kind for now")
+        if self._refused_until and self._refused_until.get(credential, 0.0) > now:
+            return _busy("Too many writes are waiting")
+        return None
 
-    def check(self) -> None:
+    def check(self, credential: Credential, now: float) -> None:
         """Refuse new work of the current tenant that would wait too long for its commit. Raises STORE_BUSY."""
-        if self._store.expected_wait_s() > limits.admission_wait_s_max:
-            raise _busy("Too many writes are waiting")
+        if self._store.expected_wait_s() <= limits.admission_wait_s_max:
+            return
+        if len(self._refused_until) >= limits.admission_credentials_max:
+            self._refused_until.clear()
+        self._refused_until[credential] = now + limits.admission_memory_s
+        raise _busy("Too many writes are waiting")
 
 
 def lag_s_max(method: str, path: str, *, new_work: bool, is_open: bool) -> float:
@@ -51,5 +66,5 @@ def lag_s_max(method: str, path: str, *, new_work: bool, is_open: bool) -> float
 
 def _busy(message: str) -> Error:
     # Clients that add no jitter of their own are spread over a few seconds.
-    retry_after_s = random.randint(1, limits.admission_retry_s_max)  # noqa: S311 - no secret
+    retry_after_s = 1 + int(random.random() * limits.admission_retry_s_max)  # noqa: S311 - no secret
     return Error("STORE_BUSY", message, retry_after_s=retry_after_s)
