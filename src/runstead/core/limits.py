@@ -249,7 +249,7 @@ artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
 # New work is refused at more than this expected wait for a commit, or lag of the event loop; lists at a larger lag
-admission_wait_s_max: Final = 0.1
+admission_wait_s_max: Final = 0.04
 admission_lag_s_max: Final = 0.05
 admission_lists_lag_s_max: Final = 0.15
 admission_memory_s: Final = (

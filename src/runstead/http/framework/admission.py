@@ -16,15 +16,14 @@ from runstead.core.admission import LoopLag
 from runstead.core.errors import Error
 from runstead.ports.store import Store
 
-#: The headers Authorization and X-API-Key, as they were received.
-Credential = tuple[bytes | None, bytes | None]
+Headers = dict[bytes, bytes]
 
 
 class Admission:
     def __init__(self, store: Store) -> None:
         self.lag = LoopLag()
         self._store = store
-        self._refused_until: dict[Credential, float] = {}
+        self._refused_until: dict[tuple[bytes | None, ...], float] = {}
 
     async def watch(self) -> None:
         """Measure the lag of the event loop, until cancelled."""
@@ -34,22 +33,26 @@ class Admission:
             await asyncio.sleep(limits.admission_probe_s)
             self.lag.measured(loop.time() - planned)
 
-    def early(self, credential: Credential, lag_s_max: float, now: float) -> Error | None:
-        """Return the refusal of a request whose headers are known. `now` is the event loop's time."""
+    def early(self, headers: Headers, lag_s_max: float, now: float, *, new_work: bool) -> Error | None:
+        """Return the refusal of a request with these headers, if any. `now` is the event loop's time."""
         if self.lag.seconds > lag_s_max:
             return _busy("The server is overloaded: it takes no more requests of this kind for now")
-        if self._refused_until and self._refused_until.get(credential, 0.0) > now:
+        if new_work and self._refused_until and self._refused_until.get(_credential(headers), 0.0) > now:
             return _busy("Too many writes are waiting")
         return None
 
-    def check(self, credential: Credential, now: float) -> None:
+    def check(self, headers: Headers, now: float) -> None:
         """Refuse new work of the current tenant that would wait too long for its commit. Raises STORE_BUSY."""
         if self._store.expected_wait_s() <= limits.admission_wait_s_max:
             return
         if len(self._refused_until) >= limits.admission_credentials_max:
             self._refused_until.clear()
-        self._refused_until[credential] = now + limits.admission_memory_s
+        self._refused_until[_credential(headers)] = now + limits.admission_memory_s
         raise _busy("Too many writes are waiting")
+
+
+def _credential(headers: Headers) -> tuple[bytes | None, ...]:
+    return headers.get(b"authorization"), headers.get(b"x-api-key")
 
 
 def lag_s_max(method: str, path: str, *, new_work: bool, is_open: bool) -> float:

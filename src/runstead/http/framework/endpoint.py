@@ -25,7 +25,7 @@ from runstead.core.identity.principal import Origin, Principal
 from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
-from runstead.http.framework.admission import Admission, Credential, lag_s_max
+from runstead.http.framework.admission import Admission, lag_s_max
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
@@ -358,13 +358,7 @@ class Endpoint:
             operations = {**operations, "HEAD": operations["GET"]}
         self._operations = operations
         self._logs_unavailable_from = 0.0
-        self.admission = server.admission
-        # The lag of the event loop above which a method is refused, for those that are refused at all
-        self.sheds = {
-            method: operation.lag_s_max
-            for method, operation in operations.items()
-            if operation.lag_s_max != inf
-        }
+        self._shed = {name: each for name, each in operations.items() if each.lag_s_max != inf}
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
 
     async def answer(self, request: Request) -> Answer | Response:
@@ -401,13 +395,14 @@ class Endpoint:
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
-        credential = headers.get(b"authorization"), headers.get(b"x-api-key")
-        if operation.lag_s_max != inf:
-            self._refuse_early(credential, operation.lag_s_max)
+        overload = self.early(operation.method, headers)
+        if overload is not None:
+            raise overload
         if not operation.open:
+            credential = headers.get(b"authorization"), headers.get(b"x-api-key")
             principal = await self._server.authenticator.authenticate(credential, origin.address)
         if operation.new_work:
-            self._server.admission.check(credential, asyncio.get_running_loop().time())
+            self._server.admission.check(headers, asyncio.get_running_loop().time())
         principal = replace(principal, origin=origin)  # the authenticator's is shared
         quotas = self._server.app.quotas
         limited = quotas.limit_requests or principal.requests_per_minute is not None
@@ -439,10 +434,13 @@ class Endpoint:
         body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
         return answer._replace(body=body)
 
-    def _refuse_early(self, credential: Credential, lag_s_max: float) -> None:
-        refusal = self._server.admission.early(credential, lag_s_max, asyncio.get_running_loop().time())
-        if refusal is not None:
-            raise refusal
+    def early(self, method: str, headers: Headers) -> Error | None:
+        """Return the refusal of an overloaded server, which needs no more than the headers."""
+        operation = self._shed.get(method)
+        if operation is None:
+            return None
+        now, new_work = asyncio.get_running_loop().time(), operation.new_work
+        return self._server.admission.early(headers, operation.lag_s_max, now, new_work=new_work)
 
 
 def _rate_limit(allowance: Allowance) -> dict[str, str]:

@@ -188,14 +188,11 @@ class Protocol(WriteDeadline):
         if self.parser.get_http_version() != "1.1":
             return False
         keep_alive = self.parser.should_keep_alive() and not self._last
-        lag_s_max = endpoint.sheds.get(method)
-        if lag_s_max is not None:
-            credential = headers.get(b"authorization"), headers.get(b"x-api-key")
-            refusal = endpoint.admission.early(credential, lag_s_max, self.loop.time())
-            if refusal is not None:
-                refused: Any = Refused(self, endpoint, method, path, self._origin, refusal, keep_alive)
-                self.cycle = self._active = refused
-                return True
+        refusal = endpoint.early(method, headers)
+        if refusal is not None:
+            refused: Any = Refused(self, endpoint, method, path, self._origin, refusal, keep_alive)
+            self.cycle = self._active = refused
+            return True
         exchange: Any = Exchange(
             protocol=self,
             endpoint=endpoint,
