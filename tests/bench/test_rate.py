@@ -116,13 +116,13 @@ async def test_a_whole_measurement_in_processes_of_their_own(deployment, key):
         project="demo",
         rate=100,
         seconds=0.3,
-        recover_rate=50,
+        recover_rate=40,
         before_seconds=0.2,
         recover_seconds=0.5,
         processes=2,
     )
     report = await asyncio.to_thread(run_rate, options)
-    assert [each.planned for each in report.segments] == [10, 30, 25]
+    assert [each.planned for each in report.segments] == [8, 30, 20]
     assert sum(each.lost + each.timeouts for each in report.segments) == 0
 
 

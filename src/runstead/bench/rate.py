@@ -90,12 +90,12 @@ class OpenLoop(msgspec.Struct, frozen=True):
         """Start the lifecycles when they are planned, and wait until all have ended."""
         generator = _Generator(self.start_ns, connections)
         began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
-        at_ns = float(self.start_ns)
+        segment_ns = self.start_ns
         for segment in self.segments:
-            end_ns, gap_ns = at_ns + segment.seconds * 1e9, self.processes / segment.rate * 1e9
-            while at_ns < end_ns:
-                await generator.start(int(at_ns))
-                at_ns += gap_ns
+            gap_ns = self.processes / segment.rate * 1e9
+            for number in range(round(segment.seconds * 1e9 / gap_ns)):
+                await generator.start(segment_ns + int(number * gap_ns))
+            segment_ns += int(segment.seconds * 1e9)
         await generator.ended()
         samples = generator.samples
         elapsed_s = (time.perf_counter_ns() - began_ns) / 1e9
