@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import psycopg
 from common import EVENTS, arguments, free_port, measure, report, until_open
 from langgraph_peer import GRAPH
 from langgraph_sdk import get_client
@@ -15,6 +16,8 @@ from langgraph_sdk import get_client
 
 async def main() -> None:
     options = arguments()
+    with psycopg.connect(options.postgres, autocommit=True) as session:
+        session.execute('CREATE EXTENSION IF NOT EXISTS "uuid-ossp"')  # its first migration needs it
     folder, port = Path(options.directory), free_port()
     (folder / "graph.py").write_text(GRAPH % json.dumps(EVENTS))
     (folder / "aegra.json").write_text(json.dumps({"graphs": {"work": "./graph.py:graph"}}))

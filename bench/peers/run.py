@@ -26,7 +26,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent.parent)]
 
 PAGE = HERE.parent.parent / "docs/benchmarks-peers.md"
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
-INSTALL_S, RUN_S = 600, 120
+INSTALL_S, RUN_S = 600, 300
 
 
 class Peer(NamedTuple):
@@ -153,7 +153,7 @@ def reason_of(error: Exception) -> str:
     output = getattr(error, "stderr", None) or str(error)
     text = output.decode() if isinstance(output, bytes) else output
     lines = [line.strip() for line in text.splitlines() if line.strip()] or [type(error).__name__]
-    return [*lines[-1:], *(line for line in lines if "Error" in line)][-1][:160]
+    return [*lines[-1:], *(line for line in lines if "Error" in line or "errors." in line)][-1][:160]
 
 
 def table(rows: dict[str, tuple[str, float] | str], options: argparse.Namespace) -> str:
