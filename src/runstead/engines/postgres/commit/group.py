@@ -13,6 +13,7 @@ from typing import Any
 from runstead.core import limits
 from runstead.core.admission import CommitWait
 from runstead.core.errors import Error
+from runstead.core.identity.tenant import tenant
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.lanes import (
     ALONE,
@@ -75,6 +76,9 @@ class GroupCommit:
 
     def expected_wait_s(self) -> float:
         """Return how long a new command of the current tenant would wait for its commit."""
+        # New commands join a lane of their project, so an overloaded one would never become empty.
+        if self._lanes.commands_of(tenant.get()) >= session_limits.batch_commands_max:
+            return session_limits.session_wait_s
         return self._wait.expected_s(self._queue.ahead(), asyncio.get_running_loop().time())
 
     async def do(self, command: Any) -> Any:
