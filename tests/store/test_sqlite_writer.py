@@ -215,22 +215,6 @@ async def test_the_loop_gives_the_rest_of_a_slow_group_to_the_thread(driver, wat
     assert [run.version for run in await driver.rows()] == [2, 2, 2]
 
 
-async def test_a_full_group_of_quick_commands_is_committed_and_keeps_the_loop(driver, watch):
-    """In the thread each statement waits for the interpreter, so an overloaded server would get slower."""
-    asked = []
-    await asyncio.gather(*(driver.create(f"run-{number}") for number in range(40)))
-
-    def brisk(loaded):
-        asked.append(threading.current_thread().name)
-        watch.advance(limits.loop_job_s_max / 2)
-        return quiet(loaded)
-
-    before = driver.store.facts()["commits"]
-    await asyncio.gather(*(driver.change(f"run-{number}", brisk) for number in range(40)))
-    assert set(asked) == {threading.main_thread().name}
-    assert driver.store.facts()["commits"] == before + 2
-
-
 async def test_a_job_for_the_thread_is_in_a_group_after_the_quick_commands(driver):
     await asyncio.gather(*(driver.create(f"run-{number}") for number in range(2)))
     asked = []
