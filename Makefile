@@ -7,7 +7,7 @@ WORKERS ?= 2
 export PYTHONDONTWRITEBYTECODE :=
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml README.md LICENSE requirements/run.txt requirements/docs.txt requirements/sbom.py docs/licences.md
 
-.PHONY: demo test test-long pictures serve lint format dev docs dist audit lock clean
+.PHONY: demo test test-long bench-peers pictures serve lint format dev docs dist audit lock clean
 
 # The program's dependencies, and what building and testing it takes: exact versions, by hash.
 $(VENV)/dev: requirements/dev.txt
@@ -41,6 +41,9 @@ test-long: $(VENV)/wheel ## Run them all: over every engine, and what takes long
 
 pictures: $(VENV)/wheel ## Take the screenshots in docs/images; needs chromium
 	PYTHONPATH=. $(BIN)/python -P -m tests.web.pictures docs/images
+
+bench-peers: $(VENV)/wheel ## Compare one lifecycle with other systems, for docs/benchmarks-peers.md; needs uv and npm
+	$(BIN)/python bench/peers/run.py
 
 serve: $(VENV)/wheel ## Start the server and keep it up
 	$(BIN)/runstead serve

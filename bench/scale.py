@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from runstead.core import limits
+from runstead.engines.postgres import session_limits
 
 COMMANDS = 4  # of one run
 WARM_UP_S = 2.0
@@ -157,10 +157,12 @@ class Replica:
         self.loop.serve(self._loop_s, arrived)
 
     def _begin(self) -> None:
-        enough = len(self._queue) > self._busy * limits.batch_commands_min
-        if not self._queue or not enough or self._busy >= limits.batches_max:
+        enough = len(self._queue) > self._busy * session_limits.batch_commands_min
+        if not self._queue or not enough or self._busy >= session_limits.batches_max:
             return
-        group = [self._queue.popleft() for _ in range(min(len(self._queue), limits.batch_commands_max))]
+        group = [
+            self._queue.popleft() for _ in range(min(len(self._queue), session_limits.batch_commands_max))
+        ]
         self._busy += 1
 
         def done() -> None:

@@ -8,7 +8,7 @@ from runstead.bench import BenchError, BenchOptions, render_bench, run_bench
 from runstead.bench.connection import Connection, Target
 from runstead.bench.deployment import register_worker
 from runstead.bench.lifecycle import EVENT_BYTES, Caller, Plan, progress_event
-from runstead.bench.load import Phase, default_processes, run_phase
+from runstead.bench.load import Phase, default_processes
 from runstead.bench.tally import HEALTHZ, REQUESTS, Tally
 
 
@@ -94,8 +94,8 @@ async def test_a_claim_without_a_lease_token_fences_by_attempt(deployment, plan,
 
 
 async def test_callers_finish_their_lifecycles_and_leave_no_run_open(deployment, plan, connections):
-    measured = await run_phase(
-        [(each, plan) for each in connections], Phase(health_checks=False, warm_up_s=0.0, seconds=0.2)
+    measured = await Phase(health_checks=False, warm_up_s=0.0, seconds=0.2).run(
+        [(each, plan) for each in connections]
     )
     tally = measured.tally
     assert tally.errors == {}
@@ -106,8 +106,8 @@ async def test_callers_finish_their_lifecycles_and_leave_no_run_open(deployment,
 
 async def test_errors_are_counted_by_request_and_kind_and_end_with_the_window(deployment, plan, connections):
     deployment.fault = "nothing claimable"
-    measured = await run_phase(
-        [(each, plan) for each in connections], Phase(health_checks=False, warm_up_s=0.0, seconds=0.1)
+    measured = await Phase(health_checks=False, warm_up_s=0.0, seconds=0.1).run(
+        [(each, plan) for each in connections]
     )
     ((key_, (count, sample)),) = measured.tally.errors.items()
     assert key_ == ("claim", "no run")

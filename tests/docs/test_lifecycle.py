@@ -164,6 +164,14 @@ LIMITS = {
         f"{limits.scans_per_project_max}, and {limits.scans_waiting_per_project_max} that wait for up to"
         f" {limits.scan_wait_s:g} seconds"
     ),
+    "Expected wait of a new run for its commit": (
+        f"{limits.admission_wait_s_max * 1000:g} ms, behind at least {limits.writer_group_max} other writes"
+    ),
+    "Lag of the event loop": (
+        f"{limits.admission_lag_s_max * 1000:g} ms for new runs, {limits.admission_lists_lag_s_max * 1000:g} ms for"
+        " lists, in three measurements one after the other"
+    ),
+    "`Retry-After` of an overloaded server": f"1 to {limits.admission_retry_s_max} seconds, at random",
     "Writes that wait for a commit, with SQLite": (
         f"{limits.writer_queue_max:,}; of a project {limits.writer_queue_per_project_max:,} behind the first"
         f" {limits.writer_group_max}"

@@ -5,13 +5,18 @@ import io
 import sqlite3
 import sys
 from contextlib import asynccontextmanager, closing
+from functools import partial
 
 import httpx2
 import pytest
 
 from runstead.core import limits
+from runstead.core.admission import LoopLag
 from runstead.engines.sqlite import store as sqlite_store
+from runstead.engines.sqlite.store import SqliteStore
 from runstead.engines.sqlite.writer import Writer
+from runstead.http.auth.authenticator import Authenticator
+from runstead.http.framework.admission import Admission
 from runstead.server.main import Main
 from runstead.server.settings import Settings
 from tests.support.server import KEY
@@ -47,6 +52,13 @@ def patient(waits_for_locks):
 
 
 @pytest.fixture
+def admits_all(monkeypatch):
+    """New work is not refused. The clients of these tests share the event loop with the server."""
+    monkeypatch.setattr(Admission, "early", lambda *_, **__: None)
+    monkeypatch.setattr(Admission, "check", lambda *_: None)
+
+
+@pytest.fixture
 async def served(tmp_path):
     """The program as an object in this process, so that tests can lower its limits."""
     path = tmp_path / "runstead.db"
@@ -71,9 +83,11 @@ class Calls:
         self.http, self.path = http, path
         self._owner = {"kind": "project", "id": project_id}
 
+    def body(self, name):
+        return {"kind": "task", "public_id": name, "owner": self._owner, "request": {"target": "task:load"}}
+
     async def create(self, name):
-        body = {"kind": "task", "public_id": name, "owner": self._owner, "request": {"target": "task:load"}}
-        return name, await self.http.post("/runs", json=body)
+        return name, await self.http.post("/runs", json=self.body(name))
 
     async def stored(self):
         return set(await asyncio.to_thread(check_whole, self.path))
@@ -89,7 +103,7 @@ async def store_locked(path):
 
 
 async def test_above_the_queues_limit_a_write_is_refused_at_once_and_the_others_are_stored(
-    patient, served, monkeypatch
+    patient, admits_all, served, monkeypatch
 ):
     monkeypatch.setattr(limits, "writer_queue_max", 8)
     async with store_locked(served.path):
@@ -115,7 +129,7 @@ def refused(answer, code):
 
 
 async def test_while_another_process_locks_the_file_each_write_waits_for_one_lock_at_most(
-    impatient, served, monkeypatch
+    impatient, admits_all, served, monkeypatch
 ):
     """Several groups of writes are queued. They must not wait for the lock one after another."""
     waits, waited, begin, do = [], [], Writer._begin, Writer.do
@@ -155,7 +169,9 @@ connection.execute("ROLLBACK")
 """
 
 
-async def test_while_another_process_holds_the_lock_reads_are_answered_and_writes_wait(patient, served):
+async def test_while_another_process_holds_the_lock_reads_are_answered_and_writes_wait(
+    patient, admits_all, served
+):
     await served.create("first")
     answers, enough = [], asyncio.Event()
 
@@ -192,3 +208,61 @@ async def test_many_callers_at_once_are_all_answered_and_what_was_accepted_is_st
     statuses = {answer.status_code for _, answer in answers}
     assert statuses <= {202, 503}
     assert await served.stored() == {name for name, answer in answers if answer.status_code == 202}
+
+
+async def test_while_writes_wait_too_long_new_runs_are_refused_and_accepted_ones_go_on(served, monkeypatch):
+    """The refusals of one credential are remembered, and the next ones come before authentication."""
+    await served.create("accepted")
+    authenticated, authenticate = [], Authenticator.authenticate
+
+    async def recording(self, credential, address=None):
+        authenticated.append(credential)
+        return await authenticate(self, credential, address)
+
+    monkeypatch.setattr(Authenticator, "authenticate", recording)
+    monkeypatch.setattr(SqliteStore, "expected_wait_s", lambda _store: 1.0)
+    monkeypatch.setattr(limits, "admission_memory_s", 600)
+    for number in range(5):
+        _, answer = await served.create(f"new-{number}")
+        refused(answer, "STORE_BUSY")
+        assert 1 <= int(answer.headers["retry-after"]) <= limits.admission_retry_s_max
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        assert answer.json()["instance"] == "/runs"
+    assert len(authenticated) == 1
+    large = await served.http.post("/runs", json={"kind": "task", "request": {"config": "x" * 100_000}})
+    refused(large, "STORE_BUSY")  # over ASGI
+    for path in ("/runs/accepted", "/projects/default/runs", "/runs/accepted/events"):
+        assert (await served.http.get(path)).status_code == 200
+    events = [{"type": "CUSTOM", "name": "n", "value": 1}]
+    assert (await served.http.post("/runs/accepted/events", json={"events": events})).status_code == 200
+    done = await served.http.post("/runs/accepted/complete", json={"status": "completed"})
+    assert done.status_code == 200
+    async with served.http.stream("GET", "/runs/accepted/stream") as stream:
+        assert stream.status_code == 200
+    monkeypatch.undo()
+    assert await served.stored() == {"accepted"}
+
+
+async def test_a_late_event_loop_refuses_new_runs_first_and_then_lists(served, monkeypatch):
+    await served.create("accepted")
+
+    def late(seconds):
+        monkeypatch.setattr(LoopLag, "measured", lambda lag, _late_s: setattr(lag, "seconds", seconds))
+
+    async def until(request, status):
+        async with asyncio.timeout(60):
+            while (await request()).status_code != status:
+                pass
+
+    late(limits.admission_lists_lag_s_max * 2)
+    lists = partial(served.http.get, "/projects/default/runs")
+    await until(lists, 503)
+    refused((await served.create("new"))[1], "STORE_BUSY")
+    assert (await served.http.head("/projects/default/runs")).status_code == 503
+    for path in ("/runs/accepted", "/runs/accepted/events", "/healthz", "/readyz"):
+        assert (await served.http.get(path)).status_code == 200
+    late((limits.admission_lag_s_max + limits.admission_lists_lag_s_max) / 2)
+    await until(lists, 200)
+    refused((await served.create("new"))[1], "STORE_BUSY")
+    late(0.0)
+    await until(partial(served.http.post, "/runs", json=served.body("new")), 202)

@@ -93,7 +93,7 @@ async def test_addresses_of_one_network_count_together(driver, first, second, sa
     [
         (256, 192, 32),
         (1_024, 768, 128),
-        (20_000, 19_488, 256),
+        (20_000, 17_952, 1_024),
         (1_000_000, limits.connections_max, limits.backlog_max),
     ],
 )

@@ -159,4 +159,4 @@ async def test_the_async_client_does_the_same(kit):
             break
     assert found == ["run.updated", "run.completed"]
     assert cursors(script) == [None, "e-1", "e-1"]
-    assert slept == [0.25, 2.25]
+    assert slept == [0.25, 2.5]

@@ -79,6 +79,12 @@ def test_a_retry_after_above_the_maximum_is_raised(scripted, kit):
     assert (caught.value.retry_after_s, slept) == (3600, [])
 
 
+def test_clients_of_a_busy_server_return_later_each_time_and_not_at_the_same_moment():
+    low, high = Retries(jitter=lambda: 0.0), Retries(jitter=lambda: 1.0)
+    assert [low.delay_s(number, 1.0) for number in range(4)] == [1.0] * 4
+    assert [high.delay_s(number, 1.0) for number in range(4)] == [1.25, 1.5, 2.0, 3.0]
+
+
 def test_jitter_is_full():
     low, high = Retries(jitter=lambda: 0.0), Retries(jitter=lambda: 1.0)
     assert [low.delay_s(n) for n in range(3)] == [0, 0, 0]

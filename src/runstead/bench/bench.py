@@ -1,7 +1,8 @@
 """`runstead bench`: lifecycles per second, and two baselines that are measured in the same run."""
 
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from runstead.bench.deployment import BenchError, find_project_id, register_work
 from runstead.bench.event_loop import run
 from runstead.bench.lifecycle import Plan
 from runstead.bench.load import Measured, Phase, default_processes, measure
+from runstead.bench.rate import OpenLoop, Segment
+from runstead.bench.rate_report import RateReport, rate_report
 from runstead.bench.report import BenchReport, Floors, Machine, error_figures, request_figures
 from runstead.bench.tally import HEALTHZ, REQUESTS
 
@@ -19,6 +22,9 @@ from runstead.bench.tally import HEALTHZ, REQUESTS
 MeasureUpdates = Callable[[str, int, float], float]
 
 HEALTHZ_WARM_UP_S = 0.2
+
+# Until an open loop starts, so that all processes start at the same time.
+RATE_START_S = 0.2
 
 
 class BenchOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,31 +61,67 @@ def run_bench(options: BenchOptions, measure_updates: MeasureUpdates | None = No
         raise BenchError("seconds and floor_seconds must be above 0, and warm_up_seconds not below 0")
     targets = targets_of(options.urls)
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    plans = run(_prepare(targets, options))
+    plans = run(_prepare(targets, options.project, options.key))
     phases = [
         Phase(health_checks=False, warm_up_s=options.warm_up_seconds, seconds=options.seconds),
         Phase(health_checks=True, warm_up_s=HEALTHZ_WARM_UP_S, seconds=options.floor_seconds),
     ]
-    load, healthz = measure(plans, options.concurrency, processes, phases)
+    load, healthz = measure(plans, options.concurrency, processes, lambda: phases)
     # After the load: the two measurements would slow each other.
     updates_per_s = None if measure_updates is None else _engine_floor(options, measure_updates)
     return _report(options, processes, started_at, load, healthz, updates_per_s)
 
 
-async def _prepare(targets: list[Target], options: BenchOptions) -> list[tuple[Target, Plan]]:
+class RateOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of `run_rate`: lifecycles start at `rate` per second for `seconds`.
+
+    With `recover_rate` they also start at that rate, before for `before_seconds` and afterwards for `recover_seconds`.
+    """
+
+    urls: tuple[str, ...]
+    key: str
+    project: str
+    rate: float
+    seconds: float = 10.0
+    recover_rate: float | None = None
+    before_seconds: float = 5.0
+    recover_seconds: float = 10.0
+    processes: int = 1
+
+
+def run_rate(options: RateOptions) -> RateReport:
+    """Measure an open loop. Call it without a running event loop. Raise BenchError as `run_bench`."""
+    recover = options.recover_rate
+    if options.rate <= 0 or options.seconds <= 0 or (recover is not None and recover <= 0):
+        raise BenchError("rate, recover and seconds must be above 0")
+    targets, started_at = targets_of(options.urls), datetime.now(UTC)
+    plans = run(_prepare(targets, options.project, options.key))
+    segments: tuple[Segment, ...] = (Segment("load", options.rate, options.seconds),)
+    if recover is not None:
+        before = Segment("before", recover, options.before_seconds)
+        segments = (before, *segments, Segment("after", recover, options.recover_seconds))
+    count, processes = len(targets) * options.processes, options.processes
+
+    def start() -> Sequence[OpenLoop]:
+        start_ns = time.perf_counter_ns() + int(RATE_START_S * 1e9)
+        return [OpenLoop(start_ns, segments, processes)]
+
+    (samples,) = measure(plans, count, processes, start)
+    return rate_report(options.urls, started_at, processes, segments, samples)
+
+
+async def _prepare(targets: list[Target], project: str, key: str) -> list[tuple[Target, Plan]]:
     connection = Connection(targets[0])
-    headers = targets[0].headers(options.key)
+    headers = targets[0].headers(key)
     try:
-        project_id = await find_project_id(connection, options.project, headers)
-        worker = await register_worker(connection, options.project, headers, kind="bench")
+        project_id = await find_project_id(connection, project, headers)
+        worker = await register_worker(connection, project, headers, kind="bench")
     finally:
         connection.close()
     return [
         (
             target,
-            Plan.build(
-                key_headers=target.headers(options.key), worker=worker.at(target), project_id=project_id
-            ),
+            Plan.build(key_headers=target.headers(key), worker=worker.at(target), project_id=project_id),
         )
         for target in targets
     ]

@@ -23,6 +23,10 @@ class DroppedError(ConnectionError):
     """A request got no complete answer: refused, reset, closed early, not HTTP, or too late. It may have had an effect."""
 
 
+class LateError(DroppedError):
+    """A request got no answer within the time."""
+
+
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The address of a server, from a base URL such as `http://127.0.0.1:8720` or `https://host/prefix`."""
 
@@ -62,7 +66,7 @@ class Connection:
     """One connection: `await request(…)` → (status, body). It connects when needed, also after the server closed it.
 
     `elapsed_ns` and `answered_ns` (perf_counter_ns) are those of the last answered request; they include a reconnect.
-    `drops` counts the requests without a complete answer.
+    `drops` counts the requests without a complete answer. `head` is the status line and the headers of the last one.
     """
 
     def __init__(self, target: Target, *, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
@@ -70,6 +74,7 @@ class Connection:
         self.elapsed_ns = 0
         self.answered_ns = 0
         self.drops = 0
+        self.head = b""
         self._timeout_s = timeout_s
         self._prefix = target.prefix
         self._wire: _Wire | None = None
@@ -101,7 +106,7 @@ class Connection:
         except DroppedError:
             self.drops += 1
             raise
-        self.answered_ns = wire.answered_ns
+        self.answered_ns, self.head = wire.answered_ns, wire.head
         self.elapsed_ns = wire.answered_ns - started_ns
         return answer
 
@@ -127,6 +132,7 @@ class _Wire(asyncio.Protocol):
     def __init__(self) -> None:
         self.is_open = False
         self.answered_ns = 0
+        self.head = b""  # of the last answer
         self._transport: Any = None
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[tuple[int, bytes]] | None = None
@@ -139,7 +145,7 @@ class _Wire(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[tuple[int, bytes]] = loop.create_future()
         self._waiter = waiter
-        timer = loop.call_later(timeout_s, self._fail, f"no answer within {timeout_s:g} s")
+        timer = loop.call_later(timeout_s, self._fail, LateError(f"no answer within {timeout_s:g} s"))
         self._transport.write(request)
         try:
             return await waiter
@@ -171,7 +177,7 @@ class _Wire(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(f"not an HTTP/1.1 answer: {error}")
+            self._fail(DroppedError(f"not an HTTP/1.1 answer: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_open = False
@@ -182,7 +188,8 @@ class _Wire(asyncio.Protocol):
             # Without a length the body ends with the connection (RFC 9112, 6.3).
             self._answer()
         else:
-            self._fail(f"connection dropped {'within' if head else 'before'} the answer: {exc or 'closed'}")
+            where = "within" if head else "before"
+            self._fail(DroppedError(f"connection dropped {where} the answer: {exc or 'closed'}"))
 
     # httptools
 
@@ -206,6 +213,7 @@ class _Wire(asyncio.Protocol):
             return
         self.answered_ns = time.perf_counter_ns()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.head = self._head
         self._waiter, self._parts, self._head, self._head_complete = None, [], b"", False
         if self.is_open and not self._parser.should_keep_alive():
             self.is_open = False
@@ -213,8 +221,8 @@ class _Wire(asyncio.Protocol):
         if not waiter.done():
             waiter.set_result((self._parser.get_status_code(), body))
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: DroppedError) -> None:
         waiter = self._waiter
         self.abort()
         if waiter is not None and not waiter.done():
-            waiter.set_exception(DroppedError(reason))
+            waiter.set_exception(reason)

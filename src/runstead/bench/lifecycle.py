@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Generator
+from typing import NamedTuple, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -74,6 +74,25 @@ class _Completed(msgspec.Struct):
     completed: bool
 
 
+class Request(NamedTuple):
+    """A request of the lifecycle, and the status of its answer where it succeeds."""
+
+    name: str
+    status: int
+    path: str
+    body: bytes
+    headers: bytes
+
+
+class UnexpectedAnswerError(Exception):
+    """The answer to `request` is of this kind: `no run`, `wrong count`, `lost`, `unexpected answer`."""
+
+    def __init__(self, request: str, kind: str, sample: str) -> None:
+        super().__init__(sample)
+        self.request = request
+        self.kind = kind
+
+
 class _FailedError(Exception):
     """The lifecycle failed. The error is recorded in the tally."""
 
@@ -102,6 +121,40 @@ def progress_event(step: int) -> dict[str, object]:
     return event
 
 
+def requests(plan: Plan) -> Generator[Request, bytes, None]:
+    """Yield the requests of a lifecycle, and receive the body of each answer. Raise UnexpectedAnswerError."""
+    yield Request("create", 202, "/runs", plan.create_body, plan.key_headers)
+    answer = yield Request("claim", 200, plan.worker.claim_path, plan.claim_body, plan.worker.headers)
+    claim = _decoded("claim", _decode_claim, answer)
+    if claim.run is None:
+        raise UnexpectedAnswerError("claim", "no run", "no run was claimable, though one was just created")
+    # It may be another caller's run: claims take the oldest.
+    path = f"/runs/{quote(claim.run.run_id, safe='')}"
+    token = claim.run.lease_token or claim.lease_token
+    attempt = claim.run.attempt or claim.attempt
+    fence = b'"attempt":%d,' % attempt if attempt is not None else b""
+    headers = plan.key_headers
+    if token is not None:
+        headers += b"X-Lease-Token: %b\r\n" % token.encode("latin-1")
+    body = b'{%b"events":%b}' % (b"" if token is not None else fence, plan.events)
+    answer = yield Request("append", 200, f"{path}/events", body, headers)
+    count = _decoded("append", _decode_appended, answer).appended_count
+    if count != EVENTS:
+        raise UnexpectedAnswerError("append", "wrong count", f"{count} of {EVENTS} events were stored")
+    body = b'{%b"status":"completed","metadata":%b}' % (fence, _USAGE)
+    answer = yield Request("complete", 200, f"{path}/complete", body, plan.key_headers)
+    if not _decoded("complete", _decode_completed, answer).completed:
+        raise UnexpectedAnswerError("complete", "lost", detail_of(answer))
+
+
+def _decoded(request: str, decode: Callable[[bytes], T], content: bytes) -> T:
+    try:
+        return decode(content)
+    except msgspec.DecodeError as error:
+        sample = f"{error}: {detail_of(content)}"
+        raise UnexpectedAnswerError(request, "unexpected answer", sample) from error
+
+
 class Caller:
     """One concurrent caller with its own connection. It works until the tally's window has ended."""
 
@@ -122,58 +175,37 @@ class Caller:
                 self._tally.lifecycle(self._answered_ns)
 
     async def run_health_checks(self) -> None:
+        health = Request(HEALTHZ, 200, "/healthz", b"", self._plan.key_headers)
         while self._answered_ns < self._tally.end_ns:
             try:
-                await self._ask(HEALTHZ, 200, "/healthz", b"", self._plan.key_headers, method="GET")
+                await self._ask(health, method="GET")
             except _FailedError:
                 await self._pause()
 
     async def _lifecycle(self) -> None:
-        plan = self._plan
-        await self._ask("create", 202, "/runs", plan.create_body, plan.key_headers)
-        answer = await self._ask("claim", 200, plan.worker.claim_path, plan.claim_body, plan.worker.headers)
-        claim = self._decoded("claim", _decode_claim, answer)
-        if claim.run is None:
-            raise self._failed("claim", "no run", "no run was claimable, though one was just created")
-        # It may be another caller's run: claims take the oldest.
-        path = f"/runs/{quote(claim.run.run_id, safe='')}"
-        token = claim.run.lease_token or claim.lease_token
-        attempt = claim.run.attempt or claim.attempt
-        fence = b'"attempt":%d,' % attempt if attempt is not None else b""
-        headers = plan.key_headers
-        if token is not None:
-            headers += b"X-Lease-Token: %b\r\n" % token.encode("latin-1")
-        body = b'{%b"events":%b}' % (b"" if token is not None else fence, plan.events)
-        answer = await self._ask("append", 200, f"{path}/events", body, headers)
-        appended = self._decoded("append", _decode_appended, answer)
-        if appended.appended_count != EVENTS:
-            raise self._failed(
-                "append", "wrong count", f"{appended.appended_count} of {EVENTS} events were stored"
-            )
-        body = b'{%b"status":"completed","metadata":%b}' % (fence, _USAGE)
-        answer = await self._ask("complete", 200, f"{path}/complete", body, plan.key_headers)
-        if not self._decoded("complete", _decode_completed, answer).completed:
-            raise self._failed("complete", "lost", detail_of(answer))
+        lifecycle = requests(self._plan)
+        try:
+            request = next(lifecycle)
+            while True:
+                answer = await self._ask(request)
+                request = lifecycle.send(answer)
+        except UnexpectedAnswerError as error:
+            raise self._failed(error.request, error.kind, str(error)) from error
+        except StopIteration:
+            return
 
-    async def _ask(
-        self, request: str, expected: int, path: str, body: bytes, headers: bytes, *, method: str = "POST"
-    ) -> bytes:
+    async def _ask(self, request: Request, *, method: str = "POST") -> bytes:
+        name, expected, path, body, headers = request
         connection = self._connection
         try:
             status, content = await connection.request(method, path, body, headers)
         except DroppedError as error:
-            raise self._failed(request, "dropped", str(error)) from error
+            raise self._failed(name, "dropped", str(error)) from error
         if status != expected:
-            raise self._failed(request, str(status), detail_of(content))
+            raise self._failed(name, str(status), detail_of(content))
         self._answered_ns = connection.answered_ns
-        self._tally.answered(request, connection.answered_ns, connection.elapsed_ns)
+        self._tally.answered(name, connection.answered_ns, connection.elapsed_ns)
         return content
-
-    def _decoded(self, request: str, decode: Callable[[bytes], T], content: bytes) -> T:
-        try:
-            return decode(content)
-        except msgspec.DecodeError as error:
-            raise self._failed(request, "unexpected answer", f"{error}: {detail_of(content)}") from error
 
     def _failed(self, request: str, kind: str, sample: str) -> _FailedError:
         self._tally.error(request, kind, sample)

@@ -6,9 +6,10 @@ import gc
 import multiprocessing
 import os
 import time
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -24,12 +25,54 @@ CALLERS_PER_PROCESS = 32
 GRACE_S = 150.0
 
 
+Connections = list[tuple[Connection, Plan]]
+
+
+class Result(Protocol):
+    """What a process has measured."""
+
+    def merge(self, other: Self) -> None:
+        """Add the result of another process."""
+
+
+R_co = TypeVar("R_co", bound=Result, covariant=True)
+R = TypeVar("R", bound=Result)
+
+
+class Work(Protocol[R_co]):
+    """What every process does in one period of `period_s` seconds."""
+
+    @property
+    def period_s(self) -> float: ...
+    async def run(self, connections: Connections) -> R_co: ...
+
+
 class Phase(msgspec.Struct, frozen=True):
-    """One measured period. Answers within the first `warm_up_s` are not counted."""
+    """A period of callers that send the next request when the last one is answered.
+
+    Answers within the first `warm_up_s` are not counted.
+    """
 
     health_checks: bool
     warm_up_s: float
     seconds: float
+
+    @property
+    def period_s(self) -> float:
+        return self.warm_up_s + self.seconds
+
+    async def run(self, connections: Connections) -> "Measured":
+        """Run one caller per connection until the window has ended and each has finished its lifecycle."""
+        began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
+        start_ns = began_ns + int(self.warm_up_s * 1e9)
+        tally = Tally(start_ns, start_ns + int(self.seconds * 1e9))
+        callers = [Caller(connection, plan, tally) for connection, plan in connections]
+        if self.health_checks:
+            await asyncio.gather(*(caller.run_health_checks() for caller in callers))
+        else:
+            await asyncio.gather(*(caller.run_lifecycles() for caller in callers))
+        elapsed_s = (time.perf_counter_ns() - began_ns) / 1e9
+        return Measured(tally=tally, generator_cores=(time.process_time() - began_cpu_s) / elapsed_s)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -38,11 +81,15 @@ class Part(msgspec.Struct, frozen=True):
     callers: list[tuple[Target, Plan]]
 
 
-class Measured(msgspec.Struct, frozen=True):
-    """The result of a phase over all processes. `generator_cores` is the CPU use of the generator, in cores."""
+class Measured(msgspec.Struct):
+    """The result of a phase. `generator_cores` is the CPU use of the generator, in cores."""
 
     tally: Tally
     generator_cores: float
+
+    def merge(self, other: Self) -> None:
+        self.tally.merge(other.tally)
+        self.generator_cores = round(self.generator_cores + other.generator_cores, 2)
 
 
 def default_processes(concurrency: int) -> int:
@@ -59,10 +106,14 @@ def usable_cores() -> int:
 
 
 def measure(
-    replicas: list[tuple[Target, Plan]], concurrency: int, processes: int, phases: list[Phase]
-) -> list[Measured]:
+    replicas: list[tuple[Target, Plan]],
+    concurrency: int,
+    processes: int,
+    phases: Callable[[], Sequence[Work[R]]],
+) -> list[R]:
     """Run the phases one after the other over the same connections, which are spread over the replicas.
 
+    `phases` is called when all processes are connected.
     Raise BenchError where a process fails.
     """
     # spawn, not fork: a forked child would share the parent's event loop and sockets.
@@ -82,7 +133,7 @@ def measure(
             children.append(child)
         for pipe in pipes:
             _receive(pipe, GRACE_S)
-        return [_measure_phase(pipes, phase) for phase in phases]
+        return [_measure_phase(pipes, phase) for phase in phases()]
     finally:
         for pipe in pipes:
             # A closed pipe ends a process that still waits for a phase.
@@ -93,14 +144,14 @@ def measure(
                 child.terminate()
 
 
-def _measure_phase(pipes: list["Pipe[Any, Any]"], phase: Phase) -> Measured:
+def _measure_phase(pipes: list["Pipe[Any, Any]"], phase: Work[R]) -> R:
     for pipe in pipes:
         pipe.send(phase)
-    parts: list[Measured] = [_receive(pipe, phase.warm_up_s + phase.seconds + GRACE_S) for pipe in pipes]
-    tally = parts[0].tally
-    for part in parts[1:]:
-        tally.merge(part.tally)
-    return Measured(tally=tally, generator_cores=round(sum(part.generator_cores for part in parts), 2))
+    first, *others = [_receive(pipe, phase.period_s + GRACE_S) for pipe in pipes]
+    for other in others:
+        first.merge(other)
+    result: R = first
+    return result
 
 
 def _receive(pipe: "Pipe[Any, Any]", timeout_s: float) -> Any:
@@ -138,18 +189,4 @@ async def _serve_phases(pipe: "Pipe[Any, Any]", part: Part) -> None:
     while True:
         # Blocking the loop here is harmless: between phases no request is open.
         phase = pipe.recv()
-        pipe.send(await run_phase(callers, phase))
-
-
-async def run_phase(connections: list[tuple[Connection, Plan]], phase: Phase) -> Measured:
-    """Run one caller per connection until the window has ended and each has finished its lifecycle."""
-    began_ns, began_cpu_s = time.perf_counter_ns(), time.process_time()
-    start_ns = began_ns + int(phase.warm_up_s * 1e9)
-    tally = Tally(start_ns, start_ns + int(phase.seconds * 1e9))
-    callers = [Caller(connection, plan, tally) for connection, plan in connections]
-    if phase.health_checks:
-        await asyncio.gather(*(caller.run_health_checks() for caller in callers))
-    else:
-        await asyncio.gather(*(caller.run_lifecycles() for caller in callers))
-    elapsed_s = (time.perf_counter_ns() - began_ns) / 1e9
-    return Measured(tally=tally, generator_cores=(time.process_time() - began_cpu_s) / elapsed_s)
+        pipe.send(await phase.run(callers))

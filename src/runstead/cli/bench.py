@@ -32,9 +32,24 @@ def bench(
             " SQLite file here"
         ),
     ] = None,
+    rate: Annotated[
+        float | None,
+        Parameter(
+            help="Start this many lifecycles per second, regardless of answers, in place of callers that wait"
+        ),
+    ] = None,
+    recover: Annotated[
+        float | None,
+        Parameter(help="With --rate: the lifecycles per second for 5 s before and 10 s afterwards"),
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure a deployment: whole lifecycles (create, claim, append 10 events, complete), and two baselines."""
+    if rate is None and recover is not None:
+        fail("--recover needs --rate: the load from which the server recovers")
+    if rate is not None:
+        _rate(url, key, project, rate, recover, seconds, processes, json=json)
+        return
     from runstead.bench import BenchError, BenchOptions, render_bench, run_bench  # noqa: PLC0415
     from runstead.server.engines import measure_updates  # noqa: PLC0415
     from runstead.server.settings import is_postgres  # noqa: PLC0415
@@ -56,6 +71,35 @@ def bench(
     except (BenchError, RuntimeError) as error:
         fail(str(error))
     write_out(render_bench(report, json=json), end="")
+
+
+def _rate(
+    url: list[str] | None,
+    key: str,
+    project: str,
+    rate: float,
+    recover: float | None,
+    seconds: float,
+    processes: int | None,
+    *,
+    json: bool,
+) -> None:
+    from runstead.bench import BenchError, RateOptions, render_rate, run_rate  # noqa: PLC0415
+
+    options = RateOptions(
+        urls=tuple(url or [HERE]),
+        key=key,
+        project=project,
+        rate=rate,
+        recover_rate=recover,
+        seconds=seconds,
+        processes=processes or 1,
+    )
+    try:
+        report = run_rate(options)
+    except BenchError as error:
+        fail(str(error))
+    write_out(render_rate(report, json=json), end="")
 
 
 def race(

@@ -33,7 +33,7 @@ gzip_loop_bytes_max: Final = 64 * KIB  # larger ones are compressed in a thread
 
 # Connections, if the limit of open files allows as many
 connections_max: Final = 65_536
-files_kept_max: Final = 512  # open files reserved for the store and for outgoing connections
+files_kept_max: Final = 2_048  # open files reserved for the store and for outgoing connections
 backlog_max: Final = 4_096
 
 # Bodies and values
@@ -255,6 +255,16 @@ artifact_tombstones_per_tick_max: Final = 100
 artifact_gc_tick_s: Final = 10.0
 
 # Queues and loops
+# New work is refused at more than this expected wait for a commit, or lag of the event loop; lists at a larger lag
+admission_wait_s_max: Final = 0.04
+admission_lag_s_max: Final = 0.05
+admission_lists_lag_s_max: Final = 0.15
+admission_memory_s: Final = (
+    0.01  # after a refusal, other new work of the credential is refused without a check
+)
+admission_credentials_max: Final = 1_024  # whose refusals are remembered
+admission_probe_s: Final = 0.02  # between two measurements of the lag
+admission_retry_s_max: Final = 3  # the Retry-After is 1 to this, at random
 writer_queue_max: Final = 4_096
 writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group
 writer_group_max: Final = 64
@@ -264,6 +274,7 @@ writer_quick_s_max: Final = 0.1
 writer_others_s_max: Final = 0.025
 # What SQLite's writer does on the event loop rather than in its thread
 loop_blocked_s_max: Final = 0.01  # then the thread does the rest of the group
+loop_job_s_max: Final = 0.001  # a full group of quick jobs may hold the loop for so long each
 loop_spared_factor: Final = 20  # after the loop was blocked, the thread does all for so many times as long
 loop_runs_max: Final = 16  # runs that one command may change on the loop
 loop_bytes_max: Final = 64 * KIB  # large values that one command may write on the loop

@@ -202,6 +202,7 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
     status=202,
     errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
     location=_LOCATION,
+    new_work=True,
 )
 async def create(call: Call[CreateBatch, Nothing]) -> Reply:
     """Create up to 1,000 runs together: all of them, or none."""
@@ -284,6 +285,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     status=202,
     errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
     location=_LOCATION,
+    new_work=True,
 )
 async def retry(call: Call[RetryBatch, Nothing]) -> Reply:
     """Retry the failed runs of a complete batch as a new batch: all of them, or none."""

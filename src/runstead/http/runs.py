@@ -90,6 +90,7 @@ def created(written: Written) -> Reply:
     ),
     location="/runs/{run.run_id}",
     warns=True,
+    new_work=True,
 )
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
     """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`.
@@ -259,6 +260,7 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
         "STORE_UNAVAILABLE",
     ),
     location="/runs/{run.run_id}",
+    new_work=True,
 )
 async def retry(call: Call[Nothing, InProject]) -> Reply:
     """Create a new run with the request of an ended run; `retry_of` names that run."""

@@ -368,6 +368,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
     status=201,
     errors=(*_WRITE, "SCHEDULE_COMPLETED", "SCHEDULE_DELETING", "RUN_ID_CONFLICT"),
     location="/runs/{run_id}",
+    new_work=True,
 )
 async def run(call: Call[RunSchedule, Nothing]) -> Reply:
     """Start a run of the schedule now, whatever its status and times."""

@@ -231,6 +231,7 @@ class Started(msgspec.Struct, frozen=True, omit_defaults=True):
     keyed=False,  # the command reads the key, also from other headers
     body_bytes_max=limits.trigger_body_bytes_max,
     location="/runs/{run_id}",
+    new_work=True,
 )
 async def fire(call: Call[Nothing, Nothing]) -> Reply:
     """Start a run of the trigger's target.

@@ -242,12 +242,13 @@ class Main:
         loops += [asyncio.ensure_future(other.run()) for other in others]
         if siblings is not None:
             await siblings.open(partial(own_exposition, app))
-        watch = asyncio.ensure_future(connections.watch())
+        watches = [asyncio.ensure_future(each.watch()) for each in (connections, http.admission)]
         try:
             with stack, nullcontext() if certificate is None else certificate.watched():
                 await self._server.serve([sock])
         finally:
-            watch.cancel()
+            for watch in watches:
+                watch.cancel()
             app.stop()
             if siblings is not None:
                 await siblings.close()

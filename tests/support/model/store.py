@@ -67,5 +67,8 @@ class ModelStore:
         commits = self._journal.commits
         return {"engine": "memory", "queue_depth": 0, "commits": commits, "commands": commits}
 
+    def expected_wait_s(self) -> float:
+        return 0.0
+
     async def forget(self, age_ms: int, limit: int) -> int:
         return self._journal.forget(age_ms, limit)

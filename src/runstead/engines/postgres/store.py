@@ -134,6 +134,10 @@ class PostgresStore(SqlNouns):
         await self._health.check()
         return self.facts()
 
+    def expected_wait_s(self) -> float:
+        assert self._group_commit is not None, "not open"
+        return self._group_commit.expected_wait_s()
+
     @property
     def address(self) -> str:
         return address(self._url)

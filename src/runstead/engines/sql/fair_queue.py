@@ -35,6 +35,14 @@ class FairQueue(Generic[T]):
         """The next item. The queue is not empty."""
         return self._first[0] if self._first else self._queues[self._ring[0]][0]
 
+    def ahead(self) -> int:
+        """How many items are taken before a new one of the current tenant."""
+        ring = self._ring
+        if not ring:
+            return len(self._first)
+        of_tenant = self._queues.get(tenant.get())
+        return len(self._first) + (1 if of_tenant is None else len(of_tenant)) * len(ring)
+
     def append(self, item: T) -> None:
         """Add an item of the current tenant. PROJECT_BUSY if too many of them wait."""
         if not self._ring and len(self._first) < self._short:

@@ -103,6 +103,10 @@ class SqliteStore(SqlNouns):
         """Whether a read or a write is not answered yet."""
         return bool(self._writer and self._writer.waiting) or bool(self._readers and self._readers.waiting)
 
+    def expected_wait_s(self) -> float:
+        assert self._writer is not None, "not open"
+        return self._writer.expected_wait_s()
+
     @property
     def address(self) -> str:
         return str(self._path)

@@ -24,6 +24,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from runstead.core import limits
+from runstead.core.admission import CommitWait
 from runstead.core.errors import Error
 from runstead.core.idempotency import ReplayedResponse
 from runstead.engines.sql.fair_queue import FairQueue
@@ -59,13 +60,14 @@ class _Outcome(NamedTuple):
 class _Group:
     """The commands of one transaction, and the outcomes so far."""
 
-    __slots__ = ("began_ns", "begun", "commands", "failure", "outcomes")
+    __slots__ = ("began_ns", "begun", "commands", "failure", "full", "outcomes")
 
     def __init__(self, commands: Sequence[_Command]) -> None:
         self.commands = commands
         self.outcomes: list[_Outcome] = []
         self.begun = False
         self.began_ns = 0 if tracing.tracer is None else tracing.now_ns()
+        self.full = False  # it is committed as it is
         self.failure: Exception | None = None
 
 
@@ -88,6 +90,7 @@ class Writer:
         self._now = 0
         self._loop = asyncio.get_running_loop()
         self._quick, self._others = _queue(), _queue()
+        self._wait = CommitWait(limits.writer_group_max)  # of quick commands
         self._quick_were_last = False  # the last group was one of quick jobs
         self._orders: SimpleQueue[_Group | None] = SimpleQueue()
         self._busy = False  # a group is being executed or committed
@@ -120,11 +123,17 @@ class Writer:
         trace = None if tracing.tracer is None else tracing.command_context()
         command = _Command(job, future, quick, quick or keeps_cache, trace)
         (self._quick if quick else self._others).append(command)
+        if quick:
+            self._wait.began(self._loop.time())
         self.waiting += 1
         if not self._busy:
             self._busy = True
             self._loop.call_soon(self._next)
         return await future
+
+    def expected_wait_s(self) -> float:
+        """Return how long a new quick command of the current tenant would wait for its commit."""
+        return self._wait.expected_s(self._quick.ahead(), self._loop.time())
 
     def leave_loop(self) -> None:
         """Move a quick job that will take long to the thread, where it runs again in the same transaction.
@@ -176,13 +185,15 @@ class Writer:
         group.begun = True
         self.on_loop = True
         try:
-            self._execute(connection, group, began + limits.loop_blocked_s_max)
+            group.full = self._execute(connection, group, began + limits.loop_blocked_s_max)
         except Exception as failure:  # noqa: BLE001 - the thread rolls back after any failure
             group.failure = failure
         finally:
             self.on_loop = False
         held = time.perf_counter() - began
-        if held > limits.loop_blocked_s_max:  # for example a slow disk: the thread waits for it
+        # Many quick jobs are a full group. Few ones are for example a slow disk, and the thread waits for it.
+        if held > max(limits.loop_blocked_s_max, len(group.outcomes) * limits.loop_job_s_max):
+            group.full = False
             self._loop_spared_until = began + held * limits.loop_spared_factor
 
     def _deliver(self, group: _Group, no_begin: Exception | None) -> None:
@@ -194,6 +205,8 @@ class Writer:
             tracing.commit_span("sqlite", traces, group.began_ns)
         if left:
             (self._quick if left[0].quick else self._others).put_back(left)
+        if group.commands[0].quick:
+            self._wait.ended(len(outcomes), self._loop.time(), more=bool(self._quick))
         if no_begin is not None:
             # The store cannot begin a transaction. Each queued command would wait for the same lock in turn.
             for queue in (self._quick, self._others):
@@ -213,14 +226,14 @@ class Writer:
 
     # On either
 
-    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float) -> None:
+    def _execute(self, connection: sqlite3.Connection, group: _Group, until: float) -> bool:
         """Run the group's jobs inside the transaction, at least one, until the time `until` of `perf_counter`.
 
-        On the loop it stops at a job for the thread.
+        On the loop it stops at a job for the thread. Return whether it stopped at the time.
         """
         for job, future, _, keeps_cache, _ in group.commands[len(group.outcomes) :]:
             if group.outcomes and time.perf_counter() > until:
-                return
+                return True
             before = connection.total_changes
             try:
                 result = job(connection, self._tick())
@@ -230,11 +243,12 @@ class Writer:
                 group.outcomes.append(_Outcome(future, None, refusal))
             except _LeaveLoopError:
                 assert connection.total_changes == before, "a job left the loop after it wrote"
-                return
+                return False
             else:
                 if not keeps_cache and connection.total_changes != before:
                     self.cache.clear()
                 group.outcomes.append(_Outcome(future, result, None))
+        return False
 
     def _begin_with(self, connection: sqlite3.Connection) -> None:
         """Begin a transaction. Clear the cache if another process has written since the last one."""
@@ -274,7 +288,8 @@ class Writer:
             if group.failure is not None:
                 raise group.failure
             held = limits.writer_quick_s_max if group.commands[0].quick else limits.writer_others_s_max
-            self._execute(connection, group, time.perf_counter() + held)
+            if not group.full:
+                self._execute(connection, group, time.perf_counter() + held)
             connection.execute("COMMIT")
         except Exception as failure:  # noqa: BLE001 - no command may be stored in part
             self._roll_back(connection)

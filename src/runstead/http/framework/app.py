@@ -99,7 +99,9 @@ class HttpApp:
 
     def __init__(self, app: App, authenticator: Authenticator, logged_s: float = inf) -> None:
         self._logged_s = logged_s
-        self.router = Router(Server(app, authenticator, logged_s), operations())
+        server = Server(app, authenticator, logged_s)
+        self.admission = server.admission
+        self.router = Router(server, operations())
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope as AsgiScope, Send
 
 from runstead.http.framework.body import Disconnected, read_body
-from runstead.http.framework.endpoint import Answer, Endpoint, Headers
+from runstead.http.framework.endpoint import Answer, Endpoint
 from runstead.http.framework.origin import origin_of
+from runstead.http.framework.request import Headers
 
 
 class AsgiRequest:

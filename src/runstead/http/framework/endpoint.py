@@ -1,5 +1,6 @@
 """Serve a request of any route: authenticate, decode, call the handler, encode the answer."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import cache, lru_cache, partial
 from math import inf
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,21 +21,22 @@ from runstead.commands.quota_enforcement import Allowance
 from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
-from runstead.core.identity.principal import Origin, Principal
+from runstead.core.identity.principal import Principal
 from runstead.core.identity.tenant import current_request_id
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.auth.throttle import Kind
+from runstead.http.framework.admission import Admission, lag_s_max
 from runstead.http.framework.body import Disconnected, decode_body, decode_query
 from runstead.http.framework.compression import compress_response, compressed
 from runstead.http.framework.location import Location, member
 from runstead.http.framework.problems import problem, redacted
+from runstead.http.framework.request import Headers, Request
 from runstead.http.framework.request_span import continue_trace, in_span
 from runstead.ports import tracing
 
 log = structlog.get_logger(__name__)
 
 _encode = msgspec.json.Encoder().encode
-Headers = dict[bytes, bytes]
 B = TypeVar("B")
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -53,42 +55,6 @@ class Reply(NamedTuple):
     status: int
     value: Any
     headers: dict[str, str] = {}  # noqa: RUF012 - never modified
-
-
-class Request(Protocol):
-    """A received request: over ASGI (`asgi.py`), or from the parser itself (`protocol.py`)."""
-
-    @property
-    def method(self) -> str: ...
-    @property
-    def path(self) -> str:
-        """The path, percent-decoded."""
-
-    @property
-    def path_params(self) -> dict[str, str]: ...
-    @property
-    def query_string(self) -> bytes: ...
-    @property
-    def headers(self) -> Headers:
-        """Headers by their lower-case names."""
-
-    @property
-    def origin(self) -> Origin: ...
-    @property
-    def scheme(self) -> str:
-        """Http or https."""
-
-    async def body(self, bytes_max: int) -> bytes:
-        """Read the whole body. Raises BODY_TOO_LARGE; Disconnected if it ends early."""
-        ...
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives. Raises Disconnected if it ends early."""
-        ...
-
-    async def is_disconnected(self) -> bool:
-        """Return whether the caller has disconnected."""
-        ...
 
 
 class Call(Generic[B, Q]):
@@ -230,6 +196,8 @@ class Operation(NamedTuple):
     body_bytes_max: int = limits.body_bytes_max
     location: "Location | None" = None
     tagged: bool = False  # the answer is a run with its ETag
+    new_work: bool = False  # it starts runs, and is refused while the server is overloaded
+    lag_s_max: float = inf  # of the event loop: above it the request is refused
     warns: bool = False  # members `…_differs` of the answer are named in the header `Runstead-Warning`
 
     def with_headers(self, reply: Reply) -> Reply:
@@ -287,13 +255,15 @@ class Routes:
         location: str | None = None,
         tagged: bool = False,
         warns: bool = False,
+        new_work: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Register a handler.
 
         The first paragraph of its docstring is the summary, the others are the description.
 
         `errors` are the route's own error codes. POST and PATCH accept an Idempotency-Key, unless `keyed` is
-        set. `location` is the path of a created object, see `Location`. `tagged` answers have an ETag.
+        set. `location` is the path of a created object, see `Location`. `tagged` answers have an ETag. `new_work`
+        starts runs: see `admission.py`.
         """
 
         def register(handler: Handler) -> Handler:
@@ -319,6 +289,8 @@ class Routes:
                     location=None if location is None else Location(location),
                     tagged=tagged,
                     warns=warns,
+                    new_work=new_work,
+                    lag_s_max=lag_s_max(method, path, new_work=new_work, is_open=open),
                 )
             )
             return handler
@@ -333,6 +305,7 @@ class Server:
         self.app = app
         self.authenticator = authenticator
         self.logged_s = logged_s
+        self.admission = Admission(app.store)
         self.in_use: set[tuple[str, str]] = set()  # (caller, idempotency key) of requests in progress
 
 
@@ -359,6 +332,7 @@ class Endpoint:
             operations = {**operations, "HEAD": operations["GET"]}
         self._operations = operations
         self._logs_unavailable_from = 0.0
+        self._shed = {name: each for name, each in operations.items() if each.lag_s_max != inf}
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
         #: Answers a request, also with an error. Returns a Response if the handler returned one. Raises Disconnected.
         self.answer: Callable[[Request], Awaitable[Answer | Response]] = self._answer
@@ -397,9 +371,14 @@ class Endpoint:
             return problem(refusal, request.path, request.origin.request_id, {"Allow": allowed})
         headers, origin = request.headers, request.origin
         principal = _ANONYMOUS
+        overload = self.early(operation.method, headers)
+        if overload is not None:
+            raise overload
         if not operation.open:
             credential = headers.get(b"authorization"), headers.get(b"x-api-key")
             principal = await self._server.authenticator.authenticate(credential, origin.address)
+        if operation.new_work:
+            self._server.admission.check(headers, asyncio.get_running_loop().time())
         principal = replace(principal, origin=origin)  # the authenticator's is shared
         quotas = self._server.app.quotas
         limited = quotas.limit_requests or principal.requests_per_minute is not None
@@ -433,6 +412,14 @@ class Endpoint:
             return answer
         body = await compressed(headers.get(b"accept-encoding"), answer.headers, answer.body, bytes_min)
         return answer._replace(body=body)
+
+    def early(self, method: str, headers: Headers) -> Error | None:
+        """Return the refusal of an overloaded server, which needs no more than the headers."""
+        operation = self._shed.get(method)
+        if operation is None:
+            return None
+        now, new_work = asyncio.get_running_loop().time(), operation.new_work
+        return self._server.admission.early(headers, operation.lag_s_max, now, new_work=new_work)
 
 
 def _rate_limit(allowance: Allowance) -> dict[str, str]:

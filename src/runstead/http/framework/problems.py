@@ -115,10 +115,8 @@ def redacted(path: str) -> str:
     return "/triggers/***" if path.startswith("/triggers/") else path
 
 
-def problem(
-    error: Error, path: str, request_id: str | None, headers: dict[str, str] | None = None
-) -> Response:
-    """Build the answer for an error of the request to `path`."""
+def problem_json(error: Error, path: str, request_id: str | None) -> bytes:
+    """Encode the body of the answer for an error of the request to `path`."""
     status = STATUS[error.code]
     body = Problem(
         type=f"/docs#{error.code}",
@@ -131,9 +129,17 @@ def problem(
         request_id=request_id or "",
         errors=[FieldError(path, message) for path, message in error.errors] or msgspec.UNSET,
     )
+    return msgspec.json.encode(body)
+
+
+def problem(
+    error: Error, path: str, request_id: str | None, headers: dict[str, str] | None = None
+) -> Response:
+    """Build the answer for an error of the request to `path`."""
+    status = STATUS[error.code]
     extra = dict(headers or {})
     if error.retry_after_s is not None:
         extra["Retry-After"] = str(error.retry_after_s)
     if status == HTTPStatus.UNAUTHORIZED:
         extra["WWW-Authenticate"] = "Bearer"
-    return Response(msgspec.json.encode(body), status, extra, "application/problem+json")
+    return Response(problem_json(error, path, request_id), status, extra, "application/problem+json")

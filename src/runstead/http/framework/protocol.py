@@ -21,9 +21,11 @@ from runstead.core.identity.principal import Origin
 from runstead.http.framework import access_log
 from runstead.http.framework.body import too_large
 from runstead.http.framework.connections import Connections, Deadline
-from runstead.http.framework.endpoint import Answer, Endpoint, Headers
+from runstead.http.framework.endpoint import Answer, Endpoint
 from runstead.http.framework.origin import SCOPE_KEY, request_id
 from runstead.http.framework.problems import problem
+from runstead.http.framework.refused import Refused, UnusedEvent
+from runstead.http.framework.request import Headers
 from runstead.http.framework.router import Router
 from runstead.http.framework.sse import SEND_BUFFER_KEY
 from runstead.http.framework.write_deadline import WriteDeadline
@@ -48,7 +50,7 @@ class Protocol(WriteDeadline):
         self._not_plain = (*_NOT_PLAIN, b"origin") if cross_origin else _NOT_PLAIN
         self._deadline: Deadline | None = None
         self._phase = _BETWEEN
-        self._active: RequestResponseCycle | Exchange | None = None  # the next answer to be sent
+        self._active: RequestResponseCycle | Exchange | Refused | None = None  # the next answer to be sent
         self._refused = False  # if set, received data is discarded
         self._last = False  # the server stops: the current request is the last one
         self._read = 0  # size of the read that is being parsed
@@ -187,6 +189,11 @@ class Protocol(WriteDeadline):
         if self.parser.get_http_version() != "1.1":
             return False
         keep_alive = self.parser.should_keep_alive() and not self._last
+        refusal = endpoint.early(method, headers)
+        if refusal is not None:
+            refused: Any = Refused(self, endpoint, method, path, self._origin, refusal, keep_alive)
+            self.cycle = self._active = refused
+            return True
         exchange: Any = Exchange(
             protocol=self,
             endpoint=endpoint,
@@ -225,7 +232,7 @@ class Protocol(WriteDeadline):
         cycle: Any = self.cycle
         if type(cycle) is Exchange:
             cycle.parts.append(body)
-        else:
+        elif type(cycle) is not Refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -236,6 +243,8 @@ class Protocol(WriteDeadline):
             # `run` takes the task out again: a callback would cost each request a turn of the event loop.
             cycle.task = self.loop.create_task(cycle.run())
             self.tasks.add(cycle.task)
+        elif type(cycle) is Refused:
+            cycle.send()
         else:
             super().on_message_complete()
 
@@ -343,12 +352,6 @@ class Protocol(WriteDeadline):
         self.transport.write(b"%b%bx-request-id: %b\r\n%b\r\n%b" % (status, default, request_id, head, body))
 
 
-class _UnusedEvent:
-    """Replaces uvicorn's event, for which a plain request never waits: its body is complete."""
-
-    def set(self) -> None: ...
-
-
 class Exchange:
     """A plain request: an `endpoint.Request` with the members that uvicorn's protocol reads of a cycle."""
 
@@ -368,7 +371,7 @@ class Exchange:
         "response_complete",
         "task",
     )
-    message_event: Final = _UnusedEvent()
+    message_event: Final = UnusedEvent()
 
     def __init__(
         self,

@@ -230,6 +230,10 @@ class Store(Protocol):
         """Return `engine`, `queue_depth`, and `commits` and `commands` since the start, without access to the storage."""
         ...
 
+    def expected_wait_s(self) -> float:
+        """Return how long a new run of the current tenant would wait for its commit. Cheap, for each request."""
+        ...
+
     def pools(self) -> list[PoolUse]:
         """Return the use of the pools of this process, without access to the storage."""
         ...

@@ -14,8 +14,8 @@ class Retries:
     """How often calls are retried, with full jitter.
 
     Before retry n the client waits a random time between 0 and `first_delay_s` doubled n times, at most `max_delay_s`.
-    There are at most `times` retries. A Retry-After of the server replaces the delay, plus up to `first_delay_s` of
-    jitter, so that clients do not return at the same moment. One above `max_retry_after_s` raises the error instead.
+    There are at most `times` retries. The delay is added to a Retry-After of the server, so that clients of an overloaded
+    server do not return at the same moment, and later each time. One above `max_retry_after_s` raises the error instead.
     `jitter` returns numbers from 0 to 1. `now` returns seconds since 1970, for a Retry-After that is a date.
     """
 
@@ -28,10 +28,9 @@ class Retries:
 
     def delay_s(self, retries: int, retry_after_s: float | None = None) -> float:
         """Return the seconds to wait before the next retry, after `retries` retries."""
-        if retry_after_s is not None:
-            return retry_after_s + self.jitter() * self.first_delay_s
         # The exponent is bounded, so that the power stays finite. 2 to the 30th is above every sensible maximum.
-        return self.jitter() * float(min(self.max_delay_s, self.first_delay_s * 2 ** min(retries, 30)))
+        most = float(min(self.max_delay_s, self.first_delay_s * 2 ** min(retries, 30)))
+        return (retry_after_s or 0.0) + self.jitter() * most
 
     def retry_after_s(self, header: str | None) -> float | None:
         """Parse a Retry-After header (RFC 9110, 10.2.3): seconds, or an HTTP date. Return seconds from now."""

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from runstead.core import limits
+from runstead.core.admission import CommitWait
 from runstead.core.errors import Error
+from runstead.core.identity.tenant import tenant
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.commit.lanes import (
     ALONE,
@@ -47,6 +49,7 @@ class GroupCommit:
             asyncio.Task[None], float
         ] = {}  # and since when their groups are being committed
         self._timer: asyncio.TimerHandle | None = None
+        self._wait = CommitWait(session_limits.batch_commands_max)
         self._closed = False
         self.waiting = 0  # commands not answered yet
         self._commands = 0
@@ -72,6 +75,13 @@ class GroupCommit:
         now = asyncio.get_running_loop().time()
         return now - min(since, default=now)
 
+    def expected_wait_s(self) -> float:
+        """Return how long a new command of the current tenant would wait for its commit."""
+        # New commands join a lane of their project, so an overloaded one would never become empty.
+        if self._lanes.commands_of(tenant.get()) >= session_limits.batch_commands_max:
+            return session_limits.session_wait_s
+        return self._wait.expected_s(self._queue.ahead(), asyncio.get_running_loop().time())
+
     async def do(self, command: Any) -> Any:
         """Return the command's result once it is durable.
 
@@ -94,6 +104,7 @@ class GroupCommit:
             except Error:
                 self.waiting -= 1
                 raise
+            self._wait.began(waiting.since)
             if self._worth_another():
                 self._begin()
             else:
@@ -143,6 +154,8 @@ class GroupCommit:
                 if group := self._queue.take(session_limits.batch_commands_max):
                     self._flushers[task] = asyncio.get_running_loop().time()
                     await self._commit(group)
+                    now = asyncio.get_running_loop().time()
+                    self._wait.ended(len(group), now, more=bool(self._queue))
                 more = len(self._queue) > (len(self._flushers) - 1) * session_limits.batch_commands_min
         finally:
             # Not in a callback: no command may count on a flusher that has ended.

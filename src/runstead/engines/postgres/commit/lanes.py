@@ -77,6 +77,10 @@ class Lanes:
         """Number of commands."""
         return sum(self._of_project.values())
 
+    def commands_of(self, project_id: str) -> int:
+        """Number of commands of a project."""
+        return self._of_project.get(project_id, 0)
+
     def joined(self, waiting: Waiting) -> bool:
         """Add the command if its run or its project has a lane. Return whether it was added."""
         if not self._lanes:
