@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from runstead.core import limits
-from runstead.core.admission import CommitWait, LoopLag
+from runstead.core.admission import Bursts, CommitWait, LoopLag
 
 GROUP = limits.writer_group_max
 COMMAND_S, COMMIT_S = 0.0004, 0.002
@@ -117,10 +117,28 @@ def test_the_expected_wait_grows_with_the_queue_and_is_never_negative(groups, ah
 def test_one_late_callback_is_no_lag_and_several_are():
     lag = LoopLag()
     for late_s in (0.0, 2.0, 0.0, 0.0):
-        lag.measured(late_s)
+        lag.measured(late_s, 1.0)
         assert lag.seconds == 0.0
     for late_s in (0.2, 0.3, 0.25):
-        lag.measured(late_s)
+        lag.measured(late_s, 0.8)
     assert lag.seconds == 0.2
-    lag.measured(-0.001)
+    lag.measured(-0.001, 1.0)
+    assert lag.seconds == 0.0
+
+
+def test_a_caller_has_one_burst_until_it_was_calm():
+    bursts = Bursts()
+    assert bursts.admits("ada", 0.1, 0.0)
+    assert bursts.admits("ada", 0.2, 0.9)
+    assert not bursts.admits("ada", 0.21, 0.9)
+    assert bursts.admits("bob", 0.1, 0.9)
+    for now in (1.0, 3.0, 7.9, 12.8):  # never calm for 5 s
+        assert not bursts.admits("ada", 0.1, now)
+    assert bursts.admits("ada", 0.1, 17.9)
+
+
+def test_a_loop_that_waits_for_the_processor_is_not_overloaded():
+    lag = LoopLag()
+    for _ in range(5):
+        lag.measured(0.5, 0.3)
     assert lag.seconds == 0.0

@@ -165,11 +165,14 @@ LIMITS = {
         f" {limits.scan_wait_s:g} seconds"
     ),
     "Expected wait of a new run for its commit": (
-        f"{limits.admission_wait_s_max * 1000:g} ms, behind at least {limits.writer_group_max} other writes"
+        f"{limits.admission_wait_s_max * 1000:g} ms, behind at least {limits.writer_group_max} other writes;"
+        f" {limits.admission_burst_wait_s_max * 1000:g} ms in a burst of {limits.admission_burst_s:g} second, after"
+        f" {limits.admission_calm_s:g} calm seconds"
     ),
     "Lag of the event loop": (
         f"{limits.admission_lag_s_max * 1000:g} ms for new runs, {limits.admission_lists_lag_s_max * 1000:g} ms for"
-        " lists, in three measurements one after the other"
+        " lists, in three measurements one after the other in which it used half of a processor, with more than "
+        f"{limits.admission_connections_min} connections"
     ),
     "`Retry-After` of an overloaded server": f"1 to {limits.admission_retry_s_max} seconds, at random",
     "Writes that wait for a commit, with SQLite": (

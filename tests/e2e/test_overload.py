@@ -247,7 +247,7 @@ async def test_a_late_event_loop_refuses_new_runs_first_and_then_lists(served, m
     await served.create("accepted")
 
     def late(seconds):
-        monkeypatch.setattr(LoopLag, "measured", lambda lag, _late_s: setattr(lag, "seconds", seconds))
+        monkeypatch.setattr(LoopLag, "measured", lambda lag, _late_s, _busy: setattr(lag, "seconds", seconds))
 
     async def until(request, status):
         async with asyncio.timeout(60):

@@ -1,6 +1,7 @@
 """The router finds the same routes as a list of patterns that are tried in order."""
 
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 from starlette.routing import Match, Route
@@ -27,7 +28,7 @@ def by_patterns(path):
 
 @pytest.fixture(scope="module")
 def router():
-    return Router(Server(None, None), operations())
+    return Router(Server(SimpleNamespace(store=None), None), operations())
 
 
 def by_tree(router, path):

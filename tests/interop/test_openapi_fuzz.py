@@ -46,7 +46,7 @@ LEFT_OUT |= dict.fromkeys(
 
 
 def config(document, examples, *, deterministic):
-    """Return the configuration. The stream of a run that has not ended has no end: it is read to its first event, or for 0.3 s."""
+    """Return the configuration. The stream of a run that has not ended has no end: it is read to its first event, or for 1 s."""
     streams = [
         operation["operationId"]
         for path in document["paths"].values()
@@ -73,7 +73,7 @@ def config(document, examples, *, deterministic):
 
         [[operations]]
         include-operation-id = {json.dumps(streams)}
-        request-timeout = 0.3
+        request-timeout = 1.0
         max-stream-events = 1
         generation.max-examples = 5
     """

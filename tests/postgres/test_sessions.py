@@ -1,6 +1,7 @@
 """Tenants share the sessions of a replica: none of them holds so many that others, or authentication, wait."""
 
 import asyncio
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
@@ -178,7 +179,10 @@ async def test_a_connection_for_notifications_that_is_lost_again_and_again_is_op
         pauses.append(seconds)
         await real(0)
 
-    monkeypatch.setattr("runstead.engines.notifiers.relay.asyncio.sleep", pause)
+    patched = SimpleNamespace(
+        **vars(asyncio) | {"sleep": pause}
+    )  # other servers of this process sleep as before
+    monkeypatch.setattr("runstead.engines.notifiers.relay.asyncio", patched)
     notifier = _Flapping(LocalNotifier())
     await notifier.open()
     while len(pauses) < 20:

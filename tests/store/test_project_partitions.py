@@ -11,7 +11,6 @@ from runstead.engines.postgres.store import PostgresStore
 from tests.store.test_apply import *  # noqa: F403
 from tests.store.test_batches import *  # noqa: F403
 from tests.store.test_families import *  # noqa: F403
-from tests.store.test_queue import *  # noqa: F403
 from tests.store.test_schedules import *  # noqa: F403
 from tests.store.test_webhooks import *  # noqa: F403
 from tests.support.postgres_server import Databases, LeasedStore

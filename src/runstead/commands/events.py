@@ -111,7 +111,7 @@ async def family_page(
     app: App, principal: Principal, run: Run, after: int, limit: int, types: Sequence[str] = ()
 ) -> FamilyPage:
     """Return events of a run and its descendants after a position, in the order in which they were stored."""
-    if not principal.family:
+    if not principal.reads_descendants:
         refuse_bound(principal, "cannot read other runs")
     return await app.store.runs.family_events(run, after, limit, limits.event_page_bytes_max, types)
 

@@ -132,7 +132,7 @@ async def get_with_descendants(app: App, principal: Principal, run_ref: RunRef) 
     Raises what `get` raises; FORBIDDEN for a token of one run.
     """
     run = await get(app, principal, run_ref)
-    if not principal.family:
+    if not principal.reads_descendants:
         refuse_bound(principal, "cannot read other runs")
     return run
 

@@ -4,13 +4,19 @@ A queue that is longer than what can be served soon delays everything that is ac
 longer wait for. So new work is refused by its expected wait, not by the number of commands that wait.
 """
 
+from collections.abc import Hashable
 from typing import Final
+
+from runstead.core import limits
 
 #: The weight of the newest group in the mean time of a command.
 _WEIGHT: Final = 0.25
 
 #: How many of the last measurements of the event loop count.
 _LAGS: Final = 3
+
+#: A loop that uses less of a processor has not too much to do.
+_BUSY: Final = 0.5
 
 
 class CommitWait:
@@ -46,10 +52,34 @@ class CommitWait:
         return ahead * self._command_s + now - self._since
 
 
+class Bursts:
+    """Bursts of new work, which a calm server accepts: many clients send some hundred requests at once, and are no
+    overload. A caller has one burst, and the next one after a calm time.
+    """
+
+    __slots__ = ("_callers",)
+
+    def __init__(self) -> None:
+        self._callers: dict[
+            Hashable, tuple[float, float]
+        ] = {}  # caller → begin of its burst, its last long wait
+
+    def admits(self, caller: Hashable, expected_s: float, now: float) -> bool:
+        """Return whether new work with this long expected wait is part of a burst."""
+        began, last = self._callers.get(caller, (now, now))
+        if now - last > limits.admission_calm_s:
+            began = now
+        if caller not in self._callers and len(self._callers) >= limits.admission_credentials_max:
+            self._callers.clear()
+        self._callers[caller] = began, now
+        return now - began < limits.admission_burst_s and expected_s <= limits.admission_burst_wait_s_max
+
+
 class LoopLag:
     """How long the event loop takes to reach a callback that is due: the least of the last measurements.
 
-    So one long callback does not count, but a loop that has too much to do does.
+    So one long callback does not count, but a loop that has too much to do does. A loop whose thread gets little of the
+    processor is late because other programs want it: refusing requests would not help.
     """
 
     __slots__ = ("_lags", "seconds")
@@ -58,7 +88,7 @@ class LoopLag:
         self._lags = [0.0] * _LAGS
         self.seconds = 0.0
 
-    def measured(self, late_s: float) -> None:
-        """A callback ran `late_s` after its time."""
-        self._lags = [*self._lags[1:], max(late_s, 0.0)]
+    def measured(self, late_s: float, busy: float) -> None:
+        """A callback ran `late_s` after its time. `busy`: the loop's share of a processor since the last one, 0 to 1."""
+        self._lags = [*self._lags[1:], max(late_s, 0.0) if busy >= _BUSY else 0.0]
         self.seconds = min(self._lags)

@@ -242,7 +242,8 @@ class Main:
         loops += [asyncio.ensure_future(other.run()) for other in others]
         if siblings is not None:
             await siblings.open(partial(own_exposition, app))
-        watches = [asyncio.ensure_future(each.watch()) for each in (connections, http.admission)]
+        watching = connections.watch(), http.admission.watch(connections)
+        watches = [asyncio.ensure_future(each) for each in watching]
         try:
             with stack, nullcontext() if certificate is None else certificate.watched():
                 await self._server.serve([sock])

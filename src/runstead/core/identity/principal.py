@@ -105,6 +105,11 @@ class Principal(msgspec.Struct, frozen=True):
         return f"{self.kind}:{self.id}"
 
     @property
+    def reads_descendants(self) -> bool:
+        """Whether a token of one run also reads the events of its descendants."""
+        return self.kind == "run_reader" and self.family
+
+    @property
     def tenant(self) -> str:
         """The caller's project, or the caller where it has several: see `core.identity.tenant`."""
         return next(iter(self.grants)) if len(self.grants) == 1 else self.identity

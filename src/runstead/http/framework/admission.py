@@ -9,10 +9,12 @@ the next requests of the credential at their headers (`early`): most of a refusa
 
 import asyncio
 import random
+import time
+from collections.abc import Sized
 from math import inf
 
 from runstead.core import limits
-from runstead.core.admission import LoopLag
+from runstead.core.admission import Bursts, LoopLag
 from runstead.core.errors import Error
 from runstead.ports.store import Store
 
@@ -23,15 +25,19 @@ class Admission:
     def __init__(self, store: Store) -> None:
         self.lag = LoopLag()
         self._store = store
+        self._bursts = Bursts()
         self._refused_until: dict[tuple[bytes | None, ...], float] = {}
 
-    async def watch(self) -> None:
-        """Measure the lag of the event loop, until cancelled."""
+    async def watch(self, connections: Sized) -> None:
+        """Measure the lag of the event loop, until cancelled. Few callers wait for each other, so they are no overload."""
         loop = asyncio.get_running_loop()
+        now, used = loop.time(), time.thread_time()
         while True:
-            planned = loop.time() + limits.admission_probe_s
             await asyncio.sleep(limits.admission_probe_s)
-            self.lag.measured(loop.time() - planned)
+            before, used_before = now, used
+            now, used = loop.time(), time.thread_time()
+            late_s, busy = now - before - limits.admission_probe_s, (used - used_before) / (now - before)
+            self.lag.measured(late_s if len(connections) > limits.admission_connections_min else 0.0, busy)
 
     def early(self, headers: Headers, lag_s_max: float, now: float, *, new_work: bool) -> Error | None:
         """Return the refusal of a request with these headers, if any. `now` is the event loop's time."""
@@ -43,7 +49,8 @@ class Admission:
 
     def check(self, headers: Headers, now: float) -> None:
         """Refuse new work of the current tenant that would wait too long for its commit. Raises STORE_BUSY."""
-        if self._store.expected_wait_s() <= limits.admission_wait_s_max:
+        wait_s = self._store.expected_wait_s()
+        if wait_s <= limits.admission_wait_s_max or self._bursts.admits(_credential(headers), wait_s, now):
             return
         if len(self._refused_until) >= limits.admission_credentials_max:
             self._refused_until.clear()

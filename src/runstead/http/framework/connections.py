@@ -82,6 +82,9 @@ class Connections:
         self._addresses: dict[Connection, str] = {}
         self._of_address: Counter[str] = Counter()
 
+    def __len__(self) -> int:
+        return len(self._addresses)
+
     def admit(self, connection: Connection, host: str | None) -> Error | None:
         """Count a new connection.
 
