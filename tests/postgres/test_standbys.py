@@ -234,6 +234,7 @@ async def test_after_a_failover_a_standby_with_the_history_of_the_old_primary_se
             await driver.create("run-1")
             await eventually(lambda: state(driver) == "in use")
             await on(heir, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+            await until(heir, "NOT EXISTS (SELECT FROM pg_stat_wal_receiver)")
             await driver.create("lost")
             await on(own_server, "CREATE TABLE ahead AS SELECT generate_series(1, 200000)")
             [(end,)] = await on(own_server, "SELECT pg_current_wal_flush_lsn()::text")

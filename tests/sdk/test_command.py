@@ -181,15 +181,16 @@ async def test_a_program_whose_run_is_lost_is_ended(command, tmp_path):
 
 WORKER = """
 import asyncio, sys
+from pathlib import Path
 from runstead.sdk import App, Calls, Context
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.durable.attempt import Attempt
 
 async def send(call):
-    pass
+    (Path(sys.argv[1]) / "sent").touch()
 
 app = App()
-app.command("task:c", ["/bin/sh", "-c", "sleep 60 & echo $$ $! > new; mv new pids; wait"], cwd=sys.argv[1])
+app.command("task:c", ["/bin/sh", "-c", "sleep 60 & echo $$ $! > pids; echo started; wait"], cwd=sys.argv[1])
 run = ClaimedRun(run_id="r", status="running", target="task:c", attempt=1, latest_event_id=0, lease_token="t")
 asyncio.run(app(run, Context(Attempt(run, Calls(), send))))
 """
@@ -198,7 +199,9 @@ asyncio.run(app(run, Context(Attempt(run, Calls(), send))))
 async def test_a_worker_killed_leaves_no_program(tmp_path):
     worker = subprocess.Popen([sys.executable, "-P", "-c", WORKER, str(tmp_path)])  # noqa: ASYNC220
     try:
-        await eventually((tmp_path / "pids").exists)
+        await eventually(
+            (tmp_path / "sent").exists
+        )  # the worker has the program's output, so its guard knows the program
     finally:
         worker.kill()
         worker.wait()
