@@ -129,8 +129,8 @@ def test_one_late_callback_is_no_lag_and_several_are():
 def test_a_caller_has_one_burst_until_it_was_calm():
     bursts = Bursts()
     assert bursts.admits("ada", 0.1, 0.0)
-    assert bursts.admits("ada", 0.2, 0.9)
-    assert not bursts.admits("ada", 0.21, 0.9)
+    assert bursts.admits("ada", 0.1, 0.9)
+    assert not bursts.admits("ada", 0.11, 0.9)
     assert bursts.admits("bob", 0.1, 0.9)
     for now in (1.0, 3.0, 7.9, 12.8):  # never calm for 5 s
         assert not bursts.admits("ada", 0.1, now)

@@ -258,7 +258,7 @@ artifact_gc_tick_s: Final = 10.0
 # New work is refused at more than this expected wait for a commit, or lag of the event loop; lists at a larger lag
 admission_wait_s_max: Final = 0.04
 admission_burst_s: Final = 1.0  # so long a caller may exceed it, up to the next bound, after a calm time
-admission_burst_wait_s_max: Final = 0.2
+admission_burst_wait_s_max: Final = 0.1
 admission_calm_s: Final = 5.0
 admission_lag_s_max: Final = 0.05
 admission_lists_lag_s_max: Final = 0.15
