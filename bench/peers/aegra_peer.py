@@ -9,9 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
-from common import EVENTS, arguments, free_port, measure, report, until_open
-from langgraph_peer import GRAPH
-from langgraph_sdk import get_client
+from common import EVENTS, arguments, free_port, report
+from langgraph_peer import GRAPH, rate_of
 
 
 async def main() -> None:
@@ -37,19 +36,7 @@ async def main() -> None:
         "error",
     ]
     server = subprocess.Popen(command, cwd=folder, env=os.environ | settings, stdout=subprocess.DEVNULL)
-    try:
-        await until_open(port, 90)
-        client = get_client(url=f"http://127.0.0.1:{port}")
-
-        async def lifecycle() -> None:
-            thread = await client.threads.create()
-            state = await client.runs.wait(thread["thread_id"], "work", input={})
-            assert len(state["events"]) == 10
-
-        rate = await measure(lifecycle, options.concurrency, options.seconds)
-    finally:
-        server.terminate()
-        server.wait()
+    rate = await rate_of(server, port, options)
     report(f"aegra-api {version('aegra-api')}", rate)
 
 

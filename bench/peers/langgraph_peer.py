@@ -1,5 +1,6 @@
 """LangGraph dev: a run of a graph with one node that returns the ten events. Its server holds runs in memory."""
 
+import argparse
 import asyncio
 import json
 import os
@@ -31,6 +32,23 @@ graph = builder.compile()
 """
 
 
+async def rate_of(server: subprocess.Popen[bytes], port: int, options: argparse.Namespace) -> float:
+    """Measure a server of LangGraph's API, and end it."""
+    try:
+        await until_open(port, 90)
+        client = get_client(url=f"http://127.0.0.1:{port}")
+
+        async def lifecycle() -> None:
+            thread = await client.threads.create()
+            state = await client.runs.wait(thread["thread_id"], "work", input={})
+            assert len(state["events"]) == 10
+
+        return await measure(lifecycle, options.concurrency, options.seconds)
+    finally:
+        server.terminate()
+        server.wait()
+
+
 async def main() -> None:
     options = arguments()
     folder, port = Path(options.directory), free_port()
@@ -47,19 +65,7 @@ async def main() -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    try:
-        await until_open(port, 90)
-        client = get_client(url=f"http://127.0.0.1:{port}")
-
-        async def lifecycle() -> None:
-            thread = await client.threads.create()
-            state = await client.runs.wait(thread["thread_id"], "work", input={})
-            assert len(state["events"]) == 10
-
-        rate = await measure(lifecycle, options.concurrency, options.seconds)
-    finally:
-        server.terminate()
-        server.wait()
+    rate = await rate_of(server, port, options)
     report(f"langgraph-cli {version('langgraph-cli')}, langgraph-api {version('langgraph-api')}", rate)
 
 

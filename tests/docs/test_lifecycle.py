@@ -171,8 +171,8 @@ LIMITS = {
     ),
     "Lag of the event loop": (
         f"{limits.admission_lag_s_max * 1000:g} ms for new runs, {limits.admission_lists_lag_s_max * 1000:g} ms for"
-        " lists, in three measurements one after the other in which it used half of a processor, with more than "
-        f"{limits.admission_connections_min} connections"
+        f" lists, in {limits.admission_lags} measurements one after the other in which it used"
+        f" {limits.admission_busy_min:.0%} of a processor, with more than {limits.admission_connections_min} connections"
     ),
     "`Retry-After` of an overloaded server": f"1 to {limits.admission_retry_s_max} seconds, at random",
     "Writes that wait for a commit, with SQLite": (

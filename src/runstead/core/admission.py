@@ -12,12 +12,6 @@ from runstead.core import limits
 #: The weight of the newest group in the mean time of a command.
 _WEIGHT: Final = 0.25
 
-#: How many of the last measurements of the event loop count.
-_LAGS: Final = 3
-
-#: A loop that uses less of a processor has not too much to do.
-_BUSY: Final = 0.5
-
 
 class CommitWait:
     """The expected wait of a command for its commit, by what the last groups took.
@@ -85,10 +79,10 @@ class LoopLag:
     __slots__ = ("_lags", "seconds")
 
     def __init__(self) -> None:
-        self._lags = [0.0] * _LAGS
+        self._lags = [0.0] * limits.admission_lags
         self.seconds = 0.0
 
     def measured(self, late_s: float, busy: float) -> None:
         """A callback ran `late_s` after its time. `busy`: the loop's share of a processor since the last one, 0 to 1."""
-        self._lags = [*self._lags[1:], max(late_s, 0.0) if busy >= _BUSY else 0.0]
+        self._lags = [*self._lags[1:], max(late_s, 0.0) if busy >= limits.admission_busy_min else 0.0]
         self.seconds = min(self._lags)

@@ -268,6 +268,9 @@ admission_memory_s: Final = (
 )
 admission_credentials_max: Final = 1_024  # whose refusals are remembered
 admission_probe_s: Final = 0.02  # between two measurements of the lag
+admission_idle_s: Final = 0.5  # between two looks at the number of connections, while there are few
+admission_lags: Final = 3  # measurements, of which the least counts
+admission_busy_min: Final = 0.5  # of a processor, else the loop has not too much to do
 admission_retry_s_max: Final = 3  # the Retry-After is 1 to this, at random
 writer_queue_max: Final = 4_096
 writer_queue_per_project_max: Final = 1_024  # of the commands that wait for more than the next group

@@ -273,7 +273,7 @@ class App:
                 raise Parked
             # The wait is over already: the next try reads its result in the log. If the log has none, a client
             # resumed the run without a result.
-            if request.call_id is not None and answer.signal is None:
+            if answer.signal is None:
                 resumed.add(request.call_id)
             # Each try gets the run as it was claimed, whatever the handler changed in it.
             claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)

@@ -1,7 +1,7 @@
 """Signals: named messages to a run, kept in order until the run takes each of them, at most once."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -72,7 +72,3 @@ def encode_awaited(events: tuple[AwaitedEvent, ...]) -> bytes | None:
 
 def awaited_in(stored: bytes | None) -> tuple[AwaitedEvent, ...]:
     return () if stored is None else _awaited(stored)
-
-
-def value_of(signal: Signal) -> Any:
-    return msgspec.Raw(signal.payload)

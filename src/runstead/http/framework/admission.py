@@ -31,13 +31,15 @@ class Admission:
     async def watch(self, connections: Sized) -> None:
         """Measure the lag of the event loop, until cancelled. Few callers wait for each other, so they are no overload."""
         loop = asyncio.get_running_loop()
-        now, used = loop.time(), time.thread_time()
         while True:
+            if len(connections) <= limits.admission_connections_min:
+                self.lag.measured(0.0, 0.0)
+                await asyncio.sleep(limits.admission_idle_s)
+                continue
+            before, used_before = loop.time(), time.thread_time()
             await asyncio.sleep(limits.admission_probe_s)
-            before, used_before = now, used
-            now, used = loop.time(), time.thread_time()
-            late_s, busy = now - before - limits.admission_probe_s, (used - used_before) / (now - before)
-            self.lag.measured(late_s if len(connections) > limits.admission_connections_min else 0.0, busy)
+            took_s, used_s = loop.time() - before, time.thread_time() - used_before
+            self.lag.measured(took_s - limits.admission_probe_s, used_s / took_s)
 
     def early(self, headers: Headers, lag_s_max: float, now: float, *, new_work: bool) -> Error | None:
         """Return the refusal of a request with these headers, if any. `now` is the event loop's time."""

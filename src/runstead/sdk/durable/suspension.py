@@ -21,14 +21,14 @@ _POLL_S: Final = 30.0
 class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for.
 
-    `call_id` identifies the result; None: any open call. `tool_name` is shown to people. `resume_at` is when the run
+    `call_id` identifies the result. `tool_name` is shown to people. `resume_at` is when the run
     resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
     system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
     `open_events`: events of which a signal resumes the run. `blocked`: the code differs from the run's log.
     """
 
     reason: WaitReason
-    call_id: str | None
+    call_id: str
     tool_name: str
     resume_at: datetime | None = None
     awaited_run_id: str | None = None
@@ -40,7 +40,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def approvals(self) -> tuple[str, ...]:
         """The call ids of all approvals that it waits for."""
-        if self.open_approvals or self.reason != "approval" or self.call_id is None:
+        if self.open_approvals or self.reason != "approval":
             return self.open_approvals
         return (self.call_id,)
 

@@ -10,7 +10,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import event
 from runstead.core.runs.run import Run, StoredReason, WaitingReason
-from runstead.core.runs.signal import AwaitedEvent, Signal, awaited_in, encode_awaited, value_of
+from runstead.core.runs.signal import AwaitedEvent, Signal, awaited_in, encode_awaited
 from runstead.core.runs.transition import Receipt, Transition
 from runstead.core.runs.transitions.machine import (
     NO_LEASE,
@@ -136,7 +136,7 @@ def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) ->
     key = receipt_key("event", call_id)
     return Transition(
         resumed(run, now) if run.status is WAITING else rewrite(run, now, latest_event_id=number),
-        events=(event.resumed("event", call_id, value_of(signal), signal_id=signal.id),),
+        events=(event.resumed("event", call_id, msgspec.Raw(signal.payload), signal_id=signal.id),),
         receipt=None if key is None else Receipt(key, signal.digest),
         signal=replace(signal, taken_at=max(now, run.updated_at), event_id=number),
     )
