@@ -235,4 +235,10 @@ def test_a_signal_is_sent_to_a_run_that_waits_for_it_and_kept_for_another(web_cl
     assert "<option>left</option><option>right</option>" in page
     web_client.post(f"{run.page}/signal", name="right")
     assert last_resume(api, run)["tool_call_id"] == "c-right"
+    run.wait("approval", tool_call_id="c-2", open_events=[{"name": "late", "tool_call_id": "c-3"}])
+    page = page_text(web_client.get(run.page))
+    assert "Comment (optional)" in page
+    assert "Signal…" in page  # either of them ends the wait
+    web_client.post(f"{run.page}/signal", name="late")
+    assert last_resume(api, run)["tool_call_id"] == "c-3"
     assert "1 to 128 characters" in page_text(web_client.post(f"{run.page}/signal", 400, name="a\nb"))
