@@ -35,7 +35,8 @@ def test_every_guide_and_decision_can_be_reached_from_the_readme():
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_page_is_short_enough_to_read(page):
-    assert text(page).count("\n") < 300
+    if page.name != "CHANGELOG.md":  # it is searched rather than read
+        assert text(page).count("\n") < 300
     assert max(len(line) for line in text(page).splitlines() if not line.startswith("|")) <= 130
 
 

@@ -29,6 +29,7 @@ OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CE
 CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
 CLI = "docs/cli.md"
 OTHERS = (
+    "docs/cli-steering.md",
     "docs/cli-usage.md",
     "docs/cli-starting.md",
     "docs/cli-administration.md",

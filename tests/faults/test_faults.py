@@ -50,12 +50,18 @@ def recorded(deployment):
 
 
 def _whole(history):
+    """Return the histories that every planted violation fits into."""
+    needed = (_won, _appended, _order)
     of_runs = by_run(history).values()
-    return [each for each in of_runs if all(one.known for one in each) and _won(each) and _order(each)]
+    return [each for each in of_runs if all(one.known for one in each) and all(has(each) for has in needed)]
 
 
 def _won(history):
     return [each for each in history if each.kind == "complete" and each.answer and each.answer.accepted]
+
+
+def _appended(history):
+    return [each for each in history if each.kind == "append" and each.answer]
 
 
 def _order(history):
@@ -70,7 +76,7 @@ def _answered(kind, after, answer, **sent):
 
 
 def lose_an_append(history):
-    first = next(each for each in history if each.kind == "append" and each.answer)
+    [first, *_] = _appended(history)
     return [*history, _answered("append", first, Answer(appended=1), labels=("planted",))]
 
 

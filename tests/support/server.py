@@ -18,7 +18,7 @@ PROJECT = "default"
 
 
 def program_with(**bounds):
-    """The program with other values of `core/limits.py`, so that a test need not be quicker than a default.
+    """The program with other values of `core/limits/`, so that a test need not be quicker than a default.
 
     For one process: those that it starts have the defaults.
     """

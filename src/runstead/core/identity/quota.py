@@ -1,4 +1,4 @@
-"""Quotas: how much of the instance a project may use. Without a quota, only the bounds of `core/limits.py` apply."""
+"""Quotas: how much of the instance a project may use. Without a quota, only the bounds of `core/limits/` apply."""
 
 from collections.abc import Mapping
 from typing import Final
