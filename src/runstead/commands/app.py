@@ -68,6 +68,7 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        value_bytes_max: int = limits.value_bytes_max,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
         quota: Quota = Quota(),  # noqa: B008 - immutable
@@ -80,6 +81,8 @@ class App:
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.value_bytes_max = value_bytes_max
+        self.value_checks = asyncio.Semaphore(limits.values_checked_at_once_max)
         self.projects_per_user_max = projects_per_user_max
         self.replica = replica
         self.exposition_of_all = exposition_of_all

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_retention_days: int = limits.audit_retention_days_default
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
+    value_bytes_max: int = limits.value_bytes_max
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
@@ -289,6 +290,7 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "audit_retention_days": _number(1, limits.retention_days_max),
     "artifacts_url": _artifacts,
     "artifact_bytes_max": _above_zero("number of bytes"),
+    "value_bytes_max": _above_zero("number of bytes"),
     "connections_max": _above_zero("number"),
     "connections_per_address_max": _above_zero("number"),
     "trusted_proxies": _networks,
