@@ -16,6 +16,7 @@ from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.values import hidden_error
 from runstead.sdk.worker.codes import CODES
 from runstead.sdk.worker.threads import in_thread
 
@@ -75,6 +76,9 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
     decided = isinstance(error, RunFailed) and code not in CODES
     level = logging.INFO if decided else logging.WARNING
     logger.log(level, "Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
+    text = without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS])
+    if attempt.codec is not None:
+        text, detail = hidden_error(text, detail, attempt.codec)
     return calls.runs.complete(
         run.run_id,
         "failed",
@@ -83,7 +87,7 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
         exit_code=attempt.exit_code,
         metadata=attempt.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
-        error_message=without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS]),
+        error_message=text,
         error_detail=detail,
         attempt=run.attempt,
         lease_token=run.lease_token,
