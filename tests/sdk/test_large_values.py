@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from runstead.sdk import App, ChildFailed, RunsteadError
+from runstead.sdk import App, ChildFailed, RunsteadError, Step
 from runstead.sdk.errors import ValueNotReadable
 from runstead.sdk.models.value import reference_of
 from runstead.testing import Testbed
@@ -129,24 +129,30 @@ async def test_a_value_that_looks_like_a_mark_is_not_misread(bed, value):
     assert whole.output == value
 
 
-async def test_a_value_above_the_bound_of_the_app_fails_the_step_and_the_output():
+async def test_a_value_above_the_bound_of_the_app_fails_the_step_and_the_output_once(caplog):
     small = App(value_bytes_max=400_000)
 
     @small.task("step")
     async def step(ctx):
-        return len(await ctx.step("text", lambda: "x" * 400_000))
+        return len(await ctx.step("text", text, options=Step(retries=5)))
 
-    @small.task("output")
+    def text():
+        calls.append("text")
+        return "x" * 400_000
+
+    @small.task("output", retries=5)
     async def output(ctx):
         return "x" * 2 * MIB
 
+    calls.clear()
     async with Testbed(small) as bed:
         run = await bed.run(step)
         assert (run.status, run.error.code) == ("failed", "STEP_RESULT_TOO_LARGE")
         assert "400,002 bytes, and at most 400,000 are kept" in run.error.message
         run = await bed.run(output)
         assert (run.status, run.error.code) == ("failed", "OUTPUT_TOO_LARGE")
-        assert run.artifacts == []
+        assert f"Run {run.run_id} failed: OUTPUT_TOO_LARGE" in caplog.text
+    assert calls == ["text"]
     with pytest.raises(ValueError, match="value_bytes_max is above 0"):
         App(value_bytes_max=0)
 

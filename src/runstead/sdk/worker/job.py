@@ -152,11 +152,8 @@ class Job:
                 )
             except (LeaseLostError, RunsteadError):
                 return False
-        failed = answer.run.error
         if not answer.completed:
             logger.info("Run %s had already ended as %s", self.run.run_id, answer.run.status)
-        elif failed is not None and failed.code == "OUTPUT_TOO_LARGE":
-            logger.warning("Run %s failed: %s: %s", self.run.run_id, failed.code, failed.message)
         return True
 
     async def _stop(self, handling: "asyncio.Future[Any]") -> None:
