@@ -30,7 +30,12 @@ class _Inline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     artifact: Reference = msgspec.field(name="$artifact")
 
 
+class _FinishedStep(msgspec.Struct, frozen=True):
+    result: msgspec.Raw = msgspec.Raw()
+
+
 _decoder: Final = msgspec.json.Decoder(_Inline)
+_step_decoder: Final = msgspec.json.Decoder(_FinishedStep)
 
 
 def is_value(name: str) -> bool:
@@ -66,3 +71,14 @@ def reference(value: bytes | None) -> Reference | None:
     except msgspec.ValidationError:
         return None
     return found if found.name == PREFIX + found.sha256 and _NAME.fullmatch(found.name) else None
+
+
+def result_reference(payload: bytes) -> Reference | None:
+    """Return the reference in place of the result of a step. `payload` is the JSON text of its event."""
+    if _MARK not in payload:
+        return None
+    try:
+        result = _step_decoder.decode(payload).result
+    except msgspec.DecodeError:
+        return None
+    return reference(bytes(result))

@@ -56,9 +56,13 @@ def error_of(run: Run, codec: Codec | None) -> RunError | None:
 def decoded(run: Run, codec: Codec | None) -> Generator[Call[Any], Any, Run]:
     """Return the run with its values and its error as users gave them. Raise ValueNotReadable."""
     output = yield from resolve(run.run_id, run.output, codec)
-    found = {"input": run.input, "config": run.config} if run.kind != "agent" else {}
-    plain = {name: unpacked(value, codec) for name, value in found.items()}
-    return replace(with_error(run, codec), output=output, **plain)
+    return replace(plain(run, codec), output=output)
+
+
+def plain(run: Run, codec: Codec | None) -> Run:
+    """Return the run decoded, with the reference to a large output. Raise ValueNotReadable."""
+    names = ("output",) if run.kind == "agent" else ("input", "config", "output")
+    return replace(with_error(run, codec), **{name: unpacked(getattr(run, name), codec) for name in names})
 
 
 def with_error(run: Run, codec: Codec | None) -> Run:
