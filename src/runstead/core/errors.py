@@ -21,6 +21,8 @@ CODES: Final[dict[str, str]] = {
     "RUN_ID_AMBIGUOUS": "Several projects of the caller have a run with this id: name one with ?project=.",
     "RUN_NOT_ACTIVE": "The run is completed, failed or cancelled.",
     "RUN_NOT_TERMINAL": "The run must be completed, failed or cancelled first.",
+    "STEP_NOT_FOUND": "The run has no such step in its log, or no step of it failed.",
+    "RETRY_TOO_LARGE": "The results before the step are more than a retry can copy: retry from an earlier step.",
     "RUN_HAS_CHILDREN": "A run with descendants cannot be deleted.",
     "RUN_ALREADY_WAITING": "The run already waits for something else.",
     "PARENT_CANCELLED": "The parent or one of its ancestors was cancelled: it accepts no more children.",
