@@ -112,10 +112,7 @@ async def test_a_repeat_with_the_same_key_creates_no_second_run(api):
     run = await ended(api, *THREE)
     key = {"Idempotency-Key": "again"}
     one, two = await asyncio.gather(
-        *(
-            api.send("POST", f"/runs/{run['run_id']}/retry", {"from_step": "2"}, headers=key)
-            for _ in range(2)
-        )
+        *(api.send("POST", f"/runs/{run['run_id']}/retry", {"from_step": "2"}, headers=key) for _ in range(2))
     )
     made = {
         answer.json()["run"]["run_id"] if answer.status_code == 202 else answer.json()["code"]
