@@ -3,9 +3,9 @@ ALTER TABLE runs ADD COLUMN retry_from bytea;
 CREATE TABLE held_contents (
   run_seq bigint NOT NULL,
   uid text COLLATE "C" NOT NULL,
-  PRIMARY KEY (run_seq, uid)
+  PRIMARY KEY (uid, run_seq)
 );
-CREATE INDEX held_contents_by_uid ON held_contents (uid);
+CREATE INDEX held_contents_by_run ON held_contents USING hash (run_seq);
 CREATE FUNCTION release_contents() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   DELETE FROM held_contents WHERE run_seq = OLD.seq;

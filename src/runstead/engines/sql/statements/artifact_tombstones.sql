@@ -8,7 +8,9 @@ SELECT bytes FROM artifact_bytes WHERE project_id = :project_id
 -- name: artifact_tombstones
 -- Without the runs whose contents a retry still lists.
 SELECT uid FROM discarded_artifacts
-WHERE NOT EXISTS (SELECT 1 FROM held_contents WHERE held_contents.uid = discarded_artifacts.uid)
+WHERE (
+  SELECT run_seq FROM held_contents WHERE held_contents.uid = discarded_artifacts.uid ORDER BY uid, run_seq LIMIT 1
+) IS NULL
 ORDER BY uid LIMIT :limit
 
 -- name: drop_artifact_tombstones
