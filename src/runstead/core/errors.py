@@ -52,6 +52,8 @@ CODES: Final[dict[str, str]] = {
     "ALERT_HAS_NO_WEBHOOK": "No enabled webhook receives the messages of the alert rule.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
     "PRICE_LIMIT_REACHED": "The project has as many prices as one project can have.",
+    "BULK_TOO_LARGE": "More runs match the filter than one bulk job can have.",
+    "BULK_LIMIT_REACHED": "The project has as many running bulk jobs as one project can have.",
     "BATCH_CLOSED": "The batch is completed or was cancelled: it accepts no more runs.",
     "BATCH_NOT_RETRIABLE": "The batch has active runs, or no runs or too many runs that can be retried.",
     "SCHEDULE_COMPLETED": "The schedule has had all its runs: max_runs of them, or the one of run_at.",
