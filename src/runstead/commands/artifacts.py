@@ -95,7 +95,7 @@ async def put(
         await _remove(storage, run.uid, content.key)
         return written, artifact.find(written.run.artifacts, new.name) or found
     before = None if written.before is None else artifact.find(written.before.artifacts, new.name)
-    if before is not None:
+    if before is not None and before.content_owner is None:
         await _remove(storage, run.uid, before.content_key)
     return written, found
 
@@ -133,7 +133,7 @@ class Reading(msgspec.Struct, frozen=True):
     """An artifact whose bytes can be read: `async for chunk in reading.bytes(start, end)`."""
 
     artifact: Stored
-    run_uid: str
+    run_uid: str  # of the run that stored it
     storage: Artifacts
 
     async def bytes(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -154,4 +154,4 @@ async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Rea
     found = artifact.find(run.artifacts, name)
     if found is None:
         raise not_found("Artifact")
-    return Reading(found, run.uid, _storage(app))
+    return Reading(found, found.content_owner or run.uid, _storage(app))

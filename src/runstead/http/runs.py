@@ -1,4 +1,4 @@
-"""Runs: create, read, complete, cancel and retry them at `/runs…`."""
+"""Runs: create, read, complete and cancel them at `/runs…`."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,6 @@ from starlette.responses import Response
 from runstead.commands import create as creating, runs as commands
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
@@ -243,31 +242,3 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
         ),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
     )
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/retry",
-    query=InProject,
-    answer=Created,
-    status=202,
-    errors=(
-        *MISSING,
-        "RUN_NOT_TERMINAL",
-        "PARENT_CANCELLED",
-        "QUOTA_REACHED",
-        "STORE_BUSY",
-        "STORE_UNAVAILABLE",
-    ),
-    location="/runs/{run.run_id}",
-    new_work=True,
-)
-async def retry(call: Call[Nothing, InProject]) -> Reply:
-    """Create a new run with the request of an ended run; `retry_of` names that run."""
-
-    async def command(idempotency: IdempotencyRecord | None) -> Written:
-        return await creating.retry(
-            call.app, call.principal, call.path["run_id"], call.query.project, idempotency
-        )
-
-    return await call.idempotent(command, created)

@@ -14,7 +14,7 @@ from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.result_values import checked_output
-from runstead.sdk.durable.step_results import exit_as_error, is_final, with_timeout
+from runstead.sdk.durable.step_results import exit_as_error, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend
 from runstead.sdk.durable.thread_context import ThreadContext
@@ -256,10 +256,10 @@ class App:
             except (Exception, BaseExceptionGroup) as error:
                 if (suspended := attempt.suspension_behind(error)) is not None:
                     request = suspended.request
-                elif not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
-                    raise
+                elif (wait := attempt.retry_wait(error, served.retries)) is not None:
+                    request = wait
                 else:
-                    request = attempt.retry_wait(history.retries + 1, served.retries, error)
+                    raise
             else:
                 return output
             finally:
