@@ -94,6 +94,9 @@ LIMITS = {
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
     "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
     f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",
+    "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
+    f"{limits.retry_bytes_max // limits.MIB} MiB together",
+    "`from_step`": f"{limits.step_id_chars_max} characters",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",

@@ -143,7 +143,7 @@ async def runs(recorder):
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
     await do("DELETE", place)
     await do("POST", "/runs/first/complete", example("CompleteRun"))
-    again = (await do("POST", "/runs/first/retry"))["run"]["run_id"]
+    again = (await do("POST", "/runs/first/retry", {"title": "Second try"}))["run"]["run_id"]
     await do("POST", f"/runs/{again}/cancel", example("CancelRun"))
     await do("DELETE", f"/runs/{again}")
 

@@ -63,6 +63,7 @@ EVERYTHING = {
     "paused_available_at": 15,
     "open_approvals": b'["a","b"]',
     "waiting_events": b'[{"name":"paid"}]',
+    "retry_from": b'{"run_id":"r","step_id":"1","event_id":0}',
     "progress": b'{"fraction":0.5}',
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',

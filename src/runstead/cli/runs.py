@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli import run_cancel, run_changes, run_logs, run_output, run_signals, run_states
+from runstead.cli import run_bulk, run_cancel, run_changes, run_logs, run_output, run_signals, run_states
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
@@ -29,6 +29,7 @@ runs.command(run_changes.retry_run, name="retry")
 runs.command(run_changes.resume_run, name="resume")
 runs.command(run_changes.approve_run, name="approve")
 runs.command(run_changes.reject_run, name="reject")
+runs.command(run_bulk.bulk)
 runs.command(run_signals.signal_run, name="signal")
 runs.command(run_signals.list_signals, name="signals")
 

@@ -1,4 +1,4 @@
-"""Create runs, and retry them."""
+"""Create runs."""
 
 import os
 from typing import Any
@@ -13,7 +13,7 @@ from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.identity.principal import Principal, Scope, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import (
@@ -262,45 +262,6 @@ def _differs(stored: bytes | None, given: bytes, *, first: bool) -> bool:
     if stored is None:
         return not first
     return stored != given and msgspec.json.decode(stored) != msgspec.json.decode(given)
-
-
-async def retry(
-    app: App,
-    principal: Principal,
-    run_id: str,
-    project: str | None,
-    idempotency: IdempotencyRecord | None = None,
-) -> Written:
-    """Create a new run with the request of an ended run; `retry_of` names that run.
-
-    The new run joins the same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL,
-    PARENT_CANCELLED.
-    """
-    first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
-    if not first.terminal:
-        raise Error(
-            "RUN_NOT_TERMINAL", f"Only a run that has ended can be retried: it is {first.status.value}"
-        )
-    refuse_bound(principal, "cannot create other runs")
-    run, message = copy_request(first, principal)
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
-        raise refusal
-
-    def decide(loaded: Loaded) -> Transition:
-        closed = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if closed else run, message, loaded)
-
-    want = Want(
-        parent_run_id=first.parent_run_id,
-        push_agent=push_agent(run),
-        batch_id=first.batch_id,
-        fresh=True,
-    )
-    audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))
-    key = RunKey(first.project_id, run.run_id)
-    written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
-    app.publish(written)
-    return written
 
 
 def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:

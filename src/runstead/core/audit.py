@@ -13,6 +13,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.alerts.alert import Alert
 from runstead.core.batches.batch import Batch
+from runstead.core.batches.bulk_job import BulkJob
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
@@ -36,6 +37,8 @@ Action = Literal[
     "run.delete",
     "batch.cancel",
     "batch.retry",
+    "bulk.create",
+    "bulk.cancel",
     "schedule.create",
     "schedule.change",
     "schedule.delete",
@@ -195,6 +198,7 @@ _KINDS: Final[dict[type, _Kind]] = {
         ("run_id", "status", "waiting_reason", "cancel_requested_at", "cancel_reason"),
     ),
     Batch: _Kind("batch", _id, ("status", "cancel_reason")),
+    BulkJob: _Kind("bulk", _id, ("action", "status", "total", "from_step")),
     Schedule: _Kind(
         "schedule",
         _id,

@@ -1,4 +1,4 @@
-"""Runs: create, read, complete, cancel and retry them at `/runs…`."""
+"""Runs: create, read, complete and cancel them at `/runs…`."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -13,7 +13,6 @@ from runstead.commands import create as creating, large_values, runs as commands
 from runstead.commands.large_values import Value
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
@@ -134,7 +133,7 @@ async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
             shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
             return Response(status_code=304, headers=tag_headers(shown))
     if call.query.resolve is not None:
-        value = await large_values.output(call.app, call.principal, run)
+        value = await large_values.output(call.app, run)
         if value is not None:
             return _with_output(run, value)
     return Reply(200, run_view(run))
@@ -280,31 +279,3 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
         ),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
     )
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/retry",
-    query=InProject,
-    answer=Created,
-    status=202,
-    errors=(
-        *MISSING,
-        "RUN_NOT_TERMINAL",
-        "PARENT_CANCELLED",
-        "QUOTA_REACHED",
-        "STORE_BUSY",
-        "STORE_UNAVAILABLE",
-    ),
-    location="/runs/{run.run_id}",
-    new_work=True,
-)
-async def retry(call: Call[Nothing, InProject]) -> Reply:
-    """Create a new run with the request of an ended run; `retry_of` names that run."""
-
-    async def command(idempotency: IdempotencyRecord | None) -> Written:
-        return await creating.retry(
-            call.app, call.principal, call.path["run_id"], call.query.project, idempotency
-        )
-
-    return await call.idempotent(command, created)

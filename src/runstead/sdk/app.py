@@ -14,7 +14,7 @@ from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.result_values import checked_output
-from runstead.sdk.durable.step_results import exit_as_error, is_final, with_timeout
+from runstead.sdk.durable.step_results import exit_as_error, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
 from runstead.sdk.durable.suspension import Parked, Suspend, WaitRequest
 from runstead.sdk.durable.thread_context import ThreadContext
@@ -255,7 +255,7 @@ class App:
             is_new = False
             attempt.on_changed_code = served.on_changed_code
             attempt.begin(history)
-            outcome = await self._try(served, attempt, claimed, events, history, sorted(resumed))
+            outcome = await self._try(served, attempt, claimed, events, sorted(resumed))
             if not isinstance(outcome, WaitRequest):
                 return outcome
             request = outcome
@@ -279,7 +279,6 @@ class App:
         attempt: Attempt,
         claimed: ClaimedRun,
         events: list[Any],
-        history: History,
         resumed: list[str],
     ) -> Any:
         """Call the handler once. Return its output, or the WaitRequest with which this try ends."""
@@ -307,9 +306,9 @@ class App:
         except (Exception, BaseExceptionGroup) as error:
             if (suspended := attempt.suspension_behind(error)) is not None:
                 return suspended.request
-            if not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
-                raise
-            return attempt.retry_wait(history.retries + 1, served.retries, error)
+            if (wait := attempt.retry_wait(error, served.retries)) is not None:
+                return wait
+            raise
         else:
             return output
         finally:

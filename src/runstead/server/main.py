@@ -38,6 +38,7 @@ from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
+from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.derived import catch_up, index, roll_up
@@ -327,6 +328,7 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         ),
         loop("scheduler", limits.scheduler_tick_s, schedule, limits.scheduler_rows_per_tick_max),
         loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
+        loop("bulk jobs", limits.bulk_tick_s, advance_bulk_jobs, 1),
         loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
         loop("run index", limits.index_tick_s, index, 1),
         loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),

@@ -89,6 +89,10 @@ class BlockingTestbed:
         """As `Testbed.signal`."""
         return self._runner.run(self.bed.signal(run, name, payload))
 
+    def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+        """As `Testbed.retry`."""
+        return self._runner.run(self.bed.retry(run, from_step, **options))
+
     def cancel(self, run: Run | str) -> Run:
         """As `Testbed.cancel`."""
         return self._runner.run(self.bed.cancel(run))

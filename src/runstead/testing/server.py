@@ -10,6 +10,7 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
+from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
@@ -64,9 +65,8 @@ class Server:
 
     async def tick(self) -> int:
         """Run each loop once, and return how many rows they changed."""
-        return (
-            await schedule(self._app) + await enforce_deadlines(self._app) + await finish_batches(self._app)
-        )
+        loops = (schedule, enforce_deadlines, finish_batches, advance_bulk_jobs)
+        return sum([await tick(self._app) for tick in loops])
 
     def due_times(self, *, retries: bool) -> Iterator[int]:
         """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.

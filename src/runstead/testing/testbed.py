@@ -160,6 +160,15 @@ class Testbed:
         await self.settle()
         return sent
 
+    async def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+        """Retry a run that has ended, and return the new run when it cannot continue.
+
+        `from_step` is the id of a step, or "failed": see `client.runs.retry`, which also describes the options.
+        """
+        created = await self.client.runs.retry(_id(run), from_step=from_step, **options)
+        await self.settle()
+        return await self.get(created.run)
+
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""
         await self.client.runs.cancel(_id(run))

@@ -127,6 +127,7 @@ class ModelRuns(Runs):
             signals=signals,
             push_service_id=None if service is None else service.id,
             batch=batch,
+            source=None if want.source_run_id is None else rows.by_id(key.project_id, want.source_run_id),
         )
 
     async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.core.runs.large_value import is_value
 
@@ -14,8 +15,9 @@ _MEDIA_TYPE: Final = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 ANY_TYPE: Final = "application/octet-stream"
-#: The member that names the stored content. Only the server writes it.
+#: The members that name the stored content. Only the server writes them.
 KEY_MEMBER: Final = "content_key"
+OWNER_MEMBER: Final = "content_owner"
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -26,8 +28,11 @@ class Content(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class Stored(msgspec.Struct, frozen=True):
-    """An artifact whose content the server stores. `size` in bytes; `uri` is its path at the server."""
+class Stored(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An artifact whose content the server stores. `size` in bytes; `uri` is its path at the server.
+
+    `content_owner` is the uid of the run that stored the content. None: the run that lists it.
+    """
 
     name: str
     media_type: str
@@ -35,16 +40,20 @@ class Stored(msgspec.Struct, frozen=True):
     sha256: str
     uri: str
     content_key: str
+    content_owner: str | None = None
+
+
+def uri_of(run_id: str, name: str) -> str:
+    return f"/runs/{quote(run_id, safe='')}/artifacts/{quote(name, safe='')}"
 
 
 def stored(run_id: str, name: str, media_type: str, content: Content) -> Stored:
-    uri = f"/runs/{quote(run_id, safe='')}/artifacts/{quote(name, safe='')}"
     return Stored(
         name=name,
         media_type=media_type,
         size=content.size,
         sha256=content.sha256,
-        uri=uri,
+        uri=uri_of(run_id, name),
         content_key=content.key,
     )
 
@@ -65,7 +74,7 @@ def shown(artifacts: bytes) -> bytes:
         return artifacts
     return msgspec.json.encode(
         [
-            {member: value for member, value in one.items() if member != KEY_MEMBER}
+            {member: value for member, value in one.items() if member not in (KEY_MEMBER, OWNER_MEMBER)}
             for one in decode_artifacts(artifacts)
             if not is_hidden(one)
         ]
@@ -90,6 +99,14 @@ def stored_bytes(artifacts: bytes | None) -> int:
     return sum(one["size"] for one in decode_artifacts(artifacts) if KEY_MEMBER in one)
 
 
+def shared(artifacts: bytes | None, owner: str, run_id: str) -> list[Stored]:
+    """Return the stored artifacts as another run, `run_id`, lists them. `owner`: the uid of the run of this list."""
+    found = (msgspec.convert(one, Stored) for one in decode_artifacts(artifacts) if KEY_MEMBER in one)
+    return [
+        replace(one, uri=uri_of(run_id, one.name), content_owner=one.content_owner or owner) for one in found
+    ]
+
+
 def with_stored(artifacts: bytes | None, new: Stored) -> bytes:
     """Return the list with this artifact. It replaces a stored artifact with the same name."""
     before = decode_artifacts(artifacts)
@@ -110,7 +127,7 @@ def with_notes(artifacts: bytes | None, notes: bytes | None) -> bytes | None:
     kept = [one for one in decode_artifacts(artifacts) if KEY_MEMBER in one]
     names = {one["name"] for one in kept}
     others = [
-        {member: value for member, value in one.items() if member != KEY_MEMBER}
+        {member: value for member, value in one.items() if member not in (KEY_MEMBER, OWNER_MEMBER)}
         for one in decode_artifacts(notes)
         if one["name"] not in names
     ]

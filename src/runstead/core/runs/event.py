@@ -26,6 +26,8 @@ TOOL_CALL_RESULT: Final = "TOOL_CALL_RESULT"
 CUSTOM: Final = "CUSTOM"
 
 RESUMED: Final = "run.resumed"
+RETRY_FROM: Final = "run.retry_from"
+"""The name of the CUSTOM event after copied events: {run_id, step_id, event_id}."""
 
 TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
 
@@ -109,7 +111,7 @@ def owner_of(event_type: str, name: Any, step_id: Any) -> Owner | None:
     if event_type == CUSTOM:
         if not isinstance(name, str) or not name.startswith(RESERVED_PREFIX):
             return None
-        return "server" if name == RESUMED else "lease_holder"
+        return "server" if name in (RESUMED, RETRY_FROM) else "lease_holder"
     return "lease_holder" if step_id is not None and event_type in STEP_TYPES else None
 
 

@@ -81,7 +81,7 @@ class Run(msgspec.Struct, frozen=True):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
-    `request_snapshot`, `progress`, `open_approvals`,
+    `request_snapshot`, `progress`, `retry_from`, `open_approvals`,
     `waiting_events`) are JSON text and are not changed; None is JSON null. Engines store the fields as
     columns in this order.
     """
@@ -180,6 +180,7 @@ class Run(msgspec.Struct, frozen=True):
         None  # of the wait: call ids, if more than the one that it waits for are open
     )
     waiting_events: bytes | None = None  # of the wait: the events that resume it, with their call ids
+    retry_from: bytes | None = None  # the step that it goes on from, see core.runs.retry_from
     progress: bytes | None = None
     error: bytes | None = None
     labels: bytes | None = None

@@ -101,6 +101,7 @@ class Loaded(msgspec.Struct, frozen=True):
     signals: FoundSignals = FoundSignals()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
+    source: Run | None = None  # the run of `Want.source_run_id`
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -117,6 +118,9 @@ class Want(msgspec.Struct, frozen=True):
     signals: WantedSignals | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
+    source_run_id: str | None = (
+        None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
+    )
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
 
 
@@ -136,6 +140,7 @@ class Transition(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     values: Sequence[RunValue] = ()  # named values, stored in place of those with the same names
     signal: Signal | None = None  # a new one, or one that the run takes
+    held_contents: Sequence[str] = ()  # uids of other runs whose stored contents this new run lists
     message: NewMessage | None = None
     conversation: Conversation | None = None  # a new one, stored before the message
     schedule: Schedule | None = None  # the new row of the wanted schedule

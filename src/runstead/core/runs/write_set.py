@@ -90,6 +90,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.transition.signal
 
     @property
+    def held_contents(self) -> Sequence[str]:
+        """The uids of other runs whose stored contents the new run lists: they are kept as long as it exists."""
+        return self.transition.held_contents
+
+    @property
     def conversation(self) -> Conversation | None:
         """A new conversation, stored before the message."""
         return self.transition.conversation

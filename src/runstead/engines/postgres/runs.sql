@@ -148,6 +148,9 @@ SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::by
   $8::bytea[], $9::bigint[], $10::integer[])
 ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
 
+-- name: hold_contents
+INSERT INTO held_contents (run_seq, uid) SELECT * FROM unnest($1::bigint[], $2::text[])
+
 -- name: delete_runs
 -- Deletes a run with its data, except its message and ancestors' counters. Its positions in the family log stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),

@@ -113,6 +113,10 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     batch = None
     if want.batch_id is not None:
         batch = related.load_batch(connection, want.batch_id, key.project_id)
+    source = None
+    if want.source_run_id is not None:
+        writer.leave_loop()
+        source = find_run(connection, RunKey(key.project_id, want.source_run_id))
     push_service_id = None
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
@@ -131,6 +135,7 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         signals=signals,
         push_service_id=push_service_id,
         batch=batch,
+        source=source,
     )
 
 

@@ -125,15 +125,17 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
 
 
 def add_events(connection: sqlite3.Connection, run_seq: int, events: Sequence[Event]) -> None:
-    first = run_seq << EVENT_BITS
-    values: list[Any] = []
-    for event in events:
-        flags = flags_of(event)
-        payload = pack(event.payload)
-        if payload is not event.payload:
-            flags |= COMPRESSED
-        values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
-    connection.execute(insert_events(len(events)), values)
+    first, most = run_seq << EVENT_BITS, limits.events_per_append_max
+    for start in range(0, len(events), most):
+        part = events[start : start + most]
+        values: list[Any] = []
+        for event in part:
+            flags = flags_of(event)
+            payload = pack(event.payload)
+            if payload is not event.payload:
+                flags |= COMPRESSED
+            values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
+        connection.execute(insert_events(len(part)), values)
 
 
 def to_event(row: tuple[Any, ...]) -> Event:

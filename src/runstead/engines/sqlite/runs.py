@@ -409,16 +409,11 @@ def store_beside(
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
     for value in write.values:
         connection.execute(Q["set_value"], (run.seq, *astuple(value)))
+    for uid in write.held_contents:
+        connection.execute(Q["hold_content"], (run.seq, uid))
     if write.signal is not None:
         connection.execute(Q["store_signal"], (run.seq, *astuple(write.signal)))
-    if write.conversation is not None:
-        add_conversation(connection, write.conversation)
-    if write.message is not None:
-        add_message(connection, write.message, write.now)
-    if write.opened_input is not None:
-        add_input(connection, write.opened_input)
-    if write.closed_input is not None:
-        close_input(connection, write.closed_input)
+    _store_conversation(connection, write)
     if write.ends_schedule_run:
         related.record_schedule_end(connection, run)
     if write.webhook_event is not None:
@@ -427,6 +422,17 @@ def store_beside(
         rollups.note(connection, write.rollup_entries)
     if change := write.artifact_bytes:
         related.count_artifact_bytes(connection, run.project_id, change)
+
+
+def _store_conversation(connection: sqlite3.Connection, write: WriteSet) -> None:
+    if write.conversation is not None:
+        add_conversation(connection, write.conversation)
+    if write.message is not None:
+        add_message(connection, write.message, write.now)
+    if write.opened_input is not None:
+        add_input(connection, write.opened_input)
+    if write.closed_input is not None:
+        close_input(connection, write.closed_input)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:

@@ -84,6 +84,9 @@ SELECT {signal} FROM run_signals WHERE run_seq = ? AND name = ? AND taken_at IS 
 INSERT INTO run_signals (run_seq, {signal}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
 
+-- name: hold_content
+INSERT INTO held_contents (run_seq, uid) VALUES (?, ?)
+
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 

@@ -20,6 +20,7 @@ from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.ports.store.bulk_jobs import BulkJobs
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -70,6 +71,7 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "BulkJobs",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -164,6 +166,8 @@ class Store(Protocol):
     def alerts(self) -> Alerts: ...
     @property
     def triggers(self) -> Triggers: ...
+    @property
+    def bulk_jobs(self) -> BulkJobs: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

@@ -94,6 +94,14 @@ class RunValues(ResponseModel, frozen=True, kw_only=True):
             return default
 
 
+class RetryFrom(ResponseModel, frozen=True, kw_only=True):
+    """The step `step_id` of the run `run_id` from which a retry goes on. It shares that run's log up to `event_id`."""
+
+    run_id: str
+    step_id: str
+    event_id: int
+
+
 class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
@@ -136,6 +144,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     title: str | None = None
     labels: dict[str, str] | None = None
     retry_of: str | None = None
+    retry_from: RetryFrom | None = None
     descendants: Descendants | None = None
     cancellation: Cancellation | None = None
     attempt: int | None = None

@@ -129,10 +129,32 @@ class RunCreation(Resource[S_co]):
         )
 
     @route
-    def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Call[CreatedRun]:
-        """`POST /runs/{run_id}/retry`: create a run with the same request. Its `retry_of` is this run."""
+    def retry(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        config: Mapping[str, Any] | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedRun]:
+        """`POST /runs/{run_id}/retry`: create a run with the request of an ended run. Its `retry_of` is this run.
+
+        With `from_step` it goes on from there, with the results of the steps before: the id of a step (`stepId` in the
+        log), or "failed" for the step that failed the run. The other options replace those of the run. 409
+        RUN_NOT_TERMINAL, RETRY_TOO_LARGE; 400 STEP_NOT_FOUND.
+        """
+        given = {"from_step": from_step, "input": input, "config": config, "title": title, "labels": labels}
         key = idempotency_key or new_key()
-        return Call("POST", path("runs", run_id, "retry"), CreatedRun, body={}, idempotency_key=key)
+        return Call(
+            "POST",
+            path("runs", run_id, "retry"),
+            CreatedRun,
+            body={name: value for name, value in given.items() if value is not None},
+            idempotency_key=key,
+        )
 
 
 def _compared(

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import locate, runs
@@ -106,6 +107,8 @@ def view_values(page: RunPage, view: View) -> dict[str, Any]:
         "project": page.project,
         "run": page.run,
         "at": page.address,
+        "may_retry": page.run.terminal and view.request.may("runs:write", page.project),
+        "retry_from": None if page.run.retry_from is None else msgspec.json.decode(page.run.retry_from),
         "artifacts": head.artifacts(page.run),
         "value_names": head.VALUES,
         **view.values(),

@@ -58,7 +58,10 @@ class Apply(NamedTuple):
         """Whether it needs rows that a group neither locks together nor tracks."""
         want = self.want
         return want is not NOTHING_ELSE and (
-            want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+            want.schedule_id is not None
+            or want.input_request_id is not None
+            or want.input_call is not None
+            or want.source_run_id is not None
         )
 
 
@@ -143,6 +146,8 @@ class _CommitGroup:
                     wanted[replace(command.query, limit=0)] += command.query.limit
             else:
                 named.setdefault(command.key, False)
+                if command.want.source_run_id is not None:
+                    named.setdefault(RunKey(command.key.project_id, command.want.source_run_id), False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
         if not named and len(wanted) == 1:
@@ -372,6 +377,9 @@ class _CommitGroup:
             signals=signals,
             push_service_id=service,
             batch=joined,
+            source=None
+            if want.source_run_id is None
+            else draft.find(RunKey(command.key.project_id, want.source_run_id)),
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:

@@ -60,6 +60,7 @@ class Draft:
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
         self._values: dict[tuple[int, str], RunValue] = {}
         self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
+        self._held_contents: list[tuple[int, str]] = []
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -153,6 +154,7 @@ class Draft:
             self._values[run.seq, value.name] = value
         if write.signal is not None:
             self._signals[run.seq][write.signal.number] = write.signal
+        self._held_contents += [(run.seq, uid) for uid in write.held_contents]
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -246,6 +248,7 @@ class Draft:
                 for seq, signals in self._signals.items()
                 for signal in signals.values()
             ],
+            "hold_contents": self._held_contents,
             "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
