@@ -127,8 +127,8 @@ async def test_a_value_that_is_missing_or_damaged_is_reported(api, kept):
 
 
 async def test_a_retry_from_a_step_keeps_reading_the_values_when_the_run_before_is_deleted(api, kept):
-    run_id, worker = (await api.create())["run_id"], await api.worker()
-    token = {"X-Lease-Token": (await api.claim(worker))["lease_token"]}
+    claimed, _ = await api.claimed()
+    run_id, token = claimed["run_id"], {"X-Lease-Token": claimed["lease_token"]}
     await put(api, run_id)
     steps = [
         {"type": kind, "stepName": "fetch", "stepId": "1"} | members
