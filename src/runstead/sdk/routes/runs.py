@@ -103,7 +103,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     ) -> Call[Completed]:
         """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
 
-        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE); `artifacts` are objects
+        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first); `artifacts` are objects
         {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model, inputTokens …). With
         `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the run.
         """
