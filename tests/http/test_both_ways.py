@@ -164,6 +164,7 @@ async def conversations(recorder):
     await do("GET", f"{place}/input-requests")
     await do("GET", f"{place}/input-requests/{one}")
     await do("POST", f"{place}/input-requests/{one}/responses", example("RespondToInput"))
+    await do("POST", f"/runs/{run}/input-requests/{one}/secrets")
     two = (await do("POST", f"{place}/input-requests", {**asked, "tool_call_id": "call_3"}))["id"]
     await do("POST", f"{place}/input-requests/{two}/cancel")
     await do("PATCH", place, example("UpdateConversation"))

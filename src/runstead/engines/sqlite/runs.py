@@ -415,10 +415,7 @@ def store_beside(
         add_conversation(connection, write.conversation)
     if write.message is not None:
         add_message(connection, write.message, write.now)
-    if write.opened_input is not None:
-        add_input(connection, write.opened_input)
-    if write.closed_input is not None:
-        close_input(connection, write.closed_input)
+    _store_inputs(connection, write)
     if write.ends_schedule_run:
         related.record_schedule_end(connection, run)
     if write.webhook_event is not None:
@@ -427,6 +424,15 @@ def store_beside(
         rollups.note(connection, write.rollup_entries)
     if change := write.artifact_bytes:
         related.count_artifact_bytes(connection, run.project_id, change)
+
+
+def _store_inputs(connection: sqlite3.Connection, write: WriteSet) -> None:
+    if write.opened_input is not None:
+        add_input(connection, write.opened_input)
+    if write.closed_input is not None:
+        close_input(connection, write.closed_input)
+    if write.erases_secrets:
+        related.erase_secrets(connection, write.run.seq)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
