@@ -1,11 +1,9 @@
 """A secret value that a person entered into a form."""
 
-from typing import Generic, TypeVar
-
-V_co = TypeVar("V_co", covariant=True)
+from typing import Any
 
 
-class SecretValue(Generic[V_co]):
+class SecretValue:
     """The value of a secret field. `get_secret_value()` returns it; its text and its repr hide it.
 
     It is not JSON, so it cannot become the result of a step or the output of a run.
@@ -13,10 +11,10 @@ class SecretValue(Generic[V_co]):
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: V_co) -> None:
+    def __init__(self, value: Any) -> None:
         self._value = value
 
-    def get_secret_value(self) -> V_co:
+    def get_secret_value(self) -> Any:
         """Return the value."""
         return self._value
 
