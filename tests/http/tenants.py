@@ -72,6 +72,7 @@ NEEDS = {
     "POST /runs/{run_id}/signals": "runs:write",
     "GET /runs/{run_id}/signals": "runs:read",
     "POST /runs/{run_id}/access-tokens": "runs:read",
+    "POST /runs/{run_id}/input-requests/{input_request_id}/secrets": "runs:write",
     "POST /runs/{run_id}/wait": "runs:write",
     "POST /runs/{run_id}/heartbeats": "runs:write",
     "POST /runs/{run_id}/pause": "runs:write",

@@ -153,6 +153,7 @@ async def conversations(recorder):
     talk = (await do("POST", "/conversations", example("CreateConversation")))["id"]
     place = f"/conversations/{talk}"
     agent = {**example("CreateRun", "agent"), "owner": {"kind": "conversation", "id": talk}}
+    agent["request"] = {**agent["request"], "implementation_kind": "python"}
     run = (await do("POST", "/runs", agent))["run"]["run_id"]
     await do("POST", f"{place}/runs/{run}/events", example("AppendEvents"))
     for path in ("", f"/runs/{run}", f"/runs/{run}/events", f"/runs/{run}/children", f"/runs/{run}/snapshot"):
@@ -164,6 +165,10 @@ async def conversations(recorder):
     await do("GET", f"{place}/input-requests")
     await do("GET", f"{place}/input-requests/{one}")
     await do("POST", f"{place}/input-requests/{one}/responses", example("RespondToInput"))
+    worker = await do("POST", f"/agent-workers{P}/workers", example("RegisterWorker"))
+    claim = f"/agent-workers/workers/{worker['worker']['id']}/claim"
+    lease = (await do("POST", claim, {"kinds": ["agent"]}))["run"]["lease_token"]
+    await do("POST", f"/runs/{run}/input-requests/{one}/secrets", x_lease_token=lease)
     two = (await do("POST", f"{place}/input-requests", {**asked, "tool_call_id": "call_3"}))["id"]
     await do("POST", f"{place}/input-requests/{two}/cancel")
     await do("PATCH", place, example("UpdateConversation"))

@@ -126,6 +126,11 @@ DAMAGE = [
     ("the newest message is another", "UPDATE conversations SET current_node = 'm-0'", "newest_message"),
     ("a batch miscounts", "batch", "batch_count"),
     (
+        "a run has ended and its secrets are still there",
+        "INSERT INTO input_secrets VALUES ('i-9', (SELECT seq FROM runs WHERE run_id = 'done'), 'encrypted')",
+        "secrets_of_ended_run",
+    ),
+    (
         "a request has no conversation",
         "UPDATE input_requests SET conversation_id = 'c-9' WHERE id = 'i-1'",
         "input_without_conversation",

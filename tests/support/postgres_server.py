@@ -41,7 +41,16 @@ TABLES = [
     "family_log",
     "run_leftovers",
 ]
-TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += [
+    "run_families",
+    "runs",
+    "input_requests",
+    "input_secrets",
+    "messages",
+    "conversations",
+    "schedules",
+    "push_reach",
+]
 TABLES += ["webhook_deliveries", "webhooks", "triggers", "alerts", "alert_firings"]
 TABLES += ["batch_counts", "batches"]
 TABLES += ["concurrency_limits", "discarded_artifacts", "held_contents", "bulk_jobs", "bulk_job_parts"]

@@ -362,8 +362,8 @@ class StoreDriver:
 
         return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
 
-    async def respond(self, run_id, request_id, values=b'{"a":1}', *, idempotency=None):
-        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, secrets=None, idempotency=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0, secrets)
 
         def rule(to):
             if to.input_request is None:
@@ -371,6 +371,17 @@ class StoreDriver:
             return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
 
         return await self.change(run_id, rule, Want(input_request_id=request_id), idempotency)
+
+    async def secrets(self, run_id, request_id):
+        """The stored secrets of a response."""
+        found = []
+
+        def rule(to):
+            found.append(to.input_request.response.secrets)
+            return Transition(to.run)
+
+        await self.change(run_id, rule, Want(input_request_id=request_id, input_secrets=True))
+        return found[-1]
 
     async def cancel_input(self, run_id, request_id):
         def rule(to):

@@ -35,6 +35,7 @@ Action = Literal[
     "run.pause",
     "run.retry",
     "run.delete",
+    "run.read_secrets",
     "batch.cancel",
     "batch.retry",
     "bulk.create",
@@ -115,7 +116,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Who does what: a command passes it to the transaction of the change.
 
     The entry is stored in each of `projects`. `object` names the object if it is not the changed record.
-    `details` are members of the action that no record has, such as the answer to an approval.
+    `details` are members of the action that no record has, such as the answer to an approval. `reads`: the action is
+    recorded although it changes nothing.
     """
 
     action: Action
@@ -127,6 +129,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = Origin()
     object: ObjectName | None = None
     details: Mapping[str, Any] = {}
+    reads: bool = False
 
 
 def by(
@@ -149,11 +152,11 @@ def by(
 def entries(audit: Audit, before: Any, after: Any, now: int) -> list[AuditEntry]:
     """Build the entries of a change, one per project. `before` and `after` are the record, None if it does not exist.
 
-    Without a visible difference there are none: the caller's request changed nothing. If both are None, the audit
+    Without a visible difference there are none: the caller's request changed nothing, unless the audit `reads`. If both are None, the audit
     names its object. `now` in ms.
     """
     old, new = _differences(before, after)
-    if not old and not new and not (before is None and after is None and audit.object):
+    if not old and not new and not audit.reads and not (before is None and after is None and audit.object):
         return []
     name = audit.object or _name(before if after is None else after)
     return [

@@ -36,6 +36,7 @@ CODES: Final[dict[str, str]] = {
     "EVENT_TYPE_REFUSED": "Terminal events are written by completing the run, not by appending.",
     "EVENT_RESERVED": "Only the holder of the run's lease, or the server, may write such an event.",
     "EVENT_LOG_FULL": "The run has as many events as one run can have.",
+    "SECRETS_NOT_KEPT": "The values of the form's secret fields are not stored.",
     "SIGNALS_FULL": "The run has as many signals that it has not taken as one run can have.",
     "VALUES_FULL": "The run has as many named values as one run can have.",
     "REQUEST_SNAPSHOT_TOO_LARGE": "The start payload is 2 MiB or larger.",

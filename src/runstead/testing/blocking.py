@@ -83,6 +83,10 @@ class BlockingTestbed:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
+    def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
+        """As `Testbed.respond`."""
+        self._runner.run(self.bed.respond(run, values))
+
     def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """As `Testbed.signal`."""
         return self._runner.run(self.bed.signal(run, name, payload))

@@ -16,6 +16,7 @@ from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
 from runstead.security.signing import Keyring
+from runstead.security.stored_secrets import StoredSecrets, new_key as new_encryption_key
 from runstead.testing.clock import Clock
 from runstead.testing.store import TemporaryStore
 from runstead.testing.transport import InProcessTransport
@@ -36,8 +37,10 @@ class Server:
         """Start the server, and return a client. Streams call `settle`, and end within `real_timeout_s`."""
         await self._store.open()
         await self._artifacts.open()
-        keyring = Keyring(self._store.signing_keys, clock=self._clock)
-        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts)
+        encryption_key = new_encryption_key().encode()
+        secrets = StoredSecrets(lambda: [encryption_key])
+        keyring = Keyring(self._store.signing_keys, clock=self._clock, secrets=secrets)
+        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts, secrets=secrets)
         http_app = HttpApp(self._app, Authenticator(self._store, None, self._clock, keyring))
         project, key = new_project(PROJECT, None), new_key()
         await self._store.identity.ensure_project(

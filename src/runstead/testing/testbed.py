@@ -154,6 +154,17 @@ class Testbed:
             raise
         await self.settle()
 
+    async def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
+        """Fill in the form of `ctx.ask`. Raise AssertionError where the run waits for no form."""
+        now = await self.get(run)
+        if now.waiting_reason != "input" or now.conversation_id is None:
+            raise AssertionError(f"Run {now.run_id} does not wait for a form: {_state(now)}")
+        requests = self.client.input_requests
+        async for request in requests.iter(now.conversation_id, status="open"):
+            if request.run_id == now.run_id:
+                await requests.respond(now.conversation_id, request.id, values)
+        await self.settle()
+
     async def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """Send a signal to a run, which takes it with `ctx.wait_for_event(name)`: now, or when it waits for it."""
         sent = await self.client.runs.signal(_id(run), name, payload)

@@ -44,6 +44,7 @@ class Draft:
         self._opened: list[InputRequest] = []
         self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
+        self._without_secrets: list[int] = []
         self._written: list[tuple[int, Transition, list[int], Run | None]] = []
 
     def run(self, seq: int) -> Run:
@@ -115,7 +116,9 @@ class Draft:
         for request in self._opened:
             rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
         for closed in self._closed:
-            rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
+            rows.close_input(closed)
+        for seq in self._without_secrets:
+            rows.erase_secrets(seq)
         for seq, key, digest in self._keys:
             rows.event_keys[seq][key] = digest
         for seq, value in self._values:
@@ -156,6 +159,8 @@ class Draft:
         if write.closed_input is not None:
             assert self._rows.inputs[write.closed_input.id].status == "open"
             self._closed.append(write.closed_input)
+        if write.erases_secrets:
+            self._without_secrets.append(run.seq)
         if write.schedule is not None:
             self._rewrite(write.schedule)
         if write.ends_schedule_run:

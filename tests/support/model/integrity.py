@@ -29,6 +29,7 @@ class ModelIntegrity(Integrity):
             "run_attempts": [seq for seq, attempts in rows.attempts.items() if attempts],
             "run_receipts": [seq for seq, _ in rows.receipts],
             "worker_sessions": list(rows.sessions),
+            "input_secrets": [rows.inputs[one].run_seq for one in rows.input_secrets],
             "input_requests": [one.run_seq for one in rows.inputs.values()],
         }
         orphans = [

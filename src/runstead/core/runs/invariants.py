@@ -28,6 +28,7 @@ BELONGINGS: Final = {
     "run_signals": "signals",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
+    "input_secrets": "secrets of input requests",
     "run_families": "family counters",
 }
 #: Checks besides those of runs: name → sentence, with a placeholder for each column of the query.
@@ -37,6 +38,7 @@ CHECKS: Final = {
     "message_count": "The conversation {0} counts {1} messages, but has one with the number {2}",
     "newest_message": "The conversation {0} names {1} as its newest message, but it is {2}",
     "batch_count": "The batch {0} counts {1} active runs, but there are {2}",
+    "secrets_of_ended_run": "The input request {0} has secrets, but its run number {1} has ended",
     "input_without_conversation": "The input request {0} belongs to the conversation {1}, which does not exist",
 }
 

@@ -112,6 +112,7 @@ class Want(msgspec.Struct, frozen=True):
     receipt_key: str | None = None
     input_request_id: str | None = None  # an input request of the run
     input_call: str | None = None  # the tool call of an input request of the run
+    input_secrets: bool = False  # with the encrypted secrets of the response to that request
     schedule_id: str | None = None  # a schedule of the run's project; None in `Loaded` if it does not exist
     event_keys: tuple[str, ...] = ()
     value_names: bool = False  # the names of the run's values

@@ -126,6 +126,22 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.transition.closed_input
 
     @property
+    def erases_secrets(self) -> bool:
+        """Whether the run ends and may have secrets of input requests.
+
+        Such a run has a conversation, and the response added an event that the external sequence does not count. So
+        most runs that end need no statement for this.
+        """
+        run, before = self.run, self.before
+        return (
+            run.conversation_id is not None
+            and run.terminal
+            and before is not None
+            and not before.terminal
+            and before.latest_event_id > before.latest_external_event_sequence
+        )
+
+    @property
     def schedule(self) -> Schedule | None:
         """The schedule that the transition loaded, with its changes."""
         return self.transition.schedule

@@ -115,6 +115,10 @@ WHERE c.current_node IS DISTINCT FROM newest.id LIMIT 100
 SELECT id, conversation_id FROM input_requests AS i
 WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = i.conversation_id) LIMIT 100
 
+-- name: check_secrets_of_ended_run
+SELECT s.request_id, s.run_seq FROM input_secrets AS s
+JOIN runs AS r ON r.seq = s.run_seq WHERE r.status NOT IN ('pending', 'running', 'waiting') LIMIT 100
+
 -- name: check_batch_count
 SELECT * FROM (
   SELECT b.id, (SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c WHERE c.batch_id = b.id) AS counted,

@@ -64,6 +64,10 @@ async def close_input(connection: Connection, closed: ClosedInput) -> None:
     await DRIVER.run(connection, inputs.close_input(closed))
 
 
+async def erase_secrets(connection: Connection, run_seqs: Sequence[int]) -> None:
+    await DRIVER.run(connection, inputs.erase_secrets(run_seqs))
+
+
 async def lock_schedules(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:
     """Id → schedule, for those that exist."""
     return await DRIVER.run(connection, schedules.lock_schedules(ids))

@@ -164,6 +164,7 @@ vals AS (DELETE FROM run_values WHERE run_seq = (SELECT seq FROM gone)),
 signals AS (DELETE FROM run_signals WHERE run_seq = (SELECT seq FROM gone)),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
 inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
+secrets AS (DELETE FROM input_secrets WHERE run_seq = (SELECT seq FROM gone)),
 counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),
 log AS (DELETE FROM family_log WHERE root_seq = (SELECT seq FROM gone))
 SELECT count(*) FROM gone

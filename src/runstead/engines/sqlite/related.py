@@ -60,6 +60,10 @@ def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
     DRIVER.run(connection, inputs.close_input(closed))
 
 
+def erase_secrets(connection: sqlite3.Connection, run_seq: int) -> None:
+    DRIVER.run(connection, inputs.erase_secrets([run_seq]))
+
+
 def count_artifact_bytes(connection: sqlite3.Connection, project_id: str, change: int) -> None:
     """Add to the number of bytes of the project's stored artifacts."""
     DRIVER.run(connection, execute("count_artifact_bytes", project_id=project_id, bytes=change))

@@ -117,6 +117,7 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
         "signals",
         "sessions",
         "input_requests",
+        "input_secrets",
         "family_log",
     ):
         connection.execute(Q[f"delete_{name}"], (run.seq,))

@@ -433,6 +433,8 @@ def _store_conversation(connection: sqlite3.Connection, write: WriteSet) -> None
         add_input(connection, write.opened_input)
     if write.closed_input is not None:
         close_input(connection, write.closed_input)
+    if write.erases_secrets:
+        related.erase_secrets(connection, write.run.seq)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:

@@ -111,6 +111,9 @@ DELETE FROM worker_sessions WHERE run_seq = ?
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
 
+-- name: delete_input_secrets
+DELETE FROM input_secrets WHERE run_seq = ?
+
 -- name: active_runs_of_schedule
 SELECT {columns} FROM runs
 WHERE schedule_id = ? AND schedule_id IS NOT NULL AND status IN ('pending', 'running', 'waiting')

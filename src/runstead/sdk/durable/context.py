@@ -1,7 +1,7 @@
 """The context that a handler receives with its run. docs/context.md describes its members."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Never, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, overload
 from uuid import UUID
@@ -222,6 +222,19 @@ class Context(HandlerContext):
         is kept: each is taken once, oldest first.
         """
         return self._attempt.wait_for_event(name, timeout_seconds=timeout_seconds)
+
+    @tracked
+    def ask(
+        self, title: str, fields: Sequence[Mapping[str, Any]], *, description: str | None = None
+    ) -> Awaits[dict[str, Any]]:
+        """Ask a person or a service to fill in a form, and return the values by field. The run waits meanwhile.
+
+        1 to 100 fields: `[{"name": "token", "label": "Token", "type": "password"}]`. The value of a secret field is a
+        `SecretValue`: it is in no log, and each try reads it from the server. Only a run in a conversation asks with
+        forms. Raise RunFailed with FORM_CANCELLED for a cancelled form, and RunsteadError with SECRETS_NOT_KEPT where
+        the server has no encryption key.
+        """
+        return self._attempt.ask(title, fields, description=description)
 
     def signals(self, name: str) -> AsyncIterator[Any]:
         """Yield the payloads of the run's signals of this name as they come: `async for message in ctx.signals("chat")`.

@@ -44,6 +44,8 @@ GATHER_FAILED: Final = "run.gather_failed"
 BLOCKED: Final = "run.blocked"
 #: The start of the call id with which a blocked run waits for other code.
 BLOCKED_CALL: Final = "blocked:"
+#: The start of the call id of a form.
+FORM_CALL: Final = "form:"
 #: The step name of a gather.
 GATHER: Final = "gather"
 
@@ -114,6 +116,7 @@ class History:
         self.ended_messages: set[str] = set()
         self.replacements: dict[str, str] = {}  # an interrupted message → the message that replaced it
         self.tool_results: set[str] = set()
+        self.form_responses: dict[str, WaitResult] = {}  # call id → the response, or why there is none
         self.usages: dict[str, dict[str, Any]] = {}
         self.value_names: set[str] = set()  # of the run's values, set by `ctx.set`
         self._reached: dict[str, int] = {}  # prefix of a branch → its last step that was reached
@@ -169,6 +172,8 @@ class History:
         payload = event.payload
         if event.event_type in STARTS or event.event_type in ENDS or event.event_type == RESULT:
             self._add_message_event(event.event_id, event.event_type, payload)
+            if event.event_type == RESULT and event.from_server:
+                self._add_form_response(payload)
             return
         if event.event_type == CUSTOM:
             value, name = payload.get("value"), payload.get("name")
@@ -204,6 +209,11 @@ class History:
         self.ended_messages.add(message_id)
         if isinstance(payload.get("supersededBy"), str):
             self.replacements[message_id] = payload["supersededBy"]
+
+    def _add_form_response(self, payload: dict[str, Any]) -> None:
+        call_id, content = str(payload.get("toolCallId")), payload.get("result", payload.get("content"))
+        if call_id.startswith(FORM_CALL):
+            self.form_responses[call_id] = WaitResult("input", content, bool(payload.get("isError")))
 
     def _add_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
         step_id = value.get("step_id")

@@ -78,6 +78,7 @@ class ThreadContext(HandlerContext):
     sleep = _blocking(Context.sleep)
     wait_for_approval = _blocking(Context.wait_for_approval)
     wait_for_event = _blocking(Context.wait_for_event)
+    ask = _blocking(Context.ask)
     now = _in_loop(Context.now)
     random = _in_loop(Context.random)
     uuid = _in_loop(Context.uuid)

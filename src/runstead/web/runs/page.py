@@ -94,6 +94,7 @@ async def head_values(
         "asked": question,
         "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
         "fields": fields,
+        "keeps_secrets": request.app.secrets.current is not None,
         "refused": refused,
         "may_write": request.may("runs:write", project),
         "may_delete": request.may("admin", project),

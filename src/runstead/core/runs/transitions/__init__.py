@@ -8,7 +8,7 @@ from runstead.core.runs.transitions.children import clear_awaited, mark_awaited,
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
-from runstead.core.runs.transitions.inputs import ask_input, cancel_input, respond
+from runstead.core.runs.transitions.inputs import ask_input, cancel_input, read_secrets, respond
 from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
@@ -59,6 +59,7 @@ __all__ = [
     "open_events",
     "pause",
     "pause_broken",
+    "read_secrets",
     "receipt_key",
     "release",
     "rename",

@@ -38,6 +38,7 @@ from runstead.engines.postgres.related import (
     add_input,
     close_input,
     count_artifact_bytes,
+    erase_secrets,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -65,6 +66,7 @@ class Draft:
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
         self._closed: list[ClosedInput] = []
+        self._without_secrets: list[int] = []
         self._schedules: list[tuple[Schedule, Schedule]] = []
         self._ends: list[Run] = []
         self._run_events: list[RunEvent] = []
@@ -163,6 +165,8 @@ class Draft:
             self._opened.append(write.opened_input)
         if write.closed_input is not None:
             self._closed.append(write.closed_input)
+        if write.erases_secrets:
+            self._without_secrets.append(run.seq)
         if write.batch_move is not None:
             self._tally.add(write.batch_move)
         if write.ends_schedule_run:
@@ -275,6 +279,8 @@ class Draft:
                 await add_input(connection, request)
         for closed in self._closed:
             await close_input(connection, closed)
+        if self._without_secrets:
+            await erase_secrets(connection, self._without_secrets)
         for run in self._deleted:
             if run.conversation_id is not None:
                 await delete_message(connection, run.conversation_id, run.seq)
