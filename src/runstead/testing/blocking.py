@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Never, ParamSpec, Self, overload
 
 from runstead.sdk import App, Client, Task
-from runstead.sdk.models.event import Event
+from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.run import Run, Signalled
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
@@ -82,6 +82,10 @@ class BlockingTestbed:
     def approve(self, run: Run | str, approved: Any = True) -> None:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
+
+    def publish(self, name: str, data: Any = None, *, id: str | None = None) -> Published:  # noqa: A002
+        """As `Testbed.publish`."""
+        return self._runner.run(self.bed.publish(name, data, id=id))
 
     def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """As `Testbed.signal`."""

@@ -45,6 +45,9 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "approval": {"type": "approval"},
     },
     "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
+    "PublishEvent": {
+        "paid": {"name": "paid", "data": {"order": {"id": "o-77"}, "euros": 12}, "id": "payment-77"}
+    },
     "CreateAccessToken": {"page": {"expires_in_seconds": 3_600, "family": True}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
     "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},

@@ -20,6 +20,7 @@ from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -70,6 +71,7 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "BusEvents",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -164,6 +166,8 @@ class Store(Protocol):
     def alerts(self) -> Alerts: ...
     @property
     def triggers(self) -> Triggers: ...
+    @property
+    def bus_events(self) -> BusEvents: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

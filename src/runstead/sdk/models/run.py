@@ -236,10 +236,13 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
 
 
 class OpenEvent(ResponseModel, frozen=True, kw_only=True):
-    """An event that a run awaits: a signal of this name resumes it, as the result of the call."""
+    """An event that a run awaits: a signal of this name resumes it, as the result of the call. So does an event of the
+    bus whose data has the values of `match` at these dotted paths.
+    """
 
     name: str
     tool_call_id: str
+    match: dict[str, Any] | None = None
 
 
 class TakenSignal(ResponseModel, frozen=True, kw_only=True):

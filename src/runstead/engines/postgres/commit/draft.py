@@ -38,6 +38,7 @@ from runstead.engines.postgres.related import (
     add_input,
     close_input,
     count_artifact_bytes,
+    move_event_waits,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -60,6 +61,7 @@ class Draft:
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
         self._values: dict[tuple[int, str], RunValue] = {}
         self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
+        self._rewaiting: set[int] = set()
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -153,6 +155,8 @@ class Draft:
             self._values[run.seq, value.name] = value
         if write.signal is not None:
             self._signals[run.seq][write.signal.number] = write.signal
+        if write.moves_event_waits:
+            self._rewaiting.add(run.seq)
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -210,6 +214,8 @@ class Draft:
             await add_deliveries(connection, self._run_events)
         if self._audit_entries:
             await add_audit_entries(connection, self._audit_entries)
+        if self._rewaiting:
+            await move_event_waits(connection, [self.runs[seq] for seq in sorted(self._rewaiting)])
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
         if self._artifact_bytes:
