@@ -11,6 +11,7 @@ COMMANDS: Final = {
     "runs": ("runstead.cli.runs:runs", "Create, follow, cancel and retry runs."),
     "schedules": ("runstead.cli.schedules:schedules", "Create and manage schedules."),
     "triggers": ("runstead.cli.triggers:triggers", "URLs that start runs when they are called."),
+    "events": ("runstead.cli.events:events", "Events of a project's bus, which resume and start runs."),
     "batches": ("runstead.cli.batches:batches", "Create batches of runs and follow their progress."),
     "inputs": ("runstead.cli.inputs:inputs", "Input requests (forms) that runs wait for."),
     "open": ("runstead.cli.open_page:open_page", "Open a run's page in the browser."),

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import locate, runs
@@ -92,6 +93,11 @@ async def head_values(
         "progress": head.progress(run),
         "asked": question,
         "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
+        "matches": [
+            (each.name, [(path, msgspec.json.encode(value).decode()) for path, value in each.match.items()])
+            for each in open_events(run)
+            if each.match
+        ],
         "fields": fields,
         "refused": refused,
         "may_write": request.may("runs:write", project),

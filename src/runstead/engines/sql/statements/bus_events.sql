@@ -45,6 +45,7 @@ UPDATE bus_events SET due_at = NULL, data = NULL, resumed = resumed + :resumed, 
 WHERE project_id = :project_id AND event_id = :event_id
 
 -- name: prune_bus_events
-DELETE FROM bus_events WHERE (project_id, event_id) IN (
-  SELECT project_id, event_id FROM bus_events WHERE due_at IS NULL AND kept_until <= :now ORDER BY kept_until LIMIT :limit
-)
+DELETE FROM bus_events WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM bus_events WHERE due_at IS NULL AND kept_until <= :now
+  ORDER BY kept_until LIMIT :limit FOR UPDATE SKIP LOCKED
+))
