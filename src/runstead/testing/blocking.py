@@ -83,9 +83,16 @@ class BlockingTestbed:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
-    def publish(self, name: str, data: Any = None, *, id: str | None = None) -> Published:  # noqa: A002
+    def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+    ) -> Published:
         """As `Testbed.publish`."""
-        return self._runner.run(self.bed.publish(name, data, id=id))
+        return self._runner.run(self.bed.publish(name, data, id=id, occurred_at=occurred_at))
 
     def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """As `Testbed.signal`."""

@@ -160,9 +160,16 @@ class Testbed:
         await self.settle()
         return sent
 
-    async def publish(self, name: str, data: Any = None, *, id: str | None = None) -> Published:  # noqa: A002
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+    ) -> Published:
         """Publish an event to the runs that wait for it with `ctx.wait_for_event(name, match=…)`."""
-        published = await self.client.events.publish(name, data, id=id)
+        published = await self.client.events.publish(name, data, id=id, occurred_at=occurred_at)
         await self.settle()
         return published
 
