@@ -289,6 +289,14 @@ def test_a_signal_is_sent_and_listed(cli, project_client):
     assert [row.split()[0] for row in rows] == ["SIGNAL", "paid", "sent", "late"]
 
 
+def test_a_token_of_a_conversation_reads_that_conversation_only(cli, project_client):
+    own, other = (project_client.conversations.create().id for _ in range(2))
+    reader = project_client.with_key(cli("conversations", "token", own, "--expires-in", "10m").out.strip())
+    assert reader.conversations.get(own).id == own
+    with pytest.raises(RunsteadError, match="not found"):
+        reader.conversations.get(other)
+
+
 def test_an_event_is_published_to_runs_that_wait_and_to_triggers(cli, project_client):
     run_id = create(project_client)
     waits = OpenEvent(name="paid", tool_call_id="c-1", match={"order.id": 7})

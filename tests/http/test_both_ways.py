@@ -160,6 +160,7 @@ async def conversations(recorder):
         await do("GET", place + path)
     await do("POST", f"{place}/messages", example("AddMessage"))
     await do("GET", f"{place}/messages")
+    await do("POST", f"{place}/access-tokens", example("CreateConversationToken"))
     asked = {**example("CreateInputRequest"), "run_id": run}
     one = (await do("POST", f"{place}/input-requests", asked))["id"]
     await do("GET", f"{place}/input-requests")

@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "events": ("runstead.cli.events:events", "Events of a project's bus, which resume and start runs."),
     "batches": ("runstead.cli.batches:batches", "Create batches of runs and follow their progress."),
     "inputs": ("runstead.cli.inputs:inputs", "Input requests (forms) that runs wait for."),
+    "conversations": ("runstead.cli.conversations:conversations", "Conversations of agents and users."),
     "open": ("runstead.cli.open_page:open_page", "Open a run's page in the browser."),
     "usage": ("runstead.cli.usage:usage", "Tokens and cost of a project's runs."),
     "prices": ("runstead.cli.prices:prices", "Prices of models, which give usage its cost."),

@@ -48,6 +48,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "PublishEvent": {
         "paid": {"name": "paid", "data": {"order": {"id": "o-77"}, "euros": 12}, "id": "payment-77"}
     },
+    "CreateConversationToken": {"page": {"expires_in_seconds": 3_600}},
     "CreateAccessToken": {"page": {"expires_in_seconds": 3_600, "family": True}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
     "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},

@@ -215,7 +215,7 @@ class Cancelled(ResponseModel, frozen=True, kw_only=True):
 
 
 class AccessToken(ResponseModel, frozen=True, kw_only=True):
-    """A token that reads one run, or its family, until `expires_at`."""
+    """A token that reads one run or its family, or one conversation, until `expires_at`."""
 
     token: str
     expires_at: datetime
