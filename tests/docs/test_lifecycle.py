@@ -97,6 +97,12 @@ LIMITS = {
     "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
     f"{limits.retry_bytes_max // limits.MIB} MiB together",
     "`from_step`": f"{limits.step_id_chars_max} characters",
+    "Event of the bus": f"data up to {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON; its id is remembered for "
+    f"{limits.bus_event_kept_s // 3600} hours",
+    "`match` of a wait or trigger": f"{limits.event_match_max} conditions, paths up to "
+    f"{limits.event_match_path_chars_max} characters, each value up to {limits.event_match_value_bytes_max} bytes of JSON",
+    "Runs that an event resumes before its response": f"{limits.bus_event_resumes_max:,}; the others right afterwards, "
+    f"{limits.bus_waits_per_page_max} read and {limits.bus_resumes_at_once_max} resumed at a time",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",

@@ -138,6 +138,7 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
     await do("GET", f"/runs/{claimed['run_id']}/signals")
+    await do("POST", f"{P}/events", example("PublishEvent"))
     await do("POST", f"/runs/{claimed['run_id']}/access-tokens", example("CreateAccessToken"))
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
@@ -160,6 +161,7 @@ async def conversations(recorder):
         await do("GET", place + path)
     await do("POST", f"{place}/messages", example("AddMessage"))
     await do("GET", f"{place}/messages")
+    await do("POST", f"{place}/access-tokens", example("CreateConversationToken"))
     asked = {**example("CreateInputRequest"), "run_id": run}
     one = (await do("POST", f"{place}/input-requests", asked))["id"]
     await do("GET", f"{place}/input-requests")

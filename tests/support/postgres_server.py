@@ -34,6 +34,8 @@ TABLES = [
     "worker_sessions",
     "run_receipts",
     "run_signals",
+    "event_waits",
+    "bus_events",
     "run_attempts",
     "run_event_keys",
     "run_values",

@@ -225,7 +225,7 @@ _KINDS: Final[dict[type, _Kind]] = {
     Trigger: _Kind(
         "trigger",
         _id,
-        ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config"),
+        ("name", "target", "conversation_id", "event_name", "disabled_at", "token_hash", "secret", "config"),
     ),
     Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
     Alert: _Kind(

@@ -8,7 +8,7 @@ from typing import Any, Final, Never, ParamSpec, Self, overload
 from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
 from runstead.sdk.errors import RunsteadError
-from runstead.sdk.models.event import Event
+from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Run, Signalled
 from runstead.sdk.task import Task, start_request
@@ -179,6 +179,19 @@ class Testbed:
         created = await self.client.runs.retry(_id(run), from_step=from_step, **options)
         await self.settle()
         return await self.get(created.run)
+
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+    ) -> Published:
+        """Publish an event to the runs that wait for it with `ctx.wait_for_event(name, match=…)`."""
+        published = await self.client.events.publish(name, data, id=id, occurred_at=occurred_at)
+        await self.settle()
+        return published
 
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""

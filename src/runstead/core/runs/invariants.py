@@ -13,6 +13,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.runs import event
 from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.signal import awaited_in
 from runstead.core.runs.transitions import claimable, due_at
 
 #: Attempts that ended with one of these do not count as lost.
@@ -26,6 +27,7 @@ BELONGINGS: Final = {
     "run_receipts": "receipts",
     "run_values": "values",
     "run_signals": "signals",
+    "event_waits": "waits for events",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
     "input_secrets": "secrets of input requests",
@@ -101,6 +103,7 @@ class CheckedRun(msgspec.Struct, frozen=True):
     signals: int = 0
     latest_signal: int = 0
     latest_signal_event: int = 0
+    event_waits: int = 0
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -298,6 +301,12 @@ def signals_are_gapless(one: CheckedRun) -> Iterator[str]:
         )
 
 
+def awaited_events_are_indexed(one: CheckedRun) -> Iterator[str]:
+    awaited = len(awaited_in(one.run.waiting_events))
+    if one.event_waits != awaited:
+        yield f"awaits {awaited} event(s), but the event bus finds {one.event_waits}"
+
+
 RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
@@ -317,6 +326,7 @@ RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     a_key_belongs_to_an_event,
     a_value_belongs_to_an_event,
     signals_are_gapless,
+    awaited_events_are_indexed,
 )
 
 

@@ -80,6 +80,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.transition.receipt
 
     @property
+    def moves_event_waits(self) -> bool:
+        """Whether the run awaits other events of the bus than before."""
+        return self.before is not None and self.run.waiting_events != self.before.waiting_events
+
+    @property
     def values(self) -> Sequence[RunValue]:
         """Named values, stored in place of those with the same names."""
         return self.transition.values

@@ -48,6 +48,9 @@ SELECT run_seq, count(*), max(event_id) FROM run_values WHERE run_seq > $1 AND r
 SELECT run_seq, count(*), max(number), max(event_id) FROM run_signals
 WHERE run_seq > $1 AND run_seq <= $2 GROUP BY run_seq
 
+-- name: integrity_waits
+SELECT run_seq, count(*) FROM event_waits WHERE run_seq > $1 AND run_seq <= $2 GROUP BY run_seq
+
 -- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > $1 AND run_seq <= $2 AND status = 'open' ORDER BY run_seq, id
 

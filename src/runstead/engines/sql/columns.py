@@ -19,6 +19,7 @@ from runstead.core.leadership import Lead
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
+from runstead.core.runs.bus_event import BusEvent, EventWait
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger
 from runstead.core.usage.price import Price
@@ -38,9 +39,11 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "audit_entry": _without(AuditEntry),
     "browser_session": _without(BrowserSession),
     "bulk_job": _without(BulkJob),
+    "bus_event": _without(BusEvent),
     "conversation": _without(Conversation),
     "delivery": _without(Delivery),
     "delivery_without_payload": _without(Delivery, "payload"),
+    "event_wait": _without(EventWait),
     "input_request": (*_without(InputRequest, "response"), *RESPONSE.values()),
     "key": _without(ApiKey),
     "lead": _without(Lead),
@@ -51,6 +54,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "new_batch": _without(Batch, "seq"),
     "new_conversation": _without(Conversation, "seq"),
     "new_delivery": _without(Delivery, "seq"),
+    "new_event_wait": _without(EventWait, "number"),
     "new_input_request": _without(InputRequest, "response", "seq", "ended_at"),
     "price": _without(Price),
     "project": _without(Project),

@@ -11,6 +11,7 @@ from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.concurrency import Occupancy
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.bus_event import event_waits
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
 from runstead.core.schedules.schedule import Schedule
@@ -18,6 +19,7 @@ from runstead.core.webhooks.event import deliveries
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql import (
     batches,
+    bus_events,
     concurrency,
     conversations,
     inputs,
@@ -62,6 +64,10 @@ def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
 
 def erase_secrets(connection: sqlite3.Connection, run_seq: int) -> None:
     DRIVER.run(connection, inputs.erase_secrets([run_seq]))
+
+
+def move_event_waits(connection: sqlite3.Connection, run: Run) -> None:
+    DRIVER.run(connection, bus_events.move_waits([run.seq], list(event_waits(run))))
 
 
 def count_artifact_bytes(connection: sqlite3.Connection, project_id: str, change: int) -> None:

@@ -385,6 +385,8 @@ def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, 
     """Store a write set, without the row of a new run: inserting it gave the run its number."""
     if write.before is not None:
         rewrite_run(connection, write.before, write.run)
+        if write.moves_event_waits:
+            related.move_event_waits(connection, write.run)
     cache.put(write.run)
     store_beside(connection, cache, write, tally)
     if write.ancestors:

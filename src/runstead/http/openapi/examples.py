@@ -53,6 +53,10 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "RetryRun": {"from_the_failed_step": {"from_step": "failed", "title": "Second try"}},
     "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
+    "PublishEvent": {
+        "paid": {"name": "paid", "data": {"order": {"id": "o-77"}, "euros": 12}, "id": "payment-77"}
+    },
+    "CreateConversationToken": {"page": {"expires_in_seconds": 3_600}},
     "CreateAccessToken": {"page": {"expires_in_seconds": 3_600, "family": True}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
     "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},

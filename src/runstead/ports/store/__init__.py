@@ -21,6 +21,7 @@ from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.ports.store.bulk_jobs import BulkJobs
+from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -72,6 +73,7 @@ __all__ = [
     "Batches",
     "BrowserSessions",
     "BulkJobs",
+    "BusEvents",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -168,6 +170,8 @@ class Store(Protocol):
     def triggers(self) -> Triggers: ...
     @property
     def bulk_jobs(self) -> BulkJobs: ...
+    @property
+    def bus_events(self) -> BusEvents: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

@@ -215,13 +215,22 @@ class Context(HandlerContext):
         return self._attempt.wait_for_approval(question, timeout_seconds=timeout_seconds)
 
     @tracked
-    def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
-        """Wait for a signal of this name, and return its payload (any JSON). Raise WaitTimeout where none comes in time.
+    def wait_for_event(
+        self,
+        name: str,
+        *,
+        match: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Awaits[Any]:
+        """Wait for a signal or an event of this name, and return its payload (any JSON). Raise WaitTimeout where none
+        comes in time.
 
-        `run.signal(name, payload)` sends it, or `POST /runs/{run_id}/signals`. One that was sent before the run waits
-        is kept: each is taken once, oldest first.
+        `run.signal(name, payload)` sends a signal, or `POST /runs/{run_id}/signals`. One that was sent before the run
+        waits is kept: each is taken once, oldest first. `client.events.publish(name, data)` publishes an event to all
+        runs of the project that wait for it at that time. `match` chooses events by values in their data, all of which
+        must be equal: `match={"order.id": "o-77"}`.
         """
-        return self._attempt.wait_for_event(name, timeout_seconds=timeout_seconds)
+        return self._attempt.wait_for_event(name, match=match, timeout_seconds=timeout_seconds)
 
     @tracked
     def ask(

@@ -224,7 +224,7 @@ class Cancelled(ResponseModel, frozen=True, kw_only=True):
 
 
 class AccessToken(ResponseModel, frozen=True, kw_only=True):
-    """A token that reads one run, or its family, until `expires_at`."""
+    """A token that reads one run or its family, or one conversation, until `expires_at`."""
 
     token: str
     expires_at: datetime
@@ -245,10 +245,13 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
 
 
 class OpenEvent(ResponseModel, frozen=True, kw_only=True):
-    """An event that a run awaits: a signal of this name resumes it, as the result of the call."""
+    """An event that a run awaits: a signal of this name resumes it, as the result of the call. So does an event of the
+    bus whose data has the values of `match` at these dotted paths.
+    """
 
     name: str
     tool_call_id: str
+    match: dict[str, Any] | None = None
 
 
 class TakenSignal(ResponseModel, frozen=True, kw_only=True):

@@ -93,6 +93,11 @@ async def head_values(
         "progress": head.progress(run),
         "asked": question,
         "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
+        "matches": [
+            (each.name, [(path, msgspec.json.encode(value).decode()) for path, value in each.match.items()])
+            for each in open_events(run)
+            if each.match
+        ],
         "fields": fields,
         "keeps_secrets": request.app.secrets.current is not None,
         "refused": refused,

@@ -14,7 +14,7 @@ from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.core.runs.transitions.records import IfMatch, delete, rename, store_artifact
 from runstead.core.runs.transitions.schedule import Firing, fire
-from runstead.core.runs.transitions.signals import send_signal
+from runstead.core.runs.transitions.signals import deliver_event, send_signal
 from runstead.core.runs.transitions.trigger import TriggerCall, create_from_trigger
 from runstead.core.runs.transitions.wait import (
     RESUMES,
@@ -45,6 +45,7 @@ __all__ = [
     "create",
     "create_from_trigger",
     "delete",
+    "deliver_event",
     "dispatch",
     "dispatched",
     "due_at",

@@ -125,8 +125,10 @@ def _oldest_awaited(
     return min(found, key=lambda each: each[1].number, default=None)
 
 
-def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) -> Transition:
-    """Give a signal to its run as the result of a wait. A run that waits is resumed.
+def take_signal(
+    run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int, occurred_at: int | None = None
+) -> Transition:
+    """Give a signal to its run as the result of a wait. A run that waits is resumed. `occurred_at`: see `event.resumed`.
 
     EVENT_LOG_FULL if the log has no room for the event.
     """
@@ -136,7 +138,11 @@ def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) ->
     key = receipt_key("event", call_id)
     return Transition(
         resumed(run, now) if run.status is WAITING else rewrite(run, now, latest_event_id=number),
-        events=(event.resumed("event", call_id, msgspec.Raw(signal.payload), signal_id=signal.id),),
+        events=(
+            event.resumed(
+                "event", call_id, msgspec.Raw(signal.payload), signal_id=signal.id, occurred_at=occurred_at
+            ),
+        ),
         receipt=None if key is None else Receipt(key, signal.digest),
         signal=replace(signal, taken_at=max(now, run.updated_at), event_id=number),
     )

@@ -39,6 +39,7 @@ from runstead.engines.postgres.related import (
     close_input,
     count_artifact_bytes,
     erase_secrets,
+    move_event_waits,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -62,6 +63,7 @@ class Draft:
         self._values: dict[tuple[int, str], RunValue] = {}
         self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
         self._held_contents: list[tuple[int, str]] = []
+        self._rewaiting: set[int] = set()
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -157,6 +159,8 @@ class Draft:
         if write.signal is not None:
             self._signals[run.seq][write.signal.number] = write.signal
         self._held_contents += [(run.seq, uid) for uid in write.held_contents]
+        if write.moves_event_waits:
+            self._rewaiting.add(run.seq)
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -216,6 +220,8 @@ class Draft:
             await add_deliveries(connection, self._run_events)
         if self._audit_entries:
             await add_audit_entries(connection, self._audit_entries)
+        if self._rewaiting:
+            await move_event_waits(connection, [self.runs[seq] for seq in sorted(self._rewaiting)])
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
         if self._artifact_bytes:
