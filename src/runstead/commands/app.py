@@ -99,7 +99,8 @@ class App:
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
         self.recorded_calls = Interval(limits.push_call_recorded_s)  # keys: (push service, success)
         self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
-        # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
+        # A worker's project, kind and key never change, so claims read them from here, and its version from their body
+        # where it matters at once. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 
     def stop(self) -> None:
