@@ -36,8 +36,8 @@ class Worker(msgspec.Struct, frozen=True):
 class VersionCount(msgspec.Struct, frozen=True):
     """A version of workers' code in a project: how many workers of it are online, and its runs that have not ended.
 
-    A run is of the version of the first worker that claimed it. None: workers without a version. `pinned` runs wait
-    for, or are with, a worker of the version.
+    A run has the version of the first worker that claimed it. None: workers without a version. `pinned` counts the runs
+    that need workers of this version.
     """
 
     version: str | None

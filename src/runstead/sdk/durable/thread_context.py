@@ -79,6 +79,7 @@ class ThreadContext(HandlerContext):
     wait_for_approval = _blocking(Context.wait_for_approval)
     wait_for_event = _blocking(Context.wait_for_event)
     now = _in_loop(Context.now)
+    patched = _in_loop(Context.patched)
     random = _in_loop(Context.random)
     uuid = _in_loop(Context.uuid)
     emit = _blocking(Context.emit)

@@ -39,6 +39,9 @@ class Worker:
     The handler's return value completes the run, an exception fails it. The handler is cancelled when the run is
     cancelled or its lease is lost. The server may restart at any time.
 
+    `version` is that of the handler's code. Runs of `pinned_targets` stay with workers of the version that claims them
+    first.
+
     `kinds` and `targets` select the runs (`targets` like `task:inventory`; neither: agent runs). `implementation_kind`
     and `worker_key` identify the worker. It registers with `client`'s key, which needs access to the project, and
     claims with the token that it gets. With `worker_id` it does not register, and uses `client`'s key for all calls.
@@ -56,6 +59,8 @@ class Worker:
         *,
         kinds: Sequence[Kind] | None = None,
         targets: Sequence[str] | None = None,
+        version: str | None = None,
+        pinned_targets: Sequence[str] | None = None,
         implementation_kind: str = "python",
         worker_key: str | None = None,
         worker_id: str | None = None,
@@ -84,6 +89,8 @@ class Worker:
         self._handler = handler
         self._kinds = kinds
         self._targets = targets
+        self._version = version
+        self._pinned_targets = list(pinned_targets or ()) or None
         self._implementation_kind = implementation_kind
         self._worker_key = worker_key or default_worker_key()
         self._display_name = display_name
@@ -223,6 +230,7 @@ class Worker:
             self._worker_key,
             display_name=self._display_name,
             metadata=self._metadata_with_targets(),
+            version=self._version,
         )
         self.worker_id = registration.worker.id
         token = registration.token
@@ -270,6 +278,8 @@ class Worker:
                 targets=self._targets,
                 wait_seconds=wait_s,
                 max_runs=most,
+                version=self._version,
+                pinned_targets=self._pinned_targets,
             )
         )
         try:
