@@ -25,7 +25,7 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports import run_metrics
-from runstead.ports.notifier import queue_key, slot_key
+from runstead.ports.notifier import queue_key, slot_key, worker_key
 from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
 _REMOVED: Final = b'{"message":"The worker was removed"}'
@@ -120,6 +120,7 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     if not await workers.remove(worker.id):
         raise not_found("Worker")
     app.forget_worker(worker.id)
+    app.notifier.publish((worker_key(worker.id),))
     held = await app.store.workers.held(worker.project_id, [worker.id], limits.held_runs_checked_max)
     ended = 0
     for run in held:

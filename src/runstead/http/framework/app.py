@@ -40,6 +40,7 @@ from runstead.http import (
     values,
     waits,
     webhooks,
+    worker_channel,
     workers,
 )
 from runstead.http.auth.authenticator import Authenticator
@@ -57,6 +58,7 @@ NOUNS: Final = (
     events,
     event_pages,
     runs,
+    worker_channel,
     workers,
     waits,
     signals,

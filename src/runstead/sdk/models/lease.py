@@ -51,6 +51,19 @@ class WorkerVersion(ResponseModel, frozen=True, kw_only=True):
         return self.pinned == 0
 
 
+class WorkerHint(ResponseModel, frozen=True, kw_only=True):
+    """A hint of a worker's channel.
+
+    `type` is run_available (`targets`), run_cancelled or run_paused (`run_id`, `attempt`), worker_draining (the worker
+    was removed) or resync (hints may have been missed). Claims and renewals show the same, later.
+    """
+
+    type: str
+    run_id: str | None = None
+    attempt: int | None = None
+    targets: list[str] = msgspec.field(default_factory=list)
+
+
 class Registration(ResponseModel, frozen=True, kw_only=True):
     """A registered worker. `token` authenticates its heartbeats, claims, leases and sessions, and is shown once.
 

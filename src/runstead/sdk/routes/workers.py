@@ -12,12 +12,15 @@ from runstead.sdk.models.lease import (
     Released,
     RemovedWorker,
     SessionAnswer,
+    WorkerHint,
     WorkerPage,
     WorkerVersion,
 )
 from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Resource, S_co, every, route
+from runstead.sdk.routes.route import Resource, S_co, every, route, stream
+from runstead.sdk.transport.channel_follower import ChannelFollower
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
 class Workers(Resource[S_co]):
@@ -84,6 +87,15 @@ class Workers(Resource[S_co]):
     def remove(self, worker_id: str) -> Call[RemovedWorker]:
         """`DELETE /agent-workers/workers/{worker_id}`: remove a worker. Its tokens and its attempts end."""
         return Call("DELETE", path("agent-workers", "workers", worker_id), RemovedWorker)
+
+    @stream
+    def channel(self, worker_id: str, *, events: Sequence[str] | None = None) -> StreamFollower[WorkerHint]:
+        """`GET /agent-workers/workers/{worker_id}/channel`: yield hints for a worker, all or those of the types `events`.
+
+        Each connection begins with a `resync`: hints may have been missed before. A broken or silent connection is
+        replaced. Raise RunsteadError where the server has no channel, or is unavailable for longer than the retries.
+        """
+        return ChannelFollower(worker_id, events)
 
     @route
     def claim(

@@ -14,7 +14,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import Claim, ClaimedRun
 from runstead.sdk.models.run import Kind
 from runstead.sdk.transport.retry import Backoff, Retries
-from runstead.sdk.worker.cancel_watch import CancelWatch
+from runstead.sdk.worker.channel import WorkerChannel
 from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
 from runstead.sdk.worker.job import Job
@@ -112,7 +112,7 @@ class Worker:
         self._jobs: dict[asyncio.Future[None], Job] = {}
         self._completing: set[Job] = set()
         self._renewals = Renewals(client, lease_seconds, clock, sleep)
-        self._cancels: CancelWatch | None = None  # only while it serves
+        self._channel: WorkerChannel | None = None  # only while it serves
         self._stopping = asyncio.Event()
         self._releasing_now = asyncio.Event()
 
@@ -137,7 +137,7 @@ class Worker:
         """
         heartbeats = asyncio.ensure_future(self._send_heartbeats())
         backoff = Backoff(self._retries)
-        self._cancels = CancelWatch(self._client, self._renewals, self._sleep)
+        self._channel = WorkerChannel(self._renewals, self._sleep)
         try:
             while not self._stopping.is_set():
                 try:
@@ -157,7 +157,7 @@ class Worker:
             try:
                 await self._drain()
             finally:
-                self._cancels.close()
+                self._channel.close()
 
     async def run_until_idle(self) -> int:
         """Claim and handle runs until no run is left to claim, and return how many it handled.
@@ -310,8 +310,8 @@ class Worker:
         )
         working = asyncio.ensure_future(job.work())
         self._jobs[working] = job
-        if self._cancels is not None:
-            self._cancels.start(self._client.project or run.project_id)
+        if self._channel is not None and self.worker_id is not None:
+            self._channel.open(self._claims, self.worker_id)
         working.add_done_callback(self._ended)
 
     def _handled(self, job: Job) -> None:
