@@ -54,6 +54,7 @@ def log():
     @app.task("all", retries=2)
     async def everything(ctx):
         ctx.now()
+        ctx.patched("a-change")
         await ctx.progress(0.5, "half")
         await ctx.set("rows", 3)
         ctx.log("a line")

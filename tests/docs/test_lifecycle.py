@@ -112,6 +112,7 @@ LIMITS = {
     "Runs per claim": f"{limits.claim_runs_max}, with {limits.claim_bytes_max // limits.MIB} MiB of values,"
     " and at least one run",
     "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
+    "`version` of a worker": f"{limits.worker_version_chars_max} characters",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",

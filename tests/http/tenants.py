@@ -100,6 +100,7 @@ NEEDS = {
     "POST /conversations/{conversation_id}/runs/{run_id}/events": "runs:write",
     "POST /agent-workers/projects/{project}/workers": "workers",
     "GET /agent-workers/projects/{project}/workers": "runs:read",
+    "GET /agent-workers/projects/{project}/versions": "runs:read",
     "DELETE /agent-workers/workers/{worker_id}": "workers",
     "POST /agent-workers/workers/{worker_id}/heartbeat": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/claim": "workers or runs:write",

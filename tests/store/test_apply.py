@@ -77,6 +77,9 @@ EVERYTHING = {
     "request_snapshot": b"{}",
     "push_service_id": "service-1",
     "push_failures": 3,
+    "worker_version": "2026-03-20.1",
+    "pinned": True,
+    "pinned_available_at": 16,
 }
 
 

@@ -55,6 +55,7 @@ SORTED = {
     "projects_by_id": "those of one user",
     "drop_revoked_keys": "those of one project",
     "members": "those of one project",
+    "worker_versions": "those of one project",
     "due_deliveries": "a share of each webhook",
     "ended_runs": "the statuses of a target in at most a day",
     "event_counts": "the types of one log",

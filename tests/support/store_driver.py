@@ -167,13 +167,23 @@ class StoreDriver:
             run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
         )
 
-    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, **query):
+    async def claim(
+        self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, pins=(), **query
+    ):
         """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
         wanted = ClaimRequest(project_id, **({"kinds": ("task",)} | query))
 
         def decide(run, now):
             token = f"{run.run_id}#{run.attempt + 1}"
-            return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
+            return transitions.claim(
+                run,
+                now=now,
+                worker=worker,
+                lease_ms=lease_ms,
+                token=token,
+                version=wanted.version,
+                pinned_targets=pins,
+            )
 
         return await self.runs.claim(wanted, decide, idempotency)
 

@@ -13,6 +13,7 @@ from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, EventThrottle, Interval, WebhookProjects
+from runstead.commands.worker_channels import WorkerChannels
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.fair_slots import Bounds, FairSlots
@@ -92,6 +93,7 @@ class App:
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
+        self.worker_channels = WorkerChannels(notifier, self.stopping)
         self.open_streams = OpenStreams(self.quotas)
         self.batch_slots = FairSlots(_BATCHES, "batches")
         # Owners of leases that sent a request other than a heartbeat.
@@ -99,7 +101,8 @@ class App:
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
         self.recorded_calls = Interval(limits.push_call_recorded_s)  # keys: (push service, success)
         self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
-        # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
+        # A worker's project, kind and key never change, so claims read them from here, and its version from their body
+        # where it matters at once. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 
     def stop(self) -> None:

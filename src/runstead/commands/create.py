@@ -65,6 +65,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     trigger_kind: TriggerKind = "api"
     priority: int = 0
     available_at: int | None = None
+    pinned: bool = False
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -179,6 +180,7 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         trigger_kind=new.trigger_kind,
         priority=new.priority,
         available_at=new.available_at,
+        pinned=new.pinned or None,
         created_by=creator,
         trace_context=trace_context.current.get(),
         title=new.title,
@@ -315,6 +317,7 @@ _REQUEST = (
     "timeout_seconds",
     "backoff_limit",
     "priority",
+    "pinned",
     "config",
     "input",
     "request_snapshot",

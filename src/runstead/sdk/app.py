@@ -34,6 +34,7 @@ TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
 _LOCAL_EXECUTOR: Final = LocalExecutor()
+_VERSION_CHARS_MAX: Final = 64
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
@@ -66,6 +67,7 @@ class Served(msgspec.Struct, frozen=True):
     limits: ProcessLimits | None = None
     on_changed_code: OnChangedCode = "wait"
     schedule: dict[str, Any] | None = None
+    pinned: bool = False
 
     @property
     def blocks(self) -> bool:
@@ -82,11 +84,25 @@ class App:
     `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
     blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
     fails with NON_DETERMINISTIC. Raise ValueError for another value.
+
+    `version` names this version of the code, such as a commit: 1 to 64 characters. A run of a `pinned` target stays with
+    workers of the version that claims it first, until it ends; `pinned` is the default of the targets.
     """
 
-    def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        version: str | None = None,
+        pinned: bool = False,
+        on_changed_code: OnChangedCode = "wait",
+    ) -> None:
         if on_changed_code not in get_args(OnChangedCode):
             raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
+        if version is not None and not 1 <= len(version) <= _VERSION_CHARS_MAX:
+            raise ValueError(f"A version has 1 to {_VERSION_CHARS_MAX} characters, not {len(version)}")
+        self.version = version
+        self._pinned = self._checked_pin(pinned)
         self._name = name
         self._on_changed_code = on_changed_code
         self._served: dict[str, Served] = {}
@@ -99,12 +115,18 @@ class App:
         """The targets that the app serves, such as `task:sync-data`."""
         return list(self._served)
 
+    @property
+    def pinned_targets(self) -> list[str]:
+        """Those of the targets whose runs stay on the version that claims them first."""
+        return [target for target, served in self._served.items() if served.pinned]
+
     def task(
         self,
         name: str,
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `task:<name>` with a function or coroutine, and return it as a `Task`, which `ctx.spawn` starts.
@@ -117,9 +139,10 @@ class App:
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
+        `pinned` is that of the app by default: see `App`. Raise ValueError for a pinned target of an app without version.
         See `Isolation` for `isolation="process"` and its options, and `Cron` for `cron="30 2 * * *"` and its options.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, options)
+        return self._serve(f"task:{name}", retries, timeout_seconds, options, pinned)
 
     def workflow(
         self,
@@ -127,10 +150,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, options)
+        return self._serve(f"workflow:{name}", retries, timeout_seconds, options, pinned)
 
     def eval(
         self,
@@ -138,10 +162,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **isolation: Unpack[Isolation],
     ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation, pinned)
 
     def agent(
         self,
@@ -149,10 +174,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **isolation: Unpack[Isolation],
     ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
-        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation, pinned)
 
     def command(
         self,
@@ -180,8 +206,18 @@ class App:
         handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
         self._serve(target, retries, timeout_seconds, {})(handler.handle)
 
+    def _checked_pin(self, pinned: bool) -> bool:
+        if pinned and self.version is None:
+            raise ValueError('Runs are pinned to a version: give the app one, as App(version="2026-03-20")')
+        return pinned
+
     def _serve(
-        self, target: str, retries: int, timeout_seconds: float | None, options: TaskOptions | Isolation
+        self,
+        target: str,
+        retries: int,
+        timeout_seconds: float | None,
+        options: TaskOptions | Isolation,
+        pinned: bool | None = None,
     ) -> Decorator:
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
@@ -195,6 +231,7 @@ class App:
             raise TypeError(f"There is no {', '.join(sorted(unknown))}")
         limits = _limits(_part(options, Isolation))
         cron = cast(Cron, _part(options, Cron))
+        stays = self._pinned if pinned is None else self._checked_pin(pinned)
 
         def register(function: Callable[..., Any]) -> CallableTask[Any, Any, Any, Any]:
             task: CallableTask[Any, Any, Any, Any] = CallableTask(target, function)
@@ -207,6 +244,7 @@ class App:
                 timeout_seconds=timeout_seconds,
                 limits=limits,
                 on_changed_code=self._on_changed_code,
+                pinned=stays,
             )
             return task
 
@@ -311,7 +349,14 @@ class App:
         self._executor = executor
         if executor is not None:
             self._own_reference()
-        return Worker(client, self, targets=self.targets, **options)
+        return Worker(
+            client,
+            self,
+            targets=self.targets,
+            version=self.version,
+            pinned_targets=self.pinned_targets,
+            **options,
+        )
 
 
 async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:

@@ -75,6 +75,8 @@ class Testbed:
             self.client,
             self._handle,
             targets=self._app.targets,
+            version=self._app.version,
+            pinned_targets=self._app.pinned_targets,
             worker_key="testbed",
             lease_seconds=300,
             concurrency=self._concurrency,

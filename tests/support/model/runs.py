@@ -337,6 +337,8 @@ class ModelRuns(Runs):
         return ListPage(found, more=False)
 
     def _wanted(self, run: Run, query: ClaimRequest) -> bool:
+        if run.pinned_to not in (None, query.version):
+            return False
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
         batch = self._rows.batches.get(run.batch_id or "")

@@ -150,6 +150,9 @@ def run_details(
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)
+    if run.worker_version is not None or run.pinned:
+        version = run.worker_version or "that of its first attempt"
+        yield "version", f"{version} (pinned)" if run.pinned else version
     yield "created", _at(run.created_at, screen)
     if run.status == "pending" and run.available_at is not None and run.available_at != run.created_at:
         yield "available", _at(run.available_at, screen)

@@ -75,6 +75,7 @@ trace_state_chars_max: Final = 512  # what a participant should pass on (W3C Tra
 trace_state_members_max: Final = 32
 implementation_kind_chars_max: Final = 64
 worker_key_chars_max: Final = 128
+worker_version_chars_max: Final = 64
 session_key_chars_max: Final = 512
 slug_chars_max: Final = 63
 event_type_chars_max: Final = 128

@@ -109,6 +109,9 @@ schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted sch
 worker_tokens_max: Final = 16
 worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
 worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+channel_stops_max: Final = 1_000  # cancels and pauses that a worker's channel keeps; more become one `resync`
+channel_targets_max: Final = 100  # in one `run_available`
+channel_retry_ms: Final = 1_000  # until a client opens a broken channel again
 worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers

@@ -12,7 +12,7 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.runs import event
-from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.run import PINNED_QUEUE, Run, RunStatus
 from runstead.core.runs.signal import awaited_in
 from runstead.core.runs.transitions import claimable, due_at
 
@@ -194,8 +194,13 @@ def a_request_is_open_while_it_holds_its_run(one: CheckedRun) -> Iterator[str]:
 
 def the_queue_holds_what_may_be_claimed(one: CheckedRun) -> Iterator[str]:
     run = one.run
-    if run.available_at is not None and not claimable(run, run.available_at):
+    if run.claimable_at is not None and not claimable(run, run.claimable_at):
         yield f"is in the queue, although it is {run.status.value} or leased"
+    in_pinned_queue = run.available_at is not None and run.pinned_to is not None
+    if (run.pinned_available_at is not None) != in_pinned_queue or (
+        in_pinned_queue and run.available_at != PINNED_QUEUE
+    ):
+        yield f"is pinned to the version {run.pinned_to}, but is not in the queue of that version alone"
     if run.status is RunStatus.PENDING and run.queued and run.available_at is None:
         yield "is pending, but not in the queue"
 

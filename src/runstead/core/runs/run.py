@@ -48,6 +48,8 @@ class RunStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+PINNED_QUEUE: Final = 253_402_300_799_000
+"""`available_at` of a run that only workers of its version may claim: the end of the year 9999, which no claim reaches."""
 BLOCKED: Final = "blocked: "
 """The start of `waiting_tool_name` while a run waits for code that fits its log; a sentence follows."""
 
@@ -175,6 +177,11 @@ class Run(msgspec.Struct, frozen=True):
     artifact_bytes: int | None = None
     # Grows by one with every write: the guard of every update.
     version: int = 1
+    # The version of the first worker with a version that claimed it, and whether only workers of that version claim it
+    # again: then it is in the queue of that version from `pinned_available_at` on, and `available_at` is `PINNED_QUEUE`.
+    worker_version: str | None = None
+    pinned: bool | None = None  # None: false
+    pinned_available_at: int | None = None
     # Values, largest last
     open_approvals: bytes | None = (
         None  # of the wait: call ids, if more than the one that it waits for are open
@@ -204,6 +211,16 @@ class Run(msgspec.Struct, frozen=True):
         return (
             self.kind != "agent" or self.implementation_kind is not None or self.push_service_id is not None
         )
+
+    @property
+    def pinned_to(self) -> str | None:
+        """The version whose workers alone may claim the run. None: any worker."""
+        return self.worker_version if self.pinned else None
+
+    @property
+    def claimable_at(self) -> int | None:
+        """When it may be claimed or pushed, None while it may not."""
+        return self.available_at if self.pinned_available_at is None else self.pinned_available_at
 
     @property
     def occupies(self) -> bool:
@@ -252,8 +269,8 @@ def seqs_of(path: str) -> tuple[int, ...]:
 
 def in_queue(run: Run) -> tuple[int, int, int]:
     """Sort key of queued runs: the smallest key is claimed first."""
-    assert run.available_at is not None
-    return -run.priority, run.available_at, run.seq
+    assert run.claimable_at is not None
+    return -run.priority, run.claimable_at, run.seq
 
 
 #: The fields whose values may be large.

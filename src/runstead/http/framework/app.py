@@ -43,6 +43,7 @@ from runstead.http import (
     values,
     waits,
     webhooks,
+    worker_channel,
     workers,
 )
 from runstead.http.auth.authenticator import Authenticator
@@ -60,6 +61,7 @@ NOUNS: Final = (
     events,
     event_pages,
     runs,
+    worker_channel,
     workers,
     waits,
     retries,

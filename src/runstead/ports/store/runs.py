@@ -83,7 +83,8 @@ DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
 
 class ClaimRequest(msgspec.Struct, frozen=True):
     """The runs that a worker claims. Without `targets`, every target matches. Agent runs also need the same
-    `implementation_kind`, and a `worker_key` that is null or the same.
+    `implementation_kind`, and a `worker_key` that is null or the same. A run that is pinned to a version needs
+    the same `version`.
     """
 
     project_id: str
@@ -92,6 +93,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     implementation_kind: str | None = None
     worker_key: str | None = None
     limit: int = 1
+    version: str | None = None
 
 
 class RunQuery(msgspec.Struct, frozen=True):

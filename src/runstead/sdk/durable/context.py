@@ -296,6 +296,15 @@ class Context(HandlerContext):
         """Return the time in UTC, the same in every try."""
         return self._attempt.now()
 
+    def patched(self, patch: str) -> bool:
+        """Return whether the run takes the new code of a change: `if ctx.patched("fraud-check"): …`.
+
+        True for a run that reaches this call before any later step is in its log, and from then on, in every try. False
+        for a run whose log has passed this place: it was there with code without the call. The first answer for a name
+        holds in the rest of the handler; concurrent branches have their own. A call is no step.
+        """
+        return self._attempt.patched(patch)
+
     def random(self) -> float:
         """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""
         return self._attempt.random()

@@ -42,6 +42,7 @@ USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
 BLOCKED: Final = "run.blocked"
+PATCHED: Final = "run.patched"
 #: The start of the call id with which a blocked run waits for other code.
 BLOCKED_CALL: Final = "blocked:"
 #: The start of the call id of a form.
@@ -110,6 +111,9 @@ class History:
         self.reset_steps: dict[str, int] = {}
         self.retries = 0
         self.blocks: dict[str, dict[str, Any]] = {}  # step id → the last difference to the code
+        self.patches: dict[
+            tuple[str, str], bool
+        ] = {}  # (patch, prefix of the branch) → the answer of `ctx.patched`
         self.blocked_tries = 0
         self.blocked_tries_before = 0  # with another difference
         self.messages: dict[str, StartedMessage] = {}
@@ -145,6 +149,18 @@ class History:
                 return False
             prefix, count = _split(prefix[:-1].rpartition(".")[0])  # "3.2." is a branch of the gather 3
         return True
+
+    def patch_answer(self, patch: str, prefix: str) -> bool | None:
+        """Return the answer that a patch has in this branch, in those around it or in those of its gathers.
+
+        None: it has none. False before true: a branch that began with the old code keeps the code after it on the old one.
+        """
+        answers = [
+            answer
+            for (name, other), answer in self.patches.items()
+            if name == patch and (prefix.startswith(other) or other.startswith(prefix))
+        ]
+        return all(answers) if answers else None
 
     def has_timed_out(self, end: datetime | None) -> bool:
         """Whether the server has ended a wait at this time or later. The worker's clock may be wrong, so it is not read."""
@@ -232,6 +248,8 @@ class History:
             self.origins.append((str(value.get("run_id")), step_id))
         elif name == USAGE and isinstance(value.get("id"), str):
             self.usages[value["id"]] = value
+        elif name == PATCHED:
+            self.patches[str(value.get("id")), str(value.get("branch"))] = True
         elif name == VALUE:
             self.value_names.add(str(value.get("name")))
         elif name == LOG and isinstance(value.get("lines"), str):

@@ -80,6 +80,7 @@ class ThreadContext(HandlerContext):
     wait_for_event = _blocking(Context.wait_for_event)
     ask = _blocking(Context.ask)
     now = _in_loop(Context.now)
+    patched = _in_loop(Context.patched)
     random = _in_loop(Context.random)
     uuid = _in_loop(Context.uuid)
     emit = _blocking(Context.emit)

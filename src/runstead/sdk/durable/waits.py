@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, overload
 from msgspec.structs import replace
 
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, PATCHED, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
@@ -243,6 +243,20 @@ class Waits(Races):
             self._history.values[step_id] = text
             self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
+
+    def patched(self, patch: str) -> bool:
+        """Return whether the run takes the new code of a patch; see `Context.patched`."""
+        branch, history = current_branch(), self._history
+        branch.check(f"patched {patch}")
+        answer = history.patch_answer(patch, branch.prefix)
+        if answer is None:
+            answer = not history.has_passed(branch.prefix, branch.count)
+            if answer:
+                self.emit_nowait(
+                    {"type": CUSTOM, "name": PATCHED, "value": {"id": patch, "branch": branch.prefix}}
+                )
+            history.patches[patch, branch.prefix] = answer
+        return answer
 
     def random(self) -> float:
         """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""

@@ -150,6 +150,8 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     attempt: int | None = None
     priority: int = 0
     available_at: datetime | None = None
+    worker_version: str | None = None
+    pinned: bool = False
     implementation_kind: str | None = None
     worker_key: str | None = None
     lease_owner: str | None = None

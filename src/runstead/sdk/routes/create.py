@@ -16,7 +16,7 @@ from runstead.sdk.routes.route import Resource, S_co, route
 IfDiffers = Literal["warn", "raise", "ignore"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
-_OF_BODY: Final = {"title", "labels", "priority", "available_at", "parent_run_id", "trigger"}
+_OF_BODY: Final = {"title", "labels", "priority", "available_at", "parent_run_id", "trigger", "pinned"}
 
 
 class RunOptions(TypedDict, total=False):
@@ -27,7 +27,7 @@ class RunOptions(TypedDict, total=False):
     `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore.
     `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
-    name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
+    name, main_branch needs none. A `pinned` run stays with workers of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
     Tasks: `backoff_limit` is how many lost attempts are retried. Workflows: `workflow_id` is the target's id unless
     given.
@@ -41,6 +41,7 @@ class RunOptions(TypedDict, total=False):
     labels: Mapping[str, str] | None
     priority: int | None
     available_at: datetime | None
+    pinned: bool | None
     parent_run_id: str | None
     runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None
     runtime_target_environment_id: str | None
