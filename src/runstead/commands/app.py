@@ -58,6 +58,7 @@ class App:
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
     stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
     they are stored in plain text. `replica` is this server in the list of replicas; None: it is not listed.
+    `codec_url` is the endpoint that decodes values for browsers.
     `exposition_of_all` adds the metrics of the server's other processes; None: this is the only process.
     """
 
@@ -69,6 +70,8 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        value_bytes_max: int = limits.value_bytes_max,
+        codec_url: str | None = None,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
         quota: Quota = Quota(),  # noqa: B008 - immutable
@@ -81,6 +84,9 @@ class App:
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.value_bytes_max = value_bytes_max
+        self.codec_url = codec_url
+        self.value_checks = asyncio.Semaphore(limits.values_checked_at_once_max)
         self.projects_per_user_max = projects_per_user_max
         self.replica = replica
         self.exposition_of_all = exposition_of_all

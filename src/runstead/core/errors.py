@@ -64,6 +64,7 @@ CODES: Final[dict[str, str]] = {
     "ARTIFACT_MISMATCH": "The received bytes do not match the announced sha256.",
     "ARTIFACT_TOO_LARGE": "The artifact is larger than RUNSTEAD_ARTIFACT_BYTES_MAX.",
     "ARTIFACTS_NOT_KEPT": "The server stores no artifacts: RUNSTEAD_ARTIFACTS_URL is not set.",
+    "VALUE_NOT_READABLE": "The artifact of a large value is missing, has other bytes or is no JSON.",
     "RANGE_NOT_SATISFIABLE": "The Range starts after the end of the artifact.",
     "IDEMPOTENCY_KEY_REUSED": "The idempotency key was used for another request, message or event.",
     "IDEMPOTENCY_KEY_IN_USE": "A request with this idempotency key is still being processed.",

@@ -16,12 +16,15 @@ from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.result_values import checked_output
 from runstead.sdk.durable.step_results import exit_as_error, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
-from runstead.sdk.durable.suspension import Parked, Suspend
+from runstead.sdk.durable.suspension import Parked, Suspend, WaitRequest
 from runstead.sdk.durable.thread_context import ThreadContext
+from runstead.sdk.durable.value_store import VALUE_BYTES_MAX
+from runstead.sdk.errors import ValueNotReadable
 from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.value import Codec
 from runstead.sdk.task import CallableTask
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
@@ -83,7 +86,11 @@ class App:
 
     `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
     blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
-    fails with NON_DETERMINISTIC. Raise ValueError for another value.
+    fails with NON_DETERMINISTIC. Raise ValueError for another value. It is also for a value that a worker cannot decode.
+
+    A step result above 255 KiB and an output above 1 MiB are kept as artifacts of their run, up to `value_bytes_max`
+    bytes. The server has a bound too. `codec` encodes inputs of children, step results, outputs and errors before they
+    are sent, and decodes them, the run's own input and the payloads of signals: see `runstead.sdk.codecs`.
 
     `version` names this version of the code, such as a commit: 1 to 64 characters. A run of a `pinned` target stays with
     workers of the version that claims it first, until it ends; `pinned` is the default of the targets.
@@ -96,7 +103,11 @@ class App:
         version: str | None = None,
         pinned: bool = False,
         on_changed_code: OnChangedCode = "wait",
+        codec: Codec | None = None,
+        value_bytes_max: int = VALUE_BYTES_MAX,
     ) -> None:
+        if value_bytes_max < 1:
+            raise ValueError(f"value_bytes_max is above 0, not {value_bytes_max}")
         if on_changed_code not in get_args(OnChangedCode):
             raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
         if version is not None and not 1 <= len(version) <= _VERSION_CHARS_MAX:
@@ -105,6 +116,8 @@ class App:
         self._pinned = self._checked_pin(pinned)
         self._name = name
         self._on_changed_code = on_changed_code
+        self.codec = codec
+        self._value_bytes_max = value_bytes_max
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
         #: `module:attribute`, with which another process imports the app. None: it is derived when it is needed.
@@ -262,46 +275,23 @@ class App:
 
     async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
         """Handle a run for a worker: call what serves it, from the beginning, with the run's history."""
-        target = run.target or f"agent:{run.agent_id}"
-        served, attempt = self.served(target), attempt_of(ctx)
+        served, attempt = self.served(_target_of(run)), attempt_of(ctx)
         is_new = run.attempt == 1 and run.latest_event_id == 0
         as_claimed = msgspec.json.encode(run)
         resumed: set[str] = set()
         claimed = run
+        self.prepare(attempt)
         while True:
-            arguments = served.arguments.of(claimed)
             events = [] if is_new else await _history_events(run, attempt)
             history = History(events)
             history.mark_timed_out(resumed)
             is_new = False
             attempt.on_changed_code = served.on_changed_code
             attempt.begin(history)
-            try:
-                executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
-                if executor is None or attempt.has_own_clock:
-                    output = await call_served(served, attempt, arguments)
-                    attempt.check_finished(served.function)
-                else:
-                    limits = served.limits or ProcessLimits()
-                    work = run_in_process(
-                        executor, self._own_reference(), target, attempt, events, limits, sorted(resumed)
-                    )
-                    output = await with_timeout(served.timeout_seconds, work)
-            except Suspend as suspend:
-                request = suspend.request
-            except LeaseLostError:
-                raise
-            except (Exception, BaseExceptionGroup) as error:
-                if (suspended := attempt.suspension_behind(error)) is not None:
-                    request = suspended.request
-                elif (wait := attempt.retry_wait(error, served.retries)) is not None:
-                    request = wait
-                else:
-                    raise
-            else:
-                return output
-            finally:
-                attempt.end()
+            outcome = await self._try(served, attempt, claimed, events, sorted(resumed))
+            if not isinstance(outcome, WaitRequest):
+                return outcome
+            request = outcome
             if request.blocked:
                 logger.warning("Run %s is %s", run.run_id, request.tool_name)
             attempt.store_logs()
@@ -315,6 +305,51 @@ class App:
                 resumed.add(request.call_id)
             # Each try gets the run as it was claimed, whatever the handler changed in it.
             claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)
+
+    async def _try(
+        self,
+        served: Served,
+        attempt: Attempt,
+        claimed: ClaimedRun,
+        events: list[Any],
+        resumed: list[str],
+    ) -> Any:
+        """Call the handler once. Return its output, or the WaitRequest with which this try ends."""
+        try:
+            try:
+                arguments = served.arguments.of(attempt.readable(claimed))
+            except ValueNotReadable as error:
+                if served.on_changed_code == "fail":
+                    raise
+                return attempt.blocked_wait(error.detail)
+            executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
+            if executor is None or attempt.has_own_clock:
+                output = await call_served(served, attempt, arguments)
+                attempt.check_finished(served.function)
+            else:
+                limits = served.limits or ProcessLimits()
+                work = run_in_process(
+                    executor, self._own_reference(), _target_of(claimed), attempt, events, limits, resumed
+                )
+                output = await with_timeout(served.timeout_seconds, work)
+        except Suspend as suspend:
+            return suspend.request
+        except LeaseLostError:
+            raise
+        except (Exception, BaseExceptionGroup) as error:
+            if (suspended := attempt.suspension_behind(error)) is not None:
+                return suspended.request
+            if (wait := attempt.retry_wait(error, served.retries)) is None:
+                raise
+            return wait
+        else:
+            return output
+        finally:
+            attempt.end()
+
+    def prepare(self, attempt: Attempt) -> None:
+        """Give an attempt the codec and the bound of values."""
+        attempt.use_values(self.codec, self._value_bytes_max)
 
     def _own_reference(self) -> str:
         if self.reference is None:
@@ -357,6 +392,10 @@ class App:
             pinned_targets=self.pinned_targets,
             **options,
         )
+
+
+def _target_of(run: ClaimedRun) -> str:
+    return run.target or f"agent:{run.agent_id}"
 
 
 async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Self
 
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.alerts import Alerts
 from runstead.sdk.routes.artifacts import Artifacts
 from runstead.sdk.routes.audit import Audit
@@ -153,5 +154,6 @@ class Calls(Resources, CallFactory):
     A call may be sent several times: its idempotency key stays the same.
     """
 
-    def __init__(self, project: str | None = None) -> None:
+    def __init__(self, project: str | None = None, *, codec: Codec | None = None) -> None:
         self.project = project
+        self.codec = codec

@@ -192,6 +192,8 @@ class Main:
             egress=egress,
             artifacts=artifacts,
             artifact_bytes_max=self.settings.artifact_bytes_max,
+            value_bytes_max=self.settings.value_bytes_max,
+            codec_url=self.settings.codec_url,
             projects_per_user_max=self.settings.projects_per_user_max,
             secrets=secrets,
             quota=parse_quota(self.settings.quota or ""),

@@ -30,7 +30,9 @@ class BlockingTestbed:
         self.bed = self._runner.run(self._open())
         server = self.bed.server
         transport = BlockingTransport(server.transport, self._runner.get_loop(), self._runner.run)
-        self._client = Client(URL, server.key, project=PROJECT, transport=transport, retries=0)
+        self._client = Client(
+            URL, server.key, project=PROJECT, transport=transport, retries=0, codec=self._app.codec
+        )
         return self
 
     async def _open(self) -> Testbed:

@@ -15,6 +15,7 @@ from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
+from runstead.sdk.models.value import Codec
 from runstead.security.signing import Keyring
 from runstead.security.stored_secrets import StoredSecrets, new_key as new_encryption_key
 from runstead.testing.clock import Clock
@@ -33,7 +34,9 @@ class Server:
         self._store = TemporaryStore(clock)
         self._artifacts = FilesystemArtifacts(None)
 
-    async def open(self, settle: Callable[[], Awaitable[None]], real_timeout_s: float) -> AsyncClient:
+    async def open(
+        self, settle: Callable[[], Awaitable[None]], real_timeout_s: float, codec: Codec | None = None
+    ) -> AsyncClient:
         """Start the server, and return a client. Streams call `settle`, and end within `real_timeout_s`."""
         await self._store.open()
         await self._artifacts.open()
@@ -54,6 +57,7 @@ class Server:
             project=PROJECT,
             transport=self.transport,
             retries=0,
+            codec=codec,
             sleep=self._clock.handler_sleep,
         )
 

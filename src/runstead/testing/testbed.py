@@ -55,7 +55,7 @@ class Testbed:
         self._worker: Worker | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await self.server.open(self.settle, self._real_timeout_s)
+        self._client = await self.server.open(self.settle, self._real_timeout_s, self._app.codec)
         await self._start_worker()
         return self
 
@@ -134,8 +134,8 @@ class Testbed:
         return await self.get(created.run)
 
     async def get(self, run: Run | str) -> Run:
-        """Return the run as it is now."""
-        return await self.client.runs.get(_id(run))
+        """Return the run as it is now, with its values as its handler and its client gave them."""
+        return await self.client.decoded(await self.client.runs.get(_id(run)))
 
     async def result(self, run: Run | str) -> Run:
         """Return a run that has ended. Raise AssertionError with its state where it has not."""

@@ -11,6 +11,7 @@ from runstead.cli.shared.render import (
     document,
     format_age,
     format_duration,
+    format_size,
     format_time,
     safe,
     table,
@@ -131,6 +132,19 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
     ]
 
 
+def stand_in(found: Any, run_id: str) -> str | None:
+    """What is shown of a value that an artifact holds, or that is encoded. None: the value itself is shown."""
+    from runstead.sdk.models.value import is_encoded, reference_of  # noqa: PLC0415
+
+    if (place := reference_of(found)) is not None:
+        return f"{format_size(place.size)}, stored as an artifact: runstead runs output {shlex.quote(run_id)}"
+    return (
+        "encoded: `runstead runs get` decodes it with RUNSTEAD_CODEC=module:codec"
+        if is_encoded(found)
+        else None
+    )
+
+
 def run_details(
     run: "Run", screen: Screen, wait_ends_at: "datetime | None" = None
 ) -> Iterator[tuple[str, str | None]]:
@@ -176,7 +190,8 @@ def run_details(
             yield "traceback", run.error.traceback.rstrip("\n")
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
-        yield name, value(getattr(run, name))
+        found = getattr(run, name)
+        yield name, stand_in(found, run.run_id) or value(found)
 
 
 def _at(at: Any, screen: Screen) -> str | None:

@@ -33,6 +33,7 @@ from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import OpenEvent, Run, Waiting
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
+from runstead.sdk.routes.values import HIDDEN_MESSAGE, with_error
 from runstead.sdk.task import converted
 
 T_co = TypeVar("T_co", covariant=True)
@@ -115,7 +116,7 @@ class Waits(Races):
             timeout_seconds=timeout_seconds,
         )
         _raise_timeout(answer, f"The event {name!r} did not come in time")
-        return answer.result
+        return await self.read(self.run.run_id, answer.result, is_reference=False)
 
     def _wait_for(
         self,
@@ -200,6 +201,7 @@ class Waits(Races):
                 parent_run_id=self.run.run_id,
                 title=title,
                 project=project,
+                if_differs="warn" if self.codec is None else "ignore",
             )
             await self.send(creation.with_owner(project))
             self._finish(step_id, step_name, result={"run_id": run_id})
@@ -231,7 +233,7 @@ class Waits(Races):
                 resume_at=None if is_own else now + pause,
             )
             raise branch.suspend(Suspend(request))
-        return run
+        return with_error(run, self.codec)
 
     # Values that are the same in every try
 
@@ -289,7 +291,9 @@ class Waits(Races):
         retry = {
             "retry": number,
             "of": max_retries,
-            "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
+            "message": without_surrogates(str(error)[:_MESSAGE_CHARS])
+            if self.codec is None
+            else HIDDEN_MESSAGE,
             "code": error_code(error),
             "step_id": step_id,
             "block_step_id": block,
@@ -344,7 +348,8 @@ class Child(Generic[T_co]):
         run = await self.wait()
         if run.status != "completed":
             raise ChildFailed(run)
-        return converted(run.output, types[0] if types else self._returns)
+        output = await self._attempt.read(run.run_id, run.output)
+        return converted(output, types[0] if types else self._returns)
 
     @tracked
     async def wait(self) -> Run:

@@ -7,8 +7,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, Literal, TypedDict, Unpack, get_args
 
-from runstead.sdk.errors import RunDiffersWarning, RunsteadError
+import msgspec
+
+from runstead.sdk.errors import RunDiffersWarning, RunsteadError, ValueNotReadable
 from runstead.sdk.models.run import CreatedRun
+from runstead.sdk.models.user_types import encode
+from runstead.sdk.models.value import Codec, packed, unpacked
 from runstead.sdk.routes.call import Call, new_key, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
@@ -93,7 +97,11 @@ class RunCreation(Resource[S_co]):
         if_differs = options.pop("if_differs", "warn")
         if if_differs not in get_args(IfDiffers):
             raise ValueError(f"if_differs is {', '.join(get_args(IfDiffers))}, not {if_differs!r}")
-        members = {**options, "input": input, "config": config}
+        codec = None if kind == "agent" else self._client.codec  # the server reads an agent's messages
+        given = {"input": input, "config": config}
+        members = {**options, **given}
+        if kind != "agent":
+            members |= {name: packed(value, codec) for name, value in given.items()}
         body: dict[str, Any] = {"kind": kind, "request": {}}
         owner = None
         if kind == "agent":
@@ -116,7 +124,9 @@ class RunCreation(Resource[S_co]):
             body=body,
             idempotency_key=str(key),
             owner=owner,
-            pick=None if public_id is None or if_differs == "ignore" else partial(_compared, if_differs),
+            pick=None
+            if public_id is None or if_differs == "ignore"
+            else partial(_compared, if_differs, given, codec),
         )
 
     @route
@@ -148,9 +158,16 @@ class RunCreation(Resource[S_co]):
         )
 
 
-def _compared(if_differs: IfDiffers, created: CreatedRun) -> CreatedRun:
+def _compared(
+    if_differs: IfDiffers, given: Mapping[str, Any], codec: Codec | None, created: CreatedRun
+) -> CreatedRun:
     """Return the answer. Warn or raise where the run has another config or input than the call."""
-    names = [name for name in ("config", "input") if getattr(created, f"{name}_differs")]
+    names = [
+        name
+        for name in ("config", "input")
+        if getattr(created, f"{name}_differs")
+        and (codec is None or not _is_same(given[name], getattr(created.run, name), codec))
+    ]
     if not names:
         return created
     what = " and ".join(names)
@@ -162,6 +179,14 @@ def _compared(if_differs: IfDiffers, created: CreatedRun) -> CreatedRun:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, RunDiffersWarning, stacklevel=level)
     return created
+
+
+def _is_same(value: Any, stored: Any, codec: Codec) -> bool:
+    """Whether a codec, which may encode equal values differently, decodes this stored value to the value."""
+    try:
+        return bool(msgspec.json.decode(encode(value)) == unpacked(stored, codec))
+    except ValueNotReadable:
+        return False
 
 
 def split_target(target: str) -> tuple[str, str]:

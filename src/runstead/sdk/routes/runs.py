@@ -24,6 +24,7 @@ from runstead.sdk.models.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.models.value import packed
 from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
 from runstead.sdk.routes.create import RunCreation
 from runstead.sdk.routes.records import RunRecords
@@ -60,9 +61,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
     @route
-    def get(self, run_id: str) -> Call[Run]:
-        """`GET /runs/{run_id}`"""
-        return Call("GET", path("runs", run_id), Run)
+    def get(self, run_id: str, *, resolve: Literal["output"] | None = None) -> Call[Run]:
+        """`GET /runs/{run_id}`. With `resolve="output"` an output that an artifact holds is in the run itself.
+
+        409 VALUE_NOT_READABLE where that artifact is missing or damaged.
+        """
+        return Call("GET", path("runs", run_id), Run, query(resolve=resolve))
 
     @route
     def list(
@@ -154,7 +158,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         `payload` is any JSON up to 256 KiB. A repeat with the same `idempotency_key` sends nothing. 410 RUN_NOT_ACTIVE,
         409 SIGNALS_FULL where the run has 1,000 signals that it has not taken.
         """
-        body = {"name": name, "payload": payload} | members(idempotency_key=idempotency_key)
+        body = {"name": name, "payload": packed(payload, self._client.codec)}
+        body |= members(idempotency_key=idempotency_key)
         return Call("POST", path("runs", run_id, "signals"), Signalled, body=body, idempotency_key=new_key())
 
     @route

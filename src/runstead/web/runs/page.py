@@ -16,6 +16,7 @@ from runstead.core.runs.transitions import open_events
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
+from runstead.web.framework.policy import policy
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs import head, input_form
 from runstead.web.runs.head import RecentEvents
@@ -147,11 +148,15 @@ async def render_page(request: PageRequest, page: RunPage, refused: Refused | No
         fields = {name: request.query.one(name) for name in ("from", "before", "q", "level", "begin", "end")}
         fields |= {"view": name, "after": str(run.latest_event_id), "since": str(values.get("since") or "")}
         live = run_address(page.project, run.run_id, "live", **fields)
-    return await request.page(
+    response = await request.page(
         "runs/page.html",
         status=200 if refused is None else STATUS[refused.error.code],
         views=TITLES,
         part=view.template,
         live=live,
+        codec_url=request.app.codec_url,
         **values | await head_values(request, page, recent, refused),
     )
+    if request.app.codec_url is not None:
+        response.headers["Content-Security-Policy"] = policy(request.app.codec_url)
+    return response

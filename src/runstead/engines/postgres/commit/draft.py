@@ -150,6 +150,19 @@ class Draft:
             self._log.note(run, len(write.events))
             for key, event_id, digest in write.event_keys:
                 self._keys[run.seq, key] = event_id, digest
+        self._take_beside(write)
+        self._take_conversation(write)
+        if write.batch_move is not None:
+            self._tally.add(write.batch_move)
+        if write.ends_schedule_run:
+            self._ends.append(run)
+        if write.webhook_event is not None and run.project_id not in self.unhooked:
+            self._run_events.append(RunEvent(run, write.webhook_event, write.now))
+        self._entries += write.rollup_entries
+
+    def _take_beside(self, write: WriteSet) -> None:
+        """Take what a run has in other tables than its events."""
+        run = write.run
         if write.ended_attempt is not None:
             self._attempts.append((run.seq, *astuple(write.ended_attempt)))
         if write.receipt is not None:
@@ -161,6 +174,8 @@ class Draft:
         self._held_contents += [(run.seq, uid) for uid in write.held_contents]
         if write.moves_event_waits:
             self._rewaiting.add(run.seq)
+
+    def _take_conversation(self, write: WriteSet) -> None:
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -170,14 +185,7 @@ class Draft:
         if write.closed_input is not None:
             self._closed.append(write.closed_input)
         if write.erases_secrets:
-            self._without_secrets.append(run.seq)
-        if write.batch_move is not None:
-            self._tally.add(write.batch_move)
-        if write.ends_schedule_run:
-            self._ends.append(run)
-        if write.webhook_event is not None and run.project_id not in self.unhooked:
-            self._run_events.append(RunEvent(run, write.webhook_event, write.now))
-        self._entries += write.rollup_entries
+            self._without_secrets.append(write.run.seq)
 
     def take_schedule(self, old: Schedule, new: Schedule) -> None:
         """Change a schedule that this transaction has locked."""
