@@ -43,7 +43,7 @@ TABLES = [
 ]
 TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
 TABLES += ["webhook_deliveries", "webhooks", "triggers", "alerts", "alert_firings"]
-TABLES += ["batch_counts", "batches"]
+TABLES += ["batch_counts", "batches", "budgets", "budget_sums", "run_spending"]
 TABLES += ["concurrency_limits", "discarded_artifacts"]
 TABLES += ["browser_sessions", "audit_entries"]
 TABLES += ["model_prices", "project_quotas", "artifact_bytes"]

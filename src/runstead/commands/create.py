@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
+from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
@@ -65,6 +67,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     trigger_kind: TriggerKind = "api"
     priority: int = 0
     available_at: int | None = None
+    budget: RunBudget | None = None
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -99,6 +102,7 @@ async def create(
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
     run, message = draft(new, project_id, principal)
+    budget = None if new.budget is None else new.budget.of(run)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
     def decide(loaded: Loaded) -> Transition:
@@ -108,10 +112,12 @@ async def create(
             return _repeated(loaded.run, run, new, loaded)
         if refusal is not None:
             raise refusal
+        created = run
         if loaded.batch is not None:
             admit(loaded.batch)
-            return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
-        return insert(run, message, loaded)
+            created = replace(run, batch_id=loaded.batch.id)
+        made = insert(created, message, loaded)
+        return made if budget is None else replace(made, budget=budget)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
     want = Want(
@@ -273,7 +279,7 @@ async def retry(
 ) -> Written:
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
-    The new run joins the same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL,
+    The new run joins the same batch, unless the batch is closed, and has a budget like that of the run. Raises NOT_FOUND, RUN_NOT_TERMINAL,
     PARENT_CANCELLED.
     """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
@@ -283,12 +289,14 @@ async def retry(
         )
     refuse_bound(principal, "cannot create other runs")
     run, message = copy_request(first, principal)
+    budget = await _same_budget(app, first, run)
     if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
         raise refusal
 
     def decide(loaded: Loaded) -> Transition:
         closed = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if closed else run, message, loaded)
+        made = insert(replace(run, batch_id=None) if closed else run, message, loaded)
+        return made if budget is None else replace(made, budget=budget)
 
     want = Want(
         parent_run_id=first.parent_run_id,
@@ -301,6 +309,19 @@ async def retry(
     written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
     app.publish(written)
     return written
+
+
+async def _same_budget(app: App, first: Run, run: Run) -> Budget | None:
+    """Return a budget like the one that was given to the first run."""
+    given = await app.store.budgets.given_to(first)
+    if given is None:
+        return None
+    return RunBudget(
+        limit_tokens=given.limit_tokens,
+        limit_micros=given.limit_micros,
+        on_reached=given.on_reached,
+        alert_at_percent=given.alert_at_percent,
+    ).of(run)
 
 
 def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:

@@ -20,6 +20,7 @@ from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.ports.store.budgets import Budgets, BudgetState, DecideBudget, WaitingPage, WaitingRun
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -70,6 +71,8 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "BudgetState",
+    "Budgets",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -77,6 +80,7 @@ __all__ = [
     "Count",
     "DecideAlert",
     "DecideBatch",
+    "DecideBudget",
     "DecideConversation",
     "DecideDeliveries",
     "DecideDelivery",
@@ -132,6 +136,8 @@ __all__ = [
     "TypeCount",
     "UsagePage",
     "UsageQuery",
+    "WaitingPage",
+    "WaitingRun",
     "WaySums",
     "Webhooks",
     "Workers",
@@ -162,6 +168,8 @@ class Store(Protocol):
     def webhooks(self) -> Webhooks: ...
     @property
     def alerts(self) -> Alerts: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def triggers(self) -> Triggers: ...
     @property
