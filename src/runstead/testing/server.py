@@ -10,6 +10,7 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
+from runstead.loops.budgets import settle_budgets
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
@@ -61,7 +62,10 @@ class Server:
     async def tick(self) -> int:
         """Run each loop once, and return how many rows they changed."""
         return (
-            await schedule(self._app) + await enforce_deadlines(self._app) + await finish_batches(self._app)
+            await schedule(self._app)
+            + await enforce_deadlines(self._app)
+            + await finish_batches(self._app)
+            + await settle_budgets(self._app)
         )
 
     def due_times(self, *, retries: bool) -> Iterator[int]:

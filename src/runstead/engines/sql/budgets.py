@@ -159,8 +159,8 @@ def _states(budgets: Sequence[Budget]) -> Steps[list[BudgetState]]:
     ]
 
 
-def _oldest(budget: Budget) -> tuple[int, str]:
-    return budget.created_at, budget.id
+def _oldest(budget: Budget) -> tuple[int, int, str]:
+    return budget.created_at, budget.family_seq, budget.id
 
 
 def _sums(keys: Iterable[SumKey]) -> Steps[dict[SumKey, BudgetSum]]:
