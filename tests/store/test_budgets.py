@@ -49,7 +49,7 @@ def budget(store):
             on_reached=on_reached,
             **members,
         )
-        return await store.budgets.create(new, lambda _count: None)
+        return (await store.budgets.create(new, lambda _count: None)).budget
 
     return make
 

@@ -80,9 +80,7 @@ async def create(
     )
     rules.check(budget)
     recording = app.store.recording(by(principal, "budget.create", project_id))
-    made = await recording.budgets.create(budget, _refuse_at_limit, idempotency)
-    start = rules.starts_at(made.period, made.created_at)
-    return BudgetState(made, rules.BudgetSum(made.id, 0, start))
+    return await recording.budgets.create(budget, _refuse_at_limit, idempotency)
 
 
 def _refuse_at_limit(count: int) -> None:

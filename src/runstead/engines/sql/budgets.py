@@ -52,14 +52,14 @@ class SqlBudgets:
 
     async def create(
         self, budget: Budget, guard: Count, idempotency: IdempotencyRecord | None = None
-    ) -> Budget:
-        def create(now: int) -> Steps[Budget]:
+    ) -> BudgetState:
+        def create(now: int) -> Steps[BudgetState]:
             yield from lock(LockSpace.BUDGETS, [budget.project_id])
             guard((yield from value("count_budgets", project_id=budget.project_id)))
             new = replace(budget, created_at=now, updated_at=now)
             yield from execute("add_budget", new)
             yield from changed(None, new)
-            return new
+            return (yield from _states([new]))[0]
 
         return await self._database.write(create, idempotency)
 

@@ -44,7 +44,7 @@ class Budgets(Protocol):
 
     async def create(
         self, budget: Budget, guard: Count, idempotency: IdempotencyRecord | None = None
-    ) -> Budget:
+    ) -> BudgetState:
         """Store a budget of the project with the time of its creation. The guard gets the number of its budgets."""
         ...
 
