@@ -18,7 +18,7 @@ from runstead.core.runs.append import append, digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
-from runstead.core.runs.transition import Receipt, Transition, Want
+from runstead.core.runs.transition import SPENDING, Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.core.runs.values import NamedValue, setting_of
 from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
@@ -66,7 +66,9 @@ class StoreDriver:
         given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
-    async def create(self, run_id=None, *, parent=None, message=None, idempotency=None, **fields):
+    async def create(
+        self, run_id=None, *, parent=None, message=None, idempotency=None, budget=None, **fields
+    ):
         new = self.new_run(run_id, **fields)
 
         def decide(loaded):
@@ -74,13 +76,14 @@ class StoreDriver:
                 return Transition(loaded.run, duplicate=True)
             if loaded.batch is not None:
                 batches.admit(loaded.batch)
-            return transitions.create(
+            made = transitions.create(
                 new,
                 now=loaded.now,
                 parent=loaded.parent,
                 family_cancelled=loaded.family_cancelled,
                 message=message,
             )
+            return made if budget is None else replace(made, budget=budget.of(new))
 
         key = RunKey(new.project_id, new.run_id)
         want = Want(parent_run_id=parent, batch_id=new.batch_id)
@@ -208,6 +211,42 @@ class StoreDriver:
         names = any(isinstance(one.sets, NamedValue) for one in events)
         want = Want(expected_previous_event_id=after, event_keys=keys, value_names=names)
         return await self.change(run_id, rule, want, idempotency)
+
+    async def report(self, run_id, tokens=0, *, provider="acme", model="m", fence=NO_FENCE, call=None):
+        """Usage of one call of a model, as its worker reports it. With `call` a repeat of it counts once."""
+        usage = {"provider": provider, "model": model, "inputTokens": tokens, "outputTokens": 0}
+        made = event(name="run.usage", value=usage, key=call)
+        given = replace(made, sets=setting_of("run.usage", made.payload))
+
+        def rule(to):
+            appended = append(
+                to.run,
+                now=to.now,
+                events=(given,),
+                expected_previous_event_id=None,
+                expected_sequence=None,
+                tail=(),
+                fence=fence,
+                keys=to.event_keys,
+            )
+            return transitions.counted(appended, to.spending)
+
+        keys = () if call is None else (call,)
+        return await self.change(run_id, rule, Want(event_keys=keys, spends=True))
+
+    async def answer_budget(self, run_id, result=True, *, may_raise=True):
+        def rule(to):
+            return transitions.answer_budget(
+                to.run,
+                now=to.now,
+                tool_call_id=to.run.waiting_tool_call_id or "budget:x",
+                answer=transitions.answer_of(result),
+                result=result,
+                spending=to.spending,
+                may_raise=may_raise,
+            )
+
+        return await self.change(run_id, rule, SPENDING)
 
     async def pause(self, run_id):
         return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
@@ -405,8 +444,13 @@ class StoreDriver:
         completion = Completion(status=status, **members)
         return await self.change(
             run_id,
-            lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
-            idempotency=idempotency,
+            lambda to: transitions.counted_at_end(
+                transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
+                completion.metadata,
+                to.spending,
+            ),
+            SPENDING,
+            idempotency,
         )
 
     async def cancel(self, run_id, reason=None, *, idempotency=None):

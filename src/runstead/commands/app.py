@@ -26,6 +26,7 @@ from runstead.core.webhooks.event import event_of
 from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
+    BUDGETS_KEY,
     DEADLINES_KEY,
     DELIVERY_KEY,
     PUSH_KEY,
@@ -131,6 +132,12 @@ class App:
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
+        spent = written.transition.spent
+        if spent is not None:
+            if spent.events:
+                self.publish_deliveries()
+            if spent.attention:
+                self.notifier.publish((BUDGETS_KEY,))
         if self.notifier.has_listeners(project_id):
             self.notifier.publish_changes(project_id, changes.of_written(written))
 

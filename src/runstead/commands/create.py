@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
@@ -66,6 +67,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     available_at: int | None = None
     pinned: bool = False
+    budget: RunBudget | None = None
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -100,6 +102,7 @@ async def create(
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
     run, message = draft(new, project_id, principal)
+    budget = None if new.budget is None else new.budget.of(run)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
     def decide(loaded: Loaded) -> Transition:
@@ -109,10 +112,12 @@ async def create(
             return _repeated(loaded.run, run, new, loaded)
         if refusal is not None:
             raise refusal
+        created = run
         if loaded.batch is not None:
             admit(loaded.batch)
-            return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
-        return insert(run, message, loaded)
+            created = replace(run, batch_id=loaded.batch.id)
+        made = insert(created, message, loaded)
+        return made if budget is None else replace(made, budget=budget)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
     want = Want(

@@ -14,6 +14,7 @@ from runstead.core import limits
 from runstead.core.alerts.alert import Alert
 from runstead.core.batches.batch import Batch
 from runstead.core.batches.bulk_job import BulkJob
+from runstead.core.budgets.budget import Budget
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
@@ -56,6 +57,9 @@ Action = Literal[
     "alert.mute",
     "alert.unmute",
     "alert.delete",
+    "budget.create",
+    "budget.change",
+    "budget.delete",
     "push_service.register",
     "push_service.disable",
     "push_service.enable",
@@ -245,6 +249,20 @@ _KINDS: Final[dict[type, _Kind]] = {
             "disabled_at",
             "muted_at",
             "muted_until",
+        ),
+    ),
+    Budget: _Kind(
+        "budget",
+        _id,
+        (
+            "name",
+            "scope_kind",
+            "scope_value",
+            "period",
+            "limit_tokens",
+            "limit_micros",
+            "on_reached",
+            "alert_at_percent",
         ),
     ),
     PushService: _Kind(

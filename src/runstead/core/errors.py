@@ -51,6 +51,7 @@ CODES: Final[dict[str, str]] = {
     "WEBHOOK_DISABLED": "The webhook is disabled and sends nothing.",
     "ALERT_LIMIT_REACHED": "The project has as many alert rules as one project can have.",
     "ALERT_HAS_NO_WEBHOOK": "No enabled webhook receives the messages of the alert rule.",
+    "BUDGET_LIMIT_REACHED": "The project has as many budgets as one project can have.",
     "TRIGGER_LIMIT_REACHED": "The project has as many triggers as one project can have.",
     "PRICE_LIMIT_REACHED": "The project has as many prices as one project can have.",
     "BULK_TOO_LARGE": "More runs match the filter than one bulk job can have.",

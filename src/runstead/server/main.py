@@ -38,6 +38,7 @@ from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
+from runstead.loops.budgets import settle_budgets
 from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
@@ -52,7 +53,7 @@ from runstead.loops.retention import RetentionLoop
 from runstead.loops.scheduler import schedule
 from runstead.loops.statistics import measure
 from runstead.ports.artifact_store import Artifacts
-from runstead.ports.notifier import DEADLINES_KEY, Notifier
+from runstead.ports.notifier import BUDGETS_KEY, DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
@@ -347,6 +348,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
         loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
         loop("alerts", limits.alert_tick_s, evaluate, limits.alerts_per_tick_max),
+        Loop(
+            "budgets",
+            limits.budget_tick_s,
+            partial(settle_budgets, app),
+            rows_max=limits.budgets_per_tick_max,
+            key=BUDGETS_KEY,
+        ),
         loop("statistics", limits.measurement_tick_s, measure, 1),
         everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
         everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),

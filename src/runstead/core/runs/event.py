@@ -7,6 +7,7 @@ import msgspec
 from runstead.core.clock import iso
 from runstead.core.runs.artifact import Stored
 from runstead.core.runs.values import NamedValue, Progress
+from runstead.core.usage.usage import Reported
 
 encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -69,7 +70,9 @@ class NewEvent(msgspec.Struct, frozen=True):
     owner: Owner | None = None  # `owner_of` of an appended event
     key: str | None = None  # the `idempotency_key`, unique in the run
     digest: bytes | None = None  # digest of the payload, if there is a key
-    sets: Progress | NamedValue | None = None  # what the event sets on its run
+    sets: Progress | NamedValue | Reported | None = (
+        None  # what the event sets on its run, or counts for budgets
+    )
 
     @property
     def event_class(self) -> EventClass:

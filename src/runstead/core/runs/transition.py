@@ -8,6 +8,8 @@ from msgspec.structs import asdict, replace
 
 from runstead.core.audit import Audit
 from runstead.core.batches.batch import Batch
+from runstead.core.budgets.budget import Budget
+from runstead.core.budgets.counting import Spending, Spent
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.event import Event, NewEvent
@@ -102,6 +104,7 @@ class Loaded(msgspec.Struct, frozen=True):
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
     source: Run | None = None  # the run of `Want.source_run_id`
+    spending: Spending | None = None  # of a run in a project with budgets
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -123,6 +126,7 @@ class Want(msgspec.Struct, frozen=True):
         None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
     )
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
+    spends: bool = False  # the budgets that count the run, locked
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -154,12 +158,15 @@ class Transition(msgspec.Struct, frozen=True):
     closed_input: ClosedInput | None = None  # the open request that this transition closes
     deletes: bool = False  # the loaded run is deleted with everything that belongs to it
     audit: Audit | None = None  # who changes the run, for the audit log; None for changes that it leaves out
+    budget: Budget | None = None  # of a new run: the budget that bounds it and its descendants
+    spent: Spent | None = None  # what changes in the budgets that count the run
 
 
 Decide = Callable[[Loaded], Transition]
 """A rule with bound arguments. It is pure: no I/O, no clock, no random values of its own."""
 
 NOTHING_ELSE = Want()
+SPENDING = Want(spends=True)
 
 
 def audited(decide: Decide, audit: Audit) -> Decide:

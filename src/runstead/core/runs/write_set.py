@@ -15,6 +15,8 @@ from msgspec.structs import astuple, replace
 
 from runstead.core.audit import AuditEntry, entries as audit_entries
 from runstead.core.batches.batch import BatchMove, batch_move
+from runstead.core.budgets.budget import Budget
+from runstead.core.budgets.counting import Spent
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs import transitions
@@ -98,6 +100,24 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     def held_contents(self) -> Sequence[str]:
         """The uids of other runs whose stored contents the new run lists: they are kept as long as it exists."""
         return self.transition.held_contents
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of a new run and its descendants."""
+        budget = self.transition.budget
+        if budget is None:
+            return None
+        now, seq = self.now, self.run.seq
+        return replace(budget, family_seq=seq, created_at=now, updated_at=now)
+
+    @property
+    def changes_budgets(self) -> bool:
+        return self.transition.spent is not None or self.transition.budget is not None
+
+    @property
+    def spent(self) -> Spent | None:
+        """What changes in the budgets that count the run."""
+        return self.transition.spent
 
     @property
     def conversation(self) -> Conversation | None:

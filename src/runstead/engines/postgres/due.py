@@ -11,11 +11,13 @@ from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probe
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import write_set
+from runstead.engines.postgres.commit.budgets import Ledgers
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import lock_slots, services_reaching
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.budgets import held_back
 from runstead.ports.store import DecideOne, DecidePush, Written
 
 
@@ -61,6 +63,7 @@ async def dispatch_some(
     now = transaction.now
     draft = Draft()
     draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, share.limit))
+    ledgers = await _budgets(transaction, list(draft.runs.values()), now)
     services: dict[str, list[PushService]] = {}
     locked = list(draft.runs)
     for seq in locked:
@@ -68,11 +71,21 @@ async def dispatch_some(
         at = max(now, run.updated_at)
         if run.project_id not in services:
             services[run.project_id] = await services_reaching(transaction.connection, [run.project_id], at)
-        write = write_set(run, decide(run, at, services[run.project_id]), at)
-        assert not write.cancels_family
+        ledger = ledgers.ledger(run.project_id)
+        write = write_set(run, held_back(run, ledger) or decide(run, at, services[run.project_id]), at)
+        assert not (write.cancels_family and run.descendants_active)
         draft.take([write])
     await draft.write(transaction.connection)
     return [draft.runs[seq] for seq in locked]
+
+
+async def _budgets(transaction: Transaction, runs: Sequence[Run], now: int) -> Ledgers:
+    """The budgets of runs that would be dispatched, of projects that have any."""
+    ledgers, connection = Ledgers(), transaction.connection
+    projects = list({run.project_id for run in runs})
+    budgeted = {row[0] for row in await connection.fetch(Q["budgeted_projects"], projects)}
+    await ledgers.load(connection, [run for run in runs if run.project_id in budgeted], now)
+    return ledgers
 
 
 async def _round_robin(transaction: Transaction, share: FairShare, after: str) -> list[int]:

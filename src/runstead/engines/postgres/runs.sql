@@ -5,8 +5,8 @@
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
--- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks and
--- which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
+-- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks or
+-- budgets, which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -19,7 +19,12 @@ WITH named AS MATERIALIZED (
 )
 SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
   ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
-  fresh.limited, (SELECT count(*) FROM ancestors) AS named, locked.*
+  fresh.limited, (SELECT count(*) FROM ancestors) AS named,
+  ARRAY(
+    SELECT p.id FROM unnest($4::text[]) AS p (id)
+    WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
+  ) AS budgeted,
+  locked.*
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
@@ -28,6 +33,10 @@ FROM (
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
+
+-- name: budgeted_projects
+SELECT p.id FROM unnest($1::text[]) AS p (id)
+WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
 
 -- name: existing_runs
 SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
@@ -162,6 +171,9 @@ attempts AS (DELETE FROM run_attempts WHERE run_seq = (SELECT seq FROM gone)),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = (SELECT seq FROM gone)),
 vals AS (DELETE FROM run_values WHERE run_seq = (SELECT seq FROM gone)),
 signals AS (DELETE FROM run_signals WHERE run_seq = (SELECT seq FROM gone)),
+spending AS (DELETE FROM run_spending WHERE run_seq = (SELECT seq FROM gone)),
+budget_rows AS (DELETE FROM budgets WHERE family_seq > 0 AND family_seq = (SELECT seq FROM gone)),
+sums AS (DELETE FROM budget_sums WHERE family_seq > 0 AND family_seq = (SELECT seq FROM gone)),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
 inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
 secrets AS (DELETE FROM input_secrets WHERE run_seq = (SELECT seq FROM gone)),

@@ -7,12 +7,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from runstead.core import limits
+from runstead.core.budgets.counting import Spending
 from runstead.core.errors import not_found
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
-from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Receipt, Want
+from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_below
 from runstead.engines.sqlite import families, related
 from runstead.engines.sqlite.related import load_input, services_reaching
@@ -76,8 +77,11 @@ def after_cancel(loaded: Loaded, cancel: WriteSet) -> Loaded:
 
 def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
     run = _known(connection, writer, key, want)
-    if want is NOTHING_ELSE:
-        return Loaded(now, run)
+    spending = None
+    if want.spends and run is not None:
+        spending = _spending(connection, writer.cache, run, now)
+    if want is NOTHING_ELSE or want is SPENDING:
+        return Loaded(now, run, spending=spending)
     parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()
     if want.parent_run_id is not None:
@@ -136,7 +140,13 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         push_service_id=push_service_id,
         batch=batch,
         source=source,
+        spending=spending,
     )
+
+
+def _spending(connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int) -> Spending | None:
+    ledger = related.ledger_of(connection, cache, run.project_id, [run], now)
+    return None if ledger is None else ledger.of(run.seq)
 
 
 def _signals(connection: sqlite3.Connection, seq: int, want: WantedSignals) -> FoundSignals:

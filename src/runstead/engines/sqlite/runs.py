@@ -28,6 +28,7 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.engines.sql.budgets import held_back
 from runstead.engines.sql.run_rows import PRIVATE
 from runstead.engines.sqlite import families, queue, related, rollups
 from runstead.engines.sqlite.firings import load_due
@@ -44,9 +45,7 @@ from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import (
     add_conversation,
-    add_input,
     add_message,
-    close_input,
     services_reaching,
 )
 from runstead.engines.sqlite.rows import (
@@ -141,7 +140,11 @@ class SqliteRuns:
             runs = queue.claimable_runs(connection, self._writer, query, now)
             if len(runs) > limits.loop_runs_max:
                 self._writer.leave_loop()
-            return [write_run(connection, self._cache, run, decide(run, now), now).run for run in runs]
+            ledger = related.ledger_of(connection, self._cache, query.project_id, runs, now) if runs else None
+            return [
+                write_run(connection, self._cache, run, held_back(run, ledger) or decide(run, now), now).run
+                for run in runs
+            ]
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
@@ -178,7 +181,9 @@ class SqliteRuns:
                 if families.cancelled_ancestor(connection, self._cache, run) is not None:
                     continue
                 services = services_reaching(connection, (run.project_id,), now)
-                written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
+                ledger = related.ledger_of(connection, self._cache, run.project_id, [run], now)
+                push = held_back(run, ledger) or decide(run, now, services)
+                written.append(write_run(connection, self._cache, run, push, now).run)
             return written
 
         return await self._writer.do(job)
@@ -415,6 +420,8 @@ def store_beside(
         connection.execute(Q["hold_content"], (run.seq, uid))
     if write.signal is not None:
         connection.execute(Q["store_signal"], (run.seq, *astuple(write.signal)))
+    if write.changes_budgets:
+        related.store_budgets(connection, cache, write)
     _store_conversation(connection, write)
     if write.ends_schedule_run:
         related.record_schedule_end(connection, run)
@@ -431,10 +438,8 @@ def _store_conversation(connection: sqlite3.Connection, write: WriteSet) -> None
         add_conversation(connection, write.conversation)
     if write.message is not None:
         add_message(connection, write.message, write.now)
-    if write.opened_input is not None:
-        add_input(connection, write.opened_input)
-    if write.closed_input is not None:
-        close_input(connection, write.closed_input)
+    if write.transition.input_request is not None or write.closed_input is not None:
+        related.change_inputs(connection, write)
     if write.erases_secrets:
         related.erase_secrets(connection, write.run.seq)
 

@@ -105,6 +105,15 @@ DELETE FROM run_values WHERE run_seq = ?
 -- name: delete_signals
 DELETE FROM run_signals WHERE run_seq = ?
 
+-- name: delete_run_spending
+DELETE FROM run_spending WHERE run_seq = ?
+
+-- name: delete_budgets_of_run
+DELETE FROM budgets WHERE family_seq = ?1 AND ?1 > 0
+
+-- name: delete_budget_sums_of_run
+DELETE FROM budget_sums WHERE family_seq = ?1 AND ?1 > 0
+
 -- name: delete_sessions
 DELETE FROM worker_sessions WHERE run_seq = ?
 

@@ -151,6 +151,22 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "queue": {"kind": "pending_age", "threshold": 600, "for_seconds": 60, "repeat_seconds": 3600},
     },
     "UpdateAlert": {"change": {"threshold": 0.3, "webhook_id": None}},
+    "CreateBudget": {
+        "day": {
+            "scope": {"kind": "project"},
+            "period": "day",
+            "limit": {"cost": "25.00"},
+            "on_reached": "pause",
+        },
+        "family": {
+            "scope": {"kind": "target", "value": "workflow:research"},
+            "period": "run_family",
+            "limit": {"tokens": 200_000},
+            "on_reached": "fail",
+            "alert_at_percent": 90,
+        },
+    },
+    "UpdateBudget": {"raise": {"limit": {"cost": "40.00"}}},
     "MuteAlert": {"weekend": {"until": "2100-01-04T08:00:00Z"}, "forever": {}},
     "UpdateWebhook": {"enable": {"enabled": True}},
     "RotateWebhook": {"made": {}},

@@ -20,6 +20,7 @@ from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.ports.store.budgets import Budgets, BudgetState, DecideBudget, WaitingPage, WaitingRun
 from runstead.ports.store.bulk_jobs import BulkJobs
 from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
@@ -72,6 +73,8 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "BudgetState",
+    "Budgets",
     "BulkJobs",
     "BusEvents",
     "ClaimRequest",
@@ -81,6 +84,7 @@ __all__ = [
     "Count",
     "DecideAlert",
     "DecideBatch",
+    "DecideBudget",
     "DecideConversation",
     "DecideDeliveries",
     "DecideDelivery",
@@ -136,6 +140,8 @@ __all__ = [
     "TypeCount",
     "UsagePage",
     "UsageQuery",
+    "WaitingPage",
+    "WaitingRun",
     "WaySums",
     "Webhooks",
     "Workers",
@@ -166,6 +172,8 @@ class Store(Protocol):
     def webhooks(self) -> Webhooks: ...
     @property
     def alerts(self) -> Alerts: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def triggers(self) -> Triggers: ...
     @property

@@ -4,6 +4,15 @@ Times are ms. Random values (tokens, dice) are arguments, so that every rule is 
 """
 
 from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew
+from runstead.core.runs.transitions.budgets import (
+    answer_budget,
+    answer_of,
+    budget_of_call,
+    counted,
+    counted_at_end,
+    held_back,
+    settle,
+)
 from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
@@ -35,13 +44,18 @@ __all__ = [
     "Firing",
     "IfMatch",
     "TriggerCall",
+    "answer_budget",
+    "answer_of",
     "ask_input",
+    "budget_of_call",
     "cancel",
     "cancel_input",
     "claim",
     "claimable",
     "clear_awaited",
     "complete",
+    "counted",
+    "counted_at_end",
     "create",
     "create_from_trigger",
     "delete",
@@ -53,6 +67,7 @@ __all__ = [
     "fail_firing",
     "fire",
     "fire_due",
+    "held_back",
     "lease_renewal",
     "mark_awaited",
     "only_approval",
@@ -70,6 +85,7 @@ __all__ = [
     "resume_parent",
     "rewrite",
     "send_signal",
+    "settle",
     "start",
     "stopped_by_service",
     "store_artifact",

@@ -17,12 +17,13 @@ from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
-from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
+from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Decide, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import load_batch
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
+from runstead.engines.postgres.commit.budgets import Ledgers, lock_budgets
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
@@ -31,6 +32,7 @@ from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
 from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.budgets import held_back
 from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event
 from runstead.engines.sql.steps import size_of
@@ -129,6 +131,7 @@ class _CommitGroup:
         self._seqs: deque[int] = deque()
         self._slots = ConcurrencySlots({})
         self._queues: dict[ClaimRequest, deque[int]] = {}
+        self._ledgers = Ledgers()
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
@@ -168,12 +171,31 @@ class _CommitGroup:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
-        locked = self.draft.lock(row[6:] for row in rows) if rows[0]["seq"] is not None else []
+        locked = self.draft.lock(row[7:] for row in rows) if rows[0]["seq"] is not None else []
         if len(locked) < rows[0]["named"] and not self._waits:
             await self._note_locked()
         self._slots = await lock_slots(self._transaction, rows[0]["limited"])
+        budgeted = set(rows[0]["budgeted"])
+        spending = [
+            each.key
+            for each in commands
+            if isinstance(each, Apply) and each.want.spends and each.project_id in budgeted
+        ]
+        if spending:
+            await lock_budgets(self._connection, {key.project_id for key in spending})
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
+        if budgeted:
+            found = [run for key in spending if (run := self.draft.find(key)) is not None]
+            await self._load_budgets([*found, *self._queued(budgeted)])
+
+    def _queued(self, project_ids: set[str]) -> list[Run]:
+        """The locked runs that claims of these projects may take."""
+        chosen = [seqs for query, seqs in self._queues.items() if query.project_id in project_ids]
+        return [self.draft.runs[seq] for seqs in chosen for seq in seqs]
+
+    async def _load_budgets(self, runs: Sequence[Run]) -> None:
+        await self._ledgers.load(self._connection, runs, self._transaction.now)
 
     async def _note_locked(self) -> None:
         """Note the runs that exist and were not locked: other transactions have locked them, or just changed them."""
@@ -207,8 +229,10 @@ class _CommitGroup:
         if state["limited"]:
             return False
         self.draft.unhooked = set() if state["hooked"] else {project}
-        found = (row[4:] for row in rows) if state["seq"] is not None else ()
+        found = (row[5:] for row in rows) if state["seq"] is not None else ()
         self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        if state["budgeted"]:
+            await self._load_budgets(self._queued({project}))
         return True
 
     async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
@@ -304,7 +328,8 @@ class _CommitGroup:
         for seq in seqs:
             run = self.draft.runs[seq]
             now = self._now(run)
-            writes.append(write_set(run, command.decide(run, now), now))
+            ledger = self._ledgers.ledger(run.project_id)
+            writes.append(write_set(run, held_back(run, ledger) or command.decide(run, now), now))
         claimed = [write.run for write in writes]
         self._keep(writes, command.idempotency, claimed, self._transaction.now)
         for _ in seqs:
@@ -321,6 +346,7 @@ class _CommitGroup:
         """Keep all effects of a command; none of them if its answer cannot be encoded."""
         answer = self._idempotency_records.answer(idempotency, result)
         self.draft.take(writes)
+        self._ledgers.take(writes)
         if idempotency is not None and answer is not None:
             self.draft.add_idempotency_record(idempotency, answer, now)
 
@@ -349,8 +375,9 @@ class _CommitGroup:
             tail = await self._tail(run, want.expected_previous_event_id)
         if run is not None and want.receipt_key is not None:
             receipt = await self._receipt(run.seq, want.receipt_key)
-        if want is NOTHING_ELSE:
-            return Loaded(now, run)
+        spending = None if run is None or not want.spends else self._ledgers.of(run)
+        if want is NOTHING_ELSE or want is SPENDING:
+            return Loaded(now, run, spending=spending)
         asked = None if run is None else await load_input(self._connection, run.seq, want)
         schedule = await self._schedule(command)
         keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
@@ -380,6 +407,7 @@ class _CommitGroup:
             source=None
             if want.source_run_id is None
             else draft.find(RunKey(command.key.project_id, want.source_run_id)),
+            spending=spending,
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:

@@ -26,6 +26,7 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import count
+from runstead.engines.postgres.commit.budgets import write_budgets
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
@@ -81,6 +82,7 @@ class Draft:
         self._idempotency_records: list[tuple[Any, ...]] = []
         self._audit_entries: list[AuditEntry] = []
         self._artifact_bytes: dict[str, int] = {}
+        self._budget_writes: list[WriteSet] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -176,6 +178,8 @@ class Draft:
             self._rewaiting.add(run.seq)
 
     def _take_conversation(self, write: WriteSet) -> None:
+        if write.changes_budgets:
+            self._budget_writes.append(write)
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -224,6 +228,8 @@ class Draft:
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
+        if self._budget_writes:
+            await write_budgets(connection, self._budget_writes)
         if self._run_events:
             await add_deliveries(connection, self._run_events)
         if self._audit_entries:
