@@ -34,6 +34,8 @@ TABLES = [
     "worker_sessions",
     "run_receipts",
     "run_signals",
+    "run_compensations",
+    "family_cancels",
     "run_attempts",
     "run_event_keys",
     "run_values",

@@ -42,6 +42,9 @@ def of_written(written: Written) -> list[Change]:
         found.insert(0, of_run("run.completed", run))
     elif written.transition.deletes or (run is not before and _changed(before, run)):
         found.append(of_run("run.updated", run))
+    found += [
+        of_run("run.created" if each.version == 1 else "run.updated", each) for each in written.compensations
+    ]
     return found
 
 

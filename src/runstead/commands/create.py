@@ -196,13 +196,14 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
     return run, message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded, *, compensates: bool = False) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
         run,
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
+        compensates=compensates,
         message=message,
         push_service_id=loaded.push_service_id,
     )
@@ -273,7 +274,8 @@ async def retry(
 ) -> Written:
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
-    The new run joins the same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL,
+    The new run joins the same batch, unless the batch is closed. The retry of a compensation is one too, although its
+    parent was cancelled. Compensations that the run registered are not copied. Raises NOT_FOUND, RUN_NOT_TERMINAL,
     PARENT_CANCELLED.
     """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
@@ -288,7 +290,8 @@ async def retry(
 
     def decide(loaded: Loaded) -> Transition:
         closed = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if closed else run, message, loaded)
+        new = replace(run, batch_id=None) if closed else run
+        return insert(new, message, loaded, compensates=first.compensates is not None)
 
     want = Want(
         parent_run_id=first.parent_run_id,

@@ -26,6 +26,7 @@ class ModelIntegrity(Integrity):
             "run_event_keys": [seq for seq, keys in rows.event_keys.items() if keys],
             "run_values": [seq for seq, values in rows.values.items() if values],
             "run_signals": [seq for seq, signals in rows.signals.items() if signals],
+            "run_compensations": [seq for seq, found in rows.compensations.items() if found],
             "run_attempts": [seq for seq, attempts in rows.attempts.items() if attempts],
             "run_receipts": [seq for seq, _ in rows.receipts],
             "worker_sessions": list(rows.sessions),
@@ -70,6 +71,12 @@ class ModelIntegrity(Integrity):
             len(rows.signals.get(run.seq, ())),
             max(rows.signals.get(run.seq, ()), default=0),
             max((signal.event_id or 0 for signal in rows.signals.get(run.seq, {}).values()), default=0),
+            sum(one.child_seq is None for one in rows.compensations.get(run.seq, {}).values()),
+            sum(
+                run.seq in one.cancelling_seqs and not one.terminal
+                for one in rows.family(run.root_seq or run.seq)
+                if run.status is RunStatus.CANCELLED
+            ),
         )
 
     def _log(self, seq: int) -> LogFacts:

@@ -24,6 +24,7 @@ attempts AS (DELETE FROM run_attempts WHERE run_seq = ANY (ARRAY(SELECT seq FROM
 receipts AS (DELETE FROM run_receipts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 vals AS (DELETE FROM run_values WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 signals AS (DELETE FROM run_signals WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+compensations AS (DELETE FROM run_compensations WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 inputs AS (DELETE FROM input_requests WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 counters AS (DELETE FROM run_families WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),

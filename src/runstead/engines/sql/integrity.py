@@ -16,6 +16,8 @@ FACTS: Final = (
     "keys",
     "values",
     "signals",
+    "compensations",
+    "uncancelled",
     "gaps",
     "placed",
     "stored",
@@ -54,6 +56,8 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
             signals=signals,
             latest_signal=latest_signal,
             latest_signal_event=latest_taken or 0,
+            compensations=fact("compensations", 0)[0],
+            uncancelled=fact("uncancelled", 0)[0],
             open_inputs=tuple(inputs.get(run.seq, ())),
             family=FamilyFacts(*(int(fact(name, 0)[0]) for name in ("gaps", "placed", "stored"))),
         )

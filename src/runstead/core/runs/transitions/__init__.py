@@ -5,6 +5,7 @@ Times are ms. Random values (tokens, dice) are arguments, so that every rule is 
 
 from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew
 from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
+from runstead.core.runs.transitions.compensations import register_compensation, release_compensation
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
@@ -60,7 +61,9 @@ __all__ = [
     "pause",
     "pause_broken",
     "receipt_key",
+    "register_compensation",
     "release",
+    "release_compensation",
     "rename",
     "renew",
     "respond",
