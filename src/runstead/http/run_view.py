@@ -110,6 +110,8 @@ class RunView(msgspec.Struct, frozen=True):
     title: str | None
     labels: _Labels
     retry_of: str | None
+    compensates: str | None
+    compensations: int
     conversation_id: str | None
     attempt: int
     priority: int
@@ -186,6 +188,8 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         title=run.title,
         labels=_NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
         retry_of=run.retry_of,
+        compensates=run.compensates,
+        compensations=run.compensations or 0,
         conversation_id=run.conversation_id,
         attempt=run.attempt,
         priority=run.priority,

@@ -44,6 +44,9 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "tool_result": {"type": "tool_result", "tool_call_id": "call_1", "result": {"approved": True}},
         "approval": {"type": "approval"},
     },
+    "RegisterCompensation": {
+        "refund": {"target": "task:refund", "input": {"charge": "ch_77"}, "idempotency_key": "charge"}
+    },
     "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
     "CreateAccessToken": {"page": {"expires_in_seconds": 3_600, "family": True}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
