@@ -94,6 +94,8 @@ LIMITS = {
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
     "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
     f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",
+    "Compensations of a run": f"{limits.compensations_per_run_max}, with {limits.compensations_bytes_max // limits.MIB} "
+    "MiB of config and input together",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",

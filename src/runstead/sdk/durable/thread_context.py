@@ -215,9 +215,9 @@ class ThreadContext(HandlerContext):
         input: Any = None,
         title: str | None = None,
     ) -> None: ...
-    def compensate(self, target: Any, /, *args: Any, **arguments: Any) -> None:
+    def compensate(self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any) -> None:
         """As `Context.compensate`."""
-        self._wait(lambda: self._context.compensate(target, *args, **arguments))
+        self._wait(lambda: self._context.compensate(target, *args, title=title, **arguments))
 
     # Messages
 

@@ -469,7 +469,7 @@ class _CommitGroup:
         They are decided and written in parts, so that a large family does not hold the event loop.
         """
         if self.draft.settled:
-            outcomes = [(with_settled(result, self.draft), refusal) for result, refusal in outcomes]
+            outcomes = [with_settled(outcome, self.draft) for outcome in outcomes]
         if not self._cancelling or self._cancelled_by is None:
             return outcomes
         [(written, refusal)] = outcomes

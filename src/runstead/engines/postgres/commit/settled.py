@@ -1,13 +1,13 @@
 """Compensations of runs that end in a transaction: the next of a chain is queued, and results count the new ones."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from msgspec.structs import replace
 
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.write_set import WriteSet, release_next
 from runstead.engines.postgres.commit.draft import Draft
+from runstead.engines.postgres.commit.lanes import Outcome
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import Q
 from runstead.ports.store import Written
@@ -50,14 +50,17 @@ def counted(write: WriteSet, written: Written) -> Written:
     return replace(written, run=replace(run, descendants_total=total, descendants_active=active))
 
 
-def with_settled(result: Any, draft: Draft) -> Any:
-    """Return the result with the compensations that its command created or queued."""
+def with_settled(outcome: Outcome, draft: Draft) -> Outcome:
+    """Return the outcome with the compensations that its command created or queued. All others stay the same object, since
+    ALONE and LOCKED are recognized by identity.
+    """
+    result, _ = outcome
     if not isinstance(result, Written) or result.run.seq not in draft.settled:
-        return result
+        return outcome
     before = result.before
     if before is None or before.terminal or not result.run.terminal:
-        return result  # of another command on the same run
-    return replace(result, compensations=tuple(draft.settled[result.run.seq]))
+        return outcome  # of another command on the same run
+    return replace(result, compensations=tuple(draft.settled[result.run.seq])), None
 
 
 def with_all_settled(written: Sequence[Written], draft: Draft) -> list[Written]:
