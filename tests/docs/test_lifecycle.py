@@ -103,6 +103,8 @@ LIMITS = {
     f"{limits.event_match_path_chars_max} characters, each value up to {limits.event_match_value_bytes_max} bytes of JSON",
     "Runs that an event resumes before its response": f"{limits.bus_event_resumes_max:,}; the others right afterwards, "
     f"{limits.bus_waits_per_page_max} read and {limits.bus_resumes_at_once_max} resumed at a time",
+    "Compensations of a run": f"{limits.compensations_per_run_max}, with {limits.compensations_bytes_max // limits.MIB} "
+    "MiB of config and input together",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",

@@ -140,6 +140,8 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
     await do("GET", f"/runs/{claimed['run_id']}/signals")
     await do("POST", f"{P}/events", example("PublishEvent"))
+    await do("POST", f"/runs/{claimed['run_id']}/compensations", example("RegisterCompensation"))
+    await do("GET", f"/runs/{claimed['run_id']}/compensations")
     await do("POST", f"/runs/{claimed['run_id']}/access-tokens", example("CreateAccessToken"))
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)

@@ -58,6 +58,7 @@ EVERYTHING = {
     "cancel_requested_at": 11,
     "cancel_reason": "cr",
     "cancel_stopped_at": 12,
+    "compensations": 3,
     "completed_at": 13,
     "due_at": 14,
     "paused_available_at": 15,

@@ -322,6 +322,17 @@ class StoreMachine(EnginePair):
     @some
     @rule(
         at=places,
+        undo=st.sampled_from(("task:undo", "workflow:undo")),
+        key=st.sampled_from((None, None, "k")),
+    )
+    def compensate(self, at, undo, key):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.compensate(run_id, undo, key=key))
+        self.both(lambda d: d.compensations(run_id))
+
+    @some
+    @rule(
+        at=places,
         kind=st.sampled_from(("the right one", "the right one", "tool_result", "event", "input")),
         call=st.sampled_from(("call-1", "call-2")),
         result=st.sampled_from(("one", "two")),

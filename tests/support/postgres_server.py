@@ -36,6 +36,8 @@ TABLES = [
     "run_signals",
     "event_waits",
     "bus_events",
+    "run_compensations",
+    "family_cancels",
     "run_attempts",
     "run_event_keys",
     "run_values",

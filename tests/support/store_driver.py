@@ -15,6 +15,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs import retry_from, transitions
 from runstead.core.runs.append import append, digest
+from runstead.core.runs.compensation import Compensation, WantedCompensations
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
@@ -63,7 +64,8 @@ class StoreDriver:
     def new_run(self, run_id=None, *, project_id=PROJECT, **fields):
         run_id = run_id or f"run-{next(self._names)}"
         given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": project_id}
-        given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+        given |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{project_id} {run_id}")), "root_run_id": run_id}
+        given |= {"created_at": 0, "updated_at": 0}  # the ids of compensations derive from uid
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
     async def create(
@@ -385,6 +387,29 @@ class StoreDriver:
         """[(number, name, payload, event that gave it)] of a run."""
         page = await self.runs.signals((await self.row(run_id)).seq, 0, 10_000, 1 << 40, taken=taken)
         return [(one.number, one.name, one.payload, one.event_id) for one in page.rows]
+
+    async def compensate(self, run_id, target="task:undo", *, key=None, fence=NO_FENCE, config=b'{"n":1}'):
+        """Register a compensation."""
+
+        def rule(to):
+            new = Compensation(
+                number=0,
+                target=target,
+                title=None,
+                config=config,
+                input=None,
+                key=key,
+                digest=target.encode() + (config or b""),
+                created_at=to.now,
+            )
+            return transitions.register_compensation(to.run, new, to.compensations, now=to.now, fence=fence)
+
+        return await self.change(run_id, rule, Want(compensations=WantedCompensations(key)))
+
+    async def compensations(self, run_id):
+        """[(number, target, whether it has a run)] of a run."""
+        found = await self.runs.compensations((await self.row(run_id)).seq)
+        return [(one.number, one.target, one.child_seq is not None) for one in found]
 
     async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
         given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}

@@ -122,7 +122,7 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake the followers and loops that wait for what a command wrote, and count it."""
         run_metrics.count(written)
-        self._wake((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled, *written.compensations))
         if (written.cancelled and any(run.terminal for run in written.cancelled)) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):

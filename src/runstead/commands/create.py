@@ -203,13 +203,14 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
     return run, message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded, *, compensates: bool = False) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
         run,
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
+        compensates=compensates,
         message=message,
         push_service_id=loaded.push_service_id,
     )

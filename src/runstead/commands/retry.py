@@ -49,7 +49,9 @@ async def retry(
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
     With `from_step` it goes on from there: its log begins with the results of the steps before. The new run joins the
-    same batch, unless the batch is closed, and has a budget like that of the run. Raises NOT_FOUND, RUN_NOT_TERMINAL, PARENT_CANCELLED, STEP_NOT_FOUND,
+    same batch, unless the batch is closed, and has a budget like that of the run. The retry of
+    a compensation is one too, although its parent was cancelled. Compensations that the run registered are not copied.
+    Raises NOT_FOUND, RUN_NOT_TERMINAL, PARENT_CANCELLED, STEP_NOT_FOUND,
     RETRY_TOO_LARGE; INVALID_REQUEST for a config of an agent run.
     """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
@@ -85,7 +87,12 @@ async def store(
         if loaded.run is not None:
             return Transition(loaded.run, duplicate=True)
         closed = loaded.batch is not None and loaded.batch.closed
-        new = insert(replace(run, batch_id=None) if closed else run, message, loaded)
+        new = insert(
+            replace(run, batch_id=None) if closed else run,
+            message,
+            loaded,
+            compensates=first.compensates is not None,
+        )
         if budget is not None:
             new = replace(new, budget=budget)
         if log is None:

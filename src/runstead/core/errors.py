@@ -38,6 +38,7 @@ CODES: Final[dict[str, str]] = {
     "EVENT_LOG_FULL": "The run has as many events as one run can have.",
     "SECRETS_NOT_KEPT": "The values of the form's secret fields are not stored.",
     "SIGNALS_FULL": "The run has as many signals that it has not taken as one run can have.",
+    "COMPENSATIONS_FULL": "The run has as many compensations, or as many bytes of them, as one run can have.",
     "VALUES_FULL": "The run has as many named values as one run can have.",
     "REQUEST_SNAPSHOT_TOO_LARGE": "The start payload is 2 MiB or larger.",
     "TOOL_RESULT_NOT_WAITING": "The run does not wait for a result.",

@@ -121,6 +121,8 @@ class RunView(msgspec.Struct, frozen=True):
     labels: _Labels
     retry_of: str | None
     retry_from: _RetryFromOrNull
+    compensates: str | None
+    compensations: int
     conversation_id: str | None
     attempt: int
     priority: int
@@ -200,6 +202,8 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         labels=_NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
         retry_of=run.retry_of,
         retry_from=NULL if run.retry_from is None else raw(run.retry_from),
+        compensates=run.compensates,
+        compensations=run.compensations or 0,
         conversation_id=run.conversation_id,
         attempt=run.attempt,
         priority=run.priority,

@@ -25,7 +25,7 @@ from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.value import Codec
-from runstead.sdk.task import CallableTask
+from runstead.sdk.task import CallableTask, Task
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
 from runstead.sdk.worker.cron import Cron, definition
@@ -38,6 +38,7 @@ TargetKind = Literal["task", "workflow", "eval", "agent"]
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
 _LOCAL_EXECUTOR: Final = LocalExecutor()
 _VERSION_CHARS_MAX: Final = 64
+_UNDO_RETRIES: Final = 3
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
@@ -57,7 +58,14 @@ class Isolation(TypedDict, total=False):
 
 
 class TaskOptions(Isolation, Cron, total=False):
-    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`."""
+    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`.
+
+    `on_cancel` is a function that undoes a run which fails or is cancelled. It gets the run's arguments, and may take the
+    context first: `await ctx.steps_to_undo()` reads the results of the run's steps. It runs as a compensation with the
+    target `<target>.on_cancel`, is retried 3 times, and is the last of the run's compensations.
+    """
+
+    on_cancel: Callable[..., Any] | None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -71,6 +79,7 @@ class Served(msgspec.Struct, frozen=True):
     on_changed_code: OnChangedCode = "wait"
     schedule: dict[str, Any] | None = None
     pinned: bool = False
+    on_cancel: str | None = None  # the target that undoes its runs
 
     @property
     def blocks(self) -> bool:
@@ -153,7 +162,8 @@ class App:
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
         `pinned` is that of the app by default: see `App`. Raise ValueError for a pinned target of an app without version.
-        See `Isolation` for `isolation="process"` and its options, and `Cron` for `cron="30 2 * * *"` and its options.
+        See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
+        `TaskOptions` for `on_cancel=undo`.
         """
         return self._serve(f"task:{name}", retries, timeout_seconds, options, pinned)
 
@@ -245,6 +255,8 @@ class App:
         limits = _limits(_part(options, Isolation))
         cron = cast(Cron, _part(options, Cron))
         stays = self._pinned if pinned is None else self._checked_pin(pinned)
+        undo = options.get("on_cancel")
+        undone_by = None if undo is None else self._serve_undo(target, undo)
 
         def register(function: Callable[..., Any]) -> CallableTask[Any, Any, Any, Any]:
             task: CallableTask[Any, Any, Any, Any] = CallableTask(target, function)
@@ -258,10 +270,19 @@ class App:
                 limits=limits,
                 on_changed_code=self._on_changed_code,
                 pinned=stays,
+                on_cancel=undone_by,
             )
             return task
 
         return register
+
+    def _serve_undo(self, target: str, undo: Any) -> str:
+        """Serve the function that undoes the runs of a target. Return its own target."""
+        if isinstance(undo, Task):
+            return undo.target
+        own = f"{target}.on_cancel"
+        self._serve(own, _UNDO_RETRIES, None, {})(undo)
+        return own
 
     def served(self, target: str) -> Served:
         """Return what serves a target. Raise RunFailed with TARGET_NOT_SERVED."""
@@ -281,11 +302,11 @@ class App:
         resumed: set[str] = set()
         claimed = run
         self.prepare(attempt)
+        await _register_undo(served, attempt)
         while True:
-            events = [] if is_new else await _history_events(run, attempt)
+            events, is_new = ([] if is_new else await _history_events(run, attempt)), False
             history = History(events)
             history.mark_timed_out(resumed)
-            is_new = False
             attempt.on_changed_code = served.on_changed_code
             attempt.begin(history)
             outcome = await self._try(served, attempt, claimed, events, sorted(resumed))
@@ -396,6 +417,15 @@ class App:
 
 def _target_of(run: ClaimedRun) -> str:
     return run.target or f"agent:{run.agent_id}"
+
+
+async def _register_undo(served: Served, attempt: Attempt) -> None:
+    """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
+    run = attempt.run
+    if served.on_cancel is not None:
+        await attempt.register_compensation(
+            served.on_cancel, config=run.config, input=run.input, key="on_cancel"
+        )
 
 
 async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:

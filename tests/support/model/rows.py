@@ -10,6 +10,7 @@ from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.worker import Session
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import Signal
@@ -44,6 +45,9 @@ class Rows:
         self.event_keys: dict[int, dict[str, bytes]] = defaultdict(dict)  # run → key → digest
         self.values: dict[int, dict[str, RunValue]] = defaultdict(dict)  # run → name → value
         self.signals: dict[int, dict[int, Signal]] = defaultdict(dict)  # run → number → signal
+        self.compensations: dict[int, dict[int, Compensation]] = defaultdict(
+            dict
+        )  # run → number → compensation
         self.family_logs: dict[int, list[Place]] = defaultdict(
             list
         )  # root → the n-th one stands at position n
@@ -141,6 +145,7 @@ class Rows:
         if run.parent_seq is not None:
             self._children[run.parent_seq].remove(seq)
         owned = (self.events, self.attempts, self.event_keys, self.values, self.signals, self.sessions)
+        self.compensations.pop(seq, None)
         self.family_logs.pop(seq, None)
         for belongings in owned:
             belongings.pop(seq, None)

@@ -46,6 +46,20 @@ WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 -- name: integrity_waits
 SELECT run_seq, count(*) FROM event_waits WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 
+-- name: integrity_compensations
+SELECT run_seq, count(*) FROM run_compensations
+WHERE run_seq > ?1 AND run_seq <= ?2 AND child_seq IS NULL GROUP BY run_seq
+
+-- name: integrity_uncancelled
+-- Active descendants of cancelled runs that the cancel reaches: '~' stands before a compensation.
+SELECT a.seq, count(*) FROM runs AS a
+JOIN runs AS d ON d.root_seq = coalesce(a.root_seq, a.seq) AND d.parent_seq IS NOT NULL
+WHERE a.seq > ?1 AND a.seq <= ?2 AND a.status = 'cancelled'
+  AND a.descendants_active > 0
+  AND d.status IN ('pending', 'running', 'waiting') AND instr(d.path, '/' || a.seq || '/') > 0
+  AND instr(substr(d.path, instr(d.path, '/' || a.seq || '/')), '~') = 0
+GROUP BY a.seq
+
 -- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > ?1 AND run_seq <= ?2 AND status = 'open' ORDER BY run_seq, id
 

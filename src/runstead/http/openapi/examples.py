@@ -52,6 +52,9 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         }
     },
     "RetryRun": {"from_the_failed_step": {"from_step": "failed", "title": "Second try"}},
+    "RegisterCompensation": {
+        "refund": {"target": "task:refund", "input": {"charge": "ch_77"}, "idempotency_key": "charge"}
+    },
     "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
     "PublishEvent": {
         "paid": {"name": "paid", "data": {"order": {"id": "o-77"}, "euros": 12}, "id": "payment-77"}

@@ -290,6 +290,53 @@ class Context(HandlerContext):
             request.target, config=request.config, input=request.input, title=title, returns=request.returns
         )
 
+    # Compensations
+
+    @overload
+    def compensate(
+        self,
+        target: Task[P, Any],
+        /,
+        _by_name: Never = ...,
+        title: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Awaits[None]: ...
+    @overload
+    def compensate(
+        self,
+        target: str,
+        /,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,
+        title: str | None = None,
+    ) -> Awaits[None]: ...
+    @tracked
+    def compensate(
+        self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any
+    ) -> Awaits[None]:
+        """Register a run that undoes this one's work, once: `await ctx.compensate(refund, charge=charge)`.
+
+        If this run fails or is cancelled, however, the server creates the registered runs in the same transaction, and
+        they run one after the other, the last registered first. If it completes, they are dropped. `refund` is a function
+        with a decorator of the app, or a string target of `task:…` or `workflow:…` with `config` and `input`, as for
+        `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments that do not fit.
+        """
+        request = run_request(target, args, arguments)
+        return self._attempt.compensate(
+            request.target, config=request.config, input=request.input, title=title
+        )
+
+    @tracked
+    def steps_to_undo(self) -> Awaits[list[tuple[str, Any]]]:
+        """In a compensation: return (name, result) of each step that the compensated run has finished, in order.
+
+        `dict(await ctx.steps_to_undo())` is the last result of each name. Raise ValueError where the run compensates
+        none.
+        """
+        return self._attempt.steps_to_undo()
+
     # Values that are the same in every try
 
     def now(self) -> datetime:

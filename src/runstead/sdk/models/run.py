@@ -145,6 +145,8 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     labels: dict[str, str] | None = None
     retry_of: str | None = None
     retry_from: RetryFrom | None = None
+    compensates: str | None = None
+    compensations: int = 0
     descendants: Descendants | None = None
     cancellation: Cancellation | None = None
     attempt: int | None = None
@@ -244,6 +246,29 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
 
     deleted: bool
     run_id: str
+
+
+class Compensation(ResponseModel, frozen=True, kw_only=True):
+    """A registered compensation. `run_id` is its run, None while the run that registered it has not ended."""
+
+    number: int
+    target: str
+    title: str | None = None
+    created_at: datetime | None = None
+    run_id: str | None = None
+
+
+class RegisteredCompensation(ResponseModel, frozen=True, kw_only=True):
+    """The response to a registered compensation. `duplicate`: it was registered before."""
+
+    compensation: Compensation
+    duplicate: bool = False
+
+
+class CompensationList(ResponseModel, frozen=True, kw_only=True):
+    """The compensations of a run, in the order of their registration."""
+
+    data: list[Compensation]
 
 
 class OpenEvent(ResponseModel, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from runstead.core.runs.transitions.budgets import (
     settle,
 )
 from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
+from runstead.core.runs.transitions.compensations import register_compensation, release_compensation
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
@@ -77,7 +78,9 @@ __all__ = [
     "pause_broken",
     "read_secrets",
     "receipt_key",
+    "register_compensation",
     "release",
+    "release_compensation",
     "rename",
     "renew",
     "respond",

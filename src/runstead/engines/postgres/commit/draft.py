@@ -17,8 +17,9 @@ from runstead.core.batches.batch import Tally
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
@@ -28,6 +29,7 @@ from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import count
 from runstead.engines.postgres.commit.budgets import write_budgets
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
+from runstead.engines.postgres.compensations import created_by
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
@@ -65,6 +67,10 @@ class Draft:
         self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
         self._held_contents: list[tuple[int, str]] = []
         self._rewaiting: set[int] = set()
+        self._compensations: list[tuple[int, Compensation]] = []  # with the seqs of their runs
+        self._with_compensations: list[WriteSet] = []  # ends of runs that have some
+        self.settled: dict[int, list[Run]] = defaultdict(list)
+        """Run → the compensations that were created or queued by its end, once the draft is written."""
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
@@ -127,6 +133,21 @@ class Draft:
         """Number → signal of a run that this transaction adds or takes."""
         return self._signals.get(seq, {})
 
+    def added_compensations(self, seq: int) -> list[Compensation]:
+        """The compensations that this transaction adds to a run."""
+        return [each for run_seq, each in self._compensations if run_seq == seq]
+
+    def _take_compensations(self, write: WriteSet) -> None:
+        if write.compensation is not None:
+            self._compensations.append((write.run.seq, write.compensation))
+        if write.ends_compensations:
+            self._with_compensations.append(write)
+
+    def take_released(self, ended: int, write: WriteSet) -> None:
+        """Queue a compensation because the run `ended` ends."""
+        self.take([write])
+        self.settled[ended].append(write.run)
+
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
             if write.transition.audit is not None:
@@ -144,8 +165,8 @@ class Draft:
         run = write.run
         self.runs[run.seq] = run
         self.ids[RunKey(run.project_id, run.run_id)] = run.seq
-        if write.joins_family:
-            assert run.root_seq is not None
+        # A root that is not locked has a family: its descendant got a compensation.
+        if write.joins_family and run.root_seq in self.runs:
             self._log.first_child(self.runs[run.root_seq])
         if write.events:
             self._events[run.seq] += write.events
@@ -180,6 +201,8 @@ class Draft:
     def _take_conversation(self, write: WriteSet) -> None:
         if write.changes_budgets:
             self._budget_writes.append(write)
+        if write.changes_compensations:
+            self._take_compensations(write)
         if write.conversation is not None:
             self._conversations.append(write.conversation)
         if write.message is not None:
@@ -216,7 +239,24 @@ class Draft:
                     descendants_active=ancestor.descendants_active + write.family_active,
                 )
 
+    async def _settle_compensations(self, connection: Connection) -> None:
+        """Create the compensations of runs that end here, or drop them."""
+        ended = {write.run.seq for write in self._with_compensations}
+        added = [each for each in self._compensations if each[0] in ended]
+        self._compensations = [each for each in self._compensations if each[0] not in ended]
+        failed = [write for write in self._with_compensations if write.run.status is not RunStatus.COMPLETED]
+        dropped = ended.difference(write.run.seq for write in failed)
+        if dropped:
+            await connection.execute(Q["drop_compensations"], list(dropped))
+        if failed:
+            for parent, compensation, write in await created_by(connection, failed, added):
+                self.take([write])
+                self._compensations.append((parent, compensation))
+                self.settled[parent].append(write.run)
+
     async def write(self, connection: Connection) -> None:
+        if self._with_compensations:
+            await self._settle_compensations(connection)
         for before, after in self._schedules:
             await rewrite_schedule(connection, before, after)
         if self._ends:
@@ -273,6 +313,7 @@ class Draft:
                 for signal in signals.values()
             ],
             "hold_contents": self._held_contents,
+            "store_compensations": [(seq, *astuple(each)) for seq, each in self._compensations],
             "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
