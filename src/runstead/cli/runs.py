@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli import run_bulk, run_cancel, run_changes, run_logs, run_output, run_signals, run_states
+from runstead.cli import (
+    run_bulk,
+    run_cancel,
+    run_changes,
+    run_compensations,
+    run_logs,
+    run_output,
+    run_signals,
+    run_states,
+)
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
@@ -32,6 +41,7 @@ runs.command(run_changes.reject_run, name="reject")
 runs.command(run_bulk.bulk)
 runs.command(run_signals.signal_run, name="signal")
 runs.command(run_signals.list_signals, name="signals")
+runs.command(run_compensations.list_compensations, name="compensations")
 
 
 @runs.command(name="list")

@@ -13,6 +13,7 @@ from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, EventThrottle, Interval, WebhookProjects
+from runstead.commands.worker_channels import WorkerChannels
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.fair_slots import Bounds, FairSlots
@@ -25,6 +26,7 @@ from runstead.core.webhooks.event import event_of
 from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
+    BUDGETS_KEY,
     DEADLINES_KEY,
     DELIVERY_KEY,
     PUSH_KEY,
@@ -98,6 +100,7 @@ class App:
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
+        self.worker_channels = WorkerChannels(notifier, self.stopping)
         self.open_streams = OpenStreams(self.quotas)
         self.batch_slots = FairSlots(_BATCHES, "batches")
         # Owners of leases that sent a request other than a heartbeat.
@@ -105,7 +108,8 @@ class App:
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
         self.recorded_calls = Interval(limits.push_call_recorded_s)  # keys: (push service, success)
         self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
-        # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
+        # A worker's project, kind and key never change, so claims read them from here, and its version from their body
+        # where it matters at once. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 
     def stop(self) -> None:
@@ -118,7 +122,7 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake the followers and loops that wait for what a command wrote, and count it."""
         run_metrics.count(written)
-        self._wake((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled, *written.compensations))
         if (written.cancelled and any(run.terminal for run in written.cancelled)) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
@@ -128,6 +132,12 @@ class App:
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
+        spent = written.transition.spent
+        if spent is not None:
+            if spent.events:
+                self.publish_deliveries()
+            if spent.attention:
+                self.notifier.publish((BUDGETS_KEY,))
         if self.notifier.has_listeners(project_id):
             self.notifier.publish_changes(project_id, changes.of_written(written))
 

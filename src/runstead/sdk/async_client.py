@@ -13,7 +13,7 @@ from runstead.sdk.errors import RunsteadError, no_answer
 from runstead.sdk.handle import RunHandle
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.create import IfDiffers, RunOptions
+from runstead.sdk.routes.create import IfDiffers, RunBudget, RunOptions
 from runstead.sdk.routes.route import AsyncSender, Pages
 from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
@@ -88,6 +88,7 @@ class AsyncClient(ClientBase, AsyncSender):
         labels: Mapping[str, str] | None = None,
         priority: int | None = None,
         available_at: datetime | None = None,
+        budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
         *args: P.args,

@@ -14,7 +14,7 @@ from runstead.sdk.handle import BlockingRunHandle
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.create import IfDiffers, RunOptions
+from runstead.sdk.routes.create import IfDiffers, RunBudget, RunOptions
 from runstead.sdk.routes.route import Pages, SyncSender
 from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
@@ -77,6 +77,7 @@ class Client(ClientBase, SyncSender):
         labels: Mapping[str, str] | None = None,
         priority: int | None = None,
         available_at: datetime | None = None,
+        budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
         *args: P.args,

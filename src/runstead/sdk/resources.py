@@ -7,6 +7,7 @@ from runstead.sdk.routes.alerts import Alerts
 from runstead.sdk.routes.artifacts import Artifacts
 from runstead.sdk.routes.audit import Audit
 from runstead.sdk.routes.batches import Batches
+from runstead.sdk.routes.budgets import Budgets
 from runstead.sdk.routes.bulk_jobs import BulkJobs
 from runstead.sdk.routes.conversations import Conversations
 from runstead.sdk.routes.events import Events
@@ -91,6 +92,11 @@ class Resources(Caller):
     def alerts(self) -> Alerts[Self]:
         """Alert rules, and their history."""
         return Alerts(self)
+
+    @resource
+    def budgets(self) -> Budgets[Self]:
+        """Budgets: what runs may spend, and what happens when they have."""
+        return Budgets(self)
 
     @resource
     def workers(self) -> Workers[Self]:

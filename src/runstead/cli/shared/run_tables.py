@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
 RUN_FIELDS = (
     *("paused", "waiting_tool_name", "target", "workflow_id", "duration_ms", "attempt", "title", "error"),
-    *("parent_run_id", "progress"),
+    *("parent_run_id", "progress", "compensates"),
 )
 _BAR_CELLS = 20
 
@@ -157,13 +157,27 @@ def run_details(
         yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
     if run.progress is not None:
         yield "progress", format_progress(run.progress, screen) or None
-    for name in ("kind", "target", "title", "schedule_id", "batch_id", "parent_run_id", "retry_of"):
+    for name in (
+        "kind",
+        "target",
+        "title",
+        "schedule_id",
+        "batch_id",
+        "parent_run_id",
+        "retry_of",
+        "compensates",
+    ):
         yield name, getattr(run, name)
+    if run.compensations:
+        yield "compensations", f"{run.compensations} registered, for a failure or a cancel"
     if run.root_run_id != run.run_id:
         yield "root_run_id", run.root_run_id
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)
+    if run.worker_version is not None or run.pinned:
+        version = run.worker_version or "that of its first attempt"
+        yield "version", f"{version} (pinned)" if run.pinned else version
     yield "created", _at(run.created_at, screen)
     if run.status == "pending" and run.available_at is not None and run.available_at != run.created_at:
         yield "available", _at(run.available_at, screen)
@@ -211,7 +225,8 @@ def format_tree(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
         mark = " *" if run.run_id == marked and len(family) > 1 else ""
         head = f"{indent}{joint}{safe(run.run_id)}  {safe(run.target or run.kind)}  "
         name = error_name(run.error)
-        tail = f"{mark}{'  ' + name if name else ''}"
+        undoes = "  (compensation)" if run.compensates else ""
+        tail = f"{mark}{undoes}{'  ' + name if name else ''}"
         status = _status(run)
         if screen.width is None:
             lines.append(f"{head}{status}{safe(tail)}")

@@ -35,7 +35,7 @@ _SILENT: Final = frozenset(
         *("STATE_SNAPSHOT", "MESSAGES_SNAPSHOT"),
     }
 )
-_SILENT_CUSTOM: Final = frozenset({"run.now", "run.blocked", "run.gather_failed"})
+_SILENT_CUSTOM: Final = frozenset({"run.now", "run.blocked", "run.gather_failed", "run.patched"})
 _TOOL_CHARS_MAX: Final = 64 * 1024
 
 

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal, TypedDict, Unpack, get_args
+from typing import Any, Final, Literal, Required, TypedDict, Unpack, get_args
 
 import msgspec
 
@@ -20,7 +20,31 @@ from runstead.sdk.routes.route import Resource, S_co, route
 IfDiffers = Literal["warn", "raise", "ignore"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
-_OF_BODY: Final = {"title", "labels", "priority", "available_at", "parent_run_id", "trigger"}
+_OF_BODY: Final = {
+    "title",
+    "labels",
+    "priority",
+    "available_at",
+    "parent_run_id",
+    "trigger",
+    "pinned",
+    "budget",
+}
+
+
+class RunBudgetLimit(TypedDict, total=False):
+    """How much may be spent: a decimal as text ("2.50"), a number of input and output tokens, or both."""
+
+    cost: str
+    tokens: int
+
+
+class RunBudget(TypedDict, total=False):
+    """What a run may spend with its descendants: `{"limit": {"cost": "2.50"}, "on_reached": "pause"}`."""
+
+    limit: Required[RunBudgetLimit]
+    on_reached: Literal["pause", "fail", "cancel", "alert"]
+    alert_at_percent: int
 
 
 class RunOptions(TypedDict, total=False):
@@ -29,9 +53,10 @@ class RunOptions(TypedDict, total=False):
     Every kind: `id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
     If that run has another config or input, the call's are dropped: `if_differs` is warn (the default: a
     `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore.
+    `budget` bounds what the run and its descendants spend; see `RunBudget`.
     `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
-    name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
+    name, main_branch needs none. A `pinned` run stays with workers of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
     Tasks: `backoff_limit` is how many lost attempts are retried. Workflows: `workflow_id` is the target's id unless
     given.
@@ -45,7 +70,9 @@ class RunOptions(TypedDict, total=False):
     labels: Mapping[str, str] | None
     priority: int | None
     available_at: datetime | None
+    pinned: bool | None
     parent_run_id: str | None
+    budget: RunBudget | None
     runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
@@ -146,7 +173,9 @@ class RunCreation(Resource[S_co]):
         log), or "failed" for the step that failed the run. The other options replace those of the run. 409
         RUN_NOT_TERMINAL, RETRY_TOO_LARGE; 400 STEP_NOT_FOUND.
         """
-        given = {"from_step": from_step, "input": input, "config": config, "title": title, "labels": labels}
+        codec = self._client.codec
+        given = {"from_step": from_step, "title": title, "labels": labels}
+        given |= {"input": packed(input, codec), "config": packed(config, codec)}
         key = idempotency_key or new_key()
         return Call(
             "POST",

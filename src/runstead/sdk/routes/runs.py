@@ -10,9 +10,11 @@ from runstead.sdk.models.run import (
     AccessToken,
     AttemptList,
     Cancelled,
+    CompensationList,
     Completed,
     Kind,
     OpenEvent,
+    RegisteredCompensation,
     Run,
     RunList,
     RunPage,
@@ -173,6 +175,45 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
 
     iter_signals = every(signals, Signal)
+
+    @route
+    def compensate(
+        self,
+        run_id: str,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        title: str | None = None,
+        idempotency_key: str | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[RegisteredCompensation]:
+        """`POST /runs/{run_id}/compensations`: register a run that the server creates if this one fails or is cancelled.
+
+        `target` is `task:…` or `workflow:…`. A repeat with the same `idempotency_key` registers nothing. 410
+        RUN_NOT_ACTIVE, 409 COMPENSATIONS_FULL above 100 of them, or above 16 MiB of config and input.
+        """
+        body = {"target": target} | members(
+            config=packed(config, self._client.codec),
+            input=packed(input, self._client.codec),
+            title=title,
+            idempotency_key=idempotency_key,
+            attempt=attempt,
+        )
+        return Call(
+            "POST",
+            path("runs", run_id, "compensations"),
+            RegisteredCompensation,
+            body=body,
+            headers=fence(lease_token),
+            idempotency_key=new_key(),
+        )
+
+    @route
+    def compensations(self, run_id: str) -> Call[CompensationList]:
+        """`GET /runs/{run_id}/compensations`: the compensations of a run, with their runs once it has ended."""
+        return Call("GET", path("runs", run_id, "compensations"), CompensationList)
 
     @route
     def access_token(

@@ -42,7 +42,7 @@ from runstead.web.framework.text import cut
 from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
-from runstead.web.usage import pages as usage
+from runstead.web.usage import budgets, pages as usage
 from runstead.web.webhooks import pages as webhooks, triggers
 
 log = structlog.get_logger(__name__)
@@ -53,6 +53,7 @@ NOUNS: Final = (
     bulk_changes,
     chart,
     usage,
+    budgets,
     schedules,
     batches,
     workers,

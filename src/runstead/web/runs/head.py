@@ -182,8 +182,10 @@ def _queue(run: Run, now: int) -> str:
     if not run.queued:
         return "Not started: its creator executes it without the queue."
     lost = f"Attempt {run.attempt} was lost. " if run.attempts_lost else ""
-    if run.available_at is not None and run.available_at > now:
+    if run.claimable_at is not None and run.claimable_at > now:
         return f"{lost}Delayed: not available to workers yet."
+    if run.pinned_to is not None:
+        return f"{lost}In the queue of workers of version {run.pinned_to}: not claimed yet."
     return f"{lost}In the queue: not claimed yet."
 
 

@@ -12,7 +12,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
-from runstead.core.runs.transitions import open_events
+from runstead.core.runs.transitions import budget_of_call, open_events
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
@@ -94,7 +94,15 @@ async def head_values(
         "progress": head.progress(run),
         "asked": question,
         "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
+        "matches": [
+            (each.name, [(path, msgspec.json.encode(value).decode()) for path, value in each.match.items()])
+            for each in open_events(run)
+            if each.match
+        ],
+        "budget_call": run.waiting_reason == "approval"
+        and budget_of_call(run.waiting_tool_call_id) is not None,
         "fields": fields,
+        "keeps_secrets": request.app.secrets.current is not None,
         "refused": refused,
         "may_write": request.may("runs:write", project),
         "may_delete": request.may("admin", project),
