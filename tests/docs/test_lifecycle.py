@@ -106,6 +106,7 @@ LIMITS = {
     "Compensations of a run": f"{limits.compensations_per_run_max}, with {limits.compensations_bytes_max // limits.MIB} "
     "MiB of config and input together",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
+    "A value that is stored as an artifact": f"{limits.large_value_bytes_max // limits.MIB} MiB, unless `RUNSTEAD_VALUE_BYTES_MAX` is set",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",

@@ -133,7 +133,7 @@ async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
             shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
             return Response(status_code=304, headers=tag_headers(shown))
     if call.query.resolve is not None:
-        value = await large_values.output(call.app, call.principal, run)
+        value = await large_values.output(call.app, run)
         if value is not None:
             return _with_output(run, value)
     return Reply(200, run_view(run))

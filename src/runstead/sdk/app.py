@@ -421,8 +421,11 @@ def _target_of(run: ClaimedRun) -> str:
 
 async def _register_undo(served: Served, attempt: Attempt) -> None:
     """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
-    run = attempt.run
     if served.on_cancel is not None:
+        try:
+            run = attempt.readable(attempt.run)
+        except ValueNotReadable:
+            return  # the try that follows reports it, and calls no handler
         await attempt.register_compensation(
             served.on_cancel, config=run.config, input=run.input, key="on_cancel"
         )

@@ -173,7 +173,9 @@ class RunCreation(Resource[S_co]):
         log), or "failed" for the step that failed the run. The other options replace those of the run. 409
         RUN_NOT_TERMINAL, RETRY_TOO_LARGE; 400 STEP_NOT_FOUND.
         """
-        given = {"from_step": from_step, "input": input, "config": config, "title": title, "labels": labels}
+        codec = self._client.codec
+        given = {"from_step": from_step, "title": title, "labels": labels}
+        given |= {"input": packed(input, codec), "config": packed(config, codec)}
         key = idempotency_key or new_key()
         return Call(
             "POST",
