@@ -38,7 +38,17 @@ from runstead.web.framework.pages import Page
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.framework.text import cut
-from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
+from runstead.web.runs import (
+    actions,
+    bulk_changes,
+    bulk_jobs,
+    chart,
+    downloads,
+    listing,
+    live,
+    page as run,
+    start,
+)
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
 from runstead.web.usage import pages as usage
@@ -50,6 +60,7 @@ NOUNS: Final = (
     listing,
     start,
     bulk_changes,
+    bulk_jobs,
     chart,
     usage,
     schedules,
