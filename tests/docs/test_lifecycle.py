@@ -97,6 +97,8 @@ LIMITS = {
     "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
     f"{limits.retry_bytes_max // limits.MIB} MiB together",
     "`from_step`": f"{limits.step_id_chars_max} characters",
+    "Runs of a bulk job": f"{limits.bulk_runs_max:,}",
+    "Bulk jobs per project": f"{limits.bulk_jobs_running_max} that run; the newest {limits.bulk_jobs_kept} are kept",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
