@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -53,6 +54,7 @@ def log():
     @app.task("all", retries=2)
     async def everything(ctx):
         ctx.now()
+        ctx.patched("a-change")
         await ctx.progress(0.5, "half")
         await ctx.set("rows", 3)
         ctx.log("a line")
@@ -62,7 +64,9 @@ def log():
         await (await ctx.spawn(child)).result()
         with suppress(StepFailed):
             await ctx.gather(ctx.step("fails", broken), ctx.step("works", lambda: 1))
-        await ctx.first(paid=ctx.wait_for_event("paid"), shipped=ctx.wait_for_event("shipped"))
+        await ctx.first(
+            paid=ctx.wait_for_event("paid", match={"sum": 1}), shipped=ctx.wait_for_event("shipped")
+        )
         with suppress(WaitTimeout):
             await ctx.wait_for_approval("Go on?", timeout_seconds=60)
         await ctx.sleep(5)
@@ -87,7 +91,7 @@ def log():
         run, printed = bed.run("task:all"), bed.run("task:print")
         failed = bed.run("task:fails")
         retried = bed.retry(failed, "failed")
-        bed.signal(run, "paid")
+        bed.publish("paid", {"sum": 1}, occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
         bed.advance(seconds=60)
         bed.deploy(changed)
         bed.advance(seconds=5)

@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
@@ -66,7 +67,7 @@ ALLOWED = {
 }
 #: In claims: batches are in it while they are being cancelled.
 ALLOWED |= dict.fromkeys(
-    [f"{first}claim {n}" for first in ("", "first ") for n in range(6)], "all of batches_cancelling"
+    [f"{first}claim {n}" for first in ("", "first ") for n in range(12)], "all of batches_cancelling"
 )
 
 CLAIMS = [
@@ -77,6 +78,7 @@ CLAIMS = [
     ClaimRequest("p", ("agent",), (), "py", "w"),
     ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
+CLAIMS += [replace(claim, version="v1") for claim in CLAIMS]
 PAGES = [
     RunQuery(("p",), limit=25),
     RunQuery(("p",), before=(0, 9), limit=25),

@@ -258,6 +258,11 @@ def test_a_signal_is_sent_to_a_run_that_waits_for_it_and_kept_for_another(web_cl
     assert "<option>left</option><option>right</option>" in page
     web_client.post(f"{run.page}/signal", name="right")
     assert last_resume(api, run)["tool_call_id"] == "c-right"
+    run.wait("event", tool_call_id="c-9", event={"name": "late", "match": {"order.<b>": "<i>"}})
+    assert 'An event of the project resumes it where order.<b> is "<i>"' in page_text(
+        web_client.get(run.page)
+    )
+    web_client.post(f"{run.page}/signal", name="late")
     run.wait("approval", tool_call_id="c-2", open_events=[{"name": "late", "tool_call_id": "c-3"}])
     page = page_text(web_client.get(run.page))
     assert "Comment (optional)" in page

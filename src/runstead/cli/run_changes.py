@@ -40,6 +40,12 @@ def create_run(
     priority: Annotated[int | None, Parameter(help="-100 to 100; the highest is claimed first")] = None,
     delay: Annotated[str | None, Parameter(help="Earliest start: a time, or a duration such as 10m")] = None,
     parent: Annotated[str | None, Parameter(help="The id of the parent run")] = None,
+    budget: Annotated[
+        str | None, Parameter(help="What it and its descendants may cost, such as 2.50; then they wait")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, Parameter(help="How many tokens they may use; then they wait")
+    ] = None,
     timeout_seconds: Annotated[int | None, Parameter(help="For tasks: timeout of an attempt")] = None,
     backoff_limit: Annotated[int | None, Parameter(help="For tasks: max retries of lost attempts")] = None,
     batch: Annotated[str | None, Parameter(help="For tasks: the batch to add it to")] = None,
@@ -73,6 +79,7 @@ def create_run(
         "priority": priority,
         "available_at": None if delay is None else parse_time("--delay", delay, ahead=True),
         "parent_run_id": parent,
+        "budget": _budget(budget, budget_tokens),
     } | task_options
     members = {name: one for name, one in members.items() if one is not None}
     invalid = sorted(task_options.keys() & members.keys()) if kind != "task" else []
@@ -95,6 +102,11 @@ def create_run(
 
     write_err(safe(run_id))
     sys.exit(watch_run(server, run_id, json=json))
+
+
+def _budget(cost: str | None, tokens: int | None) -> Any:
+    limit = {name: one for name, one in (("cost", cost), ("tokens", tokens)) if one is not None}
+    return {"limit": limit} if limit else None
 
 
 def show_created(made: "CreatedRun", *, json: bool) -> None:

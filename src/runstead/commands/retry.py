@@ -7,9 +7,11 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.budgets import RunBudget
 from runstead.commands.create import copy_request, insert, push_agent
 from runstead.core import limits
 from runstead.core.audit import Audit, ObjectName, by
+from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
@@ -47,7 +49,9 @@ async def retry(
     """Create a new run with the request of an ended run; `retry_of` names that run.
 
     With `from_step` it goes on from there: its log begins with the results of the steps before. The new run joins the
-    same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL, PARENT_CANCELLED, STEP_NOT_FOUND,
+    same batch, unless the batch is closed, and has a budget like that of the run. The retry of
+    a compensation is one too, although its parent was cancelled. Compensations that the run registered are not copied.
+    Raises NOT_FOUND, RUN_NOT_TERMINAL, PARENT_CANCELLED, STEP_NOT_FOUND,
     RETRY_TOO_LARGE; INVALID_REQUEST for a config of an agent run.
     """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
@@ -77,12 +81,20 @@ async def store(
     `fresh`: its id was generated for this call. Otherwise the run of this id is returned if it exists.
     """
     log = None if from_step is None else await _log_before(app, first, from_step, run.run_id)
+    budget = await _same_budget(app, first, run)
 
     def decide(loaded: Loaded) -> Transition:
         if loaded.run is not None:
             return Transition(loaded.run, duplicate=True)
         closed = loaded.batch is not None and loaded.batch.closed
-        new = insert(replace(run, batch_id=None) if closed else run, message, loaded)
+        new = insert(
+            replace(run, batch_id=None) if closed else run,
+            message,
+            loaded,
+            compensates=first.compensates is not None,
+        )
+        if budget is not None:
+            new = replace(new, budget=budget)
         if log is None:
             return new
         if loaded.source is None:  # its artifacts may be removed already
@@ -101,6 +113,19 @@ async def store(
     )
     app.publish(written)
     return written
+
+
+async def _same_budget(app: App, first: Run, run: Run) -> Budget | None:
+    """Return a budget like the one that was given to the first run."""
+    given = await app.store.budgets.given_to(first)
+    if given is None:
+        return None
+    return RunBudget(
+        limit_tokens=given.limit_tokens,
+        limit_micros=given.limit_micros,
+        on_reached=given.on_reached,
+        alert_at_percent=given.alert_at_percent,
+    ).of(run)
 
 
 def refuse_active(run: Run) -> None:

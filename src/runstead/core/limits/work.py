@@ -94,6 +94,12 @@ bulk_tick_s: Final = 0.5
 bulk_errors_max: Final = 20  # refusals that a job shows
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
+bus_tick_s: Final = 1.0
+bus_events_per_tick_max: Final = 16
+bus_events_expired_max: Final = 1_000  # deleted at a time
+bus_delivery_s: Final = 30  # that a server has for a page of waits before another continues
+bus_waits_per_page_max: Final = 256
+bus_resumes_at_once_max: Final = 64
 batch_progress_interval_s: Final = 0.1  # between two updates of a batch to a follower
 scheduler_rows_max: Final = 64  # firings in one transaction
 scheduler_rows_per_tick_max: Final = 256
@@ -103,6 +109,9 @@ schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted sch
 worker_tokens_max: Final = 16
 worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
 worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+channel_stops_max: Final = 1_000  # cancels and pauses that a worker's channel keeps; more become one `resync`
+channel_targets_max: Final = 100  # in one `run_available`
+channel_retry_ms: Final = 1_000  # until a client opens a broken channel again
 worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers

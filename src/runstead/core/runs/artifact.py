@@ -1,12 +1,14 @@
 """The list of a run's artifacts: artifacts whose content the server stores, and references to content elsewhere."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 from msgspec.structs import replace
+
+from runstead.core.runs.large_value import is_value
 
 _MEDIA_TYPE: Final = re.compile(
     r"[a-z0-9!#$&^_.+-]{1,127}/[a-z0-9!#$&^_.+-]{1,127}(\s*;\s*[a-z0-9-]+=([\x21\x23-\x3a\x3c-\x7e]+|\"[^\"\\\x00-\x1f\x7f]*\"))*",
@@ -67,15 +69,21 @@ def decode_artifacts(artifacts: bytes | None) -> list[dict[str, Any]]:
 
 
 def shown(artifacts: bytes) -> bytes:
-    """Return the list as readers see it, without the keys of stored contents."""
+    """Return the list as readers see it, without the keys of stored contents and without large values."""
     if KEY_MEMBER.encode() not in artifacts:
         return artifacts
     return msgspec.json.encode(
         [
             {member: value for member, value in one.items() if member not in (KEY_MEMBER, OWNER_MEMBER)}
             for one in decode_artifacts(artifacts)
+            if not is_hidden(one)
         ]
     )
+
+
+def is_hidden(one: Mapping[str, Any]) -> bool:
+    """Whether a listed artifact is a large value, which stands in the run or its log by its reference."""
+    return KEY_MEMBER in one and is_value(one["name"])
 
 
 def find(artifacts: bytes | None, name: str) -> Stored | None:

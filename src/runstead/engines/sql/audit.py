@@ -13,6 +13,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.budgets import SqlBudgets
 from runstead.engines.sql.bulk_jobs import SqlBulkJobs
 from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.identity import SqlIdentity
@@ -84,6 +85,7 @@ class SqlRecording:
         self.batches = SqlBatches(recording)
         self.browser_sessions = SqlBrowserSessions(recording)
         self.bulk_jobs = SqlBulkJobs(recording)
+        self.budgets = SqlBudgets(recording)
         self.concurrency = SqlConcurrency(recording)
         self.identity = SqlIdentity(recording)
         self.prices = SqlPrices(recording)

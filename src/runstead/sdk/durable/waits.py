@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
+from msgspec.structs import replace
+
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, PATCHED, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
@@ -31,6 +33,7 @@ from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import OpenEvent, Run, Waiting
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
+from runstead.sdk.routes.values import HIDDEN_MESSAGE, with_error
 from runstead.sdk.task import converted
 
 T_co = TypeVar("T_co", covariant=True)
@@ -90,10 +93,17 @@ class Waits(Races):
         approved = answer.result.get("approved") if isinstance(answer.result, dict) else answer.result
         return not answer.is_error and approved is True
 
-    async def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
-        """Wait for a signal of this name, and return its payload. Raise WaitTimeout where none comes in time.
+    async def wait_for_event(
+        self,
+        name: str,
+        *,
+        match: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Wait for a signal or an event of this name, and return its payload. Raise WaitTimeout where none comes in time.
 
-        `POST /runs/{run_id}/signals {name, payload}` sends it, also before the run waits.
+        `POST /runs/{run_id}/signals {name, payload}` sends a signal, also before the run waits. Meanwhile
+        `POST /projects/{ref}/events {name, data}` resumes the run if `match` fits the data.
         """
         branch = current_branch()
         answer = self._wait_for(
@@ -101,12 +111,12 @@ class Waits(Races):
             self._next_step_id(branch, f"event {name}"),
             f"event {name}",
             f"event:{name}",
-            asked={"event": name},
-            event=name,
+            asked={"event": name, **members(match=match or None)},
+            event=OpenEvent(name=name, tool_call_id="", match=dict(match) if match else None),
             timeout_seconds=timeout_seconds,
         )
         _raise_timeout(answer, f"The event {name!r} did not come in time")
-        return answer.result
+        return await self.read(self.run.run_id, answer.result, is_reference=False)
 
     def _wait_for(
         self,
@@ -117,7 +127,7 @@ class Waits(Races):
         *,
         reason: Literal["approval", "event"] = "event",
         asked: Mapping[str, Any] | None = None,
-        event: str | None = None,
+        event: OpenEvent | None = None,
         timeout_seconds: float | None = None,
     ) -> WaitResult:
         history = self._history
@@ -148,7 +158,7 @@ class Waits(Races):
                     tool_name=tool_name,
                     resume_at=history.wait_ends.get(step_id),
                     needs_answer=asked is not None,
-                    open_events=() if event is None else (OpenEvent(name=event, tool_call_id=call_id),),
+                    open_events=() if event is None else (replace(event, tool_call_id=call_id),),
                 )
             )
         )
@@ -191,6 +201,7 @@ class Waits(Races):
                 parent_run_id=self.run.run_id,
                 title=title,
                 project=project,
+                if_differs="warn" if self.codec is None else "ignore",
             )
             await self.send(creation.with_owner(project))
             self._finish(step_id, step_name, result={"run_id": run_id})
@@ -222,7 +233,7 @@ class Waits(Races):
                 resume_at=None if is_own else now + pause,
             )
             raise branch.suspend(Suspend(request))
-        return run
+        return with_error(run, self.codec)
 
     # Values that are the same in every try
 
@@ -234,6 +245,20 @@ class Waits(Races):
             self._history.values[step_id] = text
             self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
+
+    def patched(self, patch: str) -> bool:
+        """Return whether the run takes the new code of a patch; see `Context.patched`."""
+        branch, history = current_branch(), self._history
+        branch.check(f"patched {patch}")
+        answer = history.patch_answer(patch, branch.prefix)
+        if answer is None:
+            answer = not history.has_passed(branch.prefix, branch.count)
+            if answer:
+                self.emit_nowait(
+                    {"type": CUSTOM, "name": PATCHED, "value": {"id": patch, "branch": branch.prefix}}
+                )
+            history.patches[patch, branch.prefix] = answer
+        return answer
 
     def random(self) -> float:
         """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""
@@ -266,7 +291,9 @@ class Waits(Races):
         retry = {
             "retry": number,
             "of": max_retries,
-            "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
+            "message": without_surrogates(str(error)[:_MESSAGE_CHARS])
+            if self.codec is None
+            else HIDDEN_MESSAGE,
             "code": error_code(error),
             "step_id": step_id,
             "block_step_id": block,
@@ -321,7 +348,8 @@ class Child(Generic[T_co]):
         run = await self.wait()
         if run.status != "completed":
             raise ChildFailed(run)
-        return converted(run.output, types[0] if types else self._returns)
+        output = await self._attempt.read(run.run_id, run.output)
+        return converted(output, types[0] if types else self._returns)
 
     @tracked
     async def wait(self) -> Run:

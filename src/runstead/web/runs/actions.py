@@ -104,6 +104,32 @@ async def approve(request: PageRequest, page: RunPage) -> Response:
     return _back("Approved." if approved else "Denied.", request, page)
 
 
+@_change("budget")
+async def budget(request: PageRequest, page: RunPage) -> Response:
+    """Answer a run that a budget stopped: let it continue, raise the limit, or end it."""
+    decision = request.form.one("decision")
+    if decision not in ("approve", "raise", "stop"):
+        raise Error("INVALID_REQUEST", "Choose to continue, to raise the limit or to stop")
+    result: Any = decision == "approve"
+    if decision == "raise":
+        cost, tokens = request.form.one("cost"), request.form.one("tokens")
+        raised: dict[str, Any] = {"cost": cost} if cost else {}
+        raised |= (
+            {"tokens": int(tokens) if tokens.isascii() and tokens.isdigit() else tokens} if tokens else {}
+        )
+        if not raised:
+            raise Error("INVALID_REQUEST", "Write by how much the limit is raised")
+        result = {"approved": True, "raise_by": raised}
+    answer = Resume(type="approval", tool_call_id=request.form.one("call") or None, result=result)
+    await runs.resume(request.app, request.principal, page.named, answer)
+    flash = {
+        "approve": "The run continues.",
+        "raise": "The limit was raised.",
+        "stop": "The run was stopped.",
+    }
+    return _back(flash[decision], request, page)
+
+
 @_change("answer")
 async def answer(request: PageRequest, page: RunPage) -> Response:
     """Resume a run with JSON: the result of a tool call, or the payload of an event."""
