@@ -97,6 +97,8 @@ LIMITS = {
     "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
     f"{limits.retry_bytes_max // limits.MIB} MiB together",
     "`from_step`": f"{limits.step_id_chars_max} characters",
+    "Runs of a bulk job": f"{limits.bulk_runs_max:,}",
+    "Bulk jobs per project": f"{limits.bulk_jobs_running_max} that run; the newest {limits.bulk_jobs_kept} are kept",
     "Event of the bus": f"data up to {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON; its id is remembered for "
     f"{limits.bus_event_kept_s // 3600} hours",
     "`match` of a wait or trigger": f"{limits.event_match_max} conditions, paths up to "

@@ -154,6 +154,9 @@ NEEDS = {
     "GET /projects/{project}/batches/{batch_id}/stream": "runs:read",
     "POST /projects/{project}/batches/{batch_id}/cancel": "runs:write",
     "POST /projects/{project}/batches/{batch_id}/retry": "runs:write",
+    "POST /projects/{project}/bulk": "runs:write",
+    "GET /projects/{project}/bulk/{job_id}": "runs:read",
+    "POST /projects/{project}/bulk/{job_id}/cancel": "runs:write",
     "GET /projects/{project}/notifications": "runs:read",
     "POST /agent-runtimes/push-services": "runs:write",
     "GET /agent-runtimes/push-services": "runs:read",
@@ -285,6 +288,7 @@ def bodies(names):
                 }
             ]
         },
+        "POST /projects/{project}/bulk": {"action": "cancel", "filter": {"target": ["task:of-no-run"]}},
         "PUT /projects/{project}/quota": {"runs_pending": 1_000},
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
@@ -359,6 +363,11 @@ class Tenant:
                 f"{here}/{noun}", sent[f"POST /projects/{{project}}/{noun}"] | {name: text}
             )
             names[f"{member}_id"] = made[member]["id"]
+        made = await self._post(
+            f"{here}/bulk",
+            sent["POST /projects/{project}/bulk"] | {"filter": {"q": text, "target": ["task:x"]}},
+        )
+        names["job_id"] = made["job"]["id"]
         hook = sent["POST /projects/{project}/webhooks"]
         made = await self._post(f"{here}/webhooks", hook)
         names["webhook_id"] = made["webhook"]["id"]

@@ -256,6 +256,9 @@ async def automation(recorder):
     await do("GET", place)
     await do("POST", f"{place}/cancel")
     await do("POST", f"{place}/retry", example("RetryBatch"))
+    job = (await do("POST", f"{P}/bulk", example("CreateBulkJob")))["job"]
+    await do("GET", f"{P}/bulk/{job['id']}")
+    await do("POST", f"{P}/bulk/{job['id']}/cancel")
 
 
 async def refusals(recorder):

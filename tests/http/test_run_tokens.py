@@ -91,6 +91,7 @@ async def test_a_writer_token_is_refused_by_all_other_operations(driver, operati
         "input_request_id",
         "schedule_id",
         "batch_id",
+        "job_id",
     )
     others += ("alert_id", "webhook_id", "delivery_id", "trigger_id", "name")
     names |= dict.fromkeys(others, "x")
