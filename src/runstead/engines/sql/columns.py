@@ -24,7 +24,6 @@ from runstead.core.schedules.trigger import Trigger
 from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.sql.inputs import RESPONSE
-from runstead.engines.sql.run_terms import FACTS
 
 
 def _without(record: type[Struct], *names: str) -> tuple[str, ...]:
@@ -69,7 +68,4 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
 }
 
 #: The words of statements of one engine.
-WORDS: Final = {
-    **{name: ", ".join(columns) for name, columns in RECORDS.items()},
-    "indexed": ", ".join(FACTS),
-}
+WORDS: Final = {name: ", ".join(columns) for name, columns in RECORDS.items()}
