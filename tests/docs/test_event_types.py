@@ -54,6 +54,7 @@ def log():
     @app.task("all", retries=2)
     async def everything(ctx):
         ctx.now()
+        ctx.patched("a-change")
         await ctx.progress(0.5, "half")
         await ctx.set("rows", 3)
         ctx.log("a line")
@@ -73,6 +74,13 @@ def log():
     async def broken():
         raise ValueError("broken")
 
+    @app.task("fails")
+    async def fails(ctx):
+        try:
+            await ctx.step("broken", broken)
+        finally:
+            await ctx.step("tidy", lambda: 1)
+
     changed = App()
 
     @changed.task("all")
@@ -81,11 +89,13 @@ def log():
 
     with BlockingTestbed(app) as bed:
         run, printed = bed.run("task:all"), bed.run("task:print")
+        failed = bed.run("task:fails")
+        retried = bed.retry(failed, "failed")
         bed.publish("paid", {"sum": 1}, occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
         bed.advance(seconds=60)
         bed.deploy(changed)
         bed.advance(seconds=5)
-        return [*bed.events(run), *bed.events(printed)]
+        return [event for one in (run, printed, failed, retried) for event in bed.events(one)]
 
 
 def test_the_page_lists_every_custom_event_with_its_source_and_members(log):

@@ -118,6 +118,7 @@ async def live(driver):
     )
     for name in ("paid", "sent"):
         await driver.signal("leased", name)
+    await driver.compensate("leased")
     await driver.wait("leased", "event", events=(AwaitedEvent("paid"),))
     await driver.claim("ann", limit=1)
     await driver.create("awaiting")

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "open": ("runstead.cli.open_page:open_page", "Open a run's page in the browser."),
     "usage": ("runstead.cli.usage:usage", "Tokens and cost of a project's runs."),
     "prices": ("runstead.cli.prices:prices", "Prices of models, which give usage its cost."),
+    "budgets": ("runstead.cli.budgets:budgets", "Budgets: what runs may spend, in money or tokens."),
     "limits": ("runstead.cli.limits:limits", "Concurrency limits of running runs."),
     "worker": ("runstead.cli.run_worker:worker", "Run a worker for an app until SIGTERM or Ctrl-C."),
     "dev": ("runstead.cli.dev:dev", "Run a server and a worker for development."),

@@ -30,7 +30,9 @@ class BlockingTestbed:
         self.bed = self._runner.run(self._open())
         server = self.bed.server
         transport = BlockingTransport(server.transport, self._runner.get_loop(), self._runner.run)
-        self._client = Client(URL, server.key, project=PROJECT, transport=transport, retries=0)
+        self._client = Client(
+            URL, server.key, project=PROJECT, transport=transport, retries=0, codec=self._app.codec
+        )
         return self
 
     async def _open(self) -> Testbed:
@@ -83,6 +85,10 @@ class BlockingTestbed:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
+    def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
+        """As `Testbed.respond`."""
+        self._runner.run(self.bed.respond(run, values))
+
     def publish(
         self,
         name: str,
@@ -97,6 +103,10 @@ class BlockingTestbed:
     def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """As `Testbed.signal`."""
         return self._runner.run(self.bed.signal(run, name, payload))
+
+    def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+        """As `Testbed.retry`."""
+        return self._runner.run(self.bed.retry(run, from_step, **options))
 
     def cancel(self, run: Run | str) -> Run:
         """As `Testbed.cancel`."""

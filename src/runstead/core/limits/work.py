@@ -84,6 +84,14 @@ batches_waiting_max: Final = 256
 batch_wait_s: Final = 30  # for its turn
 batch_retry_page_rows: Final = 100
 batch_retry_bytes_max: Final = 64 * MIB  # of the requests of runs that are retried together
+bulk_runs_max: Final = 10_000  # of one bulk job
+bulk_part_runs: Final = 500  # in one row of a job's list
+bulk_jobs_running_max: Final = 4  # of one project
+bulk_jobs_kept: Final = 100  # of one project
+bulk_jobs_per_tick_max: Final = 8
+bulk_runs_per_tick_max: Final = 32  # of one job
+bulk_tick_s: Final = 0.5
+bulk_errors_max: Final = 20  # refusals that a job shows
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
 index_terms_read_max: Final = 4_096  # by one statement
@@ -107,6 +115,9 @@ schedule_deleting_ms: Final = 10_000  # between two checks whether a deleted sch
 worker_tokens_max: Final = 16
 worker_token_s: Final = 86_400  # after the last heartbeat, claim or renewal of its worker, a token expires
 worker_token_renewal_s: Final = 3_600  # how often heartbeats store a later expiry
+channel_stops_max: Final = 1_000  # cancels and pauses that a worker's channel keeps; more become one `resync`
+channel_targets_max: Final = 100  # in one `run_available`
+channel_retry_ms: Final = 1_000  # until a client opens a broken channel again
 worker_cached_s: Final = 10.0  # how long claims of other replicas may use a removed worker
 
 # Change notifications of a project, and their followers

@@ -65,6 +65,10 @@ async def close_input(connection: Connection, closed: ClosedInput) -> None:
     await DRIVER.run(connection, inputs.close_input(closed))
 
 
+async def erase_secrets(connection: Connection, run_seqs: Sequence[int]) -> None:
+    await DRIVER.run(connection, inputs.erase_secrets(run_seqs))
+
+
 async def move_event_waits(connection: Connection, runs: Sequence[Run]) -> None:
     """Store the waits of runs that await other events of the bus than before."""
     waits = [wait for run in runs for wait in event_waits(run)]

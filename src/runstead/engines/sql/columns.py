@@ -8,6 +8,8 @@ from msgspec import Struct
 from runstead.core.alerts.alert import Alert, Firing
 from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch
+from runstead.core.batches.bulk_job import BulkJob
+from runstead.core.budgets.budget import Budget, BudgetSum, RunSpending
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.identity.browser_session import BrowserSession
@@ -36,7 +38,10 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "alert_firing": _without(Firing),
     "audit_entry": _without(AuditEntry),
     "browser_session": _without(BrowserSession),
+    "bulk_job": _without(BulkJob),
     "bus_event": _without(BusEvent),
+    "budget": _without(Budget),
+    "budget_sum": _without(BudgetSum),
     "conversation": _without(Conversation),
     "delivery": _without(Delivery),
     "delivery_without_payload": _without(Delivery, "payload"),
@@ -59,6 +64,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "quota": _without(Quota),
     "removed_member": _without(RemovedMember),
     "replica": _without(Replica),
+    "run_spending": _without(RunSpending),
     "schedule": _without(Schedule),
     "session": _without(Session),
     "signing_key": _without(SigningKey),

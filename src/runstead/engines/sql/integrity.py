@@ -17,6 +17,8 @@ FACTS: Final = (
     "values",
     "signals",
     "waits",
+    "compensations",
+    "uncancelled",
     "gaps",
     "placed",
     "stored",
@@ -56,6 +58,8 @@ def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]
             latest_signal=latest_signal,
             latest_signal_event=latest_taken or 0,
             event_waits=fact("waits", 0)[0],
+            compensations=fact("compensations", 0)[0],
+            uncancelled=fact("uncancelled", 0)[0],
             open_inputs=tuple(inputs.get(run.seq, ())),
             family=FamilyFacts(*(int(fact(name, 0)[0]) for name in ("gaps", "placed", "stored"))),
         )

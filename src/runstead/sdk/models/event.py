@@ -30,8 +30,8 @@ class Event(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def from_server(self) -> bool:
-        """Whether the server wrote the event, as it does with the answers to waits."""
-        return self.source in ("server", None)
+        """Whether the server wrote the event, as it does with the answers to waits, or copied it from an earlier run."""
+        return self.source in ("server", "retry", None)
 
     @property
     def terminal(self) -> bool:

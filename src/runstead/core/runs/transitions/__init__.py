@@ -4,11 +4,21 @@ Times are ms. Random values (tokens, dice) are arguments, so that every rule is 
 """
 
 from runstead.core.runs.transitions.attempts import claim, claimable, enforce_deadlines, release, renew
+from runstead.core.runs.transitions.budgets import (
+    answer_budget,
+    answer_of,
+    budget_of_call,
+    counted,
+    counted_at_end,
+    held_back,
+    settle,
+)
 from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
+from runstead.core.runs.transitions.compensations import register_compensation, release_compensation
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
-from runstead.core.runs.transitions.inputs import ask_input, cancel_input, respond
+from runstead.core.runs.transitions.inputs import ask_input, cancel_input, read_secrets, respond
 from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
@@ -35,13 +45,18 @@ __all__ = [
     "Firing",
     "IfMatch",
     "TriggerCall",
+    "answer_budget",
+    "answer_of",
     "ask_input",
+    "budget_of_call",
     "cancel",
     "cancel_input",
     "claim",
     "claimable",
     "clear_awaited",
     "complete",
+    "counted",
+    "counted_at_end",
     "create",
     "create_from_trigger",
     "delete",
@@ -53,6 +68,7 @@ __all__ = [
     "fail_firing",
     "fire",
     "fire_due",
+    "held_back",
     "lease_renewal",
     "mark_awaited",
     "only_approval",
@@ -60,8 +76,11 @@ __all__ = [
     "open_events",
     "pause",
     "pause_broken",
+    "read_secrets",
     "receipt_key",
+    "register_compensation",
     "release",
+    "release_compensation",
     "rename",
     "renew",
     "respond",
@@ -69,6 +88,7 @@ __all__ = [
     "resume_parent",
     "rewrite",
     "send_signal",
+    "settle",
     "start",
     "stopped_by_service",
     "store_artifact",

@@ -240,16 +240,16 @@ def already_waiting(run: Run) -> Error:
 
 def resumed(run: Run, now: int) -> Run:
     """Return the row of a run that continues: at its worker, or back in the queue."""
-    held = run.lease_token is not None
+    leased = run.lease_token is not None
     place = run.paused_available_at if run.paused_available_at is not None else now
     return rewrite(
         run,
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=place if run.queued and not held else None,
+        available_at=place if run.queued and not leased and not run.held else None,
         # A timeout limits the work and not the wait, so it starts again.
-        attempt_started_at=now if held else run.attempt_started_at,
+        attempt_started_at=now if leased else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,
         **NO_WAIT,
     )
