@@ -39,7 +39,17 @@ from runstead.web.framework.policy import policy
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.framework.text import cut
-from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
+from runstead.web.runs import (
+    actions,
+    bulk_changes,
+    chart,
+    downloads,
+    listing,
+    live,
+    page as run,
+    saved_views,
+    start,
+)
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
 from runstead.web.usage import budgets, pages as usage
@@ -51,6 +61,7 @@ NOUNS: Final = (
     listing,
     start,
     bulk_changes,
+    saved_views,
     chart,
     usage,
     budgets,

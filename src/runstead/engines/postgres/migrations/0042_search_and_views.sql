@@ -4,3 +4,12 @@ ALTER TABLE projects ADD COLUMN search_values_since bigint;
 DELETE FROM run_terms;
 DELETE FROM run_index_changes;
 UPDATE run_index SET version = version + 1, mark = 0, noted = 0;
+-- Named filters of the list of runs: of a caller (its identity), or shared by the project (owner '').
+CREATE TABLE saved_views (
+  project_id text COLLATE "C" NOT NULL,
+  owner text COLLATE "C" NOT NULL,
+  name text COLLATE "C" NOT NULL,
+  filters text NOT NULL,
+  created_at bigint NOT NULL,
+  PRIMARY KEY (project_id, owner, name)
+);
