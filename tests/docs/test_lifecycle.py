@@ -133,6 +133,9 @@ LIMITS = {
         f" default {limits.alert_window_s_default:,}"
     ),
     "Silent workers that an alert rule counts": f"{limits.alert_silent_workers_max:,}",
+    "Saved views": f"{limits.saved_views_max} of each caller in a project, and {limits.saved_views_max} that a project shares",
+    "What a search reads of a run": f"{limits.search_error_chars_max} characters of its error, and with `search_values` "
+    f"{limits.search_value_chars_max:,} of its input and of its output",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",

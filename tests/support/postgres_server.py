@@ -36,6 +36,7 @@ TABLES = [
     "run_signals",
     "event_waits",
     "bus_events",
+    "saved_views",
     "run_compensations",
     "family_cancels",
     "run_attempts",

@@ -271,7 +271,7 @@ _KINDS: Final[dict[type, _Kind]] = {
         ("service_name", "scope_kind", "agent_id", "version", "base_url", "invoke_url", "disabled_at"),
     ),
     Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
-    Project: _Kind("project", _id, ("slug", "name", "require_attempt")),
+    Project: _Kind("project", _id, ("slug", "name", "require_attempt", "search_values_since")),
     Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
     ApiKey: _Kind(
         "key",

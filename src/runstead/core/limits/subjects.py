@@ -121,6 +121,9 @@ hooked_projects_max: Final = 10_000  # projects whose changes wake the deliverer
 hooked_poll_s: Final = 5.0
 webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began earlier
 triggers_per_project_max: Final = 256
+saved_views_max: Final = 64  # of a caller in a project, and as many that a project shares
+saved_view_name_chars_max: Final = 80
+saved_view_filters_chars_max: Final = 4_096
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 

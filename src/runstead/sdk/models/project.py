@@ -12,7 +12,9 @@ Role = Literal["admin", "member", "viewer"]
 
 
 class Project(ResponseModel, frozen=True, kw_only=True):
-    """A project. With `require_attempt`, workers must prove their attempt with every write. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
+    """A project. With `require_attempt`, workers must prove their attempt with every write; with
+    `search_values`, lists search inputs and outputs. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once.
+    """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
 
@@ -22,6 +24,7 @@ class Project(ResponseModel, frozen=True, kw_only=True):
     created_by: str | None = None
     created_at: datetime | None = None
     require_attempt: bool = False
+    search_values: bool = False
     api_key: str | None = None
 
 

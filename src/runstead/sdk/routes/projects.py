@@ -45,13 +45,20 @@ class Projects(Resource[S_co]):
         return Call("GET", path("projects", self._project(project)), Project)
 
     @route
-    def update(self, *, require_attempt: bool | None = None, project: str | None = None) -> Call[Project]:
+    def update(
+        self,
+        *,
+        require_attempt: bool | None = None,
+        search_values: bool | None = None,
+        project: str | None = None,
+    ) -> Call[Project]:
         """`PATCH /projects/{ref}`: change the settings that are given. Needs the scope `admin`.
 
         With `require_attempt`, the server refuses a write of a worker that sends neither `attempt` nor `lease_token`:
-        409 ATTEMPT_REQUIRED. Workers of this package send both.
+        409 ATTEMPT_REQUIRED. Workers of this package send both. With `search_values`, the filter `q` of `runs.list` also
+        searches the inputs and outputs of runs that are created from now on.
         """
-        body = members(require_attempt=require_attempt)
+        body = members(require_attempt=require_attempt, search_values=search_values)
         return Call("PATCH", path("projects", self._project(project)), Project, body=body)
 
     @route

@@ -39,7 +39,7 @@ WaitReason = Literal["tool", "approval", "event", "input"]
 class RunFilters(TypedDict, total=False):
     """Filters of a list of runs. All filters must match; of a list of values, any one.
 
-    `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page, which large
+    `label` is `key:value`; `q` is text in the run id, title, target, labels or error; `limit` is 1 to 100 runs a page, which large
     runs shorten. `fields` names the members that are needed: the others are None.
     """
 

@@ -239,7 +239,10 @@ async def remove_limit(request: PageRequest) -> Response:
 
 @pages.post("/projects/{project}/settings")
 async def change_settings(request: PageRequest) -> Response:
-    project, required = await request.project(), request.form.one("require_attempt") == "on"
+    project = await request.project()
+    if request.form.one("setting") == "search_values":
+        return await _search_values(request, project, search=request.form.one("search_values") == "on")
+    required = request.form.one("require_attempt") == "on"
     await commands.change(request.app, request.principal, project.id, require_attempt=required)
     request.forget_credentials()
     return request.redirect_with_flash(
@@ -298,4 +301,14 @@ async def create_project(request: PageRequest) -> Response:
         note="Sign in with it to see the project: your current key belongs to another one. It is shown only"
         " now. The server keeps only a hash of it.",
         to="/ui",
+    )
+
+
+async def _search_values(request: PageRequest, project: Project, *, search: bool) -> Response:
+    await commands.change(request.app, request.principal, project.id, search_values=search)
+    return request.redirect_with_flash(
+        "Searches read the inputs and outputs of runs from now on."
+        if search
+        else "Searches no longer read inputs and outputs.",
+        _page_address(project, "search"),
     )
