@@ -56,6 +56,7 @@ ALLOWED = {
     "count_batches": "a join without an index",  # of what it was given with what it has just written
     "index_changed": "all of run_index_changes",  # what the loop has not indexed yet
     "rollup_entries_of": "all of rollup_entries",  # what the loop has not summed up yet
+    "artifact_tombstones": "all of discarded_artifacts_pkey",  # held ones wait in it for the last run that lists them
     "forget_standby_markers": "all of standby_markers",  # one for each session of a day
     "transactions_under_way": "a join without an index",  # of sessions with their locks
     "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few

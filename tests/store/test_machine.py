@@ -228,6 +228,28 @@ class StoreMachine(EnginePair):
         self.both(lambda d: d.append(run_id, *events, after=after))
 
     @some
+    @rule(at=places, step_id=st.sampled_from(("1", "2.1.1", "2.2.1", "3")))
+    def finish_step(self, at, step_id):
+        """Steps, with a value between them, which a retry may copy."""
+        run_id = self.pick(at, live)
+        payload = msgspec.json.encode({"type": "STEP_FINISHED", "stepName": "s", "stepId": step_id})
+        step = NewEvent("STEP_FINISHED", payload, source="worker")
+        self.both(lambda d: d.append(run_id, step, self.event("stage", step_id)))
+
+    @precondition(lambda self: any(run.terminal and run.event_bytes for run in self.rows.values()))
+    @rule(at=places, step_id=st.sampled_from(("1", "2.2.1", "failed", "failed")))
+    def retry(self, at, step_id):
+        source = self.pick(at, lambda run: run.terminal and run.event_bytes)
+        if not self.rows[source].terminal:
+            return
+        run_id = f"run-{next(self.names)}"
+        made = self.both(lambda d: d.retry(source, step_id, run_id))
+        if isinstance(made, Error):
+            assert made.code in {"STEP_NOT_FOUND", "PARENT_CANCELLED"}
+        elif made.retry_from is not None:
+            assert made.latest_external_event_sequence == 0 < made.latest_event_id
+
+    @some
     @rule(at=places)
     def pause(self, at):
         run_id = self.pick(at, live)
@@ -296,6 +318,17 @@ class StoreMachine(EnginePair):
         run_id = self.pick(at, live)
         self.both(lambda d: d.signal(run_id, name, payload, key=key))
         self.both(lambda d: d.signals(run_id))
+
+    @some
+    @rule(
+        at=places,
+        undo=st.sampled_from(("task:undo", "workflow:undo")),
+        key=st.sampled_from((None, None, "k")),
+    )
+    def compensate(self, at, undo, key):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.compensate(run_id, undo, key=key))
+        self.both(lambda d: d.compensations(run_id))
 
     @some
     @rule(

@@ -19,7 +19,7 @@ from tests.support.statements import makers, written
 FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
 #: Which tables a statement reads whole, and why.
 READ = {
-    "cancelling": "runs",  # those of an index that is empty but for cancels under way
+    "cancelling": "family_cancels",  # empty but for cancels under way
     "last_seq": "sqlite_sequence",  # one row for each of few tables
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first

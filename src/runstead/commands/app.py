@@ -26,6 +26,7 @@ from runstead.core.webhooks.event import event_of
 from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
+    BUDGETS_KEY,
     DEADLINES_KEY,
     DELIVERY_KEY,
     PUSH_KEY,
@@ -58,6 +59,7 @@ class App:
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
     stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
     they are stored in plain text. `replica` is this server in the list of replicas; None: it is not listed.
+    `codec_url` is the endpoint that decodes values for browsers.
     `exposition_of_all` adds the metrics of the server's other processes; None: this is the only process.
     """
 
@@ -69,6 +71,8 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        value_bytes_max: int = limits.value_bytes_max,
+        codec_url: str | None = None,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
         quota: Quota = Quota(),  # noqa: B008 - immutable
@@ -81,6 +85,9 @@ class App:
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.value_bytes_max = value_bytes_max
+        self.codec_url = codec_url
+        self.value_checks = asyncio.Semaphore(limits.values_checked_at_once_max)
         self.projects_per_user_max = projects_per_user_max
         self.replica = replica
         self.exposition_of_all = exposition_of_all
@@ -115,7 +122,7 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake the followers and loops that wait for what a command wrote, and count it."""
         run_metrics.count(written)
-        self._wake((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled, *written.compensations))
         if (written.cancelled and any(run.terminal for run in written.cancelled)) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
@@ -125,6 +132,12 @@ class App:
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
+        spent = written.transition.spent
+        if spent is not None:
+            if spent.events:
+                self.publish_deliveries()
+            if spent.attention:
+                self.notifier.publish((BUDGETS_KEY,))
         if self.notifier.has_listeners(project_id):
             self.notifier.publish_changes(project_id, changes.of_written(written))
 

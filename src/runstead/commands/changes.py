@@ -47,6 +47,9 @@ def of_written(written: Written) -> list[Change]:
     ended = written.transition.ended
     if found and ended is not None and ended.outcome == "paused" and ended.lease_owner is not None:
         found[0] = replace(found[0], stopped=StoppedAttempt(ended.lease_owner, ended.attempt, "pause"))
+    found += [
+        of_run("run.created" if each.version == 1 else "run.updated", each) for each in written.compensations
+    ]
     return found
 
 

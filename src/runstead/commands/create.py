@@ -1,4 +1,4 @@
-"""Create runs, and retry them."""
+"""Create runs."""
 
 import os
 from typing import Any
@@ -8,12 +8,13 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.identity.principal import Principal, Scope, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import (
@@ -66,6 +67,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     available_at: int | None = None
     pinned: bool = False
+    budget: RunBudget | None = None
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -100,6 +102,7 @@ async def create(
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
     run, message = draft(new, project_id, principal)
+    budget = None if new.budget is None else new.budget.of(run)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
     def decide(loaded: Loaded) -> Transition:
@@ -109,10 +112,12 @@ async def create(
             return _repeated(loaded.run, run, new, loaded)
         if refusal is not None:
             raise refusal
+        created = run
         if loaded.batch is not None:
             admit(loaded.batch)
-            return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
-        return insert(run, message, loaded)
+            created = replace(run, batch_id=loaded.batch.id)
+        made = insert(created, message, loaded)
+        return made if budget is None else replace(made, budget=budget)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
     want = Want(
@@ -198,13 +203,14 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
     return run, message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded, *, compensates: bool = False) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
         run,
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
+        compensates=compensates,
         message=message,
         push_service_id=loaded.push_service_id,
     )
@@ -264,45 +270,6 @@ def _differs(stored: bytes | None, given: bytes, *, first: bool) -> bool:
     if stored is None:
         return not first
     return stored != given and msgspec.json.decode(stored) != msgspec.json.decode(given)
-
-
-async def retry(
-    app: App,
-    principal: Principal,
-    run_id: str,
-    project: str | None,
-    idempotency: IdempotencyRecord | None = None,
-) -> Written:
-    """Create a new run with the request of an ended run; `retry_of` names that run.
-
-    The new run joins the same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL,
-    PARENT_CANCELLED.
-    """
-    first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
-    if not first.terminal:
-        raise Error(
-            "RUN_NOT_TERMINAL", f"Only a run that has ended can be retried: it is {first.status.value}"
-        )
-    refuse_bound(principal, "cannot create other runs")
-    run, message = copy_request(first, principal)
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
-        raise refusal
-
-    def decide(loaded: Loaded) -> Transition:
-        closed = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if closed else run, message, loaded)
-
-    want = Want(
-        parent_run_id=first.parent_run_id,
-        push_agent=push_agent(run),
-        batch_id=first.batch_id,
-        fresh=True,
-    )
-    audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))
-    key = RunKey(first.project_id, run.run_id)
-    written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
-    app.publish(written)
-    return written
 
 
 def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:

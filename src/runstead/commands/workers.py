@@ -21,7 +21,7 @@ from runstead.core.identity.principal import Principal, Scope, can, refuse_bound
 from runstead.core.identity.project import token_hash
 from runstead.core.queue.worker import HeldRun, Session, VersionCount, Worker
 from runstead.core.runs import transitions
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports import run_metrics
@@ -231,7 +231,9 @@ async def claim(
     def record(*, last: bool) -> IdempotencyRecord | None:
         """While the long poll has time left, an empty claim is retried, so its answer is not stored."""
         return _rendering(
-            idempotency, lambda runs: [LeasedRun(run) for run in runs], stored=lambda runs: last or bool(runs)
+            idempotency,
+            lambda runs: [LeasedRun(run) for run in _leased(runs)],
+            stored=lambda runs: last or bool(_leased(runs)),
         )
 
     loop = asyncio.get_running_loop()
@@ -242,7 +244,12 @@ async def claim(
         while True:
             change.clear()
             left = until - loop.time()
-            runs = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            found = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            runs = _leased(found)
+            if len(runs) < len(found):  # budgets stopped the others: look at once for more
+                app.publish_runs([run for run in found if run not in runs])
+                if not runs and left > 0:
+                    continue
             if runs:
                 run_metrics.count_claims(runs, available_at)
                 app.publish_runs(runs)
@@ -268,6 +275,11 @@ async def claim(
 
 async def _session(app: App, run: Run) -> Session | None:
     return await app.store.workers.session(run.seq)
+
+
+def _leased(found: Sequence[Run]) -> list[Run]:
+    """The runs that a claim leased, without those that budgets stopped."""
+    return [run for run in found if run.lease_token is not None and run.status is RunStatus.RUNNING]
 
 
 def _pause(delay_ms: int | None) -> float:

@@ -39,6 +39,16 @@ PROGRESS = {
     },
 }
 _ProgressOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [PROGRESS, {"type": "null"}]})]
+RETRY_FROM = {
+    "type": "object",
+    "required": ["run_id", "step_id", "event_id"],
+    "properties": {
+        "run_id": {"type": "string"},
+        "step_id": {"type": "string"},
+        "event_id": {"type": "integer", "minimum": 0},
+    },
+}
+_RetryFromOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RETRY_FROM, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
     Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
@@ -110,6 +120,9 @@ class RunView(msgspec.Struct, frozen=True):
     title: str | None
     labels: _Labels
     retry_of: str | None
+    retry_from: _RetryFromOrNull
+    compensates: str | None
+    compensations: int
     conversation_id: str | None
     attempt: int
     priority: int
@@ -188,6 +201,9 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         title=run.title,
         labels=_NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
         retry_of=run.retry_of,
+        retry_from=NULL if run.retry_from is None else raw(run.retry_from),
+        compensates=run.compensates,
+        compensations=run.compensations or 0,
         conversation_id=run.conversation_id,
         attempt=run.attempt,
         priority=run.priority,

@@ -54,6 +54,9 @@ DELIVERY_KEY: Final = "delivery"
 #: Key: a run has ended whose parent waits for it. The deadlines loop resumes the parent.
 DEADLINES_KEY: Final = "enforce_deadlines"
 
+#: Key: a budget was raised, changed or deleted, so that runs which wait for it may continue.
+BUDGETS_KEY: Final = "budgets"
+
 #: Key: the leader has resigned.
 LEADER_KEY: Final = "leader"
 

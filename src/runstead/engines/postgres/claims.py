@@ -81,7 +81,7 @@ def claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
 
 def first_claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
     """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
-    and whether the project has webhooks and limits. With limits it takes no run. $1 is the time, NULL for the database's.
+    and whether the project has webhooks, limits and budgets. With limits it takes no run. $1 is the time, NULL for the database's.
     """
     forms, arguments = _parts(partitions)
     return _first_sql(forms, alone=len(partitions) == 1), arguments
@@ -148,7 +148,9 @@ def _first_sql(forms: tuple[_Form, ...], *, alone: bool) -> str:
         "WITH state AS MATERIALIZED ("  # noqa: S608 - our own names
         f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
         " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
-        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited"
+        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited,"
+        " (SELECT true FROM budgets WHERE project_id = ANY (ARRAY[$2]) ORDER BY project_id, family_seq LIMIT 1) IS TRUE"
+        " AS budgeted"
         f") SELECT state.*, run.* FROM state LEFT JOIN LATERAL ({claim}) AS run ON true"
     )
 

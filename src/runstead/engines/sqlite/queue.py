@@ -55,7 +55,8 @@ def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     queued = f"AND {at} IS NOT NULL"
     parts = f"json_each(?{equals + 4})"
-    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE instr(runs.path, value) > 0)" if cancels else ""  # noqa: S608
+    reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
+    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE {reached})" if cancels else ""  # noqa: S608
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"

@@ -100,6 +100,7 @@ class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
 class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     """A run as its worker receives it. `attempt` and `lease_token` fence the writes of this attempt.
 
+    `compensates` is the id of the run that a compensation undoes.
     `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON. `traceparent` and
     `tracestate` are the trace context of the request that created the run.
     """
@@ -133,6 +134,7 @@ class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     latest_event_id: int = 0
     latest_external_event_sequence: int | None = None
     worker_session: Session | None = None
+    compensates: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
 

@@ -129,6 +129,8 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
         shown = error or RunError("Run cancelled", "CANCELLED")
         terminal_event = event.failed(shown.message, shown.code)
     since = run.started_at if run.started_at is not None else run.created_at
+    if run.compensations is not None:
+        changes["compensations"] = None  # the engine creates them, or drops them
     new = rewrite(
         run,
         now,
