@@ -181,7 +181,7 @@ class Route(NamedTuple):
 
     @property
     def streams(self):
-        return self.path.endswith(("/stream", "/notifications"))
+        return self.path.endswith(("/stream", "/notifications", "/channel"))
 
     def line(self, names):
         return self.path.format(**names) + QUERIES.get(self.name, "")
