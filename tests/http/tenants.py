@@ -105,6 +105,7 @@ NEEDS = {
     "GET /agent-workers/projects/{project}/versions": "runs:read",
     "DELETE /agent-workers/workers/{worker_id}": "workers",
     "POST /agent-workers/workers/{worker_id}/heartbeat": "workers or runs:write",
+    "GET /agent-workers/workers/{worker_id}/channel": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/claim": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/runs/{run_id}/lease": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/runs/{run_id}/release": "workers or runs:write",
@@ -183,7 +184,7 @@ class Route(NamedTuple):
 
     @property
     def streams(self):
-        return self.path.endswith(("/stream", "/notifications"))
+        return self.path.endswith(("/stream", "/notifications", "/channel"))
 
     def line(self, names):
         return self.path.format(**names) + QUERIES.get(self.name, "")

@@ -39,6 +39,7 @@ TYPES: Final = (*sorted(STEP_TYPES), CUSTOM, TOOL_CALL_RESULT)
 # Names of CUSTOM events of the SDK
 _ASKED: Final = "run.asked"
 _NOW: Final = "run.now"
+_PATCHED: Final = "run.patched"
 _RETRIED: Final = "run.retried"
 _GATHER_FAILED: Final = "run.gather_failed"
 _FAILED_STEP: Final = "run.failed_step"
@@ -168,7 +169,7 @@ class Copy:
         if name in (RESUMED, _ASKED):
             if name == _ASKED or event.source in _OF_SERVER:
                 self._add_wait(event, name, value)
-        elif name == RETRY_FROM and event.source == "retry":
+        elif name == _PATCHED or (name == RETRY_FROM and event.source == "retry"):
             self._origins.append(kept)
         elif name == VALUE:
             setting = setting_of(name, event.payload)
