@@ -118,6 +118,10 @@ LIMITS = {
         f" default {limits.alert_window_s_default:,}"
     ),
     "Silent workers that an alert rule counts": f"{limits.alert_silent_workers_max:,}",
+    "Budgets per project": f"{limits.budgets_per_project_max}, beside those of runs",
+    "Limit of a budget": f"{limits.budget_tokens_max:,} tokens, a cost below 1,000,000,000,000",
+    "Sums of a budget": f"{limits.budget_periods_kept_days} days",
+    "Approvals of budgets that a run keeps": f"the newest {limits.budget_approvals_kept_max}",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",
