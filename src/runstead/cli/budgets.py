@@ -46,11 +46,16 @@ def _print(found: "Sequence[Budget]", *, json: bool) -> None:
         Column("NAME", lambda one: one.name, drop_rank=4),
         Column("SCOPE", lambda one: " ".join(filter(None, (one.scope.kind, one.scope.value))), drop_rank=3),
         Column("PERIOD", lambda one: one.period, drop_rank=5),
-        Column("SPENT", lambda one: "" if one.current is None else _amounts(one.current.spent, one.limit)),
+        Column(
+            "SPENT",
+            lambda one: "" if one.current is None else _amounts(one.current.spent, one.limit),
+            number=True,
+        ),
         Column(
             "LIMIT",
             lambda one: _amounts(one.limit if one.current is None else one.current.limit),
             drop_rank=1,
+            number=True,
         ),
         Column("THEN", lambda one: one.on_reached, drop_rank=2),
     ]
