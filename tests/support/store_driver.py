@@ -13,8 +13,9 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
-from runstead.core.runs import transitions
+from runstead.core.runs import retry_from, transitions
 from runstead.core.runs.append import append, digest
+from runstead.core.runs.compensation import Compensation, WantedCompensations
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
@@ -63,7 +64,8 @@ class StoreDriver:
     def new_run(self, run_id=None, *, project_id=PROJECT, **fields):
         run_id = run_id or f"run-{next(self._names)}"
         given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": project_id}
-        given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+        given |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{project_id} {run_id}")), "root_run_id": run_id}
+        given |= {"created_at": 0, "updated_at": 0}  # the ids of compensations derive from uid
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
     async def create(
@@ -88,6 +90,29 @@ class StoreDriver:
         key = RunKey(new.project_id, new.run_id)
         want = Want(parent_run_id=parent, batch_id=new.batch_id)
         return (await self.runs.apply(key, decide, want, idempotency)).run
+
+    async def retry(self, source_id, from_step, run_id):
+        """A retry of an ended run that goes on from a step."""
+        source = await self.row(source_id)
+        copy = retry_from.Copy(source, from_step)
+        copy.add(await self.whole_log(source.run_id))
+        new = self.new_run(run_id, retry_of=source.run_id)
+        log = copy.finish(run_id)
+
+        def decide(loaded):
+            if loaded.source is None:
+                raise not_found("Run")
+            made = transitions.create(
+                new,
+                now=loaded.now,
+                parent=loaded.parent,
+                family_cancelled=loaded.family_cancelled,
+                message=None,
+            )
+            return log.begin(made, source, loaded.now)
+
+        want = Want(parent_run_id=source.parent_run_id, source_run_id=source.run_id)
+        return (await self.runs.apply(RunKey(PROJECT, run_id), decide, want)).run
 
     async def create_batch(
         self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, idempotency=None, **fields
@@ -147,13 +172,23 @@ class StoreDriver:
             run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
         )
 
-    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, **query):
+    async def claim(
+        self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, pins=(), **query
+    ):
         """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
         wanted = ClaimRequest(project_id, **({"kinds": ("task",)} | query))
 
         def decide(run, now):
             token = f"{run.run_id}#{run.attempt + 1}"
-            return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
+            return transitions.claim(
+                run,
+                now=now,
+                worker=worker,
+                lease_ms=lease_ms,
+                token=token,
+                version=wanted.version,
+                pinned_targets=pins,
+            )
 
         return await self.runs.claim(wanted, decide, idempotency)
 
@@ -353,6 +388,29 @@ class StoreDriver:
         page = await self.runs.signals((await self.row(run_id)).seq, 0, 10_000, 1 << 40, taken=taken)
         return [(one.number, one.name, one.payload, one.event_id) for one in page.rows]
 
+    async def compensate(self, run_id, target="task:undo", *, key=None, fence=NO_FENCE, config=b'{"n":1}'):
+        """Register a compensation."""
+
+        def rule(to):
+            new = Compensation(
+                number=0,
+                target=target,
+                title=None,
+                config=config,
+                input=None,
+                key=key,
+                digest=target.encode() + (config or b""),
+                created_at=to.now,
+            )
+            return transitions.register_compensation(to.run, new, to.compensations, now=to.now, fence=fence)
+
+        return await self.change(run_id, rule, Want(compensations=WantedCompensations(key)))
+
+    async def compensations(self, run_id):
+        """[(number, target, whether it has a run)] of a run."""
+        found = await self.runs.compensations((await self.row(run_id)).seq)
+        return [(one.number, one.target, one.child_seq is not None) for one in found]
+
     async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
         given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
         given |= {"requested_responder_type": "human"}
@@ -378,8 +436,8 @@ class StoreDriver:
 
         return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
 
-    async def respond(self, run_id, request_id, values=b'{"a":1}', *, idempotency=None):
-        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, secrets=None, idempotency=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0, secrets)
 
         def rule(to):
             if to.input_request is None:
@@ -387,6 +445,17 @@ class StoreDriver:
             return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
 
         return await self.change(run_id, rule, Want(input_request_id=request_id), idempotency)
+
+    async def secrets(self, run_id, request_id):
+        """The stored secrets of a response."""
+        found = []
+
+        def rule(to):
+            found.append(to.input_request.response.secrets)
+            return Transition(to.run)
+
+        await self.change(run_id, rule, Want(input_request_id=request_id, input_secrets=True))
+        return found[-1]
 
     async def cancel_input(self, run_id, request_id):
         def rule(to):

@@ -124,11 +124,40 @@ def show_created(made: "CreatedRun", *, json: bool) -> None:
 
 
 def retry_run(
-    run_id: RunId, /, *, wait: Wait = False, server: ServerOptions = NO_OPTIONS, json: AsJson = False
+    run_id: RunId,
+    /,
+    *,
+    from_step: Annotated[
+        str | None, Parameter(help="Keep the results before this step: its id, or failed for the failed one")
+    ] = None,
+    input: Annotated[  # noqa: A002 - the option's name
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="Another input: JSON or text; @file or - for stdin"),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat", negative=""),
+    ] = None,
+    title: Annotated[str | None, Parameter(help="Another title")] = None,
+    label: Annotated[
+        list[str] | None, Parameter(help="Other labels: name=value; may repeat", negative="")
+    ] = None,
+    wait: Wait = False,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
 ) -> None:
-    """Create a new run with the same request."""
+    """Create a new run with the same request. With --from-step it goes on from there."""
+    from runstead.cli.shared.parsing import json_or_text, name_value_pairs, read_config  # noqa: PLC0415
+
     with connected(server) as client:
-        made = client.runs.retry(run_id)
+        made = client.runs.retry(
+            run_id,
+            from_step=from_step,
+            input=None if input is None else json_or_text(input),
+            config=read_config(config or [], None),
+            title=title,
+            labels=name_value_pairs("--label", label) if label else None,
+        )
     if not wait:
         show_created(made, json=json)
         return

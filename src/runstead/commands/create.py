@@ -1,4 +1,4 @@
-"""Create runs, and retry them."""
+"""Create runs."""
 
 import os
 from typing import Any
@@ -12,10 +12,9 @@ from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
-from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
+from runstead.core.identity.principal import Principal, Scope, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import (
@@ -67,6 +66,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     trigger_kind: TriggerKind = "api"
     priority: int = 0
     available_at: int | None = None
+    pinned: bool = False
     budget: RunBudget | None = None
     # Agent runs
     agent: AgentDetails | None = None
@@ -185,6 +185,7 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         trigger_kind=new.trigger_kind,
         priority=new.priority,
         available_at=new.available_at,
+        pinned=new.pinned or None,
         created_by=creator,
         trace_context=trace_context.current.get(),
         title=new.title,
@@ -202,13 +203,14 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
     return run, message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded, *, compensates: bool = False) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
         run,
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
+        compensates=compensates,
         message=message,
         push_service_id=loaded.push_service_id,
     )
@@ -270,60 +272,6 @@ def _differs(stored: bytes | None, given: bytes, *, first: bool) -> bool:
     return stored != given and msgspec.json.decode(stored) != msgspec.json.decode(given)
 
 
-async def retry(
-    app: App,
-    principal: Principal,
-    run_id: str,
-    project: str | None,
-    idempotency: IdempotencyRecord | None = None,
-) -> Written:
-    """Create a new run with the request of an ended run; `retry_of` names that run.
-
-    The new run joins the same batch, unless the batch is closed, and has a budget like that of the run. Raises NOT_FOUND, RUN_NOT_TERMINAL,
-    PARENT_CANCELLED.
-    """
-    first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
-    if not first.terminal:
-        raise Error(
-            "RUN_NOT_TERMINAL", f"Only a run that has ended can be retried: it is {first.status.value}"
-        )
-    refuse_bound(principal, "cannot create other runs")
-    run, message = copy_request(first, principal)
-    budget = await _same_budget(app, first, run)
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
-        raise refusal
-
-    def decide(loaded: Loaded) -> Transition:
-        closed = loaded.batch is not None and loaded.batch.closed
-        made = insert(replace(run, batch_id=None) if closed else run, message, loaded)
-        return made if budget is None else replace(made, budget=budget)
-
-    want = Want(
-        parent_run_id=first.parent_run_id,
-        push_agent=push_agent(run),
-        batch_id=first.batch_id,
-        fresh=True,
-    )
-    audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))
-    key = RunKey(first.project_id, run.run_id)
-    written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
-    app.publish(written)
-    return written
-
-
-async def _same_budget(app: App, first: Run, run: Run) -> Budget | None:
-    """Return a budget like the one that was given to the first run."""
-    given = await app.store.budgets.given_to(first)
-    if given is None:
-        return None
-    return RunBudget(
-        limit_tokens=given.limit_tokens,
-        limit_micros=given.limit_micros,
-        on_reached=given.on_reached,
-        alert_at_percent=given.alert_at_percent,
-    ).of(run)
-
-
 def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:
     """Build a new run with the request of an ended run and, for an agent run, its message."""
     creator = user_uuid(principal.id)
@@ -375,6 +323,7 @@ _REQUEST = (
     "timeout_seconds",
     "backoff_limit",
     "priority",
+    "pinned",
     "config",
     "input",
     "request_snapshot",

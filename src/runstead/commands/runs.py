@@ -100,7 +100,8 @@ async def apply_at(
     rule_to_apply = decide if audit is None else audited(decide, audit)
     written = await app.store.runs.apply(key, rule_to_apply, want, idempotency)
     app.publish(written)
-    if written.transition.cancels_family and written.run.descendants_active:
+    # Compensations are active, and no cancel reaches them.
+    if written.transition.cancels_family and written.run.descendants_active > len(written.compensations):
         return await _with_descendants(app, written)
     return written
 
@@ -110,12 +111,15 @@ async def _with_descendants(app: App, cancelled: Written) -> Written:
 
     If the store fails or the server stops before all are cancelled, a loop cancels the others.
     """
+    run, active = cancelled.run, len(cancelled.compensations)
     try:
-        await cancel_descendants(app, cancelled.run.seq, limits.family_cancel_rounds_max)
+        await cancel_descendants(app, run.seq, limits.family_cancel_rounds_max)
+        if (stored := await app.store.runs.get(RunKey(run.project_id, run.run_id))) is not None:
+            active = stored.descendants_active
     except Error as error:
         if error.retry_after_s is None:
             raise
-    return replace(cancelled, run=replace(cancelled.run, descendants_active=0))
+    return replace(cancelled, run=replace(run, descendants_active=active))
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:

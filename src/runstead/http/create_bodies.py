@@ -121,6 +121,12 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     available_at: Moment | None = None
+    pinned: Annotated[
+        bool,
+        Meta(
+            description="Whether only workers of the version that claims the run first may claim it again, until it ends."
+        ),
+    ] = False
     budget: BudgetOfRun | None = None
 
 
@@ -164,6 +170,7 @@ def new_run(body: CreateRun) -> NewRun:
         labels=json_object(body.labels),
         priority=body.priority,
         available_at=moment_ms("available_at", body.available_at),
+        pinned=body.pinned,
         budget=budget_of_run(body.budget),
         runtime_target_kind=request.runtime_target_kind,
         runtime_target_environment_id=request.runtime_target_environment_id,

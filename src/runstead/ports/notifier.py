@@ -37,6 +37,11 @@ def slot_key(project_id: str) -> str:
     return f"slots:{project_id}"
 
 
+def worker_key(worker_id: str) -> str:
+    """Key: the worker was removed."""
+    return f"worker:{worker_id}"
+
+
 Listener = Callable[[Sequence[Change] | None], None]
 """Receives the changes of one project; None if some may have been lost. It never blocks and never raises."""
 

@@ -2,11 +2,13 @@
 
 from typing import TYPE_CHECKING, Self
 
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.alerts import Alerts
 from runstead.sdk.routes.artifacts import Artifacts
 from runstead.sdk.routes.audit import Audit
 from runstead.sdk.routes.batches import Batches
 from runstead.sdk.routes.budgets import Budgets
+from runstead.sdk.routes.bulk_jobs import BulkJobs
 from runstead.sdk.routes.conversations import Conversations
 from runstead.sdk.routes.events import Events
 from runstead.sdk.routes.inputs import InputRequests
@@ -65,6 +67,11 @@ class Resources(Caller):
     def batches(self) -> Batches[Self]:
         """Runs that are created together."""
         return Batches(self)
+
+    @resource
+    def bulk_jobs(self) -> BulkJobs[Self]:
+        """One action on all runs that match a filter."""
+        return BulkJobs(self)
 
     @resource
     def schedules(self) -> Schedules[Self]:
@@ -153,5 +160,6 @@ class Calls(Resources, CallFactory):
     A call may be sent several times: its idempotency key stays the same.
     """
 
-    def __init__(self, project: str | None = None) -> None:
+    def __init__(self, project: str | None = None, *, codec: Codec | None = None) -> None:
         self.project = project
+        self.codec = codec

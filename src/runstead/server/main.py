@@ -39,12 +39,13 @@ from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
 from runstead.loops.budgets import settle_budgets
+from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.derived import catch_up, index, roll_up
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
-from runstead.loops.finalizer import finish_batches, finish_families
+from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries, prune_events
+from runstead.loops.finalizer import finish_batches, finish_events, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, Tick, every
@@ -192,6 +193,8 @@ class Main:
             egress=egress,
             artifacts=artifacts,
             artifact_bytes_max=self.settings.artifact_bytes_max,
+            value_bytes_max=self.settings.value_bytes_max,
+            codec_url=self.settings.codec_url,
             projects_per_user_max=self.settings.projects_per_user_max,
             secrets=secrets,
             quota=parse_quota(self.settings.quota or ""),
@@ -326,10 +329,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         ),
         loop("scheduler", limits.scheduler_tick_s, schedule, limits.scheduler_rows_per_tick_max),
         loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
+        loop("bulk jobs", limits.bulk_tick_s, advance_bulk_jobs, 1),
         loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
+        loop("event bus", limits.bus_tick_s, finish_events, limits.bus_events_per_tick_max),
         loop("run index", limits.index_tick_s, index, 1),
         loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),
         loop("delivery expiry", 60.0, prune_deliveries, limits.deliveries_expired_max),
+        loop("event expiry", 60.0, prune_events, limits.bus_events_expired_max),
         loop("session expiry", 60.0, prune_browsers, limits.browser_sessions_expired_max),
         loop("audit expiry", 60.0, partial(prune_audit, days=audit_days), limits.audit_entries_expired_max),
         loop(

@@ -10,6 +10,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
+from runstead.core.runs.compensation import Compensation, RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
@@ -86,7 +87,7 @@ class ModelRuns(Runs):
             parent = rows.by_id(key.project_id, want.parent_run_id)
             if parent is None:
                 raise not_found("Parent run")
-            line = [parent, *(rows.runs[int(seq)] for seq in parent.path.split("/") if seq)]
+            line = [parent, *(rows.runs[seq] for seq in parent.cancelling_seqs)]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
         tail: tuple[Event, ...] = ()
         receipt = None
@@ -110,6 +111,13 @@ class ModelRuns(Runs):
         signals = FoundSignals()
         if run is not None and want.signals is not None:
             signals = _found_signals(list(rows.signals.get(run.seq, {}).values()), want.signals)
+        compensations = RegisteredCompensations()
+        if run is not None and want.compensations is not None:
+            known_ones, wanted = rows.compensations.get(run.seq, {}).values(), want.compensations.key
+            compensations = RegisteredCompensations(
+                sum(one.bytes for one in known_ones),
+                next((one for one in known_ones if wanted is not None and one.key == wanted), None),
+            )
         service = None
         if want.push_agent is not None:
             service = choose(self._services.reached((key.project_id,), now), want.push_agent)
@@ -125,8 +133,10 @@ class ModelRuns(Runs):
             keys,
             value_names=names,
             signals=signals,
+            compensations=compensations,
             push_service_id=None if service is None else service.id,
             batch=batch,
+            source=None if want.source_run_id is None else rows.by_id(key.project_id, want.source_run_id),
         )
 
     async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
@@ -318,6 +328,10 @@ class ModelRuns(Runs):
         runs = self._rows.runs
         return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
 
+    async def compensations(self, seq: int) -> list[Compensation]:
+        found = self._rows.compensations.get(seq, {})
+        return [found[number] for number in sorted(found)]
+
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         values = self._rows.values.get(seq, {})
         return [values[each] for each in sorted(values) if name in (None, each)]
@@ -336,6 +350,8 @@ class ModelRuns(Runs):
         return ListPage(found, more=False)
 
     def _wanted(self, run: Run, query: ClaimRequest) -> bool:
+        if run.pinned_to not in (None, query.version):
+            return False
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
         batch = self._rows.batches.get(run.batch_id or "")

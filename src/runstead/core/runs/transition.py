@@ -12,6 +12,7 @@ from runstead.core.budgets.budget import Budget
 from runstead.core.budgets.counting import Spending, Spent
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
+from runstead.core.runs.compensation import Compensation, RegisteredCompensations, WantedCompensations
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, Signal, WantedSignals
@@ -101,8 +102,10 @@ class Loaded(msgspec.Struct, frozen=True):
     )  # stored keys among those wanted → digest
     value_names: frozenset[str] = frozenset()
     signals: FoundSignals = FoundSignals()
+    compensations: RegisteredCompensations = RegisteredCompensations()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
+    source: Run | None = None  # the run of `Want.source_run_id`
     spending: Spending | None = None  # of a run in a project with budgets
 
 
@@ -114,12 +117,17 @@ class Want(msgspec.Struct, frozen=True):
     receipt_key: str | None = None
     input_request_id: str | None = None  # an input request of the run
     input_call: str | None = None  # the tool call of an input request of the run
+    input_secrets: bool = False  # with the encrypted secrets of the response to that request
     schedule_id: str | None = None  # a schedule of the run's project; None in `Loaded` if it does not exist
     event_keys: tuple[str, ...] = ()
     value_names: bool = False  # the names of the run's values
     signals: WantedSignals | None = None
+    compensations: WantedCompensations | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
+    source_run_id: str | None = (
+        None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
+    )
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
     spends: bool = False  # the budgets that count the run, locked
 
@@ -140,6 +148,8 @@ class Transition(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     values: Sequence[RunValue] = ()  # named values, stored in place of those with the same names
     signal: Signal | None = None  # a new one, or one that the run takes
+    held_contents: Sequence[str] = ()  # uids of other runs whose stored contents this new run lists
+    compensation: Compensation | None = None  # a new one, or for a duplicate the stored one
     message: NewMessage | None = None
     conversation: Conversation | None = None  # a new one, stored before the message
     schedule: Schedule | None = None  # the new row of the wanted schedule

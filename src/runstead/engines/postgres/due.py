@@ -13,6 +13,7 @@ from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import write_set
 from runstead.engines.postgres.commit.budgets import Ledgers
 from runstead.engines.postgres.commit.draft import Draft
+from runstead.engines.postgres.commit.settled import lock_next, release_after
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import lock_slots, services_reaching
@@ -47,10 +48,17 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
         at = max(now, run.updated_at)
         write = write_set(run, decide(run, at), at)
         assert not write.cancels_family
+        if write.ends_compensation and not await lock_next(transaction.connection, draft, run, waits=False):
+            continue  # it stays due
         draft.take([write])
+        if write.ends_compensation:
+            await release_after(transaction.connection, draft, write)
         decided.append((seq, write.transition, run))
     await draft.write(transaction.connection)
-    return [Written(draft.runs[seq], transition, before=before) for seq, transition, before in decided]
+    return [
+        Written(draft.runs[seq], transition, before=before, compensations=tuple(draft.settled.get(seq, ())))
+        for seq, transition, before in decided
+    ]
 
 
 async def dispatch_some(

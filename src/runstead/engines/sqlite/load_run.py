@@ -10,12 +10,14 @@ from runstead.core import limits
 from runstead.core.budgets.counting import Spending
 from runstead.core.errors import not_found
 from runstead.core.queue.push_service import choose
+from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_below
 from runstead.engines.sqlite import families, related
+from runstead.engines.sqlite.compensations import registered_compensations
 from runstead.engines.sqlite.related import load_input, services_reaching
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_event, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
@@ -88,7 +90,7 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         parent = find_run(connection, RunKey(key.project_id, want.parent_run_id))
         if parent is None:
             raise not_found("Parent run")
-        line = encode((*parent.ancestor_seqs, parent.seq)).decode()
+        line = encode((*parent.cancelling_seqs, parent.seq)).decode()
         family_cancelled = connection.execute(Q["cancelled_among"], (line,)).fetchone() is not None
     if (
         run is not None
@@ -114,9 +116,16 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     signals = FoundSignals()
     if run is not None and want.signals is not None:
         signals = _signals(connection, run.seq, want.signals)
+    compensations = RegisteredCompensations()
+    if run is not None and want.compensations is not None:
+        compensations = registered_compensations(connection, run.seq, want.compensations.key)
     batch = None
     if want.batch_id is not None:
         batch = related.load_batch(connection, want.batch_id, key.project_id)
+    source = None
+    if want.source_run_id is not None:
+        writer.leave_loop()
+        source = find_run(connection, RunKey(key.project_id, want.source_run_id))
     push_service_id = None
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
@@ -133,8 +142,10 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         event_keys=keys,
         value_names=names,
         signals=signals,
+        compensations=compensations,
         push_service_id=push_service_id,
         batch=batch,
+        source=source,
         spending=spending,
     )
 

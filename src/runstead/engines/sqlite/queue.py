@@ -1,10 +1,13 @@
 """The next runs for workers, for push services and for the deadlines loop. Called in the writer's transactions."""
 
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
@@ -27,6 +30,7 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
 }
+_PARAMETER: Final = re.compile(r"\?(\d+)")
 #: Runs of a cancelled batch are not claimed.
 _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
@@ -35,29 +39,42 @@ _NOT_CANCELLED: Final = (
 _EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
 
 
-def _head_sql(partition: PartitionKind, *, cancels: bool = False) -> str:
+def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
     """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
 
     `cancels`: the last parameter lists the parts of paths of runs that are being cancelled with an ancestor, as JSON.
     Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
     index, equal = _PARTITIONS[partition]
-    now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
+    equals, at = _EQUALS[partition], "available_at"
+    if pinned:
+        index, at = index.replace("_queue_", "_pinned_"), "pinned_available_at"
+        equal = _PARAMETER.sub(lambda found: f"?{int(found[1]) + 1}", equal) + " AND worker_version = ?2"
+        equals += 1
+    now, limit = (f"?{equals + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
-    queued = "AND available_at IS NOT NULL"
-    parts = f"json_each(?{_EQUALS[partition] + 4})"
-    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE instr(runs.path, value) > 0)" if cancels else ""  # noqa: S608
+    queued = f"AND {at} IS NOT NULL"
+    parts = f"json_each(?{equals + 4})"
+    reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
+    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE {reached})" if cancels else ""  # noqa: S608
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}{beside}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND {at} <= {now} AND {_NOT_CANCELLED}{beside}"
         f" LIMIT {limit}"
     )
 
 
-HEADS: Final = {partition: _head_sql(partition) for partition in _PARTITIONS}
-HEADS_BESIDE_CANCELS: Final = {partition: _head_sql(partition, cancels=True) for partition in _PARTITIONS}
+#: By the kind of partition, and whether its runs are pinned to a version.
+HEADS: Final = {
+    (kind, pinned): _head_sql(kind, cancels=False, pinned=pinned)
+    for kind in _PARTITIONS
+    for pinned in (False, True)
+}
+HEADS_BESIDE_CANCELS: Final = {
+    (kind, pinned): _head_sql(kind, cancels=True, pinned=pinned) for kind, pinned in HEADS
+}
 
 
 def claimable_runs(
@@ -81,9 +98,14 @@ def claimable_runs(
     found: dict[int, Run] = {}
     without_values: set[int] = set()
     size = 0
+    if (
+        query.version is not None
+        and not connection.execute(Q["has_pinned"], (project, query.version)).fetchone()
+    ):
+        query = replace(query, version=None)  # its queue is empty
     for partition in partitions(query, limit, slots, targets):
         for (seq,) in connection.execute(
-            heads[partition.kind], (project, *partition.equal, now, partition.most, *beside)
+            heads[partition.kind, partition.pinned], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
             run = writer.cache.numbered(seq)
             if run is None:

@@ -12,6 +12,7 @@ from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.concurrency import Occupancy
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.bus_event import event_waits
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
 from runstead.core.runs.write_set import WriteSet
@@ -21,6 +22,7 @@ from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql import (
     batches,
     budgets,
+    bus_events,
     concurrency,
     conversations,
     inputs,
@@ -86,6 +88,14 @@ def change_inputs(connection: sqlite3.Connection, write: WriteSet) -> None:
         _add_input(connection, write.opened_input)
     if write.closed_input is not None:
         DRIVER.run(connection, inputs.close_input(write.closed_input))
+
+
+def erase_secrets(connection: sqlite3.Connection, run_seq: int) -> None:
+    DRIVER.run(connection, inputs.erase_secrets([run_seq]))
+
+
+def move_event_waits(connection: sqlite3.Connection, run: Run) -> None:
+    DRIVER.run(connection, bus_events.move_waits([run.seq], list(event_waits(run))))
 
 
 def count_artifact_bytes(connection: sqlite3.Connection, project_id: str, change: int) -> None:

@@ -21,6 +21,8 @@ from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
 from runstead.ports.store.budgets import Budgets, BudgetState, DecideBudget, WaitingPage, WaitingRun
+from runstead.ports.store.bulk_jobs import BulkJobs
+from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -73,6 +75,8 @@ __all__ = [
     "BrowserSessions",
     "BudgetState",
     "Budgets",
+    "BulkJobs",
+    "BusEvents",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -172,6 +176,10 @@ class Store(Protocol):
     def budgets(self) -> Budgets: ...
     @property
     def triggers(self) -> Triggers: ...
+    @property
+    def bulk_jobs(self) -> BulkJobs: ...
+    @property
+    def bus_events(self) -> BusEvents: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

@@ -12,6 +12,7 @@ from runstead.sdk.models.webhook import (
     DeliveryPage,
     Trigger,
     TriggerAnswer,
+    TriggerEvent,
     TriggerList,
     TriggerRun,
     Webhook,
@@ -158,13 +159,15 @@ class Triggers(Resource[S_co]):
         config: Mapping[str, Any] | None = None,
         secret: str | None = None,
         conversation_id: str | None = None,
+        event: str | TriggerEvent | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
         """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
-        `conversation_id` is the conversation of agent runs; without it each run gets a new one. Retries are those of
+        `conversation_id` is the conversation of agent runs; without it each run gets a new one. `event`: events of the
+        bus of this name start runs too; `TriggerEvent(name=…, match=…)` chooses them by their data. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
         return Call(
@@ -172,7 +175,12 @@ class Triggers(Resource[S_co]):
             self._triggers(project),
             CreatedTrigger,
             body=members(
-                target=target, name=name, config=config, secret=secret, conversation_id=conversation_id
+                target=target,
+                name=name,
+                config=config,
+                secret=secret,
+                conversation_id=conversation_id,
+                event=_event(event),
             ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,
@@ -195,10 +203,11 @@ class Triggers(Resource[S_co]):
         *,
         name: str | None = None,
         enabled: bool | None = None,
+        event: str | TriggerEvent | None = None,
         project: str | None = None,
     ) -> Call[TriggerAnswer]:
         """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
-        body = members(name=name, enabled=enabled)
+        body = members(name=name, enabled=enabled, event=_event(event))
         where = self._triggers(project, trigger_id)
         return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
 
@@ -222,3 +231,7 @@ class Triggers(Resource[S_co]):
         """
         where = path("triggers", token)
         return Call("POST", where, TriggerRun, body=payload, idempotency_key=idempotency_key or new_key())
+
+
+def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
+    return TriggerEvent(name=event) if isinstance(event, str) else event

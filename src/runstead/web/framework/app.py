@@ -35,6 +35,7 @@ from runstead.web.documentation.site import PATHS as DOCUMENTATION, Documentatio
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
+from runstead.web.framework.policy import policy
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.framework.text import cut
@@ -69,13 +70,8 @@ NOUNS: Final = (
     sign_in,
 )
 
-#: Only files of this server, no inline scripts or styles, no frames.
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'"
-)
 HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",

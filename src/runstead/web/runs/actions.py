@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from runstead.commands import create, inputs, records, runs, signals
+from runstead.commands import inputs, records, retry as retries, runs, signals
 from runstead.commands.runs import Resume
 from runstead.core import limits
 from runstead.core.errors import Error
@@ -65,8 +65,11 @@ async def cancel(request: PageRequest, page: RunPage) -> Response:
 
 @_change("retry")
 async def retry(request: PageRequest, page: RunPage) -> Response:
-    written = await create.retry(request.app, request.principal, page.run.run_id, page.project.id)
+    changes = retries.Changes(from_step=request.form.one("from_step") or None)
+    written = await retries.retry(request.app, request.principal, page.run.run_id, page.project.id, changes)
     flash = "This new run was created with the same request."
+    if written.run.retry_from is not None:
+        flash = "This new run goes on from the step, with the results of the steps before it."
     return request.redirect_with_flash(flash, run_address(page.project, written.run.run_id))
 
 

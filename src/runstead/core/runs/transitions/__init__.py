@@ -14,16 +14,17 @@ from runstead.core.runs.transitions.budgets import (
     settle,
 )
 from runstead.core.runs.transitions.children import clear_awaited, mark_awaited, resume_parent
+from runstead.core.runs.transitions.compensations import register_compensation, release_compensation
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
-from runstead.core.runs.transitions.inputs import ask_input, cancel_input, respond
+from runstead.core.runs.transitions.inputs import ask_input, cancel_input, read_secrets, respond
 from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
 from runstead.core.runs.transitions.push import dispatch, dispatched, stopped_by_service, undelivered
 from runstead.core.runs.transitions.records import IfMatch, delete, rename, store_artifact
 from runstead.core.runs.transitions.schedule import Firing, fire
-from runstead.core.runs.transitions.signals import send_signal
+from runstead.core.runs.transitions.signals import deliver_event, send_signal
 from runstead.core.runs.transitions.trigger import TriggerCall, create_from_trigger
 from runstead.core.runs.transitions.wait import (
     RESUMES,
@@ -59,6 +60,7 @@ __all__ = [
     "create",
     "create_from_trigger",
     "delete",
+    "deliver_event",
     "dispatch",
     "dispatched",
     "due_at",
@@ -74,8 +76,11 @@ __all__ = [
     "open_events",
     "pause",
     "pause_broken",
+    "read_secrets",
     "receipt_key",
+    "register_compensation",
     "release",
+    "release_compensation",
     "rename",
     "renew",
     "respond",

@@ -14,6 +14,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
+from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
@@ -26,7 +27,9 @@ from runstead.engines.postgres.claims import claim_sql, first_claim_sql
 from runstead.engines.postgres.commit.budgets import Ledgers, lock_budgets
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
+from runstead.engines.postgres.commit.settled import counted, lock_next, release_after, with_settled
 from runstead.engines.postgres.commit.transaction import Transaction
+from runstead.engines.postgres.compensations import registered_compensations
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
@@ -60,7 +63,10 @@ class Apply(NamedTuple):
         """Whether it needs rows that a group neither locks together nor tracks."""
         want = self.want
         return want is not NOTHING_ELSE and (
-            want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+            want.schedule_id is not None
+            or want.input_request_id is not None
+            or want.input_call is not None
+            or want.source_run_id is not None
         )
 
 
@@ -146,6 +152,8 @@ class _CommitGroup:
                     wanted[replace(command.query, limit=0)] += command.query.limit
             else:
                 named.setdefault(command.key, False)
+                if command.want.source_run_id is not None:
+                    named.setdefault(RunKey(command.key.project_id, command.want.source_run_id), False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
         if not named and len(wanted) == 1:
@@ -298,17 +306,18 @@ class _CommitGroup:
                 return ALONE
             await self._refuse_child(loaded.run)
         write = write_set(loaded.run, transition, loaded.now, seq)
-        written = Written.of(write)
-        if write.cancels_family:
+        if write.ends_compensation:
             if not self._alone:
-                if await self._has_family(write.run):
-                    return ALONE
-            else:
-                self._cancelling = await self._lock_family(write.run)
-                self._cancelled_by = write
-                if self._cancelling:
-                    written = replace(written, run=replace(written.run, descendants_active=0))
+                return ALONE
+            await lock_next(self._connection, self.draft, write.run, waits=True)
+        written: Written | None = Written.of(write)
+        if write.cancels_family and (written := await self._cancel_family(write)) is None:
+            return ALONE
+        assert written is not None
+        written = counted(write, written)
         self._keep([write], command.idempotency, written, loaded.now)
+        if write.ends_compensation:
+            await release_after(self._connection, self.draft, write)
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
@@ -359,7 +368,7 @@ class _CommitGroup:
             parent = draft.find(RunKey(command.key.project_id, want.parent_run_id))
             if parent is None:
                 raise not_found("Parent run")
-            members = [parent, *(draft.runs[seq] for seq in parent.ancestor_seqs)]
+            members = [parent, *(draft.runs[seq] for seq in parent.cancelling_seqs)]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in members)
         tail: tuple[Event, ...] = ()
         if (
@@ -383,6 +392,12 @@ class _CommitGroup:
         signals = FoundSignals()
         if run is not None and want.signals is not None:
             signals = await found_signals(self._connection, run.seq, want.signals, draft.signals(run.seq))
+        compensations = RegisteredCompensations()
+        if run is not None and want.compensations is not None:
+            added = draft.added_compensations(run.seq)
+            compensations = await registered_compensations(
+                self._connection, run.seq, want.compensations.key, added
+            )
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
@@ -397,8 +412,12 @@ class _CommitGroup:
             event_keys=keys,
             value_names=names,
             signals=signals,
+            compensations=compensations,
             push_service_id=service,
             batch=joined,
+            source=None
+            if want.source_run_id is None
+            else draft.find(RunKey(command.key.project_id, want.source_run_id)),
             spending=spending,
         )
 
@@ -456,11 +475,21 @@ class _CommitGroup:
         if await self._connection.fetchval(Q["any_child"], run.seq) is not None:
             raise asyncpg.SerializationError("the run got a child while its row was waited for")
 
+    async def _cancel_family(self, write: WriteSet) -> Written | None:
+        """Lock the descendants that are cancelled too. Return the result; None if the command needs its own transaction."""
+        written = Written.of(write)
+        if not self._alone:
+            return None if await self._has_family(write.run) else written
+        self._cancelling = await self._lock_family(write.run)
+        self._cancelled_by = write
+        left = max(written.run.descendants_active - len(self._cancelling), 0)
+        return replace(written, run=replace(written.run, descendants_active=left))
+
     async def _has_family(self, run: Run) -> bool:
         """Whether a cancel has descendants to cancel. Locking them needs the command's own transaction."""
-        step = f"/{run.seq}/"
-        if any(step in other.path and not other.terminal for other in self.draft.runs.values()):
+        if any(run.seq in other.cancelling_seqs and not other.terminal for other in self.draft.runs.values()):
             return True
+        step = f"/{run.seq}/"
         return await self._connection.fetchval(Q["any_active_descendant"], run.root_seq, step) is not None
 
     async def _lock_family(self, run: Run) -> list[int]:
@@ -471,10 +500,12 @@ class _CommitGroup:
         ]
 
     async def finish(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Cancel the descendants of a run that this transaction has cancelled.
+        """Cancel the descendants of a run that this transaction has cancelled, and add compensations to the results.
 
         They are decided and written in parts, so that a large family does not hold the event loop.
         """
+        if self.draft.settled:
+            outcomes = [with_settled(outcome, self.draft) for outcome in outcomes]
         if not self._cancelling or self._cancelled_by is None:
             return outcomes
         [(written, refusal)] = outcomes
@@ -489,5 +520,6 @@ class _CommitGroup:
             writes = cancel_descendants(self._cancelled_by, draft.lock(rows))
             draft.take(writes)
             await draft.write(self._connection)
+            written = written.beside([run for runs in draft.settled.values() for run in runs])
             cancelled += [replace(each.run, descendants_active=0) for each in writes]
         return [(replace(written, cancelled=tuple(cancelled)), None)]
