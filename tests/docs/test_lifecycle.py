@@ -136,6 +136,10 @@ LIMITS = {
     "Saved views": f"{limits.saved_views_max} of each caller in a project, and {limits.saved_views_max} that a project shares",
     "What a search reads of a run": f"{limits.search_error_chars_max} characters of its error, and with `search_values` "
     f"{limits.search_value_chars_max:,} of its input and of its output",
+    "Budgets per project": f"{limits.budgets_per_project_max}, beside those of runs",
+    "Limit of a budget": f"{limits.budget_tokens_max:,} tokens, a cost below 1,000,000,000,000",
+    "Sums of a budget": f"{limits.budget_periods_kept_days} days",
+    "Approvals of budgets that a run keeps": f"the newest {limits.budget_approvals_kept_max}",
     "Triggers per project": f"{limits.triggers_per_project_max}",
     "Address of a webhook": f"{limits.webhook_url_chars_max:,} characters",
     "Payload of a trigger": f"{limits.trigger_body_bytes_max // limits.MIB} MiB",

@@ -137,6 +137,12 @@ NEEDS = {
     "DELETE /projects/{project}/alerts/{alert_id}/mute": "admin",
     "POST /projects/{project}/alerts/{alert_id}/test": "admin",
     "GET /projects/{project}/alerts/{alert_id}/history": "admin",
+    "POST /projects/{project}/budgets": "admin",
+    "GET /projects/{project}/budgets": "runs:read",
+    "GET /projects/{project}/budgets/{budget_id}": "runs:read",
+    "PATCH /projects/{project}/budgets/{budget_id}": "admin",
+    "DELETE /projects/{project}/budgets/{budget_id}": "admin",
+    "GET /runs/{run_id}/budgets": "runs:read",
     "POST /projects/{project}/triggers": "admin",
     "GET /projects/{project}/triggers": "admin",
     "GET /projects/{project}/triggers/{trigger_id}": "admin",
@@ -300,6 +306,13 @@ def bodies(names):
             "webhook_id": names.get("webhook_id"),
         },
         "PATCH /projects/{project}/alerts/{alert_id}": {"webhook_id": names.get("webhook_id")},
+        "POST /projects/{project}/budgets": {
+            "scope": {"kind": "project"},
+            "period": "month",
+            "limit": {"tokens": 10**12},
+            "on_reached": "alert",
+        },
+        "PATCH /projects/{project}/budgets/{budget_id}": {"alert_at_percent": 70},
         "POST /projects/{project}/triggers": {
             "name": "mail",
             "target": "agent:scribe",
@@ -376,6 +389,8 @@ class Tenant:
         names["delivery_id"] = made["delivery"]["id"]
         alert = {"kind": "worker_silent", "name": text, "webhook_id": names["webhook_id"]}
         names["alert_id"] = (await self._post(f"{here}/alerts", alert))["alert"]["id"]
+        budget = sent["POST /projects/{project}/budgets"] | {"name": text}
+        names["budget_id"] = (await self._post(f"{here}/budgets", budget))["budget"]["id"]
         made = await self._post(
             f"{here}/triggers", sent["POST /projects/{project}/triggers"] | {"name": text}
         )

@@ -139,6 +139,7 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
     await do("GET", f"/runs/{claimed['run_id']}/signals")
+    await do("GET", f"/runs/{claimed['run_id']}/budgets")
     await do("POST", f"{P}/events", example("PublishEvent"))
     await do("POST", f"/runs/{claimed['run_id']}/compensations", example("RegisterCompensation"))
     await do("GET", f"/runs/{claimed['run_id']}/compensations")
@@ -241,6 +242,12 @@ async def automation(recorder):
     await do("DELETE", f"{at_rule}/mute")
     await do("PATCH", at_rule, example("UpdateAlert"))
     await do("DELETE", at_rule)
+    budget = (await do("POST", f"{P}/budgets", example("CreateBudget")))["budget"]
+    at_budget = f"{P}/budgets/{budget['id']}"
+    for path in (f"{P}/budgets", at_budget):
+        await do("GET", path)
+    await do("PATCH", at_budget, example("UpdateBudget"))
+    await do("DELETE", at_budget)
     await do("DELETE", place)
     trigger = await do("POST", f"{P}/triggers", example("CreateTrigger"))
     place = f"{P}/triggers/{trigger['trigger']['id']}"

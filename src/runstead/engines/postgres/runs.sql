@@ -21,8 +21,9 @@ SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
   ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
   fresh.limited, (SELECT count(*) FROM ancestors) AS named,
   ARRAY(
-    SELECT p.id FROM unnest($4::text[]) AS p (id)
-    WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
+    SELECT p.id FROM unnest($4::text[]) AS p (id) CROSS JOIN LATERAL (
+      SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1
+    ) AS b
   ) AS budgeted,
   locked.*
 FROM (
@@ -35,8 +36,9 @@ LEFT JOIN LATERAL (
 ) AS locked ON true
 
 -- name: budgeted_projects
-SELECT p.id FROM unnest($1::text[]) AS p (id)
-WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
+SELECT p.id FROM unnest($1::text[]) AS p (id) CROSS JOIN LATERAL (
+  SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1
+) AS b
 
 -- name: existing_runs
 SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)

@@ -137,10 +137,10 @@ DELETE FROM run_signals WHERE run_seq = ?
 DELETE FROM run_spending WHERE run_seq = ?
 
 -- name: delete_budgets_of_run
-DELETE FROM budgets WHERE family_seq = ?1 AND ?1 > 0
+DELETE FROM budgets WHERE family_seq = ?1 AND family_seq > 0
 
 -- name: delete_budget_sums_of_run
-DELETE FROM budget_sums WHERE family_seq = ?1 AND ?1 > 0
+DELETE FROM budget_sums WHERE family_seq = ?1 AND family_seq > 0
 
 -- name: delete_compensations
 DELETE FROM run_compensations WHERE run_seq = ?

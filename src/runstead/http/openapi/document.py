@@ -118,6 +118,7 @@ _PATH_DESCRIPTIONS: Final = {
     "delivery_id": "The delivery's id.",
     "trigger_id": "The trigger's id (not its token).",
     "alert_id": "The alert rule's id.",
+    "budget_id": "The budget's id.",
     "token": "The trigger's token.",
     "child_run_id": "The child's public id.",
     "key_id": "The key's id (not the key).",
