@@ -79,7 +79,8 @@ class Compensations(Forms):
                 payload = event.payload
                 is_kept = event.event_type == STEP_FINISHED and "stepId" in payload and "result" in payload
                 if is_kept and payload.get("error") is None:
-                    steps.append((str(payload.get("stepName")), payload["result"]))
+                    result = await self.read(run_id, payload["result"])
+                    steps.append((str(payload.get("stepName")), result))
             if page.page_info.next is None:
                 return steps
             after = int(page.page_info.next)
