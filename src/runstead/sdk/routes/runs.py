@@ -194,9 +194,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         `target` is `task:…` or `workflow:…`. A repeat with the same `idempotency_key` registers nothing. 410
         RUN_NOT_ACTIVE, 409 COMPENSATIONS_FULL above 100 of them, or above 16 MiB of config and input.
         """
+        codec = self._client.codec
         body = {"target": target} | members(
             config=packed(config, self._client.codec),
+            codec),
             input=packed(input, self._client.codec),
+            codec),
             title=title,
             idempotency_key=idempotency_key,
             attempt=attempt,
