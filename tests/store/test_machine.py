@@ -12,6 +12,7 @@ from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.flow import NO_FLOW, Debounce, Flow, Unique
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.signal import AwaitedEvent
 from tests.support.store_driver import setting
@@ -59,6 +60,12 @@ def waiting(run):
     return run.status is RunStatus.WAITING
 
 
+FLOWS = (
+    *(NO_FLOW,) * 5,
+    Flow(unique=Unique("u")),
+    Flow(unique=Unique("u", 2)),
+    Flow(debounce=Debounce("d", 3, 5)),
+)
 some = precondition(lambda self: self.rows)
 several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
 
@@ -76,8 +83,9 @@ class StoreMachine(EnginePair):
         delay=st.sampled_from((None, 5_000)),
         worker_key=st.sampled_from((None, "w-1")),
         priority=st.sampled_from((0, 5)),
+        flow=st.sampled_from(FLOWS),
     )
-    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority):
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority, flow):
         run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
@@ -88,10 +96,11 @@ class StoreMachine(EnginePair):
             "priority": priority,
         }
         outcome = self.both(
-            lambda d: d.create(run_id, parent=parent, available_at=available_at, **fields, **kind)
+            lambda d: d.create(run_id, parent=parent, available_at=available_at, flow=flow, **fields, **kind)
         )
         if isinstance(outcome, Error):
-            driven = kind == {"kind": "agent"} and delay is not None
+            delayed = delay is not None or flow.debounce is not None
+            driven = kind == {"kind": "agent"} and delayed
             assert outcome.code in {"PARENT_CANCELLED", "INVALID_REQUEST" if driven else None}
             assert run_id not in self.rows
 

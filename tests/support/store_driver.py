@@ -16,6 +16,7 @@ from runstead.core.queue.push_service import PushService
 from runstead.core.runs import transitions
 from runstead.core.runs.append import append, digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.flow import NO_FLOW, keyed, wanted_keys
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
 from runstead.core.runs.transition import Receipt, Transition, Want
@@ -66,16 +67,25 @@ class StoreDriver:
         given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
-    async def create(self, run_id=None, *, parent=None, message=None, idempotency=None, **fields):
-        new = self.new_run(run_id, **fields)
+    async def create(self, run_id=None, **options):
+        return (await self.created(run_id, **options)).run
+
+    async def created(
+        self, run_id=None, *, parent=None, message=None, idempotency=None, flow=NO_FLOW, **fields
+    ):
+        """What creating a run wrote."""
+        new = keyed(self.new_run(run_id, **fields), flow)
 
         def decide(loaded):
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
+            existing = transitions.find_existing(new, flow, loaded)
+            if existing is not None:
+                return existing
             if loaded.batch is not None:
                 batches.admit(loaded.batch)
             return transitions.create(
-                new,
+                new if flow.debounce is None else transitions.delay(new, flow.debounce, loaded.now),
                 now=loaded.now,
                 parent=loaded.parent,
                 family_cancelled=loaded.family_cancelled,
@@ -83,8 +93,8 @@ class StoreDriver:
             )
 
         key = RunKey(new.project_id, new.run_id)
-        want = Want(parent_run_id=parent, batch_id=new.batch_id)
-        return (await self.runs.apply(key, decide, want, idempotency)).run
+        want = Want(parent_run_id=parent, batch_id=new.batch_id, keys=wanted_keys(flow, new.target))
+        return await self.runs.apply(key, decide, want, idempotency)
 
     async def create_batch(
         self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, idempotency=None, **fields

@@ -16,6 +16,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
+from runstead.core.runs.flow import NO_FLOW, Flow, keyed, wanted_keys
 from runstead.core.runs.run import (
     AgentDetails,
     Kind,
@@ -65,6 +66,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     trigger_kind: TriggerKind = "api"
     priority: int = 0
     available_at: int | None = None
+    flow: Flow = NO_FLOW
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -81,7 +83,7 @@ async def create(
     *,
     recorded: bool = False,
 ) -> Written:
-    """Create a run, or find it under its id; then `transition.duplicate` is true.
+    """Create a run, or find it under its id or the keys of its flow; then `transition.duplicate` is true.
 
     `recorded`: the audit log has an entry, because a person starts the run.
 
@@ -95,6 +97,8 @@ async def create(
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
     await locate.refuse_outside(app, principal, new.parent_run_id, "cannot create other runs")
+    if new.flow.finds_runs:
+        refuse_bound(principal, "cannot use unique or debounce, which may find other runs")
     project_id = await _project_of(app, principal, new)
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
@@ -106,18 +110,22 @@ async def create(
             if principal.family and loaded.run.parent_run_id != new.parent_run_id:
                 raise conflict(loaded.run)
             return _repeated(loaded.run, run, new, loaded)
+        existing = transitions.find_existing(run, new.flow, loaded)
+        if existing is not None:
+            return existing
         if refusal is not None:
             raise refusal
         if loaded.batch is not None:
             admit(loaded.batch)
-            return insert(replace(run, batch_id=loaded.batch.id), message, loaded)
-        return insert(run, message, loaded)
+            return insert(replace(run, batch_id=loaded.batch.id), message, loaded, new.flow)
+        return insert(run, message, loaded, new.flow)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
     want = Want(
         parent_run_id=new.parent_run_id,
         push_agent=push_agent(run),
         batch_id=batch_id,
+        keys=wanted_keys(new.flow, run.target),
         fresh=new.run_id is None,
     )
     rule: Decide = decide
@@ -193,13 +201,13 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         input=new.input,
         request_snapshot=new.snapshot,
     )
-    return run, message
+    return keyed(run, new.flow), message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded) -> Transition:
+def insert(run: Run, message: NewMessage | None, loaded: Loaded, flow: Flow = NO_FLOW) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
-        run,
+        run if flow.debounce is None else transitions.delay(run, flow.debounce, loaded.now),
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
@@ -354,6 +362,7 @@ _REQUEST = (
     "timeout_seconds",
     "backoff_limit",
     "priority",
+    "concurrency_key",
     "config",
     "input",
     "request_snapshot",

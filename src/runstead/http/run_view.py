@@ -129,6 +129,10 @@ class RunView(msgspec.Struct, frozen=True):
     missed_since: Timestamp | None
     etag: str
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
+    # Flow control: present where it was asked for
+    unique_key: str | msgspec.UnsetType = msgspec.UNSET
+    debounce_key: str | msgspec.UnsetType = msgspec.UNSET
+    debounced: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def etag(run: Run) -> str:
@@ -205,6 +209,9 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         missed_since=None if run.missed_since is None else iso(run.missed_since),
         etag=etag(run),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        unique_key=run.unique_key or msgspec.UNSET,
+        debounce_key=run.debounce_key or msgspec.UNSET,
+        debounced=msgspec.UNSET if run.debounce_key is None else run.debounced or 0,
     )
 
 

@@ -87,6 +87,8 @@ class AsyncClient(ClientBase, AsyncSender):
         available_at: datetime | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> RunHandle[Result]: ...

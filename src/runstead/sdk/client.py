@@ -76,6 +76,8 @@ class Client(ClientBase, SyncSender):
         available_at: datetime | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> BlockingRunHandle[Result]: ...

@@ -11,6 +11,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
 from runstead.core.runs.event import Event
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import (
@@ -71,9 +72,10 @@ class ModelRuns(Runs):
         def plan(now: int) -> tuple[Written, Effect]:
             loaded = self.load(key, want, now)
             transition = decide(loaded)
-            assert (transition.run.project_id, transition.run.run_id) == key
+            before = loaded.before(transition)
+            assert before is not None or (transition.run.project_id, transition.run.run_id) == key
             draft = Draft(self._rows, now)
-            draft.write(loaded.run, transition)
+            draft.write(before, transition)
             return draft.results()[0], draft.commit
 
         return self._journal.write(idempotency, plan)
@@ -127,7 +129,22 @@ class ModelRuns(Runs):
             signals=signals,
             push_service_id=None if service is None else service.id,
             batch=batch,
+            keyed=self._keyed(key.project_id, want.keys) if run is None and want.keys else NO_KEYED_RUNS,
         )
+
+    def _keyed(self, project_id: str, wanted: WantedKeys) -> KeyedRuns:
+        def newest(name: str, key: str | None) -> Run | None:
+            of_target = (
+                run
+                for run in self._rows.runs.values()
+                if key is not None and (run.project_id, run.target or "") == (project_id, wanted.target)
+            )
+            holders = [run for run in of_target if getattr(run, name) == key]
+            if name == "debounce_key":
+                holders = [run for run in holders if run.status is RunStatus.PENDING and not run.attempt]
+            return max(holders, key=lambda run: run.seq, default=None)
+
+        return KeyedRuns(newest("unique_key", wanted.unique), newest("debounce_key", wanted.debounce))
 
     async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
         del seq, after, limit  # they are cancelled with the run

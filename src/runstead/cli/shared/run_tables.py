@@ -150,6 +150,9 @@ def run_details(
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)
+    for name in ("unique_key", "debounce_key"):
+        yield name.replace("_", " "), getattr(run, name)
+    yield "debounced", f"{run.debounced} later request(s)" if run.debounced else None
     yield "created", _at(run.created_at, screen)
     if run.status == "pending" and run.available_at is not None and run.available_at != run.created_at:
         yield "available", _at(run.available_at, screen)

@@ -175,6 +175,13 @@ class Run(msgspec.Struct, frozen=True):
     artifact_bytes: int | None = None
     # Grows by one with every write: the guard of every update.
     version: int = 1
+    # Flow control, see core.runs.flow: the keys of the run, until when a debounce may delay it, and how many later
+    # requests it took over
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    debounce_key: str | None = None
+    debounce_until: int | None = None
+    debounced: int | None = None
     # Values, largest last
     open_approvals: bytes | None = (
         None  # of the wait: call ids, if more than the one that it waits for are open

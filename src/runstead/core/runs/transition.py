@@ -11,6 +11,7 @@ from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, Signal, WantedSignals
 from runstead.core.runs.values import RunValue
@@ -101,6 +102,13 @@ class Loaded(msgspec.Struct, frozen=True):
     signals: FoundSignals = FoundSignals()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
+    keyed: KeyedRuns = NO_KEYED_RUNS
+
+    def before(self, transition: "Transition") -> Run | None:
+        """The loaded row of the run that the transition is of: an existing run may take the place of a new one."""
+        if self.run is None and transition.run.seq:
+            return next(run for run in self.keyed if run is not None and run.seq == transition.run.seq)
+        return self.run
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -117,6 +125,7 @@ class Want(msgspec.Struct, frozen=True):
     signals: WantedSignals | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
+    keys: WantedKeys | None = None  # of a new run: the runs that hold its keys
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
 
 

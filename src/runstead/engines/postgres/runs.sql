@@ -33,6 +33,16 @@ LEFT JOIN LATERAL (
 SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
 CROSS JOIN LATERAL (SELECT FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
 
+-- name: run_by_unique_key
+SELECT run_id FROM runs
+WHERE project_id = $1 AND unique_key = $2 AND coalesce(target, '') = $3
+ORDER BY seq DESC LIMIT 1
+
+-- name: run_by_debounce_key
+SELECT run_id FROM runs
+WHERE project_id = $1 AND debounce_key = $2 AND coalesce(target, '') = $3 AND status = 'pending' AND attempt = 0
+ORDER BY seq DESC LIMIT 1
+
 -- name: run_by_key
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2
 

@@ -103,7 +103,9 @@ class SqliteRuns:
                 assert loaded.schedule is not None
                 related.rewrite_schedule(connection, loaded.schedule, transition.schedule)
             if cancel is None:
-                return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+                return write_run(
+                    connection, self._cache, loaded.before(transition), transition, now, loaded.parent
+                )
             _store(connection, self._cache, cancel, None)
             self._cache.drop(cancel.run.seq)
             written = write_run(connection, self._cache, cancel.run, transition, now)

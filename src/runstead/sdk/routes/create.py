@@ -16,7 +16,10 @@ from runstead.sdk.routes.route import Resource, S_co, route
 IfDiffers = Literal["warn", "raise", "ignore"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
-_OF_BODY: Final = {"title", "labels", "priority", "available_at", "parent_run_id", "trigger"}
+_OF_BODY: Final = {
+    *("title", "labels", "priority", "available_at", "parent_run_id", "trigger"),
+    *("unique", "debounce"),
+}
 
 
 class RunOptions(TypedDict, total=False):
@@ -28,6 +31,10 @@ class RunOptions(TypedDict, total=False):
     `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
     name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
+
+    `unique` is {"key": …, "while": "active" or a number of seconds}: an existing run of the target and key is returned,
+    with `duplicate` set, while it is active or for so long after its creation. `debounce` is {"key": …, "seconds": …,
+    "max_seconds": …}: the run waits, and a later call for the target and key replaces its input and config.
 
     Tasks: `backoff_limit` is how many lost attempts are retried. Workflows: `workflow_id` is the target's id unless
     given.
@@ -47,6 +54,8 @@ class RunOptions(TypedDict, total=False):
     runtime_target_branch_id: str | None
     idempotency_key: str | None
     if_differs: IfDiffers
+    unique: Mapping[str, Any] | None
+    debounce: Mapping[str, Any] | None
     # Tasks
     name: str | None
     timeout_seconds: int | None

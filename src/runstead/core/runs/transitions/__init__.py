@@ -8,6 +8,7 @@ from runstead.core.runs.transitions.children import clear_awaited, mark_awaited,
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
+from runstead.core.runs.transitions.flow import delay, find_existing
 from runstead.core.runs.transitions.inputs import ask_input, cancel_input, respond
 from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
@@ -44,12 +45,14 @@ __all__ = [
     "complete",
     "create",
     "create_from_trigger",
+    "delay",
     "delete",
     "dispatch",
     "dispatched",
     "due_at",
     "enforce_deadlines",
     "fail_firing",
+    "find_existing",
     "fire",
     "fire_due",
     "lease_renewal",

@@ -15,6 +15,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.event import Event
+from runstead.core.runs.flow import NO_KEYED_RUNS
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
@@ -28,6 +29,7 @@ from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
+from runstead.engines.postgres.keys import KeyHolders, lock_keys
 from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
 from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
@@ -58,7 +60,10 @@ class Apply(NamedTuple):
         """Whether it needs rows that a group neither locks together nor tracks."""
         want = self.want
         return want is not NOTHING_ELSE and (
-            want.schedule_id is not None or want.input_request_id is not None or want.input_call is not None
+            want.schedule_id is not None
+            or want.input_request_id is not None
+            or want.input_call is not None
+            or want.keys is not None
         )
 
 
@@ -129,6 +134,7 @@ class _CommitGroup:
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
+        self._keys = KeyHolders()
         self._cancelled_by: WriteSet | None = None  # of a run whose descendants are cancelled too
         self._cancelling: list[int] = []  # their seqs
 
@@ -145,6 +151,9 @@ class _CommitGroup:
                 named.setdefault(command.key, False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        if self._alone:
+            self._keys = await lock_keys(self._connection, commands)
+            named.update(dict.fromkeys(self._keys.holders.values(), False) | named)
         if not named and len(wanted) == 1:
             [(query, limit)] = wanted.items()
             if await self._claim_at_once(query, limit):
@@ -264,7 +273,8 @@ class _CommitGroup:
         loaded = await self._loaded(command)
         transition = command.decide(loaded)
         seq = 0
-        if loaded.run is None:
+        before = loaded.before(transition)
+        if before is None:
             assert (transition.run.project_id, transition.run.run_id) == command.key
             if not self._seqs:
                 raise asyncpg.SerializationError("the run was deleted or moved while its row was waited for")
@@ -273,7 +283,7 @@ class _CommitGroup:
             if not self._alone:
                 return ALONE
             await self._refuse_child(loaded.run)
-        write = write_set(loaded.run, transition, loaded.now, seq)
+        write = write_set(before, transition, loaded.now, seq)
         written = Written.of(write)
         if write.cancels_family:
             if not self._alone:
@@ -288,7 +298,7 @@ class _CommitGroup:
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
-        if loaded.run is None:
+        if before is None:
             self._seqs.popleft()
         return written, None
 
@@ -358,6 +368,9 @@ class _CommitGroup:
             signals = await found_signals(self._connection, run.seq, want.signals, draft.signals(run.seq))
         service = await self._service(command, now)
         joined = await self._joined(command)
+        keyed = NO_KEYED_RUNS
+        if run is None and want.keys is not None:
+            keyed = self._keys.runs(command.project_id, want.keys, draft.find)
         return Loaded(
             now=now,
             run=run,
@@ -372,6 +385,7 @@ class _CommitGroup:
             signals=signals,
             push_service_id=service,
             batch=joined,
+            keyed=keyed,
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:

@@ -1,0 +1,80 @@
+"""`unique` and `debounce` of requests that create runs."""
+
+import pytest
+
+pytestmark = pytest.mark.postgres
+
+UNIQUE = {"key": "customer-7", "while": "active"}
+DEBOUNCE = {"key": "report", "seconds": 60, "max_seconds": 90}
+
+
+async def test_a_unique_key_answers_the_run_that_has_it(api):
+    first = await api.post("/runs", {**api.task(), "unique": UNIQUE}, 202)
+    again = await api.post("/runs", {**api.task(), "public_id": "other", "unique": UNIQUE}, 202)
+    assert (first.get("duplicate"), again["duplicate"]) == (None, True)
+    assert again["run"] == first["run"]
+    assert first["run"]["unique_key"] == "customer-7"
+    assert "unique_key" not in await api.create()
+    run_id = first["run"]["run_id"]
+    await api.complete(run_id)
+    later = await api.post("/runs", {**api.task(), "unique": {"key": "customer-7", "while": 3600}}, 202)
+    assert (later["run"]["run_id"], later["run"]["status"]) == (run_id, "completed")
+    retried = (await api.post(f"/runs/{run_id}/retry", status=202))["run"]
+    assert "unique_key" not in retried
+
+
+async def test_a_debounce_takes_over_the_input_of_the_last_request(api):
+    request = {"target": "task:report"}
+    bodies = [
+        {**api.task(), "request": request | {"input": number, "config": {"n": number}}, "debounce": DEBOUNCE}
+        for number in range(3)
+    ]
+    first = (await api.post("/runs", bodies[0], 202))["run"]
+    for body in bodies[1:]:
+        api.clock.advance_ms(40_000)
+        later = await api.post("/runs", body, 202)
+        assert later["duplicate"]
+    run = await api.run(first["run_id"])
+    assert run == later["run"]
+    assert (run["input"], run["config"], run["debounced"], run["debounce_key"]) == (2, {"n": 2}, 2, "report")
+    assert (first["debounced"], first["etag"] == run["etag"]) == (0, False)
+
+
+async def test_a_batch_names_the_runs_that_exist_and_counts_the_others(api):
+    path = f"/projects/{api.project.id}/batches"
+    request = {"kind": "task", "request": {"target": "task:greet"}}
+    first = (await api.post("/runs", {**api.task(), "request": request["request"], "unique": UNIQUE}, 202))[
+        "run"
+    ]
+    runs = [request | {"unique": UNIQUE}, request | {"unique": {"key": "customer-8"}}]
+    made = await api.post(path, {"runs": runs}, 202)
+    assert made["run_ids"][0] == first["run_id"]
+    assert made["duplicate_run_ids"] == [first["run_id"]]
+    assert made["batch"]["total"] == 1
+    again = await api.post(path, {"runs": runs}, 202)
+    assert again["run_ids"] == again["duplicate_run_ids"] == made["run_ids"]
+    assert (again["batch"]["total"], again["batch"]["status"]) == (0, "completed")
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", path, {"runs": [runs[0], runs[0]]})
+    assert problem["errors"][0]["path"] == "$.runs[1].unique.key"
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ({"unique": UNIQUE, "debounce": DEBOUNCE}, "$.debounce"),
+        ({"debounce": {**DEBOUNCE, "max_seconds": 59}}, "$.debounce.max_seconds"),
+        ({"debounce": DEBOUNCE, "available_at": "2030-01-01T00:00:00Z"}, "$.available_at"),
+        ({"unique": {"key": ""}}, "$.unique.key"),
+        ({"unique": {"key": "k", "while": 0}}, "$.unique.while"),
+        ({"unique": {"key": "k", "while": "ever"}}, "$.unique.while"),
+        ({"debounce": {"key": "k"}}, "$.debounce"),
+    ],
+)
+async def test_flow_control_that_makes_no_sense_is_refused(api, members, path):
+    problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", {**api.task(), **members})
+    assert problem["errors"][0]["path"] == path
+
+
+async def test_a_debounce_of_a_run_that_its_caller_drives_is_refused(api):
+    body = api.agent(await api.conversation()) | {"debounce": DEBOUNCE}
+    await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
