@@ -138,6 +138,7 @@ NEEDS = {
     "POST /projects/{project}/triggers/{trigger_id}/rotate": "admin",
     "GET /projects/{project}/concurrency-limits": "runs:read",
     "PUT /projects/{project}/concurrency-limits": "admin",
+    "PUT /projects/{project}/limits/{target}": "admin",
     "GET /projects/{project}/prices": "runs:read",
     "PUT /projects/{project}/prices": "admin",
     "DELETE /projects/{project}/prices": "admin",
@@ -278,6 +279,7 @@ def bodies(names):
         },
         "PUT /projects/{project}/quota": {"runs_pending": 1_000},
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
+        "PUT /projects/{project}/limits/{target}": {},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
         "POST /projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
         "POST /projects/{project}/alerts": {

@@ -188,6 +188,7 @@ async def administration(recorder):
     await do("DELETE", f"{P}/members/ada")
     await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
     await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/limits/task:greet", example("PutLimit"))
     await do("PUT", f"{P}/quota", example("PutQuota"), by="system")
     await do("PUT", f"{P}/quota", {}, by="system")
     await do("GET", f"{P}/quota")

@@ -58,6 +58,36 @@ async def test_a_batch_names_the_runs_that_exist_and_counts_the_others(api):
     assert problem["errors"][0]["path"] == "$.runs[1].unique.key"
 
 
+async def test_the_limit_of_a_target_holds_for_each_concurrency_key(api):
+    place = f"/projects/{api.project.slug}/limits"
+
+    async def put(target, **limits):
+        response = await api.send("PUT", f"{place}/{target}", limits, by="admin")
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    limited = await put("task:greet", max_running_per_key=1)
+    shown = {"target": "task:greet", "max_running": None, "running": 0, "max_running_per_key": 1}
+    assert limited == {"limits": [shown]}
+    await put("project", max_running=5)
+    worker, _ = await api.worker()
+    for name, key in (("a-1", "a"), ("a-2", "a"), ("b-1", "b")):
+        body = api.task(public_id=name, concurrency_key=key, priority=7, request={"target": "task:greet"})
+        run = await api.create(body)
+        assert (run["concurrency_key"], run["priority"]) == (key, 7)
+    claimed = (await api.claim(worker, max_runs=9))["runs"]
+    assert [run["run_id"] for run in claimed] == ["a-1", "b-1"]
+    await api.complete("a-1", "failed")
+    retried = (await api.post("/runs/a-1/retry", status=202))["run"]
+    assert (retried["concurrency_key"], retried["priority"]) == ("a", 7)
+    claimed = (await api.claim(worker, max_runs=9))["runs"]
+    assert [run["run_id"] for run in claimed] == ["a-2"]
+    left = await put("task:greet")
+    assert [one["target"] for one in left["limits"]] == [None]
+    nothing = {"max_running_per_key": 1}
+    await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/project", nothing, by="admin")
+
+
 @pytest.mark.parametrize(
     ("members", "path"),
     [
@@ -75,6 +105,7 @@ async def test_flow_control_that_makes_no_sense_is_refused(api, members, path):
     assert problem["errors"][0]["path"] == path
 
 
-async def test_a_debounce_of_a_run_that_its_caller_drives_is_refused(api):
-    body = api.agent(await api.conversation()) | {"debounce": DEBOUNCE}
-    await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)
+async def test_a_debounce_or_a_concurrency_key_of_a_run_that_its_caller_drives_is_refused(api):
+    for flow in ({"debounce": DEBOUNCE}, {"concurrency_key": "a"}):
+        body = api.agent(await api.conversation()) | flow
+        await api.refused(400, "INVALID_REQUEST", "POST", "/runs", body)

@@ -5,8 +5,11 @@ import asyncio
 import pytest
 
 from runstead.commands.check import check
+from runstead.core import limits
+from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.runs.flow import Debounce, Flow, Unique
 from runstead.core.runs.run import RunStatus
+from tests.support.store_driver import PROJECT
 
 ACTIVE = Flow(unique=Unique("u"))
 MINUTE = Flow(unique=Unique("u", 60))
@@ -89,3 +92,97 @@ async def test_a_run_with_a_large_input_is_found_too(driver, flow):
     large = b'"' + b"x" * 300_000 + b'"'
     await driver.created("run-1", flow=flow, input=large)
     assert (await driver.created("run-2", flow=flow, input=large)).run.input == large
+
+
+# Concurrency keys
+
+
+def of(key):
+    return Flow(concurrency_key=key)
+
+
+async def keyed_runs(driver, **counts):
+    """keyed_runs(driver, a=2): two runs of the key a, older than those of later keys."""
+    for key, count in counts.items():
+        for number in range(count):
+            await driver.created(f"{key}-{number}", target="task:t", flow=of(key))
+
+
+async def per_key(driver, most, whole=None):
+    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", whole, most)])
+
+
+async def test_keys_take_turns_however_old_the_backlog_of_one_is(driver):
+    await keyed_runs(driver, a=5, b=2, c=1)
+    claimed = [(await driver.claim_ids())[0] for _ in range(8)]
+    assert claimed == ["a-0", "b-0", "c-0", "a-1", "b-1", "a-2", "a-3", "a-4"]
+
+
+async def test_one_claim_of_many_runs_takes_them_in_turn(driver):
+    await keyed_runs(driver, a=5, b=2, c=1)
+    assert await driver.claim_ids(limit=2) == ["a-0", "b-0"]
+    assert await driver.claim_ids(limit=6) == ["c-0", "a-1", "b-1", "a-2"]
+
+
+async def test_the_limit_of_a_key_holds_back_only_its_runs(driver):
+    await per_key(driver, 1)
+    await keyed_runs(driver, a=3, b=1)
+    await driver.create("plain", target="task:t")
+    assert await driver.claim_ids(limit=9) == ["a-0", "b-0", "plain"]
+    assert await driver.claim_ids(limit=9) == []
+    await driver.complete("a-0")
+    assert await driver.claim_ids(limit=9, targets=("task:t",)) == ["a-1"]
+    await driver.wait("a-1", "event")
+    assert await driver.claim_ids(limit=9) == ["a-2"]
+    assert await driver.claim_ids(limit=9) == []
+
+
+async def test_the_limits_of_a_target_and_of_its_keys_hold_together(driver):
+    await per_key(driver, 2, whole=3)
+    await keyed_runs(driver, a=3, b=3)
+    assert await driver.claim_ids(limit=9) == ["a-0", "b-0", "a-1"]
+    assert await driver.claim_ids(limit=9) == []
+    listed = await driver.store.concurrency.of(PROJECT)
+    assert [(one.limit.max_running, one.limit.max_running_per_key, one.running) for one in listed] == [
+        (3, 2, 3)
+    ]
+
+
+async def test_a_resumed_run_waits_for_its_key(driver):
+    await per_key(driver, 1)
+    await keyed_runs(driver, a=2)
+    await driver.claim()
+    await driver.wait("a-0", "event", release=True)
+    assert await driver.claim_ids() == ["a-1"]
+    await driver.resume("a-0", "event")
+    assert await driver.claim_ids() == []
+    await driver.complete("a-1")
+    assert await driver.claim_ids() == ["a-0"]
+
+
+async def test_delayed_runs_of_a_key_and_runs_of_other_kinds_are_left_out(driver, clock):
+    await driver.created("later", target="task:t", flow=of("a"), available_at=clock.now + 10_000)
+    await driver.created("other", kind="eval", target="eval:t", flow=of("a"))
+    await keyed_runs(driver, b=1)
+    assert await driver.claim_ids(limit=9, kinds=("task",)) == ["b-0"]
+    assert await driver.claim_ids(limit=9, kinds=("eval",), targets=("eval:t",)) == ["other"]
+    clock.advance_ms(10_000)
+    assert await driver.claim_ids(limit=9) == ["later"]
+
+
+async def test_priorities_order_the_runs_of_a_key_and_stand_beside_runs_without_one(driver):
+    await driver.created("low", target="task:t", flow=of("a"))
+    await driver.created("high", target="task:t", flow=of("a"), priority=5)
+    await driver.create("plain", target="task:t", priority=3)
+    assert [run.shown_priority for run in await driver.rows()] == [0, 5, 3]
+    assert await driver.claim_ids(limit=2) == ["high", "plain"]
+    assert await driver.claim_ids(limit=2) == ["low"]
+
+
+async def test_a_claim_passes_more_keys_than_it_may_visit_in_the_next_claims(driver, monkeypatch, clock):
+    monkeypatch.setattr(limits, "keys_visited_max", 3)
+    for key in "abcdefgh":
+        at = None if key == "h" else clock.now + 10_000
+        await driver.created(key, target="task:t", flow=of(key), available_at=at)
+    claimed = [await driver.claim_ids() for _ in range(4)]
+    assert [found for found in claimed if found] == [["h"]]

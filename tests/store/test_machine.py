@@ -65,6 +65,7 @@ FLOWS = (
     Flow(unique=Unique("u")),
     Flow(unique=Unique("u", 2)),
     Flow(debounce=Debounce("d", 3, 5)),
+    *(Flow(concurrency_key=key) for key in ("k-1", "k-2")),
 )
 some = precondition(lambda self: self.rows)
 several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
@@ -95,6 +96,10 @@ class StoreMachine(EnginePair):
             "worker_key": worker_key,
             "priority": priority,
         }
+        if flow.concurrency_key is not None:
+            flow, fields["target"] = (
+                (NO_FLOW, None) if kind["kind"] == "agent" else (flow, f"{kind['kind']}:t")
+            )
         outcome = self.both(
             lambda d: d.create(run_id, parent=parent, available_at=available_at, flow=flow, **fields, **kind)
         )

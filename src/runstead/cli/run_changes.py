@@ -44,6 +44,9 @@ def create_run(
     backoff_limit: Annotated[int | None, Parameter(help="For tasks: max retries of lost attempts")] = None,
     batch: Annotated[str | None, Parameter(help="For tasks: the batch to add it to")] = None,
     conversation: Annotated[str | None, Parameter(help="For agents: the id of the conversation")] = None,
+    concurrency_key: Annotated[
+        str | None, Parameter(help="Runs of the target with this key may be limited, and keys take turns")
+    ] = None,
     unique: Annotated[
         str | None, Parameter(help="A key: the active run of the target with it is returned instead")
     ] = None,
@@ -90,6 +93,7 @@ def create_run(
         "priority": priority,
         "available_at": None if delay is None else parse_time("--delay", delay, ahead=True),
         "parent_run_id": parent,
+        "concurrency_key": concurrency_key,
         "unique": parse_unique(unique, unique_for),
         "debounce": parse_debounce(debounce, debounce_for, debounce_max),
     } | task_options

@@ -255,7 +255,9 @@ _KINDS: Final[dict[type, _Kind]] = {
     ),
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
     RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
-    ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),
+    ConcurrencyLimit: _Kind(
+        "limit", lambda limit: limit.target or "*", ("max_running", "max_running_per_key")
+    ),
     Price: _Kind(
         "price",
         lambda price: f"{price.provider}/{price.model}",

@@ -13,7 +13,7 @@ from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.errors import Error
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
-from runstead.http.flow_bodies import DebounceBody, UniqueBody
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.sse import EventStream
@@ -52,6 +52,7 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conversation_id: Uuid | None = None
     title: Text | None = None
     labels: Labels | None = None
+    concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
     debounce: DebounceBody | None = None
 
@@ -152,6 +153,7 @@ def _run(run: BatchRun) -> NewRun:
         conversation_id=run.conversation_id,
         title=run.title,
         labels=run.labels,
+        concurrency_key=run.concurrency_key,
         unique=run.unique,
         debounce=run.debounce,
     )

@@ -10,7 +10,7 @@ from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
-from runstead.http.flow_bodies import DebounceBody, UniqueBody, flow_of
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, flow_of
 from runstead.http.framework.body import decode, invalid
 from runstead.http.framework.values import (
     DOTTED_WORD,
@@ -121,6 +121,7 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     available_at: Moment | None = None
+    concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
     debounce: DebounceBody | None = None
 
@@ -168,7 +169,7 @@ def new_run(body: CreateRun) -> NewRun:
         labels=json_object(body.labels),
         priority=body.priority,
         available_at=moment_ms("available_at", body.available_at),
-        flow=flow_of(body.unique, body.debounce),
+        flow=flow_of(body.unique, body.debounce, body.concurrency_key),
         runtime_target_kind=request.runtime_target_kind,
         runtime_target_environment_id=request.runtime_target_environment_id,
         runtime_target_branch_id=request.runtime_target_branch_id,

@@ -33,9 +33,7 @@ class DebounceBody(msgspec.Struct, frozen=True):
     max_seconds: Annotated[int, Meta(ge=1, le=limits.debounce_s_max)] | None = None
 
 
-def flow_of(
-    unique: UniqueBody | None, debounce: DebounceBody | None, concurrency_key: str | None = None
-) -> Flow:
+def flow_of(unique: UniqueBody | None, debounce: DebounceBody | None, concurrency_key: str | None) -> Flow:
     """Return the flow control of a body. Raises INVALID_REQUEST."""
     if unique is None and debounce is None and concurrency_key is None:
         return NO_FLOW

@@ -87,6 +87,7 @@ class AsyncClient(ClientBase, AsyncSender):
         available_at: datetime | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        concurrency_key: str | None = None,
         unique: Mapping[str, Any] | None = None,
         debounce: Mapping[str, Any] | None = None,
         *args: P.args,

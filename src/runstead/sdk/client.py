@@ -76,6 +76,7 @@ class Client(ClientBase, SyncSender):
         available_at: datetime | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        concurrency_key: str | None = None,
         unique: Mapping[str, Any] | None = None,
         debounce: Mapping[str, Any] | None = None,
         *args: P.args,

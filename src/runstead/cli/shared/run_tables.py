@@ -150,7 +150,7 @@ def run_details(
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)
-    for name in ("unique_key", "debounce_key"):
+    for name in ("concurrency_key", "unique_key", "debounce_key"):
         yield name.replace("_", " "), getattr(run, name)
     yield "debounced", f"{run.debounced} later request(s)" if run.debounced else None
     yield "created", _at(run.created_at, screen)

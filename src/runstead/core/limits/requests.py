@@ -118,6 +118,7 @@ open_approvals_max: Final = 100  # of one run
 open_events_max: Final = 100  # that one run awaits
 signals_untaken_max: Final = 1_000  # of one run
 flow_key_chars_max: Final = 255
+keys_visited_max: Final = 1_000  # of one target, by one claim
 unique_s_max: Final = 30 * 86_400
 debounce_s_max: Final = 30 * 86_400
 claim_runs_max: Final = 100

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from runstead.core.errors import Error
-from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.run import KEYED, Run, RunStatus
 
 
 class Unique(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -101,12 +101,21 @@ def delayed_until(debounce: Debounce, until: int | None, now: int) -> int:
 
 
 def keyed(run: Run, flow: Flow) -> Run:
-    """Return a drafted run with the keys of its flow."""
+    """Return a drafted run with the keys of its flow. INVALID_REQUEST for a concurrency key of an agent's run."""
     if flow is NO_FLOW:
         return run
+    if flow.concurrency_key is not None:
+        if run.kind == "agent":
+            raise Error(
+                "INVALID_REQUEST",
+                "A run of kind agent takes no concurrency_key: tasks, workflows and evals do",
+                errors=(("$.concurrency_key", "not for this kind"),),
+            )
+        run = msgspec.structs.replace(
+            run, concurrency_key=flow.concurrency_key, priority=run.priority - KEYED
+        )
     return msgspec.structs.replace(
         run,
-        concurrency_key=flow.concurrency_key,
         unique_key=None if flow.unique is None else flow.unique.key,
         debounce_key=None if flow.debounce is None else flow.debounce.key,
     )

@@ -48,6 +48,10 @@ class RunStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+KEYED: Final = 1_000
+"""The stored priority of a run with a concurrency key is lower by this. So in the order of the queue all of them stand
+behind the runs without a key, whose claims never read them.
+"""
 BLOCKED: Final = "blocked: "
 """The start of `waiting_tool_name` while a run waits for code that fits its log; a sentence follows."""
 
@@ -241,6 +245,11 @@ class Run(msgspec.Struct, frozen=True):
         """The waiting reason in answers: a pause is shown as `event`."""
         return "event" if self.waiting_reason == "pause" else self.waiting_reason
 
+    @property
+    def shown_priority(self) -> int:
+        """The priority that the creator chose. See `KEYED`."""
+        return self.priority if self.concurrency_key is None else self.priority + KEYED
+
     def lease_live(self, now: int) -> bool:
         """Whether a worker holds it. `now` in ms."""
         return (
@@ -259,7 +268,7 @@ def seqs_of(path: str) -> tuple[int, ...]:
 def in_queue(run: Run) -> tuple[int, int, int]:
     """Sort key of queued runs: the smallest key is claimed first."""
     assert run.available_at is not None
-    return -run.priority, run.available_at, run.seq
+    return -run.shown_priority, run.available_at, run.seq
 
 
 #: The fields whose values may be large.

@@ -7,7 +7,7 @@ runs with the same key waits for the other's runs.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from runstead.core.runs.flow import KeyedRuns, WantedKeys
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import DRIVER
@@ -33,8 +33,12 @@ class KeyHolders:
     def __init__(self, holders: Mapping[_Key, RunKey] | None = None) -> None:
         self.holders = dict(holders or {})
 
-    def runs(self, project_id: str, wanted: WantedKeys, find: Callable[[RunKey], Run | None]) -> KeyedRuns:
+    def runs(
+        self, project_id: str, wanted: WantedKeys | None, find: Callable[[RunKey], Run | None]
+    ) -> KeyedRuns:
         """The runs of a command's keys, as this transaction has loaded and changed them."""
+        if wanted is None:
+            return NO_KEYED_RUNS
         found = {}
         for key in _keys(project_id, wanted):
             holder = self.holders.get(key)

@@ -6,7 +6,7 @@
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
 -- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks and
--- which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
+-- which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -23,7 +23,11 @@ SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
-    ARRAY(SELECT DISTINCT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[]))
+    ARRAY(
+      SELECT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[])
+      UNION
+      SELECT project_id FROM keyed_targets WHERE project_id = ANY ($5::text[])
+    )
 ) AS fresh (seqs, limited)
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs

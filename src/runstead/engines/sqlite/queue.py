@@ -10,10 +10,12 @@ from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
+from runstead.core.queue.turns import served, take_in_turn
 from runstead.core.runs.run import Run, in_queue, large_bytes
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, note_served
 from runstead.engines.sqlite.families import cancelling
-from runstead.engines.sqlite.related import occupancies
+from runstead.engines.sqlite.related import DRIVER, occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run, without_packed
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
@@ -26,13 +28,14 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
+    "key": ("runs_queue_key", "target = ?2 AND concurrency_key = ?3"),
 }
 #: Runs of a cancelled batch are not claimed.
 _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
-_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
+_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3, "key": 2}
 
 
 def _head_sql(partition: PartitionKind, *, cancels: bool = False) -> str:
@@ -44,7 +47,10 @@ def _head_sql(partition: PartitionKind, *, cancels: bool = False) -> str:
     index, equal = _PARTITIONS[partition]
     now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
+    # Runs with a concurrency key have lower priorities.
     queued = "AND available_at IS NOT NULL"
+    if partition != "key":
+        queued += f" AND priority >= {limits.priority_min}"
     parts = f"json_each(?{_EQUALS[partition] + 4})"
     beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE instr(runs.path, value) > 0)" if cancels else ""  # noqa: S608
     return (
@@ -69,19 +75,22 @@ def claimable_runs(
     if project not in writer.cache.without_limits:
         writer.leave_loop()  # counting running runs may take long
         occupied = occupancies(connection, project, limits.running_max)
-        if not occupied:
+        if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
             writer.cache.without_limits.add(project)
     slots = ConcurrencySlots.from_occupancies(project, occupied)
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
+    keyed = Turns([], [])
+    if project not in writer.cache.without_limits:
+        keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
     heads, beside = HEADS, tuple[str, ...]()
     if cancelled := cancelling(connection, writer.cache):
         heads, beside = HEADS_BESIDE_CANCELS, (encode([f"/{seq}/" for seq in cancelled]).decode(),)
     found: dict[int, Run] = {}
     without_values: set[int] = set()
     size = 0
-    for partition in partitions(query, limit, slots, targets):
+    for partition in (*partitions(query, limit, slots, targets), *keyed.partitions):
         for (seq,) in connection.execute(
             heads[partition.kind], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
@@ -92,9 +101,15 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    fitting = islice((run for run in sorted(found.values(), key=in_queue) if slots.take(run)), limit)
+    if not keyed.turns:
+        fitting = list(
+            islice((run for run in sorted(found.values(), key=in_queue) if slots.take(run)), limit)
+        )
+    else:
+        fitting = take_in_turn(found.values(), keyed.turns, slots, limit)
+        DRIVER.run(connection, note_served(project, served(keyed.turns, found.values(), fitting)))
     if size <= limits.claim_bytes_max:
-        return list(fitting)
+        return fitting
     claimed: list[Run] = []
     size = 0
     for each in fitting:

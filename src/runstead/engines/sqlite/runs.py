@@ -427,8 +427,14 @@ def store_beside(
         related.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
+    _note_of_project(connection, cache, write)
+
+
+def _note_of_project(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
     if change := write.artifact_bytes:
-        related.count_artifact_bytes(connection, run.project_id, change)
+        related.count_artifact_bytes(connection, write.run.project_id, change)
+    if write.keyed_target is not None:
+        related.add_keyed_target(connection, cache, write.run.project_id, write.keyed_target)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:

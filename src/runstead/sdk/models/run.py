@@ -157,6 +157,7 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     missed_since: datetime | None = None
     etag: str | None = None
     # Flow control. `debounced`: how many later requests the run took over
+    concurrency_key: str | None = None
     unique_key: str | None = None
     debounce_key: str | None = None
     debounced: int = 0

@@ -18,7 +18,7 @@ KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
 _OF_BODY: Final = {
     *("title", "labels", "priority", "available_at", "parent_run_id", "trigger"),
-    *("unique", "debounce"),
+    *("concurrency_key", "unique", "debounce"),
 }
 
 
@@ -32,6 +32,7 @@ class RunOptions(TypedDict, total=False):
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
     name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
+    Runs of a target with different values of `concurrency_key` take turns, and a limit may count the runs of each.
     `unique` is {"key": …, "while": "active" or a number of seconds}: an existing run of the target and key is returned,
     with `duplicate` set, while it is active or for so long after its creation. `debounce` is {"key": …, "seconds": …,
     "max_seconds": …}: the run waits, and a later call for the target and key replaces its input and config.
@@ -54,6 +55,7 @@ class RunOptions(TypedDict, total=False):
     runtime_target_branch_id: str | None
     idempotency_key: str | None
     if_differs: IfDiffers
+    concurrency_key: str | None
     unique: Mapping[str, Any] | None
     debounce: Mapping[str, Any] | None
     # Tasks

@@ -14,8 +14,8 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
+from runstead.core.queue.turns import served, take_in_turn
 from runstead.core.runs.event import Event
-from runstead.core.runs.flow import NO_KEYED_RUNS
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
 from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
@@ -30,12 +30,19 @@ from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.keys import KeyHolders, lock_keys
-from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
+from runstead.engines.postgres.related import (
+    DRIVER,
+    load_input,
+    lock_schedules,
+    lock_slots,
+    services_reaching,
+)
 from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
+from runstead.engines.sql.queue_partitions import QueuePartition, needs_target_partitions, partitions
 from runstead.engines.sql.run_rows import to_event
 from runstead.engines.sql.steps import size_of
+from runstead.engines.sql.turns import find_turns, note_served
 from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
@@ -129,7 +136,8 @@ class _CommitGroup:
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
-        self._slots = ConcurrencySlots({})
+        self._slots = ConcurrencySlots()
+        self._limited: Sequence[str] = ()  # projects with concurrency limits or keys
         self._queues: dict[ClaimRequest, deque[int]] = {}
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
         self._services: dict[str, list[PushService]] = {}  # that reach a project
@@ -175,7 +183,8 @@ class _CommitGroup:
         locked = self.draft.lock(row[6:] for row in rows) if rows[0]["seq"] is not None else []
         if len(locked) < rows[0]["named"] and not self._waits:
             await self._note_locked()
-        self._slots = await lock_slots(self._transaction, rows[0]["limited"])
+        self._limited = rows[0]["limited"]
+        self._slots = await lock_slots(self._transaction, self._limited)
         for query, limit in wanted.items():
             await self._lock_queue(query, limit)
 
@@ -217,27 +226,40 @@ class _CommitGroup:
 
     async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
         """Lock the next runs for all claims of one kind. Runs that another command of the group names are left out."""
+        project = query.project_id
         targets: Sequence[str] = query.targets
         if needs_target_partitions(query, self._slots):
-            found = await self._connection.fetch(Q["queued_targets"], query.project_id)
+            found = await self._connection.fetch(Q["queued_targets"], project)
             targets = [row[0] for row in found]
-        chosen = list(partitions(query, limit, self._slots, targets))
-        runs: list[Run] = []
-        if chosen:
-            sql, arguments = claim_sql(chosen)
-            taken = list(self.draft.runs)
-            # With limits, no other transaction claims in the project at the same time.
-            spare = 0 if self._slots.has_limits(query.project_id) else session_limits.batch_commands_max
-            now, project = self._transaction.now, query.project_id
-            rows = await self._claimed(sql, now, project, limit, taken, spare, *arguments)
-            # A run that a command names, stored after the names were looked up, is left for the next claim.
-            runs = self.draft.lock(
-                row
-                for row in rows
-                if RunKey(row["project_id"], row["run_id"]) not in self._named
-                and self._slots.take_slot(row["project_id"], row["target"])
-            )
-        self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
+        runs = await self._lock_heads(query, limit, list(partitions(query, limit, self._slots, targets)))
+        if project not in self._limited:
+            self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
+            return
+        # With limits, no other transaction claims in the project at the same time.
+        turns = await DRIVER.run(
+            self._connection, find_turns(query, limit, self._slots, self._transaction.now)
+        )
+        runs += await self._lock_heads(
+            query, sum(partition.most for partition in turns.partitions), turns.partitions
+        )
+        taken = take_in_turn(runs, turns.turns, self._slots, limit)
+        await DRIVER.run(self._connection, note_served(project, served(turns.turns, runs, taken)))
+        self._queues[query] = deque(run.seq for run in taken)
+
+    async def _lock_heads(
+        self, query: ClaimRequest, limit: int, chosen: Sequence[QueuePartition]
+    ) -> list[Run]:
+        if not chosen:
+            return []
+        sql, arguments = claim_sql(chosen)
+        taken = list(self.draft.runs)
+        project = query.project_id
+        spare = 0 if project in self._limited else session_limits.batch_commands_max
+        rows = await self._claimed(sql, self._transaction.now, project, limit, taken, spare, *arguments)
+        # A run that a command names, stored after the names were looked up, is left for the next claim.
+        return self.draft.lock(
+            row for row in rows if RunKey(row["project_id"], row["run_id"]) not in self._named
+        )
 
     async def _claimed(
         self, sql: str, now: int | None, project: str, limit: int, *arguments: Any
@@ -368,9 +390,6 @@ class _CommitGroup:
             signals = await found_signals(self._connection, run.seq, want.signals, draft.signals(run.seq))
         service = await self._service(command, now)
         joined = await self._joined(command)
-        keyed = NO_KEYED_RUNS
-        if run is None and want.keys is not None:
-            keyed = self._keys.runs(command.project_id, want.keys, draft.find)
         return Loaded(
             now=now,
             run=run,
@@ -385,7 +404,7 @@ class _CommitGroup:
             signals=signals,
             push_service_id=service,
             batch=joined,
-            keyed=keyed,
+            keyed=self._keys.runs(command.project_id, want.keys, draft.find),
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:

@@ -1,0 +1,74 @@
+"""The turns of concurrency keys, in the transaction of a claim that no other claim of the project runs beside."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from runstead.core import limits
+from runstead.core.queue.concurrency import ConcurrencySlots, Turn
+from runstead.core.queue.turns import runs_per_key
+from runstead.engines.sql.queue_partitions import QueuePartition
+from runstead.engines.sql.steps import Steps, execute, select
+from runstead.ports.store.runs import ClaimRequest
+
+
+class _KeyedTarget(NamedTuple):
+    target: str
+    last_key: str
+
+
+class Turns(NamedTuple):
+    """Whose turn it is, and the queue partitions of these keys."""
+
+    turns: list[Turn]
+    partitions: list[QueuePartition]
+
+
+def has_keyed_targets(project_id: str) -> Steps[bool]:
+    """Whether the project ever had a run with a concurrency key."""
+    return bool((yield from select("keyed_targets", _KeyedTarget, project_id=project_id)))
+
+
+def find_turns(query: ClaimRequest, limit: int, slots: ConcurrencySlots, now: int) -> Steps[Turns]:
+    """The keys that are served next by a claim of `limit` runs, target by target. `now` in ms."""
+    project = query.project_id
+    found: list[Turn] = []
+    partitions: list[QueuePartition] = []
+    for target, last in (yield from select("keyed_targets", _KeyedTarget, project_id=project)):
+        if query.targets and target not in query.targets:
+            continue
+        kind = target.partition(":")[0]
+        free = slots.remaining(project, target)
+        most = limit if free is None else min(free, limit)
+        if kind not in query.kinds or most == 0:
+            continue
+        turns = yield from _turns(project, target, last, slots.per_key(project, target), most, now)
+        per_key = runs_per_key(most, len(turns))
+        found += turns
+        for turn in turns:
+            left = slots.note_running(project, turn)
+            if left is None or left > 0:
+                one = per_key if left is None else min(per_key, left)
+                partitions.append(QueuePartition("key", (target, turn.key), one))
+    return Turns(found, partitions)
+
+
+def _turns(
+    project_id: str, target: str, last: str, per_key: int | None, most: int, now: int
+) -> Steps[list[Turn]]:
+    given = {
+        "project_id": project_id,
+        "target": target,
+        "per_key": per_key,
+        "visited": limits.keys_visited_max,
+        "now": now,
+    }
+    turns = yield from select("turns", Turn, after=last, until=None, most=most, **given)
+    if last and len(turns) < most:
+        turns += yield from select("turns", Turn, after="", until=last, most=most - len(turns), **given)
+    return turns
+
+
+def note_served(project_id: str, served: Mapping[str, str]) -> Steps[None]:
+    """Store the keys that were served last."""
+    for target, key in served.items():
+        yield from execute("set_last_key", project_id=project_id, target=target, last_key=key)
