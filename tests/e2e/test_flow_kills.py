@@ -1,4 +1,4 @@
-"""SIGKILL while runs are created with keys: each key has one active run at most, and no acknowledged run is lost."""
+"""SIGKILL while runs are created and claimed with keys: no key has more runs than it may, and no acknowledged run is lost."""
 
 import sqlite3
 import threading
@@ -9,13 +9,18 @@ from tests.support.until import until
 
 from .integrity import intact
 
+RUNNING = (
+    "SELECT concurrency_key, count(*) FROM runs WHERE status = 'running' AND available_at IS NULL GROUP BY 1"
+)
 ACTIVE = "SELECT unique_key, count(*) FROM runs WHERE status IN ('pending', 'running', 'waiting') GROUP BY 1"
 
 
-def test_a_server_that_is_killed_twice_keeps_one_active_run_of_each_unique_key(new_server):
+def test_a_server_that_is_killed_twice_keeps_one_run_of_each_key(new_server):
     server = new_server().start()
     with server.api() as api:
         project_id = api.project_id()
+        limit = {"max_running_per_key": 1}
+        api.http.put(f"/projects/{project_id}/limits/task:e2e", json=limit).raise_for_status()
     acknowledged, fresh = [], []
 
     def create(writer):
@@ -23,9 +28,12 @@ def test_a_server_that_is_killed_twice_keeps_one_active_run_of_each_unique_key(n
         body["request"] = {"target": "task:e2e"}
         try:
             with server.api() as api:
+                worker = api.register(f"worker-{writer}")
                 for number in range(100_000):
                     key = f"key-{(writer + number) % 3}"
-                    made = api.post("/runs", body | {"unique": {"key": key}})
+                    flow = {"unique": {"key": key}, "concurrency_key": f"customer-{number % 2}"}
+                    made = api.post("/runs", body | flow)
+                    api.claim(worker)
                     acknowledged.append(made["run"]["run_id"])
                     if not made.get("duplicate"):
                         fresh.append(made["run"]["run_id"])
@@ -46,6 +54,7 @@ def test_a_server_that_is_killed_twice_keeps_one_active_run_of_each_unique_key(n
         server.start()
         with sqlite3.connect(server.database) as stored:
             assert all(count == 1 for _, count in stored.execute(ACTIVE))
+            assert all(count == 1 for _, count in stored.execute(RUNNING))
             ids = {run_id for (run_id,) in stored.execute("SELECT run_id FROM runs")}
         stored.close()
         assert ids.issuperset(acknowledged)

@@ -362,6 +362,7 @@ class Tenant:
         made = await self._post(
             f"{here}/triggers", sent["POST /projects/{project}/triggers"] | {"name": text}
         )
+        names["target"] = "task:a"
         names["trigger_id"], self.trigger_token = made["trigger"]["id"], made["token"]
         made = await self._post(
             "/agent-runtimes/push-services",

@@ -88,6 +88,33 @@ async def test_the_limit_of_a_target_holds_for_each_concurrency_key(api):
     await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/project", nothing, by="admin")
 
 
+async def test_many_calls_of_a_trigger_start_one_run_with_the_last_payload(api):
+    body = {"target": "task:build", "debounce": {"key": "main", "seconds": 30}, "concurrency_key": "main"}
+    place = f"/projects/{api.project.slug}/triggers"
+    response = await api.send("POST", place, body, by="admin")
+    made = response.json()
+    assert {name: made["trigger"][name] for name in ("debounce", "concurrency_key")} == {
+        "debounce": {"key": "main", "seconds": 30, "max_seconds": None},
+        "concurrency_key": "main",
+    }
+    assert "unique" not in made["trigger"]
+    calls = [await api.post(f"/triggers/{made['token']}", {"push": number}, 202) for number in range(3)]
+    assert len({call["run_id"] for call in calls}) == 1
+    run = await api.run(calls[0]["run_id"])
+    assert (run["input"], run["debounced"], run["concurrency_key"]) == ({"push": 2}, 2, "main")
+
+
+async def test_the_runs_of_a_schedule_have_its_concurrency_key(api):
+    place = f"/projects/{api.project.slug}/schedules"
+    body = {"name": "Nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
+    made = (await api.post(place, body | {"concurrency_key": "count"}, 201))["schedule"]
+    assert made["concurrency_key"] == "count"
+    fired = await api.post(f"{place}/{made['id']}/runs", {"idempotency_key": "k"}, 201)
+    assert (await api.run(fired["run_id"]))["concurrency_key"] == "count"
+    changed = await api.send("PATCH", f"{place}/{made['id']}", {"concurrency_key": None})
+    assert "concurrency_key" not in changed.json()["schedule"]
+
+
 @pytest.mark.parametrize(
     ("members", "path"),
     [

@@ -25,6 +25,7 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
+from runstead.core.runs.flow import NO_FLOW, Flow, no_key_for_agents, wanted_keys
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
@@ -50,6 +51,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes | None = None
     secret: str | None = None
     conversation_id: str | None = None
+    flow: Flow = NO_FLOW
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
@@ -65,6 +67,8 @@ async def create(
     if new.conversation_id is not None and not new.target.startswith("agent:"):
         message = "Only an agent has a conversation: leave conversation_id out"
         raise Error("INVALID_REQUEST", message, errors=(("$.conversation_id", "not for this target"),))
+    if new.flow.concurrency_key is not None and new.target.startswith("agent:"):
+        raise no_key_for_agents()
     await locate.check_conversation(app, principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
@@ -82,6 +86,7 @@ async def create(
         secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
+        flow=None if new.flow is NO_FLOW else msgspec.json.encode(new.flow),
     )
     triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
     return await triggers.create(trigger, _refuse_at_limit, idempotency)
@@ -196,7 +201,8 @@ async def fire(app: App, request: TriggerRequest) -> Written:
 
     agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None
     run_key = RunKey(trigger.project_id, call.run_id)
-    written = await app.store.runs.apply(run_key, decide, Want(push_agent=agent_id))
+    want = Want(push_agent=agent_id, keys=wanted_keys(trigger.flow_control, trigger.target))
+    written = await app.store.runs.apply(run_key, decide, want)
     app.publish(written)
     return written
 

@@ -218,7 +218,7 @@ _KINDS: Final[dict[type, _Kind]] = {
     Trigger: _Kind(
         "trigger",
         _id,
-        ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config"),
+        ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config", "flow"),
     ),
     Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
     Alert: _Kind(

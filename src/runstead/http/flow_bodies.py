@@ -1,6 +1,6 @@
 """Flow control in bodies that create runs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -46,3 +46,23 @@ def flow_of(unique: UniqueBody | None, debounce: DebounceBody | None, concurrenc
     )
     flow.check()
     return flow
+
+
+class FlowMembers(TypedDict):
+    """The members of an answer that show flow control. Those that are not set are absent."""
+
+    concurrency_key: str | msgspec.UnsetType
+    unique: UniqueBody | msgspec.UnsetType
+    debounce: DebounceBody | msgspec.UnsetType
+
+
+def bodies_of(flow: Flow) -> FlowMembers:
+    """Return the members of a body that give this flow control."""
+    unique, debounce = flow.unique, flow.debounce
+    return {
+        "concurrency_key": flow.concurrency_key or msgspec.UNSET,
+        "unique": msgspec.UNSET if unique is None else UniqueBody(unique.key, unique.seconds or "active"),
+        "debounce": msgspec.UNSET
+        if debounce is None
+        else DebounceBody(debounce.key, debounce.seconds, debounce.max_seconds),
+    }

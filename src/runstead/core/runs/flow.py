@@ -106,11 +106,7 @@ def keyed(run: Run, flow: Flow) -> Run:
         return run
     if flow.concurrency_key is not None:
         if run.kind == "agent":
-            raise Error(
-                "INVALID_REQUEST",
-                "A run of kind agent takes no concurrency_key: tasks, workflows and evals do",
-                errors=(("$.concurrency_key", "not for this kind"),),
-            )
+            raise no_key_for_agents()
         run = msgspec.structs.replace(
             run, concurrency_key=flow.concurrency_key, priority=run.priority - KEYED
         )
@@ -118,4 +114,13 @@ def keyed(run: Run, flow: Flow) -> Run:
         run,
         unique_key=None if flow.unique is None else flow.unique.key,
         debounce_key=None if flow.debounce is None else flow.debounce.key,
+    )
+
+
+def no_key_for_agents() -> Error:
+    """The refusal of a concurrency key of an agent's run."""
+    return Error(
+        "INVALID_REQUEST",
+        "A run of kind agent takes no concurrency_key: tasks, workflows and evals do",
+        errors=(("$.concurrency_key", "not for this kind"),),
     )

@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.errors import Error
+from runstead.core.runs.flow import NO_FLOW, Flow
 from runstead.core.runs.run import Kind, Run
 
 _PREFIX: Final = "vft_"
@@ -16,8 +17,8 @@ _PREFIX: Final = "vft_"
 
 class Trigger(msgspec.Struct, frozen=True):
     """One trigger as a row of the store. Only the SHA-256 of its token is stored, and
-    its `secret` as `security.stored_secrets` encrypts it. `config` is JSON text. Runs
-    of an agent use the conversation `conversation_id`, or a new conversation each.
+    its `secret` as `security.stored_secrets` encrypts it. `config` and `flow` are
+    JSON text. Runs of an agent use the conversation `conversation_id`, or a new conversation each.
 
     Engines store the fields as columns in this order.
     """
@@ -34,6 +35,12 @@ class Trigger(msgspec.Struct, frozen=True):
     secret: str | None = None
     config: bytes | None = None
     conversation_id: str | None = None
+    flow: bytes | None = None
+
+    @property
+    def flow_control(self) -> Flow:
+        """The flow control of its runs."""
+        return NO_FLOW if self.flow is None else msgspec.json.decode(self.flow, type=Flow)
 
     @property
     def kind(self) -> Kind:

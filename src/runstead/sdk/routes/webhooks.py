@@ -158,13 +158,17 @@ class Triggers(Resource[S_co]):
         config: Mapping[str, Any] | None = None,
         secret: str | None = None,
         conversation_id: str | None = None,
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
         """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
-        `conversation_id` is the conversation of agent runs; without it each run gets a new one. Retries are those of
+        `conversation_id` is the conversation of agent runs; without it each run gets a new one. `concurrency_key`,
+        `unique` and `debounce` are those of `runs.create`, for each run of the trigger. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
         return Call(
@@ -172,7 +176,14 @@ class Triggers(Resource[S_co]):
             self._triggers(project),
             CreatedTrigger,
             body=members(
-                target=target, name=name, config=config, secret=secret, conversation_id=conversation_id
+                target=target,
+                name=name,
+                config=config,
+                secret=secret,
+                conversation_id=conversation_id,
+                concurrency_key=concurrency_key,
+                unique=unique,
+                debounce=debounce,
             ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,

@@ -24,3 +24,7 @@ CREATE TABLE keyed_targets (
   PRIMARY KEY (project_id, target)
 );
 ALTER TABLE concurrency_limits ADD COLUMN max_running_per_key INTEGER;
+
+-- The flow control of the runs of triggers (JSON) and schedules.
+ALTER TABLE triggers ADD COLUMN flow BLOB;
+ALTER TABLE schedules ADD COLUMN concurrency_key TEXT;
