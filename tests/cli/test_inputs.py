@@ -50,6 +50,11 @@ def test_a_form_is_shown_with_its_fields(cli, asked, columns):
     assert cli("inputs", "get", asked.run_id, "--json").json["fields"][0]["label"] == "City"
 
 
+def test_a_form_shows_whether_its_secrets_are_stored(cli, asked):
+    assert "stored encrypted until the run ends" in cli("inputs", "get", asked.run_id, columns=200).out
+    assert cli("inputs", "get", asked.run_id, "--json").json["keeps_secrets"] is True
+
+
 def test_an_answer_resumes_the_run(cli, project_client, asked):
     done = cli("inputs", "answer", asked.run_id, "city=Oslo", "size=s", "count=-2", "sure=true")
     assert (done.code, done.out) == (0, f"{asked.run_id}  submitted\n")

@@ -289,6 +289,43 @@ def test_a_signal_is_sent_and_listed(cli, project_client):
     assert [row.split()[0] for row in rows] == ["SIGNAL", "paid", "sent", "late"]
 
 
+def test_a_token_of_a_conversation_reads_that_conversation_only(cli, project_client):
+    own, other = (project_client.conversations.create().id for _ in range(2))
+    reader = project_client.with_key(cli("conversations", "token", own, "--expires-in", "10m").out.strip())
+    assert reader.conversations.get(own).id == own
+    with pytest.raises(RunsteadError, match="not found"):
+        reader.conversations.get(other)
+
+
+def test_an_event_is_published_to_runs_that_wait_and_to_triggers(cli, project_client):
+    run_id = create(project_client)
+    waits = OpenEvent(name="paid", tool_call_id="c-1", match={"order.id": 7})
+    project_client.runs.wait(run_id, "event", tool_call_id="c-1", open_events=[waits])
+    made = cli("triggers", "create", "task:ship", "--event", "paid", "--match", "order.id=7", "--json").json
+    assert made["trigger"]["event"] == {"name": "paid", "match": {"order.id": 7}}
+    assert cli("events", "publish", "paid", '{"order": {"id": 8}}').out.endswith("resumed 0, started 0\n")
+    publish = ("events", "publish", "paid", '{"order": {"id": 7}}', "--id", "e-1", "--occurred-at", "10m")
+    assert cli(*publish).out == "e-1  resumed 1, started 1\n"
+    assert cli(*publish).out == "e-1  published before: resumed 1, started 1\n"
+    assert cli(*publish, "--json").json["duplicate"]
+    assert "paid" in cli("triggers", "list", columns=200).out
+    changed = cli("triggers", "update", made["trigger"]["id"], "--event", "sent", "--json").json
+    assert changed["event"] == {"name": "sent", "match": None}
+    assert cli("triggers", "update", made["trigger"]["id"], "--match", "a=1").code == 2
+
+
+def test_compensations_are_listed_and_marked_in_the_family(cli, project_client):
+    run_id = create(project_client)
+    project_client.runs.compensate(run_id, "task:refund", title="Refund it")
+    assert "compensations  1 registered" in cli("runs", "get", run_id).out
+    project_client.runs.cancel(run_id)
+    [row] = json.loads(cli("runs", "compensations", run_id, "--json").out)
+    assert (row["target"], row["title"]) == ("task:refund", "Refund it")
+    assert cli("runs", "compensations", run_id).out.splitlines()[1].split()[1] == "task:refund"
+    assert "pending  (compensation)" in cli("runs", "tree", run_id).out
+    assert f"compensates    {run_id}" in cli("runs", "get", row["run_id"]).out
+
+
 def test_a_token_of_a_run_reads_that_run_only(cli, project_client):
     own, other = create(project_client), create(project_client)
     token = cli("runs", "token", own, "--expires-in", "10m").out.strip()

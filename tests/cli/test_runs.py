@@ -319,6 +319,18 @@ def test_a_retry_is_a_new_run(cli, project_client):
     assert (project_client.runs.get(again).retry_of, project_client.runs.get(again).input) == (run_id, 7)
 
 
+def test_a_retry_goes_on_from_a_step_with_other_members(cli, project_client):
+    run_id = create(cli, "--input", "7")
+    project_client.runs.complete(run_id, "failed")
+    refused = cli("runs", "retry", run_id, "--from-step", "3")
+    assert refused.code == 1
+    assert "no step '3'" in refused.err
+    options = ("--input", "8", "--config", "a=1", "--title", "Again", "--label", "b=c")
+    again = cli("runs", "retry", run_id, "--from-step", "failed", *options).out.strip()
+    run = project_client.runs.get(again)
+    assert (run.input, run.config, run.title, run.labels) == (8, {"a": 1}, "Again", {"b": "c"})
+
+
 def test_logs_are_printed_and_followed(cli, project_client):
     run_id = create(cli)
     empty = cli("runs", "logs", run_id)

@@ -97,7 +97,7 @@ GOOD = [
 @pytest.mark.parametrize(("one", "value"), GOOD, ids=range(len(GOOD)))
 def test_a_valid_value_is_stored_unchanged(one, value):
     result = filled({"f": value}, one)
-    assert (result.values, result.withheld) == ({"f": value}, [])
+    assert (result.values, result.secrets) == ({"f": value}, {})
     assert type(result.values["f"]) is type(value)
 
 
@@ -155,7 +155,7 @@ def test_values_of_secret_fields_are_withheld():
     )
     result = filled({"p": SECRET, "n": 7, "q": None, "f": "seen"}, *fields)
     assert result.values == {"p": None, "n": None, "q": None, "f": "seen"}
-    assert result.withheld == ["p", "n"]
+    assert result.secrets == {"p": SECRET, "n": 7}
 
 
 def test_no_error_contains_a_value():

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -53,6 +54,7 @@ def log():
     @app.task("all", retries=2)
     async def everything(ctx):
         ctx.now()
+        ctx.patched("a-change")
         await ctx.progress(0.5, "half")
         await ctx.set("rows", 3)
         ctx.log("a line")
@@ -62,13 +64,22 @@ def log():
         await (await ctx.spawn(child)).result()
         with suppress(StepFailed):
             await ctx.gather(ctx.step("fails", broken), ctx.step("works", lambda: 1))
-        await ctx.first(paid=ctx.wait_for_event("paid"), shipped=ctx.wait_for_event("shipped"))
+        await ctx.first(
+            paid=ctx.wait_for_event("paid", match={"sum": 1}), shipped=ctx.wait_for_event("shipped")
+        )
         with suppress(WaitTimeout):
             await ctx.wait_for_approval("Go on?", timeout_seconds=60)
         await ctx.sleep(5)
 
     async def broken():
         raise ValueError("broken")
+
+    @app.task("fails")
+    async def fails(ctx):
+        try:
+            await ctx.step("broken", broken)
+        finally:
+            await ctx.step("tidy", lambda: 1)
 
     changed = App()
 
@@ -78,11 +89,13 @@ def log():
 
     with BlockingTestbed(app) as bed:
         run, printed = bed.run("task:all"), bed.run("task:print")
-        bed.signal(run, "paid")
+        failed = bed.run("task:fails")
+        retried = bed.retry(failed, "failed")
+        bed.publish("paid", {"sum": 1}, occurred_at=datetime(2026, 1, 1, tzinfo=UTC))
         bed.advance(seconds=60)
         bed.deploy(changed)
         bed.advance(seconds=5)
-        return [*bed.events(run), *bed.events(printed)]
+        return [event for one in (run, printed, failed, retried) for event in bed.events(one)]
 
 
 def test_the_page_lists_every_custom_event_with_its_source_and_members(log):

@@ -96,6 +96,17 @@ LIMITS = {
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
     "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
     f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",
+    "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
+    f"{limits.retry_bytes_max // limits.MIB} MiB together",
+    "`from_step`": f"{limits.step_id_chars_max} characters",
+    "Event of the bus": f"data up to {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON; its id is remembered for "
+    f"{limits.bus_event_kept_s // 3600} hours",
+    "`match` of a wait or trigger": f"{limits.event_match_max} conditions, paths up to "
+    f"{limits.event_match_path_chars_max} characters, each value up to {limits.event_match_value_bytes_max} bytes of JSON",
+    "Runs that an event resumes before its response": f"{limits.bus_event_resumes_max:,}; the others right afterwards, "
+    f"{limits.bus_waits_per_page_max} read and {limits.bus_resumes_at_once_max} resumed at a time",
+    "Compensations of a run": f"{limits.compensations_per_run_max}, with {limits.compensations_bytes_max // limits.MIB} "
+    "MiB of config and input together",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
@@ -105,6 +116,7 @@ LIMITS = {
     "Runs per claim": f"{limits.claim_runs_max}, with {limits.claim_bytes_max // limits.MIB} MiB of values,"
     " and at least one run",
     "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
+    "`version` of a worker": f"{limits.worker_version_chars_max} characters",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",

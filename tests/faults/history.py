@@ -14,7 +14,7 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `attempt` and `token` are the fence. `labels` are the appended events, all of them unique; `after` is the
     expected_previous_event_id. `label` is the output of a completion, the payload and
-    the key of a signal, or the call of a wait.
+    the key of a signal, the key of a compensation, or the call of a wait.
     """
 
     worker: str | None = None
@@ -44,8 +44,8 @@ class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A 2xx answer.
 
-    `accepted` is the member `duplicate` of create and signal, `completed` of complete, `cancelled` of cancel,
-    `delivered` that of signal. `taken` is the payload of the signal that a wait took.
+    `accepted` is the member `duplicate` of create, signal and compensate, `completed` of complete, `cancelled` of cancel,
+    `delivered` that of signal. `log` of children: the labels of the compensations, in the order in which they run. `taken` is the payload of the signal that a wait took.
     """
 
     run: RunSnapshot | None = None

@@ -37,6 +37,8 @@ WEIGHTS = {
     "heartbeat": 10,
     "signal": 7,
     "wait": 5,
+    "compensate": 4,
+    "children": 3,
     "complete": 5,
     "release": 4,
     "create": 2,
@@ -58,6 +60,7 @@ class Subject:
         self.fences: dict[int, tuple[int, str]] = {}  # client → attempt and token of its last claim
         self.unanswered: dict[int, Sent] = {}  # client → its last append with a cursor that got no answer
         self.unsent: dict[int, Sent] = {}  # client → its last signal that got no answer
+        self.unregistered: dict[int, Sent] = {}  # client → its last compensation that got no answer
 
 
 class Load:
@@ -215,6 +218,7 @@ class _Client:
                 # Cancel the run, so that no later claim gets it, and read it a last time.
                 await self._ask(subject, "cancel", Sent())
                 await self._ask(subject, "events", Sent())
+                await self._ask(subject, "children", Sent())
                 self._load.retire(slot, subject)
             else:
                 await asyncio.sleep(0.001)
@@ -245,6 +249,10 @@ class _Client:
             case "signal":
                 again = subject.unsent.pop(me, None)
                 return kind, again or Sent(label=self._label(subject))
+            case "compensate":
+                again = subject.unregistered.pop(me, None)
+                label = self._label(subject)
+                return kind, again or Sent(attempt=fence.attempt, token=fence.token, label=label)
             case "wait":
                 return kind, Sent(attempt=fence.attempt, token=fence.token, label=self._label(subject))
             case "complete":
@@ -270,7 +278,7 @@ class _Client:
         """Read each run and its log at random replicas, until both are answered."""
         deadline = time.monotonic() + 60
         for subject in subjects:
-            for kind in ("get", "events"):
+            for kind in ("get", "events", "children"):
                 while not await self._ask(subject, kind, Sent()):
                     assert time.monotonic() < deadline, f"{subject.run_id} cannot be read"
                     await asyncio.sleep(0.05)
@@ -311,12 +319,14 @@ class _Client:
         return False
 
     def _in_doubt(self, subject: Subject, kind: str, known: dict) -> None:
-        if kind in {"get", "events"}:
+        if kind in {"get", "events", "children"}:
             return
         if kind == "append" and known["sent"].after is not None:
             subject.unanswered[self._number] = known["sent"]
         if kind == "signal":
             subject.unsent[self._number] = known["sent"]
+        if kind == "compensate":
+            subject.unregistered[self._number] = known["sent"]
         operation = Operation(subject.run_id, kind, **known)
         if kind == "claim":
             self._load.doubt(subject.target, operation)

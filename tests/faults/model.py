@@ -42,6 +42,7 @@ class State(NamedTuple):
     awaited: str | None = None
     kept: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()
+    undos: tuple[str, ...] = ()  # the registered compensations
 
     @property
     def terminal(self) -> bool:
@@ -78,7 +79,7 @@ def steps(state: State, operation: Operation) -> Iterator[State]:
 
 def effectless(operation: Operation) -> bool:
     """Whether the operation never changes the state: a read or a refusal."""
-    return operation.kind in {"get", "events"} or operation.refused is not None
+    return operation.kind in {"get", "events", "children"} or operation.refused is not None
 
 
 def _step(state: State, operation: Operation) -> State | None:
@@ -276,6 +277,32 @@ def _wait(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     return Done(state._replace(kept=tuple(kept), log=log), Answer(taken=oldest))
 
 
+def _compensate(state: State, operation: Operation, sent: Sent) -> Done | Refused:
+    """A compensation is registered once: `label` is its key. A completed run has none."""
+    assert sent.label is not None
+    if state.status == "absent":
+        return _MISSING
+    codes = {"ATTEMPT_SUPERSEDED"} if _fenced_off(state, sent) else set()
+    if sent.label in state.undos and state.status != "completed":
+        return Refused(frozenset(codes)) if codes else Done(state, Answer(accepted=True))
+    codes |= {"RUN_NOT_ACTIVE"} if state.terminal else set()
+    if codes:
+        return Refused(frozenset(codes))
+    return Done(state._replace(undos=(*state.undos, sent.label)), Answer(accepted=False))
+
+
+def _children(state: State, operation: Operation, sent: Sent) -> Done | Refused:
+    """A run that failed or was cancelled has one child for each compensation, the last registered first. No client
+    claims them, so all but the first are held.
+    """
+    if state.status == "absent":
+        return _MISSING
+    if state.status not in {"failed", "cancelled"}:
+        return Done(state, Answer(log=()))
+    last, *others = [*reversed(state.undos)] or [None]
+    return Done(state, Answer(log=() if last is None else (last, *(f"{one} held" for one in others))))
+
+
 def _cancel(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     if state.status == "absent":
         return _MISSING
@@ -301,6 +328,8 @@ _RULES = {
     "complete": _complete,
     "signal": _signal,
     "wait": _wait,
+    "compensate": _compensate,
+    "children": _children,
     "cancel": _cancel,
     "get": _get,
     "events": _events,

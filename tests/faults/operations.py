@@ -51,5 +51,13 @@ def signalled(at, label, *, delivered=False, duplicate=False, until=None):
     return op("signal", at, until, answer=Answer(accepted=duplicate, delivered=delivered), label=label)
 
 
+def compensated(at, label, *, duplicate=False, until=None, **sent):
+    return op("compensate", at, until, answer=Answer(accepted=duplicate), label=label, **sent)
+
+
+def children(at, *labels, until=None):
+    return op("children", at, until, answer=Answer(log=labels))
+
+
 def waited(at, call, status, events, *, taken=None, until=None):
     return op("wait", at, until, answer=Answer(snapshot(status, 1, events, ADA), taken=taken), label=call)

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from .history import Answer, RunSnapshot, Sent
 
-OK = {200, 202}
+OK = {200, 201, 202}
+READS = {"get": "", "events": "/events?limit=500", "children": "/children"}
 REFUSED = {400, 404, 409, 410}
 
 
@@ -49,12 +50,13 @@ def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) ->
         case "wait":
             path = f"{run}/wait"
             body |= {"reason": "event", "tool_call_id": sent.label, "event": {"name": "go"}}
+        case "compensate":
+            path = f"{run}/compensations"
+            body |= {"target": "task:undo", "title": sent.label, "idempotency_key": sent.label}
         case "cancel":
             path, body = f"{run}/cancel", {}
-        case "get":
-            return "GET", run, b"", ""
-        case "events":
-            return "GET", f"{run}/events?limit=500", b"", ""
+        case _:
+            return "GET", run + READS[kind], b"", ""
     token = f"X-Lease-Token: {sent.token}\r\n" if sent.token else ""
     return method, path, json.dumps(body).encode(), token
 
@@ -84,6 +86,12 @@ def parse_answer(kind: str, answer: dict) -> Answer | None:
             return Answer(
                 _seen(answer["run"]), taken=answer["signal"]["payload"] if "signal" in answer else None
             )
+        case "compensate":
+            return Answer(accepted=answer["duplicate"])
+        case "children":
+            held = {True: " held", False: ""}
+            labels = [f"{run['title']}{held[run['available_at'] is None]}" for run in answer["data"]]
+            return Answer(log=tuple(labels))
         case "get":
             return Answer(_seen(answer))
         case "events":

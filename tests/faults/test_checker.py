@@ -15,7 +15,9 @@ from .operations import (
     BOB,
     RUN,
     appended,
+    children,
     claimed,
+    compensated,
     completed,
     created,
     op,
@@ -25,6 +27,7 @@ from .operations import (
     waited,
 )
 
+UNDONE = [created(), claimed(1), compensated(2, "a", attempt=1), compensated(2.2, "b")]
 LIFE = [
     created(0),
     claimed(1),
@@ -111,6 +114,17 @@ FINE = {
         claimed(1),
         waited(2, "c-1", "running", 1, taken="a"),
     ],
+    "a compensation without an answer is registered again, and the server creates all, last first": [
+        *UNDONE,
+        op("compensate", 2.5, label="c"),
+        compensated(2.7, "c", duplicate=True),
+        children(3),
+        completed(4, "x", 1, status="failed"),
+        children(5, "c", "b held", "a held"),
+        compensated(6, "c", duplicate=True),
+        op("compensate", 7, label="d", refused="RUN_NOT_ACTIVE"),
+    ],
+    "a completed run has no compensations": [*UNDONE, completed(4, "x", 1), children(5)],
     "a release gives the run to the next at once": [
         created(),
         claimed(1),
@@ -133,7 +147,14 @@ def test_a_history_that_the_documentation_allows_is_linearizable(history):
 
 
 KEPT = [created(), signalled(0.5, "a"), claimed(1)]
+FAILED = [*UNDONE, completed(4, "x", 1, status="failed")]
 PLANTED = {
+    "lost compensation": [*FAILED, children(5, "b")],
+    "compensation created twice": [*FAILED, children(5, "b", "a held", "a held")],
+    "compensations out of order": [*FAILED, children(5, "a", "b held")],
+    "compensations at the same time": [*FAILED, children(5, "b", "a")],
+    "compensation of a completed run": [*UNDONE, completed(4, "x", 1), children(5, "b", "a held")],
+    "repeated compensation registered twice": [*UNDONE, compensated(3, "a")],
     "lost signal": [*KEPT, waited(2, "c-1", "waiting", 0)],
     "signal taken twice": [
         *KEPT,
@@ -338,6 +359,8 @@ KINDS = [
     ("release", Sent(worker=ADA, attempt=1, retry_after_s=0)),
     ("get", Sent()),
     ("events", Sent()),
+    ("compensate", Sent(label="u", attempt=1)),
+    ("children", Sent()),
 ]
 
 
@@ -360,7 +383,10 @@ def answered(state, operation):
         after.status, after.attempt, len(after.log), owner, after.output, after.error, after.completed_at
     )
     return after, replace(
-        operation, answer=replace(answer, run=None if operation.kind == "events" else shown, token=token)
+        operation,
+        answer=replace(
+            answer, run=None if operation.kind in {"events", "compensate", "children"} else shown, token=token
+        ),
     )
 
 

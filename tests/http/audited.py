@@ -98,6 +98,20 @@ class Audited:
         yield await self.send("DELETE", f"/runs/{run_id}")
         yield "run", run_id
 
+    async def run_read_secrets(self):
+        conversation = await self.api.conversation()
+        await self.api.create(self.api.agent(conversation, request={"implementation_kind": "claude"}))
+        worker, _ = await self.api.worker()
+        run = (await self.api.claim(worker, kinds=["agent"]))["run"]
+        body = {"run_id": run["run_id"], "tool_call_id": "t", "kind": "form", "title": "T"}
+        body |= {"fields": [{"name": "n", "label": "N", "type": "text"}], "requested_responder_type": "human"}
+        requests = f"/conversations/{conversation}/input-requests"
+        asked = (await self.api.post(requests, body, 201))["id"]
+        await self.api.post(f"{requests}/{asked}/responses", {"values": {"n": "x"}}, 201)
+        path = f"/runs/{run['run_id']}/input-requests/{asked}/secrets"
+        yield await self.send("POST", path, headers={"X-Lease-Token": run["lease_token"]})
+        yield "run", run["run_id"]
+
     async def batch(self):
         runs = [{"kind": "task", "request": {"target": "task:count"}} for _ in range(2)]
         made = await self.api.post("/projects/inventory/batches", {"runs": runs}, 202)

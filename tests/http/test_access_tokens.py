@@ -1,4 +1,6 @@
-"""Access tokens of a run: what a browser gets reads that run, and nothing else."""
+"""Access tokens: what a browser gets reads one run, or one conversation, and nothing else."""
+
+import re
 
 import pytest
 
@@ -97,3 +99,120 @@ async def test_only_a_reader_of_the_run_gets_one(api, family):
     path = f"/runs/{family['child']}/access-tokens"
     for seconds in (0, 86_401):
         await api.refused(400, "INVALID_REQUEST", "POST", path, {"expires_in_seconds": seconds})
+
+
+# Of a conversation
+
+
+@pytest.fixture
+async def talk(api):
+    """A conversation with two runs and a message; a child of a run in another conversation; and a run without one."""
+    names = {"place": await api.conversation(project_id=api.project.id)}
+    for name in ("first", "second"):
+        names[name] = (await api.create(api.agent(names["place"])))["run_id"]
+    message = {"role": "user", "parts": [{"type": "text", "text": "hello"}]}
+    await api.post(f"/conversations/{names['place']}/messages", message, 201)
+    names["elsewhere"] = await api.conversation(project_id=api.project.id)
+    other = api.agent(names["elsewhere"], parent_run_id=names["first"])
+    names["other"] = (await api.create(other))["run_id"]
+    names["task"] = (await api.create(api.task("task:alone")))["run_id"]
+    for name in ("first", "second", "other", "task"):
+        event = {"type": "CUSTOM", "name": name, "value": 1}
+        await api.post(f"/runs/{names[name]}/events", {"events": [event]})
+    return names
+
+
+async def conversation_token(api, place, **options):
+    made = await api.send(
+        "POST", f"/conversations/{place}/access-tokens", {"expires_in_seconds": 60}, **options
+    )
+    assert made.status_code == 201, made.text
+    assert made.headers["cache-control"] == "no-store"
+    assert made.json()["expires_at"] == "2026-03-20T12:01:00.000Z"
+    return made.json()["token"]
+
+
+async def test_of_a_conversation_it_reads_the_messages_and_the_runs(api, talk):
+    by = await conversation_token(api, talk["place"], by="read")
+    place = f"/conversations/{talk['place']}"
+    assert (await api.get(place, by=by))["id"] == talk["place"]
+    messages = (await api.get(f"{place}/messages", by=by))["data"]
+    assert [one["role"] for one in messages] == ["assistant", "assistant", "user"]
+    for name in ("first", "second"):
+        run = f"/runs/{talk[name]}"
+        assert (await api.get(run, by=by))["run_id"] == talk[name]
+        assert (await api.get(f"{place}{run}", by=by))["run_id"] == talk[name]
+        for path in (run, place + run):
+            [event] = (await api.get(f"{path}/events", by=by))["data"]
+            assert f"'{name}'" in str(event)
+    await api.complete(talk["first"])
+    for path in (f"/runs/{talk['first']}", f"{place}/runs/{talk['first']}"):
+        frames = await api.send("GET", f"{path}/stream", by=by)
+        assert (frames.status_code, "event: RunFinished" in frames.text) == (200, True)
+
+
+async def test_of_a_conversation_it_reads_no_run_and_no_conversation_beside(api, talk):
+    by = await conversation_token(api, talk["place"])
+    for path in (
+        f"/conversations/{talk['elsewhere']}",
+        f"/conversations/{talk['elsewhere']}/messages",
+        f"/conversations/{talk['elsewhere']}/runs/{talk['other']}",
+        f"/conversations/{talk['elsewhere']}/runs/{talk['first']}",
+        f"/conversations/{talk['place']}/runs/{talk['other']}",
+        f"/runs/{talk['other']}",
+        f"/runs/{talk['other']}/events",
+        f"/runs/{talk['task']}",
+        f"/runs/{talk['task']}/stream",
+    ):
+        await api.refused(404, "NOT_FOUND", "GET", path, by=by)
+    for path in ("events?include_descendants=true", "stream?include_descendants=true", "children", "tree"):
+        await api.refused(403, "FORBIDDEN", "GET", f"/runs/{talk['first']}/{path}", by=by)
+
+
+READ_IN_CONVERSATION = {
+    "/conversations/{conversation_id}",
+    "/conversations/{conversation_id}/messages",
+    "/conversations/{conversation_id}/runs/{run_id}",
+    "/conversations/{conversation_id}/runs/{run_id}/events",
+    "/conversations/{conversation_id}/runs/{run_id}/stream",
+    "/runs/{run_id}",
+    "/runs/{run_id}/events",
+    "/runs/{run_id}/events/summary",
+    "/runs/{run_id}/events/{event_id}",
+    "/runs/{run_id}/stream",
+}
+
+
+async def test_no_other_route_accepts_one_of_a_conversation(api, talk):
+    """Also no route that will be added: each one has to be opened to it."""
+    await api.complete(talk["first"])  # so that its stream ends
+    by = await conversation_token(api, talk["place"])
+    names = {"conversation_id": talk["place"], "run_id": talk["first"], "event_id": "1", "name": "x"}
+    names |= {"project": api.project.slug, "child_run_id": talk["other"]}
+    opened = set()
+    for route in await routes_of(api):
+        if route.open or NEEDS[route.name] == "none":
+            continue
+        path = route.path
+        for name, value in names.items():
+            path = path.replace(f"{{{name}}}", value)
+        method = route.name.split()[0]
+        path = re.sub(r"\{[^}]+\}", "x", path)  # an object of another kind
+        response = await api.send(method, path, *([] if method == "GET" else [{}]), by=by)
+        if response.status_code not in (400, 401, 403, 404):
+            assert method == "GET", route.name
+            opened.add(route.path)
+    assert opened == READ_IN_CONVERSATION
+
+
+async def test_of_a_conversation_only_a_reader_of_the_project_gets_one(api, talk):
+    path, body = f"/conversations/{talk['place']}/access-tokens", {"expires_in_seconds": 60}
+    by = await conversation_token(api, talk["place"])
+    await api.refused(403, "FORBIDDEN", "POST", path, body, by=by)
+    await api.refused(403, "FORBIDDEN", "POST", path, body, by=await token(api, talk["first"]))
+    await api.refused(403, "FORBIDDEN", "POST", path, body, by="workers")
+    await api.refused(404, "NOT_FOUND", "POST", path, body, by="other")
+    await api.refused(400, "INVALID_REQUEST", "POST", path, {"expires_in_seconds": 86_401})
+    await api.send("DELETE", f"/conversations/{talk['place']}")
+    await api.refused(404, "NOT_FOUND", "POST", path, body)
+    await api.refused(404, "NOT_FOUND", "GET", f"/conversations/{talk['place']}/messages", by=by)

@@ -130,6 +130,7 @@ async def runs(recorder):
     await do("POST", "/runs/first/resume", {"type": "unpause"})
     worker = await do("POST", f"/agent-workers{P}/workers", example("RegisterWorker"))
     await do("GET", f"/agent-workers{P}/workers")
+    await do("GET", f"/agent-workers{P}/versions")
     place, token = f"/agent-workers/workers/{worker['worker']['id']}", worker["token"]
     await do("POST", f"{place}/heartbeat", by=token)
     claimed = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
@@ -141,12 +142,15 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
     await do("GET", f"/runs/{claimed['run_id']}/signals")
+    await do("POST", f"{P}/events", example("PublishEvent"))
+    await do("POST", f"/runs/{claimed['run_id']}/compensations", example("RegisterCompensation"))
+    await do("GET", f"/runs/{claimed['run_id']}/compensations")
     await do("POST", f"/runs/{claimed['run_id']}/access-tokens", example("CreateAccessToken"))
     other = (await do("POST", f"{place}/claim", example("ClaimRuns"), by=token))["run"]
     await do("POST", f"{place}/runs/{other['run_id']}/release", example("ReleaseRun"), by=token)
     await do("DELETE", place)
     await do("POST", "/runs/first/complete", example("CompleteRun"))
-    again = (await do("POST", "/runs/first/retry"))["run"]["run_id"]
+    again = (await do("POST", "/runs/first/retry", {"title": "Second try"}))["run"]["run_id"]
     await do("POST", f"/runs/{again}/cancel", example("CancelRun"))
     await do("DELETE", f"/runs/{again}")
 
@@ -156,17 +160,23 @@ async def conversations(recorder):
     talk = (await do("POST", "/conversations", example("CreateConversation")))["id"]
     place = f"/conversations/{talk}"
     agent = {**example("CreateRun", "agent"), "owner": {"kind": "conversation", "id": talk}}
+    agent["request"] = {**agent["request"], "implementation_kind": "python"}
     run = (await do("POST", "/runs", agent))["run"]["run_id"]
     await do("POST", f"{place}/runs/{run}/events", example("AppendEvents"))
     for path in ("", f"/runs/{run}", f"/runs/{run}/events", f"/runs/{run}/children", f"/runs/{run}/snapshot"):
         await do("GET", place + path)
     await do("POST", f"{place}/messages", example("AddMessage"))
     await do("GET", f"{place}/messages")
+    await do("POST", f"{place}/access-tokens", example("CreateConversationToken"))
     asked = {**example("CreateInputRequest"), "run_id": run}
     one = (await do("POST", f"{place}/input-requests", asked))["id"]
     await do("GET", f"{place}/input-requests")
     await do("GET", f"{place}/input-requests/{one}")
     await do("POST", f"{place}/input-requests/{one}/responses", example("RespondToInput"))
+    worker = await do("POST", f"/agent-workers{P}/workers", example("RegisterWorker"))
+    claim = f"/agent-workers/workers/{worker['worker']['id']}/claim"
+    lease = (await do("POST", claim, {"kinds": ["agent"]}))["run"]["lease_token"]
+    await do("POST", f"/runs/{run}/input-requests/{one}/secrets", x_lease_token=lease)
     two = (await do("POST", f"{place}/input-requests", {**asked, "tool_call_id": "call_3"}))["id"]
     await do("POST", f"{place}/input-requests/{two}/cancel")
     await do("PATCH", place, example("UpdateConversation"))

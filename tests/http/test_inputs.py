@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.postgres
 
 MEMBERS = """id conversation_id run_id tool_call_id kind status requested_responder_type title description fields
-recommendations metadata created_at expires_at submitted_at cancelled_at expired_at latest_response"""
+recommendations metadata created_at expires_at submitted_at cancelled_at expired_at latest_response keeps_secrets"""
 RESPONSE = "id input_request_id conversation_id run_id actor_type actor_id values created_at withheld"
 FIELDS = [
     {"name": "city", "label": "City", "type": "text", "required": True},

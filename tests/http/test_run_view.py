@@ -10,7 +10,7 @@ from runstead.http.run_view import ProjectionView, RunView, projection, run_view
 from runstead.http.worker_run_view import WorkerRun, worker_run
 
 NOON = 1_774_008_000_000
-JSON = {"labels", "metadata", "artifacts", "config", "input", "output", "error", "progress"}
+JSON = {"labels", "metadata", "artifacts", "config", "input", "output", "error", "progress", "retry_from"}
 TIMES = {name for name in FIELDS if name.endswith(("_at", "_since"))}
 #: Fields that a view shows in a form of its own, and the counters that it shows together.
 OTHERWISE = {"status", "waiting_reason", "request_snapshot", "agent", "lease_owner", "lease_expires_at"}

@@ -1,8 +1,10 @@
-"""The value of a secret field is accepted, and stored or shown nowhere: in no file, log or answer."""
+"""The value of a secret field is in no file, log or answer in plain text; the holder of the run's lease alone reads it."""
 
 import io
 import json
 import logging
+import sqlite3
+from contextlib import closing
 
 import pytest
 import structlog
@@ -122,11 +124,15 @@ async def test_a_secret_is_in_no_file_no_log_and_no_answer(live, stderr, capfd, 
 
     conversation = f"/conversations/{(await made('/conversations', {}))['id']}"
     owner = {"kind": "conversation", "id": conversation.rpartition("/")[2]}
+    worker = {"implementation_kind": "claude", "worker_key": "reader"}
+    worker = (await made("/agent-workers/projects/default/workers", worker))["worker"]["id"]
     asking = {"kind": "form", "requested_responder_type": "human", "title": "Sign in", "fields": FIELDS}
-    paths = []
+    paths, held = [], []
     for number in range(2):
-        request = {"mode": "agent", "agent_id": "scribe"}
+        request = {"mode": "agent", "agent_id": "scribe", "implementation_kind": "claude"}
         run = (await made("/runs", {"kind": "agent", "owner": owner, "request": request}))["run"]
+        claim = await send("POST", f"/agent-workers/workers/{worker}/claim", json={"kinds": ["agent"]})
+        held.append(claim.json()["run"])
         body = {**asking, "run_id": run["run_id"], "tool_call_id": f"t{number}"}
         paths.append(
             f"{conversation}/input-requests/{(await made(f'{conversation}/input-requests', body))['id']}"
@@ -154,6 +160,21 @@ async def test_a_secret_is_in_no_file_no_log_and_no_answer(live, stderr, capfd, 
         patched.setattr(SqliteRuns, "apply", broken)
         assert (await send("POST", f"{paths[1]}/responses", content=good)).status_code == 500
     assert (await send("POST", f"{paths[1]}/responses", content=good)).status_code == 201
+    # The holder of the lease reads it, in an answer that nothing stores.
+    for lease, path in zip(held, paths, strict=True):
+        read = f"/runs/{lease['run_id']}/input-requests/{path.rpartition('/')[2]}/secrets"
+        for headers in ({}, {"X-Lease-Token": lease["lease_token"], "Idempotency-Key": "read"}):
+            response = await live.client.post(f"{live.url}{read}", headers={**live.headers, **headers})
+            assert response.status_code == (200 if headers else 403)
+        assert response.json() == {"values": {"password": SECRET, "pin": NUMBER}}
+    body = {"status": "completed", "lease_token": held[0]["lease_token"]}
+    assert (await send("POST", f"/runs/{held[0]['run_id']}/complete", json=body)).status_code == 200
+    await send("GET", f"/runs/{held[0]['run_id']}/stream")
+    await send("GET", "/projects/default/audit")
+    with closing(sqlite3.connect(live.database)) as connection:
+        connection.execute("VACUUM INTO ?", (f"{live.database}-backup",))
+        [(kept,)] = connection.execute("SELECT secrets FROM input_secrets").fetchall()
+    assert kept.startswith("encrypted:1:"), "of the run that has not ended"
     for path in (paths[0], f"{conversation}/input-requests", f"{conversation}/messages", "/runs"):
         assert (await send("GET", path)).status_code == 200
     for runs in (await send("GET", "/runs")).json()["data"]:

@@ -36,8 +36,11 @@ async def key(api, project, *scopes, revoked=False, expires_at=None):
 
 async def sent(api, route, names, body, by):
     """Send a request. A stream that opens instead of being refused fails the test."""
+    headers = {"If-Match": "*"}
+    if route.path.endswith("/secrets"):
+        headers["X-Lease-Token"] = "of an earlier attempt"  # else it is refused for every caller
     async with asyncio.timeout(30):
-        return await api.send(route.method, route.line(names), body, by=by, headers={"If-Match": "*"})
+        return await api.send(route.method, route.line(names), body, by=by, headers=headers)
 
 
 class Findings(list):
@@ -105,6 +108,18 @@ async def reader(api, project, run_id, issuer):
     return token
 
 
+async def conversation_reader(api, tenant, issuer):
+    """An access token of a conversation."""
+    token, _ = await api.app.keyring.conversation_token(
+        user_id="eve",
+        issuer=issuer,
+        project_id=tenant.project.id,
+        conversation_id=tenant.names["conversation_id"],
+        valid_s=60,
+    )
+    return token
+
+
 async def callers_elsewhere(api, other):
     """Return credentials of another project: of each kind, with all that they can have there."""
     who = {"user_id": "eve", "service_id": other.names["service_id"], "project_id": other.project.id}
@@ -120,6 +135,7 @@ async def callers_elsewhere(api, other):
         "run service": await api.app.keyring.service_token(**who),
         "event writer": await api.app.keyring.run_event_token(**who),
         "run reader": await reader(api, other.project, other.names["open_run_id"], who["issuer"]),
+        "conversation reader": await conversation_reader(api, other, who["issuer"]),
     }
 
 
@@ -133,9 +149,10 @@ ELSEWHERE = [
     "run service",
     "event writer",
     "run reader",
+    "conversation reader",
 ]
 #: They act for one worker or one run: the refusal may be that, before the object is looked for.
-BOUND = {"worker", "run service", "event writer", "run reader"}
+BOUND = {"worker", "run service", "event writer", "run reader", "conversation reader"}
 
 
 @pytest.mark.parametrize("kind", ELSEWHERE)

@@ -430,3 +430,48 @@ async def test_the_renewal_of_a_lease_is_a_sign_of_life(driver, by):
     assert await driver.app.worker_activity.flush() == 1
     [seen] = (await driver.get(f"/agent-workers/projects/{driver.project.id}/workers"))["data"]
     assert seen["last_heartbeat_at"] == "2026-03-20T12:00:30.000Z"
+
+
+async def test_a_worker_registers_its_version_and_a_claim_takes_it_over(api):
+    path = f"/agent-workers/projects/{api.project.slug}"
+    body = {"implementation_kind": "claude", "worker_key": "versioned", "version": "v1"}
+    made = await api.post(f"{path}/workers", body, 201)
+    assert made["worker"]["version"] == "v1"
+    worker = f"/agent-workers/workers/{made['worker']['id']}"
+    run = await api.create(api.task("task:v", public_id="kept", pinned=True))
+    assert (run["worker_version"], run["pinned"]) == (None, True)
+    await api.create(api.task("task:w", public_id="free"))
+    await api.create(api.task("task:x", public_id="by target"))
+    claimed = await api.claim(worker, max_runs=9, pinned_targets=["task:x"])
+    assert len(claimed["runs"]) == 3
+    shown = [await api.get(f"/runs/{run_id}") for run_id in ("kept", "free", "by target")]
+    assert [(each["worker_version"], each["pinned"]) for each in shown] == [
+        ("v1", True),
+        ("v1", False),
+        ("v1", True),
+    ]
+    for run_id in ("kept", "free"):
+        await api.post(f"{worker}/runs/{run_id}/release", {"retry_after_seconds": 0})
+    # The same worker with other code: at once, by its claim, and by its registration.
+    assert [each["run_id"] for each in (await api.claim(worker, version="v2", max_runs=9))["runs"]] == [
+        "free"
+    ]
+    await api.post(f"{worker}/runs/free/release", {"retry_after_seconds": 0})
+    await api.post(f"{path}/workers", body | {"version": "v2"}, 201)
+    assert [each["run_id"] for each in (await api.claim(worker, max_runs=9))["runs"]] == ["free"]
+    counts = {"workers_online": 0, "runs_pending": 1, "runs_running": 2, "runs_waiting": 0, "pinned": 2}
+    found = {each.pop("version"): each for each in await api.get(f"{path}/versions")}
+    assert (found["v1"], found["v2"]["pinned"], found["v2"]["workers_online"]) == (counts, 0, 1)
+    assert [each["run_id"] for each in (await api.claim(worker, version="v1"))["runs"]] == ["kept"]
+
+
+async def test_targets_are_pinned_to_a_version_only(api):
+    worker, _ = await api.worker()
+    refused = await api.post(f"{worker}/claim", {"targets": ["task:t"], "pinned_targets": ["task:t"]}, 400)
+    assert refused["errors"] == [{"path": "$.pinned_targets", "message": "needs a version"}]
+
+
+@pytest.mark.parametrize("version", ["", "x" * 65, "a\n"])
+async def test_a_version_is_a_short_text(api, version):
+    body = {"implementation_kind": "a", "worker_key": "b", "version": version}
+    await api.post(f"/agent-workers/projects/{api.project.slug}/workers", body, 400)

@@ -186,3 +186,16 @@ async def test_the_store_is_not_ready_while_a_group_is_stuck(monkeypatch, driver
     assert (caught.value.code, caught.value.retry_after_s) == ("STORE_UNAVAILABLE", 1)
     release.set()
     await asyncio.gather(create, return_exceptions=True)
+
+
+async def test_a_locked_run_is_waited_for_beside_a_run_whose_compensations_are_created(driver, holding):
+    for run_id in ("run-1", "run-2"):
+        await driver.create(run_id)
+    await driver.compensate("run-2")
+    session = await holding("SELECT 1 FROM runs WHERE run_id = 'run-1' FOR UPDATE")
+    waiting = asyncio.ensure_future(driver.touch("run-1"))
+    ended = await driver.complete("run-2", "failed")
+    assert [run.target for run in ended.compensations] == ["task:undo"]
+    assert not waiting.done()
+    await session.execute("ROLLBACK")
+    assert (await waiting).run.version == 2

@@ -8,6 +8,7 @@ import json
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.engines.postgres.claims import claim_sql, first_claim_sql
@@ -55,6 +56,7 @@ ALLOWED = {
     "count_batches": "a join without an index",  # of what it was given with what it has just written
     "index_changed": "all of run_index_changes",  # what the loop has not indexed yet
     "rollup_entries_of": "all of rollup_entries",  # what the loop has not summed up yet
+    "artifact_tombstones": "all of discarded_artifacts_pkey",  # held ones wait in it for the last run that lists them
     "forget_standby_markers": "all of standby_markers",  # one for each session of a day
     "transactions_under_way": "a join without an index",  # of sessions with their locks
     "remove_browser_session": "id among browser_sessions_by_identity",  # one identity has few
@@ -65,7 +67,7 @@ ALLOWED = {
 }
 #: In claims: batches are in it while they are being cancelled.
 ALLOWED |= dict.fromkeys(
-    [f"{first}claim {n}" for first in ("", "first ") for n in range(6)], "all of batches_cancelling"
+    [f"{first}claim {n}" for first in ("", "first ") for n in range(12)], "all of batches_cancelling"
 )
 
 CLAIMS = [
@@ -76,6 +78,7 @@ CLAIMS = [
     ClaimRequest("p", ("agent",), (), "py", "w"),
     ClaimRequest("p", ("agent",), ("agent:1",), "py", "w"),
 ]
+CLAIMS += [replace(claim, version="v1") for claim in CLAIMS]
 PAGES = [
     RunQuery(("p",), limit=25),
     RunQuery(("p",), before=(0, 9), limit=25),

@@ -175,3 +175,15 @@ def desk_settings():
     from runstead.engines.postgres import connection
 
     return connection._SESSION
+
+
+async def test_compensations_that_end_at_once_at_two_replicas_queue_the_next_one(replicas):
+    first, second = await replicas(2)
+    for number in range(8):
+        run_id = f"undone-{number}"
+        await first.create(run_id)
+        for undo in range(3):
+            await first.compensate(run_id, f"task:undo-{undo}")
+        one, two, three = (await first.cancel(run_id)).compensations
+        await asyncio.gather(first.complete(one.run_id), second.cancel(two.run_id))
+        assert (await first.row(three.run_id)).available_at is not None

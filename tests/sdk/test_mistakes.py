@@ -67,14 +67,6 @@ async def test_a_step_that_calls_sys_exit_is_retried():
     assert (await end_of(t)).output == "done"
 
 
-async def test_an_output_that_is_too_large_is_logged_by_the_worker(caplog):
-    async def t(ctx):
-        return "x" * 2**20
-
-    assert (await end_of(t)).error.code == "OUTPUT_TOO_LARGE"
-    assert "failed: OUTPUT_TOO_LARGE: The output is larger than" in caplog.text
-
-
 # A forgotten await
 
 

@@ -118,8 +118,11 @@ async def live(driver):
     )
     for name in ("paid", "sent"):
         await driver.signal("leased", name)
+    await driver.compensate("leased")
     await driver.wait("leased", "event", events=(AwaitedEvent("paid"),))
     await driver.claim("ann", limit=1)
+    await driver.create("awaiting")
+    await driver.wait("awaiting", "event", events=(AwaitedEvent("shipped", "call-1", {"order": 7}),))
     for run_id in ("gone-parent", "gone"):
         parent = "gone-parent" if run_id == "gone" else None
         await driver.create(run_id, parent=parent, artifacts=b'[{"name":"a"}]', artifact_bytes=3)

@@ -26,7 +26,8 @@ def shown(outcome):
         received = (transition.accepted, transition.duplicate, transition.events, transition.ended)
         # A parent and its child may end in one command: what each engine counted by then is its own.
         alone = replace(outcome.run, descendants_total=0, descendants_active=0)
-        return shown(alone), received, sorted(shown(list(outcome.cancelled)), key=lambda run: run.run_id)
+        others = sorted(shown([*outcome.cancelled, *outcome.compensations]), key=lambda run: run.run_id)
+        return shown(alone), received, others
     if isinstance(outcome, list):
         return [shown(one) for one in outcome]
     if isinstance(outcome, tuple):

@@ -58,6 +58,7 @@ EVERYTHING = {
     "cancel_requested_at": 11,
     "cancel_reason": "cr",
     "cancel_stopped_at": 12,
+    "compensations": 3,
     "completed_at": 13,
     "due_at": 14,
     "paused_available_at": 15,
@@ -68,6 +69,7 @@ EVERYTHING = {
     "debounced": 2,
     "open_approvals": b'["a","b"]',
     "waiting_events": b'[{"name":"paid"}]',
+    "retry_from": b'{"run_id":"r","step_id":"1","event_id":0}',
     "progress": b'{"fraction":0.5}',
     "error": b'{"message":"x"}',
     "labels": b'{"a":"1"}',
@@ -81,6 +83,9 @@ EVERYTHING = {
     "request_snapshot": b"{}",
     "push_service_id": "service-1",
     "push_failures": 3,
+    "worker_version": "2026-03-20.1",
+    "pinned": True,
+    "pinned_available_at": 16,
 }
 
 

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from runstead.core import limits
+from runstead.core.queue.worker import VersionCount
 from runstead.core.runs.run import RunStatus
+from tests.support.store_driver import PROJECT
 
 
 async def agent(driver, run_id, **fields):
@@ -252,3 +254,55 @@ async def test_a_claim_of_runs_with_large_inputs_ends_by_bytes_and_the_next_one_
         total = sum(sizes[int(run_id.removeprefix("run-"))] for run_id in ids)
         assert total <= 100_000 + 2 * 40_000 or len(ids) == 1
     assert len((await driver.row("run-5")).input) == 150_002  # nothing of it is lost
+
+
+async def test_a_pinned_run_is_claimed_by_workers_of_its_version_only(driver, clock):
+    for n, fields in enumerate(({"pinned": True}, {}, {"pinned": True, "target": "task:b"})):
+        await driver.create(f"run-{n}", backoff_limit=9, **fields)
+    first = await driver.claim("ann", limit=2, version="v1")
+    assert [(run.run_id, run.worker_version, bool(run.pinned)) for run in first] == [
+        ("run-0", "v1", True),
+        ("run-1", "v1", False),
+    ]
+    [pinned] = await driver.claim("ann", version="v1", targets=("task:b",), kinds=("task",))
+    assert pinned.pinned_to == "v1"
+    for run in (*first, pinned):
+        await driver.release(run.run_id, retry_after_ms=1_000)
+    assert await driver.claim_ids(version="v1", limit=9) == [], "they are delayed"
+    clock.advance_ms(1_000)
+    # A run that is not pinned moves on, and keeps the version of its first attempt.
+    for version in ("v2", None):
+        [moved] = await driver.claim("bob", version=version, limit=9)
+        assert (moved.run_id, moved.worker_version) == ("run-1", "v1")
+        await driver.release("run-1", retry_after_ms=0)
+    assert await driver.claim_ids(version="v1", targets=("task:b",)) == ["run-2"]
+    assert await driver.claim_ids(version="v1", limit=9) == ["run-0", "run-1"]
+
+
+async def test_the_versions_that_workers_and_runs_have(driver):
+    for n in range(4):
+        await driver.create(f"run-{n}", pinned=n < 2 or None)
+    await driver.claim("ann", limit=3, version="v1")
+    await driver.wait("run-0", "event")
+    await driver.release("run-1", retry_after_ms=60_000)
+    counts = await driver.store.workers.versions(PROJECT)
+    assert counts == [
+        VersionCount("v1", runs_pending=1, runs_running=1, runs_waiting=1, pinned=2),
+    ]
+
+
+async def test_a_pinned_agent_run_is_claimed_by_its_implementation(driver):
+    await agent(driver, "run-1", worker_key="w-1", target="agent:a", pinned=True, backoff_limit=9)
+    query = {"kinds": ("agent",), "implementation_kind": "python", "worker_key": "w-1"}
+    await driver.claim("ann", version="v1", **query)
+    await driver.release("run-1", retry_after_ms=0)
+    assert await driver.claim_ids(version="v2", **query) == []
+    assert await driver.claim_ids(version="v1", targets=("agent:b",), **query) == []
+    assert await driver.claim_ids(version="v1", targets=("agent:a",), **query) == ["run-1"]
+    await driver.release("run-1", retry_after_ms=0)
+    assert await driver.claim_ids(version="v1", **query | {"worker_key": "w-2"}) == []
+    assert await driver.claim_ids(version="v1", **query) == ["run-1"]
+    await driver.pause("run-1")
+    await driver.resume("run-1", "unpause", call=None)
+    assert await driver.claim_ids(version="v2", **query) == []
+    assert await driver.claim_ids(version="v1", **query) == ["run-1"]

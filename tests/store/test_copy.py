@@ -59,7 +59,8 @@ async def test_a_copy_is_what_its_source_is(populated_store, target, bulks, even
     source, into = await bulks(target)
     copied = await copy(source, into, lambda *_: None)
     only_after_an_upgrade = ["rollup_backlog", "rollup_open"]
-    assert sorted(name for name, rows in copied.items() if not rows) == only_after_an_upgrade
+    under_way = ["family_cancels"]
+    assert sorted(name for name, rows in copied.items() if not rows) == under_way + only_after_an_upgrade
     for table in copied:
         assert await digest(source, table) == await digest(into, table)
     assert [violation async for violation in check(target)] == []

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from runstead.commands.check import check
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.errors import Error
 
@@ -119,3 +120,64 @@ async def test_pages_hold_the_requests_of_one_conversation_newest_first(store, d
     assert [one.id for one in await page(before=first[-1].seq)] == ["i-2", "i-1"]
     seq = (await driver.row("run-4")).seq
     assert [one.id for one in await store.inputs.of_run(seq, 10)] == ["i-4"]
+
+
+async def answered(driver, run_id, request_id, **members):
+    """A run whose input request was answered with a secret."""
+    await driver.create(run_id, conversation_id="c-1", **members)
+    await driver.ask(run_id, request_id)
+    await driver.respond(run_id, request_id, secrets=f"secret of {request_id}")
+    return await driver.secrets(run_id, request_id)
+
+
+async def test_secrets_are_kept_beside_the_response_until_the_run_ends(store, driver):
+    assert await answered(driver, "run-1", "i-1") == "secret of i-1"
+    assert await answered(driver, "run-2", "i-2") == "secret of i-2"
+    assert (await store.inputs.get("i-1")).response.secrets is None  # lists and readers do not load them
+    assert (await driver.ask("run-1", "i-3", call="call-2")).run.status == "waiting"
+    await driver.respond("run-1", "i-3")
+    assert await driver.secrets("run-1", "i-3") is None
+    assert (await driver.secrets("run-1", "i-1"), await driver.secrets("run-2", "i-2")) == (
+        "secret of i-1",
+        "secret of i-2",
+    )
+    await driver.complete("run-1")
+    assert (await driver.secrets("run-1", "i-1"), await driver.secrets("run-2", "i-2")) == (
+        None,
+        "secret of i-2",
+    )
+
+
+async def test_every_end_of_a_run_erases_its_secrets(store, driver, clock):
+    def cancel_parent(_):
+        return driver.cancel("parent")
+
+    async def lose_every_lease(run_id):
+        for _ in range(20):
+            if (await driver.row(run_id)).terminal:
+                return
+            await driver.claim()
+            clock.advance_ms(3_600_000)
+            await driver.enforce_deadlines()
+
+    async def expire(run_id):
+        await driver.ask(run_id, "late", call="call-9", expires_at=clock.now + 50)
+        clock.advance_ms(50)
+        await driver.enforce_deadlines()
+
+    ends = {
+        "completed": driver.complete,
+        "failed": lambda run_id: driver.complete(run_id, "failed"),
+        "cancelled": driver.cancel,
+        "cancelled with its parent": cancel_parent,
+        "lost": lose_every_lease,
+        "expired": expire,
+    }
+    await driver.create("parent")
+    for number, (name, end) in enumerate(ends.items(), 10):
+        parent = {"parent": "parent"} if end is cancel_parent else {}
+        assert await answered(driver, f"run-{number}", f"i-{number}", **parent) is not None
+        await end(f"run-{number}")
+        assert (await driver.row(f"run-{number}")).terminal, name
+        assert await driver.secrets(f"run-{number}", f"i-{number}") is None, name
+    assert [violation async for violation in check(store)] == []

@@ -115,6 +115,12 @@ DAMAGE = [
     ("a key outlived its event", "UPDATE run_event_keys SET event_id = 99", "a_key_belongs_to_an_event"),
     ("a value outlived its event", "UPDATE run_values SET event_id = 99", "a_value_belongs_to_an_event"),
     ("a signal is missing", "DELETE FROM run_signals WHERE number = 1", "signals_are_gapless"),
+    ("a wait is not found", "DELETE FROM event_waits", "awaited_events_are_indexed"),
+    (
+        "a compensation is missing",
+        "DELETE FROM run_compensations",
+        "compensations_are_kept_until_the_end",
+    ),
     ("events have no run", "DELETE FROM runs WHERE run_id = 'done'", "no_orphans"),
     ("a session has no run", "UPDATE worker_sessions SET run_seq = 99999", "no_orphans"),
     (
@@ -125,6 +131,11 @@ DAMAGE = [
     ("messages are not counted", "UPDATE conversations SET message_count = 1", "message_count"),
     ("the newest message is another", "UPDATE conversations SET current_node = 'm-0'", "newest_message"),
     ("a batch miscounts", "batch", "batch_count"),
+    (
+        "a run has ended and its secrets are still there",
+        "INSERT INTO input_secrets VALUES ('i-9', (SELECT seq FROM runs WHERE run_id = 'done'), 'encrypted')",
+        "secrets_of_ended_run",
+    ),
     (
         "a request has no conversation",
         "UPDATE input_requests SET conversation_id = 'c-9' WHERE id = 'i-1'",

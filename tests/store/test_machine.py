@@ -85,8 +85,9 @@ class StoreMachine(EnginePair):
         worker_key=st.sampled_from((None, "w-1")),
         priority=st.sampled_from((0, 5)),
         flow=st.sampled_from(FLOWS),
+        pinned=st.sampled_from((None, None, True)),
     )
-    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority, flow):
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority, flow, pinned):
         run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
@@ -95,6 +96,7 @@ class StoreMachine(EnginePair):
             "timeout_seconds": timeout_seconds,
             "worker_key": worker_key,
             "priority": priority,
+            "pinned": pinned,
         }
         if flow.concurrency_key is not None:
             flow, fields["target"] = (
@@ -125,17 +127,21 @@ class StoreMachine(EnginePair):
         worker=st.sampled_from(("ann", "bob")),
         lease_ms=st.sampled_from((5_000, 60_000)),
         limit=st.integers(1, 3),
+        version=st.sampled_from((None, "v1", "v2")),
     )
-    def claim(self, patient, kinds, implementation_kind, worker_key, worker, lease_ms, limit):
+    def claim(self, patient, kinds, implementation_kind, worker_key, worker, lease_ms, limit, version):
         if patient:
-            self.move_to(min(run.available_at for run in self.rows.values() if run.available_at is not None))
+            queued = (run.claimable_at for run in self.rows.values())
+            self.move_to(min(at for at in queued if at is not None))
         query = {"kinds": kinds, "implementation_kind": implementation_kind, "worker_key": worker_key}
+        query["version"] = version
         claimed = self.both(lambda d: d.claim(worker, lease_ms=lease_ms, limit=limit, **query))
         assert len({run.run_id for run in claimed}) == len(claimed) <= limit
         for run in claimed:
             before = self.rows[run.run_id]
             assert before.lease_expires_at is None, "a leased run was claimed"
             assert run.attempt == before.attempt + 1
+            assert before.pinned_to in (None, version), "a run was claimed by another version than its own"
             self.tokens.setdefault(run.run_id, []).append(run.lease_token)
 
     @precondition(lambda self: any(dispatchable(run) for run in self.rows.values()))
@@ -236,6 +242,28 @@ class StoreMachine(EnginePair):
         self.both(lambda d: d.append(run_id, *events, after=after))
 
     @some
+    @rule(at=places, step_id=st.sampled_from(("1", "2.1.1", "2.2.1", "3")))
+    def finish_step(self, at, step_id):
+        """Steps, with a value between them, which a retry may copy."""
+        run_id = self.pick(at, live)
+        payload = msgspec.json.encode({"type": "STEP_FINISHED", "stepName": "s", "stepId": step_id})
+        step = NewEvent("STEP_FINISHED", payload, source="worker")
+        self.both(lambda d: d.append(run_id, step, self.event("stage", step_id)))
+
+    @precondition(lambda self: any(run.terminal and run.event_bytes for run in self.rows.values()))
+    @rule(at=places, step_id=st.sampled_from(("1", "2.2.1", "failed", "failed")))
+    def retry(self, at, step_id):
+        source = self.pick(at, lambda run: run.terminal and run.event_bytes)
+        if not self.rows[source].terminal:
+            return
+        run_id = f"run-{next(self.names)}"
+        made = self.both(lambda d: d.retry(source, step_id, run_id))
+        if isinstance(made, Error):
+            assert made.code in {"STEP_NOT_FOUND", "PARENT_CANCELLED"}
+        elif made.retry_from is not None:
+            assert made.latest_external_event_sequence == 0 < made.latest_event_id
+
+    @some
     @rule(at=places)
     def pause(self, at):
         run_id = self.pick(at, live)
@@ -304,6 +332,17 @@ class StoreMachine(EnginePair):
         run_id = self.pick(at, live)
         self.both(lambda d: d.signal(run_id, name, payload, key=key))
         self.both(lambda d: d.signals(run_id))
+
+    @some
+    @rule(
+        at=places,
+        undo=st.sampled_from(("task:undo", "workflow:undo")),
+        key=st.sampled_from((None, None, "k")),
+    )
+    def compensate(self, at, undo, key):
+        run_id = self.pick(at, live)
+        self.both(lambda d: d.compensate(run_id, undo, key=key))
+        self.both(lambda d: d.compensations(run_id))
 
     @some
     @rule(

@@ -5,8 +5,16 @@ import pytest
 from runstead.commands.secrets import count, encrypt_plain, rotate
 from runstead.commands.webhooks import decrypted
 from runstead.core import limits
+from runstead.core.conversations.conversation import Conversation
 from runstead.core.schedules.trigger import Trigger, token_hash
-from runstead.core.secret import PLACES, SIGNING_KEY, TRIGGER_SECRET, WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
+from runstead.core.secret import (
+    INPUT_SECRETS,
+    PLACES,
+    SIGNING_KEY,
+    TRIGGER_SECRET,
+    WEBHOOK_OLD_SECRET,
+    WEBHOOK_SECRET,
+)
 from runstead.core.webhooks.webhook import Webhook, secret_of
 from runstead.ports.store import Replacement
 from runstead.security.signing import Keyring, new_pair
@@ -26,7 +34,7 @@ def hook(number):
 
 
 @pytest.fixture
-async def store(store):
+async def store(store, driver):
     """A store with secrets in plain text, as earlier versions stored them."""
     for number in range(HOOKS):
         new = Webhook(hook(number), PROJECT, "https://a.test", ("*",), secret_of(bytes([number] * 24)), 1, 1)
@@ -38,6 +46,10 @@ async def store(store):
     )
     await store.triggers.create(trigger, lambda _count: None)
     await store.signing_keys.add(new_pair(1), only_first=True)
+    await store.conversations.create(Conversation("c-1", PROJECT, "chat", 1, 1))
+    await driver.create("run-1", conversation_id="c-1")
+    await driver.ask("run-1", "i-1")
+    await driver.respond("run-1", "i-1", secrets='{"password":"hunter2"}')
     return store
 
 
@@ -55,7 +67,7 @@ async def test_plain_secrets_are_encrypted_and_still_read(store, monkeypatch):
     monkeypatch.setattr(limits, "secrets_per_slice_max", 2)
     plain, secrets = await stored(store), with_keys(OLD)
     assert {place for place, _ in plain} == set(PLACES)
-    assert await encrypt_plain(store, secrets) == len(plain) == HOOKS + 4
+    assert await encrypt_plain(store, secrets) == len(plain) == HOOKS + 5
     kept = await stored(store)
     for (place, row), value in kept.items():
         assert value.startswith(f"encrypted:1:{key_id(OLD)}:")
@@ -80,6 +92,7 @@ async def test_a_rotation_encrypts_every_secret_with_the_first_key(store, monkey
         (TRIGGER_SECRET, 1),
         (WEBHOOK_SECRET, HOOKS),
         (WEBHOOK_OLD_SECRET, 1),
+        (INPUT_SECRETS, 1),
     }
     assert all(each.readable and each.current and each.key_id == key_id(NEW) for each in counts)
     for (place, row), value in (await stored(store)).items():

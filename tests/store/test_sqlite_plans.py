@@ -19,7 +19,7 @@ from tests.support.statements import makers, written
 FREE = re.compile(r"(audit|integrity|check|stats|bulk)(_|\.)|(migrate|commit_benchmark)\.")
 #: Which tables a statement reads whole, and why.
 READ = {
-    "cancelling": "runs",  # those of an index that is empty but for cancels under way
+    "cancelling": "family_cancels",  # empty but for cancels under way
     "last_seq": "sqlite_sequence",  # one row for each of few tables
     "projects": "projects",  # an operator lists them
     "any_project": "projects",  # up to the first
@@ -55,6 +55,7 @@ SORTED = {
     "projects_by_id": "those of one user",
     "drop_revoked_keys": "those of one project",
     "members": "those of one project",
+    "worker_versions": "those of one project",
     "due_deliveries": "a share of each webhook",
     "ended_runs": "the statuses of a target in at most a day",
     "event_counts": "the types of one log",

@@ -34,6 +34,10 @@ TABLES = [
     "worker_sessions",
     "run_receipts",
     "run_signals",
+    "event_waits",
+    "bus_events",
+    "run_compensations",
+    "family_cancels",
     "run_attempts",
     "run_event_keys",
     "run_values",
@@ -41,10 +45,26 @@ TABLES = [
     "family_log",
     "run_leftovers",
 ]
-TABLES += ["run_families", "runs", "input_requests", "messages", "conversations", "schedules", "push_reach"]
+TABLES += [
+    "run_families",
+    "runs",
+    "input_requests",
+    "input_secrets",
+    "messages",
+    "conversations",
+    "schedules",
+    "push_reach",
+]
 TABLES += ["webhook_deliveries", "webhooks", "triggers", "alerts", "alert_firings"]
-TABLES += ["batch_counts", "batches"]
-TABLES += ["concurrency_limits", "keyed_targets", "discarded_artifacts"]
+TABLES += ["batch_counts", "batches", "budgets", "budget_sums", "run_spending"]
+TABLES += [
+    "concurrency_limits",
+    "keyed_targets",
+    "discarded_artifacts",
+    "held_contents",
+    "bulk_jobs",
+    "bulk_job_parts",
+]
 TABLES += ["browser_sessions", "audit_entries"]
 TABLES += ["model_prices", "project_quotas", "artifact_bytes"]
 TABLES += ["replicas"]

@@ -13,13 +13,14 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
-from runstead.core.runs import transitions
+from runstead.core.runs import retry_from, transitions
 from runstead.core.runs.append import append, digest
+from runstead.core.runs.compensation import Compensation, WantedCompensations
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.flow import NO_FLOW, keyed, wanted_keys
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
-from runstead.core.runs.transition import Receipt, Transition, Want
+from runstead.core.runs.transition import SPENDING, Receipt, Transition, Want
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.core.runs.values import NamedValue, setting_of
 from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
@@ -64,14 +65,15 @@ class StoreDriver:
     def new_run(self, run_id=None, *, project_id=PROJECT, **fields):
         run_id = run_id or f"run-{next(self._names)}"
         given = {"kind": "task", "status": RunStatus.PENDING, "owner_kind": "project", "owner_id": project_id}
-        given |= {"uid": str(uuid.uuid4()), "root_run_id": run_id, "created_at": 0, "updated_at": 0}
+        given |= {"uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{project_id} {run_id}")), "root_run_id": run_id}
+        given |= {"created_at": 0, "updated_at": 0}  # the ids of compensations derive from uid
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
     async def create(self, run_id=None, **options):
         return (await self.created(run_id, **options)).run
 
     async def created(
-        self, run_id=None, *, parent=None, message=None, idempotency=None, flow=NO_FLOW, **fields
+        self, run_id=None, *, parent=None, message=None, idempotency=None, flow=NO_FLOW, budget=None, **fields
     ):
         """What creating a run wrote."""
         new = keyed(self.new_run(run_id, **fields), flow)
@@ -84,17 +86,41 @@ class StoreDriver:
                 return existing
             if loaded.batch is not None:
                 batches.admit(loaded.batch)
-            return transitions.create(
+            made = transitions.create(
                 new if flow.debounce is None else transitions.delay(new, flow.debounce, loaded.now),
                 now=loaded.now,
                 parent=loaded.parent,
                 family_cancelled=loaded.family_cancelled,
                 message=message,
             )
+            return made if budget is None else replace(made, budget=budget.of(new))
 
         key = RunKey(new.project_id, new.run_id)
         want = Want(parent_run_id=parent, batch_id=new.batch_id, keys=wanted_keys(flow, new.target))
         return await self.runs.apply(key, decide, want, idempotency)
+
+    async def retry(self, source_id, from_step, run_id):
+        """A retry of an ended run that goes on from a step."""
+        source = await self.row(source_id)
+        copy = retry_from.Copy(source, from_step)
+        copy.add(await self.whole_log(source.run_id))
+        new = self.new_run(run_id, retry_of=source.run_id)
+        log = copy.finish(run_id)
+
+        def decide(loaded):
+            if loaded.source is None:
+                raise not_found("Run")
+            made = transitions.create(
+                new,
+                now=loaded.now,
+                parent=loaded.parent,
+                family_cancelled=loaded.family_cancelled,
+                message=None,
+            )
+            return log.begin(made, source, loaded.now)
+
+        want = Want(parent_run_id=source.parent_run_id, source_run_id=source.run_id)
+        return (await self.runs.apply(RunKey(PROJECT, run_id), decide, want)).run
 
     async def create_batch(
         self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, idempotency=None, **fields
@@ -154,13 +180,23 @@ class StoreDriver:
             run_id, lambda to: Transition(transitions.rewrite(to.run, to.now, **changes))
         )
 
-    async def claim(self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, **query):
+    async def claim(
+        self, worker="worker", *, lease_ms=60_000, project_id=PROJECT, idempotency=None, pins=(), **query
+    ):
         """Tokens say whose and which attempt they are: `run-1#2` is the second of run-1."""
         wanted = ClaimRequest(project_id, **({"kinds": ("task",)} | query))
 
         def decide(run, now):
             token = f"{run.run_id}#{run.attempt + 1}"
-            return transitions.claim(run, now=now, worker=worker, lease_ms=lease_ms, token=token)
+            return transitions.claim(
+                run,
+                now=now,
+                worker=worker,
+                lease_ms=lease_ms,
+                token=token,
+                version=wanted.version,
+                pinned_targets=pins,
+            )
 
         return await self.runs.claim(wanted, decide, idempotency)
 
@@ -185,6 +221,42 @@ class StoreDriver:
         names = any(isinstance(one.sets, NamedValue) for one in events)
         want = Want(expected_previous_event_id=after, event_keys=keys, value_names=names)
         return await self.change(run_id, rule, want, idempotency)
+
+    async def report(self, run_id, tokens=0, *, provider="acme", model="m", fence=NO_FENCE, call=None):
+        """Usage of one call of a model, as its worker reports it. With `call` a repeat of it counts once."""
+        usage = {"provider": provider, "model": model, "inputTokens": tokens, "outputTokens": 0}
+        made = event(name="run.usage", value=usage, key=call)
+        given = replace(made, sets=setting_of("run.usage", made.payload))
+
+        def rule(to):
+            appended = append(
+                to.run,
+                now=to.now,
+                events=(given,),
+                expected_previous_event_id=None,
+                expected_sequence=None,
+                tail=(),
+                fence=fence,
+                keys=to.event_keys,
+            )
+            return transitions.counted(appended, to.spending)
+
+        keys = () if call is None else (call,)
+        return await self.change(run_id, rule, Want(event_keys=keys, spends=True))
+
+    async def answer_budget(self, run_id, result=True, *, may_raise=True):
+        def rule(to):
+            return transitions.answer_budget(
+                to.run,
+                now=to.now,
+                tool_call_id=to.run.waiting_tool_call_id or "budget:x",
+                answer=transitions.answer_of(result),
+                result=result,
+                spending=to.spending,
+                may_raise=may_raise,
+            )
+
+        return await self.change(run_id, rule, SPENDING)
 
     async def pause(self, run_id):
         return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
@@ -324,6 +396,29 @@ class StoreDriver:
         page = await self.runs.signals((await self.row(run_id)).seq, 0, 10_000, 1 << 40, taken=taken)
         return [(one.number, one.name, one.payload, one.event_id) for one in page.rows]
 
+    async def compensate(self, run_id, target="task:undo", *, key=None, fence=NO_FENCE, config=b'{"n":1}'):
+        """Register a compensation."""
+
+        def rule(to):
+            new = Compensation(
+                number=0,
+                target=target,
+                title=None,
+                config=config,
+                input=None,
+                key=key,
+                digest=target.encode() + (config or b""),
+                created_at=to.now,
+            )
+            return transitions.register_compensation(to.run, new, to.compensations, now=to.now, fence=fence)
+
+        return await self.change(run_id, rule, Want(compensations=WantedCompensations(key)))
+
+    async def compensations(self, run_id):
+        """[(number, target, whether it has a run)] of a run."""
+        found = await self.runs.compensations((await self.row(run_id)).seq)
+        return [(one.number, one.target, one.child_seq is not None) for one in found]
+
     async def ask(self, run_id, request_id, *, call="call-1", title="Who?", expires_at=None, **members):
         given = {"fields": b"[]", "salt": b"salt", "conversation_id": "c-1", "created_at": 0}
         given |= {"requested_responder_type": "human"}
@@ -349,8 +444,8 @@ class StoreDriver:
 
         return await self.change(run_id, rule, Want(receipt_key=f"input:{call}", input_call=call))
 
-    async def respond(self, run_id, request_id, values=b'{"a":1}', *, idempotency=None):
-        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0)
+    async def respond(self, run_id, request_id, values=b'{"a":1}', *, secrets=None, idempotency=None):
+        response = InputResponse(f"{request_id}-answer", "user", "ada", values, b"[]", values, 0, secrets)
 
         def rule(to):
             if to.input_request is None:
@@ -358,6 +453,17 @@ class StoreDriver:
             return transitions.respond(to.run, now=to.now, request=to.input_request, response=response)
 
         return await self.change(run_id, rule, Want(input_request_id=request_id), idempotency)
+
+    async def secrets(self, run_id, request_id):
+        """The stored secrets of a response."""
+        found = []
+
+        def rule(to):
+            found.append(to.input_request.response.secrets)
+            return Transition(to.run)
+
+        await self.change(run_id, rule, Want(input_request_id=request_id, input_secrets=True))
+        return found[-1]
 
     async def cancel_input(self, run_id, request_id):
         def rule(to):
@@ -371,8 +477,13 @@ class StoreDriver:
         completion = Completion(status=status, **members)
         return await self.change(
             run_id,
-            lambda to: transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
-            idempotency=idempotency,
+            lambda to: transitions.counted_at_end(
+                transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
+                completion.metadata,
+                to.spending,
+            ),
+            SPENDING,
+            idempotency,
         )
 
     async def cancel(self, run_id, reason=None, *, idempotency=None):

@@ -153,6 +153,21 @@ def test_a_run_links_to_its_relatives(web_client, api):
         assert expected in page_text(tree)
 
 
+def test_a_run_shows_its_compensations_and_its_family_marks_them(web_client, api):
+    run = TaskRun(api)
+    for target in ("task:<b>refund", "task:release"):
+        api.post(f"/runs/{run.id}/compensations", {"target": target, "title": "Undo <b>it"})
+    page = web_client.get(run.page)
+    text = page_text(page)
+    assert text.index("task:release Undo <b>it") < text.index("task:<b>refund Undo <b>it")
+    assert "<b>refund" not in page.text
+    web_client.submit(f"{run.page}/cancel")
+    assert "in this order" not in page_text(web_client.get(run.page))
+    assert page_text(web_client.get(f"{run.page}?view=tree")).count("compensation") == 2
+    [last, _] = api.get(f"/runs/{run.id}/compensations")["data"]
+    assert f"Compensates {run.id}" in page_text(web_client.get(f"{RUNS}/{last['run_id']}"))
+
+
 def test_a_waiting_run_shows_what_it_waits_for(web_client, api):
     run = TaskRun(api)
     run.wait("event", tool_name="sleep", tool_call_id="sleep:1", resume_at="2099-01-01T00:00:00Z")

@@ -54,6 +54,29 @@ def test_an_ended_run_is_retried_as_a_new_run(web_client, api):
     assert api.run(place.rpartition("/")[2])["retry_of"] == run.id
 
 
+def test_an_ended_run_is_retried_from_a_row_of_its_timeline_or_from_the_failed_step(web_client, api):
+    run = TaskRun(api)
+    run.step("fetch <b>")
+    assert "from_step" not in web_client.get(run.page).text  # it has not ended
+    run.end_step("fetch <b>", result=1)
+    run.step("save", "2")
+    run.end_step("save", "2", error={"message": "no"})
+    run.complete("failed")
+    page = web_client.get(run.page).text
+    assert (
+        'name="from_step" value="2" title="Retry from this step" aria-label="Retry from step 2, save"' in page
+    )
+    assert "Retry from step 1, fetch &lt;b&gt;" in page
+    for step, first in (("failed", "2"), ("1", "1")):
+        place = web_client.post(f"{run.page}/retry", from_step=step).headers["location"]
+        text = page_text(web_client.get(place))
+        assert "This new run goes on from the step, with the results of the steps before it." in text
+        assert f"from step {first}" in text
+        assert ("result of the earlier run" in text) == (first == "2")
+        assert api.run(place.rpartition("/")[2])["retry_from"]["step_id"] == first
+    assert "The run has no step &#39;9&#39;" in web_client.post(f"{run.page}/retry", 400, from_step="9").text
+
+
 def test_an_ended_run_is_deleted(web_client, api):
     run = TaskRun(api)
     run.complete()
@@ -235,6 +258,11 @@ def test_a_signal_is_sent_to_a_run_that_waits_for_it_and_kept_for_another(web_cl
     assert "<option>left</option><option>right</option>" in page
     web_client.post(f"{run.page}/signal", name="right")
     assert last_resume(api, run)["tool_call_id"] == "c-right"
+    run.wait("event", tool_call_id="c-9", event={"name": "late", "match": {"order.<b>": "<i>"}})
+    assert 'An event of the project resumes it where order.<b> is "<i>"' in page_text(
+        web_client.get(run.page)
+    )
+    web_client.post(f"{run.page}/signal", name="late")
     run.wait("approval", tool_call_id="c-2", open_events=[{"name": "late", "tool_call_id": "c-3"}])
     page = page_text(web_client.get(run.page))
     assert "Comment (optional)" in page

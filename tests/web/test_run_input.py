@@ -70,6 +70,7 @@ def test_a_form_has_a_control_for_each_field(web_client, asking):
         "Where it goes to",
         "Large: twice the price",
         "Keep it",
+        "Stored encrypted until the run ends, for its worker.",
     ):
         assert expected in text
     shown = controls(page)

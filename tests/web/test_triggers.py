@@ -50,6 +50,15 @@ def test_a_trigger_is_created_called_rotated_and_deleted(browser, api, server):
     assert api.get("/projects/default/triggers")["data"] == []
 
 
+def test_a_trigger_shows_the_event_that_starts_its_runs(browser, api):
+    fields = {"target": "task:ship", "event": "<b>paid</b>", "match": '{"order.<i>id</i>": 7}'}
+    browser.send(PAGE, "/triggers", fields)
+    page = browser.page(PAGE)
+    assert "event <code>&lt;b&gt;paid&lt;/b&gt;</code>" in page
+    assert "&#34;order.&lt;i&gt;id&lt;/i&gt;&#34;: 7" in page
+    assert only(api)["event"] == {"name": "<b>paid</b>", "match": {"order.<i>id</i>": 7}}
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
@@ -61,6 +70,12 @@ def test_a_trigger_is_created_called_rotated_and_deleted(browser, api, server):
         ),
         ({"config": "[1]"}, "The configuration is not a JSON object"),
         ({"config": "{"}, "The configuration is not a JSON object"),
+        ({"event": "paid", "match": "[1]"}, "The match is not a JSON object"),
+        ({"event": "x" * 129}, "The name of an event has 1 to 128"),
+        (
+            {"event": "paid", "match": str({f"{n}": n for n in range(9)}).replace("'", '"')},
+            "A match has at most 8",
+        ),
         ({"signed_with": "short"}, "The signing secret must have 16"),
     ],
 )

@@ -173,3 +173,21 @@ def test_workers_are_paged(browser, api):
         seen += page
         path = page.partition('<p class="paging"><a href="')[2].partition('"')[0]
     assert all(f"w{number:03}" in seen for number in range(51))
+
+
+def test_a_version_is_shown_until_no_run_needs_it(browser, api, project):
+    def claim(key, version):
+        body = {"implementation_kind": "e2e", "worker_key": key, "version": version}
+        worker = api.post(f"/agent-workers/projects/{project}/workers", body)["worker"]["id"]
+        return api.claim(worker, "task:versioned")
+
+    body = {"kind": "task", "owner": {"kind": "project", "id": project}, "pinned": True}
+    made = api.post("/runs", body | {"request": {"target": "task:versioned"}})["run"]
+    claim("before", f"old {HOSTILE}"[:40].replace("\x1b", ""))
+    claim("after", "next")
+    page = browser.page(PAGE)
+    assert "<script>alert" not in page
+    assert "needed" in row_of(page, "old &lt;script")
+    assert "in use" not in row_of(page, "old &lt;script")
+    api.complete(made["run_id"])
+    assert "drained: may be stopped" in row_of(browser.page(PAGE), "old &lt;script")

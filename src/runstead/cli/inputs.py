@@ -108,6 +108,7 @@ def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
         ("created", format_time(one.created_at)),
         ("expires", format_time(one.expires_at) or None),
         ("metadata", value(one.metadata)),
+        ("secrets", _secrets(one)),
     ]
     columns: list[Column[dict[str, Any]]] = [
         Column("FIELD", lambda field: str(field["name"]), keep_whole=True),
@@ -121,6 +122,15 @@ def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
     write_out(details(rows, screen))
     write_out("")
     write_out(table(columns, one.fields, screen))
+
+
+def _secrets(one: "InputRequest") -> str | None:
+    """What becomes of the values of secret fields. None: the form has none."""
+    if not any(field.get("secret") for field in one.fields):
+        return None
+    if one.keeps_secrets:
+        return "stored encrypted until the run ends, for its worker"
+    return "not stored: the server has no encryption key, so the run does not get them"
 
 
 def _choices(field: dict[str, Any]) -> str:

@@ -40,6 +40,12 @@ def create_run(
     priority: Annotated[int | None, Parameter(help="-100 to 100; the highest is claimed first")] = None,
     delay: Annotated[str | None, Parameter(help="Earliest start: a time, or a duration such as 10m")] = None,
     parent: Annotated[str | None, Parameter(help="The id of the parent run")] = None,
+    budget: Annotated[
+        str | None, Parameter(help="What it and its descendants may cost, such as 2.50; then they wait")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, Parameter(help="How many tokens they may use; then they wait")
+    ] = None,
     timeout_seconds: Annotated[int | None, Parameter(help="For tasks: timeout of an attempt")] = None,
     backoff_limit: Annotated[int | None, Parameter(help="For tasks: max retries of lost attempts")] = None,
     batch: Annotated[str | None, Parameter(help="For tasks: the batch to add it to")] = None,
@@ -96,6 +102,7 @@ def create_run(
         "concurrency_key": concurrency_key,
         "unique": parse_unique(unique, unique_for),
         "debounce": parse_debounce(debounce, debounce_for, debounce_max),
+        "budget": _budget(budget, budget_tokens),
     } | task_options
     members = {name: one for name, one in members.items() if one is not None}
     invalid = sorted(task_options.keys() & members.keys()) if kind != "task" else []
@@ -120,6 +127,11 @@ def create_run(
     sys.exit(watch_run(server, run_id, json=json))
 
 
+def _budget(cost: str | None, tokens: int | None) -> Any:
+    limit = {name: one for name, one in (("cost", cost), ("tokens", tokens)) if one is not None}
+    return {"limit": limit} if limit else None
+
+
 def show_created(made: "CreatedRun", *, json: bool) -> None:
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
@@ -135,11 +147,40 @@ def show_created(made: "CreatedRun", *, json: bool) -> None:
 
 
 def retry_run(
-    run_id: RunId, /, *, wait: Wait = False, server: ServerOptions = NO_OPTIONS, json: AsJson = False
+    run_id: RunId,
+    /,
+    *,
+    from_step: Annotated[
+        str | None, Parameter(help="Keep the results before this step: its id, or failed for the failed one")
+    ] = None,
+    input: Annotated[  # noqa: A002 - the option's name
+        str | None,
+        Parameter(allow_leading_hyphen=True, help="Another input: JSON or text; @file or - for stdin"),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        Parameter(help="Another config: name=value, the value JSON, text or @file; may repeat", negative=""),
+    ] = None,
+    title: Annotated[str | None, Parameter(help="Another title")] = None,
+    label: Annotated[
+        list[str] | None, Parameter(help="Other labels: name=value; may repeat", negative="")
+    ] = None,
+    wait: Wait = False,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
 ) -> None:
-    """Create a new run with the same request."""
+    """Create a new run with the same request. With --from-step it goes on from there."""
+    from runstead.cli.shared.parsing import json_or_text, name_value_pairs, read_config  # noqa: PLC0415
+
     with connected(server) as client:
-        made = client.runs.retry(run_id)
+        made = client.runs.retry(
+            run_id,
+            from_step=from_step,
+            input=None if input is None else json_or_text(input),
+            config=read_config(config or [], None),
+            title=title,
+            labels=name_value_pairs("--label", label) if label else None,
+        )
     if not wait:
         show_created(made, json=json)
         return

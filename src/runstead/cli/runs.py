@@ -5,7 +5,16 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli import run_cancel, run_changes, run_logs, run_signals, run_states
+from runstead.cli import (
+    run_bulk,
+    run_cancel,
+    run_changes,
+    run_compensations,
+    run_logs,
+    run_output,
+    run_signals,
+    run_states,
+)
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
@@ -18,6 +27,7 @@ runs = App(name="runs", help="Create, follow, cancel and retry runs.")
 runs.command(run_changes.create_run, name="create")
 runs.command(run_cancel.cancel_runs, name="cancel")
 runs.command(run_logs.run_logs, name="logs")
+runs.command(run_output.run_output, name="output")
 runs.command(run_states.pause_run, name="pause")
 runs.command(run_states.unpause_run, name="unpause")
 runs.command(run_states.delete_run, name="delete")
@@ -28,8 +38,10 @@ runs.command(run_changes.retry_run, name="retry")
 runs.command(run_changes.resume_run, name="resume")
 runs.command(run_changes.approve_run, name="approve")
 runs.command(run_changes.reject_run, name="reject")
+runs.command(run_bulk.bulk)
 runs.command(run_signals.signal_run, name="signal")
 runs.command(run_signals.list_signals, name="signals")
+runs.command(run_compensations.list_compensations, name="compensations")
 
 
 @runs.command(name="list")
@@ -87,12 +99,15 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
     from runstead.cli.shared.render import Screen, details, document, table  # noqa: PLC0415
     from runstead.cli.shared.run_tables import attempt_columns, run_details, value_columns  # noqa: PLC0415
     from runstead.cli.shared.watch_run import wait_end  # noqa: PLC0415
+    from runstead.sdk.routes.values import plain  # noqa: PLC0415
 
     with connected(server) as client:
         run = client.runs.get(run_id)
         if json:
             write_out(document(run))
             return
+        if client.codec is not None:
+            run = plain(run, client.codec)
         attempts = client.runs.attempts(run_id).data
         values = client.runs.values(run_id).data
         ends_at = wait_end(client, run)

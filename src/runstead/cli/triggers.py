@@ -11,8 +11,13 @@ from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.pages import every_page
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.webhook import CreatedTrigger, Trigger
+    from runstead.sdk.models.webhook import CreatedTrigger, Trigger, TriggerEvent
 
+OnEvent = Annotated[str | None, Parameter(name="--event", help="Events of this name start runs, too")]
+Match = Annotated[
+    list[str] | None,
+    Parameter(name="--match", help="path=value that the event's data must have; may repeat", negative=""),
+]
 TriggerId = Annotated[str, Parameter(help="The trigger's id")]
 
 triggers = App(name="triggers", help="URLs that start runs when they are called.")
@@ -31,10 +36,23 @@ def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
         Column("STATUS", _status, status=True),
         Column("TARGET", lambda one: one.target),
         Column("NAME", lambda one: one.name, drop_rank=1),
-        Column("SIGNED", lambda one: "yes" if one.signed else "no", drop_rank=2),
-        Column("CREATED", lambda one: format_time(one.created_at), drop_rank=3, keep_whole=True),
+        Column("EVENT", lambda one: "" if one.event is None else one.event.name, drop_rank=2),
+        Column("SIGNED", lambda one: "yes" if one.signed else "no", drop_rank=3),
+        Column("CREATED", lambda one: format_time(one.created_at), drop_rank=4, keep_whole=True),
     ]
     print_list(found, columns, "triggers", json=json)
+
+
+def _event(name: str | None, match: list[str] | None) -> "TriggerEvent | None":
+    from runstead.cli.shared.parsing import json_or_text, name_value_pairs  # noqa: PLC0415
+    from runstead.sdk.models.webhook import TriggerEvent  # noqa: PLC0415
+
+    if name is None:
+        if match:
+            fail("--match needs --event: the name of the events", USAGE)
+        return None
+    pairs = name_value_pairs("--match", match or [])
+    return TriggerEvent(name=name, match={path: json_or_text(value) for path, value in pairs.items()} or None)
 
 
 def _status(one: "Trigger") -> str:
@@ -68,6 +86,8 @@ def create_trigger(
     debounce: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
     debounce_for: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
     debounce_max: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    event: OnEvent = None,
+    match: Match = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -91,6 +111,7 @@ def create_trigger(
             concurrency_key=concurrency_key,
             unique=parse_unique(unique, unique_for),
             debounce=parse_debounce(debounce, debounce_for, debounce_max),
+            event=_event(event, match),
         )
     _show_new(made, json=json)
 
@@ -117,16 +138,19 @@ def update_trigger(
         bool | None,
         Parameter(name="--enable", negative="--disable", help="Whether calls start runs"),
     ] = None,
+    event: OnEvent = None,
+    match: Match = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Rename a trigger; enable or disable it."""
+    """Rename a trigger; enable or disable it; choose the events that start its runs."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
-    if name is None and enabled is None:
-        fail("name what to change: --name, --enable or --disable", USAGE)
+    wanted = _event(event, match)
+    if name is None and enabled is None and wanted is None:
+        fail("name what to change: --name, --enable, --disable or --event", USAGE)
     with connected(server, project=True) as client:
-        one = client.triggers.update(trigger_id, name=name, enabled=enabled).trigger
+        one = client.triggers.update(trigger_id, name=name, enabled=enabled, event=wanted).trigger
     write_out(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.name)}")
 
 

@@ -9,9 +9,9 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.lease import RegisteredWorker
+    from runstead.sdk.models.lease import RegisteredWorker, WorkerVersion
 
-workers = App(name="workers", help="List and remove the workers of a project.")
+workers = App(name="workers", help="List and remove the workers of a project, and count their versions.")
 
 
 @workers.command(name="list")
@@ -48,6 +48,7 @@ def list_workers(
             drop_rank=1,
             keep_whole=True,
         ),
+        Column("VERSION", lambda one: one.version or "", drop_rank=3),
         Column("SERVES", _serves, drop_rank=4),
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
@@ -59,6 +60,26 @@ def _serves(worker: "RegisteredWorker") -> str:
     """The targets that a worker of the SDK has registered with."""
     targets = worker.metadata.get("targets") if isinstance(worker.metadata, dict) else None
     return ", ".join(map(str, targets)) if isinstance(targets, list) else ""
+
+
+@workers.command(name="versions")
+def list_versions(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
+    """Show which versions of the code runs still need. Workers of a drained version may be stopped."""
+    from runstead.cli.shared.render import Column  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        found = client.workers.versions()
+    columns: list[Column[WorkerVersion]] = [
+        Column("VERSION", lambda one: one.version or "(none)", keep_whole=True),
+        Column("STATE", lambda one: "drained" if one.drained else "needed"),
+        Column("WORKERS", lambda one: str(one.workers_online)),
+        Column("PINNED", lambda one: str(one.pinned)),
+        Column("PENDING", lambda one: str(one.runs_pending), drop_rank=1),
+        Column("RUNNING", lambda one: str(one.runs_running), drop_rank=1),
+        Column("WAITING", lambda one: str(one.runs_waiting), drop_rank=1),
+    ]
+    print_list(found, columns, "versions", json=json)
 
 
 @workers.command(name="remove")

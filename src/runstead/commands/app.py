@@ -13,6 +13,7 @@ from runstead.commands.open_streams import OpenStreams
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, EventThrottle, Interval, WebhookProjects
+from runstead.commands.worker_channels import WorkerChannels
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.fair_slots import Bounds, FairSlots
@@ -25,6 +26,7 @@ from runstead.core.webhooks.event import event_of
 from runstead.ports import run_metrics
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.notifier import (
+    BUDGETS_KEY,
     DEADLINES_KEY,
     DELIVERY_KEY,
     PUSH_KEY,
@@ -57,6 +59,7 @@ class App:
     whether this replica leads. `keyring` signs. `egress` calls addresses that callers chose. `artifacts`
     stores the artifacts of runs; None: this server stores none. `secrets` encrypts secrets of the store; None:
     they are stored in plain text. `replica` is this server in the list of replicas; None: it is not listed.
+    `codec_url` is the endpoint that decodes values for browsers.
     `exposition_of_all` adds the metrics of the server's other processes; None: this is the only process.
     """
 
@@ -68,6 +71,8 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
+        value_bytes_max: int = limits.value_bytes_max,
+        codec_url: str | None = None,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,
         quota: Quota = Quota(),  # noqa: B008 - immutable
@@ -80,6 +85,9 @@ class App:
         self.egress = egress or Egress()
         self.artifacts = artifacts
         self.artifact_bytes_max = artifact_bytes_max
+        self.value_bytes_max = value_bytes_max
+        self.codec_url = codec_url
+        self.value_checks = asyncio.Semaphore(limits.values_checked_at_once_max)
         self.projects_per_user_max = projects_per_user_max
         self.replica = replica
         self.exposition_of_all = exposition_of_all
@@ -92,6 +100,7 @@ class App:
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
+        self.worker_channels = WorkerChannels(notifier, self.stopping)
         self.open_streams = OpenStreams(self.quotas)
         self.batch_slots = FairSlots(_BATCHES, "batches")
         # Owners of leases that sent a request other than a heartbeat.
@@ -99,7 +108,8 @@ class App:
         self.session_activity = ActivityTracker(store.browser_sessions.touch)
         self.recorded_calls = Interval(limits.push_call_recorded_s)  # keys: (push service, success)
         self.refused_sign_ins = EventThrottle(limits.refused_sign_ins_per_minute_max)
-        # A worker's project, kind and key never change, so claims read them from here. With the time of the read.
+        # A worker's project, kind and key never change, so claims read them from here, and its version from their body
+        # where it matters at once. With the time of the read.
         self._workers: dict[str, tuple[float, Worker]] = {}
 
     def stop(self) -> None:
@@ -112,7 +122,7 @@ class App:
     def publish(self, written: Written) -> None:
         """Wake the followers and loops that wait for what a command wrote, and count it."""
         run_metrics.count(written)
-        self._wake((written.run, *written.cancelled))
+        self._wake((written.run, *written.cancelled, *written.compensations))
         if (written.cancelled and any(run.terminal for run in written.cancelled)) or (
             written.before is not None and written.before.occupies and not written.run.occupies
         ):
@@ -122,6 +132,12 @@ class App:
             written.cancelled or event_of(written.before, written.run) is not None
         ):
             self.publish_deliveries()
+        spent = written.transition.spent
+        if spent is not None:
+            if spent.events:
+                self.publish_deliveries()
+            if spent.attention:
+                self.notifier.publish((BUDGETS_KEY,))
         if self.notifier.has_listeners(project_id):
             self.notifier.publish_changes(project_id, changes.of_written(written))
 

@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
+from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import artifact, transitions
 from runstead.core.runs.artifact import Content, Stored
+from runstead.core.runs.large_value import digest_of, is_value
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence
@@ -53,6 +56,11 @@ async def put(
     """
     run = await locate.run(app, principal, Scope.RUNS_WRITE, run_ref.run_id, run_ref.project)
     storage = _storage(app)
+    digest = digest_of(new.name)
+    if digest is not None:
+        if new.sha256 not in (None, digest):
+            raise Error("ARTIFACT_MISMATCH", "The name of a value contains another digest than sha256")
+        new = replace(new, sha256=digest)
     if new.sha256 is not None:
         known = artifact.find(run.artifacts, new.name)
         if known is not None and (known.sha256, known.media_type) == (new.sha256, new.media_type):
@@ -61,18 +69,17 @@ async def put(
     # Checked with a placeholder before the upload, so that a refused caller sends no bytes.
     placeholder = artifact.stored(run.run_id, new.name, new.media_type, Content("", 0, ""))
     transitions.store_artifact(run, now=run.updated_at, new=placeholder, fence=fence)
-    if new.length is not None and new.length > app.artifact_bytes_max:
-        raise _too_large(app)
+    allowed = _bytes_max(app, new.name)
+    if new.length is not None and new.length > allowed:
+        raise _too_large(allowed)
     left = await _bytes_left(app, run, new.name)
     if left is not None and left < (new.length or 0):
         raise _quota_reached(app, run.project_id)
-    most = app.artifact_bytes_max if left is None else min(app.artifact_bytes_max, max(left, 0))
+    most = allowed if left is None else min(allowed, max(left, 0))
     try:
         content = await storage.put(run.uid, chunks, most)
     except TooLargeError:
-        raise (
-            _too_large(app) if most == app.artifact_bytes_max else _quota_reached(app, run.project_id)
-        ) from None
+        raise (_too_large(allowed) if most == allowed else _quota_reached(app, run.project_id)) from None
     found = artifact.stored(run.run_id, new.name, new.media_type, content)
     try:
         if new.sha256 is not None and new.sha256 != content.sha256:
@@ -95,7 +102,7 @@ async def put(
         await _remove(storage, run.uid, content.key)
         return written, artifact.find(written.run.artifacts, new.name) or found
     before = None if written.before is None else artifact.find(written.before.artifacts, new.name)
-    if before is not None:
+    if before is not None and before.content_owner is None:
         await _remove(storage, run.uid, before.content_key)
     return written, found
 
@@ -118,10 +125,13 @@ def _quota_reached(app: App, project_id: str) -> Error:
     )
 
 
-def _too_large(app: App) -> Error:
-    return Error(
-        "ARTIFACT_TOO_LARGE", f"An artifact has at most {app.artifact_bytes_max} bytes on this server"
-    )
+def _bytes_max(app: App, name: str) -> int:
+    """Return how many bytes an artifact with this name may have."""
+    return min(app.artifact_bytes_max, app.value_bytes_max) if is_value(name) else app.artifact_bytes_max
+
+
+def _too_large(bytes_max: int) -> Error:
+    return Error("ARTIFACT_TOO_LARGE", f"Such an artifact has at most {bytes_max} bytes on this server")
 
 
 async def _remove(storage: Artifacts, run_uid: str, key: str) -> None:
@@ -133,7 +143,7 @@ class Reading(msgspec.Struct, frozen=True):
     """An artifact whose bytes can be read: `async for chunk in reading.bytes(start, end)`."""
 
     artifact: Stored
-    run_uid: str
+    run_uid: str  # of the run that stored it
     storage: Artifacts
 
     async def bytes(self, start: int, end: int) -> AsyncIterator[bytes]:
@@ -150,8 +160,20 @@ async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Rea
 
     Raises NOT_FOUND for one that only has an entry in the run.
     """
-    run = await runs.get(app, principal, run_ref)
+    return await of_run(app, principal, await runs.get(app, principal, run_ref), name)
+
+
+async def of_run(app: App, principal: Principal, run: Run, name: str) -> Reading:
+    """Return an artifact of a run. A retried run has the values of the steps that were copied into its log.
+
+    Raises NOT_FOUND.
+    """
     found = artifact.find(run.artifacts, name)
+    hops = limits.value_retries_max if is_value(name) else 0
+    while found is None and run.retry_of is not None and hops:
+        hops -= 1
+        run = await runs.get(app, principal, RunRef(run.retry_of, run.project_id))
+        found = artifact.find(run.artifacts, name)
     if found is None:
         raise not_found("Artifact")
-    return Reading(found, run.uid, _storage(app))
+    return Reading(found, found.content_owner or run.uid, _storage(app))

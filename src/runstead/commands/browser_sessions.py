@@ -151,7 +151,7 @@ def _printable(text: str) -> str:
 
 
 def _refuse_others(principal: Principal, what: str) -> None:
-    if principal.kind not in ("api_key", "user") or principal.run_id is not None:
+    if principal.kind not in ("api_key", "user") or principal.bound_to is not None:
         raise Error(
             "FORBIDDEN",
             f"Only an API key or a user {what}. Tokens of workers, push services and single runs cannot",

@@ -8,9 +8,11 @@ leases, counters of descendants, and the mark of an awaited run. Followers of th
 from collections.abc import Iterable
 from typing import Final
 
-from runstead.core.change import Change, ChangeType
+from msgspec.structs import replace
+
+from runstead.core.change import Change, ChangeType, StoppedAttempt
 from runstead.core.conversations.conversation import Conversation
-from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.ports.store import Written
 
 _UNREPORTED: Final = {
@@ -42,6 +44,12 @@ def of_written(written: Written) -> list[Change]:
         found.insert(0, of_run("run.completed", run))
     elif written.transition.deletes or (run is not before and _changed(before, run)):
         found.append(of_run("run.updated", run))
+    ended = written.transition.ended
+    if found and ended is not None and ended.outcome == "paused" and ended.lease_owner is not None:
+        found[0] = replace(found[0], stopped=StoppedAttempt(ended.lease_owner, ended.attempt, "pause"))
+    found += [
+        of_run("run.created" if each.version == 1 else "run.updated", each) for each in written.compensations
+    ]
     return found
 
 
@@ -56,7 +64,12 @@ def of_runs(runs: Iterable[Run]) -> list[Change]:
 
 
 def of_run(kind: ChangeType, run: Run) -> Change:
-    return Change(kind, run.updated_at, run.run_id, run.conversation_id, run.status.value)
+    stopped = None
+    if run.status is RunStatus.CANCELLED and run.lease_expires_at is not None and run.lease_owner is not None:
+        stopped = StoppedAttempt(run.lease_owner, run.attempt, "cancel")
+    available = run.claimable_at is not None and run.claimable_at <= run.updated_at
+    target = (run.target or "") if available and run.push_service_id is None else None
+    return Change(kind, run.updated_at, run.run_id, run.conversation_id, run.status.value, stopped, target)
 
 
 def of_conversation(conversation: Conversation) -> Change:

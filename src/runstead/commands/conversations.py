@@ -65,7 +65,8 @@ async def create(
 
 async def get(app: App, principal: Principal, conversation_id: str) -> Conversation:
     """Return a conversation. Raises NOT_FOUND."""
-    refuse_bound(principal, "cannot read conversations")
+    if principal.kind != "conversation_reader":
+        refuse_bound(principal, "cannot read conversations")
     return await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
 
 

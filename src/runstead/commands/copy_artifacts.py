@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 from runstead.commands.copy import Advance, CopyError
-from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
+from runstead.core.runs.artifact import KEY_MEMBER, OWNER_MEMBER, decode_artifacts
 from runstead.ports.artifact_store import Artifacts
 from runstead.ports.store.bulk import Bulk
 
@@ -37,7 +37,8 @@ async def stored(store: Bulk) -> AsyncIterator[StoredContent]:
         for row in rows:
             for one in decode_artifacts(row[artifacts]):
                 if KEY_MEMBER in one:
-                    yield StoredContent(row[run_id], row[uid], one[KEY_MEMBER], one["size"], one["sha256"])
+                    owner = one.get(OWNER_MEMBER, row[uid])
+                    yield StoredContent(row[run_id], owner, one[KEY_MEMBER], one["size"], one["sha256"])
         if mark is None:
             return
 

@@ -1,4 +1,4 @@
-"""Create runs, and retry them."""
+"""Create runs."""
 
 import os
 from typing import Any
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
@@ -67,6 +68,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     available_at: int | None = None
     flow: Flow = NO_FLOW
+    pinned: bool = False
+    budget: RunBudget | None = None
     # Agent runs
     agent: AgentDetails | None = None
     implementation_kind: str | None = None
@@ -103,6 +106,7 @@ async def create(
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
     run, message = draft(new, project_id, principal)
+    budget = None if new.budget is None else new.budget.of(run)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
 
     def decide(loaded: Loaded) -> Transition:
@@ -115,10 +119,12 @@ async def create(
             return existing
         if refusal is not None:
             raise refusal
+        created = run
         if loaded.batch is not None:
             admit(loaded.batch)
-            return insert(replace(run, batch_id=loaded.batch.id), message, loaded, new.flow)
-        return insert(run, message, loaded, new.flow)
+            created = replace(run, batch_id=loaded.batch.id)
+        made = insert(created, message, loaded, new.flow)
+        return made if budget is None else replace(made, budget=budget)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
     want = Want(
@@ -187,6 +193,7 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         trigger_kind=new.trigger_kind,
         priority=new.priority,
         available_at=new.available_at,
+        pinned=new.pinned or None,
         created_by=creator,
         trace_context=trace_context.current.get(),
         title=new.title,
@@ -204,13 +211,16 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
     return keyed(run, new.flow), message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded, flow: Flow = NO_FLOW) -> Transition:
+def insert(
+    run: Run, message: NewMessage | None, loaded: Loaded, flow: Flow = NO_FLOW, *, compensates: bool = False
+) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
         run if flow.debounce is None else transitions.delay(run, flow.debounce, loaded.now),
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
+        compensates=compensates,
         message=message,
         push_service_id=loaded.push_service_id,
     )
@@ -272,45 +282,6 @@ def _differs(stored: bytes | None, given: bytes, *, first: bool) -> bool:
     return stored != given and msgspec.json.decode(stored) != msgspec.json.decode(given)
 
 
-async def retry(
-    app: App,
-    principal: Principal,
-    run_id: str,
-    project: str | None,
-    idempotency: IdempotencyRecord | None = None,
-) -> Written:
-    """Create a new run with the request of an ended run; `retry_of` names that run.
-
-    The new run joins the same batch, unless the batch is closed. Raises NOT_FOUND, RUN_NOT_TERMINAL,
-    PARENT_CANCELLED.
-    """
-    first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
-    if not first.terminal:
-        raise Error(
-            "RUN_NOT_TERMINAL", f"Only a run that has ended can be retried: it is {first.status.value}"
-        )
-    refuse_bound(principal, "cannot create other runs")
-    run, message = copy_request(first, principal)
-    if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
-        raise refusal
-
-    def decide(loaded: Loaded) -> Transition:
-        closed = loaded.batch is not None and loaded.batch.closed
-        return insert(replace(run, batch_id=None) if closed else run, message, loaded)
-
-    want = Want(
-        parent_run_id=first.parent_run_id,
-        push_agent=push_agent(run),
-        batch_id=first.batch_id,
-        fresh=True,
-    )
-    audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))
-    key = RunKey(first.project_id, run.run_id)
-    written = await app.store.runs.apply(key, audited(decide, audit), want, idempotency)
-    app.publish(written)
-    return written
-
-
 def copy_request(first: Run, principal: Principal) -> tuple[Run, NewMessage | None]:
     """Build a new run with the request of an ended run and, for an agent run, its message."""
     creator = user_uuid(principal.id)
@@ -363,6 +334,7 @@ _REQUEST = (
     "backoff_limit",
     "priority",
     "concurrency_key",
+    "pinned",
     "config",
     "input",
     "request_snapshot",

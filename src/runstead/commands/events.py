@@ -15,8 +15,9 @@ from runstead.core.runs import append as rules
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
-from runstead.core.runs.transitions import Fence
+from runstead.core.runs.transitions import Fence, counted
 from runstead.core.runs.values import NamedValue
+from runstead.core.usage.usage import Reported
 from runstead.ports.store import FamilyPage, TypeCount, Written
 
 
@@ -42,36 +43,43 @@ async def append(
 
     Raises EVENT_RESERVED, EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING, EVENT_LOG_FULL, VALUES_FULL,
     ATTEMPT_SUPERSEDED, IDEMPOTENCY_KEY_REUSED (an event's own key).
+
+    Usage that the events report counts for budgets, which may stop the run in the same transaction.
     """
     held = fence.worker is not None
     quotas = app.quotas
-    keys, sets_values = [], False
+    keys, sets_values, spends = [], False, False
     for event in new.events:
         if event.key is not None:
             keys.append(event.key)
         if event.sets is not None:
             sets_values = sets_values or isinstance(event.sets, NamedValue)
+            spends = spends or isinstance(event.sets, Reported)
     return await runs.apply(
         app,
         writing(principal) if held else for_appending(principal, run_ref.run_id),
         run_ref,
-        lambda run, loaded: rules.append(
-            run,
-            now=loaded.now,
-            events=new.events,
-            expected_previous_event_id=new.expected_previous_event_id,
-            expected_sequence=new.expected_sequence,
-            tail=loaded.tail,
-            fence=fence,
-            keys=loaded.event_keys,
-            events_max=quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
-            event_bytes_max=quotas.of(run.project_id).event_bytes_per_run,
-            value_names=loaded.value_names,
+        lambda run, loaded: counted(
+            rules.append(
+                run,
+                now=loaded.now,
+                events=new.events,
+                expected_previous_event_id=new.expected_previous_event_id,
+                expected_sequence=new.expected_sequence,
+                tail=loaded.tail,
+                fence=fence,
+                keys=loaded.event_keys,
+                events_max=quotas.of(run.project_id).events_per_run or limits.events_per_run_max,
+                event_bytes_max=quotas.of(run.project_id).event_bytes_per_run,
+                value_names=loaded.value_names,
+            ),
+            loaded.spending,
         ),
         Want(
             expected_previous_event_id=new.expected_previous_event_id,
             event_keys=tuple(keys),
             value_names=sets_values,
+            spends=spends,
         ),
         idempotency,
     )

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import locate, runs
 from runstead.commands.app import App
+from runstead.commands.runs import RunRef
 from runstead.core.audit import Audit, by
 from runstead.core.conversations import form
 from runstead.core.conversations.input_request import InputRequest, InputResponse, ResponderType
@@ -21,6 +22,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Decide, Loaded, Transition, Want, audited
 from runstead.core.runs.transitions import Fence
+from runstead.core.secret import INPUT_SECRETS
 from runstead.ports.store import ListPage, RunKey, Written
 
 
@@ -118,21 +120,29 @@ async def respond(
 ) -> Written:
     """Respond to an open request; its run resumes. A repeat with the same values returns the stored response.
 
-    Values of secret fields do not leave this function. The store receives null for them, and one slow, salted
-    digest of all values. Raises INVALID_REQUEST with one error per bad value, NOT_FOUND,
+    Values of secret fields leave this function encrypted. Without an encryption key they are dropped. The response has
+    null for them, and one slow, salted digest of all values. Raises INVALID_REQUEST with one error per bad value, NOT_FOUND,
     INPUT_REQUEST_NOT_OPEN.
     """
     key, found = await _locate(app, principal, conversation_id, request_id)
     filled = form.fill(found.fields, values)
-    digest = await asyncio.to_thread(filled.digest, found.salt)
+
+    def protect() -> tuple[bytes, str | None]:
+        if not filled.secrets:
+            return filled.digest(found.salt), None
+        text = msgspec.json.encode(filled.secrets).decode()
+        return filled.digest(found.salt), app.secrets.encrypt_if_possible(INPUT_SECRETS, found.id, text)
+
+    digest, encrypted = await asyncio.to_thread(protect)
     response = InputResponse(
         id=str(uuid.uuid4()),
         actor_type=principal.kind,
         actor_id=principal.id,
         values=msgspec.json.encode(filled.values),
-        withheld=msgspec.json.encode(filled.withheld),
+        withheld=msgspec.json.encode(list(filled.secrets)),
         digest=digest,
         created_at=0,
+        secrets=encrypted,
     )
     return await _close(
         app,
@@ -142,6 +152,29 @@ async def respond(
         idempotency,
         by(principal, "run.resume", key.project_id, type="input", input_request=found.id),
     )
+
+
+async def read_secrets(
+    app: App, principal: Principal, run_ref: RunRef, request_id: str, fence: Fence
+) -> dict[str, form.Value]:
+    """Return the values of the secret fields of a response, for the holder of the run's lease. It is audited.
+
+    Raises NOT_FOUND, FORBIDDEN, RUN_NOT_ACTIVE, ATTEMPT_SUPERSEDED, SECRETS_NOT_KEPT, ENCRYPTION_KEY_MISSING.
+    """
+    key = await runs.write_key(app, principal, run_ref)
+
+    def rule(run: Run, loaded: Loaded) -> Transition:
+        if loaded.input_request is None:
+            raise not_found("Input request")
+        return transitions.read_secrets(run, request=loaded.input_request, fence=fence)
+
+    audit = replace(by(principal, "run.read_secrets", key.project_id, input_request=request_id), reads=True)
+    want = Want(input_request_id=request_id, input_secrets=True)
+    response = input_request_of(await runs.apply_at(app, key, rule, want, audit=audit)).response
+    if response is None or response.secrets is None:
+        return {}
+    text = app.secrets.decrypt(INPUT_SECRETS, request_id, response.secrets)
+    return msgspec.json.decode(text, type=dict[str, form.Value])
 
 
 async def cancel(

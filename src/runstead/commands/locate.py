@@ -19,7 +19,13 @@ async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Pro
 
 
 async def _covers(app: App, principal: Principal, run_id: str) -> bool:
-    """Return whether a token of one run covers this run: the same run, or one of its descendants."""
+    """Return whether a token of one run covers this run: the same run, or one of its descendants. A token of a conversation
+    covers the runs of the conversation.
+    """
+    if principal.conversation_id is not None:
+        (project_id,) = principal.grants
+        found = await app.store.runs.get(RunKey(project_id, run_id))
+        return found is not None and found.conversation_id == principal.conversation_id
     if principal.run_id in (None, run_id):
         return True
     if not principal.family or principal.run_id is None or len(principal.grants) != 1:
@@ -35,7 +41,7 @@ async def refuse_outside(app: App, principal: Principal, parent_run_id: str | No
 
     A push service's token may create descendants of its run.
     """
-    if principal.run_id is None:
+    if principal.bound_to is None:
         return
     if not principal.family or parent_run_id is None:
         refuse_bound(principal, what)
@@ -52,7 +58,7 @@ async def run_key(
 
     Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS.
     """
-    if principal.run_id is not None and not await _covers(app, principal, run_id):
+    if principal.bound_to is not None and not await _covers(app, principal, run_id):
         raise not_found("Run")
     if project_ref is not None:
         found = await app.store.identity.project(project_ref)
@@ -88,19 +94,21 @@ async def run(
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
     """Return a conversation in which the caller has the scope. Raises NOT_FOUND, also if it was deleted.
 
-    A token of one run reaches the conversation of that run. A push service's token also reaches those that the service
+    A token of one run reaches the conversation of that run, and one of a conversation reaches that one. A push service's token also reaches those that the service
     created for the run and its descendants.
     """
     found = await app.store.conversations.get(conversation_id)
     if found is None:
         raise not_found("Conversation")
     require(principal, scope, found.project_id, "Conversation")
-    if principal.run_id is not None and not await _covers_conversation(app, principal, found):
+    if principal.bound_to is not None and not await _covers_conversation(app, principal, found):
         raise not_found("Conversation")
     return live(found)
 
 
 async def _covers_conversation(app: App, principal: Principal, found: Conversation) -> bool:
+    if principal.conversation_id is not None:
+        return principal.conversation_id == found.id
     if principal.family and found.run_id is not None and await _covers(app, principal, found.run_id):
         return True
     assert principal.run_id is not None
@@ -127,7 +135,7 @@ async def conversation_run_key(
 
     Runs of a deleted conversation are found, so that they can be followed and completed.
     """
-    if principal.run_id is not None and not await _covers(app, principal, run_id):
+    if principal.bound_to is not None and not await _covers(app, principal, run_id):
         raise not_found("Run")
     if len(principal.grants) == 1:
         (project_id,) = principal.grants

@@ -1,10 +1,10 @@
-"""Tokens of one run: to append its events, or to read it."""
+"""Tokens of one run, to append its events or to read it; and of one conversation, to read it."""
 
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
 from runstead.core.errors import not_found
-from runstead.core.identity.principal import Principal, Scope, for_appending
+from runstead.core.identity.principal import Principal, Scope, for_appending, refuse_bound
 from runstead.core.runs.transitions.machine import not_active
 from runstead.ports.store import RunKey
 
@@ -50,4 +50,22 @@ async def for_reading(
         run_id=run.run_id,
         valid_s=expires_in_s,
         family=family,
+    )
+
+
+async def for_reading_conversation(
+    app: App, principal: Principal, conversation_id: str, *, expires_in_s: int
+) -> tuple[str, int]:
+    """Sign a token to read the conversation and its runs. Return it with the time at which it expires (ms).
+
+    Raises NOT_FOUND, FORBIDDEN.
+    """
+    refuse_bound(principal, "cannot get tokens of conversations")
+    found = await locate.conversation(app, principal, Scope.RUNS_READ, conversation_id)
+    return await app.keyring.conversation_token(
+        user_id=principal.id,
+        issuer=await issuer_of(app.store, principal, Scope.RUNS_READ, found.project_id),
+        project_id=found.project_id,
+        conversation_id=found.id,
+        valid_s=expires_in_s,
     )

@@ -19,6 +19,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import (
     NOTHING_ELSE,
+    SPENDING,
     EndedAttempt,
     Loaded,
     Receipt,
@@ -99,7 +100,8 @@ async def apply_at(
     rule_to_apply = decide if audit is None else audited(decide, audit)
     written = await app.store.runs.apply(key, rule_to_apply, want, idempotency)
     app.publish(written)
-    if written.transition.cancels_family and written.run.descendants_active:
+    # Compensations are active, and no cancel reaches them.
+    if written.transition.cancels_family and written.run.descendants_active > len(written.compensations):
         return await _with_descendants(app, written)
     return written
 
@@ -109,12 +111,15 @@ async def _with_descendants(app: App, cancelled: Written) -> Written:
 
     If the store fails or the server stops before all are cancelled, a loop cancels the others.
     """
+    run, active = cancelled.run, len(cancelled.compensations)
     try:
-        await cancel_descendants(app, cancelled.run.seq, limits.family_cancel_rounds_max)
+        await cancel_descendants(app, run.seq, limits.family_cancel_rounds_max)
+        if (stored := await app.store.runs.get(RunKey(run.project_id, run.run_id))) is not None:
+            active = stored.descendants_active
     except Error as error:
         if error.retry_after_s is None:
             raise
-    return replace(cancelled, run=replace(cancelled.run, descendants_active=0))
+    return replace(cancelled, run=replace(run, descendants_active=active))
 
 
 async def get(app: App, principal: Principal, run_ref: RunRef) -> Run:
@@ -150,8 +155,13 @@ async def complete(
         app,
         principal,
         run_ref,
-        lambda run, loaded: transitions.complete(run, now=loaded.now, completion=completion, fence=fence),
-        idempotency=idempotency,
+        lambda run, loaded: transitions.counted_at_end(
+            transitions.complete(run, now=loaded.now, completion=completion, fence=fence),
+            completion.metadata,
+            loaded.spending,
+        ),
+        NOTHING_ELSE if completion.metadata is None else SPENDING,
+        idempotency,
     )
 
 
@@ -214,6 +224,8 @@ async def resume(
     if resume.type == "approval" and resume.tool_call_id is None:
         run = await app.store.runs.get(await write_key(app, principal, run_ref))
         resume = replace(resume, tool_call_id=None if run is None else transitions.only_approval(run))
+    if resume.type == "approval" and transitions.budget_of_call(resume.tool_call_id) is not None:
+        return await _answer_budget(app, principal, run_ref, resume, idempotency)
     receipt, key = None, transitions.receipt_key(transitions.RESUMES[resume.type], resume.tool_call_id)
     if key is not None:
         content = msgspec.json.encode([resume.type, resume.result, resume.is_error], order="sorted")
@@ -236,6 +248,38 @@ async def resume(
         idempotency,
         action="run.resume",
         details=_decision(resume),
+    )
+
+
+async def _answer_budget(
+    app: App,
+    principal: Principal,
+    run_ref: RunRef,
+    resume: Resume,
+    idempotency: IdempotencyRecord | None,
+) -> Written:
+    """Let a run continue that a budget stopped, raise the limit, or end the run. No receipt: it may be stopped again."""
+    refuse_bound(principal, "cannot answer budgets")
+    call_id = resume.tool_call_id
+    assert call_id is not None
+    answer = transitions.answer_of(resume.result)
+
+    def rule(run: Run, loaded: Loaded) -> Transition:
+        return transitions.answer_budget(
+            run,
+            now=loaded.now,
+            tool_call_id=call_id,
+            answer=answer,
+            result=resume.result,
+            spending=loaded.spending,
+            may_raise=Scope.ADMIN in principal.grants.get(run.project_id, frozenset()),
+        )
+
+    details = _decision(resume)
+    if answer.raises:
+        details |= {"raise_tokens": answer.raise_tokens, "raise_micros": answer.raise_micros}
+    return await apply(
+        app, principal, run_ref, rule, SPENDING, idempotency, action="run.resume", details=details
     )
 
 

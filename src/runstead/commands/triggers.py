@@ -25,11 +25,12 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
+from runstead.core.runs.event_match import check_match
 from runstead.core.runs.flow import NO_FLOW, Flow, no_key_for_agents, wanted_keys
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
-from runstead.core.schedules.trigger import Trigger
+from runstead.core.schedules.trigger import Trigger, TriggerEvent
 from runstead.core.secret import TRIGGER_SECRET
 from runstead.core.webhooks.webhook import check_secret, signature
 from runstead.ports.store import ListPage, RunKey, Written
@@ -42,7 +43,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
     With a `secret`, calls must be signed: as Standard Webhooks if it begins with `whsec_`, else as GitHub
     signs. The runs of an agent join the conversation `conversation_id`; without one, each run gets a new
-    conversation.
+    conversation. Each `event` of the project's bus starts a run, too.
     """
 
     target: str
@@ -52,6 +53,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
     conversation_id: str | None = None
     flow: Flow = NO_FLOW
+    event: TriggerEvent | None = None
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
@@ -72,6 +74,7 @@ async def create(
     await locate.check_conversation(app, principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
+    event_name, event_match = (None, None) if new.event is None else _checked(new.event).stored
     now = now_ms()
     trigger_id = str(uuid.uuid4())
     trigger = Trigger(
@@ -87,9 +90,16 @@ async def create(
         config=new.config,
         conversation_id=new.conversation_id,
         flow=None if new.flow is NO_FLOW else msgspec.json.encode(new.flow),
+        event_name=event_name,
+        event_match=event_match,
     )
     triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
     return await triggers.create(trigger, _refuse_at_limit, idempotency)
+
+
+def _checked(event: TriggerEvent) -> TriggerEvent:
+    check_match("$.event.match", event.match)
+    return event
 
 
 def _refuse_at_limit(count: int) -> None:
@@ -134,14 +144,17 @@ async def change(
     name: str | None = None,
     enabled: bool | None = None,
     token: str | None = None,
+    event: TriggerEvent | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Trigger:
-    """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND."""
+    """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND, INVALID_REQUEST."""
     project_id = await _project(app, principal, ref)
     digest = None if token is None else rules.token_hash(token)
+    if event is not None:
+        _checked(event)
 
     def decide(trigger: Trigger, now: int) -> Trigger:
-        return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest)
+        return rules.changed(trigger, now=now, name=name, enabled=enabled, token=digest, event=event)
 
     triggers = app.store.recording(by(principal, "trigger.change", project_id)).triggers
     return await triggers.change(project_id, trigger_id, decide, idempotency)
@@ -183,15 +196,23 @@ async def fire(app: App, request: TriggerRequest) -> Written:
     if trigger.secret is not None:
         _check_signature(app.secrets.decrypt(TRIGGER_SECRET, trigger.id, trigger.secret), request)
     payload, key = request.payload(), _key(request)
+    return await start(app, trigger, rules.run_id(trigger, key), payload)
+
+
+async def start(app: App, trigger: Trigger, run_id: str, payload: bytes | None) -> Written:
+    """Start a run of the trigger's target with the payload. A run with this id is the result if it exists.
+
+    Raises NOT_FOUND if the conversation was deleted; REQUEST_SNAPSHOT_TOO_LARGE, IDEMPOTENCY_KEY_REUSED, and what a quota
+    raises.
+    """
     call = TriggerCall(
-        run_id=rules.run_id(trigger, key),
+        run_id=run_id,
         uid=str(uuid.uuid4()),
         message_id=str(uuid.uuid4()),
         conversation_id=str(uuid.uuid4()),
         payload=payload,
         trace_context=trace_context.current.get(),
     )
-
     refusal = await app.quotas.refuse_more_runs(trigger.project_id)
 
     def decide(loaded: Loaded) -> Transition:

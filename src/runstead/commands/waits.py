@@ -45,6 +45,9 @@ async def wait(
 
     Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED; INVALID_REQUEST for other runs.
     """
+    if transitions.budget_of_call(wait.tool_call_id) is not None:
+        sentence = "A tool_call_id that begins with budget: belongs to the server: use another one"
+        raise Error("INVALID_REQUEST", sentence, errors=(("$.tool_call_id", "reserved"),))
     key, awaited = await write_key(app, principal, run_ref), None
     if wait.awaited_run_id is not None:
         awaited = await _mark_awaited(app, key, wait.awaited_run_id)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Final, NamedTuple
 
@@ -19,13 +19,13 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
-from runstead.core.queue.worker import HeldRun, Session, Worker
+from runstead.core.queue.worker import HeldRun, Session, VersionCount, Worker
 from runstead.core.runs import transitions
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports import run_metrics
-from runstead.ports.notifier import queue_key, slot_key
+from runstead.ports.notifier import queue_key, slot_key, worker_key
 from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
 _REMOVED: Final = b'{"message":"The worker was removed"}'
@@ -43,6 +43,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: bytes | None = None
+    version: str | None = None
 
 
 async def register(
@@ -72,9 +73,12 @@ async def register(
         implementation_display_name=new.implementation_display_name,
         metadata=new.metadata,
         last_heartbeat_at=now,
+        version=new.version,
     )
     issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
-    return await app.store.workers.register(worker, token_hash(token), idempotency, issuer=issuer)
+    stored = await app.store.workers.register(worker, token_hash(token), idempotency, issuer=issuer)
+    app.forget_worker(stored.id)  # it may have had another version
+    return stored
 
 
 async def acting(app: App, principal: Principal, worker_id: str) -> Worker:
@@ -116,6 +120,7 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     if not await workers.remove(worker.id):
         raise not_found("Worker")
     app.forget_worker(worker.id)
+    app.notifier.publish((worker_key(worker.id),))
     held = await app.store.workers.held(worker.project_id, [worker.id], limits.held_runs_checked_max)
     ended = 0
     for run in held:
@@ -138,6 +143,13 @@ async def page(
     refuse_bound(principal, "cannot list workers")
     found = await locate.project(app, principal, Scope.RUNS_READ, project)
     return await app.store.workers.page(found.id, after, limit, silent=silent)
+
+
+async def versions(app: App, principal: Principal, project: str) -> list[VersionCount]:
+    """Count the project's workers and the runs that have not ended, by version. Raises FORBIDDEN, NOT_FOUND."""
+    refuse_bound(principal, "cannot list workers")
+    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    return await app.store.workers.versions(found.id)
 
 
 async def held(
@@ -173,14 +185,24 @@ async def claim(
     lease_s: int,
     wait_s: int,
     disconnected: Callable[[], Awaitable[bool]],
+    version: str | None = None,
+    pinned_targets: Collection[str] = (),
     idempotency: IdempotencyRecord | None = None,
 ) -> list[LeasedRun]:
     """Lease the next claimable runs to the worker. Wait for one, at most `wait_s` seconds.
 
     Without kinds and targets, agent runs are claimed, as published clients expect. If `disconnected` returns
-    true, no run is leased.
+    true, no run is leased. `version` is that of the code that asks, None: the worker's. Runs of `pinned_targets` are
+    pinned to it. Raises INVALID_REQUEST if they have no version.
     """
     worker = await acting(app, principal, worker_id)
+    version = version or worker.version
+    if pinned_targets and version is None:
+        raise Error(
+            "INVALID_REQUEST",
+            "Runs are pinned to a version: register the worker with a version, or send it with the claim",
+            errors=(("$.pinned_targets", "needs a version"),),
+        )
     app.worker_activity.add(worker.id)
     request = ClaimRequest(
         project_id=worker.project_id,
@@ -189,20 +211,29 @@ async def claim(
         implementation_kind=worker.implementation_kind,
         worker_key=worker.worker_key,
         limit=max_runs,
+        version=version,
     )
 
     available_at: dict[int, int] = {}
 
     def decide(run: Run, now: int) -> Transition:
-        available_at[run.seq] = run.available_at or now
+        available_at[run.seq] = run.claimable_at or now
         return transitions.claim(
-            run, now=now, worker=worker.id, lease_ms=lease_s * 1000, token=secrets.token_hex(16)
+            run,
+            now=now,
+            worker=worker.id,
+            lease_ms=lease_s * 1000,
+            token=secrets.token_hex(16),
+            version=version,
+            pinned_targets=pinned_targets,
         )
 
     def record(*, last: bool) -> IdempotencyRecord | None:
         """While the long poll has time left, an empty claim is retried, so its answer is not stored."""
         return _rendering(
-            idempotency, lambda runs: [LeasedRun(run) for run in runs], stored=lambda runs: last or bool(runs)
+            idempotency,
+            lambda runs: [LeasedRun(run) for run in _leased(runs)],
+            stored=lambda runs: last or bool(_leased(runs)),
         )
 
     loop = asyncio.get_running_loop()
@@ -213,7 +244,12 @@ async def claim(
         while True:
             change.clear()
             left = until - loop.time()
-            runs = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            found = await app.store.runs.claim(request, decide, record(last=left <= 0))
+            runs = _leased(found)
+            if len(runs) < len(found):  # budgets stopped the others: look at once for more
+                app.publish_runs([run for run in found if run not in runs])
+                if not runs and left > 0:
+                    continue
             if runs:
                 run_metrics.count_claims(runs, available_at)
                 app.publish_runs(runs)
@@ -239,6 +275,11 @@ async def claim(
 
 async def _session(app: App, run: Run) -> Session | None:
     return await app.store.workers.session(run.seq)
+
+
+def _leased(found: Sequence[Run]) -> list[Run]:
+    """The runs that a claim leased, without those that budgets stopped."""
+    return [run for run in found if run.lease_token is not None and run.status is RunStatus.RUNNING]
 
 
 def _pause(delay_ms: int | None) -> float:

@@ -13,6 +13,8 @@ import msgspec
 from runstead.core import limits
 from runstead.core.alerts.alert import Alert
 from runstead.core.batches.batch import Batch
+from runstead.core.batches.bulk_job import BulkJob
+from runstead.core.budgets.budget import Budget
 from runstead.core.clock import iso
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Origin, Principal
@@ -34,8 +36,11 @@ Action = Literal[
     "run.pause",
     "run.retry",
     "run.delete",
+    "run.read_secrets",
     "batch.cancel",
     "batch.retry",
+    "bulk.create",
+    "bulk.cancel",
     "schedule.create",
     "schedule.change",
     "schedule.delete",
@@ -52,6 +57,9 @@ Action = Literal[
     "alert.mute",
     "alert.unmute",
     "alert.delete",
+    "budget.create",
+    "budget.change",
+    "budget.delete",
     "push_service.register",
     "push_service.disable",
     "push_service.enable",
@@ -112,7 +120,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     """Who does what: a command passes it to the transaction of the change.
 
     The entry is stored in each of `projects`. `object` names the object if it is not the changed record.
-    `details` are members of the action that no record has, such as the answer to an approval.
+    `details` are members of the action that no record has, such as the answer to an approval. `reads`: the action is
+    recorded although it changes nothing.
     """
 
     action: Action
@@ -124,6 +133,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin = Origin()
     object: ObjectName | None = None
     details: Mapping[str, Any] = {}
+    reads: bool = False
 
 
 def by(
@@ -146,11 +156,11 @@ def by(
 def entries(audit: Audit, before: Any, after: Any, now: int) -> list[AuditEntry]:
     """Build the entries of a change, one per project. `before` and `after` are the record, None if it does not exist.
 
-    Without a visible difference there are none: the caller's request changed nothing. If both are None, the audit
+    Without a visible difference there are none: the caller's request changed nothing, unless the audit `reads`. If both are None, the audit
     names its object. `now` in ms.
     """
     old, new = _differences(before, after)
-    if not old and not new and not (before is None and after is None and audit.object):
+    if not old and not new and not audit.reads and not (before is None and after is None and audit.object):
         return []
     name = audit.object or _name(before if after is None else after)
     return [
@@ -195,6 +205,7 @@ _KINDS: Final[dict[type, _Kind]] = {
         ("run_id", "status", "waiting_reason", "cancel_requested_at", "cancel_reason"),
     ),
     Batch: _Kind("batch", _id, ("status", "cancel_reason")),
+    BulkJob: _Kind("bulk", _id, ("action", "status", "total", "from_step")),
     Schedule: _Kind(
         "schedule",
         _id,
@@ -218,7 +229,17 @@ _KINDS: Final[dict[type, _Kind]] = {
     Trigger: _Kind(
         "trigger",
         _id,
-        ("name", "target", "conversation_id", "disabled_at", "token_hash", "secret", "config", "flow"),
+        (
+            "name",
+            "target",
+            "conversation_id",
+            "event_name",
+            "disabled_at",
+            "token_hash",
+            "secret",
+            "config",
+            "flow",
+        ),
     ),
     Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
     Alert: _Kind(
@@ -238,6 +259,20 @@ _KINDS: Final[dict[type, _Kind]] = {
             "disabled_at",
             "muted_at",
             "muted_until",
+        ),
+    ),
+    Budget: _Kind(
+        "budget",
+        _id,
+        (
+            "name",
+            "scope_kind",
+            "scope_value",
+            "period",
+            "limit_tokens",
+            "limit_micros",
+            "on_reached",
+            "alert_at_percent",
         ),
     ),
     PushService: _Kind(

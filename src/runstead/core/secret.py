@@ -7,7 +7,8 @@ SIGNING_KEY: Final = "signing_keys.pem"
 TRIGGER_SECRET: Final = "triggers.secret"  # noqa: S105 - the name of a column
 WEBHOOK_SECRET: Final = "webhooks.secret"  # noqa: S105
 WEBHOOK_OLD_SECRET: Final = "webhooks.old_secret"  # noqa: S105
-PLACES: Final = (SIGNING_KEY, TRIGGER_SECRET, WEBHOOK_SECRET, WEBHOOK_OLD_SECRET)
+INPUT_SECRETS: Final = "input_secrets.secrets"
+PLACES: Final = (SIGNING_KEY, TRIGGER_SECRET, WEBHOOK_SECRET, WEBHOOK_OLD_SECRET, INPUT_SECRETS)
 
 
 class StoredSecret(NamedTuple):

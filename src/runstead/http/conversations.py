@@ -101,7 +101,9 @@ async def create(call: Call[CreateConversation, Nothing]) -> Reply:
 @routes.route("GET", "/conversations/{conversation_id}", answer=ConversationView, errors=("NOT_FOUND",))
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a conversation."""
-    found = await commands.get(call.app, call.principal, call.path["conversation_id"])
+    found = await commands.get(
+        call.app, for_reading(call.principal, "conversation_reader"), call.path["conversation_id"]
+    )
     return Reply(200, view(found))
 
 

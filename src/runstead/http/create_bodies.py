@@ -10,6 +10,7 @@ from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
+from runstead.http.budget_bodies import BudgetOfRun, budget_of_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, flow_of
 from runstead.http.framework.body import decode, invalid
 from runstead.http.framework.values import (
@@ -100,7 +101,7 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run to create. The type of `request` depends on `kind`.
 
-    It cannot be claimed before `available_at`. `owner` may be left out if the credential is valid for one project.
+    It cannot be claimed before `available_at`. `budget` bounds what it and its descendants spend. `owner` may be left out if the credential is valid for one project.
     """
 
     kind: Kind
@@ -124,6 +125,13 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
     debounce: DebounceBody | None = None
+    pinned: Annotated[
+        bool,
+        Meta(
+            description="Whether only workers of the version that claims the run first may claim it again, until it ends."
+        ),
+    ] = False
+    budget: BudgetOfRun | None = None
 
 
 REQUESTS: dict[Kind, type[RuntimeTarget]] = {
@@ -170,6 +178,8 @@ def new_run(body: CreateRun) -> NewRun:
         priority=body.priority,
         available_at=moment_ms("available_at", body.available_at),
         flow=flow_of(body.unique, body.debounce, body.concurrency_key),
+        pinned=body.pinned,
+        budget=budget_of_run(body.budget),
         runtime_target_kind=request.runtime_target_kind,
         runtime_target_environment_id=request.runtime_target_environment_id,
         runtime_target_branch_id=request.runtime_target_branch_id,

@@ -78,7 +78,7 @@ def _run_list(query: ChildrenQuery | TreeQuery, found: ListPage[Run], members: t
 async def children(call: Call[Nothing, ChildrenQuery]) -> Reply:
     """List the direct children of a run, oldest first, without large values."""
     members, page = _asked(call.query, limits.children_rows_max)
-    found = await commands.children(call.app, for_reading(call.principal), run_ref(call), page)
+    found = await commands.children(call.app, for_reading(call.principal, "run_reader"), run_ref(call), page)
     return _run_list(call.query, found, members)
 
 
@@ -89,7 +89,7 @@ async def tree(call: Call[Nothing, TreeQuery]) -> Reply:
     `parent_run_id` gives the tree. A token of one run gets that run and its descendants.
     """
     members, page = _asked(call.query, limits.tree_rows_max)
-    found = await commands.tree(call.app, for_reading(call.principal), run_ref(call), page)
+    found = await commands.tree(call.app, for_reading(call.principal, "run_reader"), run_ref(call), page)
     return _run_list(call.query, found, members)
 
 

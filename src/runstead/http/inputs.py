@@ -1,11 +1,13 @@
 """Input requests: `/conversations/{conversation_id}/input-requests`."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import inputs as commands
+from runstead.commands.app import App
 from runstead.commands.inputs import NewInputRequest, input_request_of
 from runstead.core import limits
 from runstead.core.clock import iso_or_none
@@ -27,7 +29,7 @@ from runstead.http.framework.values import (
     moment_ms,
 )
 from runstead.http.framework.views import NULL, JsonObjectOrNull, Timestamp, view_of
-from runstead.http.runs import fence
+from runstead.http.runs import WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
 
 routes = Routes("Input requests")
@@ -85,6 +87,8 @@ class InputResponseView(msgspec.Struct, frozen=True):
 
 
 class InputRequestView(msgspec.Struct, frozen=True):
+    """`keeps_secrets`: values of secret fields are stored encrypted until the run ends. False: they are dropped."""
+
     id: str
     conversation_id: str
     run_id: str
@@ -103,6 +107,7 @@ class InputRequestView(msgspec.Struct, frozen=True):
     cancelled_at: Timestamp | None
     expired_at: Timestamp | None
     latest_response: InputResponseView | None
+    keeps_secrets: bool
 
 
 def response_view(request: InputRequest) -> InputResponseView | None:
@@ -118,7 +123,7 @@ def response_view(request: InputRequest) -> InputResponseView | None:
     )
 
 
-def view(request: InputRequest) -> InputRequestView:
+def view(request: InputRequest, app: App) -> InputRequestView:
     def ended(status: InputStatus) -> str | None:
         return iso_or_none(request.ended_at) if request.status == status else None
 
@@ -131,15 +136,12 @@ def view(request: InputRequest) -> InputRequestView:
         cancelled_at=ended("cancelled"),
         expired_at=ended("expired"),
         latest_response=response_view(request),
+        keeps_secrets=app.secrets.current is not None,
     )
 
 
-def _created(written: Written) -> Reply:
-    return Reply(201, view(input_request_of(written)))
-
-
-def _answer(status: int, written: Written) -> Reply:
-    return Reply(status, view(input_request_of(written)))
+def _answer(status: int, call: Call[Any, Any]) -> Callable[[Written], Reply]:
+    return lambda written: Reply(status, view(input_request_of(written), call.app))
 
 
 @routes.route(
@@ -181,7 +183,7 @@ async def create(call: Call[CreateInputRequest, Nothing]) -> Reply:
         lambda idempotency: commands.create(
             call.app, call.principal, call.path["conversation_id"], new, proof, idempotency
         ),
-        _created,
+        _answer(201, call),
     )
 
 
@@ -207,7 +209,7 @@ async def page(call: Call[Nothing, InputRequestFilter]) -> Reply:
     found = await commands.page(
         call.app, call.principal, call.path["conversation_id"], query.status, query.cursor, query.limit
     )
-    return numbered(query, fitted(found, view))
+    return numbered(query, fitted(found, lambda one: view(one, call.app)))
 
 
 def _named(call: Call[Any, Any]) -> tuple[str, str]:
@@ -222,7 +224,7 @@ def _named(call: Call[Any, Any]) -> tuple[str, str]:
 )
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an input request with its latest response."""
-    return Reply(200, view(await commands.get(call.app, call.principal, *_named(call))))
+    return Reply(200, view(await commands.get(call.app, call.principal, *_named(call)), call.app))
 
 
 class RespondToInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +250,7 @@ async def respond(call: Call[RespondToInput, Nothing]) -> Reply:
     bounded("values", call.raw, limits.input_response_bytes_max)
     return await call.idempotent(
         lambda idempotency: commands.respond(call.app, call.principal, *_named(call), values, idempotency),
-        lambda written: _answer(201, written),
+        _answer(201, call),
     )
 
 
@@ -262,5 +264,30 @@ async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Cancel an input request: the run resumes with an error as the result."""
     return await call.idempotent(
         lambda idempotency: commands.cancel(call.app, call.principal, *_named(call), idempotency),
-        lambda written: _answer(200, written),
+        _answer(200, call),
     )
+
+
+class SecretValues(msgspec.Struct, frozen=True):
+    """Name → value of the secret fields that had one."""
+
+    values: dict[str, form.Value]
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/input-requests/{input_request_id}/secrets",
+    query=InProject,
+    answer=SecretValues,
+    keyed=False,
+    errors=(*WRITE, "RUN_NOT_ACTIVE", "SECRETS_NOT_KEPT", "ENCRYPTION_KEY_MISSING"),
+)
+async def secrets(call: Call[Nothing, InProject]) -> Reply:
+    """Read the values of secret fields, with the token of the run's lease in `X-Lease-Token`.
+
+    The attempt that holds the lease reads them as often as it needs; they are erased when the run ends.
+    """
+    request_id = call.path["input_request_id"]
+    call.has_secret = True
+    values = await commands.read_secrets(call.app, call.principal, run_ref(call), request_id, fence(call))
+    return Reply(200, SecretValues(values), {"Cache-Control": "no-store"})

@@ -11,6 +11,7 @@ from runstead.core import limits
 from runstead.core.clock import iso
 from runstead.core.conversations.conversation import MessageRun, Role, StoredMessage
 from runstead.core.conversations.projection import MessageStatus
+from runstead.core.identity.principal import for_reading
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -153,7 +154,11 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a conversation's messages, oldest first. A page of large messages may be shorter than `limit`."""
     conversation_id, query = call.path["conversation_id"], call.query
     shown, more = await commands.page(
-        call.app, call.principal, conversation_id, query.cursor or 0, query.limit
+        call.app,
+        for_reading(call.principal, "conversation_reader"),
+        conversation_id,
+        query.cursor or 0,
+        query.limit,
     )
     found = fitted(ListPage(shown, more), lambda row: view(row[0].message, row[0].run, row[1]))
     info = query.info(None if found.last is None else found.last[0].message.seq)

@@ -1,4 +1,4 @@
-"""Tokens of one run: to append its events, or to read it."""
+"""Tokens of one run, to append its events or to read it; and of one conversation, to read it."""
 
 from typing import Annotated
 
@@ -79,5 +79,33 @@ async def access_token(call: Call[CreateAccessToken, InProject]) -> Reply:
         call.query.project,
         expires_in_s=body.expires_in_seconds,
         family=body.family,
+    )
+    return Reply(201, AccessToken(token, iso(expires_at)), {"Cache-Control": "no-store"})
+
+
+class CreateConversationToken(msgspec.Struct, frozen=True, kw_only=True):
+    expires_in_seconds: Annotated[int, Meta(ge=1, le=limits.run_token_s)]
+
+
+@routes.route(
+    "POST",
+    "/conversations/{conversation_id}/access-tokens",
+    body=CreateConversationToken,
+    answer=AccessToken,
+    status=201,
+    keyed=False,
+    errors=("NOT_FOUND", "ENCRYPTION_KEY_MISSING", "STORE_BUSY", "STORE_UNAVAILABLE"),
+)
+async def conversation_token(call: Call[CreateConversationToken, Nothing]) -> Reply:
+    """Get a token for a browser: it reads this conversation, its messages, and its runs with their events and streams.
+
+    It reads nothing else. Each call returns a new token; none is stored. It is valid while its issuer may read the
+    project.
+    """
+    token, expires_at = await commands.for_reading_conversation(
+        call.app,
+        call.principal,
+        call.path["conversation_id"],
+        expires_in_s=call.body.expires_in_seconds,
     )
     return Reply(201, AccessToken(token, iso(expires_at)), {"Cache-Control": "no-store"})

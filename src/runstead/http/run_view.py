@@ -39,6 +39,16 @@ PROGRESS = {
     },
 }
 _ProgressOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [PROGRESS, {"type": "null"}]})]
+RETRY_FROM = {
+    "type": "object",
+    "required": ["run_id", "step_id", "event_id"],
+    "properties": {
+        "run_id": {"type": "string"},
+        "step_id": {"type": "string"},
+        "event_id": {"type": "integer", "minimum": 0},
+    },
+}
+_RetryFromOrNull = Annotated[msgspec.Raw, Meta(extra_json_schema={"anyOf": [RETRY_FROM, {"type": "null"}]})]
 _Artifacts = Annotated[
     msgspec.Raw,
     Meta(extra_json_schema={"type": "array", "items": {"$ref": "#/components/schemas/Artifact"}}),
@@ -110,6 +120,9 @@ class RunView(msgspec.Struct, frozen=True):
     title: str | None
     labels: _Labels
     retry_of: str | None
+    retry_from: _RetryFromOrNull
+    compensates: str | None
+    compensations: int
     conversation_id: str | None
     attempt: int
     priority: int
@@ -127,6 +140,8 @@ class RunView(msgspec.Struct, frozen=True):
     cancellation: Cancellation | None
     scheduled_at: Timestamp | None
     missed_since: Timestamp | None
+    worker_version: str | None
+    pinned: bool
     etag: str
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
     # Flow control: present where it was asked for
@@ -191,10 +206,13 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         title=run.title,
         labels=_NO_LABELS if run.labels is None else msgspec.Raw(run.labels),
         retry_of=run.retry_of,
+        retry_from=NULL if run.retry_from is None else raw(run.retry_from),
+        compensates=run.compensates,
+        compensations=run.compensations or 0,
         conversation_id=run.conversation_id,
         attempt=run.attempt,
         priority=run.shown_priority,
-        available_at=None if run.available_at is None else iso(run.available_at),
+        available_at=None if run.claimable_at is None else iso(run.claimable_at),
         lease_owner=run.lease_owner if leased else None,
         lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
         waiting_tool_call_id=run.waiting_tool_call_id,
@@ -208,6 +226,8 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         cancellation=cancellation,
         scheduled_at=None if run.scheduled_at is None else iso(run.scheduled_at),
         missed_since=None if run.missed_since is None else iso(run.missed_since),
+        worker_version=run.worker_version,
+        pinned=bool(run.pinned),
         etag=etag(run),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
         concurrency_key=run.concurrency_key or msgspec.UNSET,

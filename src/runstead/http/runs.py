@@ -1,17 +1,20 @@
-"""Runs: create, read, complete, cancel and retry them at `/runs…`."""
+"""Runs: create, read, complete and cancel them at `/runs…`."""
 
+import uuid
+from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from starlette.responses import Response
+from msgspec.structs import replace
+from starlette.responses import Response, StreamingResponse
 
-from runstead.commands import create as creating, runs as commands
+from runstead.commands import create as creating, large_values, runs as commands
+from runstead.commands.large_values import Value
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import for_reading
-from runstead.core.runs.run import TerminalStatus
+from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
 from runstead.http.create_bodies import CreateRun, JsonValue, new_run
 from runstead.http.framework.body import convert, has_nul, invalid
@@ -105,8 +108,21 @@ async def create(call: Call[CreateRun, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/runs/{run_id}", query=InProject, answer=RunView, errors=MISSING, tagged=True)
-async def get(call: Call[Nothing, InProject]) -> Reply | Response:
+class GetRun(InProject, frozen=True):
+    """With `resolve=output`, an output that is stored as an artifact stands in the run in place of its reference."""
+
+    resolve: Literal["output"] | None = None
+
+
+@routes.route(
+    "GET",
+    "/runs/{run_id}",
+    query=GetRun,
+    answer=RunView,
+    errors=(*MISSING, "VALUE_NOT_READABLE", "ARTIFACTS_NOT_KEPT"),
+    tagged=True,
+)
+async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
     run = await commands.get(call.app, for_reading(call.principal), run_ref(call))
     wanted = call.header(b"if-none-match")
@@ -117,7 +133,27 @@ async def get(call: Call[Nothing, InProject]) -> Reply | Response:
         if tags & {tag, of_compressed, "*"}:
             shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
             return Response(status_code=304, headers=tag_headers(shown))
+    if call.query.resolve is not None:
+        value = await large_values.output(call.app, call.principal, run)
+        if value is not None:
+            return _with_output(run, value)
     return Reply(200, run_view(run))
+
+
+def _with_output(run: Run, value: Value) -> Response:
+    """Build the answer with the output in its place. The output is streamed."""
+    mark = f'"{uuid.uuid4()}"'.encode()
+    view = replace(run_view(run), output=msgspec.Raw(mark))
+    before, _, after = msgspec.json.encode(view).partition(mark)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield before
+        async for chunk in value.chunks():
+            yield chunk
+        yield after
+
+    headers = tag_headers(etag(run)) | {"Content-Length": str(len(before) + value.size + len(after))}
+    return StreamingResponse(body(), 200, headers, "application/json")
 
 
 class UsageMetadata(msgspec.Struct, frozen=True):
@@ -244,31 +280,3 @@ async def cancel(call: Call[CancelRun, InProject]) -> Reply:
         ),
         lambda written: Reply(200, Cancelled(written.transition.accepted, run_view(written.run))),
     )
-
-
-@routes.route(
-    "POST",
-    "/runs/{run_id}/retry",
-    query=InProject,
-    answer=Created,
-    status=202,
-    errors=(
-        *MISSING,
-        "RUN_NOT_TERMINAL",
-        "PARENT_CANCELLED",
-        "QUOTA_REACHED",
-        "STORE_BUSY",
-        "STORE_UNAVAILABLE",
-    ),
-    location="/runs/{run.run_id}",
-    new_work=True,
-)
-async def retry(call: Call[Nothing, InProject]) -> Reply:
-    """Create a new run with the request of an ended run; `retry_of` names that run."""
-
-    async def command(idempotency: IdempotencyRecord | None) -> Written:
-        return await creating.retry(
-            call.app, call.principal, call.path["run_id"], call.query.project, idempotency
-        )
-
-    return await call.idempotent(command, created)

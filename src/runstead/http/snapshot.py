@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from runstead.commands import snapshots as commands
+from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.runs.run import Run
@@ -32,12 +33,12 @@ class Snapshot(msgspec.Struct, frozen=True):
     events: list[SnapshotEvent]
 
 
-def input_request(request: InputRequest) -> dict[str, Any]:
+def input_request(request: InputRequest, app: App) -> dict[str, Any]:
     """Build an input request in the form of clients' state: the members of an answer in camel case.
 
     The members of its latest response keep their names, since clients parse it as an answer.
     """
-    shown = view(request)
+    shown = view(request, app)
     return {_camel(name): getattr(shown, name) for name in shown.__struct_fields__}
 
 
@@ -105,7 +106,9 @@ async def snapshot(call: Call[Nothing, Nothing]) -> Reply:
         run.status,
         message_id=agent_details(run).message_id or run.run_id,
         child_runs=_fitting(filter(None, map(child_run, children))),
-        input_requests=_fitting((request.tool_call_id, input_request(request)) for request in inputs),
+        input_requests=_fitting(
+            (request.tool_call_id, input_request(request, call.app)) for request in inputs
+        ),
     )
     views = [SnapshotEvent(event_id, msgspec.Raw(event)) for event_id, event in events]
     return Reply(200, Snapshot(run.latest_event_id, views))

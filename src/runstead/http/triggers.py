@@ -9,7 +9,7 @@ from msgspec import Meta
 from runstead.commands import triggers as commands
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.core.schedules.trigger import Trigger, new_token
+from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
@@ -49,7 +49,7 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
     With a `secret`, calls must be signed: as Standard Webhooks if it begins with `whsec_`, else as GitHub
     signs (`X-Hub-Signature-256`). An agent's runs join the conversation `conversation_id`; without one, each
-    gets a new one.
+    gets a new one. Each `event` of the project's bus whose data matches starts a run too, with the data as its input.
     """
 
     target: _Target
@@ -60,6 +60,7 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
     concurrency_key: FlowKey | None = None
     unique: UniqueBody | None = None
     debounce: DebounceBody | None = None
+    event: TriggerEvent | None = None
 
 
 class UpdateTrigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,10 +68,18 @@ class UpdateTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Name | None = None
     enabled: bool | None = None
+    event: TriggerEvent | None = None
+
+
+class TriggerEventView(msgspec.Struct, frozen=True):
+    """Events of the bus that start runs: by their name, and by values in their data at dotted paths."""
+
+    name: str
+    match: JsonObjectOrNull
 
 
 class TriggerView(msgspec.Struct, frozen=True):
-    """A trigger. `signed` is true if its calls must be signed. The flow control of its runs is present if it has any."""
+    """A trigger. `signed` is true if its calls must be signed. The flow control of its runs is present if it has any. Runs start by `event` too, if there is one."""
 
     id: str
     project_id: str
@@ -81,6 +90,7 @@ class TriggerView(msgspec.Struct, frozen=True):
     disabled_at: Timestamp | None
     signed: bool
     conversation_id: str | None
+    event: TriggerEventView | None
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
@@ -108,12 +118,16 @@ class TriggerList(msgspec.Struct, frozen=True):
 
 
 def view(trigger: Trigger) -> TriggerView:
+    event = None
+    if trigger.event_name is not None:
+        event = TriggerEventView(trigger.event_name, msgspec.Raw(trigger.event_match or b"null"))
     return view_of(
         TriggerView,
         trigger,
         enabled=trigger.disabled_at is None,
         signed=trigger.secret is not None,
         **bodies_of(trigger.flow_control),
+        event=event,
     )
 
 
@@ -137,6 +151,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         secret=body.secret,
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
         flow=flow_of(body.unique, body.debounce, body.concurrency_key),
+        event=body.event,
     )
 
     def answer(created: Trigger) -> Reply:
@@ -171,7 +186,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     errors=_WRITE,
 )
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
-    """Rename, enable or disable a trigger."""
+    """Rename, enable or disable a trigger, or let other events start its runs."""
     body, path = call.body, call.path
     return await call.idempotent(
         lambda idempotency: commands.change(
@@ -181,6 +196,7 @@ async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
             path["trigger_id"],
             name=body.name,
             enabled=body.enabled,
+            event=body.event,
             idempotency=idempotency,
         ),
         lambda trigger: Reply(200, TriggerAnswer(view(trigger))),

@@ -8,6 +8,7 @@ from msgspec import Meta
 from runstead.commands import runs as commands, waits as waiting
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.event_match import Match, check_match
 from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
 from runstead.http.framework.endpoint import Call, Reply, Routes
 from runstead.http.framework.values import LeaseSeconds, Moment, Name, Positive, RunId, ToolCallId, moment_ms
@@ -67,14 +68,20 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
 
 
 class OpenEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event that the run awaits: a signal of this name resumes it, as the result of the call."""
+    """An event that the run awaits: a signal of this name resumes it, as the result of the call. So does an event of the
+    project's bus whose data has the values of `match`.
+    """
 
     name: SignalName
     tool_call_id: ToolCallId
+    match: Match | None = None
 
 
-class EventName(msgspec.Struct, frozen=True, kw_only=True):
+class WantedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """The name of an event, and the values in its data by which it is chosen: {dotted path: value}, all equal."""
+
     name: SignalName
+    match: Match | None = None
 
 
 class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +90,8 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     With `awaited_run_id`, the id of a child, the run resumes when the child has ended; if it has already
     ended, the run does not wait. `open_approvals` names all approvals that the run has open, each of which a resume of
     the type `approval` answers. A signal of the name of `event`, or of one of `open_events`, resumes the run; if one has
-    been kept for the run, the run takes it and does not wait. The worker keeps its lease during the wait; with `release: true`, its
+    been kept for the run, the run takes it and does not wait. An event of the project's bus resumes it if its data
+    matches. The worker keeps its lease during the wait; with `release: true`, its
     attempt ends with this call.
     """
 
@@ -94,7 +102,7 @@ class WaitRun(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Moment | None = None
     awaited_run_id: RunId | None = None
     open_approvals: Annotated[list[ToolCallId], Meta(max_length=limits.open_approvals_max)] = []
-    event: EventName | None = None
+    event: WantedEvent | None = None
     open_events: Annotated[list[OpenEvent], Meta(max_length=limits.open_events_max)] = []
     release: bool = False
     attempt: Positive | None = None
@@ -147,8 +155,15 @@ async def wait(call: Call[WaitRun, InProject]) -> Reply:
 
 
 def _awaited(body: WaitRun) -> tuple[AwaitedEvent, ...]:
-    named = [] if body.event is None else [AwaitedEvent(body.event.name, body.tool_call_id)]
-    return (*named, *(AwaitedEvent(each.name, each.tool_call_id) for each in body.open_events))
+    """Raises INVALID_REQUEST for a value to match that is too long."""
+    found = []
+    if body.event is not None:
+        check_match("$.event.match", body.event.match)
+        found.append(AwaitedEvent(body.event.name, body.tool_call_id, body.event.match or None))
+    for at, each in enumerate(body.open_events):
+        check_match(f"$.open_events[{at}].match", each.match)
+        found.append(AwaitedEvent(each.name, each.tool_call_id, each.match or None))
+    return tuple(found)
 
 
 def _taken(signal: Signal | None) -> TakenSignal | None:

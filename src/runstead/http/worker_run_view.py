@@ -53,8 +53,9 @@ class RequestSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class WorkerRun(msgspec.Struct, frozen=True):
     """A run for a worker. `lease_token` is shown to the holder of the lease only.
 
-    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run. `traceparent` and
-    `tracestate` are the trace context of the run's creation (W3C Trace Context); without one they are absent.
+    Send `lease_token` and `attempt` with later writes to prove that the worker holds the run. `compensates` is the run
+    that a compensation undoes. `traceparent` and `tracestate` are the trace context of the run's creation (W3C Trace
+    Context). All three are absent where there is none.
     """
 
     run_id: str
@@ -84,6 +85,7 @@ class WorkerRun(msgspec.Struct, frozen=True):
     timeout_seconds: int | None
     attempt: int
     lease_token: str | None
+    compensates: str | msgspec.UnsetType = msgspec.UNSET
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
     tracestate: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -144,6 +146,7 @@ def worker_run(run: Run, session: Session | None = None, *, holds_lease: bool = 
         timeout_seconds=run.timeout_seconds,
         attempt=run.attempt,
         lease_token=run.lease_token if holds_lease else None,
+        compensates=run.compensates or msgspec.UNSET,
         traceparent=traceparent or msgspec.UNSET,
         tracestate=tracestate or msgspec.UNSET,
     )

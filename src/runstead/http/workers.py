@@ -16,6 +16,7 @@ from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, position_by_name, to_cursor
 from runstead.http.framework.values import (
     DOTTED_WORD,
+    NO_CONTROLS,
     WORD,
     JsonObject,
     LeaseSeconds,
@@ -34,11 +35,15 @@ from runstead.ports import tracing
 
 routes = Routes("Workers")
 
+_Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_chars_max, pattern=NO_CONTROLS)]
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker is identified by its project, `implementation_kind` and `worker_key`."""
+    """A worker is identified by its project, `implementation_kind` and `worker_key`.
+
+    `version` is that of its code: a run that is pinned is claimed by workers of one version only.
+    """
 
     implementation_kind: Annotated[
         str,
@@ -50,6 +55,7 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
     implementation_display_name: Text | None = None
     display_name: Text | None = None
     metadata: JsonObject | None = None
+    version: _Version | None = None
 
 
 class WorkerView(msgspec.Struct, frozen=True):
@@ -66,6 +72,7 @@ class WorkerView(msgspec.Struct, frozen=True):
     created_at: Timestamp
     updated_at: Timestamp
     implementation_display_name: str | None
+    version: str | None
 
 
 def view(worker: Worker) -> WorkerView:
@@ -96,6 +103,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         display_name=body.display_name,
         implementation_display_name=body.implementation_display_name,
         metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
+        version=body.version,
     )
     return await call.idempotent(
         lambda idempotency: commands.register(
@@ -143,6 +151,33 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
     return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
+class VersionView(msgspec.Struct, frozen=True):
+    """A version of the code of workers, null for workers without one, and its runs that have not ended.
+
+    A run has the version of the first worker that claimed it. `pinned` counts the runs that only workers of this version
+    can claim: if it is 0, these workers may be stopped.
+    """
+
+    version: str | None
+    workers_online: int
+    runs_pending: int
+    runs_running: int
+    runs_waiting: int
+    pinned: int
+
+
+@routes.route(
+    "GET",
+    "/agent-workers/projects/{project}/versions",
+    answer=list[VersionView],
+    errors=("NOT_FOUND",),
+)
+async def versions(call: Call[Nothing, Nothing]) -> Reply:
+    """Count workers and runs by the version of the workers' code."""
+    found = await commands.versions(call.app, call.principal, call.path["project"])
+    return Reply(200, [view_of(VersionView, each) for each in found])
+
+
 @routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=_WRITE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
@@ -174,7 +209,8 @@ async def remove(call: Call[Nothing, Nothing]) -> Reply:
 class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     """Which runs to claim. Without `kinds` and `targets`: agent runs of the worker's `implementation_kind`.
 
-    `wait_seconds` is the time of the long poll.
+    `wait_seconds` is the time of the long poll. `version` is that of the code that asks, by default the worker's.
+    Runs of `pinned_targets` stay on this version once they are claimed.
     """
 
     lease_duration_seconds: LeaseSeconds = limits.lease_s_default
@@ -182,6 +218,8 @@ class ClaimRuns(msgspec.Struct, frozen=True, kw_only=True):
     targets: Annotated[list[Target], Meta(max_length=100)] | None = None
     wait_seconds: Annotated[int, Meta(ge=0, le=limits.claim_wait_s_max)] = 0
     max_runs: Annotated[int, Meta(ge=1, le=limits.claim_runs_max)] | None = None
+    version: _Version | None = None
+    pinned_targets: Annotated[list[Target], Meta(max_length=100)] | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -213,6 +251,8 @@ async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
             lease_s=body.lease_duration_seconds,
             wait_s=body.wait_seconds,
             disconnected=call.is_disconnected,
+            version=body.version,
+            pinned_targets=frozenset(body.pinned_targets or ()),
             idempotency=idempotency,
         )
 

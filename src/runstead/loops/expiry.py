@@ -1,5 +1,5 @@
-"""Deletes expired records: idempotency records after a day, deliveries after a week, browser sessions, and entries of the
-audit log.
+"""Deletes expired records: idempotency records after a day, deliveries after a week, browser sessions, events of the
+bus, and entries of the audit log.
 """
 
 from runstead.commands import audit
@@ -20,6 +20,11 @@ async def prune_deliveries(app: App) -> int:
 async def prune_browsers(app: App) -> int:
     """Delete a bounded number of expired browser sessions. Returns their number."""
     return await app.store.browser_sessions.prune(limits.browser_sessions_expired_max)
+
+
+async def prune_events(app: App) -> int:
+    """Delete a bounded number of old events of the bus. Returns their number."""
+    return await app.store.bus_events.prune(limits.bus_events_expired_max)
 
 
 async def prune_audit(app: App, days: int) -> int:

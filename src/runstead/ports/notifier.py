@@ -37,6 +37,11 @@ def slot_key(project_id: str) -> str:
     return f"slots:{project_id}"
 
 
+def worker_key(worker_id: str) -> str:
+    """Key: the worker was removed."""
+    return f"worker:{worker_id}"
+
+
 Listener = Callable[[Sequence[Change] | None], None]
 """Receives the changes of one project; None if some may have been lost. It never blocks and never raises."""
 
@@ -48,6 +53,9 @@ DELIVERY_KEY: Final = "delivery"
 
 #: Key: a run has ended whose parent waits for it. The deadlines loop resumes the parent.
 DEADLINES_KEY: Final = "enforce_deadlines"
+
+#: Key: a budget was raised, changed or deleted, so that runs which wait for it may continue.
+BUDGETS_KEY: Final = "budgets"
 
 #: Key: the leader has resigned.
 LEADER_KEY: Final = "leader"

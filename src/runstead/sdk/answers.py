@@ -5,10 +5,12 @@ from typing import Any, Final
 
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.run import Accepted, Run, RunValues, Signalled
+from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.resources import Calls, Resources
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.route import procedure
 from runstead.sdk.routes.runs import ResumeType
+from runstead.sdk.routes.values import decoded
 
 Answering = Generator[Call[Any], Any, Accepted]
 _CALLS: Final = Calls()
@@ -30,11 +32,13 @@ def decide(
     return accepted
 
 
-def resume(run_id: str, result: Any, *, is_error: bool) -> Answering:
+def resume(run_id: str, result: Any, *, is_error: bool, codec: Codec | None = None) -> Answering:
     """Send the result of whatever the run waits for."""
     run = yield from _waiting(run_id)
     if run.waiting_reason not in _TYPES:
         raise _not_waiting(run, "an answer")
+    if run.waiting_reason == "event":
+        result = packed(result, codec)
     return (yield from _resume(run, run.waiting_tool_call_id, result, is_error=is_error))
 
 
@@ -71,11 +75,20 @@ class Answers(Resources):
         return (yield _CALLS.runs.value(run_id, name, default))
 
     @procedure
+    def decoded(self, run: Run) -> Generator[Call[Any], Any, Run]:
+        """Return the run with its input, config, output and error decoded. A large output is read from its artifact.
+
+        Raise ValueNotReadable where that is missing or damaged, or where this client cannot decode a value.
+        """
+        return (yield from decoded(run, self.codec))
+
+    @procedure
     def signal(
         self, run_id: str, name: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> Generator[Call[Any], Any, Signalled]:
         """Send a signal, which the run takes once with `ctx.wait_for_event(name)`: now, or when it waits for it."""
-        sent: Signalled = yield _CALLS.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)
+        calls = Calls(codec=self.codec)
+        sent: Signalled = yield calls.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)
         return sent
 
 

@@ -14,15 +14,18 @@ from runstead.sdk.durable.attempt import Attempt
 from runstead.sdk.durable.context import Context, LeaseLostError, RunFailed, attempt_of
 from runstead.sdk.durable.history import TYPES, History
 from runstead.sdk.durable.result_values import checked_output
-from runstead.sdk.durable.step_results import exit_as_error, is_final, with_timeout
+from runstead.sdk.durable.step_results import exit_as_error, with_timeout
 from runstead.sdk.durable.step_runner import OnChangedCode
-from runstead.sdk.durable.suspension import Parked, Suspend
+from runstead.sdk.durable.suspension import Parked, Suspend, WaitRequest
 from runstead.sdk.durable.thread_context import ThreadContext
+from runstead.sdk.durable.value_store import VALUE_BYTES_MAX
+from runstead.sdk.errors import ValueNotReadable
 from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.task import CallableTask
+from runstead.sdk.models.value import Codec
+from runstead.sdk.task import CallableTask, Task
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
 from runstead.sdk.worker.cron import Cron, definition
@@ -34,6 +37,8 @@ TargetKind = Literal["task", "workflow", "eval", "agent"]
 #: Runs a plain function outside the event loop's thread. The second argument is the thread's name.
 RunPlain = Callable[[Callable[[], Any], str], Awaitable[Any]]
 _LOCAL_EXECUTOR: Final = LocalExecutor()
+_VERSION_CHARS_MAX: Final = 64
+_UNDO_RETRIES: Final = 3
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
@@ -53,7 +58,14 @@ class Isolation(TypedDict, total=False):
 
 
 class TaskOptions(Isolation, Cron, total=False):
-    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`."""
+    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`.
+
+    `on_cancel` is a function that undoes a run which fails or is cancelled. It gets the run's arguments, and may take the
+    context first: `await ctx.steps_to_undo()` reads the results of the run's steps. It runs as a compensation with the
+    target `<target>.on_cancel`, is retried 3 times, and is the last of the run's compensations.
+    """
+
+    on_cancel: Callable[..., Any] | None
 
 
 class Served(msgspec.Struct, frozen=True):
@@ -66,6 +78,8 @@ class Served(msgspec.Struct, frozen=True):
     limits: ProcessLimits | None = None
     on_changed_code: OnChangedCode = "wait"
     schedule: dict[str, Any] | None = None
+    pinned: bool = False
+    on_cancel: str | None = None  # the target that undoes its runs
 
     @property
     def blocks(self) -> bool:
@@ -81,14 +95,38 @@ class App:
 
     `on_changed_code` is for a run whose log does not fit the code that continues it. "wait": the run waits, is shown as
     blocked, and is tried again after 1, 2, 4 … and then every 60 seconds, until fitting code is back. "fail": the run
-    fails with NON_DETERMINISTIC. Raise ValueError for another value.
+    fails with NON_DETERMINISTIC. Raise ValueError for another value. It is also for a value that a worker cannot decode.
+
+    A step result above 255 KiB and an output above 1 MiB are kept as artifacts of their run, up to `value_bytes_max`
+    bytes. The server has a bound too. `codec` encodes inputs of children, step results, outputs and errors before they
+    are sent, and decodes them, the run's own input and the payloads of signals: see `runstead.sdk.codecs`.
+
+    `version` names this version of the code, such as a commit: 1 to 64 characters. A run of a `pinned` target stays with
+    workers of the version that claims it first, until it ends; `pinned` is the default of the targets.
     """
 
-    def __init__(self, name: str | None = None, *, on_changed_code: OnChangedCode = "wait") -> None:
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        version: str | None = None,
+        pinned: bool = False,
+        on_changed_code: OnChangedCode = "wait",
+        codec: Codec | None = None,
+        value_bytes_max: int = VALUE_BYTES_MAX,
+    ) -> None:
+        if value_bytes_max < 1:
+            raise ValueError(f"value_bytes_max is above 0, not {value_bytes_max}")
         if on_changed_code not in get_args(OnChangedCode):
             raise ValueError(f'on_changed_code is "wait" or "fail", not {on_changed_code!r}')
+        if version is not None and not 1 <= len(version) <= _VERSION_CHARS_MAX:
+            raise ValueError(f"A version has 1 to {_VERSION_CHARS_MAX} characters, not {len(version)}")
+        self.version = version
+        self._pinned = self._checked_pin(pinned)
         self._name = name
         self._on_changed_code = on_changed_code
+        self.codec = codec
+        self._value_bytes_max = value_bytes_max
         self._served: dict[str, Served] = {}
         self._executor: Executor | None = None
         #: `module:attribute`, with which another process imports the app. None: it is derived when it is needed.
@@ -99,12 +137,18 @@ class App:
         """The targets that the app serves, such as `task:sync-data`."""
         return list(self._served)
 
+    @property
+    def pinned_targets(self) -> list[str]:
+        """Those of the targets whose runs stay on the version that claims them first."""
+        return [target for target, served in self._served.items() if served.pinned]
+
     def task(
         self,
         name: str,
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `task:<name>` with a function or coroutine, and return it as a `Task`, which `ctx.spawn` starts.
@@ -117,9 +161,11 @@ class App:
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
-        See `Isolation` for `isolation="process"` and its options, and `Cron` for `cron="30 2 * * *"` and its options.
+        `pinned` is that of the app by default: see `App`. Raise ValueError for a pinned target of an app without version.
+        See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
+        `TaskOptions` for `on_cancel=undo`.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, options)
+        return self._serve(f"task:{name}", retries, timeout_seconds, options, pinned)
 
     def workflow(
         self,
@@ -127,10 +173,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, options)
+        return self._serve(f"workflow:{name}", retries, timeout_seconds, options, pinned)
 
     def eval(
         self,
@@ -138,10 +185,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **isolation: Unpack[Isolation],
     ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation, pinned)
 
     def agent(
         self,
@@ -149,10 +197,11 @@ class App:
         *,
         retries: int = 0,
         timeout_seconds: float | None = None,
+        pinned: bool | None = None,
         **isolation: Unpack[Isolation],
     ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
-        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation)
+        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation, pinned)
 
     def command(
         self,
@@ -180,8 +229,18 @@ class App:
         handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
         self._serve(target, retries, timeout_seconds, {})(handler.handle)
 
+    def _checked_pin(self, pinned: bool) -> bool:
+        if pinned and self.version is None:
+            raise ValueError('Runs are pinned to a version: give the app one, as App(version="2026-03-20")')
+        return pinned
+
     def _serve(
-        self, target: str, retries: int, timeout_seconds: float | None, options: TaskOptions | Isolation
+        self,
+        target: str,
+        retries: int,
+        timeout_seconds: float | None,
+        options: TaskOptions | Isolation,
+        pinned: bool | None = None,
     ) -> Decorator:
         kind, _, name = target.partition(":")
         if kind not in get_args(TargetKind) or not name or len(target) > 255:
@@ -195,6 +254,9 @@ class App:
             raise TypeError(f"There is no {', '.join(sorted(unknown))}")
         limits = _limits(_part(options, Isolation))
         cron = cast(Cron, _part(options, Cron))
+        stays = self._pinned if pinned is None else self._checked_pin(pinned)
+        undo = options.get("on_cancel")
+        undone_by = None if undo is None else self._serve_undo(target, undo)
 
         def register(function: Callable[..., Any]) -> CallableTask[Any, Any, Any, Any]:
             task: CallableTask[Any, Any, Any, Any] = CallableTask(target, function)
@@ -207,10 +269,20 @@ class App:
                 timeout_seconds=timeout_seconds,
                 limits=limits,
                 on_changed_code=self._on_changed_code,
+                pinned=stays,
+                on_cancel=undone_by,
             )
             return task
 
         return register
+
+    def _serve_undo(self, target: str, undo: Any) -> str:
+        """Serve the function that undoes the runs of a target. Return its own target."""
+        if isinstance(undo, Task):
+            return undo.target
+        own = f"{target}.on_cancel"
+        self._serve(own, _UNDO_RETRIES, None, {})(undo)
+        return own
 
     def served(self, target: str) -> Served:
         """Return what serves a target. Raise RunFailed with TARGET_NOT_SERVED."""
@@ -224,46 +296,23 @@ class App:
 
     async def __call__(self, run: ClaimedRun, ctx: Context) -> Any:
         """Handle a run for a worker: call what serves it, from the beginning, with the run's history."""
-        target = run.target or f"agent:{run.agent_id}"
-        served, attempt = self.served(target), attempt_of(ctx)
+        served, attempt = self.served(_target_of(run)), attempt_of(ctx)
         is_new = run.attempt == 1 and run.latest_event_id == 0
         as_claimed = msgspec.json.encode(run)
         resumed: set[str] = set()
         claimed = run
+        self.prepare(attempt)
+        await _register_undo(served, attempt)
         while True:
-            arguments = served.arguments.of(claimed)
-            events = [] if is_new else await _history_events(run, attempt)
+            events, is_new = ([] if is_new else await _history_events(run, attempt)), False
             history = History(events)
             history.mark_timed_out(resumed)
-            is_new = False
             attempt.on_changed_code = served.on_changed_code
             attempt.begin(history)
-            try:
-                executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
-                if executor is None or attempt.has_own_clock:
-                    output = await call_served(served, attempt, arguments)
-                    attempt.check_finished(served.function)
-                else:
-                    limits = served.limits or ProcessLimits()
-                    work = run_in_process(
-                        executor, self._own_reference(), target, attempt, events, limits, sorted(resumed)
-                    )
-                    output = await with_timeout(served.timeout_seconds, work)
-            except Suspend as suspend:
-                request = suspend.request
-            except LeaseLostError:
-                raise
-            except (Exception, BaseExceptionGroup) as error:
-                if (suspended := attempt.suspension_behind(error)) is not None:
-                    request = suspended.request
-                elif not isinstance(error, Exception) or history.retries >= served.retries or is_final(error):
-                    raise
-                else:
-                    request = attempt.retry_wait(history.retries + 1, served.retries, error)
-            else:
-                return output
-            finally:
-                attempt.end()
+            outcome = await self._try(served, attempt, claimed, events, sorted(resumed))
+            if not isinstance(outcome, WaitRequest):
+                return outcome
+            request = outcome
             if request.blocked:
                 logger.warning("Run %s is %s", run.run_id, request.tool_name)
             attempt.store_logs()
@@ -277,6 +326,51 @@ class App:
                 resumed.add(request.call_id)
             # Each try gets the run as it was claimed, whatever the handler changed in it.
             claimed = msgspec.json.decode(as_claimed, type=ClaimedRun)
+
+    async def _try(
+        self,
+        served: Served,
+        attempt: Attempt,
+        claimed: ClaimedRun,
+        events: list[Any],
+        resumed: list[str],
+    ) -> Any:
+        """Call the handler once. Return its output, or the WaitRequest with which this try ends."""
+        try:
+            try:
+                arguments = served.arguments.of(attempt.readable(claimed))
+            except ValueNotReadable as error:
+                if served.on_changed_code == "fail":
+                    raise
+                return attempt.blocked_wait(error.detail)
+            executor = self._executor or (_LOCAL_EXECUTOR if served.limits else None)
+            if executor is None or attempt.has_own_clock:
+                output = await call_served(served, attempt, arguments)
+                attempt.check_finished(served.function)
+            else:
+                limits = served.limits or ProcessLimits()
+                work = run_in_process(
+                    executor, self._own_reference(), _target_of(claimed), attempt, events, limits, resumed
+                )
+                output = await with_timeout(served.timeout_seconds, work)
+        except Suspend as suspend:
+            return suspend.request
+        except LeaseLostError:
+            raise
+        except (Exception, BaseExceptionGroup) as error:
+            if (suspended := attempt.suspension_behind(error)) is not None:
+                return suspended.request
+            if (wait := attempt.retry_wait(error, served.retries)) is None:
+                raise
+            return wait
+        else:
+            return output
+        finally:
+            attempt.end()
+
+    def prepare(self, attempt: Attempt) -> None:
+        """Give an attempt the codec and the bound of values."""
+        attempt.use_values(self.codec, self._value_bytes_max)
 
     def _own_reference(self) -> str:
         if self.reference is None:
@@ -311,7 +405,27 @@ class App:
         self._executor = executor
         if executor is not None:
             self._own_reference()
-        return Worker(client, self, targets=self.targets, **options)
+        return Worker(
+            client,
+            self,
+            targets=self.targets,
+            version=self.version,
+            pinned_targets=self.pinned_targets,
+            **options,
+        )
+
+
+def _target_of(run: ClaimedRun) -> str:
+    return run.target or f"agent:{run.agent_id}"
+
+
+async def _register_undo(served: Served, attempt: Attempt) -> None:
+    """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
+    run = attempt.run
+    if served.on_cancel is not None:
+        await attempt.register_compensation(
+            served.on_cancel, config=run.config, input=run.input, key="on_cancel"
+        )
 
 
 async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:

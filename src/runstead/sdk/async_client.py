@@ -9,10 +9,11 @@ from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
-from runstead.sdk.errors import no_answer
+from runstead.sdk.errors import RunsteadError, no_answer
 from runstead.sdk.handle import RunHandle
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.create import IfDiffers, RunOptions
+from runstead.sdk.routes.create import IfDiffers, RunBudget, RunOptions
 from runstead.sdk.routes.route import AsyncSender, Pages
 from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
@@ -31,7 +32,8 @@ class AsyncClient(ClientBase, AsyncSender):
 
     `url` is the server's URL. `key` is an API key, a JWT or a worker token, or a function that returns the current one.
     `project` (slug or id) is the default project of calls. `timeout_s` bounds connecting, and each write and read.
-    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. With
+    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. `codec` encodes
+    the inputs and signals of runs, and decodes their outputs (docs/codec.md). With
     `transport` or `http` requests are sent through them; a passed `http` stays open when the client is closed. Without
     them, and without a proxy in the environment, the client uses its own connections, which need less CPU time than
     httpx2's. `calls_at_once` bounds the concurrent calls; claims that wait do not count. Every method may raise
@@ -46,12 +48,13 @@ class AsyncClient(ClientBase, AsyncSender):
         project: str | None = None,
         timeout_s: float = 30.0,
         retries: int | Retries = 5,
+        codec: Codec | None = None,
         transport: httpx2.AsyncBaseTransport | None = None,
         http: httpx2.AsyncClient | None = None,
         calls_at_once: int | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        super().__init__(url, key, project, timeout_s, retries)
+        super().__init__(url, key, project, timeout_s, retries, codec)
         self._owns_http = http is None
         where = httpx2.URL(self._url)
         self._transport: Transport
@@ -85,6 +88,7 @@ class AsyncClient(ClientBase, AsyncSender):
         labels: Mapping[str, str] | None = None,
         priority: int | None = None,
         available_at: datetime | None = None,
+        budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
         concurrency_key: str | None = None,
@@ -199,7 +203,12 @@ class AsyncClient(ClientBase, AsyncSender):
         try:
             call = next(calls)
             while True:
-                call = calls.send(await self.request(call))
+                try:
+                    answer = await self.request(call)
+                except RunsteadError as error:
+                    call = calls.throw(error)
+                else:
+                    call = calls.send(answer)
         except StopIteration as end:
             value: T = end.value
             return value

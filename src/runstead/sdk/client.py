@@ -9,11 +9,12 @@ from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
-from runstead.sdk.errors import no_answer
+from runstead.sdk.errors import RunsteadError, no_answer
 from runstead.sdk.handle import BlockingRunHandle
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, T
-from runstead.sdk.routes.create import IfDiffers, RunOptions
+from runstead.sdk.routes.create import IfDiffers, RunBudget, RunOptions
 from runstead.sdk.routes.route import Pages, SyncSender
 from runstead.sdk.task import Task, start_request
 from runstead.sdk.transport.exchange import Done, Exchange
@@ -30,7 +31,8 @@ class Client(ClientBase, SyncSender):
 
     `url` is the server's URL. `key` is an API key, a JWT or a worker token, or a function that returns the current one.
     `project` (slug or id) is the default project of calls. `timeout_s` bounds connecting, and each write and read.
-    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. With
+    `retries` is how often a call is retried after no answer, 429 or 5xx; a `Retries` sets all its values. `codec` encodes
+    the inputs and signals of runs, and decodes their outputs (docs/codec.md). With
     `transport` or `http` requests are sent through them; a passed `http` stays open when the client is closed. Every
     method may raise `RunsteadError`.
     """
@@ -43,11 +45,12 @@ class Client(ClientBase, SyncSender):
         project: str | None = None,
         timeout_s: float = 30.0,
         retries: int | Retries = 5,
+        codec: Codec | None = None,
         transport: httpx2.BaseTransport | None = None,
         http: httpx2.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        super().__init__(url, key, project, timeout_s, retries)
+        super().__init__(url, key, project, timeout_s, retries, codec)
         self._owns_http = http is None
         self._http = http or httpx2.Client(transport=transport, limits=LIMITS)
         self._sleep = sleep
@@ -74,6 +77,7 @@ class Client(ClientBase, SyncSender):
         labels: Mapping[str, str] | None = None,
         priority: int | None = None,
         available_at: datetime | None = None,
+        budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
         concurrency_key: str | None = None,
@@ -198,7 +202,12 @@ class Client(ClientBase, SyncSender):
         try:
             call = next(calls)
             while True:
-                call = calls.send(self.request(call))
+                try:
+                    answer = self.request(call)
+                except RunsteadError as error:
+                    call = calls.throw(error)
+                else:
+                    call = calls.send(answer)
         except StopIteration as end:
             value: T = end.value
             return value

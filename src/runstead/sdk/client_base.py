@@ -13,6 +13,7 @@ import runstead
 from runstead.sdk import tracing
 from runstead.sdk.answers import Answers
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.route import Resource
 from runstead.sdk.transport.message import Request
@@ -52,12 +53,19 @@ class ClientBase(Answers):
     """Base of both clients: builds requests. The subclasses send them."""
 
     def __init__(
-        self, url: str, key: Key | None, project: str | None, timeout_s: float, retries: int | Retries
+        self,
+        url: str,
+        key: Key | None,
+        project: str | None,
+        timeout_s: float,
+        retries: int | Retries,
+        codec: Codec | None = None,
     ) -> None:
         parsed = httpx2.URL(url)
         if parsed.scheme not in {"http", "https"} or not parsed.host:
             raise ValueError("The server's url must be like http://127.0.0.1:8720")
         self.project = project
+        self.codec = codec
         self._url = url.rstrip("/")
         self._bearer = None if key is None else Bearer(key)
         self._timeout_s = timeout_s

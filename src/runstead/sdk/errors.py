@@ -80,6 +80,24 @@ class UnexpectedAnswerError(RunsteadError):
         return False
 
 
+class ValueNotReadable(RunsteadError):  # noqa: N818 - as RunFailed
+    """A value of a run cannot be read: its artifact is missing or damaged, or `undecoded`: it is encoded, and this program
+    has no codec that decodes it. The code is VALUE_NOT_READABLE.
+    """
+
+    def __init__(self, detail: str, *, undecoded: bool = False) -> None:
+        super().__init__(detail, code="VALUE_NOT_READABLE")
+        self.undecoded = undecoded
+
+    def __reduce__(self) -> tuple[type["ValueNotReadable"], tuple[str]]:
+        return type(self), (self.detail,)
+
+    @property
+    def retryable(self) -> bool:
+        """False: the same would follow."""
+        return False
+
+
 class RunFailed(Exception):  # noqa: N818 - an outcome
     """A run failed. Its handle raises it with the run's message, code and detail.
 

@@ -26,6 +26,7 @@ from runstead.sdk.routes.route import (
     route,
     stream,
 )
+from runstead.sdk.routes.values import resolve, with_error
 from runstead.sdk.transport.run_follower import RunFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -94,12 +95,13 @@ class Handle(Resource[S_co], Generic[S_co, T]):
         self, name: str, payload: Any = None, *, idempotency_key: str | None = None
     ) -> Call[Signalled]:
         """Send a signal, which the run takes once with `ctx.wait_for_event(name)`: now, or when it waits for it."""
-        return _CALLS.runs.signal(self.id, name, payload, idempotency_key=idempotency_key)
+        calls = Calls(codec=self._client.codec)
+        return calls.runs.signal(self.id, name, payload, idempotency_key=idempotency_key)
 
     @procedure
     def resume(self, result: Any = None, *, is_error: bool = False) -> answers.Answering:
         """Send the result of the tool, the approval, the event or the form that the run waits for."""
-        return answers.resume(self.id, result, is_error=is_error)
+        return answers.resume(self.id, result, is_error=is_error, codec=self._client.codec)
 
     @paged
     def children(self) -> Pages[Run]:
@@ -122,14 +124,18 @@ class Handle(Resource[S_co], Generic[S_co, T]):
     def _end(self) -> RunFollower:
         return RunFollower(EventLog(self.id), 0, TERMINAL_EVENTS, self._client.project)
 
-    def _outcome(self, run: Run, returns: Any) -> Any:
+    def _outcome(self, returns: Any) -> Generator[Call[Any], Any, Any]:
+        codec = self._client.codec
+        run: Run = yield _CALLS.runs.get(self.id)
+        run = with_error(run, codec)
         message = f"Run {self.id} {run.status}" if run.error is None else run.error.message
         code = None if run.error is None else run.error.code
         if run.status == "cancelled":
             raise RunCancelled(message, code)
         if run.status == "failed":
             raise RunFailed(message, code, None if run.error is None else run.error.detail)
-        return decode(run.output, self._returns if returns is None else returns, self.id)
+        output = yield from resolve(self.id, run.output, codec)
+        return decode(output, self._returns if returns is None else returns, self.id)
 
 
 class RunHandle(Handle[AsyncSender, T]):
@@ -149,7 +155,7 @@ class RunHandle(Handle[AsyncSender, T]):
         async with asyncio.timeout(timeout), aclosing(self._client._follow(self._end())) as end:  # noqa: SLF001
             async for _ in end:
                 pass
-            return self._outcome(await self.get(), returns)
+            return await self._client._perform(self._outcome(returns))  # noqa: SLF001
 
 
 class BlockingRunHandle(Handle[SyncSender, T]):
@@ -165,7 +171,7 @@ class BlockingRunHandle(Handle[SyncSender, T]):
         with closing(self._client._follow(self._end(), deadline)) as end:  # noqa: SLF001 - part of the client
             for _ in end:
                 pass
-        return self._outcome(self.get(), returns)
+        return self._client._perform(self._outcome(returns))  # noqa: SLF001
 
 
 def decode(output: Any, returns: Any, run_id: str) -> Any:

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING, Self
 
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.alerts import Alerts
 from runstead.sdk.routes.artifacts import Artifacts
 from runstead.sdk.routes.audit import Audit
 from runstead.sdk.routes.batches import Batches
+from runstead.sdk.routes.budgets import Budgets
+from runstead.sdk.routes.bulk_jobs import BulkJobs
 from runstead.sdk.routes.conversations import Conversations
 from runstead.sdk.routes.events import Events
 from runstead.sdk.routes.inputs import InputRequests
@@ -66,6 +69,11 @@ class Resources(Caller):
         return Batches(self)
 
     @resource
+    def bulk_jobs(self) -> BulkJobs[Self]:
+        """One action on all runs that match a filter."""
+        return BulkJobs(self)
+
+    @resource
     def schedules(self) -> Schedules[Self]:
         """Schedules: recurring and one-time."""
         return Schedules(self)
@@ -84,6 +92,11 @@ class Resources(Caller):
     def alerts(self) -> Alerts[Self]:
         """Alert rules, and their history."""
         return Alerts(self)
+
+    @resource
+    def budgets(self) -> Budgets[Self]:
+        """Budgets: what runs may spend, and what happens when they have."""
+        return Budgets(self)
 
     @resource
     def workers(self) -> Workers[Self]:
@@ -147,5 +160,6 @@ class Calls(Resources, CallFactory):
     A call may be sent several times: its idempotency key stays the same.
     """
 
-    def __init__(self, project: str | None = None) -> None:
+    def __init__(self, project: str | None = None, *, codec: Codec | None = None) -> None:
         self.project = project
+        self.codec = codec

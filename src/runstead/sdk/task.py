@@ -26,6 +26,7 @@ START_OPTIONS: Final = frozenset(
         "labels",
         "priority",
         "available_at",
+        "budget",
         "project",
         "if_differs",
         "concurrency_key",

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ from runstead.security.stored_secrets import StoredSecrets
 RUN_EVENT_WRITER: Final = "run_event_writer"
 RUN_SERVICE: Final = "run_service"
 RUN_READER: Final = "run_reader"
+CONVERSATION_READER: Final = "conversation_reader"
 APPEND: Final = "agent-runs:events:append"
 ISSUER: Final = "veryfront-api"  # published services require this issuer
 SURFACE: Final = "studio"
@@ -209,14 +210,14 @@ class Keyring:
 
         It is valid while its `issuer` (`str(Issuer)`) may write the project.
         """
-        ids = (user_id, service_id, issuer, project_id, run_id)
+        ids = (user_id, service_id, issuer, project_id, {"runId": run_id})
         return await self._run_token(*ids, RUN_EVENT_WRITER, [APPEND])
 
     async def service_token(
         self, *, user_id: str, service_id: str, issuer: str, project_id: str, run_id: str
     ) -> str:
         """Return a token to work on one run and its descendants."""
-        ids = (user_id, service_id, issuer, project_id, run_id)
+        ids = (user_id, service_id, issuer, project_id, {"runId": run_id})
         return await self._run_token(*ids, RUN_SERVICE, ["runs:read", "runs:write"])
 
     async def access_token(
@@ -224,9 +225,19 @@ class Keyring:
     ) -> tuple[str, int]:
         """Return a token to read one run, and with `family` its descendants; and when it expires (ms)."""
         expires_at_s = self._clock() // 1000 + valid_s
-        ids = (user_id, user_id, issuer, project_id, run_id)
+        ids = (user_id, user_id, issuer, project_id, {"runId": run_id})
         token = await self._run_token(*ids, RUN_READER, ["runs:read"], expires_at_s, family=family)
         return token, expires_at_s * 1000
+
+    async def conversation_token(
+        self, *, user_id: str, issuer: str, project_id: str, conversation_id: str, valid_s: int
+    ) -> tuple[str, int]:
+        """Return a token to read one conversation and its runs; and when it expires (ms)."""
+        expires_at_s = self._clock() // 1000 + valid_s
+        ids = (user_id, user_id, issuer, project_id, {"conversationId": conversation_id})
+        return await self._run_token(
+            *ids, CONVERSATION_READER, ["runs:read"], expires_at_s
+        ), expires_at_s * 1000
 
     async def _run_token(
         self,
@@ -234,7 +245,7 @@ class Keyring:
         service_id: str,
         issuer: str,
         project_id: str,
-        run_id: str,
+        subject: Mapping[str, str],
         use: str,
         scopes: list[str],
         expires_at_s: int | None = None,
@@ -248,7 +259,7 @@ class Keyring:
             "actorType": "service_account",
             "tokenUse": use,
             "projectId": project_id,
-            "runId": run_id,
+            **subject,
             "scopes": scopes,
             "iat": now,
             "exp": now + limits.run_token_s if expires_at_s is None else expires_at_s,

@@ -137,6 +137,11 @@ class StoredSecrets:
         except ValueError as trouble:
             _log.warning("the encryption keys could not be reloaded", reason=str(trouble))
 
+    def encrypt_if_possible(self, place: str, row: str, value: str) -> str | None:
+        """Return the encrypted value. None without a key: the value must never be stored in plain text."""
+        self._reload()
+        return None if self.current is None else self.encrypt(place, row, value)
+
     def encrypt(self, place: str, row: str, value: str) -> str:
         """Return the value as the store may hold it. Raises ENCRYPTION_KEY_MISSING, INVALID_REQUEST."""
         self._reload()

@@ -38,12 +38,14 @@ from runstead.http.framework.protocol import Protocol
 from runstead.http.framework.tls_handshake import Handshake
 from runstead.loops.alerts import evaluate
 from runstead.loops.artifact_gc import collect_artifacts
+from runstead.loops.budgets import settle_budgets
+from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.deliverer import Deliverer
 from runstead.loops.derived import catch_up, index, roll_up
 from runstead.loops.dispatcher import Dispatcher
-from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries
-from runstead.loops.finalizer import finish_batches, finish_families
+from runstead.loops.expiry import prune, prune_audit, prune_browsers, prune_deliveries, prune_events
+from runstead.loops.finalizer import finish_batches, finish_events, finish_families
 from runstead.loops.leader import Leader
 from runstead.loops.liveness import watch
 from runstead.loops.loop import Loop, Tick, every
@@ -51,7 +53,7 @@ from runstead.loops.retention import RetentionLoop
 from runstead.loops.scheduler import schedule
 from runstead.loops.statistics import measure
 from runstead.ports.artifact_store import Artifacts
-from runstead.ports.notifier import DEADLINES_KEY, Notifier
+from runstead.ports.notifier import BUDGETS_KEY, DEADLINES_KEY, Notifier
 from runstead.ports.store import Store
 from runstead.security.egress import Egress
 from runstead.security.signing import read_file
@@ -191,6 +193,8 @@ class Main:
             egress=egress,
             artifacts=artifacts,
             artifact_bytes_max=self.settings.artifact_bytes_max,
+            value_bytes_max=self.settings.value_bytes_max,
+            codec_url=self.settings.codec_url,
             projects_per_user_max=self.settings.projects_per_user_max,
             secrets=secrets,
             quota=parse_quota(self.settings.quota or ""),
@@ -325,10 +329,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         ),
         loop("scheduler", limits.scheduler_tick_s, schedule, limits.scheduler_rows_per_tick_max),
         loop("batch finalizer", limits.batch_tick_s, finish_batches, limits.batches_per_tick_max),
+        loop("bulk jobs", limits.bulk_tick_s, advance_bulk_jobs, 1),
         loop("family cancels", limits.family_cancel_tick_s, finish_families, limits.family_cancel_rows_max),
+        loop("event bus", limits.bus_tick_s, finish_events, limits.bus_events_per_tick_max),
         loop("run index", limits.index_tick_s, index, 1),
         loop("idempotency expiry", 60.0, prune, limits.idempotency_records_per_tick_max),
         loop("delivery expiry", 60.0, prune_deliveries, limits.deliveries_expired_max),
+        loop("event expiry", 60.0, prune_events, limits.bus_events_expired_max),
         loop("session expiry", 60.0, prune_browsers, limits.browser_sessions_expired_max),
         loop("audit expiry", 60.0, partial(prune_audit, days=audit_days), limits.audit_entries_expired_max),
         loop(
@@ -341,6 +348,13 @@ def _loops(app: App, authenticator: Authenticator, settings: Settings) -> list[L
         loop("earlier roll-ups", limits.rollup_tick_s, catch_up, limits.rollup_rows_per_tick_max),
         loop("liveness", limits.liveness_tick_s, watch, limits.silent_per_tick_max),
         loop("alerts", limits.alert_tick_s, evaluate, limits.alerts_per_tick_max),
+        Loop(
+            "budgets",
+            limits.budget_tick_s,
+            partial(settle_budgets, app),
+            rows_max=limits.budgets_per_tick_max,
+            key=BUDGETS_KEY,
+        ),
         loop("statistics", limits.measurement_tick_s, measure, 1),
         everywhere("quotas", limits.quota_poll_s, app.quotas.refresh, limits.quota_max),
         everywhere("heartbeats", limits.worker_seen_s, app.worker_activity.flush, seen),

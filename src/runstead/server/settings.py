@@ -15,6 +15,7 @@ from runstead.core.identity.openid import ROLES, USER_CLAIMS, OpenIdSettings, pa
 from runstead.core.identity.project import check_bootstrap_key
 from runstead.core.identity.quota import BOUNDS, parse_quota
 
+_CODEC_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 _NATS: Final = ("nats://", "tls://")
 _SYNCHRONOUS: Final = ("OFF", "NORMAL", "FULL", "EXTRA")
@@ -60,6 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_retention_days: int = limits.audit_retention_days_default
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
+    value_bytes_max: int = limits.value_bytes_max
+    codec_url: str | None = None
     connections_max: int | None = None
     connections_per_address_max: int | None = None
     trusted_proxies: tuple[str, ...] | None = None
@@ -259,6 +262,14 @@ def _origins(name: str, text: str) -> tuple[str, ...] | None:
     return origins or None
 
 
+def _codec_url(name: str, text: str) -> str:
+    if not _CODEC_URL.fullmatch(text):
+        raise SettingError(
+            f"{name} must be a URL such as https://codec.example.com/decode, without a password, not {text!r}"
+        )
+    return text
+
+
 def _networks(name: str, text: str) -> tuple[str, ...]:
     networks = _list(name, text)
     for network in networks:
@@ -289,6 +300,8 @@ _PARSERS: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "audit_retention_days": _number(1, limits.retention_days_max),
     "artifacts_url": _artifacts,
     "artifact_bytes_max": _above_zero("number of bytes"),
+    "value_bytes_max": _above_zero("number of bytes"),
+    "codec_url": _codec_url,
     "connections_max": _above_zero("number"),
     "connections_per_address_max": _above_zero("number"),
     "trusted_proxies": _networks,

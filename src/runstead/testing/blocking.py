@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, Never, ParamSpec, Self, overload
 
 from runstead.sdk import App, Client, Task
-from runstead.sdk.models.event import Event
+from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.run import Run, Signalled
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
@@ -30,7 +30,9 @@ class BlockingTestbed:
         self.bed = self._runner.run(self._open())
         server = self.bed.server
         transport = BlockingTransport(server.transport, self._runner.get_loop(), self._runner.run)
-        self._client = Client(URL, server.key, project=PROJECT, transport=transport, retries=0)
+        self._client = Client(
+            URL, server.key, project=PROJECT, transport=transport, retries=0, codec=self._app.codec
+        )
         return self
 
     async def _open(self) -> Testbed:
@@ -83,9 +85,28 @@ class BlockingTestbed:
         """As `Testbed.approve`."""
         self._runner.run(self.bed.approve(run, approved))
 
+    def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
+        """As `Testbed.respond`."""
+        self._runner.run(self.bed.respond(run, values))
+
+    def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+    ) -> Published:
+        """As `Testbed.publish`."""
+        return self._runner.run(self.bed.publish(name, data, id=id, occurred_at=occurred_at))
+
     def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """As `Testbed.signal`."""
         return self._runner.run(self.bed.signal(run, name, payload))
+
+    def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+        """As `Testbed.retry`."""
+        return self._runner.run(self.bed.retry(run, from_step, **options))
 
     def cancel(self, run: Run | str) -> Run:
         """As `Testbed.cancel`."""

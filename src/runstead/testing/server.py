@@ -10,11 +10,15 @@ from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.engines.notifiers.local import LocalNotifier
 from runstead.http.auth.authenticator import Authenticator
 from runstead.http.framework.app import HttpApp
+from runstead.loops.budgets import settle_budgets
+from runstead.loops.bulk_jobs import advance_bulk_jobs
 from runstead.loops.deadlines import enforce_deadlines
 from runstead.loops.finalizer import finish_batches
 from runstead.loops.scheduler import schedule
 from runstead.sdk import AsyncClient
+from runstead.sdk.models.value import Codec
 from runstead.security.signing import Keyring
+from runstead.security.stored_secrets import StoredSecrets, new_key as new_encryption_key
 from runstead.testing.clock import Clock
 from runstead.testing.store import TemporaryStore
 from runstead.testing.transport import InProcessTransport
@@ -31,12 +35,16 @@ class Server:
         self._store = TemporaryStore(clock)
         self._artifacts = FilesystemArtifacts(None)
 
-    async def open(self, settle: Callable[[], Awaitable[None]], real_timeout_s: float) -> AsyncClient:
+    async def open(
+        self, settle: Callable[[], Awaitable[None]], real_timeout_s: float, codec: Codec | None = None
+    ) -> AsyncClient:
         """Start the server, and return a client. Streams call `settle`, and end within `real_timeout_s`."""
         await self._store.open()
         await self._artifacts.open()
-        keyring = Keyring(self._store.signing_keys, clock=self._clock)
-        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts)
+        encryption_key = new_encryption_key().encode()
+        secrets = StoredSecrets(lambda: [encryption_key])
+        keyring = Keyring(self._store.signing_keys, clock=self._clock, secrets=secrets)
+        self._app = App(self._store, LocalNotifier(), keyring, artifacts=self._artifacts, secrets=secrets)
         http_app = HttpApp(self._app, Authenticator(self._store, None, self._clock, keyring))
         project, key = new_project(PROJECT, None), new_key()
         await self._store.identity.ensure_project(
@@ -50,6 +58,7 @@ class Server:
             project=PROJECT,
             transport=self.transport,
             retries=0,
+            codec=codec,
             sleep=self._clock.handler_sleep,
         )
 
@@ -60,9 +69,8 @@ class Server:
 
     async def tick(self) -> int:
         """Run each loop once, and return how many rows they changed."""
-        return (
-            await schedule(self._app) + await enforce_deadlines(self._app) + await finish_batches(self._app)
-        )
+        loops = (schedule, enforce_deadlines, finish_batches, advance_bulk_jobs, settle_budgets)
+        return sum([await tick(self._app) for tick in loops])
 
     def due_times(self, *, retries: bool) -> Iterator[int]:
         """Yield future times, in ms, at which a run is due, a run can be claimed, or a schedule fires.

@@ -17,8 +17,8 @@ _TIMES: Final = """
 SELECT due_at, waiting_tool_name IS 'retry' OR (available_at IS NOT NULL AND attempt > 0) FROM runs
 WHERE due_at > :now
 UNION ALL
-SELECT available_at, waiting_tool_name IS 'retry' OR attempt > 0 FROM runs
-WHERE available_at > :now
+SELECT coalesce(pinned_available_at, available_at), waiting_tool_name IS 'retry' OR attempt > 0 FROM runs
+WHERE available_at > :now AND (pinned_available_at IS NULL OR pinned_available_at > :now)
 UNION ALL
 SELECT next_fire_at, FALSE FROM schedules WHERE next_fire_at > :now
 """

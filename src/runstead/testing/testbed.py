@@ -8,7 +8,7 @@ from typing import Any, Final, Never, ParamSpec, Self, overload
 from runstead.sdk import App, AsyncClient, Context, Worker
 from runstead.sdk.durable.context import attempt_of
 from runstead.sdk.errors import RunsteadError
-from runstead.sdk.models.event import Event
+from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Run, Signalled
 from runstead.sdk.task import Task, start_request
@@ -55,7 +55,7 @@ class Testbed:
         self._worker: Worker | None = None
 
     async def __aenter__(self) -> Self:
-        self._client = await self.server.open(self.settle, self._real_timeout_s)
+        self._client = await self.server.open(self.settle, self._real_timeout_s, self._app.codec)
         await self._start_worker()
         return self
 
@@ -75,6 +75,8 @@ class Testbed:
             self.client,
             self._handle,
             targets=self._app.targets,
+            version=self._app.version,
+            pinned_targets=self._app.pinned_targets,
             worker_key="testbed",
             lease_seconds=300,
             concurrency=self._concurrency,
@@ -132,8 +134,8 @@ class Testbed:
         return await self.get(created.run)
 
     async def get(self, run: Run | str) -> Run:
-        """Return the run as it is now."""
-        return await self.client.runs.get(_id(run))
+        """Return the run as it is now, with its values as its handler and its client gave them."""
+        return await self.client.decoded(await self.client.runs.get(_id(run)))
 
     async def result(self, run: Run | str) -> Run:
         """Return a run that has ended. Raise AssertionError with its state where it has not."""
@@ -154,11 +156,44 @@ class Testbed:
             raise
         await self.settle()
 
+    async def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
+        """Fill in the form of `ctx.ask`. Raise AssertionError where the run waits for no form."""
+        now = await self.get(run)
+        if now.waiting_reason != "input" or now.conversation_id is None:
+            raise AssertionError(f"Run {now.run_id} does not wait for a form: {_state(now)}")
+        requests = self.client.input_requests
+        async for request in requests.iter(now.conversation_id, status="open"):
+            if request.run_id == now.run_id:
+                await requests.respond(now.conversation_id, request.id, values)
+        await self.settle()
+
     async def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
         """Send a signal to a run, which takes it with `ctx.wait_for_event(name)`: now, or when it waits for it."""
         sent = await self.client.runs.signal(_id(run), name, payload)
         await self.settle()
         return sent
+
+    async def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
+        """Retry a run that has ended, and return the new run when it cannot continue.
+
+        `from_step` is the id of a step, or "failed": see `client.runs.retry`, which also describes the options.
+        """
+        created = await self.client.runs.retry(_id(run), from_step=from_step, **options)
+        await self.settle()
+        return await self.get(created.run)
+
+    async def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+    ) -> Published:
+        """Publish an event to the runs that wait for it with `ctx.wait_for_event(name, match=…)`."""
+        published = await self.client.events.publish(name, data, id=id, occurred_at=occurred_at)
+        await self.settle()
+        return published
 
     async def cancel(self, run: Run | str) -> Run:
         """Cancel the run and its descendants."""

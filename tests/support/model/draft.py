@@ -7,12 +7,19 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import Batch, Tally, counted
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
 from runstead.core.runs.values import RunValue
-from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
+from runstead.core.runs.write_set import (
+    WriteSet,
+    cancel_descendants,
+    compensate,
+    release_next,
+    write_set,
+)
 from runstead.core.schedules import schedule as schedules
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.webhooks.event import deliveries
@@ -31,6 +38,8 @@ class Draft:
         self._attempts: list[tuple[int, EndedAttempt]] = []
         self._signals: list[tuple[int, Signal]] = []
         self._receipts: list[tuple[int, Receipt]] = []
+        self._compensations: dict[int, dict[int, Compensation]] = {}  # those of runs where they changed
+        self._settled: list[Run] = []  # by the write under way
         self._places: list[tuple[int, Place]] = []
         self._values: list[tuple[int, RunValue]] = []
         self._keys: list[tuple[int, str, bytes]] = []
@@ -44,7 +53,8 @@ class Draft:
         self._opened: list[InputRequest] = []
         self._deliveries: list[Delivery] = []
         self._closed: list[ClosedInput] = []
-        self._written: list[tuple[int, Transition, list[int], Run | None]] = []
+        self._without_secrets: list[int] = []
+        self._written: list[tuple[int, Transition, list[int], Run | None, list[Run]]] = []
 
     def run(self, seq: int) -> Run:
         """The row as this command has left it so far."""
@@ -63,7 +73,8 @@ class Draft:
         elif not write.unchanged:
             self._put(write)
         cancelled = self._cancel_family(write) if write.cancels_family else []
-        self._written.append((write.run.seq, transition, cancelled, old))
+        self._written.append((write.run.seq, transition, cancelled, old, self._settled))
+        self._settled = []
 
     def add_batch(self, batch: Batch) -> None:
         self._batches[batch.id] = batch
@@ -86,8 +97,8 @@ class Draft:
     def results(self) -> list[Written]:
         """One for each write, in order; the rows as the whole command leaves them."""
         return [
-            Written(self.run(seq), transition, tuple(map(self.run, cancelled)), before)
-            for seq, transition, cancelled, before in self._written
+            Written(self.run(seq), transition, tuple(map(self.run, cancelled)), before, tuple(settled))
+            for seq, transition, cancelled, before, settled in self._written
         ]
 
     def commit(self) -> None:
@@ -115,11 +126,14 @@ class Draft:
         for request in self._opened:
             rows.inputs[request.id] = replace(request, seq=len(rows.inputs) + 1)
         for closed in self._closed:
-            rows.inputs[closed.id] = closed.applied(rows.inputs[closed.id])
+            rows.close_input(closed)
+        for seq in self._without_secrets:
+            rows.erase_secrets(seq)
         for seq, key, digest in self._keys:
             rows.event_keys[seq][key] = digest
         for seq, value in self._values:
             rows.values[seq][value.name] = value
+        rows.compensations.update(self._compensations)
         for seq, signal in self._signals:
             rows.signals[seq][signal.number] = signal
         for delivery in self._deliveries:
@@ -156,6 +170,8 @@ class Draft:
         if write.closed_input is not None:
             assert self._rows.inputs[write.closed_input.id].status == "open"
             self._closed.append(write.closed_input)
+        if write.erases_secrets:
+            self._without_secrets.append(run.seq)
         if write.schedule is not None:
             self._rewrite(write.schedule)
         if write.ends_schedule_run:
@@ -164,6 +180,31 @@ class Draft:
             hooks = [one for one in self._rows.webhooks.values() if one.project_id == run.project_id]
             self._deliveries += deliveries(run, write.webhook_event, hooks, self._now)
         self._count(write)
+        self._settle(write)
+
+    def _settle(self, write: WriteSet) -> None:
+        """Keep, create, drop or queue compensations."""
+        run, parent = write.run, write.run.parent_seq
+        found = dict(self._compensations.get(run.seq) or self._rows.compensations.get(run.seq, {}))
+        if write.compensation is not None:
+            self._compensations[run.seq] = found | {write.compensation.number: write.compensation}
+        if write.ends_compensations:
+            first = self._rows.latest_seq + self._created + 1
+            created = compensate(write, list(found.values()), range(first, first + len(found)))
+            self._created += len(created)
+            self._compensations[run.seq] = {one.number: one for one, _ in created}
+            for _, each in created:
+                self._put(each)
+                self._settled.append(each.run)
+        if write.ends_compensation and parent is not None:
+            chain = self._compensations.get(parent) or self._rows.compensations[parent]
+            line = [
+                self.run(one.child_seq) for _, one in sorted(chain.items(), reverse=True) if one.child_seq
+            ]
+            released = release_next(write, next((one for one in line if not one.terminal), None))
+            if released is not None:
+                self._put(released)
+                self._settled.append(released.run)
 
     def _rewrite(self, new: Schedule) -> None:
         old = self._schedule(new.id)

@@ -6,6 +6,7 @@ from itertools import islice, pairwise
 from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.core.runs.invariants import NOT_LOST, CheckedRun, FamilyFacts, LogFacts, ParentFacts
 from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.signal import awaited_in
 from runstead.ports.store import Integrity, IntegrityPage, Stats, TableSize
 from tests.support.model.rows import Rows
 
@@ -26,9 +27,12 @@ class ModelIntegrity(Integrity):
             "run_event_keys": [seq for seq, keys in rows.event_keys.items() if keys],
             "run_values": [seq for seq, values in rows.values.items() if values],
             "run_signals": [seq for seq, signals in rows.signals.items() if signals],
+            "event_waits": [run.seq for run in rows.runs.values() if run.waiting_events],
+            "run_compensations": [seq for seq, found in rows.compensations.items() if found],
             "run_attempts": [seq for seq, attempts in rows.attempts.items() if attempts],
             "run_receipts": [seq for seq, _ in rows.receipts],
             "worker_sessions": list(rows.sessions),
+            "input_secrets": [rows.inputs[one].run_seq for one in rows.input_secrets],
             "input_requests": [one.run_seq for one in rows.inputs.values()],
         }
         orphans = [
@@ -70,6 +74,13 @@ class ModelIntegrity(Integrity):
             len(rows.signals.get(run.seq, ())),
             max(rows.signals.get(run.seq, ()), default=0),
             max((signal.event_id or 0 for signal in rows.signals.get(run.seq, {}).values()), default=0),
+            len(awaited_in(run.waiting_events)),
+            sum(one.child_seq is None for one in rows.compensations.get(run.seq, {}).values()),
+            sum(
+                run.seq in one.cancelling_seqs and not one.terminal
+                for one in rows.family(run.root_seq or run.seq)
+                if run.status is RunStatus.CANCELLED
+            ),
         )
 
     def _log(self, seq: int) -> LogFacts:

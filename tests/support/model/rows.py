@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from runstead.core.batches.batch import Batch
 from runstead.core.conversations.conversation import Conversation, StoredMessage
-from runstead.core.conversations.input_request import InputRequest
+from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.worker import Session
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import Signal
@@ -28,6 +29,7 @@ class Rows:
         self.conversations: dict[str, Conversation] = {}
         self.messages: dict[str, list[StoredMessage]] = defaultdict(list)  # oldest first
         self.inputs: dict[str, InputRequest] = {}  # in order of creation
+        self.input_secrets: dict[str, str] = {}  # request → secrets of its response
         self.schedules: dict[str, Schedule] = {}
         self.webhooks: dict[str, Webhook] = {}
         self.deliveries: dict[str, Delivery] = {}
@@ -43,6 +45,9 @@ class Rows:
         self.event_keys: dict[int, dict[str, bytes]] = defaultdict(dict)  # run → key → digest
         self.values: dict[int, dict[str, RunValue]] = defaultdict(dict)  # run → name → value
         self.signals: dict[int, dict[int, Signal]] = defaultdict(dict)  # run → number → signal
+        self.compensations: dict[int, dict[int, Compensation]] = defaultdict(
+            dict
+        )  # run → number → compensation
         self.family_logs: dict[int, list[Place]] = defaultdict(
             list
         )  # root → the n-th one stands at position n
@@ -140,6 +145,7 @@ class Rows:
         if run.parent_seq is not None:
             self._children[run.parent_seq].remove(seq)
         owned = (self.events, self.attempts, self.event_keys, self.values, self.signals, self.sessions)
+        self.compensations.pop(seq, None)
         self.family_logs.pop(seq, None)
         for belongings in owned:
             belongings.pop(seq, None)
@@ -147,10 +153,22 @@ class Rows:
             del self.receipts[name]
         for request_id in [one.id for one in self.inputs.values() if one.run_seq == seq]:
             del self.inputs[request_id]
+            self.input_secrets.pop(request_id, None)
         if run.conversation_id is not None:
             self._remove_message(run.conversation_id, seq)
         self.queued[run.project_id].discard(seq)
         self.due.discard(seq)
+
+    def close_input(self, closed: ClosedInput) -> None:
+        response = closed.response
+        if response is not None and response.secrets is not None:
+            self.input_secrets[closed.id] = response.secrets
+            closed = replace(closed, response=replace(response, secrets=None))
+        self.inputs[closed.id] = closed.applied(self.inputs[closed.id])
+
+    def erase_secrets(self, run_seq: int) -> None:
+        for request_id in [one.id for one in self.inputs.values() if one.run_seq == run_seq]:
+            self.input_secrets.pop(request_id, None)
 
     def _remove_message(self, conversation_id: str, run_seq: int) -> None:
         """Of the message that the run filled, nothing is left to point to."""

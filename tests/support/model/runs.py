@@ -12,6 +12,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
 from runstead.core.queue.turns import cyclic, runs_per_key, served, take_in_turn
+from runstead.core.runs.compensation import Compensation, RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run, RunStatus, in_queue
@@ -91,7 +92,7 @@ class ModelRuns(Runs):
             parent = rows.by_id(key.project_id, want.parent_run_id)
             if parent is None:
                 raise not_found("Parent run")
-            line = [parent, *(rows.runs[int(seq)] for seq in parent.path.split("/") if seq)]
+            line = [parent, *(rows.runs[seq] for seq in parent.cancelling_seqs)]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in line)
         tail: tuple[Event, ...] = ()
         receipt = None
@@ -115,6 +116,13 @@ class ModelRuns(Runs):
         signals = FoundSignals()
         if run is not None and want.signals is not None:
             signals = _found_signals(list(rows.signals.get(run.seq, {}).values()), want.signals)
+        compensations = RegisteredCompensations()
+        if run is not None and want.compensations is not None:
+            known_ones, wanted = rows.compensations.get(run.seq, {}).values(), want.compensations.key
+            compensations = RegisteredCompensations(
+                sum(one.bytes for one in known_ones),
+                next((one for one in known_ones if wanted is not None and one.key == wanted), None),
+            )
         service = None
         if want.push_agent is not None:
             service = choose(self._services.reached((key.project_id,), now), want.push_agent)
@@ -130,9 +138,11 @@ class ModelRuns(Runs):
             keys,
             value_names=names,
             signals=signals,
+            compensations=compensations,
             push_service_id=None if service is None else service.id,
             batch=batch,
             keyed=self._keyed(key.project_id, want.keys) if run is None and want.keys else NO_KEYED_RUNS,
+            source=None if want.source_run_id is None else rows.by_id(key.project_id, want.source_run_id),
         )
 
     def _keyed(self, project_id: str, wanted: WantedKeys) -> KeyedRuns:
@@ -168,12 +178,21 @@ class ModelRuns(Runs):
             found = [
                 run
                 for run in found
-                if run.concurrency_key is None or (run.target, run.concurrency_key) in turns
+                if run.concurrency_key is None
+                or run.pinned_available_at is not None
+                or (run.target, run.concurrency_key) in turns
             ]
             for turn, most in turns.items():
-                of_key = [run for run in found if (run.target, run.concurrency_key) == turn]
+                of_key = [
+                    run
+                    for run in found
+                    if (run.target, run.concurrency_key) == turn and run.pinned_available_at is None
+                ]
                 for run in sorted(of_key, key=in_queue)[most:]:
                     found.remove(run)
+            for run in found:
+                if run.concurrency_key is not None:
+                    self._note_running(slots, run.project_id, run.target or "", run.concurrency_key)
             served_turns = [Turn(*turn, 0) for turn in turns]
             taken = take_in_turn(found, served_turns, slots, query.limit)
             draft = self._decide_each(taken, decide, now)
@@ -187,25 +206,28 @@ class ModelRuns(Runs):
 
         return self._journal.write(idempotency, plan)
 
+    def _note_running(self, slots: ConcurrencySlots, project: str, target: str, key: str) -> int | None:
+        running = sum(
+            run.occupies
+            for run in self._rows.runs.values()
+            if (run.project_id, run.target, run.concurrency_key) == (project, target, key)
+        )
+        return slots.note_running(project, Turn(target, key, running))
+
     def _turns(
         self, query: ClaimRequest, found: Sequence[Run], slots: ConcurrencySlots
     ) -> dict[tuple[str | None, str | None], int]:
         """(target, key) → how many of its runs are read, in the order of the turns."""
         turns: dict[tuple[str | None, str | None], int] = {}
         project = query.project_id
-        keyed = [run for run in found if run.concurrency_key is not None]
+        keyed = [run for run in found if run.concurrency_key is not None and run.pinned_available_at is None]
         for target in sorted({run.target or "" for run in keyed}):
             free = slots.remaining(project, target)
             most = query.limit if free is None else min(free, query.limit)
             keys = {run.concurrency_key or "" for run in keyed if run.target == target}
             left = {}
             for key in cyclic(keys, self._last_keys.get((project, target), "")):
-                running = sum(
-                    run.occupies
-                    for run in self._rows.runs.values()
-                    if (run.project_id, run.target, run.concurrency_key) == (project, target, key)
-                )
-                free_of_key = slots.note_running(project, Turn(target, key, running))
+                free_of_key = self._note_running(slots, project, target, key)
                 if free_of_key is None or free_of_key > 0:
                     left[key] = query.limit if free_of_key is None else free_of_key
             chosen = list(left)[:most]
@@ -380,6 +402,10 @@ class ModelRuns(Runs):
         runs = self._rows.runs
         return {seq: runs[seq].latest_event_id for seq in seqs if seq in runs}
 
+    async def compensations(self, seq: int) -> list[Compensation]:
+        found = self._rows.compensations.get(seq, {})
+        return [found[number] for number in sorted(found)]
+
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         values = self._rows.values.get(seq, {})
         return [values[each] for each in sorted(values) if name in (None, each)]
@@ -398,6 +424,8 @@ class ModelRuns(Runs):
         return ListPage(found, more=False)
 
     def _wanted(self, run: Run, query: ClaimRequest) -> bool:
+        if run.pinned_to not in (None, query.version):
+            return False
         if run.kind not in query.kinds or (query.targets and run.target not in query.targets):
             return False
         batch = self._rows.batches.get(run.batch_id or "")

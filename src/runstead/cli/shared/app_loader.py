@@ -28,7 +28,7 @@ def split_reference(reference: str) -> tuple[str, str]:
     return module_name, name
 
 
-def load(reference: str) -> App | WorkerFactory:
+def load_object(reference: str) -> Any:
     """Import the reference, from the working directory or from Python's path. LoadError."""
     module_name, name = split_reference(reference)
     here = str(Path.cwd())
@@ -49,6 +49,12 @@ def load(reference: str) -> App | WorkerFactory:
             hint = f"; it has {', '.join(apps)}" if apps else ""
             raise LoadError(f"The module {module_name} has no {name!r}{hint}")
         found = getattr(found, part)
+    return found
+
+
+def load(reference: str) -> App | WorkerFactory:
+    """Import the app or the factory. LoadError."""
+    found = load_object(reference)
     if isinstance(found, App):
         if not found.targets:
             raise LoadError(

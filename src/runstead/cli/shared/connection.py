@@ -15,6 +15,7 @@ from runstead.cli.shared.output import fail, write_err
 if TYPE_CHECKING:
     from runstead.cli.shared.profiles import Profile
     from runstead.sdk import Client, RunsteadError
+    from runstead.sdk.models.value import Codec
 
 DEFAULT_URL: Final = "http://127.0.0.1:8720"
 #: Environment variables of the CLI, beside the server's own settings.
@@ -141,7 +142,9 @@ def connected(server: ServerOptions, *, project: bool = False, patient: bool = F
     url = destination.url.value or DEFAULT_URL
     retries = Retries(times=_RETRIES_PATIENT if patient else _RETRIES, max_delay_s=5.0 if patient else 1.0)
     try:
-        with Client(url, destination.key.value, project=destination.project.value, retries=retries) as client:
+        with Client(
+            url, destination.key.value, project=destination.project.value, retries=retries, codec=_codec()
+        ) as client:
             if project and client.project is None:
                 client.project = _only_project(client)
             yield client
@@ -151,6 +154,19 @@ def connected(server: ServerOptions, *, project: bool = False, patient: bool = F
         fail(f"{shown_url(url)} is not a server URL: write it like {DEFAULT_URL}")
     except ValueError as error:
         fail(str(error))
+
+
+def _codec(environment: Mapping[str, str] = os.environ) -> "Codec | None":
+    """The codec that RUNSTEAD_CODEC names, such as `jobs:codec`. ValueError."""
+    reference = environment.get("RUNSTEAD_CODEC")
+    if not reference:
+        return None
+    from runstead.cli.shared.app_loader import load_object  # noqa: PLC0415
+
+    found: Codec = load_object(reference)
+    if not (hasattr(found, "encode") and hasattr(found, "decode")) or isinstance(found, str | type):
+        raise ValueError(f"RUNSTEAD_CODEC: {reference} is no codec: it needs encode(data) and decode(data)")
+    return found
 
 
 def _only_project(client: "Client") -> str:

@@ -11,6 +11,7 @@ from runstead.cli.shared.render import (
     document,
     format_age,
     format_duration,
+    format_size,
     format_time,
     safe,
     table,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 #: The members that the table of runs and the tree show, beside those that every `Run` has.
 RUN_FIELDS = (
     *("paused", "waiting_tool_name", "target", "workflow_id", "duration_ms", "attempt", "title", "error"),
-    *("parent_run_id", "progress"),
+    *("parent_run_id", "progress", "compensates"),
 )
 _BAR_CELLS = 20
 
@@ -131,6 +132,19 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
     ]
 
 
+def stand_in(found: Any, run_id: str) -> str | None:
+    """What is shown of a value that an artifact holds, or that is encoded. None: the value itself is shown."""
+    from runstead.sdk.models.value import is_encoded, reference_of  # noqa: PLC0415
+
+    if (place := reference_of(found)) is not None:
+        return f"{format_size(place.size)}, stored as an artifact: runstead runs output {shlex.quote(run_id)}"
+    return (
+        "encoded: `runstead runs get` decodes it with RUNSTEAD_CODEC=module:codec"
+        if is_encoded(found)
+        else None
+    )
+
+
 def run_details(
     run: "Run", screen: Screen, wait_ends_at: "datetime | None" = None
 ) -> Iterator[tuple[str, str | None]]:
@@ -143,8 +157,19 @@ def run_details(
         yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
     if run.progress is not None:
         yield "progress", format_progress(run.progress, screen) or None
-    for name in ("kind", "target", "title", "schedule_id", "batch_id", "parent_run_id", "retry_of"):
+    for name in (
+        "kind",
+        "target",
+        "title",
+        "schedule_id",
+        "batch_id",
+        "parent_run_id",
+        "retry_of",
+        "compensates",
+    ):
         yield name, getattr(run, name)
+    if run.compensations:
+        yield "compensations", f"{run.compensations} registered, for a failure or a cancel"
     if run.root_run_id != run.run_id:
         yield "root_run_id", run.root_run_id
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
@@ -153,6 +178,9 @@ def run_details(
     for name in ("concurrency_key", "unique_key", "debounce_key"):
         yield name.replace("_", " "), getattr(run, name)
     yield "debounced", f"{run.debounced} later request(s)" if run.debounced else None
+    if run.worker_version is not None or run.pinned:
+        version = run.worker_version or "that of its first attempt"
+        yield "version", f"{version} (pinned)" if run.pinned else version
     yield "created", _at(run.created_at, screen)
     if run.status == "pending" and run.available_at is not None and run.available_at != run.created_at:
         yield "available", _at(run.available_at, screen)
@@ -176,7 +204,8 @@ def run_details(
             yield "traceback", run.error.traceback.rstrip("\n")
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
-        yield name, value(getattr(run, name))
+        found = getattr(run, name)
+        yield name, stand_in(found, run.run_id) or value(found)
 
 
 def _at(at: Any, screen: Screen) -> str | None:
@@ -199,7 +228,8 @@ def format_tree(family: "Sequence[Run]", marked: str, screen: Screen) -> str:
         mark = " *" if run.run_id == marked and len(family) > 1 else ""
         head = f"{indent}{joint}{safe(run.run_id)}  {safe(run.target or run.kind)}  "
         name = error_name(run.error)
-        tail = f"{mark}{'  ' + name if name else ''}"
+        undoes = "  (compensation)" if run.compensates else ""
+        tail = f"{mark}{undoes}{'  ' + name if name else ''}"
         status = _status(run)
         if screen.width is None:
             lines.append(f"{head}{status}{safe(tail)}")

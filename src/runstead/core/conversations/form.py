@@ -134,19 +134,19 @@ def _field_errors(field: FormField) -> list[tuple[str, str]]:
 class Filled(msgspec.Struct, frozen=True):
     """Values that match their form.
 
-    In `values`, secret fields are null; `withheld` holds the names of these fields.
+    In `values`, secret fields are null; `secrets` holds the values of those that have one.
     """
 
     values: dict[str, Value]
-    withheld: list[str]
-    canonical: bytes  # all values, including secrets: only for a digest, never stored
+    secrets: dict[str, Value]
+    canonical: bytes  # all values, including secrets: only for a digest
 
     def digest(self, salt: bytes) -> bytes:
         """Return 32 bytes that identify these values.
 
         With a secret among them, scrypt makes guessing slow (20 ms).
         """
-        if self.withheld:
+        if self.secrets:
             return hashlib.scrypt(self.canonical, salt=salt, n=1 << 13, r=8, p=1, dklen=32)
         return hashlib.sha256(salt + self.canonical).digest()
 
@@ -163,7 +163,7 @@ def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
         if name not in known
     ]
     accepted: dict[str, Value] = {}
-    withheld = []
+    secrets: dict[str, Value] = {}
     for name, field in known.items():
         value = values.get(name)
         given = value is not None and value != ""
@@ -174,10 +174,10 @@ def fill(fields: bytes, values: Mapping[str, Value]) -> Filled:
         if name in values:
             accepted[name] = None if field.secret else value
             if field.secret and given:
-                withheld.append(name)
+                secrets[name] = value
     if errors:
         raise _refused("The values do not fit the form", errors)
-    return Filled(accepted, withheld, msgspec.json.encode(dict(values), order="sorted"))
+    return Filled(accepted, secrets, msgspec.json.encode(dict(values), order="sorted"))
 
 
 def _value_error(field: FormField, value: Value) -> str | None:

@@ -12,7 +12,7 @@ ResponderType = Literal["human", "agent", "system"]
 class InputResponse(msgspec.Struct, frozen=True):
     """A submitted form. `values` is a JSON object in which the values of secret fields are null. `withheld`
     is a JSON array with the names of the secret fields that had a value. `digest` identifies the values if
-    they are sent again.
+    they are sent again. `secrets` are the encrypted values of these fields; None also where they were not loaded.
     """
 
     id: str
@@ -22,6 +22,7 @@ class InputResponse(msgspec.Struct, frozen=True):
     withheld: bytes
     digest: bytes
     created_at: int
+    secrets: str | None = None
 
 
 class InputRequest(msgspec.Struct, frozen=True):

@@ -72,7 +72,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
     for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
-    `event_writer` can only append events to one run, a `run_reader` can only read one run. `service_id` names the push service of either, and `issuer`
+    `event_writer` can only append events to one run, a `run_reader` can only read one run, and a `conversation_reader` only the
+    conversation `conversation_id` with its runs. `service_id` names the push service of either, and `issuer`
     (`str(Issuer)`) the issuer of its token.
 
     `requests_per_minute` and `runs_per_minute` are the quotas of an API key.
@@ -80,10 +81,11 @@ class Principal(msgspec.Struct, frozen=True):
     `fenced` holds the projects of the caller that require a proof of the attempt with every write of a worker.
     """
 
-    kind: Literal["api_key", "user", "worker", "service", "event_writer", "run_reader"]
+    kind: Literal["api_key", "user", "worker", "service", "event_writer", "run_reader", "conversation_reader"]
     id: str
     grants: dict[str, frozenset[Scope]]
     run_id: str | None = None
+    conversation_id: str | None = None
     worker_id: str | None = None
     service_id: str | None = None
     family: bool = False
@@ -101,8 +103,15 @@ class Principal(msgspec.Struct, frozen=True):
     def identity(self) -> str:
         """A name that is unique among all callers, used for idempotency keys and browser sessions."""
         if self.service_id is not None:
-            return f"{self.kind}:{self.service_id}:{self.run_id}"
+            return f"{self.kind}:{self.service_id}:{self.run_id or self.conversation_id}"
         return f"{self.kind}:{self.id}"
+
+    @property
+    def bound_to(self) -> str | None:
+        """What its token is bound to: `the run …` or `the conversation …`. None: nothing."""
+        if self.run_id is not None:
+            return f"the run {self.run_id}"
+        return None if self.conversation_id is None else f"the conversation {self.conversation_id}"
 
     @property
     def reads_descendants(self) -> bool:
@@ -135,9 +144,9 @@ def require_system(principal: Principal) -> None:
 
 
 def refuse_bound(principal: Principal, what: str) -> None:
-    """FORBIDDEN for a token that is bound to one run. `what` completes the message."""
-    if principal.run_id is not None:
-        raise Error("FORBIDDEN", f"The token is bound to the run {principal.run_id} and {what}")
+    """FORBIDDEN for a token that is bound to one run or conversation. `what` completes the message."""
+    if principal.bound_to is not None:
+        raise Error("FORBIDDEN", f"The token is bound to {principal.bound_to} and {what}")
 
 
 def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
@@ -160,9 +169,11 @@ def for_appending(principal: Principal, run_id: str) -> Principal:
     return writing(principal)
 
 
-def for_reading(principal: Principal) -> Principal:
-    """Return the principal for the routes that an access token of a run opens: there it has the scope `runs:read`."""
-    if principal.kind != "run_reader":
+def for_reading(principal: Principal, *kinds: Literal["run_reader", "conversation_reader"]) -> Principal:
+    """Return the principal for the routes that access tokens open: there those of a run and of a conversation, or only
+    these `kinds`, have the scope `runs:read`.
+    """
+    if principal.kind not in (kinds or ("run_reader", "conversation_reader")):
         return principal
     return msgspec.structs.replace(
         principal, grants=dict.fromkeys(principal.grants, frozenset({Scope.RUNS_READ}))

@@ -1,5 +1,5 @@
 """Bounds of what a project and an operator keep beside runs: sessions, charts, usage, quotas, artifacts, push
-services, webhooks, alert rules, the audit log and secrets.
+services, webhooks, alert rules, budgets, the audit log and secrets.
 """
 
 from typing import Final
@@ -67,6 +67,9 @@ measured_queues_max: Final = 200  # projects, and targets of each, whose oldest 
 
 # Artifacts
 artifact_bytes_max: Final = 5 * 1024 * MIB  # the default of a setting
+value_bytes_max: Final = 64 * MIB  # of a value that is stored as an artifact; the default of a setting
+values_checked_at_once_max: Final = 2  # each is in memory meanwhile
+value_retries_max: Final = 16  # runs before a retried run in which its values are searched
 artifact_chunk_bytes: Final = 256 * KIB  # read or written at a time
 artifact_parts_at_once: Final = 4  # parts of 5 MiB uploaded to S3 at the same time
 artifact_tombstones_per_tick_max: Final = 100
@@ -133,6 +136,17 @@ alert_window_s_max: Final = 86_400
 alert_runs_min_default: Final = 10  # a failure rate of fewer runs is not judged
 alert_firings_kept_max: Final = 1_000  # newest entries of the history of each rule
 alert_silent_workers_max: Final = 1_000  # counted by a rule
+
+# Budgets
+budgets_per_project_max: Final = 64  # beside those that are given when a run is created
+budget_alert_percent_default: Final = 80
+budget_tokens_max: Final = 1_000_000_000_000_000  # of a limit
+budget_sum_max: Final = 1_000_000_000_000_000_000  # tokens or micros of a sum, so that none overflows
+budget_periods_kept_days: Final = 400  # sums of earlier days and months are deleted
+budget_tick_s: Final = 2.0  # how often the leader looks for budgets whose waiting runs may continue
+budgets_per_tick_max: Final = 64
+budget_waits_per_tick_max: Final = 256  # runs of one budget that continue or end in one tick
+budget_approvals_kept_max: Final = 32  # of one run
 
 # The audit log
 audit_retention_days_default: Final = 400

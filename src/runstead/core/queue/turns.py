@@ -39,10 +39,15 @@ def in_turn(others: Iterable[Run], keyed: Iterable[Run], turns: Sequence[Turn]) 
 def take_in_turn(
     found: Iterable[Run], turns: Sequence[Turn], slots: ConcurrencySlots, limit: int
 ) -> list[Run]:
-    """Return the first `limit` runs in order that find a free slot."""
-    runs = list(found)
-    others = (run for run in runs if run.concurrency_key is None)
-    ordered = in_turn(others, (run for run in runs if run.concurrency_key is not None), turns)
+    """Return the first `limit` runs in order that find a free slot. Runs of keys without a turn stand beside those without
+    a key.
+    """
+    named = {(turn.target, turn.key) for turn in turns}
+    others: list[Run] = []
+    keyed: list[Run] = []
+    for run in found:
+        (keyed if (run.target, run.concurrency_key) in named else others).append(run)
+    ordered = in_turn(others, keyed, turns)
     return list(islice((run for run in ordered if slots.take(run)), limit))
 
 

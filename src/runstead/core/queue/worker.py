@@ -26,10 +26,26 @@ class Worker(msgspec.Struct, frozen=True):
     silent_at: int | None = (
         None  # when the server noticed that heartbeats had stopped; the next heartbeat clears it
     )
+    version: str | None = None  # of its code
 
     @property
     def status(self) -> WorkerStatus:
         return "active" if self.silent_at is None else "offline"
+
+
+class VersionCount(msgspec.Struct, frozen=True):
+    """A version of workers' code in a project: how many workers of it are online, and its runs that have not ended.
+
+    A run has the version of the first worker that claimed it. None: workers without a version. `pinned` counts the runs
+    that need workers of this version.
+    """
+
+    version: str | None
+    workers_online: int = 0
+    runs_pending: int = 0
+    runs_running: int = 0
+    runs_waiting: int = 0
+    pinned: int = 0
 
 
 class TokenHolder(Worker, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEven
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
-from runstead.core.runs.values import Progress, RunValue
+from runstead.core.runs.values import NamedValue, Progress, RunValue
 
 _NO_KEYS: Final[Mapping[str, bytes]] = {}
 
@@ -84,7 +84,8 @@ def append(
     values: tuple[RunValue, ...] = ()
     if sets:
         progress, values = _settings(new, run.latest_event_id, now)
-        _refuse_values(value_names.union(value.name for value in values))
+        if values:
+            _refuse_values(value_names.union(value.name for value in values))
         changes |= progress
     if run.status is RunStatus.PENDING and run.attempt == 0 and any(e.type == RUN_STARTED for e in new):
         # The client that drives the run without a lease has started it. A worker can still claim it.
@@ -137,7 +138,7 @@ def _settings(
     for event_id, event in enumerate(events, latest + 1):
         if isinstance(event.sets, Progress):
             changes["progress"] = event.sets.at(now)
-        elif event.sets is not None:
+        elif isinstance(event.sets, NamedValue):
             value = event.sets
             values[value.name] = RunValue(value.name, bytes(value.value), event_id, now)
     return changes, tuple(values.values())

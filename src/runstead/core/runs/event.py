@@ -4,8 +4,10 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from runstead.core.clock import iso
 from runstead.core.runs.artifact import Stored
 from runstead.core.runs.values import NamedValue, Progress
+from runstead.core.usage.usage import Reported
 
 encode = msgspec.json.Encoder().encode
 _members = msgspec.json.Decoder(dict[str, Any]).decode
@@ -26,6 +28,8 @@ TOOL_CALL_RESULT: Final = "TOOL_CALL_RESULT"
 CUSTOM: Final = "CUSTOM"
 
 RESUMED: Final = "run.resumed"
+RETRY_FROM: Final = "run.retry_from"
+"""The name of the CUSTOM event after copied events: {run_id, step_id, event_id}."""
 
 TERMINAL_TYPES: Final = frozenset({RUN_FINISHED, RUN_ERROR})
 
@@ -66,7 +70,9 @@ class NewEvent(msgspec.Struct, frozen=True):
     owner: Owner | None = None  # `owner_of` of an appended event
     key: str | None = None  # the `idempotency_key`, unique in the run
     digest: bytes | None = None  # digest of the payload, if there is a key
-    sets: Progress | NamedValue | None = None  # what the event sets on its run
+    sets: Progress | NamedValue | Reported | None = (
+        None  # what the event sets on its run, or counts for budgets
+    )
 
     @property
     def event_class(self) -> EventClass:
@@ -109,7 +115,7 @@ def owner_of(event_type: str, name: Any, step_id: Any) -> Owner | None:
     if event_type == CUSTOM:
         if not isinstance(name, str) or not name.startswith(RESERVED_PREFIX):
             return None
-        return "server" if name == RESUMED else "lease_holder"
+        return "server" if name in (RESUMED, RETRY_FROM) else "lease_holder"
     return "lease_holder" if step_id is not None and event_type in STEP_TYPES else None
 
 
@@ -157,10 +163,14 @@ def resumed(
     *,
     is_error: bool = False,
     signal_id: str | None = None,
+    occurred_at: int | None = None,
 ) -> NewEvent:
-    """Build the event of a resume that is not a tool result. `signal_id`: the result came with this signal."""
+    """Build the event of a resume that is not a tool result. `signal_id`: the result came with this signal, which is the
+    event of the bus that occurred at `occurred_at` (ms).
+    """
     value = {"type": kind, "tool_call_id": tool_call_id, "result": result, "is_error": is_error}
     value |= {} if signal_id is None else {"signal_id": signal_id}
+    value |= {} if occurred_at is None else {"occurred_at": iso(occurred_at)}
     return NewEvent(CUSTOM, encode({"type": CUSTOM, "name": RESUMED, "value": value}), is_error=is_error)
 
 

@@ -12,7 +12,8 @@ import msgspec
 
 from runstead.core import limits
 from runstead.core.runs import event
-from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.run import PINNED_QUEUE, Run, RunStatus
+from runstead.core.runs.signal import awaited_in
 from runstead.core.runs.transitions import claimable, due_at
 
 #: Attempts that ended with one of these do not count as lost.
@@ -26,8 +27,11 @@ BELONGINGS: Final = {
     "run_receipts": "receipts",
     "run_values": "values",
     "run_signals": "signals",
+    "event_waits": "waits for events",
+    "run_compensations": "compensations",
     "worker_sessions": "worker sessions",
     "input_requests": "input requests",
+    "input_secrets": "secrets of input requests",
     "run_families": "family counters",
 }
 #: Checks besides those of runs: name → sentence, with a placeholder for each column of the query.
@@ -37,6 +41,7 @@ CHECKS: Final = {
     "message_count": "The conversation {0} counts {1} messages, but has one with the number {2}",
     "newest_message": "The conversation {0} names {1} as its newest message, but it is {2}",
     "batch_count": "The batch {0} counts {1} active runs, but there are {2}",
+    "secrets_of_ended_run": "The input request {0} has secrets, but its run number {1} has ended",
     "input_without_conversation": "The input request {0} belongs to the conversation {1}, which does not exist",
 }
 
@@ -99,6 +104,9 @@ class CheckedRun(msgspec.Struct, frozen=True):
     signals: int = 0
     latest_signal: int = 0
     latest_signal_event: int = 0
+    event_waits: int = 0
+    compensations: int = 0  # registered, without a run
+    uncancelled: int = 0  # active descendants of a cancelled run that its cancel should have reached
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -189,9 +197,14 @@ def a_request_is_open_while_it_holds_its_run(one: CheckedRun) -> Iterator[str]:
 
 def the_queue_holds_what_may_be_claimed(one: CheckedRun) -> Iterator[str]:
     run = one.run
-    if run.available_at is not None and not claimable(run, run.available_at):
+    if run.claimable_at is not None and not claimable(run, run.claimable_at):
         yield f"is in the queue, although it is {run.status.value} or leased"
-    if run.status is RunStatus.PENDING and run.queued and run.available_at is None:
+    in_pinned_queue = run.available_at is not None and run.pinned_to is not None
+    if (run.pinned_available_at is not None) != in_pinned_queue or (
+        in_pinned_queue and run.available_at != PINNED_QUEUE
+    ):
+        yield f"is pinned to the version {run.pinned_to}, but is not in the queue of that version alone"
+    if run.status is RunStatus.PENDING and run.queued and run.available_at is None and not run.held:
         yield "is pending, but not in the queue"
 
 
@@ -246,7 +259,7 @@ def a_parent_exists(one: CheckedRun) -> Iterator[str]:
     elif parent is None:
         yield f"is a child of {run.parent_run_id}, which does not exist"
     else:
-        path = f"{parent.path}{parent.seq}/"
+        path = f"{parent.path}{parent.seq}/" + ("~/" if run.compensates is not None else "")
         place = (run.parent_run_id, run.project_id, run.root_seq, run.root_run_id, run.path)
         if place != (parent.run_id, parent.project_id, parent.root_seq, parent.root_run_id, path):
             yield f"does not match its parent {parent.run_id}: its root or its path is wrong"
@@ -259,11 +272,11 @@ def counters_count_the_family(one: CheckedRun) -> Iterator[str]:
         yield f"counts {counted}, but there are {one.children[0]} and {one.children[1]}"
     if (
         run.status is RunStatus.CANCELLED
-        and one.children[1]
+        and one.uncancelled
         and one.children[0] <= limits.family_cancel_rows_max
     ):
         # Those of a larger family may be cancelled in later transactions.
-        yield f"was cancelled, but {one.children[1]} descendant(s) are active"
+        yield f"was cancelled, but {one.uncancelled} descendant(s) are active"
 
 
 def a_family_has_one_order(one: CheckedRun) -> Iterator[str]:
@@ -296,6 +309,20 @@ def signals_are_gapless(one: CheckedRun) -> Iterator[str]:
         )
 
 
+def awaited_events_are_indexed(one: CheckedRun) -> Iterator[str]:
+    awaited = len(awaited_in(one.run.waiting_events))
+    if one.event_waits != awaited:
+        yield f"awaits {awaited} event(s), but the event bus finds {one.event_waits}"
+
+
+def compensations_are_kept_until_the_end(one: CheckedRun) -> Iterator[str]:
+    if one.compensations != (one.run.compensations or 0):
+        yield (
+            f"is {one.run.status.value} and counts {one.run.compensations or 0} registered compensation(s), but "
+            f"{one.compensations} are stored"
+        )
+
+
 RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     events_are_gapless,
     external_sequence_counts_external_events,
@@ -315,6 +342,8 @@ RULES: Final[tuple[Callable[[CheckedRun], Iterator[str]], ...]] = (
     a_key_belongs_to_an_event,
     a_value_belongs_to_an_event,
     signals_are_gapless,
+    awaited_events_are_indexed,
+    compensations_are_kept_until_the_end,
 )
 
 

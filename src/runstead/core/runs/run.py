@@ -52,6 +52,8 @@ KEYED: Final = 1_000
 """The stored priority of a run with a concurrency key is lower by this. So in the order of the queue all of them stand
 behind the runs without a key, whose claims never read them.
 """
+PINNED_QUEUE: Final = 253_402_300_799_000
+"""`available_at` of a run that only workers of its version may claim: the end of the year 9999, which no claim reaches."""
 BLOCKED: Final = "blocked: "
 """The start of `waiting_tool_name` while a run waits for code that fits its log; a sentence follows."""
 
@@ -85,7 +87,7 @@ class Run(msgspec.Struct, frozen=True):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
-    `request_snapshot`, `progress`, `open_approvals`,
+    `request_snapshot`, `progress`, `retry_from`, `open_approvals`,
     `waiting_events`) are JSON text and are not changed; None is JSON null. Engines store the fields as
     columns in this order.
     """
@@ -104,7 +106,8 @@ class Run(msgspec.Struct, frozen=True):
     # The order of creation in the store, and the internal key (0: not stored yet).
     seq: int = 0
     target: str | None = None
-    # Family. `path` holds the seq of every ancestor, root first: "/12/40/".
+    # Family. `path` holds the seq of every ancestor, root first: "/12/40/". A "~" stands before a compensation, as in
+    # "/12/40/~/": a cancel of the ancestors before it reaches neither the compensation nor its descendants.
     parent_seq: int | None = None
     parent_run_id: str | None = None
     root_seq: int | None = None
@@ -186,11 +189,19 @@ class Run(msgspec.Struct, frozen=True):
     debounce_key: str | None = None
     debounce_until: int | None = None
     debounced: int | None = None
+    # The version of the first worker with a version that claimed it, and whether only workers of that version claim it
+    # again: then it is in the queue of that version from `pinned_available_at` on, and `available_at` is `PINNED_QUEUE`.
+    worker_version: str | None = None
+    pinned: bool | None = None  # None: false
+    pinned_available_at: int | None = None
+    # The number of registered compensations, None: none. Cleared when it ends (see core.runs.compensation).
+    compensations: int | None = None
     # Values, largest last
     open_approvals: bytes | None = (
         None  # of the wait: call ids, if more than the one that it waits for are open
     )
     waiting_events: bytes | None = None  # of the wait: the events that resume it, with their call ids
+    retry_from: bytes | None = None  # the step that it goes on from, see core.runs.retry_from
     progress: bytes | None = None
     error: bytes | None = None
     labels: bytes | None = None
@@ -209,11 +220,43 @@ class Run(msgspec.Struct, frozen=True):
         return seqs_of(self.path)
 
     @property
+    def cancelling_seqs(self) -> tuple[int, ...]:
+        """The seqs of the ancestors whose cancel reaches this run."""
+        return seqs_of(self.path.rpartition("~")[2])
+
+    @property
+    def compensates(self) -> str | None:
+        """The id of the run that this one compensates, None if it is no compensation."""
+        return self.parent_run_id if self.path.endswith("~/") else None
+
+    @property
+    def held(self) -> bool:
+        """Whether it is a compensation that waits for the end of the one before it."""
+        return (
+            self.path.endswith("~/")
+            and not self.terminal
+            and self.attempt == 0
+            and self.available_at is None
+            and self.paused_available_at is None
+            and self.waiting_reason in (None, "pause")
+        )
+
+    @property
     def queued(self) -> bool:
         """Whether the server hands the run out, to a worker or to a push service."""
         return (
             self.kind != "agent" or self.implementation_kind is not None or self.push_service_id is not None
         )
+
+    @property
+    def pinned_to(self) -> str | None:
+        """The version whose workers alone may claim the run. None: any worker."""
+        return self.worker_version if self.pinned else None
+
+    @property
+    def claimable_at(self) -> int | None:
+        """When it may be claimed or pushed, None while it may not."""
+        return self.available_at if self.pinned_available_at is None else self.pinned_available_at
 
     @property
     def occupies(self) -> bool:
@@ -262,13 +305,13 @@ FIELDS: Final = Run.__struct_fields__
 
 def seqs_of(path: str) -> tuple[int, ...]:
     """The seqs in a path: "/12/40/" → (12, 40)."""
-    return tuple([int(seq) for seq in path.split("/") if seq])
+    return tuple([int(seq) for seq in path.split("/") if seq and seq != "~"])
 
 
 def in_queue(run: Run) -> tuple[int, int, int]:
     """Sort key of queued runs: the smallest key is claimed first."""
-    assert run.available_at is not None
-    return -run.shown_priority, run.available_at, run.seq
+    assert run.claimable_at is not None
+    return -run.shown_priority, run.claimable_at, run.seq
 
 
 #: The fields whose values may be large.

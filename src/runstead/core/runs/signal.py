@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.core import limits
+from runstead.core.runs.event_match import Match
 
 SignalName = Annotated[
     str, Meta(min_length=1, max_length=limits.signal_name_chars_max, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")
@@ -14,10 +15,13 @@ SignalName = Annotated[
 
 
 class AwaitedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event that a waiting run awaits: a signal of this name resumes it, as the result of the call."""
+    """An event that a waiting run awaits: a signal of this name resumes it, as the result of the call. So does an event of
+    the project's bus with this name whose data has the values of `match`.
+    """
 
     name: SignalName
     tool_call_id: str | None = None
+    match: Match | None = None
 
 
 class Signal(msgspec.Struct, frozen=True):

@@ -8,8 +8,11 @@ from msgspec.structs import asdict, replace
 
 from runstead.core.audit import Audit
 from runstead.core.batches.batch import Batch
+from runstead.core.budgets.budget import Budget
+from runstead.core.budgets.counting import Spending, Spent
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
+from runstead.core.runs.compensation import Compensation, RegisteredCompensations, WantedCompensations
 from runstead.core.runs.event import Event, NewEvent
 from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
@@ -100,9 +103,13 @@ class Loaded(msgspec.Struct, frozen=True):
     )  # stored keys among those wanted → digest
     value_names: frozenset[str] = frozenset()
     signals: FoundSignals = FoundSignals()
+    compensations: RegisteredCompensations = RegisteredCompensations()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
     keyed: KeyedRuns = NO_KEYED_RUNS
+
+    source: Run | None = None  # the run of `Want.source_run_id`
+    spending: Spending | None = None  # of a run in a project with budgets
 
     def before(self, transition: "Transition") -> Run | None:
         """The loaded row of the run that the transition is of: an existing run may take the place of a new one."""
@@ -119,14 +126,20 @@ class Want(msgspec.Struct, frozen=True):
     receipt_key: str | None = None
     input_request_id: str | None = None  # an input request of the run
     input_call: str | None = None  # the tool call of an input request of the run
+    input_secrets: bool = False  # with the encrypted secrets of the response to that request
     schedule_id: str | None = None  # a schedule of the run's project; None in `Loaded` if it does not exist
     event_keys: tuple[str, ...] = ()
     value_names: bool = False  # the names of the run's values
     signals: WantedSignals | None = None
+    compensations: WantedCompensations | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
     keys: WantedKeys | None = None  # of a new run: the runs that hold its keys
+    source_run_id: str | None = (
+        None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
+    )
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
+    spends: bool = False  # the budgets that count the run, locked
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -145,6 +158,8 @@ class Transition(msgspec.Struct, frozen=True):
     receipt: Receipt | None = None
     values: Sequence[RunValue] = ()  # named values, stored in place of those with the same names
     signal: Signal | None = None  # a new one, or one that the run takes
+    held_contents: Sequence[str] = ()  # uids of other runs whose stored contents this new run lists
+    compensation: Compensation | None = None  # a new one, or for a duplicate the stored one
     message: NewMessage | None = None
     conversation: Conversation | None = None  # a new one, stored before the message
     schedule: Schedule | None = None  # the new row of the wanted schedule
@@ -157,12 +172,15 @@ class Transition(msgspec.Struct, frozen=True):
     closed_input: ClosedInput | None = None  # the open request that this transition closes
     deletes: bool = False  # the loaded run is deleted with everything that belongs to it
     audit: Audit | None = None  # who changes the run, for the audit log; None for changes that it leaves out
+    budget: Budget | None = None  # of a new run: the budget that bounds it and its descendants
+    spent: Spent | None = None  # what changes in the budgets that count the run
 
 
 Decide = Callable[[Loaded], Transition]
 """A rule with bound arguments. It is pure: no I/O, no clock, no random values of its own."""
 
 NOTHING_ELSE = Want()
+SPENDING = Want(spends=True)
 
 
 def audited(decide: Decide, audit: Audit) -> Decide:

@@ -1,4 +1,6 @@
-"""Progress and named values of a run, which its worker sets with the CUSTOM events `run.progress` and `run.value`."""
+"""Progress, named values and usage of a run, which its worker reports with the CUSTOM events `run.progress`, `run.value`
+and `run.usage`.
+"""
 
 from typing import Annotated, Final
 
@@ -7,9 +9,11 @@ from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.clock import iso
+from runstead.core.usage.usage import Reported
 
 PROGRESS: Final = "run.progress"
 VALUE: Final = "run.value"
+USAGE: Final = "run.usage"
 
 encode = msgspec.json.Encoder().encode
 
@@ -53,17 +57,24 @@ class _ValueEvent(msgspec.Struct):
     value: NamedValue
 
 
+class _UsageEvent(msgspec.Struct):
+    value: Reported
+
+
 _progress = msgspec.json.Decoder(_ProgressEvent).decode
 _value = msgspec.json.Decoder(_ValueEvent).decode
+_usage = msgspec.json.Decoder(_UsageEvent, strict=False).decode  # a count may be written 7.0
 
 
-def setting_of(name: object, payload: bytes) -> Progress | NamedValue | None:
+def setting_of(name: object, payload: bytes) -> Progress | NamedValue | Reported | None:
     """Return what a CUSTOM event of this name sets, None for other names.
 
     Raises msgspec.ValidationError with the path of the member that is not valid.
     """
     if name == PROGRESS:
         return _progress(payload).value
+    if name == USAGE:
+        return _usage(payload).value
     if name != VALUE:
         return None
     found = _value(payload).value

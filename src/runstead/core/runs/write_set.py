@@ -15,11 +15,14 @@ from msgspec.structs import astuple, replace
 
 from runstead.core.audit import AuditEntry, entries as audit_entries
 from runstead.core.batches.batch import BatchMove, batch_move
+from runstead.core.budgets.budget import Budget
+from runstead.core.budgets.counting import Spent
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs import transitions
+from runstead.core.runs.compensation import Compensation, compensation_runs
 from runstead.core.runs.event import Event, NewEvent
-from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
 from runstead.core.runs.values import RunValue
@@ -80,6 +83,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.transition.receipt
 
     @property
+    def moves_event_waits(self) -> bool:
+        """Whether the run awaits other events of the bus than before."""
+        return self.before is not None and self.run.waiting_events != self.before.waiting_events
+
+    @property
     def values(self) -> Sequence[RunValue]:
         """Named values, stored in place of those with the same names."""
         return self.transition.values
@@ -88,6 +96,55 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     def signal(self) -> Signal | None:
         """A new signal, or one that the run has taken: stored in place of the one with its number."""
         return self.transition.signal
+
+    @property
+    def held_contents(self) -> Sequence[str]:
+        """The uids of other runs whose stored contents the new run lists: they are kept as long as it exists."""
+        return self.transition.held_contents
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of a new run and its descendants."""
+        budget = self.transition.budget
+        if budget is None:
+            return None
+        now, seq = self.now, self.run.seq
+        return replace(budget, family_seq=seq, created_at=now, updated_at=now)
+
+    @property
+    def changes_budgets(self) -> bool:
+        return self.transition.spent is not None or self.transition.budget is not None
+
+    @property
+    def spent(self) -> Spent | None:
+        """What changes in the budgets that count the run."""
+        return self.transition.spent
+
+    @property
+    def compensation(self) -> Compensation | None:
+        """A new compensation."""
+        return None if self.transition.duplicate else self.transition.compensation
+
+    @property
+    def changes_compensations(self) -> bool:
+        """Whether the run registers a compensation, or ends with registered ones."""
+        return self.before is not None and self.before.compensations != self.run.compensations
+
+    @property
+    def ends_compensations(self) -> bool:
+        """Whether the run has registered compensations and ends: the engine passes them to `compensate`, or drops those of
+        a completed run.
+        """
+        before = self.before
+        return before is not None and before.compensations is not None and self.run.compensations is None
+
+    @property
+    def ends_compensation(self) -> bool:
+        """Whether the run is a compensation that ends: the engine passes the first of its parent's that has not ended to
+        `release_next`.
+        """
+        run, before = self.run, self.before
+        return run.path.endswith("~/") and run.terminal and before is not None and not before.terminal
 
     @property
     def conversation(self) -> Conversation | None:
@@ -119,6 +176,22 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
     @property
     def closed_input(self) -> ClosedInput | None:
         return self.transition.closed_input
+
+    @property
+    def erases_secrets(self) -> bool:
+        """Whether the run ends and may have secrets of input requests.
+
+        Such a run has a conversation, and the response added an event that the external sequence does not count. So
+        most runs that end need no statement for this.
+        """
+        run, before = self.run, self.before
+        return (
+            run.conversation_id is not None
+            and run.terminal
+            and before is not None
+            and not before.terminal
+            and before.latest_event_id > before.latest_external_event_sequence
+        )
 
     @property
     def schedule(self) -> Schedule | None:
@@ -209,15 +282,49 @@ def write_set(before: Run | None, transition: Transition, now: int, seq: int = 0
 def cancel_descendants(cancelled: WriteSet, descendants: Iterable[Run]) -> list[WriteSet]:
     """Return the write sets of the descendants that are cancelled with a run.
 
-    `descendants` are the loaded rows that have not ended.
+    `descendants` are the loaded rows that have not ended. Compensations, and their descendants, are spared.
     """
-    return [cancel_below(cancelled.run, run, cancelled.now) for run in descendants if not run.terminal]
+    seq = cancelled.run.seq
+    return [
+        cancel_below(cancelled.run, run, cancelled.now)
+        for run in descendants
+        if not run.terminal and seq in run.cancelling_seqs
+    ]
 
 
 def cancel_below(ancestor: Run, run: Run, now: int) -> WriteSet:
     """Return the write set of a run that is cancelled because its ancestor was cancelled."""
     at = max(now, run.updated_at)
     return write_set(run, transitions.cancel(run, now=at, reason=ancestor.cancel_reason), at)
+
+
+def compensate(
+    ended: WriteSet, registered: Sequence[Compensation], seqs: Iterable[int]
+) -> list[tuple[Compensation, WriteSet]]:
+    """Return the write sets of the compensations of a run that ends, in order, each with its record as it becomes.
+
+    `seqs`: the number of each new row. Empty for a run that completes.
+    """
+    if ended.run.status is RunStatus.COMPLETED:
+        return []
+    return [
+        (
+            replace(compensation, config=None, input=None, child_seq=seq),
+            write_set(None, Transition(run, family_total=1, family_active=1), ended.now, seq),
+        )
+        for (compensation, run), seq in zip(compensation_runs(ended.run, registered), seqs, strict=True)
+    ]
+
+
+def release_next(ended: WriteSet, first: Run | None) -> WriteSet | None:
+    """Return the write set that queues the next compensation after one that ends. None: there is none to queue.
+
+    `first`: the first compensation of the same run that has not ended.
+    """
+    if first is None or not first.held:
+        return None
+    at = max(ended.now, first.updated_at)
+    return write_set(first, transitions.release_compensation(first, now=at), at)
 
 
 def changed_fields(old: Run, new: Run) -> dict[str, Any]:

@@ -9,8 +9,10 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.errors import Error
+from runstead.core.runs.event_match import Match
 from runstead.core.runs.flow import NO_FLOW, Flow
 from runstead.core.runs.run import Kind, Run
+from runstead.core.runs.signal import SignalName
 
 _PREFIX: Final = "vft_"
 
@@ -18,7 +20,8 @@ _PREFIX: Final = "vft_"
 class Trigger(msgspec.Struct, frozen=True):
     """One trigger as a row of the store. Only the SHA-256 of its token is stored, and
     its `secret` as `security.stored_secrets` encrypts it. `config` and `flow` are
-    JSON text. Runs of an agent use the conversation `conversation_id`, or a new conversation each.
+    JSON text. Runs of an agent use the conversation `conversation_id`, or a new conversation each. An event `event_name`
+    of the project's bus starts a run too, if its data matches `event_match` (JSON text).
 
     Engines store the fields as columns in this order.
     """
@@ -42,10 +45,24 @@ class Trigger(msgspec.Struct, frozen=True):
         """The flow control of its runs."""
         return NO_FLOW if self.flow is None else msgspec.json.decode(self.flow, type=Flow)
 
+    event_name: str | None = None
+    event_match: bytes | None = None
+
     @property
     def kind(self) -> Kind:
         kind: Any = self.target.partition(":")[0]
         return kind  # type: ignore[no-any-return]
+
+
+class TriggerEvent(msgspec.Struct, frozen=True):
+    """An event of the bus that starts a run: by its name, and by values in its data at dotted paths."""
+
+    name: SignalName
+    match: Match | None = None
+
+    @property
+    def stored(self) -> tuple[str, bytes | None]:
+        return self.name, msgspec.json.encode(self.match) if self.match else None
 
 
 TRIGGER_FIELDS: Final = Trigger.__struct_fields__
@@ -66,6 +83,7 @@ def changed(
     name: str | None = None,
     enabled: bool | None = None,
     token: bytes | None = None,
+    event: TriggerEvent | None = None,
 ) -> Trigger:
     """Return the row with the given changes; None leaves a member unchanged."""
     changes: dict[str, object] = {}
@@ -75,6 +93,8 @@ def changed(
         changes["disabled_at"] = None if enabled else now
     if token is not None:
         changes["token_hash"] = token
+    if event is not None and event.stored != (trigger.event_name, trigger.event_match):
+        changes["event_name"], changes["event_match"] = event.stored
     return replace(trigger, updated_at=max(trigger.updated_at, now), **changes) if changes else trigger
 
 

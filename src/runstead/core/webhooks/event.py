@@ -21,6 +21,8 @@ EVENT_TYPES: Final = (
     "run.cancelled",
     "alert.fired",
     "alert.resolved",
+    "budget.alert",
+    "budget.reached",
 )
 """The events that a webhook can subscribe to by name, besides `*`.
 

@@ -11,6 +11,7 @@ from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.engines.postgres.commit.commands import Apply, apply_all
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.jobs import Writer
+from runstead.engines.postgres.commit.settled import with_all_settled
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.related import DRIVER
@@ -80,7 +81,7 @@ class PostgresBatches(SqlBatches):
                 if not draft.runs[seq].terminal:  # an ancestor's cancel may have included it
                     written.append(_cancel(draft, seq, now, decide))
             await draft.write(transaction.connection)
-            return written
+            return with_all_settled(written, draft)
 
         return await self._writer.run(work)
 

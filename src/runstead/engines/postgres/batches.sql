@@ -50,6 +50,7 @@ WHERE seq = ANY (ARRAY(
     SELECT seq FROM runs
     WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
       AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+      AND strpos(substr(path, strpos(path, '/' || m.seq || '/')), '~') = 0
     ORDER BY root_seq, seq
   ) AS r
 ))

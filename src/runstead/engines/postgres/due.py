@@ -11,11 +11,14 @@ from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probe
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import write_set
+from runstead.engines.postgres.commit.budgets import Ledgers
 from runstead.engines.postgres.commit.draft import Draft
+from runstead.engines.postgres.commit.settled import lock_next, release_after
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import lock_slots, services_reaching
 from runstead.engines.postgres.sql import Q
+from runstead.engines.sql.budgets import held_back
 from runstead.ports.store import DecideOne, DecidePush, Written
 
 
@@ -45,10 +48,17 @@ async def enforce_some(transaction: Transaction, limit: int, decide: DecideOne) 
         at = max(now, run.updated_at)
         write = write_set(run, decide(run, at), at)
         assert not write.cancels_family
+        if write.ends_compensation and not await lock_next(transaction.connection, draft, run, waits=False):
+            continue  # it stays due
         draft.take([write])
+        if write.ends_compensation:
+            await release_after(transaction.connection, draft, write)
         decided.append((seq, write.transition, run))
     await draft.write(transaction.connection)
-    return [Written(draft.runs[seq], transition, before=before) for seq, transition, before in decided]
+    return [
+        Written(draft.runs[seq], transition, before=before, compensations=tuple(draft.settled.get(seq, ())))
+        for seq, transition, before in decided
+    ]
 
 
 async def dispatch_some(
@@ -61,6 +71,7 @@ async def dispatch_some(
     now = transaction.now
     draft = Draft()
     draft.lock(await transaction.connection.fetch(Q["lock_pushes"], seqs, now, share.limit))
+    ledgers = await _budgets(transaction, list(draft.runs.values()), now)
     services: dict[str, list[PushService]] = {}
     locked = list(draft.runs)
     for seq in locked:
@@ -68,11 +79,21 @@ async def dispatch_some(
         at = max(now, run.updated_at)
         if run.project_id not in services:
             services[run.project_id] = await services_reaching(transaction.connection, [run.project_id], at)
-        write = write_set(run, decide(run, at, services[run.project_id]), at)
-        assert not write.cancels_family
+        ledger = ledgers.ledger(run.project_id)
+        write = write_set(run, held_back(run, ledger) or decide(run, at, services[run.project_id]), at)
+        assert not (write.cancels_family and run.descendants_active)
         draft.take([write])
     await draft.write(transaction.connection)
     return [draft.runs[seq] for seq in locked]
+
+
+async def _budgets(transaction: Transaction, runs: Sequence[Run], now: int) -> Ledgers:
+    """The budgets of runs that would be dispatched, of projects that have any."""
+    ledgers, connection = Ledgers(), transaction.connection
+    projects = list({run.project_id for run in runs})
+    budgeted = {row[0] for row in await connection.fetch(Q["budgeted_projects"], projects)}
+    await ledgers.load(connection, [run for run in runs if run.project_id in budgeted], now)
+    return ledgers
 
 
 async def _round_robin(transaction: Transaction, share: FairShare, after: str) -> list[int]:

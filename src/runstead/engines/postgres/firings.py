@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import DecideFiring, Due, Fired, Transition
 from runstead.core.runs.write_set import cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule, firing_at, firing_id
 from runstead.engines.postgres.commit.draft import Draft
+from runstead.engines.postgres.commit.settled import with_all_settled
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.related import delete_schedule, due_schedules, services_reaching
@@ -56,6 +59,7 @@ async def fire_some(transaction: Transaction, limit: int, decide: DecideFiring) 
             draft.take_schedule(due.schedule, fired.schedule)
         results.append(WrittenFiring(due.schedule, fired, tuple(written)))
     await draft.write(connection)
+    results = [replace(each, written=tuple(with_all_settled(each.written, draft))) for each in results]
     for due, fired in decided:
         if fired.schedule is None:
             await delete_schedule(connection, due.schedule)

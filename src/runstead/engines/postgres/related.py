@@ -9,6 +9,7 @@ from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.bus_event import event_waits
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
 from runstead.core.schedules.schedule import Schedule
@@ -17,7 +18,7 @@ from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.sql import DIALECT
-from runstead.engines.sql import concurrency, conversations, inputs, push_services, schedules
+from runstead.engines.sql import bus_events, concurrency, conversations, inputs, push_services, schedules
 from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.postgres_driver import PostgresDriver
 from runstead.engines.sql.steps import LockSpace, execute, execute_many, lock, select
@@ -60,6 +61,16 @@ async def add_input(connection: Connection, request: InputRequest) -> None:
 
 async def close_input(connection: Connection, closed: ClosedInput) -> None:
     await DRIVER.run(connection, inputs.close_input(closed))
+
+
+async def erase_secrets(connection: Connection, run_seqs: Sequence[int]) -> None:
+    await DRIVER.run(connection, inputs.erase_secrets(run_seqs))
+
+
+async def move_event_waits(connection: Connection, runs: Sequence[Run]) -> None:
+    """Store the waits of runs that await other events of the bus than before."""
+    waits = [wait for run in runs for wait in event_waits(run)]
+    await DRIVER.run(connection, bus_events.move_waits([run.seq for run in runs], waits))
 
 
 async def lock_schedules(connection: Connection, ids: Sequence[str]) -> dict[str, Schedule]:

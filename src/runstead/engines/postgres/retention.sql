@@ -24,8 +24,13 @@ attempts AS (DELETE FROM run_attempts WHERE run_seq = ANY (ARRAY(SELECT seq FROM
 receipts AS (DELETE FROM run_receipts WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 vals AS (DELETE FROM run_values WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 signals AS (DELETE FROM run_signals WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+spending AS (DELETE FROM run_spending WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+budget_rows AS (DELETE FROM budgets WHERE family_seq > 0 AND family_seq = ANY (ARRAY(SELECT seq FROM gone))),
+sums AS (DELETE FROM budget_sums WHERE family_seq > 0 AND family_seq = ANY (ARRAY(SELECT seq FROM gone))),
+compensations AS (DELETE FROM run_compensations WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 inputs AS (DELETE FROM input_requests WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
+secrets AS (DELETE FROM input_secrets WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 counters AS (DELETE FROM run_families WHERE run_seq = ANY (ARRAY(SELECT seq FROM gone))),
 log AS (DELETE FROM family_log WHERE root_seq = ANY (ARRAY(SELECT seq FROM gone)))
 SELECT count(*) FROM gone

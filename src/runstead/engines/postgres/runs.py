@@ -6,6 +6,7 @@ from typing import Any, cast
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import Signal
@@ -213,6 +214,9 @@ class PostgresRuns:
         rows = await self._readers.rows(Q["signals"], seq, after, taken, limit + 1, bytes_max)
         more = bool(rows) and rows[0]["found"] > min(len(rows), limit)
         return ListPage([Signal(*tuple(row)[:-1]) for row in rows[:limit]], more)
+
+    async def compensations(self, seq: int) -> list[Compensation]:
+        return [Compensation(*row) for row in await self._readers.rows(Q["compensations"], seq)]
 
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         return [RunValue(*row) for row in await self._readers.rows(Q["values"], seq, name)]

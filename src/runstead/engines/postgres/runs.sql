@@ -5,8 +5,8 @@
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
--- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks and
--- which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP LOCKED fewer may be.
+-- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks or
+-- budgets, which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -15,11 +15,16 @@ WITH named AS MATERIALIZED (
   SELECT seq FROM named
   UNION
   SELECT step::bigint FROM named, unnest(string_to_array(trim(BOTH '/' FROM path), '/')) AS step
-  WHERE parent AND path <> '/'
+  WHERE parent AND path <> '/' AND step <> '~'
 )
 SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
   ARRAY(SELECT DISTINCT project_id FROM webhooks WHERE project_id = ANY ($4::text[]) AND disabled_at IS NULL) AS hooked,
-  fresh.limited, (SELECT count(*) FROM ancestors) AS named, locked.*
+  fresh.limited, (SELECT count(*) FROM ancestors) AS named,
+  ARRAY(
+    SELECT p.id FROM unnest($4::text[]) AS p (id)
+    WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
+  ) AS budgeted,
+  locked.*
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
@@ -32,6 +37,10 @@ FROM (
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
 ) AS locked ON true
+
+-- name: budgeted_projects
+SELECT p.id FROM unnest($1::text[]) AS p (id)
+WHERE EXISTS (SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1)
 
 -- name: existing_runs
 SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
@@ -74,16 +83,18 @@ WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND seq > $3
 ORDER BY root_seq, seq LIMIT $2
 
 -- name: any_active_descendant
+-- This, and the statements below that look for active descendants, find those that a cancel reaches: neither
+-- compensations nor their descendants, of which '~' stands in the path.
 SELECT 1 FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
-  AND strpos(path, $2) > 0
+  AND strpos(path, $2) > 0 AND strpos(substr(path, strpos(path, $2)), '~') = 0
 ORDER BY root_seq, seq LIMIT 1
 
 -- name: active_descendants
 -- Locks them in the order of seq.
 SELECT seq FROM runs
 WHERE root_seq = ANY (ARRAY[$1::bigint]) AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting')
-  AND strpos(path, $2) > 0
+  AND strpos(path, $2) > 0 AND strpos(substr(path, strpos(path, $2)), '~') = 0
 ORDER BY root_seq, seq FOR UPDATE
 
 -- name: locked_runs
@@ -162,6 +173,41 @@ SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::by
   $8::bytea[], $9::bigint[], $10::integer[])
 ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
 
+-- name: hold_contents
+INSERT INTO held_contents (run_seq, uid) SELECT * FROM unnest($1::bigint[], $2::text[])
+
+-- name: compensations
+SELECT {compensation} FROM run_compensations WHERE run_seq = $1 ORDER BY number
+
+-- name: compensations_of_runs
+SELECT run_seq, {compensation} FROM run_compensations WHERE run_seq = ANY ($1::bigint[]) ORDER BY run_seq, number
+
+-- name: registered_bytes
+SELECT coalesce(sum(coalesce(octet_length(config), 0) + coalesce(octet_length(input), 0)), 0)::bigint
+FROM run_compensations WHERE run_seq = $1
+
+-- name: compensation_by_key
+SELECT {compensation} FROM run_compensations WHERE run_seq = $1 AND key = $2
+
+-- name: store_compensations
+INSERT INTO run_compensations (run_seq, {compensation})
+SELECT * FROM unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::bytea[], $6::bytea[], $7::text[],
+  $8::bytea[], $9::bigint[], $10::bigint[])
+ON CONFLICT (run_seq, number) DO UPDATE
+SET config = excluded.config, input = excluded.input, child_seq = excluded.child_seq
+
+-- name: drop_compensations
+DELETE FROM run_compensations WHERE run_seq = ANY ($1::bigint[])
+
+-- name: active_compensations
+-- Those of the run $1 that have not ended, in the order in which they run.
+SELECT r.seq FROM run_compensations AS c
+CROSS JOIN LATERAL (SELECT seq, status FROM runs WHERE seq = c.child_seq LIMIT 1) AS r
+WHERE c.run_seq = $1 AND r.status IN ('pending', 'running', 'waiting') ORDER BY c.number DESC
+
+-- name: lock_compensations
+SELECT {locked} FROM {runs} WHERE seq = ANY ($1::bigint[]) ORDER BY seq FOR UPDATE OF runs
+
 -- name: delete_runs
 -- Deletes a run with its data, except its message and ancestors' counters. Its positions in the family log stay empty.
 WITH gone AS (DELETE FROM runs WHERE seq = $1 AND version = $2 RETURNING seq, created_at),
@@ -173,8 +219,13 @@ attempts AS (DELETE FROM run_attempts WHERE run_seq = (SELECT seq FROM gone)),
 receipts AS (DELETE FROM run_receipts WHERE run_seq = (SELECT seq FROM gone)),
 vals AS (DELETE FROM run_values WHERE run_seq = (SELECT seq FROM gone)),
 signals AS (DELETE FROM run_signals WHERE run_seq = (SELECT seq FROM gone)),
+spending AS (DELETE FROM run_spending WHERE run_seq = (SELECT seq FROM gone)),
+budget_rows AS (DELETE FROM budgets WHERE family_seq > 0 AND family_seq = (SELECT seq FROM gone)),
+sums AS (DELETE FROM budget_sums WHERE family_seq > 0 AND family_seq = (SELECT seq FROM gone)),
+compensations AS (DELETE FROM run_compensations WHERE run_seq = (SELECT seq FROM gone)),
 sessions AS (DELETE FROM worker_sessions WHERE run_seq = (SELECT seq FROM gone)),
 inputs AS (DELETE FROM input_requests WHERE run_seq = (SELECT seq FROM gone)),
+secrets AS (DELETE FROM input_secrets WHERE run_seq = (SELECT seq FROM gone)),
 counters AS (DELETE FROM run_families WHERE run_seq = (SELECT seq FROM gone)),
 log AS (DELETE FROM family_log WHERE root_seq = (SELECT seq FROM gone))
 SELECT count(*) FROM gone
@@ -188,6 +239,7 @@ WHERE seq = ANY (ARRAY(
     SELECT seq FROM runs
     WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
       AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+      AND strpos(substr(path, strpos(path, '/' || m.seq || '/')), '~') = 0
     ORDER BY root_seq, seq
   ) AS r
 ))
@@ -208,6 +260,7 @@ CROSS JOIN LATERAL (
   SELECT seq FROM runs
   WHERE root_seq = ANY (ARRAY[m.root_seq]) AND parent_seq IS NOT NULL
     AND status IN ('pending', 'running', 'waiting') AND strpos(path, '/' || m.seq || '/') > 0
+    AND strpos(substr(path, strpos(path, '/' || m.seq || '/')), '~') = 0
   ORDER BY root_seq, seq
 ) AS below
 ORDER BY below.seq

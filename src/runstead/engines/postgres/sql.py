@@ -116,9 +116,12 @@ Q: Final = statements(
 )
 
 
+_COLUMN_TYPES: Final[dict[object, str]] = {int: "bigint", bytes: "bytea", bool: "boolean"}
+
+
 def _column_type(annotation: object) -> str:
     kinds = set(get_args(annotation) or (annotation,))
-    return "bigint" if int in kinds else "bytea" if bytes in kinds else "text"
+    return next((name for python_type, name in _COLUMN_TYPES.items() if python_type in kinds), "text")
 
 
 _TYPES: Final = {field: _column_type(annotation) for field, annotation in get_type_hints(Run).items()}

@@ -13,6 +13,8 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.batches import SqlBatches
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.budgets import SqlBudgets
+from runstead.engines.sql.bulk_jobs import SqlBulkJobs
 from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.identity import SqlIdentity
 from runstead.engines.sql.mapping import fields
@@ -82,6 +84,8 @@ class SqlRecording:
         self.alerts = SqlAlerts(recording)
         self.batches = SqlBatches(recording)
         self.browser_sessions = SqlBrowserSessions(recording)
+        self.bulk_jobs = SqlBulkJobs(recording)
+        self.budgets = SqlBudgets(recording)
         self.concurrency = SqlConcurrency(recording)
         self.identity = SqlIdentity(recording)
         self.prices = SqlPrices(recording)

@@ -8,6 +8,8 @@ from msgspec import Struct
 from runstead.core.alerts.alert import Alert, Firing
 from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch
+from runstead.core.batches.bulk_job import BulkJob
+from runstead.core.budgets.budget import Budget, BudgetSum, RunSpending
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.identity.browser_session import BrowserSession
@@ -18,6 +20,7 @@ from runstead.core.leadership import Lead
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
+from runstead.core.runs.bus_event import BusEvent, EventWait
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger
 from runstead.core.usage.price import Price
@@ -36,9 +39,14 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "alert_firing": _without(Firing),
     "audit_entry": _without(AuditEntry),
     "browser_session": _without(BrowserSession),
+    "bulk_job": _without(BulkJob),
+    "bus_event": _without(BusEvent),
+    "budget": _without(Budget),
+    "budget_sum": _without(BudgetSum),
     "conversation": _without(Conversation),
     "delivery": _without(Delivery),
     "delivery_without_payload": _without(Delivery, "payload"),
+    "event_wait": _without(EventWait),
     "input_request": (*_without(InputRequest, "response"), *RESPONSE.values()),
     "key": _without(ApiKey),
     "lead": _without(Lead),
@@ -49,6 +57,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "new_batch": _without(Batch, "seq"),
     "new_conversation": _without(Conversation, "seq"),
     "new_delivery": _without(Delivery, "seq"),
+    "new_event_wait": _without(EventWait, "number"),
     "new_input_request": _without(InputRequest, "response", "seq", "ended_at"),
     "price": _without(Price),
     "project": _without(Project),
@@ -56,6 +65,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "quota": _without(Quota),
     "removed_member": _without(RemovedMember),
     "replica": _without(Replica),
+    "run_spending": _without(RunSpending),
     "schedule": _without(Schedule),
     "session": _without(Session),
     "signing_key": _without(SigningKey),

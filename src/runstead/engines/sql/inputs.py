@@ -1,12 +1,14 @@
 """Input requests: written in the transaction of their run, read on their own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.conversations.input_request import ClosedInput, InputRequest, InputResponse
 from runstead.core.runs.transition import Want
-from runstead.engines.sql.steps import Database, Steps, execute, select_page, select_rows
+from runstead.engines.sql.steps import Database, Steps, execute, select_page, select_rows, value
 from runstead.ports.store import ListPage
 
 #: The columns of a response, by its fields.
@@ -54,7 +56,13 @@ def load_input(run_seq: int, want: Want) -> Steps[InputRequest | None]:
         found = yield from _select("input_request_of_call", run_seq=run_seq, tool_call_id=want.input_call)
     else:
         return None
-    return found[0] if found and found[0].run_seq == run_seq else None
+    if not found or found[0].run_seq != run_seq:
+        return None
+    request = found[0]
+    if want.input_secrets and request.response is not None:
+        secrets = yield from value("input_secrets", id=request.id)
+        return replace(request, response=replace(request.response, secrets=secrets))
+    return request
 
 
 def add_input(request: InputRequest) -> Steps[None]:
@@ -69,6 +77,13 @@ def close_input(closed: ClosedInput) -> Steps[None]:
     outcome: dict[str, Any] = {"id": closed.id, "status": closed.status, "ended_at": closed.at}
     written = yield from execute("close_input_request", **outcome, **response)
     assert written == 1, f"input request {closed.id} was not open"
+    if closed.response is not None and closed.response.secrets is not None:
+        yield from execute("add_input_secrets", id=closed.id, secrets=closed.response.secrets)
+
+
+def erase_secrets(run_seqs: Sequence[int]) -> Steps[None]:
+    """Delete the secrets of the input requests of runs that end."""
+    yield from execute("erase_input_secrets", run_seqs=run_seqs)
 
 
 def _select(statement: str, **arguments: Any) -> Steps[list[InputRequest]]:

@@ -8,6 +8,9 @@ from runstead.engines.sql.alerts import SqlAlerts
 from runstead.engines.sql.artifact_tombstones import SqlArtifactTombstones
 from runstead.engines.sql.audit import SqlAudit, SqlRecording
 from runstead.engines.sql.browser_sessions import SqlBrowserSessions
+from runstead.engines.sql.budgets import SqlBudgets
+from runstead.engines.sql.bulk_jobs import SqlBulkJobs
+from runstead.engines.sql.bus_events import SqlBusEvents
 from runstead.engines.sql.concurrency import SqlConcurrency
 from runstead.engines.sql.conversations import SqlConversations
 from runstead.engines.sql.identity import SqlIdentity
@@ -40,6 +43,9 @@ class SqlNouns:
         self.artifact_tombstones = SqlArtifactTombstones(database)
         self.audit = SqlAudit(database)
         self.browser_sessions = SqlBrowserSessions(database)
+        self.bulk_jobs = SqlBulkJobs(database)
+        self.bus_events = SqlBusEvents(database)
+        self.budgets = SqlBudgets(database)
         self.concurrency = SqlConcurrency(database)
         self.conversations = SqlConversations(database, move_usage)
         self.identity = SqlIdentity(database)

@@ -17,12 +17,14 @@ class QueuePartition(NamedTuple):
     """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind);
     agent: (implementation_kind, worker_key); agent_target: those two and the target; key:
     (target, concurrency_key). '' stands for no target and for no worker_key. The runs of `key` are in no other partition.
-    `most` is how many of its runs the claim may take.
+    `most` is how many of its runs the claim may take. `pinned`: of the runs that are pinned to a
+    version, which is the first value of `equal`.
     """
 
     kind: PartitionKind
     equal: tuple[str, ...]
     most: int
+    pinned: bool = False
 
 
 def needs_target_partitions(query: ClaimRequest, slots: ConcurrencySlots) -> bool:
@@ -38,10 +40,20 @@ def needs_target_partitions(query: ClaimRequest, slots: ConcurrencySlots) -> boo
 def partitions(
     query: ClaimRequest, limit: int, slots: ConcurrencySlots, targets: Sequence[str]
 ) -> Iterator[QueuePartition]:
-    """Yield the partitions for a claim of `limit` runs, without those that have no free slot.
+    """Yield the partitions for a claim of `limit` runs, without those that have no free slot. A claim with a version
+    also has those of the runs that are pinned to it.
 
     `targets` are those of the claim, or all queued targets where `needs_target_partitions` is true.
     """
+    for found in _partitions(query, limit, slots, targets):
+        yield found
+        if query.version is not None:
+            yield QueuePartition(found.kind, (query.version, *found.equal), found.most, pinned=True)
+
+
+def _partitions(
+    query: ClaimRequest, limit: int, slots: ConcurrencySlots, targets: Sequence[str]
+) -> Iterator[QueuePartition]:
     project = query.project_id
     project_slots = slots.project_remaining(project)
     most = limit if project_slots is None else min(limit, project_slots)

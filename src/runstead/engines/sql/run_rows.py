@@ -6,6 +6,7 @@ The columns of a record are named after its fields and stand in the order of the
 from collections.abc import Sequence
 from typing import Any, Final
 
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import DELTA_TYPES, Event, Source
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.signal import Signal
@@ -44,6 +45,7 @@ ROW_WORDS: Final = {
     "attempt": ", ".join(EndedAttempt.__struct_fields__),
     "receipt": ", ".join(Receipt.__struct_fields__),
     "signal": ", ".join(Signal.__struct_fields__),
+    "compensation": ", ".join(Compensation.__struct_fields__),
     "run_value": ", ".join(RunValue.__struct_fields__),
 }
 

@@ -38,6 +38,8 @@ class LockSpace(IntEnum):
     TRIGGERS = 52
     PRICES = 53
     ALERTS = 54
+    BULK_JOBS = 55
+    BUDGETS = 55
     PROJECTS = 61
 
 

@@ -12,6 +12,7 @@ from runstead.engines.sql.steps import (
     first,
     lock,
     rewrite,
+    select,
     select_page,
     value,
 )
@@ -39,6 +40,11 @@ class SqlTriggers:
 
     async def by_token(self, token_hash: bytes) -> Trigger | None:
         return await self._database.read(first, "trigger_by_token", Trigger, token_hash=token_hash)
+
+    async def by_event(self, project_id: str, name: str) -> list[Trigger]:
+        return await self._database.read(
+            select, "triggers_by_event", Trigger, project_id=project_id, name=name
+        )
 
     async def page(
         self, project_id: str, limit: int, after: tuple[int, str] | None = None

@@ -1,13 +1,14 @@
 """The turns of concurrency keys, in the transaction of a claim that no other claim of the project runs beside."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Turn
-from runstead.core.queue.turns import runs_per_key
+from runstead.core.queue.turns import runs_per_key, served, take_in_turn
+from runstead.core.runs.run import Run
 from runstead.engines.sql.queue_partitions import QueuePartition
-from runstead.engines.sql.steps import Steps, execute, select
+from runstead.engines.sql.steps import Steps, execute, select, value
 from runstead.ports.store.runs import ClaimRequest
 
 
@@ -68,7 +69,24 @@ def _turns(
     return turns
 
 
-def note_served(project_id: str, served: Mapping[str, str]) -> Steps[None]:
-    """Store the keys that were served last."""
-    for target, key in served.items():
+def take_next(
+    project_id: str, found: Iterable[Run], turns: Sequence[Turn], slots: ConcurrencySlots, limit: int
+) -> Steps[list[Run]]:
+    """The runs among those found that a claim takes, in order. Store the keys that were served last."""
+    runs = list(found)
+    named = {(turn.target, turn.key) for turn in turns}
+    # Runs that are pinned to a version are found beside the turns.
+    beside = {
+        (run.target or "", run.concurrency_key) for run in runs if run.concurrency_key is not None
+    } - named
+    for target, key in sorted(beside):
+        most = slots.per_key(project_id, target)
+        if most is not None:
+            running = yield from value(
+                "running_of_key", project_id=project_id, target=target, key=key, most=most
+            )
+            slots.note_running(project_id, Turn(target, key, running))
+    taken = take_in_turn(runs, turns, slots, limit)
+    for target, key in served(turns, runs, taken).items():
         yield from execute("set_last_key", project_id=project_id, target=target, last_key=key)
+    return taken

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
+from runstead.core.queue.worker import HeldRun, Session, TokenHolder, VersionCount, Worker
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
 from runstead.ports.store import ListPage
@@ -91,6 +91,17 @@ class SqlWorkers:
             limit=limit,
             silent=silent,
         )
+
+    async def versions(self, project_id: str) -> list[VersionCount]:
+        def count() -> Steps[list[VersionCount]]:
+            online = yield from select("worker_versions", VersionCount, project_id=project_id)
+            counts = {each.version: each for each in online}
+            for each in (yield from select("run_versions", VersionCount, project_id=project_id)):
+                known = counts.get(each.version, each)
+                counts[each.version] = replace(each, workers_online=known.workers_online)
+            return sorted(counts.values(), key=lambda each: each.version or "")
+
+        return await self._database.scan(count)
 
     async def held(self, project_id: str, owners: Sequence[str], looked_max: int) -> list[HeldRun]:
         return await self._database.scan(

@@ -58,7 +58,7 @@ def count(
 
 def cancelled_ancestor(connection: sqlite3.Connection, cache: WriterCache, run: Run) -> Run | None:
     """The ancestor whose cancel has not reached this run yet. The run counts as cancelled."""
-    for seq in sorted(cancelling(connection, cache).intersection(run.ancestor_seqs)):
+    for seq in sorted(cancelling(connection, cache).intersection(run.cancelling_seqs)):
         return to_run(connection.execute(Q["run_by_seq"], (seq,)).fetchone())
     return None
 

@@ -43,6 +43,23 @@ SELECT run_seq, count(*), max(event_id) FROM run_values WHERE run_seq > ?1 AND r
 SELECT run_seq, count(*), max(number), max(event_id) FROM run_signals
 WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
 
+-- name: integrity_waits
+SELECT run_seq, count(*) FROM event_waits WHERE run_seq > ?1 AND run_seq <= ?2 GROUP BY run_seq
+
+-- name: integrity_compensations
+SELECT run_seq, count(*) FROM run_compensations
+WHERE run_seq > ?1 AND run_seq <= ?2 AND child_seq IS NULL GROUP BY run_seq
+
+-- name: integrity_uncancelled
+-- Active descendants of cancelled runs that the cancel reaches: '~' stands before a compensation.
+SELECT a.seq, count(*) FROM runs AS a
+JOIN runs AS d ON d.root_seq = coalesce(a.root_seq, a.seq) AND d.parent_seq IS NOT NULL
+WHERE a.seq > ?1 AND a.seq <= ?2 AND a.status = 'cancelled'
+  AND a.descendants_active > 0
+  AND d.status IN ('pending', 'running', 'waiting') AND instr(d.path, '/' || a.seq || '/') > 0
+  AND instr(substr(d.path, instr(d.path, '/' || a.seq || '/')), '~') = 0
+GROUP BY a.seq
+
 -- name: integrity_inputs
 SELECT run_seq, id FROM input_requests WHERE run_seq > ?1 AND run_seq <= ?2 AND status = 'open' ORDER BY run_seq, id
 
@@ -100,6 +117,10 @@ SELECT * FROM (
 -- name: check_input_without_conversation
 SELECT id, conversation_id FROM input_requests i
 WHERE NOT EXISTS (SELECT 1 FROM conversations WHERE id = i.conversation_id) LIMIT 100
+
+-- name: check_secrets_of_ended_run
+SELECT s.request_id, s.run_seq FROM input_secrets AS s
+JOIN runs AS r ON r.seq = s.run_seq WHERE r.status NOT IN ('pending', 'running', 'waiting') LIMIT 100
 
 -- name: check_batch_count
 SELECT * FROM (

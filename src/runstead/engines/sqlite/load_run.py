@@ -7,15 +7,18 @@ from typing import Any
 from msgspec.structs import replace
 
 from runstead.core import limits
+from runstead.core.budgets.counting import Spending
 from runstead.core.errors import not_found
 from runstead.core.queue.push_service import choose
+from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
-from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Receipt, Want
+from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_below
 from runstead.engines.sqlite import families, related
+from runstead.engines.sqlite.compensations import registered_compensations
 from runstead.engines.sqlite.related import load_input, services_reaching
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_event, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
@@ -77,15 +80,18 @@ def after_cancel(loaded: Loaded, cancel: WriteSet) -> Loaded:
 
 def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: Want, now: int) -> Loaded:
     run = _known(connection, writer, key, want)
-    if want is NOTHING_ELSE:
-        return Loaded(now, run)
+    spending = None
+    if want.spends and run is not None:
+        spending = _spending(connection, writer.cache, run, now)
+    if want is NOTHING_ELSE or want is SPENDING:
+        return Loaded(now, run, spending=spending)
     parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()
     if want.parent_run_id is not None:
         parent = find_run(connection, RunKey(key.project_id, want.parent_run_id))
         if parent is None:
             raise not_found("Parent run")
-        line = encode((*parent.ancestor_seqs, parent.seq)).decode()
+        line = encode((*parent.cancelling_seqs, parent.seq)).decode()
         family_cancelled = connection.execute(Q["cancelled_among"], (line,)).fetchone() is not None
     if (
         run is not None
@@ -111,9 +117,16 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     signals = FoundSignals()
     if run is not None and want.signals is not None:
         signals = _signals(connection, run.seq, want.signals)
+    compensations = RegisteredCompensations()
+    if run is not None and want.compensations is not None:
+        compensations = registered_compensations(connection, run.seq, want.compensations.key)
     batch = None
     if want.batch_id is not None:
         batch = related.load_batch(connection, want.batch_id, key.project_id)
+    source = None
+    if want.source_run_id is not None:
+        writer.leave_loop()
+        source = find_run(connection, RunKey(key.project_id, want.source_run_id))
     push_service_id = None
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
@@ -133,9 +146,12 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         event_keys=keys,
         value_names=names,
         signals=signals,
+        compensations=compensations,
         push_service_id=push_service_id,
         batch=batch,
         keyed=keyed,
+        source=source,
+        spending=spending,
     )
 
 
@@ -154,6 +170,11 @@ def _keyed(connection: sqlite3.Connection, writer: Writer, project_id: str, want
         return None if families.cancelled_ancestor(connection, writer.cache, run) is not None else run
 
     return KeyedRuns(one("run_by_unique_key", wanted.unique), one("run_by_debounce_key", wanted.debounce))
+
+
+def _spending(connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int) -> Spending | None:
+    ledger = related.ledger_of(connection, cache, run.project_id, [run], now)
+    return None if ledger is None else ledger.of(run.seq)
 
 
 def _signals(connection: sqlite3.Connection, seq: int, want: WantedSignals) -> FoundSignals:

@@ -1,19 +1,21 @@
 """The next runs for workers, for push services and for the deadlines loop. Called in the writer's transactions."""
 
+import re
 import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
-from runstead.core.queue.turns import served, take_in_turn
 from runstead.core.runs.run import Run, in_queue, large_bytes
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
-from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, note_served
+from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, take_next
 from runstead.engines.sqlite.families import cancelling
 from runstead.engines.sqlite.related import DRIVER, occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run, without_packed
@@ -30,6 +32,7 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
     "key": ("runs_queue_key", "target = ?2 AND concurrency_key = ?3"),
 }
+_PARAMETER: Final = re.compile(r"\?(\d+)")
 #: Runs of a cancelled batch are not claimed.
 _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
@@ -38,32 +41,46 @@ _NOT_CANCELLED: Final = (
 _EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3, "key": 2}
 
 
-def _head_sql(partition: PartitionKind, *, cancels: bool = False) -> str:
+def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
     """The seqs at the head of a queue partition. Most of these runs are in the writer's cache.
 
     `cancels`: the last parameter lists the parts of paths of runs that are being cancelled with an ancestor, as JSON.
     Each distinct priority costs one index probe, and priorities are read only until the page is full.
     """
     index, equal = _PARTITIONS[partition]
-    now, limit = (f"?{_EQUALS[partition] + place}" for place in (2, 3))
+    equals, at = _EQUALS[partition], "available_at"
+    if pinned:
+        index, at = index.replace("_queue_", "_pinned_"), "pinned_available_at"
+        equal = _PARAMETER.sub(lambda found: f"?{int(found[1]) + 1}", equal) + " AND worker_version = ?2"
+        equals += 1
+    now, limit = (f"?{equals + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     # Runs with a concurrency key have lower priorities.
-    queued = "AND available_at IS NOT NULL"
-    if partition != "key":
+    queued = f"AND {at} IS NOT NULL"
+    if partition != "key" and not pinned:
         queued += f" AND priority >= {limits.priority_min}"
-    parts = f"json_each(?{_EQUALS[partition] + 4})"
-    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE instr(runs.path, value) > 0)" if cancels else ""  # noqa: S608
+    parts = f"json_each(?{equals + 4})"
+    reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
+    beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE {reached})" if cancels else ""  # noqa: S608
     return (
         f"WITH RECURSIVE steps (step) AS ({top} {queued}"  # noqa: S608 - our own names
         f" UNION ALL SELECT ({top} {queued} AND priority < step) FROM steps WHERE step IS NOT NULL)"
         f" SELECT seq FROM steps CROSS JOIN runs INDEXED BY {index}"
-        f" WHERE project_id = ?1 AND {equal} AND priority = step AND available_at <= {now} AND {_NOT_CANCELLED}{beside}"
+        f" WHERE project_id = ?1 AND {equal} AND priority = step AND {at} <= {now} AND {_NOT_CANCELLED}{beside}"
         f" LIMIT {limit}"
     )
 
 
-HEADS: Final = {partition: _head_sql(partition) for partition in _PARTITIONS}
-HEADS_BESIDE_CANCELS: Final = {partition: _head_sql(partition, cancels=True) for partition in _PARTITIONS}
+#: By the kind of partition, and whether its runs are pinned to a version.
+HEADS: Final = {
+    (kind, pinned): _head_sql(kind, cancels=False, pinned=pinned)
+    for kind in _PARTITIONS
+    for pinned in (False, True)
+    if kind != "key" or not pinned
+}
+HEADS_BESIDE_CANCELS: Final = {
+    (kind, pinned): _head_sql(kind, cancels=True, pinned=pinned) for kind, pinned in HEADS
+}
 
 
 def claimable_runs(
@@ -90,9 +107,14 @@ def claimable_runs(
     found: dict[int, Run] = {}
     without_values: set[int] = set()
     size = 0
+    if (
+        query.version is not None
+        and not connection.execute(Q["has_pinned"], (project, query.version)).fetchone()
+    ):
+        query = replace(query, version=None)  # its queue is empty
     for partition in (*partitions(query, limit, slots, targets), *keyed.partitions):
         for (seq,) in connection.execute(
-            heads[partition.kind], (project, *partition.equal, now, partition.most, *beside)
+            heads[partition.kind, partition.pinned], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
             run = writer.cache.numbered(seq)
             if run is None:
@@ -101,13 +123,10 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    if not keyed.turns:
-        fitting = list(
-            islice((run for run in sorted(found.values(), key=in_queue) if slots.take(run)), limit)
-        )
+    if project in writer.cache.without_limits:
+        fitting = sorted(found.values(), key=in_queue)[:limit]
     else:
-        fitting = take_in_turn(found.values(), keyed.turns, slots, limit)
-        DRIVER.run(connection, note_served(project, served(keyed.turns, found.values(), fitting)))
+        fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit))
     if size <= limits.claim_bytes_max:
         return fitting
     claimed: list[Run] = []

@@ -18,6 +18,11 @@ WHERE (SELECT min(due_at) FROM runs INDEXED BY runs_due WHERE due_at IS NOT NULL
 -- name: due_head
 SELECT due_at, seq FROM runs INDEXED BY runs_due WHERE project_id = ? AND due_at <= ? ORDER BY due_at, seq LIMIT ?
 
+-- name: has_pinned
+-- Whether runs that are pinned to the version ?2 are queued.
+SELECT 1 FROM runs INDEXED BY runs_pinned_kind
+WHERE project_id = ?1 AND worker_version = ?2 AND pinned_available_at IS NOT NULL LIMIT 1
+
 -- name: queued_targets
 -- '' means no target. Each target costs one index probe.
 WITH RECURSIVE found (name) AS (

@@ -6,18 +6,23 @@ from typing import Final
 
 from runstead.core.audit import AuditEntry
 from runstead.core.batches.batch import Batch, Tally, counted
+from runstead.core.budgets.counting import Ledger
 from runstead.core.conversations.conversation import Conversation, StoredMessage
-from runstead.core.conversations.input_request import ClosedInput, InputRequest
+from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import not_found
 from runstead.core.queue.concurrency import Occupancy
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.bus_event import event_waits
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Want
+from runstead.core.runs.write_set import WriteSet
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.webhooks.event import deliveries
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql import (
     batches,
+    budgets,
+    bus_events,
     concurrency,
     conversations,
     inputs,
@@ -35,6 +40,28 @@ from runstead.engines.sqlite.sql import DIALECT
 DRIVER: Final = SqliteDriver(DIALECT, lambda: 0)  # statements that need the time take it as an argument
 
 
+def ledger_of(
+    connection: sqlite3.Connection, cache: WriterCache, project_id: str, runs: Sequence[Run], now: int
+) -> Ledger | None:
+    """The budgets of these runs of a project. None: the project has no budgets."""
+    if project_id in cache.without_budgets:
+        return None
+    if DRIVER.run(connection, value("any_budget", project_id=project_id)) is None:
+        cache.without_budgets.add(project_id)
+        return None
+    return DRIVER.run(connection, budgets.load_ledger(project_id, runs, now))
+
+
+def store_budgets(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
+    """Store what a run spent of budgets, and the budget that came with a new run."""
+    project_id = write.run.project_id
+    if write.spent is not None:
+        DRIVER.run(connection, budgets.store_spent(project_id, [write.spent], write.now))
+    if write.budget is not None:
+        DRIVER.run(connection, execute("add_budget", write.budget))
+        cache.without_budgets.discard(project_id)
+
+
 def occupancies(connection: sqlite3.Connection, project_id: str, most: int) -> list[Occupancy]:
     return DRIVER.run(connection, concurrency.occupancies(project_id, most))
 
@@ -49,15 +76,26 @@ def load_input(connection: sqlite3.Connection, run_seq: int, want: Want) -> Inpu
     return DRIVER.run(connection, inputs.load_input(run_seq, want))
 
 
-def add_input(connection: sqlite3.Connection, request: InputRequest) -> None:
+def _add_input(connection: sqlite3.Connection, request: InputRequest) -> None:
     lives = DRIVER.run(connection, value("lock_live_conversation", id=request.conversation_id))
     if lives is None:
         raise not_found("Conversation")
     DRIVER.run(connection, inputs.add_input(request))
 
 
-def close_input(connection: sqlite3.Connection, closed: ClosedInput) -> None:
-    DRIVER.run(connection, inputs.close_input(closed))
+def change_inputs(connection: sqlite3.Connection, write: WriteSet) -> None:
+    if write.opened_input is not None:
+        _add_input(connection, write.opened_input)
+    if write.closed_input is not None:
+        DRIVER.run(connection, inputs.close_input(write.closed_input))
+
+
+def erase_secrets(connection: sqlite3.Connection, run_seq: int) -> None:
+    DRIVER.run(connection, inputs.erase_secrets([run_seq]))
+
+
+def move_event_waits(connection: sqlite3.Connection, run: Run) -> None:
+    DRIVER.run(connection, bus_events.move_waits([run.seq], list(event_waits(run))))
 
 
 def count_artifact_bytes(connection: sqlite3.Connection, project_id: str, change: int) -> None:

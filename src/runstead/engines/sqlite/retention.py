@@ -57,9 +57,7 @@ def _retire(
         delete_run(connection, run)
         if run.artifact_bytes:
             count_artifact_bytes(connection, run.project_id, -run.artifact_bytes)
-        descendants_deleted.update(
-            ancestor for ancestor in map(int, filter(None, run.path.split("/"))) if ancestor not in seqs
-        )
+        descendants_deleted.update(ancestor for ancestor in run.ancestor_seqs if ancestor not in seqs)
         count += 1
     connection.executemany(Q["count_fewer"], descendants_deleted.items())
     return count

@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from runstead.core import limits
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import FIELDS, Run
+from runstead.core.runs.transition import Transition
 from runstead.core.runs.write_set import changed_fields
 from runstead.engines.sql import run_rows
 from runstead.engines.sql.run_rows import EVENT_COLUMNS, STATUSES, flags_of
@@ -62,6 +63,23 @@ def changed_bytes(old: Run | None, new: Run) -> int:
     if old is not None:
         return sum([len(a) for a, b in zip(values, _packed(old), strict=True) if a is not b and a])
     return sum(map(len, filter(None, values)))
+
+
+def takes_long(old: Run | None, transition: Transition) -> bool:
+    """Whether the write would block the event loop."""
+    run = transition.run
+    if run is old and not transition.deletes:
+        return False
+    size = sum([len(event.payload) for event in transition.events])
+    return (
+        transition.deletes
+        or (
+            transition.cancels_family
+            and limits.loop_runs_max < run.descendants_active <= limits.family_cancel_rows_max
+        )
+        or (run.terminal and old is not None and (old.compensations or 0) > limits.loop_runs_max)
+        or size + changed_bytes(old, run) > limits.loop_bytes_max
+    )
 
 
 def _stored(run: Run) -> list[Any]:
@@ -115,8 +133,14 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
         "receipts",
         "values",
         "signals",
+        "run_spending",
+        "budgets_of_run",
+        "budget_sums_of_run",
+        "compensations",
+        "family_cancel",
         "sessions",
         "input_requests",
+        "input_secrets",
         "family_log",
     ):
         connection.execute(Q[f"delete_{name}"], (run.seq,))
@@ -125,15 +149,17 @@ def delete_run(connection: sqlite3.Connection, run: Run) -> None:
 
 
 def add_events(connection: sqlite3.Connection, run_seq: int, events: Sequence[Event]) -> None:
-    first = run_seq << EVENT_BITS
-    values: list[Any] = []
-    for event in events:
-        flags = flags_of(event)
-        payload = pack(event.payload)
-        if payload is not event.payload:
-            flags |= COMPRESSED
-        values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
-    connection.execute(insert_events(len(events)), values)
+    first, most = run_seq << EVENT_BITS, limits.events_per_append_max
+    for start in range(0, len(events), most):
+        part = events[start : start + most]
+        values: list[Any] = []
+        for event in part:
+            flags = flags_of(event)
+            payload = pack(event.payload)
+            if payload is not event.payload:
+                flags |= COMPRESSED
+            values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
+        connection.execute(insert_events(len(part)), values)
 
 
 def to_event(row: tuple[Any, ...]) -> Event:

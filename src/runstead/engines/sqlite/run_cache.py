@@ -1,4 +1,4 @@
-"""The writer's cache: the runs that it wrote last, and the projects without webhooks and without limits.
+"""The writer's cache: the runs that it wrote last, and the projects without webhooks, limits and budgets.
 
 Only jobs read and fill it, inside their transactions. The writer clears it after a rollback, after a write by another
 process, and after every write that may have changed cached data.
@@ -22,6 +22,7 @@ class WriterCache:
         self._bytes = 0
         self.without_webhooks = Names()
         self.without_limits = Names()
+        self.without_budgets = Names()
         # Seqs of cancelled runs with descendants that are not cancelled yet. None: to be read.
         self.cancelling: frozenset[int] | None = None
 
@@ -39,6 +40,7 @@ class WriterCache:
         self._bytes = 0
         self.without_webhooks.clear()
         self.without_limits.clear()
+        self.without_budgets.clear()
         self.cancelling = None
 
     def get(self, key: RunKey) -> Run | None:

@@ -10,6 +10,7 @@ from runstead.core import limits
 from runstead.core.batches.batch import BatchMove, Tally
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal
@@ -28,8 +29,10 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage import rollup
 from runstead.core.usage.activity import RunSummary, Share
 from runstead.core.usage.usage import FamilyUsage
+from runstead.engines.sql.budgets import held_back
 from runstead.engines.sql.run_rows import PRIVATE
 from runstead.engines.sqlite import families, queue, related, rollups
+from runstead.engines.sqlite.compensations import compensations, settle_compensations
 from runstead.engines.sqlite.firings import load_due
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.load_run import (
@@ -44,18 +47,16 @@ from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.related import (
     add_conversation,
-    add_input,
     add_message,
-    close_input,
     services_reaching,
 )
 from runstead.engines.sqlite.rows import (
     add_events,
-    changed_bytes,
     delete_run,
     encode,
     insert_run,
     rewrite_run,
+    takes_long,
     to_event,
     to_run,
 )
@@ -97,7 +98,7 @@ class SqliteRuns:
             if self._cache.cancelling is None or self._cache.cancelling:
                 cancel = cancel_of_ancestor(connection, self._cache, loaded)
             transition = decide(loaded if cancel is None else after_cancel(loaded, cancel))
-            if cancel is not None or _takes_long(loaded.run, transition):
+            if cancel is not None or takes_long(loaded.run, transition):
                 self._writer.leave_loop()
             if transition.schedule is not None:
                 assert loaded.schedule is not None
@@ -106,10 +107,10 @@ class SqliteRuns:
                 return write_run(
                     connection, self._cache, loaded.before(transition), transition, now, loaded.parent
                 )
-            _store(connection, self._cache, cancel, None)
+            settled = _store(connection, self._cache, cancel, None)
             self._cache.drop(cancel.run.seq)
             written = write_run(connection, self._cache, cancel.run, transition, now)
-            return replace(written, before=cancel.before)
+            return replace(written.beside(settled), before=cancel.before)
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
@@ -124,12 +125,14 @@ class SqliteRuns:
             rows = connection.execute(
                 Q["active_descendants"], (run.root_seq or seq, path, after, limit)
             ).fetchall()
-            cancels = [cancel_below(run, to_run(row), now) for row in rows]
-            for each in cancels:
-                _store(connection, self._cache, each, None)
+            written = []
+            for each in (cancel_below(run, to_run(row), now) for row in rows):
+                written.append(Written.of(each).beside(_store(connection, self._cache, each, None)))
                 self._cache.drop(each.run.seq)
+            if len(rows) < limit:
+                connection.execute(Q["delete_family_cancel"], (seq,))
             self._cache.cancelling = None
-            return [Written.of(each) for each in cancels]
+            return written
 
         return await self._writer.do(job, keeps_cache=True)
 
@@ -143,7 +146,11 @@ class SqliteRuns:
             runs = queue.claimable_runs(connection, self._writer, query, now)
             if len(runs) > limits.loop_runs_max:
                 self._writer.leave_loop()
-            return [write_run(connection, self._cache, run, decide(run, now), now).run for run in runs]
+            ledger = related.ledger_of(connection, self._cache, query.project_id, runs, now) if runs else None
+            return [
+                write_run(connection, self._cache, run, held_back(run, ledger) or decide(run, now), now).run
+                for run in runs
+            ]
 
         return await self._writer.do(idempotent(job, idempotency), quick=True)
 
@@ -162,9 +169,8 @@ class SqliteRuns:
                 if cancel is None:
                     written.append(write_run(connection, self._cache, run, decide(run, now), now))
                 else:
-                    _store(connection, self._cache, cancel, None)
+                    written.append(Written.of(cancel).beside(_store(connection, self._cache, cancel, None)))
                     self._cache.drop(run.seq)
-                    written.append(Written.of(cancel))
             return written
 
         return await self._writer.do(job)
@@ -180,7 +186,9 @@ class SqliteRuns:
                 if families.cancelled_ancestor(connection, self._cache, run) is not None:
                     continue
                 services = services_reaching(connection, (run.project_id,), now)
-                written.append(write_run(connection, self._cache, run, decide(run, now, services), now).run)
+                ledger = related.ledger_of(connection, self._cache, run.project_id, [run], now)
+                push = held_back(run, ledger) or decide(run, now, services)
+                written.append(write_run(connection, self._cache, run, push, now).run)
             return written
 
         return await self._writer.do(job)
@@ -317,6 +325,9 @@ class SqliteRuns:
 
         return await self._readers.do(read)
 
+    async def compensations(self, seq: int) -> list[Compensation]:
+        return await self._readers.do(lambda c: compensations(c, seq))
+
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:
         return await self._readers.do(
             lambda c: [RunValue(*row) for row in c.execute(Q["values"], (seq, name))]
@@ -333,22 +344,6 @@ class SqliteRuns:
     async def latest_event_ids(self, seqs: Sequence[int]) -> dict[int, int]:
         given = encode(seqs).decode()
         return await self._readers.do(lambda c: dict(c.execute(Q["latest_event_ids"], (given,)).fetchall()))
-
-
-def _takes_long(old: Run | None, transition: Transition) -> bool:
-    """Whether the write would block the event loop."""
-    run = transition.run
-    if run is old and not transition.deletes:
-        return False
-    size = sum([len(event.payload) for event in transition.events])
-    return (
-        transition.deletes
-        or (
-            transition.cancels_family
-            and limits.loop_runs_max < run.descendants_active <= limits.family_cancel_rows_max
-        )
-        or size + changed_bytes(old, run) > limits.loop_bytes_max
-    )
 
 
 def write_run(
@@ -375,22 +370,34 @@ def write_run(
     if write.deletes:
         _delete(connection, cache, write)
     elif not write.unchanged:
-        _store(connection, cache, write, tally)
+        settled = _store(connection, cache, write, tally)
         if write.cancels_family and write.run.descendants_active:
             if write.run.descendants_active <= limits.family_cancel_rows_max:
-                return _cancel_family(connection, cache, write, tally)
+                return _cancel_family(connection, cache, write, tally).beside(settled)
+            connection.execute(Q["add_family_cancel"], (write.run.seq,))
             cache.cancelling = None
+        return Written.of(write).beside(settled)
     return Written.of(write)
 
 
-def _store(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None) -> None:
-    """Store a write set, without the row of a new run: inserting it gave the run its number."""
+def _store(
+    connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
+) -> Sequence[Run]:
+    """Store a write set, without the row of a new run: inserting it gave the run its number.
+
+    Returns the compensations that were created or queued with it.
+    """
     if write.before is not None:
         rewrite_run(connection, write.before, write.run)
+        if write.moves_event_waits:
+            related.move_event_waits(connection, write.run)
     cache.put(write.run)
     store_beside(connection, cache, write, tally)
     if write.ancestors:
         _count_family(connection, cache, write)
+    if write.changes_compensations or write.ends_compensation:
+        return settle_compensations(connection, write, lambda each: _store(connection, cache, each, tally))
+    return ()
 
 
 def store_beside(
@@ -411,16 +418,13 @@ def store_beside(
         connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
     for value in write.values:
         connection.execute(Q["set_value"], (run.seq, *astuple(value)))
+    for uid in write.held_contents:
+        connection.execute(Q["hold_content"], (run.seq, uid))
     if write.signal is not None:
         connection.execute(Q["store_signal"], (run.seq, *astuple(write.signal)))
-    if write.conversation is not None:
-        add_conversation(connection, write.conversation)
-    if write.message is not None:
-        add_message(connection, write.message, write.now)
-    if write.opened_input is not None:
-        add_input(connection, write.opened_input)
-    if write.closed_input is not None:
-        close_input(connection, write.closed_input)
+    if write.changes_budgets:
+        related.store_budgets(connection, cache, write)
+    _store_conversation(connection, write)
     if write.ends_schedule_run:
         related.record_schedule_end(connection, run)
     if write.webhook_event is not None:
@@ -435,6 +439,17 @@ def _note_of_project(connection: sqlite3.Connection, cache: WriterCache, write: 
         related.count_artifact_bytes(connection, write.run.project_id, change)
     if write.keyed_target is not None:
         related.add_keyed_target(connection, cache, write.run.project_id, write.keyed_target)
+
+
+def _store_conversation(connection: sqlite3.Connection, write: WriteSet) -> None:
+    if write.conversation is not None:
+        add_conversation(connection, write.conversation)
+    if write.message is not None:
+        add_message(connection, write.message, write.now)
+    if write.transition.input_request is not None or write.closed_input is not None:
+        related.change_inputs(connection, write)
+    if write.erases_secrets:
+        related.erase_secrets(connection, write.run.seq)
 
 
 def _delete(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
@@ -481,8 +496,9 @@ def _cancel_family(
     run = write.run
     rows = connection.execute(Q["active_descendants"], (run.root_seq, f"/{run.seq}/", 0, -1)).fetchall()
     cancelled = cancel_descendants(write, map(to_run, rows))
+    settled: list[Run] = []
     for each in cancelled:
-        _store(connection, cache, each, tally)
+        settled += _store(connection, cache, each, tally)
         # Its row was loaded before its own descendants were counted as ended.
         cache.drop(each.run.seq)
-    return Written.of(write, cancelled)
+    return Written.of(write, cancelled).beside(settled)

@@ -39,15 +39,21 @@ SELECT seq FROM runs
 WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND seq > ?3 AND instr(path || seq || '/', ?4) > 0 ORDER BY seq LIMIT ?2
 
 -- name: active_descendants
+-- Those that a cancel reaches: neither compensations nor their descendants, of which '~' stands in the path.
 SELECT {columns} FROM runs
-WHERE root_seq = ? AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?) > 0
-  AND seq > ?
-ORDER BY seq LIMIT ?
+WHERE root_seq = ?1 AND parent_seq IS NOT NULL AND status IN ('pending', 'running', 'waiting') AND instr(path, ?2) > 0
+  AND instr(substr(path, instr(path, ?2)), '~') = 0 AND seq > ?3
+ORDER BY seq LIMIT ?4
 
 -- name: cancelling
 -- Cancelled runs with descendants that are not cancelled yet.
-SELECT seq FROM runs INDEXED BY runs_cancelling WHERE status = 'cancelled' AND descendants_active > 0
-ORDER BY seq LIMIT ?
+SELECT run_seq FROM family_cancels ORDER BY run_seq LIMIT ?
+
+-- name: add_family_cancel
+INSERT INTO family_cancels (run_seq) VALUES (?) ON CONFLICT DO NOTHING
+
+-- name: delete_family_cancel
+DELETE FROM family_cancels WHERE run_seq = ?
 
 -- name: cancelled_among
 SELECT 1 FROM runs WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'cancelled' LIMIT 1
@@ -93,6 +99,31 @@ SELECT {signal} FROM run_signals WHERE run_seq = ? AND name = ? AND taken_at IS 
 INSERT INTO run_signals (run_seq, {signal}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (run_seq, number) DO UPDATE SET taken_at = excluded.taken_at, event_id = excluded.event_id
 
+-- name: hold_content
+INSERT INTO held_contents (run_seq, uid) VALUES (?, ?)
+
+-- name: compensations
+SELECT {compensation} FROM run_compensations WHERE run_seq = ? ORDER BY number
+
+-- name: registered_bytes
+SELECT coalesce(sum(coalesce(length(config), 0) + coalesce(length(input), 0)), 0) FROM run_compensations WHERE run_seq = ?
+
+-- name: compensation_by_key
+SELECT {compensation} FROM run_compensations WHERE run_seq = ? AND key = ?
+
+-- name: store_compensation
+INSERT INTO run_compensations (run_seq, {compensation}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (run_seq, number) DO UPDATE
+SET config = excluded.config, input = excluded.input, child_seq = excluded.child_seq
+
+-- name: first_compensation
+-- The first of a run's compensations that has not ended, in the order in which they run.
+SELECT {columns} FROM runs
+WHERE seq = (
+  SELECT r.seq FROM run_compensations AS c JOIN runs AS r ON r.seq = c.child_seq
+  WHERE c.run_seq = ? AND r.status IN ('pending', 'running', 'waiting') ORDER BY c.number DESC LIMIT 1
+)
+
 -- name: latest_event_ids
 SELECT seq, latest_event_id FROM runs WHERE seq IN (SELECT value FROM json_each(?))
 
@@ -111,11 +142,26 @@ DELETE FROM run_values WHERE run_seq = ?
 -- name: delete_signals
 DELETE FROM run_signals WHERE run_seq = ?
 
+-- name: delete_run_spending
+DELETE FROM run_spending WHERE run_seq = ?
+
+-- name: delete_budgets_of_run
+DELETE FROM budgets WHERE family_seq = ?1 AND ?1 > 0
+
+-- name: delete_budget_sums_of_run
+DELETE FROM budget_sums WHERE family_seq = ?1 AND ?1 > 0
+
+-- name: delete_compensations
+DELETE FROM run_compensations WHERE run_seq = ?
+
 -- name: delete_sessions
 DELETE FROM worker_sessions WHERE run_seq = ?
 
 -- name: delete_input_requests
 DELETE FROM input_requests WHERE run_seq = ?
+
+-- name: delete_input_secrets
+DELETE FROM input_secrets WHERE run_seq = ?
 
 -- name: active_runs_of_schedule
 SELECT {columns} FROM runs

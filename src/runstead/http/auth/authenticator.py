@@ -29,7 +29,14 @@ from runstead.http.auth.jwt import (
 )
 from runstead.http.auth.throttle import FailureThrottle
 from runstead.ports.store import Store
-from runstead.security.signing import APPEND, RUN_EVENT_WRITER, RUN_READER, RUN_SERVICE, Keyring
+from runstead.security.signing import (
+    APPEND,
+    CONVERSATION_READER,
+    RUN_EVENT_WRITER,
+    RUN_READER,
+    RUN_SERVICE,
+    Keyring,
+)
 
 seen_credentials_max: Final = 8_192
 seen_credential_ms: Final = 2_000
@@ -54,19 +61,23 @@ class _RunToken(msgspec.Struct, rename="camel"):
     service_account_id: _Id
     token_use: str
     project_id: _Id
-    run_id: _Id
     scopes: list[str]
     iat: int
     exp: int
+    run_id: _Id | None = None
+    conversation_id: _Id | None = None
     family: bool = False
     issuer: str | None = None
 
 
+_Kind = Literal["event_writer", "service", "run_reader", "conversation_reader"]
+
 #: The use of such a token → the kind of caller, and the scope that its issuer must have.
-_KINDS: Final[dict[str, tuple[Literal["event_writer", "service", "run_reader"], Scope]]] = {
+_KINDS: Final[dict[str, tuple[_Kind, Scope]]] = {
     RUN_EVENT_WRITER: ("event_writer", Scope.RUNS_WRITE),
     RUN_SERVICE: ("service", Scope.RUNS_WRITE),
     RUN_READER: ("run_reader", Scope.RUNS_READ),
+    CONVERSATION_READER: ("conversation_reader", Scope.RUNS_READ),
 }
 
 #: The headers Authorization and X-API-Key, as they were received.
@@ -226,7 +237,7 @@ class Authenticator:
             )
 
     async def _run_token(self, token: str, digest: bytes, now: int) -> _Found | None:
-        """Return the caller of a token that this server signed for one run. None: another token."""
+        """Return the caller of a token that this server signed for one run or conversation. None: another token."""
         kid, use = unverified_claims(token)
         if kid is None or use not in _KINDS:
             return None
@@ -236,7 +247,9 @@ class Authenticator:
         try:
             claims = msgspec.convert(payload, _RunToken)
         except msgspec.ValidationError:
-            raise refused("The claims of the token are malformed: get a new token") from None
+            claims = None
+        if claims is None or (claims.run_id is None) is not (use == CONVERSATION_READER):
+            raise refused("The claims of the token are malformed: get a new token")
         if claims.exp * 1000 <= now:
             raise refused("The token has expired")
         if claims.iat * 1000 > now + skew_ms_max:
@@ -260,6 +273,7 @@ class Authenticator:
             claims.user_id,
             {claims.project_id: _OF_ONE_RUN if kind == "service" else frozenset()},
             claims.run_id,
+            claims.conversation_id if kind == "conversation_reader" else None,
             service_id=claims.service_account_id,
             family=kind == "service" or claims.family,
             issuer=issuer,

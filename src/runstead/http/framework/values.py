@@ -26,6 +26,7 @@ SHA256 = "^[0-9a-f]{64}$"
 SECRET = r"^whsec_[A-Za-z0-9+/]{32,86}={0,2}$(?!\n)"  # noqa: S105 - a pattern
 ANY_TARGET = rf"^(task|workflow|eval|agent):[^\x00-\x1f\x7f]+{END}"
 WORK_TARGET = rf"^(task|workflow):[^\x00-\x1f\x7f]+{END}"
+COST = rf"^[0-9]{{1,12}}(\.[0-9]{{1,6}})?{END}"
 AUDIT_CURSOR = rf"^[0-9]{{1,15}}-[0-9]{{1,18}}{END}"
 #: Pattern → what it asks for, in words for error messages.
 PATTERNS: Final = {
@@ -40,6 +41,7 @@ PATTERNS: Final = {
     SECRET: "whsec_ and the base64 of 24 to 64 bytes",
     ANY_TARGET: "a target: task:<id>, workflow:<id>, eval:<id> or agent:<id>",
     WORK_TARGET: "a target: task:<id> or workflow:<id>",
+    COST: "a decimal as text with at most 6 places, such as 2.50",
     AUDIT_CURSOR: "the cursor of an earlier page",
 }
 

@@ -85,6 +85,7 @@ _TAGS: Final = (
     "Webhooks",
     "Triggers",
     "Alerts",
+    "Budgets",
     "Batches",
     "Concurrency",
     "Usage",

@@ -44,7 +44,22 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "tool_result": {"type": "tool_result", "tool_call_id": "call_1", "result": {"approved": True}},
         "approval": {"type": "approval"},
     },
+    "CreateBulkJob": {
+        "retry_failed_runs": {
+            "action": "retry",
+            "filter": {"status": ["failed"], "target": ["task:index"]},
+            "from_step": "failed",
+        }
+    },
+    "RetryRun": {"from_the_failed_step": {"from_step": "failed", "title": "Second try"}},
+    "RegisterCompensation": {
+        "refund": {"target": "task:refund", "input": {"charge": "ch_77"}, "idempotency_key": "charge"}
+    },
     "SendSignal": {"payment": {"name": "paid", "payload": {"euros": 12}, "idempotency_key": "payment-77"}},
+    "PublishEvent": {
+        "paid": {"name": "paid", "data": {"order": {"id": "o-77"}, "euros": 12}, "id": "payment-77"}
+    },
+    "CreateConversationToken": {"page": {"expires_in_seconds": 3_600}},
     "CreateAccessToken": {"page": {"expires_in_seconds": 3_600, "family": True}},
     "Heartbeat": {"renewal": {"attempt": 1, "lease_duration_seconds": 60}},
     "RegisterWorker": {"worker": {"implementation_kind": "python", "worker_key": "greeter-1"}},
@@ -139,6 +154,22 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
         "queue": {"kind": "pending_age", "threshold": 600, "for_seconds": 60, "repeat_seconds": 3600},
     },
     "UpdateAlert": {"change": {"threshold": 0.3, "webhook_id": None}},
+    "CreateBudget": {
+        "day": {
+            "scope": {"kind": "project"},
+            "period": "day",
+            "limit": {"cost": "25.00"},
+            "on_reached": "pause",
+        },
+        "family": {
+            "scope": {"kind": "target", "value": "workflow:research"},
+            "period": "run_family",
+            "limit": {"tokens": 200_000},
+            "on_reached": "fail",
+            "alert_at_percent": 90,
+        },
+    },
+    "UpdateBudget": {"raise": {"limit": {"cost": "40.00"}}},
     "MuteAlert": {"weekend": {"until": "2100-01-04T08:00:00Z"}, "forever": {}},
     "UpdateWebhook": {"enable": {"enabled": True}},
     "RotateWebhook": {"made": {}},

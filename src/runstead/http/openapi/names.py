@@ -9,6 +9,7 @@ import msgspec
 
 from runstead.core.alerts.alert import AlertKind
 from runstead.core.batches.batch import BatchStatus
+from runstead.core.budgets.budget import OnReached, Period, ScopeKind as BudgetScopeKind
 from runstead.core.conversations.conversation import ConversationStatus, ConversationType, Role as MessageRole
 from runstead.core.conversations.form import FieldType
 from runstead.core.conversations.input_request import InputStatus, ResponderType
@@ -128,6 +129,12 @@ _OPERATIONS: Final = {
     "alerts_unmute": "unmute_alert",
     "alerts_test": "test_alert",
     "alerts_history": "list_alert_firings",
+    "budgets_create": "create_budget",
+    "budgets_page": "list_budgets",
+    "budgets_get": "get_budget",
+    "budgets_change": "update_budget",
+    "budgets_delete": "delete_budget",
+    "budgets_of_run": "list_budgets_of_run",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
     "concurrency_put_one": "put_concurrency_limit",
@@ -201,6 +208,9 @@ _CHOICES: Final = {
     "WebhookEvent": WebhookEvent,
     "BodyFormat": BodyFormat,
     "AlertKind": AlertKind,
+    "BudgetScopeKind": BudgetScopeKind,
+    "BudgetPeriod": Period,
+    "OnReached": OnReached,
     "DeliveryStatus": DeliveryStatus,
     "BatchStatus": BatchStatus,
     "UsageBy": By,

@@ -20,6 +20,9 @@ from runstead.ports.store.artifact_tombstones import ArtifactTombstones
 from runstead.ports.store.audit import AuditLog, AuditQuery, Recording
 from runstead.ports.store.batches import Batches, BatchQuery, DecideBatch, Made, Member
 from runstead.ports.store.browser_sessions import BrowserSessions, DecideSession
+from runstead.ports.store.budgets import Budgets, BudgetState, DecideBudget, WaitingPage, WaitingRun
+from runstead.ports.store.bulk_jobs import BulkJobs
+from runstead.ports.store.bus_events import BusEvents
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.conversations import (
     ConversationQuery,
@@ -70,6 +73,10 @@ __all__ = [
     "BatchQuery",
     "Batches",
     "BrowserSessions",
+    "BudgetState",
+    "Budgets",
+    "BulkJobs",
+    "BusEvents",
     "ClaimRequest",
     "Concurrency",
     "ConversationQuery",
@@ -77,6 +84,7 @@ __all__ = [
     "Count",
     "DecideAlert",
     "DecideBatch",
+    "DecideBudget",
     "DecideConversation",
     "DecideDeliveries",
     "DecideDelivery",
@@ -132,6 +140,8 @@ __all__ = [
     "TypeCount",
     "UsagePage",
     "UsageQuery",
+    "WaitingPage",
+    "WaitingRun",
     "WaySums",
     "Webhooks",
     "Workers",
@@ -163,7 +173,13 @@ class Store(Protocol):
     @property
     def alerts(self) -> Alerts: ...
     @property
+    def budgets(self) -> Budgets: ...
+    @property
     def triggers(self) -> Triggers: ...
+    @property
+    def bulk_jobs(self) -> BulkJobs: ...
+    @property
+    def bus_events(self) -> BusEvents: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

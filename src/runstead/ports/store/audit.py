@@ -8,6 +8,8 @@ from runstead.core.audit import Audit, AuditEntry
 from runstead.ports.store.alerts import Alerts
 from runstead.ports.store.batches import BatchChanges
 from runstead.ports.store.browser_sessions import BrowserSessions
+from runstead.ports.store.budgets import Budgets
+from runstead.ports.store.bulk_jobs import BulkJobs
 from runstead.ports.store.concurrency import Concurrency
 from runstead.ports.store.identity import Identity
 from runstead.ports.store.prices import Prices
@@ -65,6 +67,10 @@ class Recording(Protocol):
     def batches(self) -> BatchChanges: ...
     @property
     def browser_sessions(self) -> BrowserSessions: ...
+    @property
+    def bulk_jobs(self) -> BulkJobs: ...
+    @property
+    def budgets(self) -> Budgets: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

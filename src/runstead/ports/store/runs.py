@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event, FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import Signal
@@ -41,21 +42,36 @@ class Written(msgspec.Struct, frozen=True):
     cancelled.
 
     `before` is the run as it was loaded: None if the command created it, `run` itself if nothing was written.
+    `compensations` are those that were created or queued because a run ended.
     """
 
     run: Run
     transition: Transition
     cancelled: tuple[Run, ...] = ()
     before: Run | None = None
+    compensations: tuple[Run, ...] = ()
 
     @classmethod
     def of(cls, write: WriteSet, descendants: Sequence[WriteSet] = ()) -> "Written":
-        """Build the result from the write sets of the run and of its cancelled descendants, none of which is active."""
+        """Build the result from the write sets of the run and of its cancelled descendants."""
         if not descendants:
             return cls(write.run, write.transition, before=write.before)
-        run = replace(write.run, descendants_active=0)
+        run = replace(write.run, descendants_active=max(write.run.descendants_active - len(descendants), 0))
         cancelled = tuple([replace(each.run, descendants_active=0) for each in descendants])
         return cls(run, write.transition, cancelled, write.before)
+
+    def beside(self, compensations: Sequence[Run]) -> "Written":
+        """Return the result with compensations that were created or queued with it. The run counts its new descendants."""
+        if not compensations:
+            return self
+        run = self.run
+        new = sum(run.seq in each.ancestor_seqs for each in compensations)
+        counted = replace(
+            run,
+            descendants_total=run.descendants_total + new,
+            descendants_active=run.descendants_active + new,
+        )
+        return replace(self, run=counted, compensations=(*self.compensations, *compensations))
 
 
 def count_runs(written: Iterable[Written]) -> int:
@@ -83,7 +99,8 @@ DecidePush = Callable[[Run, int, Sequence[PushService]], Transition]
 
 class ClaimRequest(msgspec.Struct, frozen=True):
     """The runs that a worker claims. Without `targets`, every target matches. Agent runs also need the same
-    `implementation_kind`, and a `worker_key` that is null or the same.
+    `implementation_kind`, and a `worker_key` that is null or the same. A run that is pinned to a version needs
+    the same `version`.
     """
 
     project_id: str
@@ -92,6 +109,7 @@ class ClaimRequest(msgspec.Struct, frozen=True):
     implementation_kind: str | None = None
     worker_key: str | None = None
     limit: int = 1
+    version: str | None = None
 
 
 class RunQuery(msgspec.Struct, frozen=True):
@@ -176,6 +194,9 @@ class Runs(Protocol):
         - A new input request (seq 0) is stored with the seq of its run. NOT_FOUND if its conversation does
           not exist or was deleted.
         - A new conversation is stored with the run. A changed schedule is written under its version.
+        - A compensation is stored. If the command ends runs that have compensations, these are created as
+          `write_set.compensate` returns them, or dropped; if it ends a compensation, the next is queued by
+          `write_set.release_next`. All methods that end runs do so.
         - A named value is stored in place of that of the same name.
         - A deleted run is deleted with its events, their keys, its attempts, receipts, values, sessions, input
           requests and message. Its positions in the family's order stay empty.
@@ -335,6 +356,10 @@ class Runs(Protocol):
         """Return the run's signals with a number greater than `after`, in order: at most `limit`, and at most
         `bytes_max` of payloads. With `taken` only those that the run has taken, or only the others.
         """
+        ...
+
+    async def compensations(self, seq: int) -> list[Compensation]:
+        """Return the run's compensations in the order of their numbers: registered ones, and those that have runs."""
         ...
 
     async def values(self, seq: int, name: str | None = None) -> list[RunValue]:

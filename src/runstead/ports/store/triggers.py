@@ -25,6 +25,10 @@ class Triggers(Protocol):
         """Return the trigger with this token, even if it is disabled."""
         ...
 
+    async def by_event(self, project_id: str, name: str) -> list[Trigger]:
+        """Return the enabled triggers that events of this name start, oldest first."""
+        ...
+
     async def page(
         self, project_id: str, limit: int, after: tuple[int, str] | None = None
     ) -> ListPage[Trigger]:

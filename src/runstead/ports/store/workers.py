@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.worker import HeldRun, Session, TokenHolder, Worker
+from runstead.core.queue.worker import HeldRun, Session, TokenHolder, VersionCount, Worker
 from runstead.ports.store.list_page import ListPage
 
 
@@ -56,6 +56,13 @@ class Workers(Protocol):
     ) -> ListPage[Worker]:
         """Return a project's workers after `after`, sorted by (implementation_kind, worker_key): at most
         `limits.list_page_bytes_max` of them. `silent` filters them; None returns all.
+        """
+        ...
+
+    async def versions(self, project_id: str) -> list[VersionCount]:
+        """Count the project's workers that are online, and its runs that have not ended, by the version of the code.
+
+        Sorted by version. Versions with neither are left out.
         """
         ...
 

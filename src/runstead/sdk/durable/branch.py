@@ -51,6 +51,13 @@ class Branch:
 
     def next_id(self, name: str) -> str:
         """Return the id of the next step. Raise RunFailed where no step is allowed, Suspend in a suspended branch."""
+        self.check(name)
+        self.count += 1
+        self._emit_counts.clear()
+        return f"{self.prefix}{self.count}"
+
+    def check(self, name: str) -> None:
+        """Raise RunFailed where the handler cannot be at a step, Suspend in a suspended branch."""
         step = _running_step.get()
         if step is not None:
             raise RunFailed(
@@ -68,9 +75,6 @@ class Branch:
                 " so that each step has the same id in every try",
                 "STEPS_OVERLAP",
             )
-        self.count += 1
-        self._emit_counts.clear()
-        return f"{self.prefix}{self.count}"
 
     def next_emit_id(self, kind: str) -> str:
         """Return the id of the next message or event.

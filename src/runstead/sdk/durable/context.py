@@ -1,7 +1,7 @@
 """The context that a handler receives with its run. docs/context.md describes its members."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Never, ParamSpec, TypeAlias, TypeVar, TypeVarTuple, overload
 from uuid import UUID
@@ -215,13 +215,35 @@ class Context(HandlerContext):
         return self._attempt.wait_for_approval(question, timeout_seconds=timeout_seconds)
 
     @tracked
-    def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Awaits[Any]:
-        """Wait for a signal of this name, and return its payload (any JSON). Raise WaitTimeout where none comes in time.
+    def wait_for_event(
+        self,
+        name: str,
+        *,
+        match: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Awaits[Any]:
+        """Wait for a signal or an event of this name, and return its payload (any JSON). Raise WaitTimeout where none
+        comes in time.
 
-        `run.signal(name, payload)` sends it, or `POST /runs/{run_id}/signals`. One that was sent before the run waits
-        is kept: each is taken once, oldest first.
+        `run.signal(name, payload)` sends a signal, or `POST /runs/{run_id}/signals`. One that was sent before the run
+        waits is kept: each is taken once, oldest first. `client.events.publish(name, data)` publishes an event to all
+        runs of the project that wait for it at that time. `match` chooses events by values in their data, all of which
+        must be equal: `match={"order.id": "o-77"}`.
         """
-        return self._attempt.wait_for_event(name, timeout_seconds=timeout_seconds)
+        return self._attempt.wait_for_event(name, match=match, timeout_seconds=timeout_seconds)
+
+    @tracked
+    def ask(
+        self, title: str, fields: Sequence[Mapping[str, Any]], *, description: str | None = None
+    ) -> Awaits[dict[str, Any]]:
+        """Ask a person or a service to fill in a form, and return the values by field. The run waits meanwhile.
+
+        1 to 100 fields: `[{"name": "token", "label": "Token", "type": "password"}]`. The value of a secret field is a
+        `SecretValue`: it is in no log, and each try reads it from the server. Only a run in a conversation asks with
+        forms. Raise RunFailed with FORM_CANCELLED for a cancelled form, and RunsteadError with SECRETS_NOT_KEPT where
+        the server has no encryption key.
+        """
+        return self._attempt.ask(title, fields, description=description)
 
     def signals(self, name: str) -> AsyncIterator[Any]:
         """Yield the payloads of the run's signals of this name as they come: `async for message in ctx.signals("chat")`.
@@ -268,11 +290,67 @@ class Context(HandlerContext):
             request.target, config=request.config, input=request.input, title=title, returns=request.returns
         )
 
+    # Compensations
+
+    @overload
+    def compensate(
+        self,
+        target: Task[P, Any],
+        /,
+        _by_name: Never = ...,
+        title: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Awaits[None]: ...
+    @overload
+    def compensate(
+        self,
+        target: str,
+        /,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,
+        title: str | None = None,
+    ) -> Awaits[None]: ...
+    @tracked
+    def compensate(
+        self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any
+    ) -> Awaits[None]:
+        """Register a run that undoes this one's work, once: `await ctx.compensate(refund, charge=charge)`.
+
+        If this run fails or is cancelled, however, the server creates the registered runs in the same transaction, and
+        they run one after the other, the last registered first. If it completes, they are dropped. `refund` is a function
+        with a decorator of the app, or a string target of `task:…` or `workflow:…` with `config` and `input`, as for
+        `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments that do not fit.
+        """
+        request = run_request(target, args, arguments)
+        return self._attempt.compensate(
+            request.target, config=request.config, input=request.input, title=title
+        )
+
+    @tracked
+    def steps_to_undo(self) -> Awaits[list[tuple[str, Any]]]:
+        """In a compensation: return (name, result) of each step that the compensated run has finished, in order.
+
+        `dict(await ctx.steps_to_undo())` is the last result of each name. Raise ValueError where the run compensates
+        none.
+        """
+        return self._attempt.steps_to_undo()
+
     # Values that are the same in every try
 
     def now(self) -> datetime:
         """Return the time in UTC, the same in every try."""
         return self._attempt.now()
+
+    def patched(self, patch: str) -> bool:
+        """Return whether the run takes the new code of a change: `if ctx.patched("fraud-check"): …`.
+
+        True for a run that reaches this call before any later step is in its log, and from then on, in every try. False
+        for a run whose log has passed this place: it was there with code without the call. The first answer for a name
+        holds in the rest of the handler; concurrent branches have their own. A call is no step.
+        """
+        return self._attempt.patched(patch)
 
     def random(self) -> float:
         """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""

@@ -32,6 +32,8 @@ RESERVED_PREFIX: Final = "run."
 ASKED: Final = "run.asked"
 RESUMED: Final = "run.resumed"
 RETRIED: Final = "run.retried"
+FAILED_STEP: Final = "run.failed_step"
+RETRY_FROM: Final = "run.retry_from"
 STEP_RETRIED: Final = "run.step_retried"
 NOW: Final = "run.now"
 PROGRESS: Final = "run.progress"
@@ -40,10 +42,16 @@ USAGE: Final = "run.usage"
 LOG: Final = "run.log"
 GATHER_FAILED: Final = "run.gather_failed"
 BLOCKED: Final = "run.blocked"
+PATCHED: Final = "run.patched"
 #: The start of the call id with which a blocked run waits for other code.
 BLOCKED_CALL: Final = "blocked:"
+#: The start of the call id of a form.
+FORM_CALL: Final = "form:"
 #: The step name of a gather.
 GATHER: Final = "gather"
+
+#: The events that only the server writes.
+_OF_SERVER: Final = (RESUMED, RETRY_FROM)
 
 #: A number, or the number of a gather, of a branch in it and of a step in the branch, and so on.
 _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
@@ -65,10 +73,11 @@ class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FinishedStep(msgspec.Struct, frozen=True):
-    """The outcome of a step: a result (any JSON) or a failure."""
+    """The outcome of a step: a result (any JSON) or a failure. `copied`: from the log of the run that was retried."""
 
     result: Any = None
     error: StepFailure | None = None
+    copied: bool = False
 
 
 class WaitResult(msgspec.Struct, frozen=True):
@@ -103,15 +112,21 @@ class History:
         self.reset_steps: dict[str, int] = {}
         self.retries = 0
         self.blocks: dict[str, dict[str, Any]] = {}  # step id → the last difference to the code
+        self.patches: dict[
+            tuple[str, str], bool
+        ] = {}  # (patch, prefix of the branch) → the answer of `ctx.patched`
         self.blocked_tries = 0
         self.blocked_tries_before = 0  # with another difference
         self.messages: dict[str, StartedMessage] = {}
         self.ended_messages: set[str] = set()
         self.replacements: dict[str, str] = {}  # an interrupted message → the message that replaced it
         self.tool_results: set[str] = set()
+        self.form_responses: dict[str, WaitResult] = {}  # call id → the response, or why there is none
         self.usages: dict[str, dict[str, Any]] = {}
         self.value_names: set[str] = set()  # of the run's values, set by `ctx.set`
         self._reached: dict[str, int] = {}  # prefix of a branch → its last step that was reached
+        #: The run and the step of each retry from a step, oldest first: steps before it ended in that run.
+        self.origins: list[tuple[str, str]] = []
         self.logs = ""  # of earlier attempts
         self.traceparent: str | None = None  # of the step or wait that was started last
         self._timer_at: datetime | None = None
@@ -136,6 +151,18 @@ class History:
             prefix, count = _split(prefix[:-1].rpartition(".")[0])  # "3.2." is a branch of the gather 3
         return True
 
+    def patch_answer(self, patch: str, prefix: str) -> bool | None:
+        """Return the answer that a patch has in this branch, in those around it or in those of its gathers.
+
+        None: it has none. False before true: a branch that began with the old code keeps the code after it on the old one.
+        """
+        answers = [
+            answer
+            for (name, other), answer in self.patches.items()
+            if name == patch and (prefix.startswith(other) or other.startswith(prefix))
+        ]
+        return all(answers) if answers else None
+
     def has_timed_out(self, end: datetime | None) -> bool:
         """Whether the server has ended a wait at this time or later. The worker's clock may be wrong, so it is not read."""
         return end is not None and self._timer_at is not None and end <= self._timer_at
@@ -144,6 +171,14 @@ class History:
         """End waits that a client resumed without a result."""
         for call_id in call_ids:
             self.wait_results.setdefault(call_id, WaitResult("timer"))
+
+    def run_of(self, step_id: str, run_id: str) -> str:
+        """Return the run in which a step of the run `run_id` was reached first: an earlier one, if this is its retry."""
+        for origin, first in reversed(self.origins):
+            if step_id == first or _comes_after(_position(first), _position(step_id)):
+                break
+            run_id = origin
+        return run_id
 
     def first_step_after(self, count: int) -> str | None:
         """Return the first step of the root branch whose number is above `count`."""
@@ -154,11 +189,13 @@ class History:
         payload = event.payload
         if event.event_type in STARTS or event.event_type in ENDS or event.event_type == RESULT:
             self._add_message_event(event.event_id, event.event_type, payload)
+            if event.event_type == RESULT and event.from_server:
+                self._add_form_response(payload)
             return
         if event.event_type == CUSTOM:
             value, name = payload.get("value"), payload.get("name")
             # An answer decides what the handler does next, for example an approval. Only the server writes it.
-            if isinstance(value, dict) and (name != RESUMED or event.from_server):
+            if isinstance(value, dict) and (name not in _OF_SERVER or event.from_server):
                 self._add_custom(name, value, event.created_at)
             return
         step_id, name = payload.get("stepId"), payload.get("stepName")
@@ -176,7 +213,7 @@ class History:
         self.started.pop(step_id, None)
         self.failed_tries.pop(step_id, None)
         if not payload.get("closed"):  # of a wait that was not the first: it has no result
-            self.finished[step_id] = FinishedStep(payload.get("result"), failure)
+            self.finished[step_id] = FinishedStep(payload.get("result"), failure, event.source == "retry")
 
     def _add_message_event(self, event_id: int, event_type: str, payload: dict[str, Any]) -> None:
         if event_type == RESULT:
@@ -189,6 +226,11 @@ class History:
         self.ended_messages.add(message_id)
         if isinstance(payload.get("supersededBy"), str):
             self.replacements[message_id] = payload["supersededBy"]
+
+    def _add_form_response(self, payload: dict[str, Any]) -> None:
+        call_id, content = str(payload.get("toolCallId")), payload.get("result", payload.get("content"))
+        if call_id.startswith(FORM_CALL):
+            self.form_responses[call_id] = WaitResult("input", content, bool(payload.get("isError")))
 
     def _add_custom(self, name: Any, value: dict[str, Any], at: datetime | None) -> None:
         step_id = value.get("step_id")
@@ -203,8 +245,12 @@ class History:
             elif _is_step(block := value.get("block_step_id")):
                 # No step failed. The steps of `except` and `finally` blocks run again where the try ends again.
                 self._reset(block, is_failed=False)
+        elif name == RETRY_FROM and _is_step(step_id):
+            self.origins.append((str(value.get("run_id")), step_id))
         elif name == USAGE and isinstance(value.get("id"), str):
             self.usages[value["id"]] = value
+        elif name == PATCHED:
+            self.patches[str(value.get("id")), str(value.get("branch"))] = True
         elif name == VALUE:
             self.value_names.add(str(value.get("name")))
         elif name == LOG and isinstance(value.get("lines"), str):

@@ -134,8 +134,8 @@ class MessageStream(Reports):
             if count < 0:
                 raise ValueError(f"{name} must not be below 0, and is {count}")
         usage_id = self._next_id("u")
-        if usage_id in self._usages:
-            return
+        if usage_id in self._usages or (self._history.origins and self._is_replayed()):
+            return  # counted: in an earlier try, or in the run that this one is a retry of
         usage = {"id": usage_id, "provider": provider, "model": model, **counts, "partial": partial}
         usage |= {"finishReason": finish_reason, "providerRequestId": provider_request_id}
         usage = {name: value for name, value in usage.items() if value is not None}

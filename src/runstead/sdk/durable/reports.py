@@ -6,8 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.durable.branch import running_step
+from runstead.sdk.durable.compensations import Compensations
 from runstead.sdk.durable.history import CUSTOM, PROGRESS, VALUE
-from runstead.sdk.durable.waits import Waits
 from runstead.sdk.routes.call import members
 
 #: The server's bounds; see docs/bounds.md.
@@ -17,7 +17,7 @@ _VALUE_BYTES: Final = 16 * 1024
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
 
 
-class Reports(Waits):
+class Reports(Compensations):
     """The part of a context that reports progress and values.
 
     A replay reports nothing of the parts that an earlier try has passed: what it reported later stays. Work that is

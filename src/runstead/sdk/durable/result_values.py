@@ -10,23 +10,16 @@ from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.user_types import convert, encode
 from runstead.sdk.task import return_type
 
-#: The result is part of an event, and the server accepts events below 256 KiB.
+#: The result is part of an event, and the server accepts events below 256 KiB. Above it, an artifact holds the result.
 RESULT_BYTES_MAX: Final = 255 * 1024
 
 
-def encode_result(result: Any) -> msgspec.Raw:
-    """Encode a step's result as JSON. Raise ResultNotStoredError where it is not JSON, or too large."""
+def encode_result(result: Any) -> bytes:
+    """Encode a step's result as JSON. Raise ResultNotStoredError where it is not JSON."""
     try:
-        text = encode(result)
+        return encode(result)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ResultNotStoredError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
-    if len(text) > RESULT_BYTES_MAX:
-        raise ResultNotStoredError(
-            f"Its result has {len(text)} bytes, and at most {RESULT_BYTES_MAX} are stored: store the data"
-            " elsewhere, and return its address",
-            "STEP_RESULT_TOO_LARGE",
-        )
-    return msgspec.Raw(text)
 
 
 def decode_result(value: Any, function: Callable[..., Any], original: Any = msgspec.UNSET) -> Any:

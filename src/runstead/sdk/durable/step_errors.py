@@ -18,6 +18,8 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.tracebacks import traceback_of
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed
+from runstead.sdk.models.value import Codec, packed
+from runstead.sdk.routes.values import HIDDEN_MESSAGE
 
 MESSAGE_CHARS_MAX: Final = 4096
 #: The end of a traceback that is stored with a failed step, and with a failed run.
@@ -42,6 +44,12 @@ def step_failure(error: Exception) -> StepFailure:
         args=_stored_args(error),
         traceback=without_surrogates(traceback_of(error))[-STEP_TRACEBACK_CHARS_MAX:],
     )
+
+
+def hidden_failure(failure: StepFailure, codec: Codec) -> StepFailure:
+    """Return what is stored of a failure with a codec: it is encoded in the detail, and only its code and type are plain."""
+    detail = packed(failure, codec)
+    return StepFailure(HIDDEN_MESSAGE, failure.code, failure.final, detail=detail, type=failure.type)
 
 
 def _stored_args(error: Exception) -> list[Any] | None:

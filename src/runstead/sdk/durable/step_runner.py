@@ -17,7 +17,7 @@ from runstead.sdk import tracing
 from runstead.sdk.durable.branch import Branch, in_step
 from runstead.sdk.durable.call_site import CallSite, call_site, definition_site
 from runstead.sdk.durable.cleanup import CleanupTime, is_cleanup
-from runstead.sdk.durable.emitter import Emitter, LeaseLostError
+from runstead.sdk.durable.emitter import LeaseLostError
 from runstead.sdk.durable.history import (
     BLOCKED,
     BLOCKED_CALL,
@@ -32,8 +32,8 @@ from runstead.sdk.durable.history import (
     StepFailure,
 )
 from runstead.sdk.durable.pending_calls import PendingCalls, handled_exception, this_call
-from runstead.sdk.durable.result_values import decode_result, encode_result
-from runstead.sdk.durable.step_errors import passes_through, step_failure, stored_error
+from runstead.sdk.durable.result_values import RESULT_BYTES_MAX, decode_result, encode_result
+from runstead.sdk.durable.step_errors import hidden_failure, passes_through, step_failure, stored_error
 from runstead.sdk.durable.step_options import StepCall, step_call
 from runstead.sdk.durable.step_results import (
     ChangedCode,
@@ -44,8 +44,11 @@ from runstead.sdk.durable.step_results import (
     with_timeout,
 )
 from runstead.sdk.durable.suspension import Suspend, WaitRequest, combine
-from runstead.sdk.errors import RunFailed
+from runstead.sdk.durable.value_store import ValueStore, ValueTooLargeError
+from runstead.sdk.errors import RunFailed, ValueNotReadable
+from runstead.sdk.models.value import is_encoded, unpacked
 from runstead.sdk.routes.call import members
+from runstead.sdk.routes.values import HIDDEN_MESSAGE
 from runstead.sdk.worker.threads import in_thread
 
 T = TypeVar("T")
@@ -79,7 +82,7 @@ def backoff_s(first: float, retries: int) -> float:
     return min(first * 2.0 ** min(retries, 30), _BACKOFF_S_MAX)
 
 
-class StepRunner(Emitter):
+class StepRunner(ValueStore):
     """The part of a context that runs steps and records their results."""
 
     on_changed_code: OnChangedCode = "wait"
@@ -194,7 +197,7 @@ class StepRunner(Emitter):
         step_id = self._next_step_id(branch, name)
         finished = history.finished.get(step_id)
         if finished is not None:
-            return _stored_outcome(call, step_id, finished)
+            return await self._stored_outcome(call, step_id, finished)
         with branch.running(name), self.span("step", name, step_id):
             self._start(step_id, name)
             # A worker that lost the run gets LeaseLostError here, before it calls the function.
@@ -206,6 +209,7 @@ class StepRunner(Emitter):
                         original = await with_timeout(options.timeout, self._call(call))
                     encoded = encode_result(original)
                     result = decode_result(msgspec.json.decode(encoded), call.function, original)
+                    stored = await self._stored_result(encoded)
                 except LeaseLostError:
                     raise
                 except Exception as error:
@@ -226,9 +230,56 @@ class StepRunner(Emitter):
                     await self._sleep(backoff_s(options.backoff, failed - 1))
                 else:
                     break
-            self._finish(step_id, name, result=encoded)
+            self._finish(step_id, name, result=stored)
             await self.flush()
         return result
+
+    async def _stored_result(self, text: bytes) -> msgspec.Raw:
+        try:
+            return await self.stored(text, RESULT_BYTES_MAX)
+        except ValueTooLargeError as error:
+            raise ResultNotStoredError(
+                f"Its result is too large. {error}", "STEP_RESULT_TOO_LARGE"
+            ) from error
+
+    async def _stored_outcome(self, call: StepCall, step_id: str, finished: FinishedStep) -> Any:
+        """Return the stored result of a step, or raise its failure."""
+        failure = finished.error
+        if failure is None:
+            value = await self.read(self.run.run_id, finished.result, keep=finished.copied)
+            try:
+                return decode_result(value, call.function)
+            except ResultNotStoredError as error:
+                failure = step_failure(error)
+        elif is_encoded(failure.detail):
+            failure = msgspec.convert(await self.read(self.run.run_id, failure.detail), StepFailure)
+        raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
+
+    async def read(self, run_id: str, value: Any, *, keep: bool = False, is_reference: bool = True) -> Any:
+        """Return the value that stands in this run or in a child; see `loaded`. The run waits for a worker that can
+        decode it. `is_reference` false: a client sent it, so it is no reference to an artifact.
+        """
+        try:
+            if not is_reference:
+                return unpacked(value, self.codec)
+            return await self.loaded(run_id, value, keep=keep)
+        except ValueNotReadable as error:
+            if self.on_changed_code == "fail":
+                raise
+            raise current_branch().suspend(Suspend(self.blocked_wait(error.detail))) from None
+
+    def blocked_wait(self, why: str, tries: int | None = None) -> WaitRequest:
+        """Return the wait of a run for another worker or other code. `tries`: how often it has waited for the same."""
+        count = self._history.blocked_tries
+        text = "".join(char if char.isprintable() else "?" for char in f"blocked: {why}")
+        return WaitRequest(
+            reason="event",
+            call_id=f"{BLOCKED_CALL}{count + 1}",
+            tool_name=text[:_TOOL_NAME_CHARS],
+            resume_at=self._now()
+            + timedelta(seconds=min(2.0 ** min(count if tries is None else tries, 30), _BLOCKED_S_MAX)),
+            blocked=True,
+        )
 
     async def _clean_up(self, call: StepCall) -> Any:
         """Call the function of a step in the cleanup of a cancelled run. No event records it: the run has ended."""
@@ -285,18 +336,7 @@ class StepRunner(Emitter):
         if history.blocks.get(step_id) != value:
             tries = 0
             self.emit_nowait({"type": CUSTOM, "name": BLOCKED, "value": value})
-        text = "".join(char if char.isprintable() else "?" for char in f"blocked: {changed}")
-        return branch.suspend(
-            Suspend(
-                WaitRequest(
-                    reason="event",
-                    call_id=f"{BLOCKED_CALL}{history.blocked_tries + 1}",
-                    tool_name=text[:_TOOL_NAME_CHARS],
-                    resume_at=self._now() + timedelta(seconds=min(2.0 ** min(tries, 30), _BLOCKED_S_MAX)),
-                    blocked=True,
-                )
-            )
-        )
+        return branch.suspend(Suspend(self.blocked_wait(str(changed), tries)))
 
     def _start(self, step_id: str, name: str, **more: Any) -> None:
         """Emit the start of a step, unless an earlier try emitted it."""
@@ -314,10 +354,13 @@ class StepRunner(Emitter):
 
     def _finish(self, step_id: str, name: str, **outcome: Any) -> None:
         self._history.started.pop(step_id, None)
+        if self.codec is not None and isinstance(failure := outcome.get("error"), StepFailure):
+            outcome["error"] = hidden_failure(failure, self.codec)
         self.emit_nowait({"type": STEP_FINISHED, "stepName": name, "stepId": step_id, **outcome})
 
     def _emit_retry(self, step_id: str, name: str, failed: int, failure: StepFailure) -> None:
-        value = {"step_id": step_id, "step_name": name, "tries": failed, "message": failure.message}
+        value = {"step_id": step_id, "step_name": name, "tries": failed}
+        value["message"] = failure.message if self.codec is None else HIDDEN_MESSAGE
         self.emit_nowait({"type": CUSTOM, "name": STEP_RETRIED, "value": value | members(code=failure.code)})
 
     async def gather(self, *work: Awaitable[Any]) -> Any:
@@ -394,17 +437,6 @@ def _warn_of_catch(target: str | None, wait: str) -> None:
         target,
         wait,
     )
-
-
-def _stored_outcome(call: StepCall, step_id: str, finished: FinishedStep) -> Any:
-    """Return the stored result of a step, or raise its failure."""
-    failure = finished.error
-    if failure is None:
-        try:
-            return decode_result(finished.result, call.function)
-        except ResultNotStoredError as error:
-            failure = step_failure(error)
-    raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:

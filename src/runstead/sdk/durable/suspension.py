@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
+from runstead.sdk.errors import RunFailed
 from runstead.sdk.models.run import OpenEvent
 from runstead.sdk.routes.runs import WaitReason
 
@@ -18,6 +19,15 @@ _OPEN_EVENTS: Final = 100
 _POLL_S: Final = 30.0
 
 
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """A form that a handler asks with."""
+
+    conversation_id: str
+    title: str
+    fields: list[dict[str, Any]]
+    description: str | None = None
+
+
 class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a run waits for.
 
@@ -25,6 +35,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     resumes without a result. `awaited_run_id` is a run whose end is the result. `needs_answer`: a person or another
     system has to resume the run. `open_approvals`: call ids of the approvals that concurrent branches wait for.
     `open_events`: events of which a signal resumes the run. `blocked`: the code differs from the run's log.
+    `form`: the run waits for a response to this form.
     """
 
     reason: WaitReason
@@ -36,6 +47,7 @@ class WaitRequest(msgspec.Struct, frozen=True, kw_only=True):
     blocked: bool = False
     open_approvals: tuple[str, ...] = ()
     open_events: tuple[OpenEvent, ...] = ()
+    form: Form | None = None
 
     @property
     def approvals(self) -> tuple[str, ...]:
@@ -90,6 +102,11 @@ def combine_first(waits: Sequence[Suspend], now: datetime) -> Suspend:
     The server watches one child, where no answer is awaited; for other children the run polls.
     """
     requests = [wait.request for wait in waits]
+    if len(requests) > 1 and any(one.form is not None for one in requests):
+        raise RunFailed(
+            "`ctx.ask` cannot be one of several waits of `ctx.first`: a form is the only thing that its run waits for",
+            "FORM_IN_FIRST",
+        )
     combined = combine(waits).request
     if combined.blocked:
         return Suspend(combined)

@@ -78,7 +78,9 @@ class ThreadContext(HandlerContext):
     sleep = _blocking(Context.sleep)
     wait_for_approval = _blocking(Context.wait_for_approval)
     wait_for_event = _blocking(Context.wait_for_event)
+    ask = _blocking(Context.ask)
     now = _in_loop(Context.now)
+    patched = _in_loop(Context.patched)
     random = _in_loop(Context.random)
     uuid = _in_loop(Context.uuid)
     emit = _blocking(Context.emit)
@@ -87,6 +89,7 @@ class ThreadContext(HandlerContext):
     progress = _blocking(Context.progress)
     set = _blocking(Context.set)
     usage = _in_loop(Context.usage)
+    steps_to_undo = _blocking(Context.steps_to_undo)
 
     @overload
     def step(
@@ -193,6 +196,30 @@ class ThreadContext(HandlerContext):
     def spawn(self, target: Any, /, *args: Any, **arguments: Any) -> "ThreadChild[Any]":
         """As `Context.spawn`."""
         return ThreadChild(self._wait(lambda: self._context.spawn(target, *args, **arguments)), self)
+
+    @overload
+    def compensate(
+        self,
+        target: Task[P, Any],
+        /,
+        _by_name: Never = ...,
+        title: str | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None: ...
+    @overload
+    def compensate(
+        self,
+        target: str,
+        /,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,
+        title: str | None = None,
+    ) -> None: ...
+    def compensate(self, target: Any, /, *args: Any, title: str | None = None, **arguments: Any) -> None:
+        """As `Context.compensate`."""
+        self._wait(lambda: self._context.compensate(target, *args, title=title, **arguments))
 
     # Messages
 

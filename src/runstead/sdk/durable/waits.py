@@ -12,8 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, Generic, Literal, TypeVar, overload
 
+from msgspec.structs import replace
+
 from runstead.sdk.durable.branch import Branch
-from runstead.sdk.durable.history import ASKED, CUSTOM, NOW, RETRIED, WaitResult
+from runstead.sdk.durable.history import ASKED, CUSTOM, FAILED_STEP, NOW, PATCHED, RETRIED, WaitResult
 from runstead.sdk.durable.pending_calls import tracked
 from runstead.sdk.durable.races import Races
 from runstead.sdk.durable.step_results import (
@@ -21,6 +23,7 @@ from runstead.sdk.durable.step_results import (
     WaitTimeout,
     error_code,
     failed_step_of,
+    is_final,
     without_surrogates,
 )
 from runstead.sdk.durable.step_runner import backoff_s, current_branch
@@ -30,6 +33,7 @@ from runstead.sdk.isolation.failure import ProcessFailed
 from runstead.sdk.models.run import OpenEvent, Run, Waiting
 from runstead.sdk.routes.call import members
 from runstead.sdk.routes.create import split_target
+from runstead.sdk.routes.values import HIDDEN_MESSAGE, with_error
 from runstead.sdk.task import converted
 
 T_co = TypeVar("T_co", covariant=True)
@@ -38,6 +42,9 @@ U = TypeVar("U")
 #: The worker itself sleeps this long. For a longer sleep the run waits.
 _SHORT_SLEEP_S: Final = 1.0
 _MESSAGE_CHARS: Final = 1024
+#: The pause between two looks for the end of a child of an earlier run: a tenth of the child's age, within these.
+_LOOK_AFTER: Final = timedelta(seconds=2)
+_LOOK_AFTER_MAX: Final = timedelta(seconds=60)
 
 
 class Waits(Races):
@@ -86,10 +93,17 @@ class Waits(Races):
         approved = answer.result.get("approved") if isinstance(answer.result, dict) else answer.result
         return not answer.is_error and approved is True
 
-    async def wait_for_event(self, name: str, *, timeout_seconds: float | None = None) -> Any:
-        """Wait for a signal of this name, and return its payload. Raise WaitTimeout where none comes in time.
+    async def wait_for_event(
+        self,
+        name: str,
+        *,
+        match: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
+        """Wait for a signal or an event of this name, and return its payload. Raise WaitTimeout where none comes in time.
 
-        `POST /runs/{run_id}/signals {name, payload}` sends it, also before the run waits.
+        `POST /runs/{run_id}/signals {name, payload}` sends a signal, also before the run waits. Meanwhile
+        `POST /projects/{ref}/events {name, data}` resumes the run if `match` fits the data.
         """
         branch = current_branch()
         answer = self._wait_for(
@@ -97,12 +111,12 @@ class Waits(Races):
             self._next_step_id(branch, f"event {name}"),
             f"event {name}",
             f"event:{name}",
-            asked={"event": name},
-            event=name,
+            asked={"event": name, **members(match=match or None)},
+            event=OpenEvent(name=name, tool_call_id="", match=dict(match) if match else None),
             timeout_seconds=timeout_seconds,
         )
         _raise_timeout(answer, f"The event {name!r} did not come in time")
-        return answer.result
+        return await self.read(self.run.run_id, answer.result, is_reference=False)
 
     def _wait_for(
         self,
@@ -113,7 +127,7 @@ class Waits(Races):
         *,
         reason: Literal["approval", "event"] = "event",
         asked: Mapping[str, Any] | None = None,
-        event: str | None = None,
+        event: OpenEvent | None = None,
         timeout_seconds: float | None = None,
     ) -> WaitResult:
         history = self._history
@@ -144,7 +158,7 @@ class Waits(Races):
                     tool_name=tool_name,
                     resume_at=history.wait_ends.get(step_id),
                     needs_answer=asked is not None,
-                    open_events=() if event is None else (OpenEvent(name=event, tool_call_id=call_id),),
+                    open_events=() if event is None else (replace(event, tool_call_id=call_id),),
                 )
             )
         )
@@ -171,8 +185,10 @@ class Waits(Races):
         branch, step_name = current_branch(), f"spawn {target}"
         step_id = self._next_step_id(branch, step_name)
         run_id = f"run_{self._uuid(self._external_id(step_id))}"
-        if step_id in self._history.finished:
-            return Child(self, run_id, returns)
+        if (finished := self._history.finished.get(step_id)) is not None:
+            return Child(
+                self, finished.result["run_id"], returns
+            )  # that of an earlier run, if this is its retry
         with branch.running(step_name), self.span("spawn", target, step_id):
             self._start(step_id, step_name)
             # Every try uses the same id, so a repeated creation returns the run that exists.
@@ -185,6 +201,7 @@ class Waits(Races):
                 parent_run_id=self.run.run_id,
                 title=title,
                 project=project,
+                if_differs="warn" if self.codec is None else "ignore",
             )
             await self.send(creation.with_owner(project))
             self._finish(step_id, step_name, result={"run_id": run_id})
@@ -205,14 +222,18 @@ class Waits(Races):
                     raise
                 raise RunFailed(f"The child run {run_id} was deleted", "CHILD_GONE") from error
         if not run.terminal:
+            is_own, now = run.parent_run_id == self.run.run_id, self._now()
+            # The end of another run's child resumes that run. This one, a retry of it, looks for the end.
+            pause = min(max((now - run.created_at) / 10, _LOOK_AFTER), _LOOK_AFTER_MAX)
             request = WaitRequest(
                 reason="event",
                 call_id=f"run:{run_id}:{step_id}",
                 tool_name=f"run:{run_id}",
-                awaited_run_id=run_id,
+                awaited_run_id=run_id if is_own else None,
+                resume_at=None if is_own else now + pause,
             )
             raise branch.suspend(Suspend(request))
-        return run
+        return with_error(run, self.codec)
 
     # Values that are the same in every try
 
@@ -225,32 +246,58 @@ class Waits(Races):
             self.emit_nowait({"type": CUSTOM, "name": NOW, "value": {"step_id": step_id, "value": text}})
         return datetime.fromisoformat(self._history.values[step_id])
 
+    def patched(self, patch: str) -> bool:
+        """Return whether the run takes the new code of a patch; see `Context.patched`."""
+        branch, history = current_branch(), self._history
+        branch.check(f"patched {patch}")
+        answer = history.patch_answer(patch, branch.prefix)
+        if answer is None:
+            answer = not history.has_passed(branch.prefix, branch.count)
+            if answer:
+                self.emit_nowait(
+                    {"type": CUSTOM, "name": PATCHED, "value": {"id": patch, "branch": branch.prefix}}
+                )
+            history.patches[patch, branch.prefix] = answer
+        return answer
+
     def random(self) -> float:
         """Return a random number from 0 to below 1, the same in every try. Do not use it for secrets."""
         step_id = self._next_step_id(current_branch(), "random")
-        return random_numbers.Random(f"{self.run.run_id}/{step_id}").random()  # noqa: S311
+        run_id = self._history.run_of(step_id, self.run.run_id)
+        return random_numbers.Random(f"{run_id}/{step_id}").random()  # noqa: S311
 
     def uuid(self) -> uuids.UUID:
         """Return a UUID of this run and this step, the same in every try."""
-        return self._uuid(self._next_step_id(current_branch(), "uuid"))
+        step_id = self._next_step_id(current_branch(), "uuid")
+        return self._uuid(step_id, self._history.run_of(step_id, self.run.run_id))
 
-    def _uuid(self, step_id: str) -> uuids.UUID:
-        return uuids.uuid5(uuids.NAMESPACE_OID, f"{self.run.project_id}/{self.run.run_id}/{step_id}")
+    def _uuid(self, name: str, run_id: str | None = None) -> uuids.UUID:
+        return uuids.uuid5(uuids.NAMESPACE_OID, f"{self.run.project_id}/{run_id or self.run.run_id}/{name}")
 
     # The end of a try
 
-    def retry_wait(self, number: int, max_retries: int, error: Exception) -> WaitRequest:
-        """Record a retry of the run, and return the wait before it."""
+    def retry_wait(self, error: BaseException, max_retries: int) -> WaitRequest | None:
+        """Record which step failed the try. Return the wait before the next try, None where the run fails."""
         cause = error if isinstance(error, ProcessFailed) else failed_step_of(error)
+        step_id = None if cause is None else cause.step_id
+        block = error.block_step_id if isinstance(error, ProcessFailed) else None
+        block = block or self.first_block_step(error)
+        number = self._history.retries + 1
+        if not isinstance(error, Exception) or number > max_retries or is_final(error):
+            if step_id is not None or block is not None:  # a retry of the run can go on from there
+                value = members(step_id=step_id, block_step_id=block)
+                self.emit_nowait({"type": CUSTOM, "name": FAILED_STEP, "value": value})
+            return None
         retry = {
             "retry": number,
             "of": max_retries,
-            "message": without_surrogates(str(error)[:_MESSAGE_CHARS]),
+            "message": without_surrogates(str(error)[:_MESSAGE_CHARS])
+            if self.codec is None
+            else HIDDEN_MESSAGE,
             "code": error_code(error),
-            "step_id": None if cause is None else cause.step_id,
-            "block_step_id": cause.block_step_id if isinstance(cause, ProcessFailed) else None,
+            "step_id": step_id,
+            "block_step_id": block,
         }
-        retry["block_step_id"] = retry["block_step_id"] or self.first_block_step(error)
         self.emit_nowait({"type": CUSTOM, "name": RETRIED, "value": retry})
         at = self._now() + timedelta(seconds=backoff_s(1.0, number - 1))
         return WaitRequest(reason="event", call_id=f"retry:{number}", tool_name="retry", resume_at=at)
@@ -301,7 +348,8 @@ class Child(Generic[T_co]):
         run = await self.wait()
         if run.status != "completed":
             raise ChildFailed(run)
-        return converted(run.output, types[0] if types else self._returns)
+        output = await self._attempt.read(run.run_id, run.output)
+        return converted(output, types[0] if types else self._returns)
 
     @tracked
     async def wait(self) -> Run:

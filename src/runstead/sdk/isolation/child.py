@@ -82,7 +82,7 @@ def main() -> None:
         with contextlib.suppress(OSError):
             connection.recv(1)
         return
-    process = _HandlerProcess(connection, start, served)
+    process = _HandlerProcess(connection, start, app, served)
     if served.blocks:
         _run_in_main_thread(process)
     else:
@@ -205,7 +205,8 @@ def _run_in_main_thread(process: "_HandlerProcess") -> None:
 class _HandlerProcess:
     """Runs the handler, and exchanges messages with the worker."""
 
-    def __init__(self, connection: socket.socket, start: StartRun, served: Served) -> None:
+    def __init__(self, connection: socket.socket, start: StartRun, app: App, served: Served) -> None:
+        self._app = app
         self._connection = connection
         self._start = start
         self._served = served
@@ -263,11 +264,12 @@ class _HandlerProcess:
         history = History(msgspec.json.decode(self._start.history, type=list[Event]))
         history.mark_timed_out(self._start.resumed)
         attempt.on_changed_code = self._served.on_changed_code
+        self._app.prepare(attempt)
         attempt.trace = tracing.attempt_span(run)
         tracing.continue_from(run)
         attempt.begin(history, self._start.tries)
         try:
-            arguments = self._served.arguments.of(run)
+            arguments = self._served.arguments.of(attempt.readable(run))
             install()
             with logging_to(attempt):
                 result = await call_served(self._served, attempt, arguments, self.run_plain)

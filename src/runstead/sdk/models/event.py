@@ -30,8 +30,8 @@ class Event(ResponseModel, frozen=True, kw_only=True):
 
     @property
     def from_server(self) -> bool:
-        """Whether the server wrote the event, as it does with the answers to waits."""
-        return self.source in ("server", None)
+        """Whether the server wrote the event, as it does with the answers to waits, or copied it from an earlier run."""
+        return self.source in ("server", "retry", None)
 
     @property
     def terminal(self) -> bool:
@@ -133,3 +133,16 @@ class Snapshot(ResponseModel, frozen=True, kw_only=True):
 
     after_event_id: int
     events: list[SnapshotEvent]
+
+
+class Published(ResponseModel, frozen=True, kw_only=True):
+    """An event of the project's bus, and how many runs it has resumed and started so far.
+
+    `pending`: other runs follow. `duplicate`: it was published before.
+    """
+
+    event_id: str
+    resumed: int = 0
+    started: int = 0
+    duplicate: bool = False
+    pending: bool = False

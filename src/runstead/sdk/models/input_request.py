@@ -1,7 +1,7 @@
 """Input requests: forms that a run waits for."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -26,7 +26,10 @@ class InputResponse(ResponseModel, frozen=True, kw_only=True):
 
 
 class InputRequest(ResponseModel, frozen=True, kw_only=True):
-    """A form that a run waits for. `status` is open, submitted, cancelled or expired."""
+    """A form that a run waits for. `status` is open, submitted, cancelled or expired.
+
+    `keeps_secrets`: values of secret fields are stored encrypted until the run ends. False: they are dropped.
+    """
 
     id: str
     conversation_id: str
@@ -46,6 +49,15 @@ class InputRequest(ResponseModel, frozen=True, kw_only=True):
     cancelled_at: datetime | None = None
     expired_at: datetime | None = None
     latest_response: InputResponse | None = None
+    keeps_secrets: bool = False
+
+
+class InputSecrets(ResponseModel, frozen=True, kw_only=True):
+    """Name → value of the secret fields of a response that had one."""
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"values"})
+
+    values: dict[str, Any]
 
 
 class InputRequestPage(ResponseModel, frozen=True, kw_only=True):

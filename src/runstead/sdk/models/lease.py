@@ -19,6 +19,7 @@ class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: Any = None
+    version: str | None = None
     last_heartbeat_at: datetime | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -29,6 +30,38 @@ class WorkerPage(ResponseModel, frozen=True, kw_only=True):
 
     data: list[RegisteredWorker]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
+
+
+class WorkerVersion(ResponseModel, frozen=True, kw_only=True):
+    """A version of the code of a project's workers, None for workers without one, with its runs that have not ended.
+
+    A run has the version of the first worker that claimed it. `pinned` counts the runs that need workers of this version.
+    """
+
+    version: str | None
+    workers_online: int = 0
+    runs_pending: int = 0
+    runs_running: int = 0
+    runs_waiting: int = 0
+    pinned: int = 0
+
+    @property
+    def drained(self) -> bool:
+        """Whether no run needs workers of this version: they may be stopped."""
+        return self.pinned == 0
+
+
+class WorkerHint(ResponseModel, frozen=True, kw_only=True):
+    """A hint of a worker's channel.
+
+    `type` is run_available (`targets`), run_cancelled or run_paused (`run_id`, `attempt`), worker_draining (the worker
+    was removed) or resync (hints may have been missed). Claims and renewals show the same, later.
+    """
+
+    type: str
+    run_id: str | None = None
+    attempt: int | None = None
+    targets: list[str] = msgspec.field(default_factory=list)
 
 
 class Registration(ResponseModel, frozen=True, kw_only=True):
@@ -67,6 +100,7 @@ class SessionAnswer(ResponseModel, frozen=True, kw_only=True):
 class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     """A run as its worker receives it. `attempt` and `lease_token` fence the writes of this attempt.
 
+    `compensates` is the id of the run that a compensation undoes.
     `input`, `config` and `request_snapshot` (agent runs: messages, tools, context) are any JSON. `traceparent` and
     `tracestate` are the trace context of the request that created the run.
     """
@@ -100,6 +134,7 @@ class ClaimedRun(ResponseModel, frozen=True, kw_only=True):
     latest_event_id: int = 0
     latest_external_event_sequence: int | None = None
     worker_session: Session | None = None
+    compensates: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
 

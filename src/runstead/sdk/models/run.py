@@ -94,6 +94,14 @@ class RunValues(ResponseModel, frozen=True, kw_only=True):
             return default
 
 
+class RetryFrom(ResponseModel, frozen=True, kw_only=True):
+    """The step `step_id` of the run `run_id` from which a retry goes on. It shares that run's log up to `event_id`."""
+
+    run_id: str
+    step_id: str
+    event_id: int
+
+
 class Run(ResponseModel, frozen=True, kw_only=True):
     """One run. `input`, `config`, `output` and `metadata` are any JSON value."""
 
@@ -136,11 +144,16 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     title: str | None = None
     labels: dict[str, str] | None = None
     retry_of: str | None = None
+    retry_from: RetryFrom | None = None
+    compensates: str | None = None
+    compensations: int = 0
     descendants: Descendants | None = None
     cancellation: Cancellation | None = None
     attempt: int | None = None
     priority: int = 0
     available_at: datetime | None = None
+    worker_version: str | None = None
+    pinned: bool = False
     implementation_kind: str | None = None
     worker_key: str | None = None
     lease_owner: str | None = None
@@ -220,7 +233,7 @@ class Cancelled(ResponseModel, frozen=True, kw_only=True):
 
 
 class AccessToken(ResponseModel, frozen=True, kw_only=True):
-    """A token that reads one run, or its family, until `expires_at`."""
+    """A token that reads one run or its family, or one conversation, until `expires_at`."""
 
     token: str
     expires_at: datetime
@@ -240,11 +253,37 @@ class Deleted(ResponseModel, frozen=True, kw_only=True):
     run_id: str
 
 
+class Compensation(ResponseModel, frozen=True, kw_only=True):
+    """A registered compensation. `run_id` is its run, None while the run that registered it has not ended."""
+
+    number: int
+    target: str
+    title: str | None = None
+    created_at: datetime | None = None
+    run_id: str | None = None
+
+
+class RegisteredCompensation(ResponseModel, frozen=True, kw_only=True):
+    """The response to a registered compensation. `duplicate`: it was registered before."""
+
+    compensation: Compensation
+    duplicate: bool = False
+
+
+class CompensationList(ResponseModel, frozen=True, kw_only=True):
+    """The compensations of a run, in the order of their registration."""
+
+    data: list[Compensation]
+
+
 class OpenEvent(ResponseModel, frozen=True, kw_only=True):
-    """An event that a run awaits: a signal of this name resumes it, as the result of the call."""
+    """An event that a run awaits: a signal of this name resumes it, as the result of the call. So does an event of the
+    bus whose data has the values of `match` at these dotted paths.
+    """
 
     name: str
     tool_call_id: str
+    match: dict[str, Any] | None = None
 
 
 class TakenSignal(ResponseModel, frozen=True, kw_only=True):

@@ -10,6 +10,8 @@ def encode_hook(value: Any) -> Any:
     """Return what stands for a value in JSON. Raise TypeError where nothing does."""
     if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
+    if hasattr(type(value), "get_secret_value"):
+        raise TypeError("a secret is not stored: use its value inside of a step, and return something else")
     raise TypeError(f"Encoding objects of type {type(value).__name__} is unsupported")
 
 

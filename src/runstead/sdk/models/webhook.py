@@ -81,9 +81,16 @@ class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
     page_info: PageInfo
 
 
+class TriggerEvent(ResponseModel, frozen=True, kw_only=True):
+    """Events of the bus that start runs: of this name, and with the values of `match` at these dotted paths of their data."""
+
+    name: str
+    match: dict[str, Any] | None = None
+
+
 class Trigger(ResponseModel, frozen=True, kw_only=True):
     """A trigger. `signed`: calls must be signed. `conversation_id` is the conversation of its agent runs; None: each
-    run gets a new one.
+    run gets a new one. `event`: events of the bus start runs too.
     """
 
     id: str
@@ -95,6 +102,7 @@ class Trigger(ResponseModel, frozen=True, kw_only=True):
     disabled_at: datetime | None = None
     signed: bool = False
     conversation_id: str | None = None
+    event: TriggerEvent | None = None
     created_by: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None

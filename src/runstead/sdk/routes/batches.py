@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runstead.sdk.models.batch import Batch, BatchPage, BatchProgress, CancelledBatch, CreatedBatch
+from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.routes.call import Call, members, new_key, path, query
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
 from runstead.sdk.transport.batch_follower import BatchFollower
@@ -28,7 +29,9 @@ class Batches(Resource[S_co]):
         Each of `runs` is {kind: task, workflow or eval, request, public_id?, parent_run_id?, title?, labels?, concurrency_key?, unique?, debounce?}.
         `on_complete` is {target, config?}. The `errors` of 400 and 409 name the run: `$.runs[17]…`.
         """
-        body = {"runs": list(runs)} | members(name=name, on_complete=on_complete)
+        body = {"runs": [_packed(run, self._client.codec) for run in runs]} | members(
+            name=name, on_complete=on_complete
+        )
         where = path("projects", self._project(project), "batches")
         return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
 
@@ -91,3 +94,12 @@ class Batches(Resource[S_co]):
         RunsteadError when the server is unavailable for longer than the client's retries.
         """
         return BatchFollower(self._project(project), batch_id)
+
+
+def _packed(run: Mapping[str, Any], codec: Codec | None) -> Mapping[str, Any]:
+    """Return the definition of a run with its input and config as they are sent."""
+    request = run.get("request")
+    if codec is None or not isinstance(request, Mapping):
+        return run
+    values = {name: packed(request[name], codec) for name in ("input", "config") if name in request}
+    return {**run, "request": {**request, **values}}

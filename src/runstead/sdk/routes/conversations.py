@@ -13,6 +13,7 @@ from runstead.sdk.models.conversation import (
     ProjectionPage,
 )
 from runstead.sdk.models.event import ConversationAppended
+from runstead.sdk.models.run import AccessToken
 from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
 from runstead.sdk.routes.events import NewEvents, append_body
 from runstead.sdk.routes.route import Resource, S_co, every, route
@@ -101,6 +102,14 @@ class Conversations(Resource[S_co]):
         return Call("GET", where, ProjectionPage, parameters)
 
     iter_run_children = every(run_children, Projection)
+
+    @route
+    def access_token(self, conversation_id: str, *, expires_in_seconds: int = 3_600) -> Call[AccessToken]:
+        """`POST /conversations/{conversation_id}/access-tokens`: get a token for a browser, which reads this conversation,
+        its messages, and its runs with their events and streams, and nothing else. It is valid for at most 86,400 seconds.
+        """
+        body = {"expires_in_seconds": expires_in_seconds}
+        return Call("POST", path("conversations", conversation_id, "access-tokens"), AccessToken, body=body)
 
     @route
     def append_events(

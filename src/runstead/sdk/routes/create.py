@@ -5,10 +5,14 @@ import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal, TypedDict, Unpack, get_args
+from typing import Any, Final, Literal, Required, TypedDict, Unpack, get_args
 
-from runstead.sdk.errors import RunDiffersWarning, RunsteadError
+import msgspec
+
+from runstead.sdk.errors import RunDiffersWarning, RunsteadError, ValueNotReadable
 from runstead.sdk.models.run import CreatedRun
+from runstead.sdk.models.user_types import encode
+from runstead.sdk.models.value import Codec, packed, unpacked
 from runstead.sdk.routes.call import Call, new_key, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
@@ -17,9 +21,33 @@ IfDiffers = Literal["warn", "raise", "ignore"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
 _OF_BODY: Final = {
-    *("title", "labels", "priority", "available_at", "parent_run_id", "trigger"),
-    *("concurrency_key", "unique", "debounce"),
+    "title",
+    "labels",
+    "priority",
+    "available_at",
+    "parent_run_id",
+    "trigger",
+    "concurrency_key",
+    "unique",
+    "debounce",
+    "pinned",
+    "budget",
 }
+
+
+class RunBudgetLimit(TypedDict, total=False):
+    """How much may be spent: a decimal as text ("2.50"), a number of input and output tokens, or both."""
+
+    cost: str
+    tokens: int
+
+
+class RunBudget(TypedDict, total=False):
+    """What a run may spend with its descendants: `{"limit": {"cost": "2.50"}, "on_reached": "pause"}`."""
+
+    limit: Required[RunBudgetLimit]
+    on_reached: Literal["pause", "fail", "cancel", "alert"]
+    alert_at_percent: int
 
 
 class RunOptions(TypedDict, total=False):
@@ -28,9 +56,10 @@ class RunOptions(TypedDict, total=False):
     Every kind: `id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
     If that run has another config or input, the call's are dropped: `if_differs` is warn (the default: a
     `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore.
+    `budget` bounds what the run and its descendants spend; see `RunBudget`.
     `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
-    name, main_branch needs none. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
+    name, main_branch needs none. A `pinned` run stays with workers of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
     Runs of a target with different values of `concurrency_key` take turns, and a limit may count the runs of each.
     `unique` is {"key": …, "while": "active" or a number of seconds}: an existing run of the target and key is returned,
@@ -49,7 +78,9 @@ class RunOptions(TypedDict, total=False):
     labels: Mapping[str, str] | None
     priority: int | None
     available_at: datetime | None
+    pinned: bool | None
     parent_run_id: str | None
+    budget: RunBudget | None
     runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
@@ -103,7 +134,11 @@ class RunCreation(Resource[S_co]):
         if_differs = options.pop("if_differs", "warn")
         if if_differs not in get_args(IfDiffers):
             raise ValueError(f"if_differs is {', '.join(get_args(IfDiffers))}, not {if_differs!r}")
-        members = {**options, "input": input, "config": config}
+        codec = None if kind == "agent" else self._client.codec  # the server reads an agent's messages
+        given = {"input": input, "config": config}
+        members = {**options, **given}
+        if kind != "agent":
+            members |= {name: packed(value, codec) for name, value in given.items()}
         body: dict[str, Any] = {"kind": kind, "request": {}}
         owner = None
         if kind == "agent":
@@ -126,19 +161,50 @@ class RunCreation(Resource[S_co]):
             body=body,
             idempotency_key=str(key),
             owner=owner,
-            pick=None if public_id is None or if_differs == "ignore" else partial(_compared, if_differs),
+            pick=None
+            if public_id is None or if_differs == "ignore"
+            else partial(_compared, if_differs, given, codec),
         )
 
     @route
-    def retry(self, run_id: str, *, idempotency_key: str | None = None) -> Call[CreatedRun]:
-        """`POST /runs/{run_id}/retry`: create a run with the same request. Its `retry_of` is this run."""
+    def retry(
+        self,
+        run_id: str,
+        *,
+        from_step: str | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        config: Mapping[str, Any] | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[CreatedRun]:
+        """`POST /runs/{run_id}/retry`: create a run with the request of an ended run. Its `retry_of` is this run.
+
+        With `from_step` it goes on from there, with the results of the steps before: the id of a step (`stepId` in the
+        log), or "failed" for the step that failed the run. The other options replace those of the run. 409
+        RUN_NOT_TERMINAL, RETRY_TOO_LARGE; 400 STEP_NOT_FOUND.
+        """
+        given = {"from_step": from_step, "input": input, "config": config, "title": title, "labels": labels}
         key = idempotency_key or new_key()
-        return Call("POST", path("runs", run_id, "retry"), CreatedRun, body={}, idempotency_key=key)
+        return Call(
+            "POST",
+            path("runs", run_id, "retry"),
+            CreatedRun,
+            body={name: value for name, value in given.items() if value is not None},
+            idempotency_key=key,
+        )
 
 
-def _compared(if_differs: IfDiffers, created: CreatedRun) -> CreatedRun:
+def _compared(
+    if_differs: IfDiffers, given: Mapping[str, Any], codec: Codec | None, created: CreatedRun
+) -> CreatedRun:
     """Return the answer. Warn or raise where the run has another config or input than the call."""
-    names = [name for name in ("config", "input") if getattr(created, f"{name}_differs")]
+    names = [
+        name
+        for name in ("config", "input")
+        if getattr(created, f"{name}_differs")
+        and (codec is None or not _is_same(given[name], getattr(created.run, name), codec))
+    ]
     if not names:
         return created
     what = " and ".join(names)
@@ -150,6 +216,14 @@ def _compared(if_differs: IfDiffers, created: CreatedRun) -> CreatedRun:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, RunDiffersWarning, stacklevel=level)
     return created
+
+
+def _is_same(value: Any, stored: Any, codec: Codec) -> bool:
+    """Whether a codec, which may encode equal values differently, decodes this stored value to the value."""
+    try:
+        return bool(msgspec.json.decode(encode(value)) == unpacked(stored, codec))
+    except ValueNotReadable:
+        return False
 
 
 def split_target(target: str) -> tuple[str, str]:

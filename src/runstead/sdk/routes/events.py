@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from runstead.sdk.models.event import (
     EventPage,
     EventSummary,
     EventTypeList,
+    Published,
     Snapshot,
 )
 from runstead.sdk.routes.call import Call, fence, members, new_key, path
@@ -29,6 +31,26 @@ class Events(Resource[S_co]):
 
     Errors: 400 EVENT_CURSOR_MISMATCH, EVENT_RUN_TERMINAL, EVENT_RUN_WAITING or EVENT_TOO_LARGE; 409 ATTEMPT_SUPERSEDED.
     """
+
+    @route
+    def publish(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the member's name on the wire
+        occurred_at: datetime | None = None,
+        project: str | None = None,
+    ) -> Call[Published]:
+        """`POST /projects/{ref}/events`: publish an event on the project's bus, with any JSON up to 256 KiB.
+
+        It resumes the runs that wait for it with `ctx.wait_for_event(name, match=…)`, and starts runs by triggers. For 24
+        hours an event with the same `id` is not published again; 409 IDEMPOTENCY_KEY_REUSED where it has another name or
+        other data.
+        """
+        body = members(name=name, id=id, occurred_at=occurred_at) | {"data": data}
+        where = path("projects", self._project(project), "events")
+        return Call("POST", where, Published, body=body, idempotency_key=new_key())
 
     @route
     def append(

@@ -4,7 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from runstead.sdk.models.input_request import InputRequest, InputRequestPage, InputStatus, ResponderType
+from runstead.sdk.models.input_request import (
+    InputRequest,
+    InputRequestPage,
+    InputSecrets,
+    InputStatus,
+    ResponderType,
+)
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
@@ -81,6 +87,18 @@ class InputRequests(Resource[S_co]):
         """
         where = path("conversations", conversation_id, "input-requests", input_request_id, "responses")
         return Call("POST", where, InputRequest, body={"values": values})
+
+    @route
+    def secrets(
+        self, run_id: str, input_request_id: str, *, lease_token: str, project: str | None = None
+    ) -> Call[InputSecrets]:
+        """`POST /runs/{run_id}/input-requests/{input_request_id}/secrets`: the values of secret fields.
+
+        Only the holder of the run's lease reads them. 403 for another caller, 409 ATTEMPT_SUPERSEDED after the attempt,
+        410 RUN_NOT_ACTIVE after the run, 409 SECRETS_NOT_KEPT where none are stored.
+        """
+        where = path("runs", run_id, "input-requests", input_request_id, "secrets")
+        return Call("POST", where, InputSecrets, query(project=project), headers=fence(lease_token))
 
     @route
     def cancel(self, conversation_id: str, input_request_id: str) -> Call[InputRequest]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
+from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -14,6 +15,8 @@ class Caller:
     """What holds resources. `project` is the default project of calls, an id or slug."""
 
     project: str | None = None
+    #: Encodes and decodes the values of runs.
+    codec: Codec | None = None
 
 
 class SyncSender(Caller):
@@ -26,6 +29,9 @@ class SyncSender(Caller):
     def _follow(self, follower: StreamFollower[T], deadline: float | None = None) -> Generator[T, None, None]:
         raise NotImplementedError
 
+    def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
+        raise NotImplementedError
+
 
 class AsyncSender(Caller):
     """A client whose methods are coroutines."""
@@ -35,6 +41,9 @@ class AsyncSender(Caller):
         raise NotImplementedError
 
     def _follow(self, follower: StreamFollower[T]) -> AsyncGenerator[T, None]:
+        raise NotImplementedError
+
+    async def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
         raise NotImplementedError
 
 

@@ -10,9 +10,11 @@ from runstead.sdk.models.run import (
     AccessToken,
     AttemptList,
     Cancelled,
+    CompensationList,
     Completed,
     Kind,
     OpenEvent,
+    RegisteredCompensation,
     Run,
     RunList,
     RunPage,
@@ -24,6 +26,7 @@ from runstead.sdk.models.run import (
     TerminalStatus,
     Waiting,
 )
+from runstead.sdk.models.value import packed
 from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
 from runstead.sdk.routes.create import RunCreation
 from runstead.sdk.routes.records import RunRecords
@@ -60,9 +63,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     """Every method raises `RunsteadError`: 404 for a run that is unknown or not visible to the caller."""
 
     @route
-    def get(self, run_id: str) -> Call[Run]:
-        """`GET /runs/{run_id}`"""
-        return Call("GET", path("runs", run_id), Run)
+    def get(self, run_id: str, *, resolve: Literal["output"] | None = None) -> Call[Run]:
+        """`GET /runs/{run_id}`. With `resolve="output"` an output that an artifact holds is in the run itself.
+
+        409 VALUE_NOT_READABLE where that artifact is missing or damaged.
+        """
+        return Call("GET", path("runs", run_id), Run, query(resolve=resolve))
 
     @route
     def list(
@@ -154,7 +160,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         `payload` is any JSON up to 256 KiB. A repeat with the same `idempotency_key` sends nothing. 410 RUN_NOT_ACTIVE,
         409 SIGNALS_FULL where the run has 1,000 signals that it has not taken.
         """
-        body = {"name": name, "payload": payload} | members(idempotency_key=idempotency_key)
+        body = {"name": name, "payload": packed(payload, self._client.codec)}
+        body |= members(idempotency_key=idempotency_key)
         return Call("POST", path("runs", run_id, "signals"), Signalled, body=body, idempotency_key=new_key())
 
     @route
@@ -168,6 +175,41 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         return Call("GET", path("runs", run_id, "signals"), SignalPage, query(taken=taken, cursor=cursor))
 
     iter_signals = every(signals, Signal)
+
+    @route
+    def compensate(
+        self,
+        run_id: str,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        title: str | None = None,
+        idempotency_key: str | None = None,
+        attempt: int | None = None,
+        lease_token: str | None = None,
+    ) -> Call[RegisteredCompensation]:
+        """`POST /runs/{run_id}/compensations`: register a run that the server creates if this one fails or is cancelled.
+
+        `target` is `task:…` or `workflow:…`. A repeat with the same `idempotency_key` registers nothing. 410
+        RUN_NOT_ACTIVE, 409 COMPENSATIONS_FULL above 100 of them, or above 16 MiB of config and input.
+        """
+        body = {"target": target} | members(
+            config=config, input=input, title=title, idempotency_key=idempotency_key, attempt=attempt
+        )
+        return Call(
+            "POST",
+            path("runs", run_id, "compensations"),
+            RegisteredCompensation,
+            body=body,
+            headers=fence(lease_token),
+            idempotency_key=new_key(),
+        )
+
+    @route
+    def compensations(self, run_id: str) -> Call[CompensationList]:
+        """`GET /runs/{run_id}/compensations`: the compensations of a run, with their runs once it has ended."""
+        return Call("GET", path("runs", run_id, "compensations"), CompensationList)
 
     @route
     def access_token(

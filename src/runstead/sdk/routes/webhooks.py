@@ -12,6 +12,7 @@ from runstead.sdk.models.webhook import (
     DeliveryPage,
     Trigger,
     TriggerAnswer,
+    TriggerEvent,
     TriggerList,
     TriggerRun,
     Webhook,
@@ -161,6 +162,7 @@ class Triggers(Resource[S_co]):
         concurrency_key: str | None = None,
         unique: Mapping[str, Any] | None = None,
         debounce: Mapping[str, Any] | None = None,
+        event: str | TriggerEvent | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[CreatedTrigger]:
@@ -168,7 +170,8 @@ class Triggers(Resource[S_co]):
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
         `conversation_id` is the conversation of agent runs; without it each run gets a new one. `concurrency_key`,
-        `unique` and `debounce` are those of `runs.create`, for each run of the trigger. Retries are those of
+        `unique` and `debounce` are those of `runs.create`, for each run of the trigger. `event`: events of the
+        bus of this name start runs too; `TriggerEvent(name=…, match=…)` chooses them by their data. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
         return Call(
@@ -184,6 +187,7 @@ class Triggers(Resource[S_co]):
                 concurrency_key=concurrency_key,
                 unique=unique,
                 debounce=debounce,
+                event=_event(event),
             ),
             idempotency_key=idempotency_key,
             repeatable=idempotency_key is not None,
@@ -206,10 +210,11 @@ class Triggers(Resource[S_co]):
         *,
         name: str | None = None,
         enabled: bool | None = None,
+        event: str | TriggerEvent | None = None,
         project: str | None = None,
     ) -> Call[TriggerAnswer]:
         """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
-        body = members(name=name, enabled=enabled)
+        body = members(name=name, enabled=enabled, event=_event(event))
         where = self._triggers(project, trigger_id)
         return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
 
@@ -233,3 +238,7 @@ class Triggers(Resource[S_co]):
         """
         where = path("triggers", token)
         return Call("POST", where, TriggerRun, body=payload, idempotency_key=idempotency_key or new_key())
+
+
+def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:
+    return TriggerEvent(name=event) if isinstance(event, str) else event

@@ -1,5 +1,6 @@
 """Routes for workers. Registering needs a key; the others take the worker's token or a key that may write."""
 
+import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,11 +12,15 @@ from runstead.sdk.models.lease import (
     Released,
     RemovedWorker,
     SessionAnswer,
+    WorkerHint,
     WorkerPage,
+    WorkerVersion,
 )
 from runstead.sdk.models.run import Kind
 from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
-from runstead.sdk.routes.route import Resource, S_co, every, route
+from runstead.sdk.routes.route import Resource, S_co, every, route, stream
+from runstead.sdk.transport.channel_follower import ChannelFollower
+from runstead.sdk.transport.stream_follower import StreamFollower
 
 
 class Workers(Resource[S_co]):
@@ -30,9 +35,10 @@ class Workers(Resource[S_co]):
         display_name: str | None = None,
         implementation_display_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        version: str | None = None,
         project: str | None = None,
     ) -> Call[Registration]:
-        """`POST /agent-workers/projects/{ref}/workers`: register a worker.
+        """`POST /agent-workers/projects/{ref}/workers`: register a worker. `version` is that of its code.
 
         The same kind and key return the same worker with a new token. Use it with
         `client.with_key(registration.token)`.
@@ -43,6 +49,7 @@ class Workers(Resource[S_co]):
             display_name=display_name,
             implementation_display_name=implementation_display_name,
             metadata=metadata,
+            version=version,
         )
         where = path("agent-workers", "projects", self._project(project), "workers")
         return Call("POST", where, Registration, body=body)
@@ -66,6 +73,12 @@ class Workers(Resource[S_co]):
     iter = every(list, RegisteredWorker)
 
     @route
+    def versions(self, *, project: str | None = None) -> Call[builtins.list[WorkerVersion]]:
+        """`GET /agent-workers/projects/{ref}/versions`: workers and runs by the version of the workers' code."""
+        where = path("agent-workers", "projects", self._project(project), "versions")
+        return Call("GET", where, builtins.list[WorkerVersion])
+
+    @route
     def heartbeat(self, worker_id: str) -> Call[Registration]:
         """`POST /agent-workers/workers/{worker_id}/heartbeat`: the worker is alive. `token` is None in the answer."""
         return Call("POST", path("agent-workers", "workers", worker_id, "heartbeat"), Registration, body={})
@@ -74,6 +87,15 @@ class Workers(Resource[S_co]):
     def remove(self, worker_id: str) -> Call[RemovedWorker]:
         """`DELETE /agent-workers/workers/{worker_id}`: remove a worker. Its tokens and its attempts end."""
         return Call("DELETE", path("agent-workers", "workers", worker_id), RemovedWorker)
+
+    @stream
+    def channel(self, worker_id: str, *, events: Sequence[str] | None = None) -> StreamFollower[WorkerHint]:
+        """`GET /agent-workers/workers/{worker_id}/channel`: yield hints for a worker, all or those of the types `events`.
+
+        Each connection begins with a `resync`: hints may have been missed before. A broken or silent connection is
+        replaced. Raise RunsteadError where the server has no channel, or is unavailable for longer than the retries.
+        """
+        return ChannelFollower(worker_id, events)
 
     @route
     def claim(
@@ -85,11 +107,14 @@ class Workers(Resource[S_co]):
         targets: Sequence[str] | None = None,
         wait_seconds: int | None = None,
         max_runs: int | None = None,
+        version: str | None = None,
+        pinned_targets: Sequence[str] | None = None,
     ) -> Call[Claim]:
         """`POST /agent-workers/workers/{worker_id}/claim`: claim the oldest runs that this worker may claim.
 
         The lease is 5 to 300 s. With `wait_seconds` (0 to 30) the server answers late, when there is a run. `max_runs`
-        is 1 to 100. A claim without an answer is not repeated: its runs return to the queue when the lease ends.
+        is 1 to 100. `version` is that of the code, by default the registered one; runs of `pinned_targets` stay on it.
+        A claim without an answer is not repeated: its runs return to the queue when the lease ends.
         """
         body = members(
             lease_duration_seconds=lease_duration_seconds,
@@ -97,6 +122,8 @@ class Workers(Resource[S_co]):
             targets=targets,
             wait_seconds=wait_seconds,
             max_runs=max_runs,
+            version=version,
+            pinned_targets=pinned_targets,
         )
         where = path("agent-workers", "workers", worker_id, "claim")
         return Call("POST", where, Claim, body=body, repeatable=False, extra_wait_s=float(wait_seconds or 0))

@@ -16,7 +16,8 @@ from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
-from runstead.sdk.worker.codes import CODES
+from runstead.sdk.routes.values import hidden_error
+from runstead.sdk.worker.codes import CODES, SERVER_CODES
 from runstead.sdk.worker.threads import in_thread
 
 logger = logging.getLogger("runstead.sdk.worker.worker")
@@ -72,9 +73,12 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
     code = error.code if isinstance(error, RunFailed) else error_code(error)
     detail = error_detail(error)
     # A handler that fails its run by RunFailed has decided so. Everything else is for its author.
-    decided = isinstance(error, RunFailed) and code not in CODES
+    decided = isinstance(error, RunFailed) and code not in SERVER_CODES | CODES.keys()
     level = logging.INFO if decided else logging.WARNING
     logger.log(level, "Run %s failed: %s: %s%s", run.run_id, code, message, _traceback(detail))
+    text = without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS])
+    if attempt.codec is not None:
+        text, detail = hidden_error(text, detail, attempt.codec)
     return calls.runs.complete(
         run.run_id,
         "failed",
@@ -83,7 +87,7 @@ def failure(run: ClaimedRun, attempt: Attempt, calls: Calls, error: BaseExceptio
         exit_code=attempt.exit_code,
         metadata=attempt.completion_metadata,
         error_code=code and code[:_CODE_CHARS],
-        error_message=without_surrogates((message or code or "The handler failed")[:_MESSAGE_CHARS]),
+        error_message=text,
         error_detail=detail,
         attempt=run.attempt,
         lease_token=run.lease_token,

@@ -14,7 +14,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.lease import Claim, ClaimedRun
 from runstead.sdk.models.run import Kind
 from runstead.sdk.transport.retry import Backoff, Retries
-from runstead.sdk.worker.cancel_watch import CancelWatch
+from runstead.sdk.worker.channel import WorkerChannel
 from runstead.sdk.worker.group import WorkerGroup
 from runstead.sdk.worker.handler import Handler
 from runstead.sdk.worker.job import Job
@@ -39,6 +39,9 @@ class Worker:
     The handler's return value completes the run, an exception fails it. The handler is cancelled when the run is
     cancelled or its lease is lost. The server may restart at any time.
 
+    `version` is that of the handler's code. Runs of `pinned_targets` stay with workers of the version that claims them
+    first.
+
     `kinds` and `targets` select the runs (`targets` like `task:inventory`; neither: agent runs). `implementation_kind`
     and `worker_key` identify the worker. It registers with `client`'s key, which needs access to the project, and
     claims with the token that it gets. With `worker_id` it does not register, and uses `client`'s key for all calls.
@@ -56,6 +59,8 @@ class Worker:
         *,
         kinds: Sequence[Kind] | None = None,
         targets: Sequence[str] | None = None,
+        version: str | None = None,
+        pinned_targets: Sequence[str] | None = None,
         implementation_kind: str = "python",
         worker_key: str | None = None,
         worker_id: str | None = None,
@@ -84,6 +89,8 @@ class Worker:
         self._handler = handler
         self._kinds = kinds
         self._targets = targets
+        self._version = version
+        self._pinned_targets = list(pinned_targets or ()) or None
         self._implementation_kind = implementation_kind
         self._worker_key = worker_key or default_worker_key()
         self._display_name = display_name
@@ -105,7 +112,7 @@ class Worker:
         self._jobs: dict[asyncio.Future[None], Job] = {}
         self._completing: set[Job] = set()
         self._renewals = Renewals(client, lease_seconds, clock, sleep)
-        self._cancels: CancelWatch | None = None  # only while it serves
+        self._channel: WorkerChannel | None = None  # only while it serves
         self._stopping = asyncio.Event()
         self._releasing_now = asyncio.Event()
 
@@ -130,7 +137,7 @@ class Worker:
         """
         heartbeats = asyncio.ensure_future(self._send_heartbeats())
         backoff = Backoff(self._retries)
-        self._cancels = CancelWatch(self._client, self._renewals, self._sleep)
+        self._channel = WorkerChannel(self._renewals, self._sleep)
         try:
             while not self._stopping.is_set():
                 try:
@@ -150,7 +157,7 @@ class Worker:
             try:
                 await self._drain()
             finally:
-                self._cancels.close()
+                self._channel.close()
 
     async def run_until_idle(self) -> int:
         """Claim and handle runs until no run is left to claim, and return how many it handled.
@@ -223,6 +230,7 @@ class Worker:
             self._worker_key,
             display_name=self._display_name,
             metadata=self._metadata_with_targets(),
+            version=self._version,
         )
         self.worker_id = registration.worker.id
         token = registration.token
@@ -270,6 +278,8 @@ class Worker:
                 targets=self._targets,
                 wait_seconds=wait_s,
                 max_runs=most,
+                version=self._version,
+                pinned_targets=self._pinned_targets,
             )
         )
         try:
@@ -300,8 +310,8 @@ class Worker:
         )
         working = asyncio.ensure_future(job.work())
         self._jobs[working] = job
-        if self._cancels is not None:
-            self._cancels.start(self._client.project or run.project_id)
+        if self._channel is not None and self.worker_id is not None:
+            self._channel.open(self._claims, self.worker_id)
         working.add_done_callback(self._ended)
 
     def _handled(self, job: Job) -> None:

@@ -35,13 +35,14 @@ from runstead.web.documentation.site import PATHS as DOCUMENTATION, Documentatio
 from runstead.web.framework import assets, cookie
 from runstead.web.framework.form import Fields, fields_of, header
 from runstead.web.framework.pages import Page
+from runstead.web.framework.policy import policy
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.framework.text import cut
 from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
-from runstead.web.usage import pages as usage
+from runstead.web.usage import budgets, pages as usage
 from runstead.web.webhooks import pages as webhooks, triggers
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ NOUNS: Final = (
     bulk_changes,
     chart,
     usage,
+    budgets,
     schedules,
     batches,
     workers,
@@ -68,13 +70,8 @@ NOUNS: Final = (
     sign_in,
 )
 
-#: Only files of this server, no inline scripts or styles, no frames.
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self';"
-    " base-uri 'none'; frame-ancestors 'none'"
-)
 HEADERS: Final = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": policy(),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",

@@ -8,6 +8,7 @@ from markupsafe import Markup, escape
 
 from runstead import __version__
 from runstead.core.clock import iso
+from runstead.core.runs.large_value import reference, result_reference
 from runstead.web.framework.assets import address
 from runstead.web.framework.text import browser_name, cut, finalize, harmless, pretty, preview
 
@@ -124,6 +125,8 @@ ENVIRONMENT.filters |= {
     "pretty": pretty,
     "preview": preview,
     "browser_name": browser_name,
+    "reference": reference,
+    "result_reference": result_reference,
 }
 ENVIRONMENT.globals |= {"static": address, "version": __version__, "copy": copy}
 

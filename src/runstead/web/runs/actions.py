@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
-from runstead.commands import create, inputs, records, runs, signals
+from runstead.commands import inputs, records, retry as retries, runs, signals
 from runstead.commands.runs import Resume
 from runstead.core import limits
 from runstead.core.errors import Error
@@ -65,8 +65,11 @@ async def cancel(request: PageRequest, page: RunPage) -> Response:
 
 @_change("retry")
 async def retry(request: PageRequest, page: RunPage) -> Response:
-    written = await create.retry(request.app, request.principal, page.run.run_id, page.project.id)
+    changes = retries.Changes(from_step=request.form.one("from_step") or None)
+    written = await retries.retry(request.app, request.principal, page.run.run_id, page.project.id, changes)
     flash = "This new run was created with the same request."
+    if written.run.retry_from is not None:
+        flash = "This new run goes on from the step, with the results of the steps before it."
     return request.redirect_with_flash(flash, run_address(page.project, written.run.run_id))
 
 
@@ -99,6 +102,32 @@ async def approve(request: PageRequest, page: RunPage) -> Response:
     answer = Resume(type="approval", tool_call_id=request.form.one("call") or None, result=result)
     await runs.resume(request.app, request.principal, page.named, answer)
     return _back("Approved." if approved else "Denied.", request, page)
+
+
+@_change("budget")
+async def budget(request: PageRequest, page: RunPage) -> Response:
+    """Answer a run that a budget stopped: let it continue, raise the limit, or end it."""
+    decision = request.form.one("decision")
+    if decision not in ("approve", "raise", "stop"):
+        raise Error("INVALID_REQUEST", "Choose to continue, to raise the limit or to stop")
+    result: Any = decision == "approve"
+    if decision == "raise":
+        cost, tokens = request.form.one("cost"), request.form.one("tokens")
+        raised: dict[str, Any] = {"cost": cost} if cost else {}
+        raised |= (
+            {"tokens": int(tokens) if tokens.isascii() and tokens.isdigit() else tokens} if tokens else {}
+        )
+        if not raised:
+            raise Error("INVALID_REQUEST", "Write by how much the limit is raised")
+        result = {"approved": True, "raise_by": raised}
+    answer = Resume(type="approval", tool_call_id=request.form.one("call") or None, result=result)
+    await runs.resume(request.app, request.principal, page.named, answer)
+    flash = {
+        "approve": "The run continues.",
+        "raise": "The limit was raised.",
+        "stop": "The run was stopped.",
+    }
+    return _back(flash[decision], request, page)
 
 
 @_change("answer")

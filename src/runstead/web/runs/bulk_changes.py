@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from starlette.responses import Response
 
-from runstead.commands import create, runs as commands
+from runstead.commands import retry, runs as commands
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
@@ -34,7 +34,7 @@ async def _cancel(request: PageRequest, project: Project, run_id: str) -> str:
 
 async def _retry(request: PageRequest, project: Project, run_id: str) -> str:
     try:
-        await create.retry(request.app, request.principal, run_id, project.id)
+        await retry.retry(request.app, request.principal, run_id, project.id)
     except Error as error:
         if error.code != "RUN_NOT_TERMINAL":
             raise

@@ -23,7 +23,7 @@ def tree(family: Sequence[Run], here: Run) -> list[Node]:
 
     A large family is not shown whole, but the run `here` and its ancestors always are.
     """
-    required = {here.seq, *(int(seq) for seq in here.path.split("/") if seq)}
+    required = {here.seq, *here.ancestor_seqs}
     known = {run.seq for run in family}
     children: dict[int | None, list[Run]] = defaultdict(list)
     for run in family:

@@ -9,7 +9,7 @@ from runstead.commands import events, inputs
 from runstead.commands.runs import RunRef
 from runstead.core.conversations.input_request import InputRequest
 from runstead.core.errors import Error
-from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts
+from runstead.core.runs.artifact import KEY_MEMBER, decode_artifacts, is_hidden
 from runstead.core.runs.event import CUSTOM, Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt, attempts_of
@@ -128,6 +128,8 @@ def artifacts(run: Run) -> list[Artifact]:
     """The run's artifacts, in order."""
     found = []
     for one in decode_artifacts(run.artifacts):
+        if is_hidden(one):
+            continue
         stored, kind = KEY_MEMBER in one, str(one.get("media_type") or "")
         size = one.get("size")
         found.append(
@@ -180,8 +182,10 @@ def _queue(run: Run, now: int) -> str:
     if not run.queued:
         return "Not started: its creator executes it without the queue."
     lost = f"Attempt {run.attempt} was lost. " if run.attempts_lost else ""
-    if run.available_at is not None and run.available_at > now:
+    if run.claimable_at is not None and run.claimable_at > now:
         return f"{lost}Delayed: not available to workers yet."
+    if run.pinned_to is not None:
+        return f"{lost}In the queue of workers of version {run.pinned_to}: not claimed yet."
     return f"{lost}In the queue: not claimed yet."
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import locate, runs
@@ -11,10 +12,11 @@ from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
-from runstead.core.runs.transitions import open_events
+from runstead.core.runs.transitions import budget_of_call, open_events
 from runstead.http.framework.problems import STATUS
 from runstead.web.framework.form import Fields
 from runstead.web.framework.pages import Pages
+from runstead.web.framework.policy import policy
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs import head, input_form
 from runstead.web.runs.head import RecentEvents
@@ -92,7 +94,15 @@ async def head_values(
         "progress": head.progress(run),
         "asked": question,
         "awaited": list(dict.fromkeys(each.name for each in open_events(run))),
+        "matches": [
+            (each.name, [(path, msgspec.json.encode(value).decode()) for path, value in each.match.items()])
+            for each in open_events(run)
+            if each.match
+        ],
+        "budget_call": run.waiting_reason == "approval"
+        and budget_of_call(run.waiting_tool_call_id) is not None,
         "fields": fields,
+        "keeps_secrets": request.app.secrets.current is not None,
         "refused": refused,
         "may_write": request.may("runs:write", project),
         "may_delete": request.may("admin", project),
@@ -105,6 +115,8 @@ def view_values(page: RunPage, view: View) -> dict[str, Any]:
         "project": page.project,
         "run": page.run,
         "at": page.address,
+        "may_retry": page.run.terminal and view.request.may("runs:write", page.project),
+        "retry_from": None if page.run.retry_from is None else msgspec.json.decode(page.run.retry_from),
         "artifacts": head.artifacts(page.run),
         "value_names": head.VALUES,
         **view.values(),
@@ -138,11 +150,15 @@ async def render_page(request: PageRequest, page: RunPage, refused: Refused | No
         fields = {name: request.query.one(name) for name in ("from", "before", "q", "level", "begin", "end")}
         fields |= {"view": name, "after": str(run.latest_event_id), "since": str(values.get("since") or "")}
         live = run_address(page.project, run.run_id, "live", **fields)
-    return await request.page(
+    response = await request.page(
         "runs/page.html",
         status=200 if refused is None else STATUS[refused.error.code],
         views=TITLES,
         part=view.template,
         live=live,
+        codec_url=request.app.codec_url,
         **values | await head_values(request, page, recent, refused),
     )
+    if request.app.codec_url is not None:
+        response.headers["Content-Security-Policy"] = policy(request.app.codec_url)
+    return response

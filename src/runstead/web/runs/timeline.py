@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
+from runstead.core.limits import step_id_chars_max
 from runstead.core.runs.event import Event, members_of
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import EndedAttempt
@@ -42,6 +43,7 @@ _WAITS: Final = {
     "input": "Waiting for input",
     "pause": "Paused",
 }
+_COPIED: Final = "result of the earlier run"
 _BLOCKED: Final = "Blocked: its code has changed"
 
 
@@ -49,7 +51,8 @@ class Bar(msgspec.Struct, frozen=True):
     """One row of the timeline.
 
     Times are ms; `end` is None while it is open. `depth` is 0 for attempts, 1 for steps of the handler, 2 and
-    more for steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, or 0.
+    more for steps inside them. `run_id` is set for a child run. `event_id` is the event that started it, or 0. A retry
+    can go on from the step `step_id`.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Bar(msgspec.Struct, frozen=True):
     note: str = ""
     run_id: str | None = None
     event_id: int = 0
+    step_id: str = ""
 
 
 class Timeline:
@@ -90,7 +94,8 @@ class Timeline:
                     for index in self._open.get(("step", _step(payload)), ())[-1:]:
                         self._created[index] = _text(result.get("run_id"))
                 note = failure.get("message") if isinstance(failure, dict) else failure
-                self._close("step", _step(payload), event, failed=bool(failure), note=_text(note))
+                note = _text(note) or (_COPIED if event.source == "retry" else "")
+                self._close("step", _step(payload), event, failed=bool(failure), note=note)
             case "TOOL_CALL_START":
                 name = _text(payload.get("toolCallName")) or "tool"
                 self._start(event, ("tool", _text(payload.get("toolCallId"))), name, "tool", self._inside())
@@ -128,7 +133,8 @@ class Timeline:
         ):
             started = max(parked, default=run.updated_at)
             found.append(Bar(_wait(run), "wait", 1, started, run_id=run.waiting_run_id))
-        found += map(_child, children)
+        steps = {child: self._bars[index].step_id for index, child in self._created.items()}
+        found += [_child(child, steps.get(child.run_id, "")) for child in children]
         return sorted(found, key=lambda bar: (bar.start, bar.depth, bar.event_id))
 
     # Starts
@@ -143,6 +149,8 @@ class Timeline:
         index = len(self._bars)
         self._start(event, ("step", _step(payload)), name, "wait" if waits else "step", 1 + len(numbers) // 2)
         if len(self._bars) > index:
+            if numbers[0].isdecimal():  # of the SDK: others have no step to go on from
+                self._bars[index] = replace(self._bars[index], step_id=step_id[:step_id_chars_max])
             for length in range(1, len(numbers) - 1, 2):
                 self._gathers.setdefault(".".join(numbers[:length]), []).append(index)
 
@@ -299,6 +307,7 @@ def _gather(gather: str, steps: Sequence[Bar]) -> Bar:
         note="",
         run_id=None,
         event_id=first.event_id,
+        step_id=gather,
     )
 
 
@@ -348,7 +357,7 @@ def _attempts(run: Run, ended: Sequence[EndedAttempt]) -> Iterable[Bar]:
         yield Bar(name, "attempt", 0, start)
 
 
-def _child(run: Run) -> Bar:
+def _child(run: Run, step_id: str) -> Bar:
     name = (run.title or run.target or run.run_id)[:name_chars_max]
     state, end = _CHILD_STATES.get(run.status, "open"), run.completed_at
     return Bar(
@@ -360,6 +369,7 @@ def _child(run: Run) -> Bar:
         state=state,
         note=run.status.value,
         run_id=run.run_id,
+        step_id=step_id,
     )
 
 

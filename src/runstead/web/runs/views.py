@@ -6,11 +6,12 @@ No view reads a whole log: each reads a bounded number of events, of the types t
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from runstead.commands import audit, events, runs, signals, values
+from runstead.commands import audit, compensations, events, runs, signals, values
 from runstead.commands.followers import RunUpdate
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import now_ms
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import CUSTOM, Event
 from runstead.core.runs.event_types import EVENT_TYPES
 from runstead.core.runs.log_levels import LEVELS
@@ -166,15 +167,23 @@ class OverviewView(TimelineView):
     """The overview: the newest bars of the timeline, named values, results, and the run's input."""
 
     template = "runs/overview.html"
-    parts = ("runs/timeline.html", "runs/values.html", "runs/signals.html", "runs/results.html")
+    parts = (
+        "runs/timeline.html",
+        "runs/values.html",
+        "runs/signals.html",
+        "runs/compensations.html",
+        "runs/results.html",
+    )
     bars_limit = 5_000
     zoomable = False
     _named_values: Sequence[RunValue] = ()
     _signals: ListPage[Signal] = ListPage([], more=False)
+    _compensations: Sequence[Compensation] = ()
 
     async def read(self, run: Run) -> None:
         await self._read_values()
         await self._read_signals()
+        await self._read_compensations(run)
         await self._read_family(run)
         self._timeline = timeline.Timeline(self.bars_limit)
         _, found = await events.before(
@@ -196,6 +205,12 @@ class OverviewView(TimelineView):
         elif any(event.type == CUSTOM and VALUE.encode() in event.payload for event in update.events):
             await self._read_values()
         await self._read_signals()
+        await self._read_compensations(update.run)
+
+    async def _read_compensations(self, run: Run) -> None:
+        if not run.terminal and len(self._compensations) != (run.compensations or 0):
+            _, found = await compensations.of_run(self.request.app, self.request.principal, self.named)
+            self._compensations = found[::-1]
 
     async def _read_values(self) -> None:
         self._named_values = await values.of_run(self.request.app, self.request.principal, self.named)
@@ -207,6 +222,7 @@ class OverviewView(TimelineView):
             "page_from": 0,
             "named_values": self._named_values,
             "signals": self._signals,
+            "compensations": self._compensations,
             "bars_after": self._cut or len(bars) > bars_in_overview,
         }
 

@@ -34,6 +34,7 @@ async def index(request: PageRequest) -> Response:
     owners = [worker.id for worker in rows] + [service.id for service in services]
     values: dict[str, Any] = {
         "rows": rows,
+        "versions": await commands.versions(request.app, request.principal, project.id),
         "services": services,
         "held": await commands.held(request.app, request.principal, project.id, owners),
         "held_shown": held_shown,

@@ -1,6 +1,6 @@
 """Triggers: URLs that start runs. The page of webhooks lists them."""
 
-from typing import Final
+from typing import Any, Final
 
 from starlette.responses import Response
 
@@ -12,6 +12,7 @@ from runstead.core.schedules.trigger import new_token
 from runstead.http.framework.values import bounded, json_object
 from runstead.http.triggers import CreateTrigger
 from runstead.web.framework.command_body import body_of, json_object_of
+from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
@@ -22,12 +23,22 @@ pages = Pages()
 FIELD_ERRORS: Final = {
     "target": "The target must be task:<id>, workflow:<id>, eval:<id> or agent:<id>",
     "conversation_id": "The conversation id is not valid. Leave it empty for a new conversation per run",
+    "event.match": "A match has at most 8 dotted paths, each with a value of at most 255 bytes",
+    "event": "The name of an event has 1 to 128 characters, without control characters",
     "secret": "The signing secret must have 16 to 255 characters and no control characters",
 }
 
 
 def _list_address(project: Project) -> str:
     return to("projects", project.slug, "webhooks") + "#triggers"
+
+
+def _event_in(form: Fields) -> dict[str, Any] | None:
+    """The event in the fields of the form. INVALID_REQUEST."""
+    name, match = form.one("event"), json_object_of(form.one("match"), "The match")
+    if not name and match is None:
+        return None
+    return {"name": name, "match": match}
 
 
 async def _show_token(request: PageRequest, project: Project, title: str, token: str) -> Response:
@@ -54,6 +65,7 @@ async def create(request: PageRequest) -> Response:
             config=json_object_of(form.one("config"), "The configuration"),
             secret=form.one("signed_with"),
             conversation_id=form.one("conversation_id"),
+            event=_event_in(form),
         )
         new = commands.NewTrigger(
             target=body.target,
@@ -62,6 +74,7 @@ async def create(request: PageRequest) -> Response:
             config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
             secret=body.secret,
             conversation_id=body.conversation_id,
+            event=body.event,
         )
         made = await idempotent(
             request,

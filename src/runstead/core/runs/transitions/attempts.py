@@ -1,6 +1,7 @@
 """Attempts: claim, renew and release, and what happens when a deadline passes."""
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -33,17 +34,31 @@ def claimable(run: Run, now: int) -> bool:
     return (
         run.status in (PENDING, RUNNING)
         and run.lease_expires_at is None
-        and run.available_at is not None
-        and run.available_at <= now
+        and run.claimable_at is not None
+        and run.claimable_at <= now
     )
 
 
-def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Transition:
-    """Start the next attempt.
+def claim(
+    run: Run,
+    *,
+    now: int,
+    worker: str,
+    lease_ms: int,
+    token: str,
+    version: str | None = None,
+    pinned_targets: Collection[str] = (),
+) -> Transition:
+    """Start the next attempt. The first worker with a `version` gives it to the run, and pins a run of its
+    `pinned_targets` to it.
 
     The caller holds the lock of the row and has checked that the run is claimable.
     """
     assert claimable(run, now), run.run_id
+    assert run.pinned_to in (None, version), run.run_id
+    first: dict[str, Any] = {}
+    if version is not None and run.worker_version is None:
+        first = {"worker_version": version, "pinned": run.pinned or run.target in pinned_targets or None}
     return Transition(
         rewrite(
             run,
@@ -58,6 +73,7 @@ def claim(run: Run, *, now: int, worker: str, lease_ms: int, token: str) -> Tran
             lease_ms=lease_ms,
             lease_expires_at=now + lease_ms,
             last_heartbeat_at=now,
+            **first,
         )
     )
 

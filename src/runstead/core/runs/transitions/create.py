@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.compensation import compensation_path
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NewMessage, Transition
 from runstead.core.runs.transitions.machine import PENDING, RUNNING, rewrite
@@ -18,6 +19,7 @@ def create(
     message: NewMessage | None,
     parent: Run | None = None,
     family_cancelled: bool = False,
+    compensates: bool = False,
     push_service_id: str | None = None,
 ) -> Transition:
     """Create a run. The caller has set the members of its request; this sets its place in the family and its
@@ -25,14 +27,15 @@ def create(
 
     `push_service_id` is the service that receives the agent's runs. It gets an agent run that has its start
     payload and that neither a worker nor the caller drives. `run.available_at` delays the run;
-    INVALID_REQUEST if the caller drives it. PARENT_CANCELLED, FAMILY_TOO_DEEP.
+    INVALID_REQUEST if the caller drives it. PARENT_CANCELLED, FAMILY_TOO_DEEP. `compensates`: it is the retry of a
+    compensation of the parent, which may have been cancelled.
     """
     family: dict[str, Any] = {"root_run_id": run.run_id}
     if parent is not None:
-        if family_cancelled:
+        if family_cancelled and not compensates:
             raise Error("PARENT_CANCELLED", "The parent run was cancelled and accepts no more children")
-        path = f"{parent.path}{parent.seq}/"
-        if path.count("/") > limits.family_depth_max:
+        path = compensation_path(parent) if compensates else f"{parent.path}{parent.seq}/"
+        if path.count("/") - path.count("~") > limits.family_depth_max:
             raise Error("FAMILY_TOO_DEEP", f"A run has at most {limits.family_depth_max - 1} ancestors")
         family = {
             "parent_seq": parent.seq,

@@ -79,6 +79,29 @@ def respond(run: Run, *, now: int, request: InputRequest, response: InputRespons
     return _close(run, now, request, "submitted", result, replace(response, created_at=now))
 
 
+def read_secrets(run: Run, *, request: InputRequest, fence: Fence) -> Transition:
+    """Check that the caller holds the lease, and that the secrets of the response are stored. Nothing changes.
+
+    `fence.token` proves it. Raises FORBIDDEN, RUN_NOT_ACTIVE, ATTEMPT_SUPERSEDED, SECRETS_NOT_KEPT.
+    """
+    if fence.token is None:
+        raise Error(
+            "FORBIDDEN", "Only the holder of the run's lease reads secrets: send its token as X-Lease-Token"
+        )
+    if run.terminal:
+        raise not_active(run)
+    fence.check(run)
+    response = request.response
+    if response is None:
+        raise Error("SECRETS_NOT_KEPT", f"The input request has no response: it is {request.status}")
+    if response.secrets is None and response.withheld != b"[]":
+        raise Error(
+            "SECRETS_NOT_KEPT",
+            "The secrets of the response were not stored: the server had no encryption key when it was sent",
+        )
+    return Transition(run, input_request=request)
+
+
 def cancel_input(run: Run, *, now: int, request: InputRequest) -> Transition:
     """Cancel an open request: the run resumes with an error as its result.
 

@@ -10,7 +10,7 @@ from runstead.core.clock import iso_or_none
 from runstead.core.conversations.input_request import ClosedInput, InputResponse, InputStatus
 from runstead.core.errors import Error
 from runstead.core.runs import event
-from runstead.core.runs.run import TERMINAL, Run, RunError, RunStatus
+from runstead.core.runs.run import PINNED_QUEUE, TERMINAL, Run, RunError, RunStatus
 from runstead.core.runs.transition import AttemptOutcome, EndedAttempt, Transition
 
 encode = msgspec.json.Encoder().encode
@@ -111,6 +111,9 @@ def rewrite(run: Run, now: int, /, **changes: Any) -> Run:
     status = changes.get("status", run.status)
     assert status is run.status or status in MOVES[run.status], (run.status, status)
     new = replace(run, version=run.version + 1, updated_at=max(now, run.updated_at), **changes)
+    if new.pinned_to is not None and "available_at" in changes:
+        at = new.available_at
+        new = replace(new, available_at=None if at is None else PINNED_QUEUE, pinned_available_at=at)
     due = due_at(new)
     return new if due == new.due_at else replace(new, due_at=due)
 
@@ -126,6 +129,8 @@ def end(run: Run, now: int, status: RunStatus, error: RunError | None, /, **chan
         shown = error or RunError("Run cancelled", "CANCELLED")
         terminal_event = event.failed(shown.message, shown.code)
     since = run.started_at if run.started_at is not None else run.created_at
+    if run.compensations is not None:
+        changes["compensations"] = None  # the engine creates them, or drops them
     new = rewrite(
         run,
         now,

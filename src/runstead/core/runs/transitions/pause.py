@@ -29,7 +29,7 @@ def pause(run: Run, *, now: int) -> Transition:
         status=WAITING,
         waiting_reason="pause",
         available_at=None,
-        paused_available_at=run.available_at,
+        paused_available_at=run.claimable_at,
         **NO_LEASE,
     )
     return Transition(new, ended=ended)

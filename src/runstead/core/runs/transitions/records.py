@@ -8,6 +8,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.artifact import Stored, decode_artifacts, find, stored_bytes, with_stored
 from runstead.core.runs.event import artifact_stored
+from runstead.core.runs.large_value import is_value
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions.machine import Fence, log_full, not_active, rewrite
@@ -42,6 +43,8 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
     """Add an artifact, whose content is already stored, to the run's list. An artifact with the same name is
     replaced.
 
+    No event reports a large value: the event or the output that refers to it does.
+
     `duplicate`: the list already has the same bytes under the same name. RUN_NOT_ACTIVE,
     ARTIFACT_LIMIT_REACHED.
     """
@@ -55,7 +58,7 @@ def store_artifact(run: Run, *, now: int, new: Stored, fence: Fence) -> Transiti
         raise Error("ARTIFACT_LIMIT_REACHED", f"A run has at most {limits.artifacts_max} artifacts")
     artifacts = with_stored(run.artifacts, new)
     changes: dict[str, object] = {"artifacts": artifacts, "artifact_bytes": stored_bytes(artifacts)}
-    if log_full(run):
+    if is_value(new.name) or log_full(run):
         return Transition(rewrite(run, now, **changes))
     changes["latest_event_id"] = run.latest_event_id + 1
     return Transition(rewrite(run, now, **changes), events=(artifact_stored(new),))

@@ -1,9 +1,12 @@
 """Signals: kept for a run until it waits for an event of their name, and taken at most once, oldest first."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.errors import Error
+from runstead.core.runs.event_match import matches
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import SentSignals, Signal
 from runstead.core.runs.transition import Transition
@@ -36,3 +39,27 @@ def send_signal(run: Run, new: Signal, sent: SentSignals, *, now: int) -> Transi
             "maximum: send more when it has taken some",
         )
     return Transition(rewrite(run, now), signal=signal)
+
+
+def deliver_event(
+    run: Run,
+    new: Signal,
+    sent: SentSignals,
+    *,
+    tool_call_id: str | None,
+    data: Any,
+    occurred_at: int | None,
+    now: int,
+) -> Transition:
+    """Resume a run with an event of the bus, if it still has the wait `tool_call_id` and has not got the event yet.
+
+    `new` is the event as a signal, with a key of its own; `data` is its decoded payload. EVENT_LOG_FULL.
+    """
+    if sent.same is None:
+        for awaited in open_events(run):
+            if (awaited.name, awaited.tool_call_id) == (new.name, tool_call_id) and matches(
+                awaited.match, data
+            ):
+                signal = replace(new, number=sent.latest + 1)
+                return take_signal(run, signal, awaited, now=now, occurred_at=occurred_at)
+    return Transition(run, duplicate=True)

@@ -125,8 +125,10 @@ def _oldest_awaited(
     return min(found, key=lambda each: each[1].number, default=None)
 
 
-def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) -> Transition:
-    """Give a signal to its run as the result of a wait. A run that waits is resumed.
+def take_signal(
+    run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int, occurred_at: int | None = None
+) -> Transition:
+    """Give a signal to its run as the result of a wait. A run that waits is resumed. `occurred_at`: see `event.resumed`.
 
     EVENT_LOG_FULL if the log has no room for the event.
     """
@@ -136,7 +138,11 @@ def take_signal(run: Run, signal: Signal, awaited: AwaitedEvent, *, now: int) ->
     key = receipt_key("event", call_id)
     return Transition(
         resumed(run, now) if run.status is WAITING else rewrite(run, now, latest_event_id=number),
-        events=(event.resumed("event", call_id, msgspec.Raw(signal.payload), signal_id=signal.id),),
+        events=(
+            event.resumed(
+                "event", call_id, msgspec.Raw(signal.payload), signal_id=signal.id, occurred_at=occurred_at
+            ),
+        ),
         receipt=None if key is None else Receipt(key, signal.digest),
         signal=replace(signal, taken_at=max(now, run.updated_at), event_id=number),
     )
@@ -234,16 +240,16 @@ def already_waiting(run: Run) -> Error:
 
 def resumed(run: Run, now: int) -> Run:
     """Return the row of a run that continues: at its worker, or back in the queue."""
-    held = run.lease_token is not None
+    leased = run.lease_token is not None
     place = run.paused_available_at if run.paused_available_at is not None else now
     return rewrite(
         run,
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=place if run.queued and not held else None,
+        available_at=place if run.queued and not leased and not run.held else None,
         # A timeout limits the work and not the wait, so it starts again.
-        attempt_started_at=now if held else run.attempt_started_at,
+        attempt_started_at=now if leased else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,
         **NO_WAIT,
     )

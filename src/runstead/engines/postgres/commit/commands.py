@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -12,37 +12,37 @@ from runstead.core import limits
 from runstead.core.batches.batch import Batch
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
-from runstead.core.queue.turns import served, take_in_turn
+from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
-from runstead.core.runs.transition import NOTHING_ELSE, Decide, Loaded, Receipt, Want
+from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Decide, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import load_batch
-from runstead.engines.postgres.claims import claim_sql, first_claim_sql
+from runstead.engines.postgres.claims import first_claim_sql
+from runstead.engines.postgres.commit.budgets import Ledgers, lock_budgets
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
+from runstead.engines.postgres.commit.queues import ClaimQueues, claimed_rows
+from runstead.engines.postgres.commit.settled import counted, lock_next, release_after, with_settled
 from runstead.engines.postgres.commit.transaction import Transaction
+from runstead.engines.postgres.compensations import registered_compensations
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
 from runstead.engines.postgres.keys import KeyHolders, lock_keys
 from runstead.engines.postgres.related import (
-    DRIVER,
     load_input,
     lock_schedules,
-    lock_slots,
     services_reaching,
 )
 from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.queue_partitions import QueuePartition, needs_target_partitions, partitions
+from runstead.engines.sql.budgets import held_back
+from runstead.engines.sql.queue_partitions import partitions
 from runstead.engines.sql.run_rows import to_event
-from runstead.engines.sql.steps import size_of
-from runstead.engines.sql.turns import find_turns, note_served
 from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
@@ -71,6 +71,7 @@ class Apply(NamedTuple):
             or want.input_request_id is not None
             or want.input_call is not None
             or want.keys is not None
+            or want.source_run_id is not None
         )
 
 
@@ -136,10 +137,9 @@ class _CommitGroup:
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
-        self._slots = ConcurrencySlots()
-        self._limited: Sequence[str] = ()  # projects with concurrency limits or keys
-        self._queues: dict[ClaimRequest, deque[int]] = {}
+        self._ledgers = Ledgers()
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
+        self._queues = ClaimQueues(transaction, self.draft, self._named)
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
         self._keys = KeyHolders()
@@ -157,6 +157,8 @@ class _CommitGroup:
                     wanted[replace(command.query, limit=0)] += command.query.limit
             else:
                 named.setdefault(command.key, False)
+                if command.want.source_run_id is not None:
+                    named.setdefault(RunKey(command.key.project_id, command.want.source_run_id), False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
         if self._alone:
@@ -180,13 +182,25 @@ class _CommitGroup:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
-        locked = self.draft.lock(row[6:] for row in rows) if rows[0]["seq"] is not None else []
+        locked = self.draft.lock(row[7:] for row in rows) if rows[0]["seq"] is not None else []
         if len(locked) < rows[0]["named"] and not self._waits:
             await self._note_locked()
-        self._limited = rows[0]["limited"]
-        self._slots = await lock_slots(self._transaction, self._limited)
-        for query, limit in wanted.items():
-            await self._lock_queue(query, limit)
+        await self._queues.lock_slots(rows[0]["limited"])
+        budgeted = set(rows[0]["budgeted"])
+        spending = [
+            each.key
+            for each in commands
+            if isinstance(each, Apply) and each.want.spends and each.project_id in budgeted
+        ]
+        if spending:
+            await lock_budgets(self._connection, {key.project_id for key in spending})
+        await self._queues.lock(wanted)
+        if budgeted:
+            found = [run for key in spending if (run := self.draft.find(key)) is not None]
+            await self._load_budgets([*found, *self._queues.queued(budgeted)])
+
+    async def _load_budgets(self, runs: Sequence[Run]) -> None:
+        await self._ledgers.load(self._connection, runs, self._transaction.now)
 
     async def _note_locked(self) -> None:
         """Note the runs that exist and were not locked: other transactions have locked them, or just changed them."""
@@ -207,75 +221,23 @@ class _CommitGroup:
         False, with nothing locked, if the project has concurrency limits: those are counted under a lock before runs are
         locked.
         """
-        chosen = list(partitions(query, limit, self._slots, query.targets))
+        chosen = list(partitions(query, limit, self._queues.slots, query.targets))
         if not chosen:
             return False
         sql, arguments = first_claim_sql(chosen)
         own, project = self._transaction.own_time(), query.project_id
-        rows = await self._claimed(
-            sql, own, project, limit, [], session_limits.batch_commands_max, *arguments
-        )
+        spare = session_limits.batch_commands_max
+        rows = await claimed_rows(self._connection, sql, own, project, limit, [], spare, *arguments)
         state = rows[0]
         self._transaction.see(state["now"], state["xid"])
         if state["limited"]:
             return False
         self.draft.unhooked = set() if state["hooked"] else {project}
-        found = (row[4:] for row in rows) if state["seq"] is not None else ()
-        self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        found = (row[5:] for row in rows) if state["seq"] is not None else ()
+        self._queues.of[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        if state["budgeted"]:
+            await self._load_budgets(self._queues.queued({project}))
         return True
-
-    async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
-        """Lock the next runs for all claims of one kind. Runs that another command of the group names are left out."""
-        project = query.project_id
-        targets: Sequence[str] = query.targets
-        if needs_target_partitions(query, self._slots):
-            found = await self._connection.fetch(Q["queued_targets"], project)
-            targets = [row[0] for row in found]
-        runs = await self._lock_heads(query, limit, list(partitions(query, limit, self._slots, targets)))
-        if project not in self._limited:
-            self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
-            return
-        # With limits, no other transaction claims in the project at the same time.
-        turns = await DRIVER.run(
-            self._connection, find_turns(query, limit, self._slots, self._transaction.now)
-        )
-        runs += await self._lock_heads(
-            query, sum(partition.most for partition in turns.partitions), turns.partitions
-        )
-        taken = take_in_turn(runs, turns.turns, self._slots, limit)
-        await DRIVER.run(self._connection, note_served(project, served(turns.turns, runs, taken)))
-        self._queues[query] = deque(run.seq for run in taken)
-
-    async def _lock_heads(
-        self, query: ClaimRequest, limit: int, chosen: Sequence[QueuePartition]
-    ) -> list[Run]:
-        if not chosen:
-            return []
-        sql, arguments = claim_sql(chosen)
-        taken = list(self.draft.runs)
-        project = query.project_id
-        spare = 0 if project in self._limited else session_limits.batch_commands_max
-        rows = await self._claimed(sql, self._transaction.now, project, limit, taken, spare, *arguments)
-        # A run that a command names, stored after the names were looked up, is left for the next claim.
-        return self.draft.lock(
-            row for row in rows if RunKey(row["project_id"], row["run_id"]) not in self._named
-        )
-
-    async def _claimed(
-        self, sql: str, now: int | None, project: str, limit: int, *arguments: Any
-    ) -> list[asyncpg.Record]:
-        """The locked rows of a claim: at most `limits.claim_bytes_max` of values, but one row at least."""
-        given = (now, project, limit, *arguments)
-        if limit <= limits.claim_rows_unmeasured_max:
-            return await self._connection.fetch(sql, *given)  # type: ignore[no-any-return]
-        cursor = await self._connection.cursor(sql, *given)
-        rows: list[asyncpg.Record] = []
-        size, count = 0, limits.claim_rows_unmeasured_max
-        while size <= limits.claim_bytes_max and (found := await cursor.fetch(count)):
-            rows += found
-            size += sum(map(size_of, found))
-            count = max(1, (limits.claim_bytes_max - size) * len(rows) // max(size, 1))
-        return rows
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._idempotency_records.replay(command.idempotency)
@@ -306,17 +268,18 @@ class _CommitGroup:
                 return ALONE
             await self._refuse_child(loaded.run)
         write = write_set(before, transition, loaded.now, seq)
-        written = Written.of(write)
-        if write.cancels_family:
+        if write.ends_compensation:
             if not self._alone:
-                if await self._has_family(write.run):
-                    return ALONE
-            else:
-                self._cancelling = await self._lock_family(write.run)
-                self._cancelled_by = write
-                if self._cancelling:
-                    written = replace(written, run=replace(written.run, descendants_active=0))
+                return ALONE
+            await lock_next(self._connection, self.draft, write.run, waits=True)
+        written: Written | None = Written.of(write)
+        if write.cancels_family and (written := await self._cancel_family(write)) is None:
+            return ALONE
+        assert written is not None
+        written = counted(write, written)
         self._keep([write], command.idempotency, written, loaded.now)
+        if write.ends_compensation:
+            await release_after(self._connection, self.draft, write)
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
@@ -325,13 +288,14 @@ class _CommitGroup:
         return written, None
 
     def _claim(self, command: Claim) -> Outcome:
-        queue = self._queues[replace(command.query, limit=0)]
+        queue = self._queues.of[replace(command.query, limit=0)]
         seqs = [queue[place] for place in range(min(command.query.limit, len(queue)))]
         writes = []
         for seq in seqs:
             run = self.draft.runs[seq]
             now = self._now(run)
-            writes.append(write_set(run, command.decide(run, now), now))
+            ledger = self._ledgers.ledger(run.project_id)
+            writes.append(write_set(run, held_back(run, ledger) or command.decide(run, now), now))
         claimed = [write.run for write in writes]
         self._keep(writes, command.idempotency, claimed, self._transaction.now)
         for _ in seqs:
@@ -348,6 +312,7 @@ class _CommitGroup:
         """Keep all effects of a command; none of them if its answer cannot be encoded."""
         answer = self._idempotency_records.answer(idempotency, result)
         self.draft.take(writes)
+        self._ledgers.take(writes)
         if idempotency is not None and answer is not None:
             self.draft.add_idempotency_record(idempotency, answer, now)
 
@@ -365,7 +330,7 @@ class _CommitGroup:
             parent = draft.find(RunKey(command.key.project_id, want.parent_run_id))
             if parent is None:
                 raise not_found("Parent run")
-            members = [parent, *(draft.runs[seq] for seq in parent.ancestor_seqs)]
+            members = [parent, *(draft.runs[seq] for seq in parent.cancelling_seqs)]
             family_cancelled = any(member.status is RunStatus.CANCELLED for member in members)
         tail: tuple[Event, ...] = ()
         if (
@@ -376,8 +341,9 @@ class _CommitGroup:
             tail = await self._tail(run, want.expected_previous_event_id)
         if run is not None and want.receipt_key is not None:
             receipt = await self._receipt(run.seq, want.receipt_key)
-        if want is NOTHING_ELSE:
-            return Loaded(now, run)
+        spending = None if run is None or not want.spends else self._ledgers.of(run)
+        if want is NOTHING_ELSE or want is SPENDING:
+            return Loaded(now, run, spending=spending)
         asked = None if run is None else await load_input(self._connection, run.seq, want)
         schedule = await self._schedule(command)
         keys = {} if run is None else await self._event_keys(run.seq, want.event_keys)
@@ -388,6 +354,12 @@ class _CommitGroup:
         signals = FoundSignals()
         if run is not None and want.signals is not None:
             signals = await found_signals(self._connection, run.seq, want.signals, draft.signals(run.seq))
+        compensations = RegisteredCompensations()
+        if run is not None and want.compensations is not None:
+            added = draft.added_compensations(run.seq)
+            compensations = await registered_compensations(
+                self._connection, run.seq, want.compensations.key, added
+            )
         service = await self._service(command, now)
         joined = await self._joined(command)
         return Loaded(
@@ -402,9 +374,14 @@ class _CommitGroup:
             event_keys=keys,
             value_names=names,
             signals=signals,
+            compensations=compensations,
             push_service_id=service,
             batch=joined,
             keyed=self._keys.runs(command.project_id, want.keys, draft.find),
+            source=None
+            if want.source_run_id is None
+            else draft.find(RunKey(command.key.project_id, want.source_run_id)),
+            spending=spending,
         )
 
     async def _schedule(self, command: Apply) -> Schedule | None:
@@ -461,11 +438,21 @@ class _CommitGroup:
         if await self._connection.fetchval(Q["any_child"], run.seq) is not None:
             raise asyncpg.SerializationError("the run got a child while its row was waited for")
 
+    async def _cancel_family(self, write: WriteSet) -> Written | None:
+        """Lock the descendants that are cancelled too. Return the result; None if the command needs its own transaction."""
+        written = Written.of(write)
+        if not self._alone:
+            return None if await self._has_family(write.run) else written
+        self._cancelling = await self._lock_family(write.run)
+        self._cancelled_by = write
+        left = max(written.run.descendants_active - len(self._cancelling), 0)
+        return replace(written, run=replace(written.run, descendants_active=left))
+
     async def _has_family(self, run: Run) -> bool:
         """Whether a cancel has descendants to cancel. Locking them needs the command's own transaction."""
-        step = f"/{run.seq}/"
-        if any(step in other.path and not other.terminal for other in self.draft.runs.values()):
+        if any(run.seq in other.cancelling_seqs and not other.terminal for other in self.draft.runs.values()):
             return True
+        step = f"/{run.seq}/"
         return await self._connection.fetchval(Q["any_active_descendant"], run.root_seq, step) is not None
 
     async def _lock_family(self, run: Run) -> list[int]:
@@ -476,10 +463,12 @@ class _CommitGroup:
         ]
 
     async def finish(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """Cancel the descendants of a run that this transaction has cancelled.
+        """Cancel the descendants of a run that this transaction has cancelled, and add compensations to the results.
 
         They are decided and written in parts, so that a large family does not hold the event loop.
         """
+        if self.draft.settled:
+            outcomes = [with_settled(outcome, self.draft) for outcome in outcomes]
         if not self._cancelling or self._cancelled_by is None:
             return outcomes
         [(written, refusal)] = outcomes
@@ -494,5 +483,6 @@ class _CommitGroup:
             writes = cancel_descendants(self._cancelled_by, draft.lock(rows))
             draft.take(writes)
             await draft.write(self._connection)
+            written = written.beside([run for runs in draft.settled.values() for run in runs])
             cancelled += [replace(each.run, descendants_active=0) for each in writes]
         return [(replace(written, cancelled=tuple(cancelled)), None)]

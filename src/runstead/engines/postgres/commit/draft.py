@@ -17,8 +17,9 @@ from runstead.core.batches.batch import Tally
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.runs.compensation import Compensation
 from runstead.core.runs.event import Event
-from runstead.core.runs.run import Run
+from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.values import RunValue
 from runstead.core.runs.write_set import WriteSet
@@ -26,7 +27,9 @@ from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import Entry
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import count
+from runstead.engines.postgres.commit.budgets import write_budgets
 from runstead.engines.postgres.commit.writes import Write, inserted, run_together, updated
+from runstead.engines.postgres.compensations import created_by
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.families import FamilyLog
 from runstead.engines.postgres.messages import add_messages, delete_message, lock_live
@@ -39,6 +42,8 @@ from runstead.engines.postgres.related import (
     add_keyed_targets,
     close_input,
     count_artifact_bytes,
+    erase_secrets,
+    move_event_waits,
     record_schedule_ends,
     rewrite_schedule,
 )
@@ -61,10 +66,17 @@ class Draft:
         self._keys: dict[tuple[int, str], tuple[int, bytes]] = {}
         self._values: dict[tuple[int, str], RunValue] = {}
         self._signals: dict[int, dict[int, Signal]] = defaultdict(dict)
+        self._held_contents: list[tuple[int, str]] = []
+        self._rewaiting: set[int] = set()
+        self._compensations: list[tuple[int, Compensation]] = []  # with the seqs of their runs
+        self._with_compensations: list[WriteSet] = []  # ends of runs that have some
+        self.settled: dict[int, list[Run]] = defaultdict(list)
+        """Run → the compensations that were created or queued by its end, once the draft is written."""
         self._conversations: list[Conversation] = []
         self._messages: list[StoredMessage] = []
         self._opened: list[InputRequest] = []
         self._closed: list[ClosedInput] = []
+        self._without_secrets: list[int] = []
         self._schedules: list[tuple[Schedule, Schedule]] = []
         self._keyed_targets: set[tuple[str, str]] = set()
         self._ends: list[Run] = []
@@ -78,6 +90,7 @@ class Draft:
         self._idempotency_records: list[tuple[Any, ...]] = []
         self._audit_entries: list[AuditEntry] = []
         self._artifact_bytes: dict[str, int] = {}
+        self._budget_writes: list[WriteSet] = []
         self._moved: dict[int, list[int]] = defaultdict(lambda: [0, 0])
 
     def lock(self, rows: Iterable[Sequence[Any]]) -> list[Run]:
@@ -122,6 +135,21 @@ class Draft:
         """Number → signal of a run that this transaction adds or takes."""
         return self._signals.get(seq, {})
 
+    def added_compensations(self, seq: int) -> list[Compensation]:
+        """The compensations that this transaction adds to a run."""
+        return [each for run_seq, each in self._compensations if run_seq == seq]
+
+    def _take_compensations(self, write: WriteSet) -> None:
+        if write.compensation is not None:
+            self._compensations.append((write.run.seq, write.compensation))
+        if write.ends_compensations:
+            self._with_compensations.append(write)
+
+    def take_released(self, ended: int, write: WriteSet) -> None:
+        """Queue a compensation because the run `ended` ends."""
+        self.take([write])
+        self.settled[ended].append(write.run)
+
     def take(self, writes: Iterable[WriteSet]) -> None:
         for write in writes:
             if write.transition.audit is not None:
@@ -139,30 +167,16 @@ class Draft:
         run = write.run
         self.runs[run.seq] = run
         self.ids[RunKey(run.project_id, run.run_id)] = run.seq
-        if write.joins_family:
-            assert run.root_seq is not None
+        # A root that is not locked has a family: its descendant got a compensation.
+        if write.joins_family and run.root_seq in self.runs:
             self._log.first_child(self.runs[run.root_seq])
         if write.events:
             self._events[run.seq] += write.events
             self._log.note(run, len(write.events))
             for key, event_id, digest in write.event_keys:
                 self._keys[run.seq, key] = event_id, digest
-        if write.ended_attempt is not None:
-            self._attempts.append((run.seq, *astuple(write.ended_attempt)))
-        if write.receipt is not None:
-            self._receipts.setdefault((run.seq, write.receipt.key), write.receipt.digest)
-        for value in write.values:
-            self._values[run.seq, value.name] = value
-        if write.signal is not None:
-            self._signals[run.seq][write.signal.number] = write.signal
-        if write.conversation is not None:
-            self._conversations.append(write.conversation)
-        if write.message is not None:
-            self._messages.append(write.message)
-        if write.opened_input is not None:
-            self._opened.append(write.opened_input)
-        if write.closed_input is not None:
-            self._closed.append(write.closed_input)
+        self._take_beside(write)
+        self._take_conversation(write)
         if write.batch_move is not None:
             self._tally.add(write.batch_move)
         if write.keyed_target is not None:
@@ -172,6 +186,37 @@ class Draft:
         if write.webhook_event is not None and run.project_id not in self.unhooked:
             self._run_events.append(RunEvent(run, write.webhook_event, write.now))
         self._entries += write.rollup_entries
+
+    def _take_beside(self, write: WriteSet) -> None:
+        """Take what a run has in other tables than its events."""
+        run = write.run
+        if write.ended_attempt is not None:
+            self._attempts.append((run.seq, *astuple(write.ended_attempt)))
+        if write.receipt is not None:
+            self._receipts.setdefault((run.seq, write.receipt.key), write.receipt.digest)
+        for value in write.values:
+            self._values[run.seq, value.name] = value
+        if write.signal is not None:
+            self._signals[run.seq][write.signal.number] = write.signal
+        self._held_contents += [(run.seq, uid) for uid in write.held_contents]
+        if write.moves_event_waits:
+            self._rewaiting.add(run.seq)
+
+    def _take_conversation(self, write: WriteSet) -> None:
+        if write.changes_budgets:
+            self._budget_writes.append(write)
+        if write.changes_compensations:
+            self._take_compensations(write)
+        if write.conversation is not None:
+            self._conversations.append(write.conversation)
+        if write.message is not None:
+            self._messages.append(write.message)
+        if write.opened_input is not None:
+            self._opened.append(write.opened_input)
+        if write.closed_input is not None:
+            self._closed.append(write.closed_input)
+        if write.erases_secrets:
+            self._without_secrets.append(write.run.seq)
 
     def take_schedule(self, old: Schedule, new: Schedule) -> None:
         """Change a schedule that this transaction has locked."""
@@ -198,7 +243,24 @@ class Draft:
                     descendants_active=ancestor.descendants_active + write.family_active,
                 )
 
+    async def _settle_compensations(self, connection: Connection) -> None:
+        """Create the compensations of runs that end here, or drop them."""
+        ended = {write.run.seq for write in self._with_compensations}
+        added = [each for each in self._compensations if each[0] in ended]
+        self._compensations = [each for each in self._compensations if each[0] not in ended]
+        failed = [write for write in self._with_compensations if write.run.status is not RunStatus.COMPLETED]
+        dropped = ended.difference(write.run.seq for write in failed)
+        if dropped:
+            await connection.execute(Q["drop_compensations"], list(dropped))
+        if failed:
+            for parent, compensation, write in await created_by(connection, failed, added):
+                self.take([write])
+                self._compensations.append((parent, compensation))
+                self.settled[parent].append(write.run)
+
     async def write(self, connection: Connection) -> None:
+        if self._with_compensations:
+            await self._settle_compensations(connection)
         for before, after in self._schedules:
             await rewrite_schedule(connection, before, after)
         if self._ends:
@@ -212,10 +274,14 @@ class Draft:
         for run in self._deleted:
             written = await connection.fetchval(Q["delete_runs"], run.seq, run.version)
             assert written == 1, f"run {run.seq} was not at version {run.version}"
+        if self._budget_writes:
+            await write_budgets(connection, self._budget_writes)
         if self._run_events:
             await add_deliveries(connection, self._run_events)
         if self._audit_entries:
             await add_audit_entries(connection, self._audit_entries)
+        if self._rewaiting:
+            await move_event_waits(connection, [self.runs[seq] for seq in sorted(self._rewaiting)])
         await self._log.write(connection, self._moved)
         await count(connection, self._tally)
         if self._artifact_bytes:
@@ -252,6 +318,8 @@ class Draft:
                 for seq, signals in self._signals.items()
                 for signal in signals.values()
             ],
+            "hold_contents": self._held_contents,
+            "store_compensations": [(seq, *astuple(each)) for seq, each in self._compensations],
             "set_values": [(seq, *astuple(value)) for (seq, _), value in self._values.items()],
         }
         for write in (*rare, *(Write(Q[query], rows) for query, rows in rest.items() if rows)):
@@ -278,6 +346,8 @@ class Draft:
                 await add_input(connection, request)
         for closed in self._closed:
             await close_input(connection, closed)
+        if self._without_secrets:
+            await erase_secrets(connection, self._without_secrets)
         for run in self._deleted:
             if run.conversation_id is not None:
                 await delete_message(connection, run.conversation_id, run.seq)

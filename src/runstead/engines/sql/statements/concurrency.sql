@@ -54,6 +54,22 @@ UPDATE keyed_targets SET last_key = :last_key WHERE project_id = :project_id AND
 -- name: keyed_targets
 SELECT target, last_key FROM keyed_targets WHERE project_id = :project_id ORDER BY project_id, target
 
+-- name: running_of_key
+-- postgres
+SELECT count(*) FROM (
+  SELECT FROM runs
+  WHERE project_id = :project_id AND target = :target AND concurrency_key = :key AND status = 'running'
+    AND available_at IS NULL
+  LIMIT :most::bigint
+) AS found
+-- sqlite
+SELECT count(*) FROM (
+  SELECT 1 FROM runs INDEXED BY runs_running_key
+  WHERE project_id = :project_id AND target = :target AND concurrency_key = :key AND status = 'running'
+    AND available_at IS NULL
+  LIMIT :most
+)
+
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`
 -- running runs, if it is set. Each key that is passed costs a few index probes. After `:visited` keys the last one is

@@ -16,6 +16,12 @@ WHERE ctid = ANY (ARRAY(SELECT ctid FROM triggers WHERE id = ANY (ARRAY[:row::te
 -- sqlite
 UPDATE triggers SET secret = :new WHERE id = :row AND secret = :old
 
+-- name: page_of_input_secrets_secrets
+SELECT request_id AS "row", secrets AS value FROM input_secrets WHERE request_id > :after ORDER BY request_id LIMIT :limit
+
+-- name: replace_input_secrets_secrets
+UPDATE input_secrets SET secrets = :new WHERE request_id = :row AND secrets = :old
+
 -- name: page_of_webhooks_secret
 SELECT id AS "row", secret AS value FROM webhooks WHERE id > :after AND secret IS NOT NULL ORDER BY id LIMIT :limit
 

@@ -6,7 +6,8 @@ ON CONFLICT (project_id, implementation_kind, worker_key) DO UPDATE SET
   silent_at = NULL,
   display_name = coalesce(excluded.display_name, w.display_name),
   implementation_display_name = coalesce(excluded.implementation_display_name, w.implementation_display_name),
-  metadata = coalesce(excluded.metadata, w.metadata)
+  metadata = coalesce(excluded.metadata, w.metadata),
+  version = excluded.version
 RETURNING {worker}
 
 -- name: add_worker_token
@@ -66,6 +67,25 @@ SELECT {worker} FROM workers
 WHERE project_id = :project_id AND (implementation_kind, worker_key) > (:after_kind::text, :after_key::text)
   AND (:silent::boolean IS NULL OR (silent_at IS NOT NULL) = :silent)
 ORDER BY implementation_kind, worker_key LIMIT :limit
+
+-- name: worker_versions
+SELECT version, count(*) FILTER (WHERE silent_at IS NULL) AS workers_online FROM workers
+WHERE project_id = :project_id GROUP BY version HAVING count(*) FILTER (WHERE silent_at IS NULL) > 0
+
+-- name: run_versions
+-- postgres
+SELECT worker_version AS version, count(*) FILTER (WHERE status = 'pending') AS runs_pending,
+  count(*) FILTER (WHERE status = 'running') AS runs_running,
+  count(*) FILTER (WHERE status = 'waiting') AS runs_waiting, count(*) FILTER (WHERE pinned) AS pinned
+FROM runs WHERE project_id = :project_id AND worker_version IS NOT NULL AND completed_at IS NULL
+GROUP BY worker_version
+-- sqlite
+SELECT worker_version AS version, count(*) FILTER (WHERE status = 'pending') AS runs_pending,
+  count(*) FILTER (WHERE status = 'running') AS runs_running,
+  count(*) FILTER (WHERE status = 'waiting') AS runs_waiting, count(*) FILTER (WHERE pinned) AS pinned
+FROM runs INDEXED BY runs_by_version
+WHERE project_id = :project_id AND worker_version IS NOT NULL AND completed_at IS NULL
+GROUP BY worker_version
 
 -- name: put_session
 INSERT INTO worker_sessions AS s (run_seq, {session}) VALUES (:run_seq, {:session})

@@ -1,0 +1,30 @@
+"""`runstead conversations …`."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from runstead.cli.app import AsJson
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.output import write_out
+
+conversations = App(name="conversations", help="Conversations of agents and users.")
+
+
+@conversations.command(name="token")
+def conversation_token(
+    conversation_id: Annotated[str, Parameter(help="The conversation's id")],
+    /,
+    *,
+    expires_in: Annotated[str, Parameter(help="At most 1d")] = "1h",
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """Print a token that reads one conversation and its runs, and nothing else: for a browser."""
+    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
+    from runstead.cli.shared.render import document  # noqa: PLC0415
+
+    seconds = int(parse_duration("--expires-in", expires_in).total_seconds())
+    with connected(server) as client:
+        made = client.conversations.access_token(conversation_id, expires_in_seconds=seconds)
+    write_out(document(made) if json else made.token)

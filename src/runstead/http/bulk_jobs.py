@@ -1,0 +1,121 @@
+"""Bulk jobs: `/projects/{project}/bulk…`."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import bulk_jobs as commands
+from runstead.core import limits
+from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
+from runstead.core.runs.run import Kind, RunStatus
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import Moment, Text
+from runstead.http.framework.views import Json, Timestamp, view_of
+from runstead.http.retries import FromStep
+from runstead.http.run_pages import RunFilter, run_query
+
+routes = Routes("Bulk jobs")
+
+_MANY = Meta(max_length=100)
+_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
+
+
+class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The filters of the list of runs, with the same meaning. An unknown member is refused: it would match every run."""
+
+    status: Annotated[list[RunStatus], _MANY] = []
+    kind: Annotated[list[Kind], _MANY] = []
+    target: Annotated[list[str], _MANY] = []
+    label: Annotated[list[str], Meta(max_length=limits.labels_max, description="key:value")] = []
+    batch_id: str | None = None
+    schedule_id: str | None = None
+    parent_run_id: str | None = None
+    root_only: bool = False
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    q: Text | None = None
+
+
+class CreateBulkJob(msgspec.Struct, frozen=True, kw_only=True):
+    """An action on all runs that match the filter now. `from_step` is that of the action retry."""
+
+    action: Literal["cancel", "retry", "delete"]
+    filter: BulkFilter
+    from_step: FromStep | None = None
+
+
+class BulkError(msgspec.Struct, frozen=True):
+    run_id: str
+    code: str
+    message: str
+
+
+class BulkJobView(msgspec.Struct, frozen=True):
+    """A bulk job. `done` and `failed` count its handled runs; `failed` ones refused the action, and `errors` has the first
+    of their refusals.
+    """
+
+    id: str
+    project_id: str
+    action: BulkAction
+    status: BulkStatus
+    total: int
+    done: int
+    failed: int
+    filter: Json
+    from_step: str | None
+    errors: list[BulkError]
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+    ended_at: Timestamp | None
+
+
+class BulkAnswer(msgspec.Struct, frozen=True):
+    job: BulkJobView
+
+
+def _answer(status: int, job: BulkJob) -> Reply:
+    errors = [BulkError(one.run_id, one.code, one.message) for one in refusals_of(job)]
+    return Reply(status, BulkAnswer(view_of(BulkJobView, job, filter=msgspec.Raw(job.filter), errors=errors)))
+
+
+@routes.route(
+    "POST",
+    "/projects/{project}/bulk",
+    body=CreateBulkJob,
+    answer=BulkAnswer,
+    status=202,
+    errors=(*_WRITE, "BULK_TOO_LARGE", "BULK_LIMIT_REACHED"),
+    location="/projects/{job.project_id}/bulk/{job.id}",
+    new_work=True,
+)
+async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
+    """Cancel, retry or delete exactly the runs that match a filter now. The server does it in the background."""
+    body = call.body
+    shown = msgspec.json.encode(body.filter)
+    new = commands.NewBulkJob(
+        action=body.action,
+        filter=run_query(msgspec.convert(msgspec.to_builtins(body.filter), RunFilter)),
+        shown_filter=shown,
+        from_step=body.from_step,
+    )
+    return await call.idempotent(
+        lambda idempotency: commands.create(call.app, call.principal, call.path["project"], new, idempotency),
+        lambda job: _answer(202, job),
+    )
+
+
+@routes.route("GET", "/projects/{project}/bulk/{job_id}", answer=BulkAnswer, errors=("NOT_FOUND",))
+async def get(call: Call[Nothing, Nothing]) -> Reply:
+    """Get a bulk job with its progress."""
+    job = await commands.get(call.app, call.principal, call.path["project"], call.path["job_id"])
+    return _answer(200, job)
+
+
+@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=_WRITE)
+async def cancel(call: Call[Nothing, Nothing]) -> Reply:
+    """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
+    job = await commands.cancel(call.app, call.principal, call.path["project"], call.path["job_id"])
+    return _answer(200, job)

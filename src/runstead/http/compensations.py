@@ -1,0 +1,114 @@
+"""Compensations of a run: registered, and listed."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import compensations as commands
+from runstead.core import limits
+from runstead.core.clock import iso
+from runstead.core.runs.compensation import Compensation, compensation_run_id
+from runstead.core.runs.run import Run
+from runstead.http.create_bodies import JsonValue
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.values import (
+    NO_CONTROLS,
+    WORK_TARGET,
+    JsonObject,
+    Positive,
+    Text,
+    bounded,
+    json_object,
+    json_value,
+)
+from runstead.http.framework.views import Timestamp
+from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
+from runstead.ports.store import Written
+
+routes = Routes("Runs")
+
+
+class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to create if this one fails or is cancelled. A repeat with the same `idempotency_key` registers nothing."""
+
+    target: Annotated[str, Meta(max_length=limits.target_chars_max, pattern=WORK_TARGET)]
+    config: JsonObject | None = None
+    input: JsonValue = msgspec.UNSET
+    title: Text | None = None
+    idempotency_key: (
+        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
+        | None
+    ) = None
+    attempt: Positive | None = None
+
+
+class CompensationView(msgspec.Struct, frozen=True):
+    """A compensation. `number` counts those of the run. `run_id` is its run, null while the run has not ended."""
+
+    number: int
+    target: str
+    title: str | None
+    created_at: Timestamp
+    run_id: str | None
+
+
+class CompensationAnswer(msgspec.Struct, frozen=True):
+    compensation: CompensationView
+    duplicate: bool
+
+
+@routes.route(
+    "POST",
+    "/runs/{run_id}/compensations",
+    body=RegisterCompensation,
+    query=InProject,
+    answer=CompensationAnswer,
+    status=201,
+    errors=(*WRITE, "RUN_NOT_ACTIVE", "COMPENSATIONS_FULL", "FAMILY_TOO_DEEP", "IDEMPOTENCY_KEY_REUSED"),
+)
+async def register(call: Call[RegisterCompensation, InProject]) -> Reply:
+    """Register a run that the server creates if this one fails or is cancelled, last registered first."""
+    body = call.body
+    new = commands.NewCompensation(
+        target=body.target,
+        title=body.title,
+        config=bounded("config", json_object(body.config), limits.run_config_bytes_max),
+        input=bounded("input", json_value(body.input), limits.run_input_bytes_max),
+        key=body.idempotency_key,
+    )
+    proof = fence(call, body.attempt)
+
+    def answer(written: Written) -> Reply:
+        compensation = written.transition.compensation
+        assert compensation is not None
+        view = _view(written.run, compensation)
+        return Reply(201, CompensationAnswer(view, written.transition.duplicate))
+
+    return await call.idempotent(
+        lambda idempotency: commands.register(
+            call.app, call.principal, run_ref(call), new, proof, idempotency
+        ),
+        answer,
+    )
+
+
+class CompensationList(msgspec.Struct, frozen=True):
+    data: list[CompensationView]
+
+
+@routes.route("GET", "/runs/{run_id}/compensations", query=InProject, answer=CompensationList, errors=MISSING)
+async def compensations(call: Call[Nothing, InProject]) -> Reply:
+    """List the compensations of a run in the order of their registration, at most 100."""
+    run, found = await commands.of_run(call.app, call.principal, run_ref(call))
+    return Reply(200, CompensationList([_view(run, each) for each in found]))
+
+
+def _view(run: Run, compensation: Compensation) -> CompensationView:
+    return CompensationView(
+        number=compensation.number,
+        target=compensation.target,
+        title=compensation.title,
+        created_at=iso(compensation.created_at),
+        run_id=None if compensation.child_seq is None else compensation_run_id(run.uid, compensation.number),
+    )

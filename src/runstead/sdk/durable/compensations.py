@@ -1,0 +1,85 @@
+"""Compensations: runs that undo what a run has done, if it fails or is cancelled."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from runstead.sdk.durable.forms import Forms
+from runstead.sdk.durable.history import STEP_FINISHED, STEP_STARTED
+from runstead.sdk.durable.step_runner import current_branch
+from runstead.sdk.routes.create import split_target
+
+
+class Compensations(Forms):
+    """The part of a context that registers compensations, and reads the steps of the run that it compensates."""
+
+    async def compensate(
+        self,
+        target: str,
+        *,
+        config: Mapping[str, Any] | None = None,
+        input: Any = None,  # noqa: A002 - the member's name on the wire
+        title: str | None = None,
+    ) -> None:
+        """Register a compensation of `task:…` or `workflow:…`, once."""
+        if split_target(target)[0] not in ("task", "workflow"):
+            raise ValueError(f"A compensation is a task or a workflow, not {target!r}")
+        branch, step_name = current_branch(), f"compensate {target}"
+        step_id = self._next_step_id(branch, step_name)
+        if step_id in self._history.finished:
+            return
+        with branch.running(step_name):
+            self._start(step_id, step_name)
+            # A step that a retry of the run resets registers the same request once.
+            request = msgspec.json.encode([target, config, input, title], order="deterministic")
+            key = f"{step_id}:{hashlib.sha256(request).hexdigest()}"
+            await self.register_compensation(target, config=config, input=input, title=title, key=key)
+            self._finish(step_id, step_name)
+
+    async def register_compensation(
+        self,
+        target: str,
+        *,
+        config: Any,
+        input: Any,  # noqa: A002 - the member's name on the wire
+        key: str,
+        title: str | None = None,
+    ) -> None:
+        """Register a compensation under a key of the run, without a step in its log."""
+        run = self.run
+        await self.send(
+            self.calls.runs.compensate(
+                run.run_id,
+                target,
+                config=config,
+                input=input,
+                title=title,
+                idempotency_key=key,
+                attempt=run.attempt,
+                lease_token=run.lease_token,
+            )
+        )
+
+    async def steps_to_undo(self) -> list[tuple[str, Any]]:
+        """Return (name, result) of each finished step of the run that this one compensates, in the order of their ends."""
+        run_id = self.run.compensates
+        if run_id is None:
+            raise ValueError(f"The run {self.run.run_id} compensates no run")
+        steps: list[tuple[str, Any]] = []
+        after = 0
+        while True:
+            page = await self.send(
+                self.calls.events.list(
+                    run_id, after_event_id=after, limit=500, event_types=(STEP_STARTED, STEP_FINISHED)
+                )
+            )
+            for event in page.data:
+                payload = event.payload
+                is_kept = event.event_type == STEP_FINISHED and "stepId" in payload and "result" in payload
+                if is_kept and payload.get("error") is None:
+                    steps.append((str(payload.get("stepName")), payload["result"]))
+            if page.page_info.next is None:
+                return steps
+            after = int(page.page_info.next)

@@ -1,0 +1,121 @@
+"""Routes of budgets. Reading needs the scope `runs:read`, changing needs `admin`."""
+
+from collections.abc import Mapping
+from types import NoneType
+from typing import Any, Literal
+
+from runstead.sdk.models.budget import Budget, BudgetAnswer, BudgetList
+from runstead.sdk.models.run import Accepted
+from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.route import Resource, S_co, route
+
+BudgetScopeKind = Literal["project", "target", "key", "schedule", "label"]
+BudgetPeriod = Literal["run_family", "day", "month"]
+OnReached = Literal["pause", "fail", "cancel", "alert"]
+
+
+class Budgets(Resource[S_co]):
+    """404 for a budget that is unknown or not visible to the caller.
+
+    A cost is a decimal as text in the currency of the project's prices, such as "2.50". Tokens are input and output.
+    """
+
+    def _budgets(self, project: str | None, *more: str) -> str:
+        return path("projects", self._project(project), "budgets", *more)
+
+    @route
+    def create(
+        self,
+        scope: BudgetScopeKind,
+        value: str | None = None,
+        *,
+        period: BudgetPeriod,
+        on_reached: OnReached,
+        cost: str | None = None,
+        tokens: int | None = None,
+        alert_at_percent: int | None = None,
+        name: str | None = None,
+        project: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[BudgetAnswer]:
+        """`POST /projects/{ref}/budgets`: create a budget: `create("target", "task:report", period="day", …)`.
+
+        `value` is a target, the id of a key, user or schedule, or `name:value` of a label. At least one of `cost` and
+        `tokens` is the limit. 400 with `errors` for invalid values, 409 BUDGET_LIMIT_REACHED.
+        """
+        body = members(
+            scope=members(kind=scope, value=value),
+            period=period,
+            limit=members(cost=cost, tokens=tokens),
+            on_reached=on_reached,
+            alert_at_percent=alert_at_percent,
+            name=name,
+        )
+        key = idempotency_key or new_key()
+        return Call("POST", self._budgets(project), BudgetAnswer, body=body, idempotency_key=key)
+
+    @route
+    def list(self, *, project: str | None = None) -> Call[BudgetList]:
+        """`GET /projects/{ref}/budgets`: the project's budgets with what was spent of them, oldest first."""
+        return Call("GET", self._budgets(project), BudgetList)
+
+    @route
+    def get(self, budget_id: str, *, project: str | None = None) -> Call[Budget]:
+        """`GET /projects/{ref}/budgets/{id}`"""
+        return Call("GET", self._budgets(project, budget_id), Budget)
+
+    @route
+    def of_run(self, run_id: str) -> Call[BudgetList]:
+        """`GET /runs/{run_id}/budgets`: the budgets that count a run, with what was spent of them."""
+        return Call("GET", path("runs", run_id, "budgets"), BudgetList)
+
+    @route
+    def update(
+        self,
+        budget_id: str,
+        *,
+        cost: str | None = None,
+        tokens: int | None = None,
+        on_reached: OnReached | None = None,
+        alert_at_percent: int | None = None,
+        name: str | None = None,
+        project: str | None = None,
+    ) -> Call[BudgetAnswer]:
+        """`PATCH /projects/{ref}/budgets/{id}`: change the members that are given. `cost` and `tokens` are the new limit.
+
+        Runs that wait for the budget continue if the new limit is not reached.
+        """
+        body = members(
+            limit=members(cost=cost, tokens=tokens) or None,
+            on_reached=on_reached,
+            alert_at_percent=alert_at_percent,
+            name=name,
+        )
+        where = self._budgets(project, budget_id)
+        return Call("PATCH", where, BudgetAnswer, body=body, idempotency_key=new_key())
+
+    @route
+    def delete(self, budget_id: str, *, project: str | None = None) -> Call[None]:
+        """`DELETE /projects/{ref}/budgets/{id}`: delete the budget. Runs that wait for it continue."""
+        return Call("DELETE", self._budgets(project, budget_id), NoneType)
+
+    @route
+    def approve(self, run_id: str, *, cost: str | None = None, tokens: int | None = None) -> Call[Accepted]:
+        """`POST /runs/{run_id}/resume`: let a run continue that a budget stopped.
+
+        With `cost` or `tokens`, the limit of this period is raised by them for all runs, which needs the scope `admin`
+        unless the budget was given to a run. Otherwise the budget does not stop this run again in this period.
+        409 TOOL_RESULT_NOT_WAITING, 400 if the raised limit is still reached.
+        """
+        raised = members(cost=cost, tokens=tokens)
+        return _answer(run_id, {"approved": True, "raise_by": raised} if raised else True)
+
+    @route
+    def stop(self, run_id: str) -> Call[Accepted]:
+        """`POST /runs/{run_id}/resume`: end a run that a budget stopped. It fails with BUDGET_REACHED."""
+        return _answer(run_id, False)
+
+
+def _answer(run_id: str, result: bool | Mapping[str, Any]) -> Call[Accepted]:
+    body = {"type": "approval", "result": result}
+    return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
