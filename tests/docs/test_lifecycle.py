@@ -91,6 +91,8 @@ LIMITS = {
     "Artifacts of a run": f"{limits.artifacts_max:,}",
     "Values of a run": f"{limits.values_per_run_max}, names up to {limits.value_name_chars_max} characters, each "
     f"value up to {limits.value_bytes_max // limits.KIB} KiB of JSON",
+    "Concurrency, unique and debounce keys": f"{limits.flow_key_chars_max} characters, the last two for up to {limits.unique_s_max // 86_400} days",
+    "Keys of one target that a claim passes": f"{limits.keys_visited_max:,}",
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
     "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
     f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",

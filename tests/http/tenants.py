@@ -151,6 +151,7 @@ NEEDS = {
     "POST /projects/{project}/triggers/{trigger_id}/rotate": "admin",
     "GET /projects/{project}/concurrency-limits": "runs:read",
     "PUT /projects/{project}/concurrency-limits": "admin",
+    "PUT /projects/{project}/limits/{target}": "admin",
     "GET /projects/{project}/prices": "runs:read",
     "PUT /projects/{project}/prices": "admin",
     "DELETE /projects/{project}/prices": "admin",
@@ -298,6 +299,7 @@ def bodies(names):
         "POST /projects/{project}/bulk": {"action": "cancel", "filter": {"target": ["task:of-no-run"]}},
         "PUT /projects/{project}/quota": {"runs_pending": 1_000},
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
+        "PUT /projects/{project}/limits/{target}": {},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
         "POST /projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
         "POST /projects/{project}/alerts": {
@@ -394,6 +396,7 @@ class Tenant:
         made = await self._post(
             f"{here}/triggers", sent["POST /projects/{project}/triggers"] | {"name": text}
         )
+        names["target"] = "task:a"
         names["trigger_id"], self.trigger_token = made["trigger"]["id"], made["token"]
         made = await self._post(
             "/agent-runtimes/push-services",

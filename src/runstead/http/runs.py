@@ -96,7 +96,8 @@ def created(written: Written) -> Reply:
     new_work=True,
 )
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
-    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`.
+    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`. So does a request for
+    which `unique` or `debounce` finds a run.
 
     If the repeat has another config or input than the run, the header `Runstead-Warning` names the members
     `config_differs` and `input_differs` of the answer.

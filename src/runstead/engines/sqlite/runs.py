@@ -104,7 +104,9 @@ class SqliteRuns:
                 assert loaded.schedule is not None
                 related.rewrite_schedule(connection, loaded.schedule, transition.schedule)
             if cancel is None:
-                return write_run(connection, self._cache, loaded.run, transition, now, loaded.parent)
+                return write_run(
+                    connection, self._cache, loaded.before(transition), transition, now, loaded.parent
+                )
             settled = _store(connection, self._cache, cancel, None)
             self._cache.drop(cancel.run.seq)
             written = write_run(connection, self._cache, cancel.run, transition, now)
@@ -429,8 +431,14 @@ def store_beside(
         related.add_deliveries(connection, cache, run, write.webhook_event, write.now)
     if write.rollup_entries:
         rollups.note(connection, write.rollup_entries)
+    _note_of_project(connection, cache, write)
+
+
+def _note_of_project(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
     if change := write.artifact_bytes:
-        related.count_artifact_bytes(connection, run.project_id, change)
+        related.count_artifact_bytes(connection, write.run.project_id, change)
+    if write.keyed_target is not None:
+        related.add_keyed_target(connection, cache, write.run.project_id, write.keyed_target)
 
 
 def _store_conversation(connection: sqlite3.Connection, write: WriteSet) -> None:

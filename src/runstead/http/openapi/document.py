@@ -117,6 +117,7 @@ _PATH_DESCRIPTIONS: Final = {
     "webhook_id": "The webhook's id.",
     "delivery_id": "The delivery's id.",
     "trigger_id": "The trigger's id (not its token).",
+    "target": "A target, such as `task:render`, or `project` for all runs of the project.",
     "alert_id": "The alert rule's id.",
     "budget_id": "The budget's id.",
     "token": "The trigger's token.",
