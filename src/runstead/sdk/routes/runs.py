@@ -196,10 +196,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         """
         codec = self._client.codec
         body = {"target": target} | members(
-            config=packed(config, self._client.codec),
-            codec),
-            input=packed(input, self._client.codec),
-            codec),
+            config=packed(config, codec),
+            input=packed(input, codec),
             title=title,
             idempotency_key=idempotency_key,
             attempt=attempt,
