@@ -43,7 +43,6 @@ _PATCHED: Final = "run.patched"
 _RETRIED: Final = "run.retried"
 _GATHER_FAILED: Final = "run.gather_failed"
 _FAILED_STEP: Final = "run.failed_step"
-_PATCHED: Final = "run.patched"
 #: The start of the call id of a form.
 _FORM: Final = "form:"
 
@@ -169,7 +168,7 @@ class Copy:
         if name in (RESUMED, _ASKED):
             if name == _ASKED or event.source in _OF_SERVER:
                 self._add_wait(event, name, value)
-        elif name == _PATCHED or (name == RETRY_FROM and event.source == "retry"):
+        elif name == RETRY_FROM and event.source == "retry":
             self._origins.append(kept)
         elif name == VALUE:
             setting = setting_of(name, event.payload)

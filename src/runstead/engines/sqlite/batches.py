@@ -19,8 +19,8 @@ from runstead.engines.sqlite.load_run import load_members
 from runstead.engines.sqlite.related import DRIVER, add_audit_entries, count_batches, load_batch
 from runstead.engines.sqlite.rows import insert_runs, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
-from runstead.engines.sqlite.runs import store_beside, write_run
 from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.write_run import store_beside, write_run
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideOne, Made, Member, Written, count_runs
 
