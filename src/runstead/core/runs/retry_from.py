@@ -39,10 +39,10 @@ TYPES: Final = (*sorted(STEP_TYPES), CUSTOM, TOOL_CALL_RESULT)
 # Names of CUSTOM events of the SDK
 _ASKED: Final = "run.asked"
 _NOW: Final = "run.now"
+_PATCHED: Final = "run.patched"
 _RETRIED: Final = "run.retried"
 _GATHER_FAILED: Final = "run.gather_failed"
 _FAILED_STEP: Final = "run.failed_step"
-_PATCHED: Final = "run.patched"
 #: The start of the call id of a form.
 _FORM: Final = "form:"
 

@@ -48,6 +48,7 @@ from runstead.web.runs import (
     listing,
     live,
     page as run,
+    saved_views,
     start,
 )
 from runstead.web.schedules import pages as schedules
@@ -62,6 +63,7 @@ NOUNS: Final = (
     start,
     bulk_changes,
     bulk_jobs,
+    saved_views,
     chart,
     usage,
     budgets,
