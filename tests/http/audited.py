@@ -17,6 +17,7 @@ SERVICE = {
 SCHEDULE = {"name": "nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
 PRICE = {"provider": "acme", "model": "m-1", "input": 1, "output": 2}
 ALERT = {"kind": "pending_age", "target": "task:count", "threshold": 60}
+BUDGET = {"scope": {"kind": "project"}, "period": "day", "limit": {"tokens": 5}, "on_reached": "alert"}
 WEBHOOK = {"url": "https://hooks.test/services/hidden", "events": ["run.failed"]}
 
 
@@ -129,6 +130,19 @@ class Audited:
         yield await self.send("POST", f"/projects/inventory/batches/{batch_id}/retry")
         yield "batch", batch_id
 
+    async def bulk_create(self):
+        await self.api.create()
+        body = {"action": "cancel", "filter": {"status": ["pending"]}}
+        yield (made := await self.send("POST", "/projects/inventory/bulk", body))
+        yield "bulk", made["job"]["id"]
+
+    async def bulk_cancel(self):
+        await self.api.create()
+        body = {"action": "cancel", "filter": {"status": ["pending"]}}
+        job = (await self.api.post("/projects/inventory/bulk", body, 202))["job"]
+        yield await self.send("POST", f"/projects/inventory/bulk/{job['id']}/cancel")
+        yield "bulk", job["id"]
+
     async def schedule(self):
         return (await self.api.post("/projects/inventory/schedules", SCHEDULE, 201))["schedule"]["id"]
 
@@ -198,6 +212,20 @@ class Audited:
         alert_id = await self.made("alert", ALERT)
         yield await self.send("PATCH", f"/projects/inventory/alerts/{alert_id}", {"enabled": False})
         yield "alert", alert_id
+
+    async def budget_create(self):
+        yield (made := await self.send("POST", "/projects/inventory/budgets", BUDGET))
+        yield "budget", made["budget"]["id"]
+
+    async def budget_change(self):
+        budget_id = await self.made("budget", BUDGET)
+        yield await self.send("PATCH", f"/projects/inventory/budgets/{budget_id}", {"name": "B"})
+        yield "budget", budget_id
+
+    async def budget_delete(self):
+        budget_id = await self.made("budget", BUDGET)
+        yield await self.send("DELETE", f"/projects/inventory/budgets/{budget_id}")
+        yield "budget", budget_id
 
     async def alert_mute(self):
         alert_id = await self.made("alert", ALERT)

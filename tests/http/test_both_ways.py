@@ -93,6 +93,9 @@ async def runs(recorder):
     task = {**example("CreateRun"), "owner": owner}
     made = await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k")
     assert await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k") == made
+    for flow in ({"unique": {"key": "k"}}, {"debounce": {"key": "k", "seconds": 60}}):
+        for _ in range(2):
+            await do("POST", "/runs", {**task, **flow})
     child = (await do("POST", "/runs", {**task, "parent_run_id": "first"}))["run"]["run_id"]
     await do("POST", "/runs/first/events", example("AppendEvents"))
     await do(
@@ -139,6 +142,7 @@ async def runs(recorder):
     await do("POST", f"/runs/{claimed['run_id']}/resume", example("ResumeRun"))
     await do("POST", f"/runs/{claimed['run_id']}/signals", example("SendSignal"))
     await do("GET", f"/runs/{claimed['run_id']}/signals")
+    await do("GET", f"/runs/{claimed['run_id']}/budgets")
     await do("POST", f"{P}/events", example("PublishEvent"))
     await do("POST", f"/runs/{claimed['run_id']}/compensations", example("RegisterCompensation"))
     await do("GET", f"/runs/{claimed['run_id']}/compensations")
@@ -195,6 +199,7 @@ async def administration(recorder):
     await do("DELETE", f"{P}/members/ada")
     await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
     await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/limits/task:greet", example("PutLimit"))
     await do("PUT", f"{P}/quota", example("PutQuota"), by="system")
     await do("PUT", f"{P}/quota", {}, by="system")
     await do("GET", f"{P}/quota")
@@ -241,6 +246,12 @@ async def automation(recorder):
     await do("DELETE", f"{at_rule}/mute")
     await do("PATCH", at_rule, example("UpdateAlert"))
     await do("DELETE", at_rule)
+    budget = (await do("POST", f"{P}/budgets", example("CreateBudget")))["budget"]
+    at_budget = f"{P}/budgets/{budget['id']}"
+    for path in (f"{P}/budgets", at_budget):
+        await do("GET", path)
+    await do("PATCH", at_budget, example("UpdateBudget"))
+    await do("DELETE", at_budget)
     await do("DELETE", place)
     trigger = await do("POST", f"{P}/triggers", example("CreateTrigger"))
     place = f"{P}/triggers/{trigger['trigger']['id']}"
@@ -256,6 +267,9 @@ async def automation(recorder):
     await do("GET", place)
     await do("POST", f"{place}/cancel")
     await do("POST", f"{place}/retry", example("RetryBatch"))
+    job = (await do("POST", f"{P}/bulk", example("CreateBulkJob")))["job"]
+    await do("GET", f"{P}/bulk/{job['id']}")
+    await do("POST", f"{P}/bulk/{job['id']}/cancel")
 
 
 async def refusals(recorder):

@@ -62,7 +62,10 @@ RULES_WITHOUT_SCHEMA = {
     # ports above 65535, invalid addresses
     "register_push_service": r"\$\.(base_url|invoke_url)",
     # a run that its caller drives starts when the caller starts it
-    "create_run": r"\$\.available_at",
+    "create_run": r"\$\.(available_at|budget\.limit)",
+    # a limit has one member at least, and a value fits the kind of its scope
+    "create_budget": r"\$\.(limit|scope\.value)",
+    "update_budget": r"\$\.limit",
     # a run can only wait for its children
     "wait_run": r"\$\.awaited_run_id",
     # a pattern cannot count the bytes of base64 text
@@ -93,6 +96,8 @@ MADE = {
         "delete_trigger",
         "create_alert",
         "delete_alert",
+        "create_budget",
+        "delete_budget",
     ),
     "store_artifact",
     "put_price",
@@ -109,7 +114,7 @@ CURSORS = {"attempt", "expected_previous_event_id", "expected_previous_external_
 tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
-webhooks, deliveries, triggers, tokens, stored, prices, alerts = [], [], [], [], [], [], []
+webhooks, deliveries, triggers, tokens, stored, prices, alerts, budgets = [], [], [], [], [], [], [], []
 alive = []  # runs that have not ended
 turns = itertools.count()
 
@@ -198,7 +203,7 @@ def _name_in_the_path(path, operation):
         kept = deliveries[-1][0] if deliveries else webhooks[-1]
         others = [one for one in webhooks if one != kept] or ["unknown"]
         path["project"], path["webhook_id"] = PROJECT, others[0] if operation == "delete_webhook" else kept
-    elif path.keys() & {"trigger_id", "alert_id"}:
+    elif path.keys() & {"trigger_id", "alert_id", "budget_id"}:
         _name_rule(path, operation)
     elif "token" in path and tokens:
         path["token"] = tokens[-1]
@@ -217,8 +222,8 @@ def _name_in_the_path(path, operation):
 
 
 def _name_rule(path, operation):
-    """Name an existing trigger or alert rule, the oldest one to delete it."""
-    for name, made in (("trigger_id", triggers), ("alert_id", alerts)):
+    """Name an existing trigger, alert rule or budget, the oldest one to delete it."""
+    for name, made in (("trigger_id", triggers), ("alert_id", alerts), ("budget_id", budgets)):
         if name in path and made:
             path["project"], path[name] = PROJECT, made[0 if operation.startswith("delete_") else -1]
 
@@ -337,6 +342,10 @@ def _remember_callers(operation, path, answer):
             alerts.append(answer["alert"]["id"])
         case "delete_alert":
             alerts[:] = [one for one in alerts if one != path["alert_id"]]
+        case "create_budget":
+            budgets.append(answer["budget"]["id"])
+        case "delete_budget":
+            budgets[:] = [one for one in budgets if one != path["budget_id"]]
         case "put_price":
             prices.append((answer["price"]["provider"], answer["price"]["model"]))
         case "delete_trigger":

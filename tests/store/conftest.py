@@ -9,6 +9,7 @@ import pytest
 from runstead.commands.keys import make_key
 from runstead.core.alerts.alert import Alert, Measurement
 from runstead.core.audit import Audit, ObjectName
+from runstead.core.budgets.budget import Budget
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import DEFAULT_SCOPES
@@ -62,6 +63,16 @@ async def furnish(store):
     )
     rule = await store.alerts.create(rule, lambda _count: None)
     await store.alerts.evaluate([(rule, Measurement(1))])  # it fires
+    spendable = Budget(
+        id="bbbbbbbb-bbbb-4bbb-8bbb-bbbbbbbbbbbb",
+        project_id=PROJECT,
+        name="Day",
+        scope_kind="project",
+        period="day",
+        limit_tokens=10**9,
+        on_reached="pause",
+    )
+    await store.budgets.create(spendable, lambda _count: None)
     trigger = Trigger(
         "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
     )
@@ -116,6 +127,7 @@ async def live(driver):
     await driver.append(
         "leased", setting("run.progress", fraction=0.5), setting("run.value", name="stage", value=1)
     )
+    await driver.report("leased", 5)
     for name in ("paid", "sent"):
         await driver.signal("leased", name)
     await driver.compensate("leased")

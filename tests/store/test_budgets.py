@@ -238,6 +238,26 @@ async def test_a_run_with_children_that_a_claim_must_cancel_is_cancelled_with_th
     assert [run.status for run in await driver.rows()] == ["cancelled", "cancelled", "completed"]
 
 
+async def test_compensations_of_a_run_that_a_budget_ends_are_created_and_not_stopped(driver, store, budget):
+    await budget(10, "fail")
+    for run_id in ("run-1", "run-2"):
+        await driver.create(run_id, target="task:a")
+        await driver.compensate(run_id)
+    await driver.claim(targets=("task:a",), limit=1)
+    assert (await driver.report("run-1", 10)).run.status == "failed"
+    # A claim ends no run that has compensations: it waits, and the loop ends it.
+    assert [run.run_id for run in await driver.claim(targets=("task:a",), limit=1)] == ["run-2"]
+    assert (await driver.row("run-2")).status is WAITING
+    await commands.settle_some(App(store))
+    assert (await driver.row("run-2")).status == "failed"
+    undo = [run for run in await driver.rows() if run.compensates]
+    assert [run.compensates for run in undo] == ["run-1", "run-2"]
+    claimed = await driver.claim(limit=2, targets=("task:undo",))
+    assert [run.status for run in claimed] == [RUNNING, RUNNING]
+    assert (await driver.report(undo[0].run_id, 5)).run.status is RUNNING
+    assert (await spent(store)).tokens == 15
+
+
 async def test_a_budget_of_a_run_bounds_it_with_its_descendants(driver, store):
     await driver.create("root", budget=RunBudget(limit_tokens=100, on_reached="fail"))
     await driver.create("mid", parent="root", budget=RunBudget(limit_tokens=30))

@@ -43,12 +43,21 @@ def _print(found: "Sequence[Budget]", *, json: bool) -> None:
     columns: list[Column[Budget]] = [
         Column("BUDGET", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
-        Column("NAME", lambda one: one.name, drop_rank=3),
-        Column("SCOPE", lambda one: " ".join(filter(None, (one.scope.kind, one.scope.value))), drop_rank=2),
-        Column("PERIOD", lambda one: one.period, drop_rank=4),
-        Column("SPENT", lambda one: "" if one.current is None else _amounts(one.current.spent, one.limit)),
-        Column("LIMIT", lambda one: _amounts(one.limit if one.current is None else one.current.limit)),
-        Column("THEN", lambda one: one.on_reached, drop_rank=1),
+        Column("NAME", lambda one: one.name, drop_rank=4),
+        Column("SCOPE", lambda one: " ".join(filter(None, (one.scope.kind, one.scope.value))), drop_rank=3),
+        Column("PERIOD", lambda one: one.period, drop_rank=5),
+        Column(
+            "SPENT",
+            lambda one: "" if one.current is None else _amounts(one.current.spent, one.limit),
+            number=True,
+        ),
+        Column(
+            "LIMIT",
+            lambda one: _amounts(one.limit if one.current is None else one.current.limit),
+            drop_rank=1,
+            number=True,
+        ),
+        Column("THEN", lambda one: one.on_reached, drop_rank=2),
     ]
     print_list(list(found), columns, "budgets", json=json)
 

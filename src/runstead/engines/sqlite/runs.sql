@@ -1,3 +1,12 @@
+-- name: run_by_unique_key
+SELECT {columns} FROM runs INDEXED BY runs_unique_key
+WHERE project_id = ? AND unique_key = ? AND coalesce(target, '') = ? ORDER BY seq DESC LIMIT 1
+
+-- name: run_by_debounce_key
+SELECT {columns} FROM runs INDEXED BY runs_debounce_key
+WHERE project_id = ? AND debounce_key = ? AND coalesce(target, '') = ? AND status = 'pending' AND attempt = 0
+ORDER BY seq DESC LIMIT 1
+
 -- name: run_by_key
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id = ?
 
@@ -137,10 +146,10 @@ DELETE FROM run_signals WHERE run_seq = ?
 DELETE FROM run_spending WHERE run_seq = ?
 
 -- name: delete_budgets_of_run
-DELETE FROM budgets WHERE family_seq = ?1 AND ?1 > 0
+DELETE FROM budgets WHERE family_seq = ?1 AND family_seq > 0
 
 -- name: delete_budget_sums_of_run
-DELETE FROM budget_sums WHERE family_seq = ?1 AND ?1 > 0
+DELETE FROM budget_sums WHERE family_seq = ?1 AND family_seq > 0
 
 -- name: delete_compensations
 DELETE FROM run_compensations WHERE run_seq = ?

@@ -78,10 +78,14 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now."""
+    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
+
+    `max_running_per_key` counts the runs of each concurrency key of the target. None is no limit.
+    """
 
     target: str | None
-    max_running: int
+    max_running: int | None = None
+    max_running_per_key: int | None = None
     running: int = 0
 
 

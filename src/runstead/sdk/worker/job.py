@@ -216,6 +216,8 @@ class Job:
                 logger.debug("The end of run %s is not known: %s", self.run.run_id, error)
             if now is not None and now.status == "cancelled":
                 logger.info("Run %s was cancelled", self.run.run_id)
+            elif now is not None and (now.waiting_tool_call_id or "").startswith("budget:"):
+                logger.info("Run %s is stopped. %s", self.run.run_id, now.waiting_tool_name)
             else:
                 logger.warning("Run %s is lost: %s", self.run.run_id, why)
             return now

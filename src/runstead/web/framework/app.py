@@ -42,6 +42,7 @@ from runstead.web.framework.text import cut
 from runstead.web.runs import (
     actions,
     bulk_changes,
+    bulk_jobs,
     chart,
     downloads,
     listing,
@@ -61,6 +62,7 @@ NOUNS: Final = (
     listing,
     start,
     bulk_changes,
+    bulk_jobs,
     saved_views,
     chart,
     usage,

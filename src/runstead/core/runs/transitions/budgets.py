@@ -59,7 +59,7 @@ def budget_of_call(tool_call_id: str | None) -> str | None:
 def counted(transition: Transition, spending: Spending | None) -> Transition:
     """Count the usage that the events of an append report, and stop the run if a budget is reached.
 
-    The report is stored and counted whole, so the sum is over the limit by at most one report of each working run.
+    A compensation counts and is never stopped: it undoes what a stopped run did. The report is stored and counted whole, so the sum is over the limit by at most one report of each working run.
     """
     if spending is None:
         return transition
@@ -68,7 +68,7 @@ def counted(transition: Transition, spending: Spending | None) -> Transition:
         return transition
     spent = spend(spending, transition.run.run_id, reports)
     found = spending.after(spent).stopping()
-    if found is None:
+    if found is None or transition.run.compensating or transition.run.undoes:
         return replace(transition, spent=spent)
     return stopped(replace(transition, spent=spent), spending, *found)
 
@@ -84,8 +84,8 @@ def counted_at_end(transition: Transition, metadata: bytes | None, spending: Spe
 
 
 def held_back(run: Run, spending: Spending | None) -> Transition | None:
-    """Stop a run that would be claimed, if a budget is reached. None: it can be claimed."""
-    if spending is None:
+    """Stop a run that would be claimed, if a budget is reached. None: it can be claimed, as each one that undoes is."""
+    if spending is None or run.compensating or run.undoes:
         return None
     found = spending.stopping()
     if found is None:
@@ -98,14 +98,14 @@ def stopped(
 ) -> Transition:
     """Stop the run of a transition as the budget says.
 
-    `claimed`: the run would be claimed. A claim cancels no families, so a run with active descendants waits until
-    `settle` cancels it.
+    `claimed`: the run would be claimed. A claim cancels no families and creates no compensations, so a run with active
+    descendants or registered compensations waits until `settle` ends it.
     """
     run, now, sentence = transition.run, max(spending.now, transition.run.updated_at), describe(budget, spent)
     of_run = transition.spent.of_run if transition.spent is not None else spending.of_run
-    if budget.on_reached == "fail":
+    waits = claimed and (run.descendants_active > 0 or run.compensations is not None)
+    if budget.on_reached == "fail" and not waits:
         return _joined(transition, fail(run, now, CODE, sentence))
-    waits = claimed and run.descendants_active > 0
     if budget.on_reached == "cancel" and not waits:
         return _joined(
             transition, cancel(run, now=now, reason=sentence, error=RunError(sentence, CODE, None))
@@ -124,11 +124,11 @@ def stopped(
         waiting_tool_name=sentence[:NAME_CHARS_MAX],
         resume_at=ends_at(budget.period, key.starts_at),
         available_at=None,
-        paused_available_at=run.available_at,
+        paused_available_at=run.claimable_at,
         **NO_LEASE,
     )
     given = transition.spent or Spent(of_run)
-    attention = (budget.id,) if budget.on_reached == "cancel" else ()
+    attention = () if budget.on_reached == "pause" else (budget.id,)
     given = replace(given, of_run=replace(of_run, waits_for=budget.id), attention=attention)
     return replace(transition, run=new, ended=ended, spent=given)
 

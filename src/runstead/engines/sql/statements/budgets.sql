@@ -63,10 +63,10 @@ WHERE seq = ANY (:seqs::bigint[]) AND status = 'waiting' AND waiting_tool_call_i
 
 -- name: budget_settled
 -- Only if nothing changed since it was read.
-UPDATE budgets SET attention_at = NULL WHERE id = ANY (ARRAY[:id::text]) AND attention_at = :attention_at
+UPDATE budgets SET attention_at = NULL WHERE id = ANY (ARRAY[:id::text]) AND coalesce(attention_at, 0) = :attention_at
 
 -- name: purge_budget
-DELETE FROM budgets WHERE id = ANY (ARRAY[:id::text]) AND deleted_at IS NOT NULL AND attention_at = :attention_at
+DELETE FROM budgets WHERE id = ANY (ARRAY[:id::text]) AND deleted_at IS NOT NULL AND coalesce(attention_at, 0) = :attention_at
 
 -- name: purge_budget_sums
 DELETE FROM budget_sums WHERE budget_id = ANY (ARRAY[:id::text])
