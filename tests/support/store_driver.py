@@ -13,7 +13,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
-from runstead.core.runs import retry_from, transitions
+from runstead.core.runs import transitions
 from runstead.core.runs.append import append, digest
 from runstead.core.runs.compensation import Compensation, WantedCompensations
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
@@ -98,29 +98,6 @@ class StoreDriver:
         key = RunKey(new.project_id, new.run_id)
         want = Want(parent_run_id=parent, batch_id=new.batch_id, keys=wanted_keys(flow, new.target))
         return await self.runs.apply(key, decide, want, idempotency)
-
-    async def retry(self, source_id, from_step, run_id):
-        """A retry of an ended run that goes on from a step."""
-        source = await self.row(source_id)
-        copy = retry_from.Copy(source, from_step)
-        copy.add(await self.whole_log(source.run_id))
-        new = self.new_run(run_id, retry_of=source.run_id)
-        log = copy.finish(run_id)
-
-        def decide(loaded):
-            if loaded.source is None:
-                raise not_found("Run")
-            made = transitions.create(
-                new,
-                now=loaded.now,
-                parent=loaded.parent,
-                family_cancelled=loaded.family_cancelled,
-                message=None,
-            )
-            return log.begin(made, source, loaded.now)
-
-        want = Want(parent_run_id=source.parent_run_id, source_run_id=source.run_id)
-        return (await self.runs.apply(RunKey(PROJECT, run_id), decide, want)).run
 
     async def create_batch(
         self, *run_ids, batch_id=None, project_id=PROJECT, parent=None, idempotency=None, **fields
