@@ -28,7 +28,7 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
     max_running: Most | None = None
     target: Target | None = None
-    max_running_per_key: Most | None = None
+    max_running_per_key: Most | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +50,9 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
     limits: list[ConcurrencyLimitView]
 
 
-def _limit_of(body: Limit) -> ConcurrencyLimit:
-    return ConcurrencyLimit(body.target, body.max_running, body.max_running_per_key)
+def limit_of(body: Limit) -> ConcurrencyLimit:
+    per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
+    return ConcurrencyLimit(body.target, body.max_running, per_key)
 
 
 def _target_of(name: str) -> str | None:
@@ -92,7 +93,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
-    wanted = [_limit_of(limit) for limit in call.body.limits]
+    wanted = [limit_of(limit) for limit in call.body.limits]
     return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))
 
 

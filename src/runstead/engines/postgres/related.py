@@ -34,7 +34,9 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
         return ConcurrencySlots()
     await DRIVER.run(transaction.connection, lock(LockSpace.RUNNING, project_ids))
     # A separate statement, so that it sees commits made during the wait.
-    rows = await DRIVER.run(transaction.connection, concurrency.occupied(project_ids, limits.running_max))
+    rows = await DRIVER.run(
+        transaction.connection, concurrency.occupied(project_ids, limits.running_max, claims=True)
+    )
     for now, _ in rows:
         transaction.advance(now)
     return ConcurrencySlots((row.project_id, Occupancy(row.limit, row.running)) for _, row in rows)

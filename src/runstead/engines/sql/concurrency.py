@@ -70,12 +70,22 @@ class SqlConcurrency:
         return await self._database.scan(occupancies, project_id, bounds.running_counted_max)
 
 
-def occupancies(project_id: str, most: int) -> Steps[list[Occupancy]]:
+def occupancies(project_id: str, most: int, *, claims: bool = False) -> Steps[list[Occupancy]]:
     """The limits of a project, and how many runs count for each, up to `most`."""
-    rows = yield from occupied([project_id], most)
+    rows = yield from occupied([project_id], most, claims=claims)
     return [Occupancy(row.limit, row.running) for _, row in rows]
 
 
-def occupied(project_ids: Sequence[str], most: int) -> Steps[list[tuple[int, Occupied]]]:
-    """(the time in ms, limit) for each limit of these projects."""
-    return (yield from select_timed("occupancies", Occupied, project_ids=list(project_ids), most=most))
+def occupied(
+    project_ids: Sequence[str], most: int, *, claims: bool = False
+) -> Steps[list[tuple[int, Occupied]]]:
+    """(the time in ms, limit) for each limit of these projects. `claims`: nothing is counted where claims have no limit."""
+    return (
+        yield from select_timed(
+            "occupancies",
+            Occupied,
+            project_ids=list(project_ids),
+            most=most,
+            uncounted=_NO_LIMIT if claims else _NO_LIMIT + 1,
+        )
+    )

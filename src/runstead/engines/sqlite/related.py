@@ -63,7 +63,7 @@ def store_budgets(connection: sqlite3.Connection, cache: WriterCache, write: Wri
 
 
 def occupancies(connection: sqlite3.Connection, project_id: str, most: int) -> list[Occupancy]:
-    return DRIVER.run(connection, concurrency.occupancies(project_id, most))
+    return DRIVER.run(connection, concurrency.occupancies(project_id, most, claims=True))
 
 
 def services_reaching(

@@ -208,7 +208,8 @@ class Limits(Resource[S_co]):
     ) -> Call[ConcurrencyLimits]:
         """`PUT /projects/{ref}/limits/{target}`: set the limits of a target, and keep those of the others.
 
-        None is no limit. The target None is the whole project, which has no `max_running_per_key`.
+        `max_running` is the number of its runs that may run at a time, 0 to 10,000, `max_running_per_key` that of each
+        concurrency key. None is no limit. The target None is the whole project, which has no `max_running_per_key`.
         """
         where = path("projects", self._project(project), "limits", "project" if target is None else target)
         body = members(max_running=max_running, max_running_per_key=max_running_per_key)

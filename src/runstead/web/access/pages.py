@@ -10,8 +10,7 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.principal import DEFAULT_SCOPES, ROLE_SCOPES, Scope
 from runstead.core.identity.project import Project, new_key
-from runstead.core.queue.concurrency import ConcurrencyLimit
-from runstead.http.concurrency import Limit
+from runstead.http.concurrency import Limit, limit_of
 from runstead.http.framework.problems import STATUS
 from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
@@ -221,7 +220,7 @@ async def put_limit(request: PageRequest) -> Response:
             max_running=_whole(form.one("max_running")),
             max_running_per_key=_whole(form.one("max_running_per_key")),
         )
-        limit = ConcurrencyLimit(body.target, body.max_running, body.max_running_per_key)
+        limit = limit_of(body)
         if not limit.limits_anything:
             raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
         await concurrency.put_one(request.app, request.principal, project.id, limit)

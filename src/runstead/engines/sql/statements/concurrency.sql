@@ -1,8 +1,9 @@
 -- name: occupancies
--- The limits of projects, and how many runs count for each, up to `:most`.
+-- The limits of projects, and how many runs count for each, up to `:most`; 0 where `max_running` is at least `:uncounted`.
 -- postgres
-SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, CASE l.target
-    WHEN '' THEN (
+SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, CASE
+    WHEN l.max_running >= :uncounted::bigint THEN 0
+    WHEN l.target = '' THEN (
       SELECT count(*) FROM (
         SELECT FROM runs AS r WHERE r.project_id = l.project_id AND r.status = 'running' AND r.available_at IS NULL
         LIMIT :most
@@ -18,8 +19,9 @@ SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_
   END AS running
 FROM concurrency_limits AS l WHERE l.project_id = ANY (:project_ids::text[]) ORDER BY l.project_id, l.target
 -- sqlite
-SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, CASE l.target
-  WHEN '' THEN (
+SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, CASE
+  WHEN l.max_running >= :uncounted THEN 0
+  WHEN l.target = '' THEN (
     SELECT count(*) FROM (
       SELECT 1 FROM runs INDEXED BY runs_running
       WHERE project_id = l.project_id AND status = 'running' AND available_at IS NULL LIMIT :most
