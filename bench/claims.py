@@ -2,6 +2,8 @@
 
     python bench/claims.py --key $KEY             # claims existing runs: fill the store first
     python bench/claims.py --key $KEY --refill    # creates a thousand runs before each round, and claims them all
+    python bench/claims.py --key $KEY --blocked 100000  # the same with a concurrency key each, behind as many runs of one
+                                                        # key at its limit
 
 Prints claims/s of each round and their median.
 """
@@ -20,8 +22,11 @@ from runstead.bench.deployment import find_project_id, register_worker
 
 ROUND: Final = 1_000
 CLAIM: Final = msgspec.json.encode({"lease_duration_seconds": 300, "targets": ["task:bench"]})
-BATCH: Final = msgspec.json.encode(
-    {"runs": [{"kind": "task", "request": {"target": "task:bench"}} for _ in range(ROUND)]}
+RUN: Final = {"kind": "task", "request": {"target": "task:bench"}}
+BATCH: Final = msgspec.json.encode({"runs": [RUN] * ROUND})
+BLOCKED: Final = msgspec.json.encode({"runs": [{**RUN, "concurrency_key": "blocked"}] * ROUND})
+KEYED: Final = msgspec.json.encode(
+    {"runs": [{**RUN, "concurrency_key": f"key-{n:04}"} for n in range(ROUND)]}
 )
 
 
@@ -29,17 +34,28 @@ class _Claimed(msgspec.Struct):
     runs: list[msgspec.Raw]
 
 
-async def rounds(url: str, key: str, project: str, callers: int, count: int, *, refill: bool) -> list[float]:
+async def rounds(
+    url: str, key: str, project: str, callers: int, count: int, *, refill: bool, blocked: int
+) -> list[float]:
     target = Target.from_url(url)
     headers = target.headers(key)
     first = Connection(target)
     project_id = await find_project_id(first, project, headers)
     worker = await register_worker(first, project, headers, kind="bench")
     connections = [Connection(target) for _ in range(callers)]
+    batches = f"/projects/{project_id}/batches"
+    if blocked:
+        limit = f"/projects/{project_id}/limits/task:bench"
+        await first.request("PUT", limit, b'{"max_running_per_key": 1}', headers)
+        for _ in range(-(-blocked // ROUND)):
+            status, body = await first.request("POST", batches, BLOCKED, headers)
+            assert status == 202, body
+        await first.request("POST", worker.claim_path, CLAIM, worker.headers)
     rates = []
-    for _ in range(count):
-        if refill:
-            status, body = await first.request("POST", f"/projects/{project_id}/batches", BATCH, headers)
+    for number in range(count):
+        if refill or blocked:
+            more = KEYED.replace(b"key-", b"key-%d-" % number) if blocked else BATCH
+            status, body = await first.request("POST", batches, more, headers)
             assert status == 202, body
         left = ROUND
 
@@ -67,6 +83,7 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--refill", action="store_true")
+    parser.add_argument("--blocked", type=int, default=0)
     arguments = parser.parse_args()
     rates = uvloop.run(
         rounds(
@@ -76,6 +93,7 @@ def main() -> None:
             arguments.callers,
             arguments.rounds,
             refill=arguments.refill,
+            blocked=arguments.blocked,
         )
     )
     print("  ".join(f"{rate:,.0f}" for rate in rates))

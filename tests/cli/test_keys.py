@@ -86,8 +86,11 @@ def test_listing_keys_creates_no_database_file(bare):
 
 
 def test_a_project_requires_a_proof_of_the_attempt(cli, project):
-    for option, value in (("--require-attempt", True), ("--no-require-attempt", False)):
-        changed = cli("projects", "set", project.slug, option, "--json").json
-        assert changed == {"id": project.id, "slug": project.slug, "require_attempt": value}
+    for name in ("require_attempt", "search_values"):
+        for prefix, value in (("--", True), ("--no-", False)):
+            option = f"{prefix}{name.replace('_', '-')}"
+            changed = cli("projects", "set", project.slug, option, "--json").json
+            settings = {"require_attempt": False, "search_values": False} | {name: value}
+            assert changed == {"id": project.id, "slug": project.slug, **settings}
     for columns in (60, 80, 200, None):
         assert project.slug in cli("projects", "set", project.slug, columns=columns).out

@@ -19,6 +19,7 @@ def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, projec
     assert cli("limits", "set", "task:render", "0", "--json").json == {
         "target": "task:render",
         "max_running": 0,
+        "max_running_per_key": None,
         "running": 1,
     }
     known = {one.target: one.max_running for one in project_client.limits.get().limits}
@@ -26,6 +27,18 @@ def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, projec
     assert cli("limits", "delete", "project").out == "project  deleted\n"
     assert cli("limits", "delete", "task:render", "--json").json == {"deleted": True, "target": "task:render"}
     assert cli("limits", "list").err == "no limits\n"
+
+
+def test_a_limit_of_each_key_stands_beside_that_of_the_target(cli, project_client):
+    assert cli("limits", "set", "task:a", "--per-key", "1").out == "task:a  1 of a key, 0 running\n"
+    assert cli("limits", "set", "task:a", "5").out == "task:a  5 at most, 1 of a key, 0 running\n"
+    [limit] = project_client.limits.get().limits
+    assert (limit.max_running, limit.max_running_per_key) == (5, 1)
+    assert cli("limits", "set", "task:a").code == 2
+    run_id = cli("runs", "create", "task:a", "--concurrency-key", "ada", "--priority", "5").out.strip()
+    run = project_client.runs.get(run_id)
+    assert (run.concurrency_key, run.priority) == ("ada", 5)
+    assert "concurrency key" in cli("runs", "get", run_id).out
 
 
 @pytest.mark.parametrize("columns", [60, 80, 200, None])

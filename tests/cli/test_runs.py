@@ -48,6 +48,19 @@ def test_a_run_is_created_with_its_options(cli, project_client):
     assert "already existed" in again.err
 
 
+def test_flow_control_finds_an_existing_run(cli, project_client):
+    first = create(cli, "--unique", "customer:7")
+    again = cli("runs", "create", "task:sum", "--unique", "customer:7", "--unique-for", "1h")
+    assert (again.code, again.out) == (0, f"{first}\n")
+    assert "unique key" in cli("runs", "get", first).out
+    options = ("--debounce", "d", "--debounce-for", "30s", "--debounce-max", "5m")
+    debounced = create(cli, *options, "--input", "1")
+    assert cli("runs", "create", "task:sum", *options, "--input", "2").out == f"{debounced}\n"
+    assert (project_client.runs.get(debounced).input, project_client.runs.get(debounced).debounced) == (2, 1)
+    for invalid in (("--unique-for", "1h"), ("--debounce", "d"), ("--debounce-max", "1m")):
+        assert cli("runs", "create", "task:sum", *invalid).code == 2
+
+
 def test_input_comes_from_a_file_from_stdin_or_as_text(cli, project_client, tmp_path):
     (tmp_path / "in.json").write_text('{"from": "file"}')
     assert project_client.runs.get(create(cli, "--input", f"@{tmp_path}/in.json")).input == {"from": "file"}

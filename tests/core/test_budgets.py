@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import replace
 
 from runstead.core.budgets.budget import (
     Budget,
@@ -21,7 +22,8 @@ from runstead.core.budgets.budget import (
 )
 from runstead.core.budgets.counting import Spending, final_reports, flagged, spend
 from runstead.core.errors import Error
-from runstead.core.runs.transitions import answer_of
+from runstead.core.runs.run import Run, RunStatus
+from runstead.core.runs.transitions import answer_of, held_back
 from runstead.core.usage.price import Price, PriceList, cost
 from runstead.core.usage.usage import Reported, Tokens
 
@@ -139,6 +141,13 @@ def test_the_strictest_budget_stops_a_run_unless_it_was_approved_for_the_period(
     assert stopping(f"b2@{day}") == "b1"
     assert stopping(f"b2@{day}", f"b1@{day}") is None
     assert stopping(f"b2@{day - 86_400_000}") == "b2"
+    spending = Spending(NOON, pairs, sums, PRICES, RunSpending(1))
+    names = {"uid": "u", "project_id": "p", "run_id": "r", "owner_kind": "project", "owner_id": "p"}
+    run = Run(kind="task", status=RunStatus.PENDING, root_run_id="r", created_at=0, updated_at=0, **names)
+    assert held_back(run, spending).run.status is RunStatus.FAILED
+    # No budget stops what undoes a run.
+    assert held_back(replace(run, path="/1/~/"), spending) is None
+    assert held_back(replace(run, path="/1/~/2/"), spending) is None
 
 
 def test_a_raised_limit_is_an_event_again_when_it_is_reached_again():

@@ -91,12 +91,16 @@ LIMITS = {
     "Artifacts of a run": f"{limits.artifacts_max:,}",
     "Values of a run": f"{limits.values_per_run_max}, names up to {limits.value_name_chars_max} characters, each "
     f"value up to {limits.value_bytes_max // limits.KIB} KiB of JSON",
+    "Concurrency, unique and debounce keys": f"{limits.flow_key_chars_max} characters, the last two for up to {limits.unique_s_max // 86_400} days",
+    "Keys of one target that a claim passes": f"{limits.keys_visited_max:,}",
     "Message of a run's progress": f"{limits.progress_message_chars_max} characters",
     "Signals that a run has not taken": f"{limits.signals_untaken_max:,}, names up to {limits.signal_name_chars_max} "
     f"characters, each payload up to {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON",
     "Events that a retry from a step copies": f"{limits.retry_events_max:,}, with "
     f"{limits.retry_bytes_max // limits.MIB} MiB together",
     "`from_step`": f"{limits.step_id_chars_max} characters",
+    "Runs of a bulk job": f"{limits.bulk_runs_max:,}",
+    "Bulk jobs per project": f"{limits.bulk_jobs_running_max} that run; the newest {limits.bulk_jobs_kept} are kept",
     "Event of the bus": f"data up to {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON; its id is remembered for "
     f"{limits.bus_event_kept_s // 3600} hours",
     "`match` of a wait or trigger": f"{limits.event_match_max} conditions, paths up to "
@@ -106,6 +110,7 @@ LIMITS = {
     "Compensations of a run": f"{limits.compensations_per_run_max}, with {limits.compensations_bytes_max // limits.MIB} "
     "MiB of config and input together",
     "Open approvals, and open events, that a wait names": f"{limits.open_approvals_max} each",
+    "A value that is stored as an artifact": f"{limits.large_value_bytes_max // limits.MIB} MiB, unless `RUNSTEAD_VALUE_BYTES_MAX` is set",
     "One artifact": f"{limits.artifact_bytes_max // limits.MIB // 1024} GiB, unless `RUNSTEAD_ARTIFACT_BYTES_MAX` is set",
     "Processes of one `runstead serve`": f"{limits.processes_max}",
     "Integers": f"up to {limits.integer_max:,}",
@@ -130,6 +135,9 @@ LIMITS = {
         f" default {limits.alert_window_s_default:,}"
     ),
     "Silent workers that an alert rule counts": f"{limits.alert_silent_workers_max:,}",
+    "Saved views": f"{limits.saved_views_max} of each caller in a project, and {limits.saved_views_max} that a project shares",
+    "What a search reads of a run": f"{limits.search_error_chars_max} characters of its error, and with `search_values` "
+    f"{limits.search_value_chars_max:,} of its input and of its output",
     "Budgets per project": f"{limits.budgets_per_project_max}, beside those of runs",
     "Limit of a budget": f"{limits.budget_tokens_max:,} tokens, a cost below 1,000,000,000,000",
     "Sums of a budget": f"{limits.budget_periods_kept_days} days",

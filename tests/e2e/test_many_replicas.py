@@ -135,3 +135,19 @@ def test_followers_at_all_replicas_see_every_event_once(replicas):
         for api in apis:
             api.__exit__()
     assert seen == [list(range(1, EVENTS + 2))] * len(seen)
+
+
+def test_a_cancel_at_one_replica_reaches_the_channel_of_a_worker_at_another(replicas):
+    here, there = replicas[0], replicas[-1]
+    target = f"task:held-{len(replicas)}"
+    with here.api() as api, there.api() as other:
+        run_id = api.create(api.project_id(), target)["run_id"]
+        worker = api.register(f"channel-{len(replicas)}")
+        assert api.claim(worker, target)["run_id"] == run_id
+        where = f"{here.url}/agent-workers/workers/{worker}/channel?event=run_cancelled"
+        with httpx2.stream("GET", where, headers={"Authorization": f"Bearer {KEY}"}, timeout=30) as stream:
+            lines = stream.iter_lines()
+            assert next(lines).startswith("retry:")
+            other.post(f"/runs/{run_id}/cancel", {})
+            found = next(line for line in lines if line.startswith("data:"))
+    assert json.loads(found[5:]) == {"run_id": run_id, "attempt": 1}

@@ -14,7 +14,8 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `attempt` and `token` are the fence. `labels` are the appended events, all of them unique; `after` is the
     expected_previous_event_id. `label` is the output of a completion, the payload and
-    the key of a signal, the key of a compensation, or the call of a wait.
+    the key of a signal, the key of a compensation, or the call of a wait. `pinned` of a create and `version` of a claim:
+    the run stays with the version that claims it first.
     """
 
     worker: str | None = None
@@ -26,6 +27,8 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
     status: str | None = None
     label: str | None = None
     retry_after_s: float | None = None
+    pinned: bool = False
+    version: str | None = None
 
 
 class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -53,6 +53,7 @@ class Subject:
     def __init__(self, run_id: str, target: str, dice: random.Random, *, slow: bool):
         self.run_id, self.target, self.slow = run_id, target, slow
         self.left = dice.randint(*OPERATIONS)
+        self.pinned = dice.random() < 0.3  # to the version of half of the clients
         self.created = False
         self.ready_at = 0.0
         self.labels = 0
@@ -226,7 +227,7 @@ class _Client:
     def _choose(self, subject: Subject) -> tuple[str, Sent]:
         dice, me = self._dice, self._number
         if not subject.created:
-            return "create", Sent()
+            return "create", Sent(pinned=subject.pinned)
         [kind] = dice.choices(list(WEIGHTS), list(WEIGHTS.values()))
         if kind in ENDS and subject.left > ENDING:
             kind = "append"
@@ -238,7 +239,7 @@ class _Client:
             fence = Sent(attempt=claimed[0]) if dice.random() < 0.5 else Sent(token=claimed[1])
         match kind:
             case "claim":
-                return kind, Sent(worker=self._worker, lease_s=LEASE_S)
+                return kind, Sent(worker=self._worker, lease_s=LEASE_S, version=f"v{me % 2}")
             case "heartbeat":
                 return kind, Sent(attempt=claimed[0], lease_s=LEASE_S)
             case "release":

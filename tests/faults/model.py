@@ -23,7 +23,7 @@ class State(NamedTuple):
     time at which the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of
     the last lost lease: later operations in the order cannot have been answered before it. `completed_at` is
     set by the first answer that shows it. `awaited` is the call of the wait; of the signals `sent`, those `kept` are
-    not taken.
+    not taken. `version` is that of a pinned run's first claim.
     """
 
     status: str = "absent"
@@ -43,6 +43,8 @@ class State(NamedTuple):
     kept: tuple[str, ...] = ()
     sent: frozenset[str] = frozenset()
     undos: tuple[str, ...] = ()  # the registered compensations
+    pinned: bool = False
+    version: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -167,7 +169,7 @@ def _fenced_off(state: State, sent: Sent) -> bool:
 
 def _create(state: State, operation: Operation, sent: Sent) -> Done:
     if state.status == "absent":
-        return Done(state._replace(status="pending"), Answer(accepted=False))
+        return Done(state._replace(status="pending", pinned=sent.pinned), Answer(accepted=False))
     return Done(state, Answer(accepted=True))
 
 
@@ -175,7 +177,10 @@ def _claim(state: State, operation: Operation, sent: Sent) -> Done | None:
     resumed = state.status == "running" and not state.held
     if not (state.status == "pending" or resumed) or operation.completed + SLACK_S < state.ready_at:
         return None
+    if state.pinned and state.version not in (None, sent.version):
+        return None
     taken = state._replace(
+        version=(state.version or sent.version) if state.pinned else None,
         status="running",
         attempt=state.attempt + 1,
         held=True,

@@ -25,9 +25,9 @@ def created(at=0.0, **members):
     return op("create", at, answer=Answer(snapshot("pending", 0, 0), accepted=False), **members)
 
 
-def claimed(at, worker=ADA, attempt=1, events=0, until=None, lease_s=5):
+def claimed(at, worker=ADA, attempt=1, events=0, until=None, lease_s=5, version=None):
     answer = Answer(RunSnapshot("running", attempt, events, brief=True), token=f"token-{attempt}")
-    return op("claim", at, until, answer=answer, worker=worker, lease_s=lease_s)
+    return op("claim", at, until, answer=answer, worker=worker, lease_s=lease_s, version=version)
 
 
 def appended(at, *labels, events, attempt=1, owner=ADA, until=None, **sent):

@@ -24,9 +24,11 @@ def request(kind: str, run_id: str, target: str, project_id: str, sent: Sent) ->
             path = "/runs"
             owner = {"kind": "project", "id": project_id}
             body = {"kind": "task", "owner": owner, "public_id": run_id, "request": {"target": target}}
+            body["pinned"] = sent.pinned
         case "claim":
             path = f"{worker}/claim"
             body = {"lease_duration_seconds": sent.lease_s, "targets": [target]}
+            body |= {} if sent.version is None else {"version": sent.version}
         case "heartbeat":
             path = f"{run}/heartbeats"
             body["lease_duration_seconds"] = sent.lease_s

@@ -55,6 +55,12 @@ FINE = {
         claimed(1),
         op("heartbeat", 9, answer=Answer(snapshot("running", 1, 0, ADA)), attempt=1, lease_s=5),
     ],
+    "a pinned run is claimed again by its version": [
+        created(pinned=True),
+        claimed(1, version="v0"),
+        claimed(6.6, BOB, 2, version="v0"),
+    ],
+    "a run without a pin moves on": [created(), claimed(1, version="v0"), claimed(6.6, BOB, 2, version="v1")],
     "a claim without an answer took the run": [
         created(),
         op("claim", 1, worker=ADA, lease_s=5),
@@ -149,6 +155,11 @@ def test_a_history_that_the_documentation_allows_is_linearizable(history):
 KEPT = [created(), signalled(0.5, "a"), claimed(1)]
 FAILED = [*UNDONE, completed(4, "x", 1, status="failed")]
 PLANTED = {
+    "a pinned run is claimed by another version": [
+        created(pinned=True),
+        claimed(1, version="v0"),
+        claimed(6.6, BOB, 2, version="v1"),
+    ],
     "lost compensation": [*FAILED, children(5, "b")],
     "compensation created twice": [*FAILED, children(5, "b", "a held", "a held")],
     "compensations out of order": [*FAILED, children(5, "a", "b held")],

@@ -130,6 +130,19 @@ class Audited:
         yield await self.send("POST", f"/projects/inventory/batches/{batch_id}/retry")
         yield "batch", batch_id
 
+    async def bulk_create(self):
+        await self.api.create()
+        body = {"action": "cancel", "filter": {"status": ["pending"]}}
+        yield (made := await self.send("POST", "/projects/inventory/bulk", body))
+        yield "bulk", made["job"]["id"]
+
+    async def bulk_cancel(self):
+        await self.api.create()
+        body = {"action": "cancel", "filter": {"status": ["pending"]}}
+        job = (await self.api.post("/projects/inventory/bulk", body, 202))["job"]
+        yield await self.send("POST", f"/projects/inventory/bulk/{job['id']}/cancel")
+        yield "bulk", job["id"]
+
     async def schedule(self):
         return (await self.api.post("/projects/inventory/schedules", SCHEDULE, 201))["schedule"]["id"]
 

@@ -105,6 +105,7 @@ NEEDS = {
     "GET /agent-workers/projects/{project}/versions": "runs:read",
     "DELETE /agent-workers/workers/{worker_id}": "workers",
     "POST /agent-workers/workers/{worker_id}/heartbeat": "workers or runs:write",
+    "GET /agent-workers/workers/{worker_id}/channel": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/claim": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/runs/{run_id}/lease": "workers or runs:write",
     "POST /agent-workers/workers/{worker_id}/runs/{run_id}/release": "workers or runs:write",
@@ -150,6 +151,7 @@ NEEDS = {
     "POST /projects/{project}/triggers/{trigger_id}/rotate": "admin",
     "GET /projects/{project}/concurrency-limits": "runs:read",
     "PUT /projects/{project}/concurrency-limits": "admin",
+    "PUT /projects/{project}/limits/{target}": "admin",
     "GET /projects/{project}/prices": "runs:read",
     "PUT /projects/{project}/prices": "admin",
     "DELETE /projects/{project}/prices": "admin",
@@ -160,6 +162,9 @@ NEEDS = {
     "GET /projects/{project}/batches/{batch_id}/stream": "runs:read",
     "POST /projects/{project}/batches/{batch_id}/cancel": "runs:write",
     "POST /projects/{project}/batches/{batch_id}/retry": "runs:write",
+    "POST /projects/{project}/bulk": "runs:write",
+    "GET /projects/{project}/bulk/{job_id}": "runs:read",
+    "POST /projects/{project}/bulk/{job_id}/cancel": "runs:write",
     "GET /projects/{project}/notifications": "runs:read",
     "POST /agent-runtimes/push-services": "runs:write",
     "GET /agent-runtimes/push-services": "runs:read",
@@ -186,7 +191,7 @@ class Route(NamedTuple):
 
     @property
     def streams(self):
-        return self.path.endswith(("/stream", "/notifications"))
+        return self.path.endswith(("/stream", "/notifications", "/channel"))
 
     def line(self, names):
         return self.path.format(**names) + QUERIES.get(self.name, "")
@@ -291,8 +296,10 @@ def bodies(names):
                 }
             ]
         },
+        "POST /projects/{project}/bulk": {"action": "cancel", "filter": {"target": ["task:of-no-run"]}},
         "PUT /projects/{project}/quota": {"runs_pending": 1_000},
         "PUT /projects/{project}/concurrency-limits": {"limits": []},
+        "PUT /projects/{project}/limits/{target}": {},
         "PUT /projects/{project}/prices": {"provider": "acme", "model": "m", "input": 1, "output": 2},
         "POST /projects/{project}/webhooks": {"url": "https://a.example/in", "events": ["*"]},
         "POST /projects/{project}/alerts": {
@@ -372,6 +379,11 @@ class Tenant:
                 f"{here}/{noun}", sent[f"POST /projects/{{project}}/{noun}"] | {name: text}
             )
             names[f"{member}_id"] = made[member]["id"]
+        made = await self._post(
+            f"{here}/bulk",
+            sent["POST /projects/{project}/bulk"] | {"filter": {"q": text, "target": ["task:x"]}},
+        )
+        names["job_id"] = made["job"]["id"]
         hook = sent["POST /projects/{project}/webhooks"]
         made = await self._post(f"{here}/webhooks", hook)
         names["webhook_id"] = made["webhook"]["id"]
@@ -384,6 +396,7 @@ class Tenant:
         made = await self._post(
             f"{here}/triggers", sent["POST /projects/{project}/triggers"] | {"name": text}
         )
+        names["target"] = "task:a"
         names["trigger_id"], self.trigger_token = made["trigger"]["id"], made["token"]
         made = await self._post(
             "/agent-runtimes/push-services",

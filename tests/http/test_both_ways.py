@@ -93,6 +93,9 @@ async def runs(recorder):
     task = {**example("CreateRun"), "owner": owner}
     made = await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k")
     assert await do("POST", "/runs", {**task, "public_id": "first"}, idempotency_key="k") == made
+    for flow in ({"unique": {"key": "k"}}, {"debounce": {"key": "k", "seconds": 60}}):
+        for _ in range(2):
+            await do("POST", "/runs", {**task, **flow})
     child = (await do("POST", "/runs", {**task, "parent_run_id": "first"}))["run"]["run_id"]
     await do("POST", "/runs/first/events", example("AppendEvents"))
     await do(
@@ -196,6 +199,7 @@ async def administration(recorder):
     await do("DELETE", f"{P}/members/ada")
     await do("PUT", f"{P}/concurrency-limits", example("PutConcurrencyLimits"))
     await do("GET", f"{P}/concurrency-limits")
+    await do("PUT", f"{P}/limits/task:greet", example("PutLimit"))
     await do("PUT", f"{P}/quota", example("PutQuota"), by="system")
     await do("PUT", f"{P}/quota", {}, by="system")
     await do("GET", f"{P}/quota")
@@ -263,6 +267,9 @@ async def automation(recorder):
     await do("GET", place)
     await do("POST", f"{place}/cancel")
     await do("POST", f"{place}/retry", example("RetryBatch"))
+    job = (await do("POST", f"{P}/bulk", example("CreateBulkJob")))["job"]
+    await do("GET", f"{P}/bulk/{job['id']}")
+    await do("POST", f"{P}/bulk/{job['id']}/cancel")
 
 
 async def refusals(recorder):

@@ -126,16 +126,24 @@ async def test_a_value_that_is_missing_or_damaged_is_reported(api, kept):
     assert "it is missing" in await fault(run_id)
 
 
-async def test_a_retried_run_reads_the_values_of_the_run_before_until_that_is_deleted(api, kept):
-    run = await api.create()
-    await put(api, run["run_id"])
-    await api.post(f"/runs/{run['run_id']}/complete", {"status": "failed"})
-    retried = (await api.post(f"/runs/{run['run_id']}/retry", {}, 202))["run"]["run_id"]
-    assert (await api.send("GET", f"/runs/{retried}/artifacts/{NAME}")).content == TEXT
-    await api.post(f"/runs/{retried}/complete", {"status": "completed", "output": reference()})
-    assert (await api.get(f"/runs/{retried}?resolve=output"))["output"] == json.loads(TEXT)
-    await api.send("DELETE", f"/runs/{run['run_id']}", by="admin")
-    assert await collect_artifacts(api.app) == 1
+async def test_a_retry_from_a_step_keeps_reading_the_values_when_the_run_before_is_deleted(api, kept):
+    claimed, _ = await api.claimed()
+    run_id, token = claimed["run_id"], {"X-Lease-Token": claimed["lease_token"]}
+    await put(api, run_id)
+    steps = [
+        {"type": kind, "stepName": "fetch", "stepId": "1"} | members
+        for kind, members in (("STEP_STARTED", {}), ("STEP_FINISHED", {"result": reference()}))
+    ]
+    await api.post(f"/runs/{run_id}/events", {"events": steps}, headers=token)
+    await api.post(f"/runs/{run_id}/complete", {"status": "failed"})
+    retried = (await api.post(f"/runs/{run_id}/retry", {"from_step": "failed"}, 202))["run"]
+    assert retried["artifacts"] == []
+    await api.send("DELETE", f"/runs/{run_id}", by="admin")
+    await collect_artifacts(api.app)
+    where = f"/runs/{retried['run_id']}"
+    assert (await api.send("GET", f"{where}/artifacts/{NAME}")).content == TEXT
+    await api.post(f"{where}/complete", {"status": "completed", "output": reference()})
+    assert (await api.get(f"{where}?resolve=output"))["output"] == json.loads(TEXT)
+    await api.send("DELETE", where, by="admin")
+    await collect_artifacts(api.app)
     assert [path for path in kept.rglob("*") if path.is_file()] == []
-    refused = await api.send("GET", f"/runs/{retried}?resolve=output")
-    assert refused.json()["code"] == "VALUE_NOT_READABLE"

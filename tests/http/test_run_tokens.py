@@ -91,8 +91,9 @@ async def test_a_writer_token_is_refused_by_all_other_operations(driver, operati
         "input_request_id",
         "schedule_id",
         "batch_id",
+        "job_id",
     )
-    others += ("alert_id", "webhook_id", "delivery_id", "trigger_id", "name", "budget_id")
+    others += ("alert_id", "webhook_id", "delivery_id", "trigger_id", "name", "budget_id", "target")
     names |= dict.fromkeys(others, "x")
     path = operation.path.format(conversation_id=conversation_id, **names)
     if path.endswith(("/events", "/event-writer-token")) and operation.method == "POST":

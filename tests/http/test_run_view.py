@@ -14,6 +14,7 @@ JSON = {"labels", "metadata", "artifacts", "config", "input", "output", "error",
 TIMES = {name for name in FIELDS if name.endswith(("_at", "_since"))}
 #: Fields that a view shows in a form of its own, and the counters that it shows together.
 OTHERWISE = {"status", "waiting_reason", "request_snapshot", "agent", "lease_owner", "lease_expires_at"}
+OTHERWISE |= {"pinned_available_at"}
 
 
 def distinct(name, place):
@@ -23,6 +24,8 @@ def distinct(name, place):
     if name in JSON:
         return msgspec.json.encode({"of": name})
     hint = Run.__annotations__[name]
+    if hint == bool | None:
+        return True
     return place if hint is int or hint == int | None else name
 
 

@@ -59,7 +59,27 @@ def new_app(codec, **options):
         except ChildFailed as error:
             return f"{error.code}: {error}"
 
+    @app.workflow("undone", retries=1, on_cancel=undo)
+    async def undone(ctx, secret: str):
+        await ctx.step("charge", lambda: f"charge of {secret}")
+        await ctx.compensate("task:refund", input={"secret": secret})
+        await ctx.step("first fails", fail_first, ctx.run.attempt)
+        await ctx.step("check", check, secret)
+
+    @app.task("refund")
+    async def refund(ctx, secret: str) -> str:
+        return f"refunded {secret}"
+
     return app
+
+
+async def undo(ctx, secret: str) -> list:
+    return [secret, await ctx.steps_to_undo()]
+
+
+def fail_first(attempt):
+    if attempt == 1:
+        raise ValueError("once")
 
 
 def check(secret):
@@ -199,6 +219,20 @@ async def test_batches_and_events_that_clients_resume_are_encoded():
         (packed,) = [one async for one in bed.client.runs.iter(batch_id=batch.batch.id)]
         assert (await bed.get(packed)).output == [SECRET, 1]
         assert (await bed.result(run)).output["packed"] == [SECRET, {"card": SECRET}]
+        assert SECRET not in stored_text(bed)
+
+
+async def test_compensations_are_encoded_and_read_the_steps_that_they_undo():
+    async with Testbed(new_app(codec)) as bed:
+        run = await bed.run("workflow:undone", input={"secret": SECRET})
+        assert run.error.code == "OUT_OF_STOCK"
+        children = [await bed.get(child) async for child in bed.client.runs.iter_children(run.run_id)]
+        outputs = {child.target: child.output for child in children}
+        steps = [["charge", f"charge of {SECRET}"], ["first fails", None]]
+        assert outputs == {
+            "task:refund": f"refunded {SECRET}",
+            "workflow:undone.on_cancel": [SECRET, steps],
+        }
         assert SECRET not in stored_text(bed)
 
 

@@ -1,10 +1,12 @@
 """`ctx.compensate` and `on_cancel`: what a run registers runs when it fails or is cancelled, with a real server."""
 
+import random
 from typing import Any
 
 import pytest
 
 from runstead import App, Context, RunFailed
+from runstead.sdk.codecs import Compression
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.testing import BlockingTestbed, Testbed
 
@@ -144,3 +146,38 @@ async def test_other_targets_and_other_runs_are_refused():
     async with Testbed(app) as bed:
         assert (await bed.run(work)).status == "completed"
     assert len(refused) == 2
+
+
+async def test_values_are_encoded_for_the_server_and_decoded_for_the_function_that_undoes():
+    app, undone = App(codec=Compression()), []
+    large = "x" * 600_000
+
+    async def undo(ctx: Context, item: str) -> None:
+        undone.append((item, dict(await ctx.steps_to_undo())))
+
+    @app.task("release")
+    async def release(seat: str) -> None:
+        undone.append(seat)
+
+    @app.workflow("order", on_cancel=undo)
+    async def order(ctx: Context, item: str) -> None:
+        await ctx.compensate(release, seat="1A")
+        await ctx.step("fetch", random_text, large)
+        await ctx.wait_for_event("go")
+
+    async with Testbed(app) as bed:
+        run = await bed.run(order, item="tea")
+        await bed.cancel(run)
+        plain, codec = bed.client.codec, None
+        bed.client.codec = codec
+        children = [
+            one async for one in bed.client.runs.iter_children(run.run_id, fields=["input", "target"])
+        ]
+        bed.client.codec = plain
+    assert undone == ["1A", ("tea", {"fetch": random_text(large)})]
+    assert [list(child.input) for child in children] == [["$encoded"], ["$encoded"]]
+
+
+def random_text(text: str) -> str:
+    """A text that no codec makes small, so that an artifact holds it."""
+    return random.Random(1).randbytes(len(text) // 2).hex()

@@ -3,6 +3,7 @@
 import pytest
 
 from runstead.sdk import App
+from runstead.testing import Testbed
 
 from .call_recorder import CallRecorder
 
@@ -149,3 +150,28 @@ async def test_a_step_asks_for_no_patch():
     recorder = CallRecorder(serve(handler))
     assert (await recorder.work()).outcome == "failed"
     assert recorder.error.code == "NESTED_STEP"
+
+
+async def test_a_retry_from_a_step_keeps_the_new_code_before_it():
+    app, failing = App(), [True]
+
+    def last():
+        if failing.pop():
+            raise ValueError("not yet")
+        failing.append(False)
+
+    @app.task("t")
+    async def handler(ctx):
+        await ctx.step("first", lambda: None)
+        if ctx.patched("more"):
+            await ctx.step("more", lambda: None)
+        await ctx.step("last", last)
+        return "done"
+
+    async with Testbed(app) as bed:
+        failed = await bed.run("task:t")
+        assert failed.status == "failed"
+        failing.append(False)
+        retried = (await bed.client.runs.retry(failed.run_id, from_step="failed")).run
+        await bed.settle()
+        assert (await bed.client.runs.get(retried.run_id)).output == "done"

@@ -225,6 +225,50 @@ async def test_unknown_steps_and_active_runs_are_refused(bed):
     assert refused.value.code == "RUN_NOT_TERMINAL"
 
 
+@app.workflow("large")
+async def large(ctx: Context):
+    text = await ctx.step("read", lambda: "x" * 400_000)
+    new = ctx.patched("count")
+    await ctx.step("count", work, "count")
+    later = ctx.patched("later")
+    return [len(text), new, later]
+
+
+async def test_large_values_and_answers_of_patches_are_kept(bed):
+    broken.add("count")
+    run = await bed.run(large)
+    broken.clear()
+    retried = await bed.retry(run, "failed")
+    assert retried.output == [400_000, True, True]
+    patches = [event.payload["value"]["id"] for event in of(await bed.events(retried), "run.patched")]
+    assert patches == ["count", "later"]
+    await bed.client.runs.delete(run.run_id)
+    await bed.advance(minutes=1)
+    assert (await bed.retry(retried, "2")).output == [400_000, True, True]
+
+
+@app.agent("scribe")
+async def scribe(ctx: Context):
+    plain = await ctx.ask("Name?", [{"name": "name", "label": "Name", "type": "text"}])
+    await ctx.step("sign", work, "sign")
+    return plain["name"]
+
+
+async def test_the_response_to_a_form_is_kept(bed):
+    broken.add("sign")
+    run = await bed.run("agent:scribe")
+    await bed.client.input_requests.respond(
+        run.conversation_id,
+        (await bed.client.input_requests.list(run.conversation_id)).data[0].id,
+        {"name": "Ada"},
+    )
+    await bed.settle()
+    broken.clear()
+    retried = await bed.retry(run, "failed")
+    assert retried.output == "Ada"
+    assert calls == ["sign", "sign"]
+
+
 @app.task("plain")
 async def plain(ctx: Context):
     calls.append("plain")

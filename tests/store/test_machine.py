@@ -12,6 +12,7 @@ from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.flow import NO_FLOW, Debounce, Flow, Unique
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.signal import AwaitedEvent
 from tests.support.store_driver import setting
@@ -59,6 +60,13 @@ def waiting(run):
     return run.status is RunStatus.WAITING
 
 
+FLOWS = (
+    *(NO_FLOW,) * 5,
+    Flow(unique=Unique("u")),
+    Flow(unique=Unique("u", 2)),
+    Flow(debounce=Debounce("d", 3, 5)),
+    *(Flow(concurrency_key=key) for key in ("k-1", "k-2")),
+)
 some = precondition(lambda self: self.rows)
 several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
 
@@ -76,9 +84,10 @@ class StoreMachine(EnginePair):
         delay=st.sampled_from((None, 5_000)),
         worker_key=st.sampled_from((None, "w-1")),
         priority=st.sampled_from((0, 5)),
+        flow=st.sampled_from(FLOWS),
         pinned=st.sampled_from((None, None, True)),
     )
-    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority, pinned):
+    def create(self, kind, parent, backoff_limit, timeout_seconds, delay, worker_key, priority, flow, pinned):
         run_id = f"run-{next(self.names)}"
         parent = None if parent is None or not self.rows else self.pick(parent, lambda run: not run.terminal)
         available_at = None if delay is None else self.clock.now + delay
@@ -89,11 +98,16 @@ class StoreMachine(EnginePair):
             "priority": priority,
             "pinned": pinned,
         }
+        if flow.concurrency_key is not None:
+            flow, fields["target"] = (
+                (NO_FLOW, None) if kind["kind"] == "agent" else (flow, f"{kind['kind']}:t")
+            )
         outcome = self.both(
-            lambda d: d.create(run_id, parent=parent, available_at=available_at, **fields, **kind)
+            lambda d: d.create(run_id, parent=parent, available_at=available_at, flow=flow, **fields, **kind)
         )
         if isinstance(outcome, Error):
-            driven = kind == {"kind": "agent"} and delay is not None
+            delayed = delay is not None or flow.debounce is not None
+            driven = kind == {"kind": "agent"} and delayed
             assert outcome.code in {"PARENT_CANCELLED", "INVALID_REQUEST" if driven else None}
             assert run_id not in self.rows
 

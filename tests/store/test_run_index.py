@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from msgspec.structs import replace
 
 from runstead.commands.check import check
+from runstead.core.identity.project import Project
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import rewrite
@@ -144,6 +145,57 @@ async def test_a_run_that_is_renamed_is_found_by_its_new_name_alone(driver, sett
         assert await ids(driver, text="before") == await ids(driver, labels=(("team", "red"),)) == []
         assert await found(driver.store) == []
         await driver.store.run_index.advance()
+
+
+async def test_labels_and_errors_are_searched(driver, settle):
+    for name in ("indexed", "young"):
+        await driver.create(f"{name} labelled", labels=b'{"customer":"Acme \\"GmbH\\""}')
+        await driver.create(f"{name} failing")
+        if name == "indexed":
+            await settle()
+        await driver.complete(
+            f"{name} failing", "failed", error_message='The "card" was Declined', error_code="CARD"
+        )
+    for _ in range(2):  # before the loop has seen the end of the indexed run, and after
+        for text in ("acme", "customer", 'cme "gm', "mb"):
+            assert await ids(driver, text=text) == ["young labelled", "indexed labelled"], text
+        for text in ("declined", '"CARD" was', "ca", "CARD"):
+            assert await ids(driver, text=text) == ["young failing", "indexed failing"], text
+        assert await ids(driver, text="zebra") == []
+        assert await found(driver.store) == []
+        await driver.store.run_index.advance()
+
+
+async def test_values_are_searched_only_where_the_project_wants_it_and_only_of_later_runs(
+    driver, store, settle, clock
+):
+    await store.identity.ensure_project(Project(PROJECT, "p", "P", 1), None, None)
+    long = msgspec.json.encode({"note": "needle", "filler": "x" * 5_000, "beyond": "outside"})
+
+    async def make(name):
+        await driver.create(name, input=long)
+        await driver.complete(name, output=msgspec.json.encode({"found": "Treasure"}))
+
+    async def searching(*, search):
+        await store.identity.change_project(
+            PROJECT, lambda project, now: project.searching_values(now, search=search)
+        )
+
+    await make("before")
+    await settle()
+    assert await ids(driver, text="needle") == []
+    await searching(search=True)
+    clock.advance(2)
+    await make("indexed")
+    await settle()
+    await make("young")
+    for text in ("needle", "treasure"):
+        assert await ids(driver, text=text) == ["young", "indexed"]
+        assert await ids(driver, ("p-2",), text=text) == []
+    assert await ids(driver, text="outside") == []
+    assert await found(store) == []
+    await searching(search=False)
+    assert await ids(driver, text="needle") == []
 
 
 async def test_a_run_that_was_deleted_is_found_no_more_and_a_dead_block_leaves(driver, settle, execute):
@@ -305,7 +357,25 @@ queries = st.fixed_dictionaries(
         "labels": st.sampled_from(
             [(("team", "red"),), (("team", "blue"), ("env", "prod")), (("a:b", "c\\"),)]
         ),
-        "text": st.sampled_from(["report", "RE", "r", "é", "\U0001f389", "00%", "_", "run-1", "zz", "rt"]),
+        "text": st.sampled_from(
+            [
+                "report",
+                "RE",
+                "r",
+                "é",
+                "\U0001f389",
+                "00%",
+                "_",
+                "run-1",
+                "zz",
+                "rt",
+                "blue",
+                "c\\",
+                '"',
+                "led",
+                "Failed",
+            ]
+        ),
         "root_only": st.booleans(),
         "created_after": st.integers(NOON - 2, NOON + 60),
         "created_before": st.integers(NOON - 2, NOON + 60),

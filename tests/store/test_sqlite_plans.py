@@ -27,6 +27,7 @@ READ = {
     "queue_ages": "runs",  # the first one of the index of the queue
     "artifact_tombstones": "discarded_artifacts",  # the first ones, in the order of its key
     "unfinished_batches": "batches",  # the first ones of two indexes, in their order
+    "running_bulk_jobs": "bulk_jobs",  # the first ones, in the order of an index of those that run
     "projects_with_webhooks": "webhooks",  # few have any
     "push_services_fell_silent": "push_services",  # few
     "store.check": "pulse",  # one row

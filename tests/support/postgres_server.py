@@ -36,6 +36,7 @@ TABLES = [
     "run_signals",
     "event_waits",
     "bus_events",
+    "saved_views",
     "run_compensations",
     "family_cancels",
     "run_attempts",
@@ -57,7 +58,14 @@ TABLES += [
 ]
 TABLES += ["webhook_deliveries", "webhooks", "triggers", "alerts", "alert_firings"]
 TABLES += ["batch_counts", "batches", "budgets", "budget_sums", "run_spending"]
-TABLES += ["concurrency_limits", "discarded_artifacts", "held_contents", "bulk_jobs", "bulk_job_parts"]
+TABLES += [
+    "concurrency_limits",
+    "keyed_targets",
+    "discarded_artifacts",
+    "held_contents",
+    "bulk_jobs",
+    "bulk_job_parts",
+]
 TABLES += ["browser_sessions", "audit_entries"]
 TABLES += ["model_prices", "project_quotas", "artifact_bytes"]
 TABLES += ["replicas"]

@@ -17,6 +17,7 @@ from runstead.core.runs import retry_from, transitions
 from runstead.core.runs.append import append, digest
 from runstead.core.runs.compensation import Compensation, WantedCompensations
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
+from runstead.core.runs.flow import NO_FLOW, keyed, wanted_keys
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
 from runstead.core.runs.transition import SPENDING, Receipt, Transition, Want
@@ -68,18 +69,25 @@ class StoreDriver:
         given |= {"created_at": 0, "updated_at": 0}  # the ids of compensations derive from uid
         return Run(project_id=project_id, run_id=run_id, **(given | fields))
 
-    async def create(
-        self, run_id=None, *, parent=None, message=None, idempotency=None, budget=None, **fields
+    async def create(self, run_id=None, **options):
+        return (await self.created(run_id, **options)).run
+
+    async def created(
+        self, run_id=None, *, parent=None, message=None, idempotency=None, flow=NO_FLOW, budget=None, **fields
     ):
-        new = self.new_run(run_id, **fields)
+        """What creating a run wrote."""
+        new = keyed(self.new_run(run_id, **fields), flow)
 
         def decide(loaded):
             if loaded.run is not None:
                 return Transition(loaded.run, duplicate=True)
+            existing = transitions.find_existing(new, flow, loaded)
+            if existing is not None:
+                return existing
             if loaded.batch is not None:
                 batches.admit(loaded.batch)
             made = transitions.create(
-                new,
+                new if flow.debounce is None else transitions.delay(new, flow.debounce, loaded.now),
                 now=loaded.now,
                 parent=loaded.parent,
                 family_cancelled=loaded.family_cancelled,
@@ -88,8 +96,8 @@ class StoreDriver:
             return made if budget is None else replace(made, budget=budget.of(new))
 
         key = RunKey(new.project_id, new.run_id)
-        want = Want(parent_run_id=parent, batch_id=new.batch_id)
-        return (await self.runs.apply(key, decide, want, idempotency)).run
+        want = Want(parent_run_id=parent, batch_id=new.batch_id, keys=wanted_keys(flow, new.target))
+        return await self.runs.apply(key, decide, want, idempotency)
 
     async def retry(self, source_id, from_step, run_id):
         """A retry of an ended run that goes on from a step."""

@@ -65,11 +65,14 @@ def every_page(api) -> list[str]:
     deliveries = until(
         lambda: api.get(f"{project}/webhooks/{hook}/deliveries")["data"], "a delivery to be listed"
     )
+    bulk = {"action": "delete", "filter": {"status": ["running", "waiting"], "label": ["no:such"]}}
+    bulk = api.post(f"{project}/bulk", bulk)["job"]["id"]
     names = {
         "project": "default",
         "run_id": ended.id,
         "schedule_id": schedule,
         "batch_id": batch,
+        "job_id": bulk,
         "webhook_id": hook,
         "alert_id": alert,
         "delivery_id": deliveries[0]["id"],

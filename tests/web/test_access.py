@@ -158,6 +158,14 @@ def test_a_project_requires_a_proof_of_the_attempt(browser, api):
         assert api.get("/projects/default")["require_attempt"] is value
 
 
+def test_a_project_lets_searches_read_inputs_and_outputs(browser, api):
+    for value in (True, False):
+        to, ready = browser.form(PAGE, "/settings", search_values="on" if value else "")
+        flash = browser.flash_after(browser.http.post(to, data=ready))
+        assert ("from now on" in flash) is value
+        assert api.get("/projects/default")["search_values"] is value
+
+
 def test_a_key_makes_a_project_whose_first_key_is_shown_once(browser, api, server):
     slug = "made-by-a-key"
     to, ready = browser.form("/ui/new-project", "/new-project")

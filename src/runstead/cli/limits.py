@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_out
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     columns: list[Column[ConcurrencyLimit]] = [
         Column("TARGET", lambda one: one.target or PROJECT),
         Column("RUNNING", lambda one: str(one.running), number=True),
-        Column("LIMIT", lambda one: str(one.max_running), number=True),
+        Column("LIMIT", lambda one: _number(one.max_running), number=True),
+        Column("PER KEY", lambda one: _number(one.max_running_per_key), number=True),
     ]
     print_list(found, columns, "limits", json=json)
 
@@ -37,21 +39,31 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
 @limits.command(name="set")
 def set_limit(
     target: Target,
-    most: Annotated[int, Parameter(help="0 to 10,000; 0 stops new runs from starting")],
+    most: Annotated[int | None, Parameter(help="0 to 10,000; 0 stops new runs from starting")] = None,
     /,
     *,
+    per_key: Annotated[
+        int | None, Parameter(help="The maximum of each concurrency key of the target")
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Set the maximum number of running runs of a target. Running runs continue."""
+    """Set the maximum number of running runs of a target, or of each of its keys. Running runs continue."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     name = _name(target)
+    if most is None and per_key is None:
+        fail("give a number, or --per-key", USAGE)
     with connected(server, project=True) as client:
-        known = {one.target: one.max_running for one in client.limits.get().limits}
-        found = client.limits.put(known | {name: most}).limits
+        known = {one.target: one for one in client.limits.get().limits}.get(name)
+        if known is not None:
+            most = known.max_running if most is None else most
+            per_key = known.max_running_per_key if per_key is None else per_key
+        found = client.limits.set(name, max_running=most, max_running_per_key=per_key).limits
     (one,) = (one for one in found if one.target == name)
-    write_out(document(one) if json else f"{safe(target)}  {one.max_running} at most, {one.running} running")
+    bounds = [] if one.max_running is None else [f"{one.max_running} at most"]
+    bounds += [] if one.max_running_per_key is None else [f"{one.max_running_per_key} of a key"]
+    write_out(document(one) if json else f"{safe(target)}  {', '.join(bounds)}, {one.running} running")
 
 
 @limits.command(name="delete")
@@ -61,14 +73,17 @@ def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json:
 
     name = _name(target)
     with connected(server, project=True) as client:
-        known = {one.target: one.max_running for one in client.limits.get().limits}
+        known = {one.target for one in client.limits.get().limits}
         if name not in known:
             names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
             fail(f"there is no limit on {target}; there are limits on: {names}")
-        del known[name]
-        client.limits.put(known)
+        client.limits.set(name)
     write_out(document({"deleted": True, "target": name}) if json else f"{safe(target)}  deleted")
 
 
 def _name(target: str) -> str | None:
     return None if target == PROJECT else target
+
+
+def _number(limit: int | None) -> str:
+    return "" if limit is None else str(limit)

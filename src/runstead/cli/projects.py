@@ -46,13 +46,19 @@ def set_project(
     require_attempt: Annotated[
         bool | None, Parameter(help="Whether workers must prove their attempt with every write")
     ] = None,
+    search_values: Annotated[
+        bool | None, Parameter(help="Whether searches read the inputs and outputs of new runs")
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Change a project's settings, and print them."""
     with connected(server) as client:
-        changed = client.projects.update(require_attempt=require_attempt, project=project)
-    show({"id": changed.id, "slug": changed.slug, "require_attempt": changed.require_attempt}, json=json)
+        changed = client.projects.update(
+            require_attempt=require_attempt, search_values=search_values, project=project
+        )
+    settings = {"require_attempt": changed.require_attempt, "search_values": changed.search_values}
+    show({"id": changed.id, "slug": changed.slug, **settings}, json=json)
 
 
 @projects.command(name="list")

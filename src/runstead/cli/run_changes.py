@@ -50,6 +50,24 @@ def create_run(
     backoff_limit: Annotated[int | None, Parameter(help="For tasks: max retries of lost attempts")] = None,
     batch: Annotated[str | None, Parameter(help="For tasks: the batch to add it to")] = None,
     conversation: Annotated[str | None, Parameter(help="For agents: the id of the conversation")] = None,
+    concurrency_key: Annotated[
+        str | None, Parameter(help="Runs of the target with this key may be limited, and keys take turns")
+    ] = None,
+    unique: Annotated[
+        str | None, Parameter(help="A key: the active run of the target with it is returned instead")
+    ] = None,
+    unique_for: Annotated[
+        str | None, Parameter(help="With --unique: the run created within this duration, such as 1h")
+    ] = None,
+    debounce: Annotated[
+        str | None, Parameter(help="A key: the pending run with it gets this input instead")
+    ] = None,
+    debounce_for: Annotated[
+        str | None, Parameter(help="With --debounce: how long the run waits for later input, such as 30s")
+    ] = None,
+    debounce_max: Annotated[
+        str | None, Parameter(help="With --debounce: the longest wait, such as 5m")
+    ] = None,
     wait: Wait = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
@@ -58,7 +76,9 @@ def create_run(
     from runstead.cli.shared.parsing import (  # noqa: PLC0415
         json_or_text,
         name_value_pairs,
+        parse_debounce,
         parse_time,
+        parse_unique,
         read_config,
     )
 
@@ -79,6 +99,9 @@ def create_run(
         "priority": priority,
         "available_at": None if delay is None else parse_time("--delay", delay, ahead=True),
         "parent_run_id": parent,
+        "concurrency_key": concurrency_key,
+        "unique": parse_unique(unique, unique_for),
+        "debounce": parse_debounce(debounce, debounce_for, debounce_max),
         "budget": _budget(budget, budget_tokens),
     } | task_options
     members = {name: one for name, one in members.items() if one is not None}

@@ -55,7 +55,7 @@ def list_runs(
     schedule: Annotated[str | None, Parameter(help="Only runs of this schedule")] = None,
     parent: Annotated[str | None, Parameter(help="Only children of this run")] = None,
     root_only: Annotated[bool, Parameter(help="Only runs without a parent", negative="")] = False,
-    search: Annotated[str | None, Parameter(help="Text in id, title or target")] = None,
+    search: Annotated[str | None, Parameter(help="Text in id, title, target, labels or error")] = None,
     since: Annotated[str | None, Parameter(help="Created after: a time, or a duration such as 2h")] = None,
     until: Annotated[str | None, Parameter(help="Created before: a time, or a duration such as 2h")] = None,
     slowest: Annotated[bool, Parameter(help="Only started runs, the longest first", negative="")] = False,

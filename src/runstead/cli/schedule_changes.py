@@ -63,6 +63,7 @@ def update_schedule(
     ] = None,
     timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None,
     backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None,
+    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -82,6 +83,7 @@ def update_schedule(
         "concurrency_policy": concurrency,
         "timeout_seconds": timeout_seconds,
         "backoff_limit": backoff_limit,
+        "concurrency_key": concurrency_key,
     }
     changes = {member: UNSET if one is None else one for member, one in changes.items()}
     changes["max_runs"] = UNSET if max_runs is None else max_runs or None

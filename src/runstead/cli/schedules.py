@@ -119,6 +119,7 @@ def create_schedule(
     max_runs: Annotated[int | None, Parameter(help="Complete the schedule after this number of runs")] = None,
     timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None,
     backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None,
+    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
@@ -141,6 +142,7 @@ def create_schedule(
             max_runs=max_runs,
             timeout_seconds=timeout_seconds,
             backoff_limit=backoff_limit,
+            concurrency_key=concurrency_key,
         ).schedule
     write_out(document(made) if json else made.id)
 

@@ -80,13 +80,24 @@ def create_trigger(
     conversation: Annotated[
         str | None, Parameter(help="For agents: the id of the conversation; else a new one for each run")
     ] = None,
+    concurrency_key: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    unique: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    unique_for: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    debounce: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    debounce_for: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    debounce_max: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
     event: OnEvent = None,
     match: Match = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Create a URL that starts a run of a target. Its token is shown only once."""
-    from runstead.cli.shared.parsing import read_config, read_text  # noqa: PLC0415
+    from runstead.cli.shared.parsing import (  # noqa: PLC0415
+        parse_debounce,
+        parse_unique,
+        read_config,
+        read_text,
+    )
 
     run_config = read_config(config or [], config_json)
     signing = None if secret is None else read_text(secret).strip()
@@ -97,6 +108,9 @@ def create_trigger(
             config=run_config,
             secret=signing,
             conversation_id=conversation,
+            concurrency_key=concurrency_key,
+            unique=parse_unique(unique, unique_for),
+            debounce=parse_debounce(debounce, debounce_for, debounce_max),
             event=_event(event, match),
         )
     _show_new(made, json=json)

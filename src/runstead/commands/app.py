@@ -71,7 +71,7 @@ class App:
         egress: Egress | None = None,
         artifacts: Artifacts | None = None,
         artifact_bytes_max: int = limits.artifact_bytes_max,
-        value_bytes_max: int = limits.value_bytes_max,
+        value_bytes_max: int = limits.large_value_bytes_max,
         codec_url: str | None = None,
         projects_per_user_max: int = limits.projects_per_user_max,
         secrets: StoredSecrets | None = None,

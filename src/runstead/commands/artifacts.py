@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
-from runstead.core import limits
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import artifact, transitions
@@ -160,20 +159,12 @@ async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Rea
 
     Raises NOT_FOUND for one that only has an entry in the run.
     """
-    return await of_run(app, principal, await runs.get(app, principal, run_ref), name)
+    return of_run(app, await runs.get(app, principal, run_ref), name)
 
 
-async def of_run(app: App, principal: Principal, run: Run, name: str) -> Reading:
-    """Return an artifact of a run. A retried run has the values of the steps that were copied into its log.
-
-    Raises NOT_FOUND.
-    """
+def of_run(app: App, run: Run, name: str) -> Reading:
+    """Return an artifact of a run. Raises NOT_FOUND."""
     found = artifact.find(run.artifacts, name)
-    hops = limits.value_retries_max if is_value(name) else 0
-    while found is None and run.retry_of is not None and hops:
-        hops -= 1
-        run = await runs.get(app, principal, RunRef(run.retry_of, run.project_id))
-        found = artifact.find(run.artifacts, name)
     if found is None:
         raise not_found("Artifact")
     return Reading(found, found.content_owner or run.uid, _storage(app))

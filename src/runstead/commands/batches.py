@@ -22,6 +22,7 @@ from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import Project, user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
+from runstead.core.runs.flow import wanted_keys
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import NOTHING_ELSE, Loaded, Transition, Want, audited
 from runstead.ports.store import BatchQuery, ListPage, Made, Member, RunKey, RunQuery
@@ -55,7 +56,8 @@ def turn(app: App) -> AbstractAsyncContextManager[None]:
 async def create(
     app: App, principal: Principal, ref: str, new: NewBatch, idempotency: IdempotencyRecord | None = None
 ) -> Made:
-    """Create the batch with all its runs, or nothing. The caller holds its `turn`.
+    """Create the batch with all its runs, or nothing. The caller holds its `turn`. A run that exists already and takes
+    the place of a new one, by the keys of its flow, does not join the batch.
 
     Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
     An error of one run names its index.
@@ -70,7 +72,7 @@ async def create(
         created_by=user_uuid(principal.id),
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
-    _refuse_duplicate_ids(new.runs)
+    _refuse_duplicates(new.runs)
     ids = _new_ids()
     members = [
         _member(
@@ -123,12 +125,23 @@ def at_index(index: int, refusal: Error) -> Error:
     )
 
 
-def _refuse_duplicate_ids(runs: Sequence[NewRun]) -> None:
-    first: dict[str, int] = {}
+def _refuse_duplicates(runs: Sequence[NewRun]) -> None:
+    """Refuse two runs with one id, or with one key that only one of them could have."""
+    first: dict[tuple[str, str | None, str | None], int] = {}
     for index, run in enumerate(runs):
-        if run.run_id is not None and first.setdefault(run.run_id, index) != index:
-            message = f"runs[{first[run.run_id]}] has the same public_id"
-            raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.public_id", "duplicate"),)))
+        keys = wanted_keys(run.flow, run.target)
+        for member, target, key in (
+            ("public_id", None, run.run_id),
+            *(
+                (("unique.key", keys.target, keys.unique), ("debounce.key", keys.target, keys.debounce))
+                if keys
+                else ()
+            ),
+        ):
+            if key is not None and first.setdefault((member, target, key), index) != index:
+                message = f"runs[{first[member, target, key]}] has the same {member}"
+                refusal = Error("INVALID_REQUEST", message, errors=((f"$.{member}", "duplicate"),))
+                raise at_index(index, refusal)
 
 
 async def _check_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> None:
@@ -157,11 +170,14 @@ def _member(index: int, new: NewRun, batch: Batch, principal: Principal) -> Memb
         try:
             if loaded.run is not None:
                 raise conflict(loaded.run)
-            return insert(run, message, loaded)
+            existing = transitions.find_existing(run, new.flow, loaded)
+            return insert(run, message, loaded, new.flow) if existing is None else existing
         except Error as refusal:
             raise at_index(index, refusal) from None
 
-    want = NOTHING_ELSE if new.parent_run_id is None else Want(parent_run_id=new.parent_run_id)
+    want = NOTHING_ELSE
+    if new.parent_run_id is not None or new.flow.finds_runs:
+        want = Want(parent_run_id=new.parent_run_id, keys=wanted_keys(new.flow, run.target))
     return Member(RunKey(batch.project_id, run.run_id), decide, want)
 
 

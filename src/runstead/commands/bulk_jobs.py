@@ -13,6 +13,7 @@ from runstead.commands.app import App
 from runstead.commands.batches import turn
 from runstead.commands.create import copy_request
 from runstead.commands.runs import RunRef
+from runstead.commands.seq_bounds import with_seq_bounds
 from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import bulk_job as rules
@@ -91,6 +92,12 @@ async def create(
     )
     jobs = app.store.recording(by(principal, "bulk.create", project.id)).bulk_jobs
     return await jobs.create(job, found, _refuse_at_limit, idempotency)
+
+
+async def count(app: App, principal: Principal, ref: str, query: RunQuery) -> int:
+    """Return how many runs a job of this filter would have; `limits.bulk_runs_max + 1` stands for too many."""
+    query = await with_seq_bounds(app, principal, ref, replace(query, limit=limits.bulk_runs_max + 1))
+    return len(await app.store.runs.summaries(query))
 
 
 async def _matching(app: App, query: RunQuery) -> list[BulkRun]:

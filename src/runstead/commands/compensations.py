@@ -18,7 +18,9 @@ from runstead.ports.store import Written
 
 
 class NewCompensation(msgspec.Struct, frozen=True, kw_only=True):
-    """A compensation to register. `config` and `input` are JSON text. A repeat of a `key` registers nothing."""
+    """A compensation to register. `config` and `input` are JSON text. A repeat of a `key` registers nothing,
+    and its values are dropped.
+    """
 
     target: str
     title: str | None = None
@@ -39,8 +41,8 @@ async def register(
 
     Raises RUN_NOT_ACTIVE, COMPENSATIONS_FULL, FAMILY_TOO_DEEP, IDEMPOTENCY_KEY_REUSED, ATTEMPT_SUPERSEDED.
     """
-    request = [new.target, new.title, *(msgspec.Raw(text or b"null") for text in (new.config, new.input))]
-    digest = hashlib.sha256(msgspec.json.encode(request)).digest()
+    # Without the values: a codec of the caller may encode equal ones differently.
+    digest = hashlib.sha256(msgspec.json.encode([new.target, new.title])).digest()
 
     def rule(run: Run, loaded: Loaded) -> Transition:
         compensation = Compensation(

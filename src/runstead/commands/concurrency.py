@@ -41,6 +41,18 @@ async def put(
                 errors=((f"$.limits[{index}].target", "duplicate"),),
             )
         seen.add(limit.target)
+        if not limit.limits_anything:
+            raise Error(
+                "INVALID_REQUEST",
+                "A limit needs max_running or max_running_per_key",
+                errors=((f"$.limits[{index}]", "limits nothing"),),
+            )
+        if limit.target is None and limit.max_running_per_key is not None:
+            raise Error(
+                "INVALID_REQUEST",
+                "Concurrency keys belong to a target: name the target of max_running_per_key",
+                errors=((f"$.limits[{index}].max_running_per_key", "needs a target"),),
+            )
     recording = app.store.recording(by(principal, "limit.put", found.id))
     stored = await recording.concurrency.put(found.id, limits)
     # A higher limit can make queued runs claimable.
@@ -49,11 +61,13 @@ async def put(
 
 
 async def put_one(app: App, principal: Principal, project: str, limit: ConcurrencyLimit) -> list[Occupancy]:
-    """Set the limit of one target, or of the whole project (target None), and keep the others.
+    """Set the limit of one target, or of the whole project (target None), and keep the others. A limit of nothing removes
+    it.
 
     All limits are replaced together, so a concurrent change may be lost.
     """
-    return await put(app, principal, project, [*await _others(app, principal, project, limit.target), limit])
+    others = await _others(app, principal, project, limit.target)
+    return await put(app, principal, project, [*others, limit] if limit.limits_anything else others)
 
 
 async def drop_one(app: App, principal: Principal, project: str, target: str | None) -> list[Occupancy]:

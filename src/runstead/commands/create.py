@@ -14,9 +14,10 @@ from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, require
+from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
+from runstead.core.runs.flow import NO_FLOW, Flow, keyed, wanted_keys
 from runstead.core.runs.run import (
     AgentDetails,
     Kind,
@@ -66,6 +67,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     trigger_kind: TriggerKind = "api"
     priority: int = 0
     available_at: int | None = None
+    flow: Flow = NO_FLOW
     pinned: bool = False
     budget: RunBudget | None = None
     # Agent runs
@@ -84,7 +86,7 @@ async def create(
     *,
     recorded: bool = False,
 ) -> Written:
-    """Create a run, or find it under its id; then `transition.duplicate` is true.
+    """Create a run, or find it under its id or the keys of its flow; then `transition.duplicate` is true.
 
     `recorded`: the audit log has an entry, because a person starts the run.
 
@@ -98,6 +100,8 @@ async def create(
     if new.snapshot is not None and len(new.snapshot) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")
     await locate.refuse_outside(app, principal, new.parent_run_id, "cannot create other runs")
+    if new.flow.finds_runs:
+        refuse_bound(principal, "cannot use unique or debounce, which may find other runs")
     project_id = await _project_of(app, principal, new)
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
@@ -110,13 +114,16 @@ async def create(
             if principal.family and loaded.run.parent_run_id != new.parent_run_id:
                 raise conflict(loaded.run)
             return _repeated(loaded.run, run, new, loaded)
+        existing = transitions.find_existing(run, new.flow, loaded)
+        if existing is not None:
+            return existing
         if refusal is not None:
             raise refusal
         created = run
         if loaded.batch is not None:
             admit(loaded.batch)
             created = replace(run, batch_id=loaded.batch.id)
-        made = insert(created, message, loaded)
+        made = insert(created, message, loaded, new.flow)
         return made if budget is None else replace(made, budget=budget)
 
     batch_id = new.batch_id.lower() if new.batch_id is not None else None
@@ -124,6 +131,7 @@ async def create(
         parent_run_id=new.parent_run_id,
         push_agent=push_agent(run),
         batch_id=batch_id,
+        keys=wanted_keys(new.flow, run.target),
         fresh=new.run_id is None,
     )
     rule: Decide = decide
@@ -200,13 +208,15 @@ def draft(new: NewRun, project_id: str, principal: Principal) -> tuple[Run, NewM
         input=new.input,
         request_snapshot=new.snapshot,
     )
-    return run, message
+    return keyed(run, new.flow), message
 
 
-def insert(run: Run, message: NewMessage | None, loaded: Loaded, *, compensates: bool = False) -> Transition:
+def insert(
+    run: Run, message: NewMessage | None, loaded: Loaded, flow: Flow = NO_FLOW, *, compensates: bool = False
+) -> Transition:
     """Apply the rule that creates a run to a drafted row."""
     return transitions.create(
-        run,
+        run if flow.debounce is None else transitions.delay(run, flow.debounce, loaded.now),
         now=loaded.now,
         parent=loaded.parent,
         family_cancelled=loaded.family_cancelled,
@@ -323,6 +333,7 @@ _REQUEST = (
     "timeout_seconds",
     "backoff_limit",
     "priority",
+    "concurrency_key",
     "pinned",
     "config",
     "input",

@@ -10,7 +10,6 @@ from runstead.commands import artifacts
 from runstead.commands.app import App
 from runstead.commands.artifacts import Reading
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal
 from runstead.core.runs.large_value import Reference, reference
 from runstead.core.runs.run import Run
 
@@ -25,7 +24,7 @@ class Value(msgspec.Struct, frozen=True):
         return self.reading.bytes(0, self.size)
 
 
-async def output(app: App, principal: Principal, run: Run) -> Value | None:
+async def output(app: App, run: Run) -> Value | None:
     """Return the output of a run that is stored as an artifact. None: the output is in the run itself.
 
     Raises VALUE_NOT_READABLE, ARTIFACTS_NOT_KEPT.
@@ -34,7 +33,7 @@ async def output(app: App, principal: Principal, run: Run) -> Value | None:
     if place is None:
         return None
     try:
-        reading = await artifacts.of_run(app, principal, run, place.name)
+        reading = artifacts.of_run(app, run, place.name)
         if reading.artifact.size != place.size or place.size > app.value_bytes_max:
             raise _not_readable(
                 place, f"{place.size} bytes are announced, and {reading.artifact.size} are stored"

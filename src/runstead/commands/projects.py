@@ -75,14 +75,17 @@ async def change(
     principal: Principal,
     ref: str,
     *,
-    require_attempt: bool | None,
+    require_attempt: bool | None = None,
+    search_values: bool | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Project:
     """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
     refuse_bound(principal, "cannot change projects")
     project = await locate.project(app, principal, Scope.ADMIN, ref)
 
-    def decide(current: Project) -> Project:
+    def decide(current: Project, now: int) -> Project:
+        if search_values is not None:
+            current = current.searching_values(now, search=search_values)
         if require_attempt is None:
             return current
         return msgspec.structs.replace(current, require_attempt=require_attempt)

@@ -58,6 +58,7 @@ class NewSchedule(msgspec.Struct, frozen=True, kw_only=True):
     concurrency_policy: ConcurrencyPolicy = "Forbid"
     max_runs: int | None = None
     max_staleness_seconds: int | None = None
+    concurrency_key: str | None = None
 
 
 async def create(

@@ -26,6 +26,7 @@ from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.event_match import check_match
+from runstead.core.runs.flow import NO_FLOW, Flow, no_key_for_agents, wanted_keys
 from runstead.core.runs.transition import Loaded, Transition, Want
 from runstead.core.runs.transitions import TriggerCall
 from runstead.core.schedules import trigger as rules
@@ -51,6 +52,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
     config: bytes | None = None
     secret: str | None = None
     conversation_id: str | None = None
+    flow: Flow = NO_FLOW
     event: TriggerEvent | None = None
 
 
@@ -67,6 +69,8 @@ async def create(
     if new.conversation_id is not None and not new.target.startswith("agent:"):
         message = "Only an agent has a conversation: leave conversation_id out"
         raise Error("INVALID_REQUEST", message, errors=(("$.conversation_id", "not for this target"),))
+    if new.flow.concurrency_key is not None and new.target.startswith("agent:"):
+        raise no_key_for_agents()
     await locate.check_conversation(app, principal, project_id, new.conversation_id)
     if new.secret is not None and new.secret.startswith("whsec_"):
         check_secret(new.secret)
@@ -85,6 +89,7 @@ async def create(
         secret=None if new.secret is None else app.secrets.encrypt(TRIGGER_SECRET, trigger_id, new.secret),
         config=new.config,
         conversation_id=new.conversation_id,
+        flow=None if new.flow is NO_FLOW else msgspec.json.encode(new.flow),
         event_name=event_name,
         event_match=event_match,
     )
@@ -217,7 +222,8 @@ async def start(app: App, trigger: Trigger, run_id: str, payload: bytes | None) 
 
     agent_id = trigger.target.partition(":")[2] if trigger.kind == "agent" else None
     run_key = RunKey(trigger.project_id, call.run_id)
-    written = await app.store.runs.apply(run_key, decide, Want(push_agent=agent_id))
+    want = Want(push_agent=agent_id, keys=wanted_keys(trigger.flow_control, trigger.target))
+    written = await app.store.runs.apply(run_key, decide, want)
     app.publish(written)
     return written
 

@@ -229,7 +229,17 @@ _KINDS: Final[dict[type, _Kind]] = {
     Trigger: _Kind(
         "trigger",
         _id,
-        ("name", "target", "conversation_id", "event_name", "disabled_at", "token_hash", "secret", "config"),
+        (
+            "name",
+            "target",
+            "conversation_id",
+            "event_name",
+            "disabled_at",
+            "token_hash",
+            "secret",
+            "config",
+            "flow",
+        ),
     ),
     Webhook: _Kind("webhook", _id, ("url", "format", "events", "disabled_at", "secret")),
     Alert: _Kind(
@@ -271,7 +281,7 @@ _KINDS: Final[dict[type, _Kind]] = {
         ("service_name", "scope_kind", "agent_id", "version", "base_url", "invoke_url", "disabled_at"),
     ),
     Worker: _Kind("worker", _id, ("implementation_kind", "worker_key", "display_name")),
-    Project: _Kind("project", _id, ("slug", "name", "require_attempt")),
+    Project: _Kind("project", _id, ("slug", "name", "require_attempt", "search_values_since")),
     Quota: _Kind("quota", lambda quota: str(quota.project_id), tuple(BOUNDS)),
     ApiKey: _Kind(
         "key",
@@ -280,7 +290,9 @@ _KINDS: Final[dict[type, _Kind]] = {
     ),
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
     RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
-    ConcurrencyLimit: _Kind("limit", lambda limit: limit.target or "*", ("max_running",)),
+    ConcurrencyLimit: _Kind(
+        "limit", lambda limit: limit.target or "*", ("max_running", "max_running_per_key")
+    ),
     Price: _Kind(
         "price",
         lambda price: f"{price.provider}/{price.model}",

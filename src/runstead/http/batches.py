@@ -13,6 +13,7 @@ from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
 from runstead.core.errors import Error
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
 from runstead.http.framework.sse import EventStream
@@ -51,6 +52,9 @@ class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     conversation_id: Uuid | None = None
     title: Text | None = None
     labels: Labels | None = None
+    concurrency_key: FlowKey | None = None
+    unique: UniqueBody | None = None
+    debounce: DebounceBody | None = None
 
 
 _Target = Annotated[
@@ -149,6 +153,9 @@ def _run(run: BatchRun) -> NewRun:
         conversation_id=run.conversation_id,
         title=run.title,
         labels=run.labels,
+        concurrency_key=run.concurrency_key,
+        unique=run.unique,
+        debounce=run.debounce,
     )
     new = new_run(body)
     if new.batch_id is not None:
@@ -183,12 +190,16 @@ async def _new(body: CreateBatch) -> commands.NewBatch:
     return commands.NewBatch(runs=runs, name=body.name, on_complete=follow_up)
 
 
-class CreatedBatch(msgspec.Struct, frozen=True):
-    """`run_ids` have the order of the request or, for a retry, of the retried runs."""
+class CreatedBatch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`run_ids` have the order of the request or, for a retry, of the retried runs.
+
+    `duplicate_run_ids` are those of them that existed before, found by `unique` or `debounce`. They do not join the batch.
+    """
 
     accepted: bool
     batch: BatchView
     run_ids: list[str]
+    duplicate_run_ids: list[str] = []
 
 
 _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
@@ -215,7 +226,8 @@ async def create(call: Call[CreateBatch, Nothing]) -> Reply:
 
 def _created(created: Made) -> Reply:
     ids = [written.run.run_id for written in created.runs]
-    return Reply(202, CreatedBatch(True, view(created.batch), ids))
+    existing = [written.run.run_id for written in created.runs if written.transition.duplicate]
+    return Reply(202, CreatedBatch(True, view(created.batch), ids, existing))
 
 
 class BatchPage(msgspec.Struct, frozen=True):

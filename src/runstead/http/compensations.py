@@ -30,7 +30,10 @@ routes = Routes("Runs")
 
 
 class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
-    """A run to create if this one fails or is cancelled. A repeat with the same `idempotency_key` registers nothing."""
+    """A run to create if this one fails or is cancelled.
+
+    A repeat with the same `idempotency_key` registers nothing, and its config and input are dropped.
+    """
 
     target: Annotated[str, Meta(max_length=limits.target_chars_max, pattern=WORK_TARGET)]
     config: JsonObject | None = None

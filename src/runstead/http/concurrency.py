@@ -7,7 +7,9 @@ from msgspec import Meta
 
 from runstead.commands import concurrency as commands
 from runstead.core import limits
+from runstead.core.errors import Error
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Target
 
@@ -16,11 +18,17 @@ routes = Routes("Concurrency")
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
-class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` (null: of the project) run at a time. 0 stops all claims."""
+Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
 
-    max_running: Annotated[int, Meta(ge=0, le=limits.running_max)]
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `max_running` runs of `target` (null: of the project) run at a time, and at most `max_running_per_key` of
+    each concurrency key of the target. 0 stops all claims.
+    """
+
+    max_running: Most | None = None
     target: Target | None = None
+    max_running_per_key: Most | None = None
 
 
 class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,23 +38,41 @@ class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimitView(msgspec.Struct, frozen=True):
-    """A limit. `running` is the number of runs that count against it now."""
+    """A limit. `running` is the number of runs that count against `max_running` now."""
 
     target: str | None
-    max_running: int
+    max_running: int | None
     running: int
+    max_running_per_key: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConcurrencyLimits(msgspec.Struct, frozen=True):
     limits: list[ConcurrencyLimitView]
 
 
+def _limit_of(body: Limit) -> ConcurrencyLimit:
+    return ConcurrencyLimit(body.target, body.max_running, body.max_running_per_key)
+
+
+def _target_of(name: str) -> str | None:
+    """The target that a path names; `project` stands for all runs of the project. Raises INVALID_REQUEST."""
+    if name == "project":
+        return None
+    try:
+        convert(name, Target, nul=True)
+    except msgspec.ValidationError as error:
+        message = f"{name!r} is no target: {error}"
+        raise Error("INVALID_REQUEST", message, errors=(("target", str(error)),)) from None
+    return name
+
+
 def _view(found: list[Occupancy]) -> Reply:
-    views = [
-        ConcurrencyLimitView(occupancy.limit.target, occupancy.limit.max_running, occupancy.running)
-        for occupancy in found
-    ]
-    return Reply(200, ConcurrencyLimits(views))
+    return Reply(200, ConcurrencyLimits([_limit_view(one.limit, one.running) for one in found]))
+
+
+def _limit_view(limit: ConcurrencyLimit, running: int) -> ConcurrencyLimitView:
+    of_key = msgspec.UNSET if limit.max_running_per_key is None else limit.max_running_per_key
+    return ConcurrencyLimitView(limit.target, limit.max_running, running, of_key)
 
 
 @routes.route(
@@ -66,5 +92,26 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
-    wanted = [ConcurrencyLimit(limit.target, limit.max_running) for limit in call.body.limits]
+    wanted = [_limit_of(limit) for limit in call.body.limits]
     return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))
+
+
+class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """The limits of one target. Members that are left out are removed, and without any the target has no limit."""
+
+    max_running: Most | None = None
+    max_running_per_key: Most | None = None
+
+
+@routes.route(
+    "PUT",
+    "/projects/{project}/limits/{target}",
+    body=PutLimit,
+    answer=ConcurrencyLimits,
+    errors=_WRITE,
+)
+async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
+    """Set the limits of one target, and keep those of the others. Running runs continue."""
+    body, target = call.body, _target_of(call.path["target"])
+    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key)
+    return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))

@@ -11,6 +11,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
 from runstead.http.budget_bodies import BudgetOfRun, budget_of_run
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, flow_of
 from runstead.http.framework.body import decode, invalid
 from runstead.http.framework.values import (
     DOTTED_WORD,
@@ -121,6 +122,9 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     available_at: Moment | None = None
+    concurrency_key: FlowKey | None = None
+    unique: UniqueBody | None = None
+    debounce: DebounceBody | None = None
     pinned: Annotated[
         bool,
         Meta(
@@ -156,6 +160,9 @@ def new_run(body: CreateRun) -> NewRun:
     except msgspec.ValidationError as error:
         raise invalid(str(error), REQUESTS[body.kind], "$.request") from None
     request.check()
+    if body.debounce is not None and body.available_at is not None:
+        message = "debounce sets the time from which a run is available: leave available_at out"
+        raise Error("INVALID_REQUEST", message, errors=(("$.available_at", "not together with debounce"),))
     members: dict[str, Any] = (
         _agent(body, cast(AgentRequest, request))
         if body.kind == "agent"
@@ -170,6 +177,7 @@ def new_run(body: CreateRun) -> NewRun:
         labels=json_object(body.labels),
         priority=body.priority,
         available_at=moment_ms("available_at", body.available_at),
+        flow=flow_of(body.unique, body.debounce, body.concurrency_key),
         pinned=body.pinned,
         budget=budget_of_run(body.budget),
         runtime_target_kind=request.runtime_target_kind,

@@ -39,6 +39,7 @@ class ProjectView(msgspec.Struct, frozen=True):
     created_by: str | None
     created_at: Timestamp
     require_attempt: bool
+    search_values: bool
 
 
 def view(project: Project) -> ProjectView:
@@ -130,10 +131,12 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of a project. Members that are left out stay unchanged.
 
-    With `require_attempt`, a write of a worker without `attempt` or `X-Lease-Token` is refused.
+    With `require_attempt`, a write of a worker without `attempt` or `X-Lease-Token` is refused. With `search_values`, the
+    filter `q` of lists also searches the inputs and outputs of runs that are created from now on.
     """
 
     require_attempt: bool | None = None
+    search_values: bool | None = None
 
 
 @routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=_WRITE)
@@ -146,6 +149,7 @@ async def change(call: Call[ChangeProject, Nothing]) -> Reply:
             call.principal,
             call.path["project"],
             require_attempt=call.body.require_attempt,
+            search_values=call.body.search_values,
             idempotency=idempotency,
         )
 

@@ -144,6 +144,11 @@ class RunView(msgspec.Struct, frozen=True):
     pinned: bool
     etag: str
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
+    # Flow control: present where it was asked for
+    concurrency_key: str | msgspec.UnsetType = msgspec.UNSET
+    unique_key: str | msgspec.UnsetType = msgspec.UNSET
+    debounce_key: str | msgspec.UnsetType = msgspec.UNSET
+    debounced: int | msgspec.UnsetType = msgspec.UNSET
 
 
 def etag(run: Run) -> str:
@@ -206,7 +211,7 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         compensations=run.compensations or 0,
         conversation_id=run.conversation_id,
         attempt=run.attempt,
-        priority=run.priority,
+        priority=run.shown_priority,
         available_at=None if run.claimable_at is None else iso(run.claimable_at),
         lease_owner=run.lease_owner if leased else None,
         lease_expires_at=iso_or_none(run.lease_expires_at) if leased else None,
@@ -225,6 +230,10 @@ def run_view(run: Run, *, sequence: bool = True) -> RunView:
         pinned=bool(run.pinned),
         etag=etag(run),
         latest_external_event_sequence=run.latest_external_event_sequence if sequence else msgspec.UNSET,
+        concurrency_key=run.concurrency_key or msgspec.UNSET,
+        unique_key=run.unique_key or msgspec.UNSET,
+        debounce_key=run.debounce_key or msgspec.UNSET,
+        debounced=msgspec.UNSET if run.debounce_key is None else run.debounced or 0,
     )
 
 

@@ -96,7 +96,8 @@ def created(written: Written) -> Reply:
     new_work=True,
 )
 async def create(call: Call[CreateRun, Nothing]) -> Reply:
-    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`.
+    """Create a run. A repeat with the same `public_id` returns the run with `duplicate: true`. So does a request for
+    which `unique` or `debounce` finds a run.
 
     If the repeat has another config or input than the run, the header `Runstead-Warning` names the members
     `config_differs` and `input_differs` of the answer.
@@ -133,7 +134,7 @@ async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
             shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
             return Response(status_code=304, headers=tag_headers(shown))
     if call.query.resolve is not None:
-        value = await large_values.output(call.app, call.principal, run)
+        value = await large_values.output(call.app, run)
         if value is not None:
             return _with_output(run, value)
     return Reply(200, run_view(run))

@@ -75,6 +75,7 @@ class ScheduleView(msgspec.Struct, frozen=True):
     skipped_count: int
     last_missed_at: Timestamp | None
     missed_count: int
+    concurrency_key: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def _target(schedule: Schedule) -> ScheduleTargetView:
@@ -95,4 +96,5 @@ def view(schedule: Schedule, now: int) -> ScheduleView:
         health=schedule.health(now),
         integration_requirements=msgspec.json.decode(schedule.integration_requirements),
         next_fire_at=iso_or_none(next_fire_at),
+        concurrency_key=schedule.concurrency_key or msgspec.UNSET,
     )

@@ -17,6 +17,7 @@ from runstead.core.schedules.schedule import (
     ScheduleStatus,
     ScheduleTargetKind,
 )
+from runstead.http.flow_bodies import FlowKey
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
 from runstead.http.framework.values import (
@@ -110,6 +111,7 @@ class CreateSchedule(RuntimeTarget, frozen=True, kw_only=True):
     concurrency_policy: ConcurrencyPolicy | None = None
     max_runs: Positive | None = None
     max_staleness_seconds: _Staleness | None = None
+    concurrency_key: FlowKey | None = None
 
 
 def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
@@ -121,6 +123,7 @@ def new_schedule(body: CreateSchedule) -> commands.NewSchedule:
         "timeout_seconds": body.timeout_seconds,
         "backoff_limit": body.backoff_limit,
         "concurrency_policy": body.concurrency_policy,
+        "concurrency_key": body.concurrency_key,
     }
     return commands.NewSchedule(
         name=body.name,
@@ -237,6 +240,7 @@ class UpdateSchedule(msgspec.Struct, frozen=True, kw_only=True):
     concurrency_policy: ConcurrencyPolicy | _Unset = msgspec.UNSET
     max_runs: Positive | _Unset | None = msgspec.UNSET
     max_staleness_seconds: _Staleness | _Unset | None = msgspec.UNSET
+    concurrency_key: FlowKey | _Unset | None = msgspec.UNSET
     status: Literal["active", "paused"] | _Unset = msgspec.UNSET
     paused_reason: (
         Annotated[str, Meta(max_length=limits.schedule_reason_chars_max, pattern=NO_NUL)] | _Unset | None
@@ -251,6 +255,7 @@ _PLAIN = (
     "concurrency_policy",
     "max_runs",
     "max_staleness_seconds",
+    "concurrency_key",
 )
 
 

@@ -10,6 +10,7 @@ from runstead.commands import triggers as commands
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
+from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
@@ -56,6 +57,9 @@ class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
     config: Object | None = None
     secret: Annotated[str, Meta(min_length=16, max_length=255, pattern=NO_CONTROLS)] | None = None
     conversation_id: Uuid | None = None
+    concurrency_key: FlowKey | None = None
+    unique: UniqueBody | None = None
+    debounce: DebounceBody | None = None
     event: TriggerEvent | None = None
 
 
@@ -75,7 +79,7 @@ class TriggerEventView(msgspec.Struct, frozen=True):
 
 
 class TriggerView(msgspec.Struct, frozen=True):
-    """A trigger. `signed` is true if its calls must be signed. Runs start by `event` too, if there is one."""
+    """A trigger. `signed` is true if its calls must be signed. The flow control of its runs is present if it has any. Runs start by `event` too, if there is one."""
 
     id: str
     project_id: str
@@ -90,6 +94,9 @@ class TriggerView(msgspec.Struct, frozen=True):
     created_by: str | None
     created_at: Timestamp
     updated_at: Timestamp
+    concurrency_key: str | msgspec.UnsetType = msgspec.UNSET
+    unique: UniqueBody | msgspec.UnsetType = msgspec.UNSET
+    debounce: DebounceBody | msgspec.UnsetType = msgspec.UNSET
 
 
 class TriggerAnswer(msgspec.Struct, frozen=True):
@@ -119,6 +126,7 @@ def view(trigger: Trigger) -> TriggerView:
         trigger,
         enabled=trigger.disabled_at is None,
         signed=trigger.secret is not None,
+        **bodies_of(trigger.flow_control),
         event=event,
     )
 
@@ -142,6 +150,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
         secret=body.secret,
         conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
+        flow=flow_of(body.unique, body.debounce, body.concurrency_key),
         event=body.event,
     )
 

@@ -421,11 +421,17 @@ def _target_of(run: ClaimedRun) -> str:
 
 async def _register_undo(served: Served, attempt: Attempt) -> None:
     """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
-    run = attempt.run
-    if served.on_cancel is not None:
-        await attempt.register_compensation(
-            served.on_cancel, config=run.config, input=run.input, key="on_cancel"
-        )
+    if served.on_cancel is None:
+        try:
+            run = attempt.readable(attempt.run)
+        except ValueNotReadable:
+            return  # the try that follows reports it, and calls no handler
+        return
+    try:
+        run = attempt.readable(attempt.run)
+    except ValueNotReadable:
+        return  # the handler is not called: the run waits for another worker, or fails
+    await attempt.register_compensation(served.on_cancel, config=run.config, input=run.input, key="on_cancel")
 
 
 async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:

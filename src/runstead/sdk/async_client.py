@@ -91,6 +91,9 @@ class AsyncClient(ClientBase, AsyncSender):
         budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> RunHandle[Result]: ...

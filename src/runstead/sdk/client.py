@@ -80,6 +80,9 @@ class Client(ClientBase, SyncSender):
         budget: RunBudget | None = None,
         project: str | None = None,
         if_differs: IfDiffers = "warn",
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> BlockingRunHandle[Result]: ...

@@ -20,7 +20,19 @@ WHOLE: Final = ("config", "input", "run")
 
 #: What `client.start` takes beside the arguments of a task's function.
 START_OPTIONS: Final = frozenset(
-    {"id", "title", "labels", "priority", "available_at", "budget", "project", "if_differs"}
+    {
+        "id",
+        "title",
+        "labels",
+        "priority",
+        "available_at",
+        "budget",
+        "project",
+        "if_differs",
+        "concurrency_key",
+        "unique",
+        "debounce",
+    }
 )
 #: Return annotations by function: each step needs one, and it takes long to resolve.
 _return_types: Final[WeakKeyDictionary[Callable[..., Any], Any]] = WeakKeyDictionary()

@@ -61,7 +61,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_retention_days: int = limits.audit_retention_days_default
     artifacts_url: str | None = None
     artifact_bytes_max: int = limits.artifact_bytes_max
-    value_bytes_max: int = limits.value_bytes_max
+    value_bytes_max: int = limits.large_value_bytes_max
     codec_url: str | None = None
     connections_max: int | None = None
     connections_per_address_max: int | None = None

@@ -42,6 +42,4 @@ class ModelConcurrency(Concurrency):
 
     def slots(self, project_id: str) -> ConcurrencySlots:
         """What the limits of a project leave."""
-        return ConcurrencySlots.from_occupancies(
-            project_id, self._occupancies(project_id) if project_id in self._limits else []
-        )
+        return ConcurrencySlots.from_occupancies(project_id, self._occupancies(project_id))

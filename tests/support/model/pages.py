@@ -5,7 +5,9 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
+from runstead.core import limits
 from runstead.core.runs.run import Run, large_bytes
+from runstead.engines.sql.run_terms import json_form
 from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 Place = tuple[int, int]
@@ -63,5 +65,8 @@ def _labelled(run: Run, wanted: tuple[tuple[str, str], ...]) -> bool:
 
 
 def _mentions(run: Run, text: str) -> bool:
-    needle = text.lower()
-    return any(needle in (value or "").lower() for value in (run.run_id, run.title, run.target))
+    needle, in_json = text.lower(), json_form(text).lower()
+    error = (run.error or b"").decode()[: limits.search_error_chars_max]
+    return any(needle in (value or "").lower() for value in (run.run_id, run.title, run.target)) or any(
+        in_json in value.lower() for value in ((run.labels or b"").decode(), error)
+    )

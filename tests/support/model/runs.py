@@ -7,11 +7,14 @@ from itertools import islice
 from runstead.core import limits
 from runstead.core.errors import not_found
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.concurrency import ConcurrencySlots, Turn
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import choose
 from runstead.core.queue.round_robin import interleave
+from runstead.core.queue.turns import cyclic, runs_per_key, served, take_in_turn
 from runstead.core.runs.compensation import Compensation, RegisteredCompensations
 from runstead.core.runs.event import Event
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import (
@@ -61,6 +64,7 @@ class ModelRuns(Runs):
         self._rows = rows
         self._services = services
         self._concurrency = concurrency
+        self._last_keys: dict[tuple[str, str], str] = {}  # (project, target) → the key that was served last
 
     async def apply(
         self,
@@ -72,9 +76,10 @@ class ModelRuns(Runs):
         def plan(now: int) -> tuple[Written, Effect]:
             loaded = self.load(key, want, now)
             transition = decide(loaded)
-            assert (transition.run.project_id, transition.run.run_id) == key
+            before = loaded.before(transition)
+            assert before is not None or (transition.run.project_id, transition.run.run_id) == key
             draft = Draft(self._rows, now)
-            draft.write(loaded.run, transition)
+            draft.write(before, transition)
             return draft.results()[0], draft.commit
 
         return self._journal.write(idempotency, plan)
@@ -136,8 +141,23 @@ class ModelRuns(Runs):
             compensations=compensations,
             push_service_id=None if service is None else service.id,
             batch=batch,
+            keyed=self._keyed(key.project_id, want.keys) if run is None and want.keys else NO_KEYED_RUNS,
             source=None if want.source_run_id is None else rows.by_id(key.project_id, want.source_run_id),
         )
+
+    def _keyed(self, project_id: str, wanted: WantedKeys) -> KeyedRuns:
+        def newest(name: str, key: str | None) -> Run | None:
+            of_target = (
+                run
+                for run in self._rows.runs.values()
+                if key is not None and (run.project_id, run.target or "") == (project_id, wanted.target)
+            )
+            holders = [run for run in of_target if getattr(run, name) == key]
+            if name == "debounce_key":
+                holders = [run for run in holders if run.status is RunStatus.PENDING and not run.attempt]
+            return max(holders, key=lambda run: run.seq, default=None)
+
+        return KeyedRuns(newest("unique_key", wanted.unique), newest("debounce_key", wanted.debounce))
 
     async def cancel_descendants(self, seq: int, after: int, limit: int) -> list[Written]:
         del seq, after, limit  # they are cancelled with the run
@@ -153,13 +173,67 @@ class ModelRuns(Runs):
         def plan(now: int) -> tuple[list[Run], Effect]:
             queued = (self._rows.runs[seq] for seq in self._rows.queued.get(query.project_id, ()))
             found = [run for run in queued if claimable(run, now) and self._wanted(run, query)]
-            found.sort(key=in_queue)
             slots = self._concurrency.slots(query.project_id)
-            fitting = (run for run in found if slots.take(run))
-            draft = self._decide_each(list(islice(fitting, query.limit)), decide, now)
-            return [written.run for written in draft.results()], draft.commit
+            turns = self._turns(query, found, slots)
+            found = [
+                run
+                for run in found
+                if run.concurrency_key is None
+                or run.pinned_available_at is not None
+                or (run.target, run.concurrency_key) in turns
+            ]
+            for turn, most in turns.items():
+                of_key = [
+                    run
+                    for run in found
+                    if (run.target, run.concurrency_key) == turn and run.pinned_available_at is None
+                ]
+                for run in sorted(of_key, key=in_queue)[most:]:
+                    found.remove(run)
+            for run in found:
+                if run.concurrency_key is not None:
+                    self._note_running(slots, run.project_id, run.target or "", run.concurrency_key)
+            served_turns = [Turn(*turn, 0) for turn in turns]
+            taken = take_in_turn(found, served_turns, slots, query.limit)
+            draft = self._decide_each(taken, decide, now)
+
+            def commit() -> None:
+                for target, key in served(served_turns, found, taken).items():
+                    self._last_keys[query.project_id, target] = key
+                draft.commit()
+
+            return [written.run for written in draft.results()], commit
 
         return self._journal.write(idempotency, plan)
+
+    def _note_running(self, slots: ConcurrencySlots, project: str, target: str, key: str) -> int | None:
+        running = sum(
+            run.occupies
+            for run in self._rows.runs.values()
+            if (run.project_id, run.target, run.concurrency_key) == (project, target, key)
+        )
+        return slots.note_running(project, Turn(target, key, running))
+
+    def _turns(
+        self, query: ClaimRequest, found: Sequence[Run], slots: ConcurrencySlots
+    ) -> dict[tuple[str | None, str | None], int]:
+        """(target, key) → how many of its runs are read, in the order of the turns."""
+        turns: dict[tuple[str | None, str | None], int] = {}
+        project = query.project_id
+        keyed = [run for run in found if run.concurrency_key is not None and run.pinned_available_at is None]
+        for target in sorted({run.target or "" for run in keyed}):
+            free = slots.remaining(project, target)
+            most = query.limit if free is None else min(free, query.limit)
+            keys = {run.concurrency_key or "" for run in keyed if run.target == target}
+            left = {}
+            for key in cyclic(keys, self._last_keys.get((project, target), "")):
+                free_of_key = self._note_running(slots, project, target, key)
+                if free_of_key is None or free_of_key > 0:
+                    left[key] = query.limit if free_of_key is None else free_of_key
+            chosen = list(left)[:most]
+            for key in chosen:
+                turns[target, key] = min(left[key], runs_per_key(most, len(chosen)))
+        return turns
 
     async def next_available(self, project_id: str, kinds: Sequence[str], since_ms: int) -> int | None:
         queued = (self._rows.runs[seq] for seq in self._rows.queued.get(project_id, ()))

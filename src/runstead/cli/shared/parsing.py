@@ -124,3 +124,26 @@ def parse_time(option: str, text: str, *, ahead: bool = False) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         fail(f"{option} takes a time like 2026-03-20T12:00:00Z or a duration like 2h, not {text!r}", USAGE)
+
+
+def parse_unique(key: str | None, lasts: str | None) -> dict[str, Any] | None:
+    """The unique key of `--unique` and `--unique-for`."""
+    if key is None:
+        if lasts is not None:
+            fail("--unique-for needs --unique", USAGE)
+        return None
+    return {"key": key, "while": "active" if lasts is None else _seconds("--unique-for", lasts)}
+
+
+def parse_debounce(key: str | None, lasts: str | None, longest: str | None) -> dict[str, Any] | None:
+    """The debounce of `--debounce`, `--debounce-for` and `--debounce-max`."""
+    if key is None or lasts is None:
+        if (key, lasts, longest) != (None, None, None):
+            fail("--debounce needs --debounce-for, and both of its durations need --debounce", USAGE)
+        return None
+    most = {} if longest is None else {"max_seconds": _seconds("--debounce-max", longest)}
+    return {"key": key, "seconds": _seconds("--debounce-for", lasts)} | most
+
+
+def _seconds(option: str, text: str) -> int:
+    return int(parse_duration(option, text).total_seconds())

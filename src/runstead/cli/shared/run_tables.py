@@ -175,6 +175,9 @@ def run_details(
     yield "labels", ", ".join(f"{name}={one}" for name, one in (run.labels or {}).items()) or None
     if run.priority:
         yield "priority", str(run.priority)
+    for name in ("concurrency_key", "unique_key", "debounce_key"):
+        yield name.replace("_", " "), getattr(run, name)
+    yield "debounced", f"{run.debounced} later request(s)" if run.debounced else None
     if run.worker_version is not None or run.pinned:
         version = run.worker_version or "that of its first attempt"
         yield "version", f"{version} (pinned)" if run.pinned else version

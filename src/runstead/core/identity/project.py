@@ -23,7 +23,8 @@ class Project(msgspec.Struct, frozen=True):
     """A project, to which all other records belong.
 
     `personal_of` is set for the personal project of a user. With `require_attempt`, workers must send `attempt` or
-    `X-Lease-Token` with every write.
+    `X-Lease-Token` with every write. A search reads the inputs and outputs of runs that were created after
+    `search_values_since` (ms); None: of no runs.
     """
 
     id: str
@@ -33,6 +34,18 @@ class Project(msgspec.Struct, frozen=True):
     created_by: str | None = None
     personal_of: str | None = None
     require_attempt: bool = False
+    search_values_since: int | None = None
+
+    @property
+    def search_values(self) -> bool:
+        return self.search_values_since is not None
+
+    def searching_values(self, now: int, *, search: bool) -> "Project":
+        """Return the project with the setting, which holds for runs that are created a second later."""
+        if search is self.search_values:
+            return self
+        since = now + limits.search_values_delay_ms if search else None
+        return msgspec.structs.replace(self, search_values_since=since)
 
 
 class Member(msgspec.Struct, frozen=True):

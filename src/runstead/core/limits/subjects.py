@@ -67,9 +67,8 @@ measured_queues_max: Final = 200  # projects, and targets of each, whose oldest 
 
 # Artifacts
 artifact_bytes_max: Final = 5 * 1024 * MIB  # the default of a setting
-value_bytes_max: Final = 64 * MIB  # of a value that is stored as an artifact; the default of a setting
+large_value_bytes_max: Final = 64 * MIB  # of a value that is stored as an artifact; the default of a setting
 values_checked_at_once_max: Final = 2  # each is in memory meanwhile
-value_retries_max: Final = 16  # runs before a retried run in which its values are searched
 artifact_chunk_bytes: Final = 256 * KIB  # read or written at a time
 artifact_parts_at_once: Final = 4  # parts of 5 MiB uploaded to S3 at the same time
 artifact_tombstones_per_tick_max: Final = 100
@@ -122,6 +121,9 @@ hooked_projects_max: Final = 10_000  # projects whose changes wake the deliverer
 hooked_poll_s: Final = 5.0
 webhook_settle_s: Final = 5.0  # how long a new webhook waits for transactions that began earlier
 triggers_per_project_max: Final = 256
+saved_views_max: Final = 64  # of a caller in a project, and as many that a project shares
+saved_view_name_chars_max: Final = 80
+saved_view_filters_chars_max: Final = 4_096
 trigger_body_bytes_max: Final = 1 * MIB
 trigger_config_bytes_max: Final = 64 * KIB
 

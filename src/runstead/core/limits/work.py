@@ -94,6 +94,12 @@ bulk_tick_s: Final = 0.5
 bulk_errors_max: Final = 20  # refusals that a job shows
 batches_per_tick_max: Final = 64
 batch_tick_s: Final = 0.5
+index_terms_read_max: Final = 4_096  # by one statement
+search_error_chars_max: Final = 512  # of a run's error, as JSON, that searches and the run index read
+search_value_chars_max: Final = 2_048  # of its input and of its output, in projects with `search_values`
+search_values_delay_ms: Final = (
+    1_000  # from the change of the setting to the first run whose values are searched
+)
 bus_tick_s: Final = 1.0
 bus_events_per_tick_max: Final = 16
 bus_events_expired_max: Final = 1_000  # deleted at a time

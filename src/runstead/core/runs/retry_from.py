@@ -16,7 +16,16 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs import artifact
 from runstead.core.runs.artifact import Stored
-from runstead.core.runs.event import CUSTOM, RESUMED, RETRY_FROM, STEP_TYPES, Event, NewEvent, members_of
+from runstead.core.runs.event import (
+    CUSTOM,
+    RESUMED,
+    RETRY_FROM,
+    STEP_TYPES,
+    TOOL_CALL_RESULT,
+    Event,
+    NewEvent,
+    members_of,
+)
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.values import VALUE, NamedValue, RunValue, setting_of
@@ -25,18 +34,23 @@ FAILED: Final = "failed"
 """In place of a step's id: the step that failed the run, or else the first one that has no result."""
 
 #: The event types that are read.
-TYPES: Final = (*sorted(STEP_TYPES), CUSTOM)
+TYPES: Final = (*sorted(STEP_TYPES), CUSTOM, TOOL_CALL_RESULT)
 
 # Names of CUSTOM events of the SDK
 _ASKED: Final = "run.asked"
 _NOW: Final = "run.now"
+_PATCHED: Final = "run.patched"
 _RETRIED: Final = "run.retried"
 _GATHER_FAILED: Final = "run.gather_failed"
 _FAILED_STEP: Final = "run.failed_step"
+#: The start of the call id of a form.
+_FORM: Final = "form:"
 
 _STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
 #: A call id ends with the id of its step. A step that a retry of the handler reset has the number of that retry too.
 _CALL: Final = re.compile(r"(?P<call>.+:(?P<step>\d+(?:\.\d+\.\d+)*))(?:~\d+)?", re.DOTALL)
+#: The sources of answers to waits.
+_OF_SERVER: Final = ("server", "retry")
 #: The call ids of waits that belong to no step begin with these.
 _NO_STEP: Final = ("retry:", "blocked:")
 
@@ -53,7 +67,13 @@ class RetryFrom(msgspec.Struct, frozen=True):
 
 class _Kept(NamedTuple):
     event_id: int
+    type: str
     payload: bytes
+    is_error: bool
+
+    @classmethod
+    def of(cls, event: Event) -> "_Kept":
+        return cls(event.event_id, event.type, event.payload, event.is_error)
 
 
 class _Step:
@@ -63,6 +83,7 @@ class _Step:
         self.first_event_id = first_event_id
         self.events: list[_Kept] = []
         self.ended = False
+        self.has_secrets = False  # a form: they are erased with the run, so it is asked again
         self.failed_at: int | None = None  # the event of its failure
         self.child: str | None = None  # the run that it created
 
@@ -107,6 +128,7 @@ class Copy:
         self._failed_gathers: dict[str, _Kept] = {}
         self._values: dict[str, tuple[_Kept, NamedValue]] = {}
         self._origins: list[_Kept] = []
+        self._patches: list[tuple[str, _Kept]] = []  # with the prefix of the branch
         self._timer: _Kept | None = None
         self._failed: dict[str, Any] = {}
         self._count = self._bytes = self._last_end = 0
@@ -119,6 +141,8 @@ class Copy:
                 value = payload.get("value")
                 if isinstance(value, dict):
                     self._add_custom(event, payload.get("name"), value)
+            elif event.type == TOOL_CALL_RESULT:
+                self._add_form(event, payload)
             elif event.type in STEP_TYPES and _is_step(step_id := payload.get("stepId")):
                 self._add_step(event, step_id, payload)
         if self._count > limits.retry_events_max or self._bytes > limits.retry_bytes_max:
@@ -130,7 +154,7 @@ class Copy:
 
     def _add_step(self, event: Event, step_id: str, payload: dict[str, Any]) -> None:
         step = self._step(step_id, event.event_id)
-        self._keep(step_id, step, _Kept(event.event_id, event.payload))
+        self._keep(step_id, step, _Kept.of(event))
         if event.type != "STEP_STARTED":
             step.ended = True
             step.failed_at = None if payload.get("error") is None else event.event_id
@@ -140,9 +164,9 @@ class Copy:
                 step.child = result.get("run_id")
 
     def _add_custom(self, event: Event, name: Any, value: dict[str, Any]) -> None:
-        kept, step_id = _Kept(event.event_id, event.payload), value.get("step_id")
+        kept, step_id = _Kept.of(event), value.get("step_id")
         if name in (RESUMED, _ASKED):
-            if name == _ASKED or event.source in ("server", "retry"):
+            if name == _ASKED or event.source in _OF_SERVER:
                 self._add_wait(event, name, value)
         elif name == RETRY_FROM and event.source == "retry":
             self._origins.append(kept)
@@ -150,6 +174,8 @@ class Copy:
             setting = setting_of(name, event.payload)
             if isinstance(setting, NamedValue):
                 self._values[setting.name] = (kept, setting)
+        elif name == _PATCHED:
+            self._patches.append((str(value.get("branch")), kept))
         elif name == _FAILED_STEP:
             self._failed = value
         elif name == _RETRIED:
@@ -166,18 +192,31 @@ class Copy:
     def _add_wait(self, event: Event, name: str, value: dict[str, Any]) -> None:
         if name == RESUMED and value.get("type") == "timer":
             # It ends every wait whose end is not later. The retry's copy is later than all of them.
-            self._timer = _Kept(event.event_id, event.payload)
+            self._timer = _Kept.of(event)
             return
         found = _CALL.fullmatch(str(value.get("tool_call_id")))
         if found is None or found[0].startswith(_NO_STEP):
             return
-        payload = event.payload
+        kept = _Kept.of(event)
         if found[0] != found["call"]:  # the retry's handler has not reset the step
-            renamed = (members_of(event) or {}) | {"value": value | {"tool_call_id": found["call"]}}
-            payload = encode(renamed)
+            members = members_of(event) or {}
+            kept = kept._replace(payload=encode(members | {"value": value | {"tool_call_id": found["call"]}}))
         step = self._step(found["step"], event.event_id)
-        self._keep(found["step"], step, _Kept(event.event_id, payload))
+        self._keep(found["step"], step, kept)
         step.ended = step.ended or name == RESUMED
+
+    def _add_form(self, event: Event, payload: dict[str, Any]) -> None:
+        found = _CALL.fullmatch(str(payload.get("toolCallId")))
+        if found is None or not found[0].startswith(_FORM) or event.source not in _OF_SERVER:
+            return
+        kept, call_id = _Kept.of(event), found["call"]
+        if found[0] != call_id:
+            renamed = {"toolCallId": call_id, "messageId": f"{call_id}-result"}
+            kept = kept._replace(payload=encode(payload | renamed))
+        step, result = self._step(found["step"], event.event_id), payload.get("result")
+        step.ended = True
+        step.has_secrets = isinstance(result, dict) and bool(result.get("withheld"))
+        self._keep(found["step"], step, kept)
 
     def _step(self, step_id: str, event_id: int) -> _Step:
         return self._steps.setdefault(step_id, _Step(event_id))
@@ -211,10 +250,13 @@ class Copy:
         boundary = min((step.first_event_id for step in known), default=self._source.latest_event_id + 1) - 1
         kept = [*self._origins]
         for step_id, step in self._steps.items():
-            if step.ended and _is_before(step_id, first):
+            if step.ended and not step.has_secrets and _is_before(step_id, first):
                 kept += step.events
         kept += [event for gather, event in self._failed_gathers.items() if _is_before(gather, first)]
         kept += [] if self._timer is None else [self._timer]
+        kept += [
+            event for branch, event in self._patches if self._is_kept_patch(branch, event, first, boundary)
+        ]
         values = [one for one in self._values.values() if one[0].event_id <= boundary]
         kept += [event for event, _ in values]
         kept.sort()
@@ -226,6 +268,15 @@ class Copy:
             (*map(_copied, kept), NewEvent(CUSTOM, mark, source="retry")),
             tuple(RunValue(one.name, bytes(one.value), places[event.event_id], 0) for event, one in values),
             tuple(self._shared_artifacts(kept, new_run_id)),
+        )
+
+    def _is_kept_patch(self, branch: str, event: _Kept, first: str, boundary: int) -> bool:
+        """Whether the handler reached the patch before the step, or in another branch that keeps results."""
+        if event.event_id <= boundary:
+            return True
+        return not first.startswith(branch) and any(
+            step.ended and one.startswith(branch) and _is_before(one, first)
+            for one, step in self._steps.items()
         )
 
     def _shared_artifacts(self, kept: list[_Kept], new_run_id: str) -> list[Stored]:
@@ -266,8 +317,7 @@ class Copy:
 
 
 def _copied(kept: _Kept) -> NewEvent:
-    members = msgspec.json.decode(kept.payload)
-    return NewEvent(members["type"], kept.payload, source="retry")
+    return NewEvent(kept.type, kept.payload, source="retry", is_error=kept.is_error)
 
 
 def _step_not_found(step_id: str) -> Error:

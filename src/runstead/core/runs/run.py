@@ -48,6 +48,10 @@ class RunStatus(StrEnum):
 
 
 TERMINAL: Final = frozenset({RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED})
+KEYED: Final = 1_000
+"""The stored priority of a run with a concurrency key is lower by this. So in the order of the queue all of them stand
+behind the runs without a key, whose claims never read them.
+"""
 PINNED_QUEUE: Final = 253_402_300_799_000
 """`available_at` of a run that only workers of its version may claim: the end of the year 9999, which no claim reaches."""
 BLOCKED: Final = "blocked: "
@@ -178,6 +182,13 @@ class Run(msgspec.Struct, frozen=True):
     artifact_bytes: int | None = None
     # Grows by one with every write: the guard of every update.
     version: int = 1
+    # Flow control, see core.runs.flow: the keys of the run, until when a debounce may delay it, and how many later
+    # requests it took over
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    debounce_key: str | None = None
+    debounce_until: int | None = None
+    debounced: int | None = None
     # The version of the first worker with a version that claimed it, and whether only workers of that version claim it
     # again: then it is in the queue of that version from `pinned_available_at` on, and `available_at` is `PINNED_QUEUE`.
     worker_version: str | None = None
@@ -220,6 +231,11 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def compensating(self) -> bool:
+        """Whether it is a compensation, or a descendant of one."""
+        return "~" in self.path
+
+    @property
+    def undoes(self) -> bool:
         """Whether it is a compensation, or a descendant of one."""
         return "~" in self.path
 
@@ -282,6 +298,11 @@ class Run(msgspec.Struct, frozen=True):
         """The waiting reason in answers: a pause is shown as `event`."""
         return "event" if self.waiting_reason == "pause" else self.waiting_reason
 
+    @property
+    def shown_priority(self) -> int:
+        """The priority that the creator chose. See `KEYED`."""
+        return self.priority if self.concurrency_key is None else self.priority + KEYED
+
     def lease_live(self, now: int) -> bool:
         """Whether a worker holds it. `now` in ms."""
         return (
@@ -300,7 +321,7 @@ def seqs_of(path: str) -> tuple[int, ...]:
 def in_queue(run: Run) -> tuple[int, int, int]:
     """Sort key of queued runs: the smallest key is claimed first."""
     assert run.claimable_at is not None
-    return -run.priority, run.claimable_at, run.seq
+    return -run.shown_priority, run.claimable_at, run.seq
 
 
 #: The fields whose values may be large.

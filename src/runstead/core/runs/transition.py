@@ -14,6 +14,7 @@ from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs.compensation import Compensation, RegisteredCompensations, WantedCompensations
 from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, Signal, WantedSignals
 from runstead.core.runs.values import RunValue
@@ -105,8 +106,16 @@ class Loaded(msgspec.Struct, frozen=True):
     compensations: RegisteredCompensations = RegisteredCompensations()
     push_service_id: str | None = None  # the service that receives a started run of `Want.push_agent`
     batch: Batch | None = None
+    keyed: KeyedRuns = NO_KEYED_RUNS
+
     source: Run | None = None  # the run of `Want.source_run_id`
     spending: Spending | None = None  # of a run in a project with budgets
+
+    def before(self, transition: "Transition") -> Run | None:
+        """The loaded row of the run that the transition is of: an existing run may take the place of a new one."""
+        if self.run is None and transition.run.seq:
+            return next(run for run in self.keyed if run is not None and run.seq == transition.run.seq)
+        return self.run
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -125,6 +134,7 @@ class Want(msgspec.Struct, frozen=True):
     compensations: WantedCompensations | None = None
     push_agent: str | None = None  # the agent whose push service is wanted; "" for a run without an agent
     batch_id: str | None = None  # a batch of the run's project; None in `Loaded` if the id is only a label
+    keys: WantedKeys | None = None  # of a new run: the runs that hold its keys
     source_run_id: str | None = (
         None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
     )

@@ -226,6 +226,11 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
         return self.before is None and self.run.parent_seq is not None
 
     @property
+    def keyed_target(self) -> str | None:
+        """The target of a new run with a concurrency key."""
+        return self.run.target if self.before is None and self.run.concurrency_key is not None else None
+
+    @property
     def cancels_family(self) -> bool:
         """Whether descendants that have not ended are cancelled in the same transaction, by `cancel_descendants`."""
         return self.transition.cancels_family and self.run is not self.before

@@ -216,6 +216,7 @@ DEFINED: Final = (
     "concurrency_policy",
     "max_runs",
     "max_staleness_seconds",
+    "concurrency_key",
     "source_path",
     "source_hash",
 )

@@ -82,6 +82,7 @@ class Schedule(msgspec.Struct, frozen=True):
     skipped_count: int = 0
     last_missed_at: int | None = None
     missed_count: int = 0
+    concurrency_key: str | None = None  # of its runs
     # Grows by one with every write: the guard of every update.
     version: int = 1
     integration_requirements: bytes = b"[]"
@@ -140,6 +141,8 @@ def check(schedule: Schedule, now: int) -> None:
         raise _refused(
             "target", f"Only an agent target takes a conversation, a {schedule.target_kind} does not"
         )
+    if schedule.target_kind == "agent" and schedule.concurrency_key is not None:
+        raise _refused("concurrency_key", "A run of kind agent takes no concurrency_key")
     if (mode == "existing") != named:
         raise _refused(
             "target.conversation_id",

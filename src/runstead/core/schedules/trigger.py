@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from runstead.core.errors import Error
 from runstead.core.runs.event_match import Match
+from runstead.core.runs.flow import NO_FLOW, Flow
 from runstead.core.runs.run import Kind, Run
 from runstead.core.runs.signal import SignalName
 
@@ -18,8 +19,8 @@ _PREFIX: Final = "vft_"
 
 class Trigger(msgspec.Struct, frozen=True):
     """One trigger as a row of the store. Only the SHA-256 of its token is stored, and
-    its `secret` as `security.stored_secrets` encrypts it. `config` is JSON text. Runs
-    of an agent use the conversation `conversation_id`, or a new conversation each. An event `event_name`
+    its `secret` as `security.stored_secrets` encrypts it. `config` and `flow` are
+    JSON text. Runs of an agent use the conversation `conversation_id`, or a new conversation each. An event `event_name`
     of the project's bus starts a run too, if its data matches `event_match` (JSON text).
 
     Engines store the fields as columns in this order.
@@ -37,6 +38,13 @@ class Trigger(msgspec.Struct, frozen=True):
     secret: str | None = None
     config: bytes | None = None
     conversation_id: str | None = None
+    flow: bytes | None = None
+
+    @property
+    def flow_control(self) -> Flow:
+        """The flow control of its runs."""
+        return NO_FLOW if self.flow is None else msgspec.json.decode(self.flow, type=Flow)
+
     event_name: str | None = None
     event_match: bytes | None = None
 

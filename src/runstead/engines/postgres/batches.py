@@ -41,8 +41,10 @@ class PostgresBatches(SqlBatches):
             except Error:
                 await idempotency_records.look_again(idempotency)
                 raise
-            assert all(one.before is None for one in written)
-            new = replace(batch, created_at=transaction.now)
+            any_new = any(one.before is None for one in written)
+            new = replace(
+                batch, created_at=transaction.now, completed_at=None if any_new else transaction.now
+            )
             seq = await DRIVER.run(connection, value("add_batch", **fields(new)))
             made = Made(_with_runs(replace(new, seq=seq), written), written)
             answer = idempotency_records.answer(idempotency, made)
@@ -88,7 +90,8 @@ def _with_runs(batch: Batch, written: Sequence[Written]) -> Batch:
     """The batch with its new runs counted."""
     tally = Tally()
     for one in written:
-        tally.note(None, one.run)
+        if one.before is None:
+            tally.note(None, one.run)
     for moved in tally.moved.values():
         batch = counted(batch, moved)
     return batch

@@ -10,6 +10,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
+from runstead.core import limits
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import CLOCK, LOCKED, RUNS
 from runstead.engines.sql.queue_partitions import PartitionKind, QueuePartition
@@ -28,6 +29,7 @@ _MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
     "target": ("partition_target", "partition_kind"),
     "agent": ("partition_implementation", "partition_key"),
     "agent_target": ("partition_implementation", "partition_key", "partition_target"),
+    "key": ("partition_target", "partition_concurrency_key"),
 }
 _AGENT: Final = (
     "implementation_kind = partition_implementation AND coalesce(worker_key, '') = partition_key"
@@ -40,6 +42,7 @@ _EQUAL: Final[dict[PartitionKind, str]] = {
     "target": "coalesce(target, '') = partition_target AND kind = partition_kind",
     "agent": f"{_AGENT} AND {_WIDE}",
     "agent_target": f"{_AGENT} AND coalesce(target, '') = partition_target",
+    "key": "target = partition_target AND concurrency_key = partition_concurrency_key",
 }
 
 
@@ -148,7 +151,8 @@ def _first_sql(forms: tuple[_Form, ...], *, alone: bool) -> str:
         "WITH state AS MATERIALIZED ("  # noqa: S608 - our own names
         f"SELECT coalesce($1::bigint, {CLOCK}) AS now, pg_current_xact_id()::text AS xid,"
         " (SELECT true FROM webhooks WHERE project_id = $2 AND disabled_at IS NULL LIMIT 1) IS TRUE AS hooked,"
-        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE AS limited,"
+        " (SELECT true FROM concurrency_limits WHERE project_id = $2 LIMIT 1) IS TRUE"
+        " OR (SELECT true FROM keyed_targets WHERE project_id = $2 LIMIT 1) IS TRUE AS limited,"
         " (SELECT true FROM budgets WHERE project_id = ANY (ARRAY[$2]) ORDER BY project_id, family_seq LIMIT 1) IS TRUE"
         " AS budgeted"
         f") SELECT state.*, run.* FROM state LEFT JOIN LATERAL ({claim}) AS run ON true"
@@ -161,6 +165,8 @@ def _steps(form: _Form, first: int) -> str:
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "partition_most"))
     top = f"SELECT priority FROM runs WHERE {form.queue} AND {form.at} IS NOT NULL"  # noqa: S608 - generated from our own names
+    if form.kind != "key" and not form.pinned:  # runs with a concurrency key have lower priorities
+        top += f" AND priority >= {limits.priority_min}"
     last = "ORDER BY priority DESC LIMIT 1"
     return (
         f"{form.steps} ({names}, step) AS ("  # noqa: S608 - our own names

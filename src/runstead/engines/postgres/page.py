@@ -12,7 +12,8 @@ from runstead.core.runs.run import FIELDS, OMITTABLE, TERMINAL, Run
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
 from runstead.engines.postgres.connection import Connection
 from runstead.engines.postgres.rows import to_run
-from runstead.engines.postgres.sql import COUNTERS, RUNS
+from runstead.engines.postgres.sql import COUNTERS, RUNS, SEARCHED
+from runstead.engines.sql.run_terms import json_form, like_pattern
 from runstead.ports.store import ListPage, RunQuery, SeqPage
 
 _encode = msgspec.json.Encoder().encode
@@ -81,8 +82,12 @@ def page_sql(
         if value is not None:
             add(condition, value)
     if query.text is not None:
-        escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        add("(run_id ILIKE {0} OR title ILIKE {0} OR target ILIKE {0})", f"%{escaped}%")
+        add(
+            "(run_id ILIKE {0} OR title ILIKE {0} OR target ILIKE {0} OR convert_from(labels, 'UTF8') ILIKE {1}"
+            f" OR {SEARCHED} ILIKE {{1}})",
+            like_pattern(query.text),
+            like_pattern(json_form(query.text)),
+        )
     by_duration = query.sort == "duration"
     if by_duration:
         add("duration_ms IS NOT NULL")

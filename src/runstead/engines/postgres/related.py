@@ -1,13 +1,13 @@
 """Reads and writes of other entities in the transactions of runs, in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from runstead.core import limits
 from runstead.core.audit import AuditEntry
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
-from runstead.core.queue.concurrency import ConcurrencySlots
+from runstead.core.queue.concurrency import ConcurrencySlots, Occupancy
 from runstead.core.queue.push_service import PushService
 from runstead.core.runs.bus_event import event_waits
 from runstead.core.runs.run import Run
@@ -31,15 +31,13 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
     again, since the transaction may have waited for the lock.
     """
     if not project_ids:
-        return ConcurrencySlots({})
+        return ConcurrencySlots()
     await DRIVER.run(transaction.connection, lock(LockSpace.RUNNING, project_ids))
     # A separate statement, so that it sees commits made during the wait.
     rows = await DRIVER.run(transaction.connection, concurrency.occupied(project_ids, limits.running_max))
     for now, _ in rows:
         transaction.advance(now)
-    return ConcurrencySlots(
-        {(row.project_id, row.target or None): row.max_running - row.running for _, row in rows}
-    )
+    return ConcurrencySlots((row.project_id, Occupancy(row.limit, row.running)) for _, row in rows)
 
 
 async def services_reaching(
@@ -103,6 +101,12 @@ async def count_artifact_bytes(connection: Connection, changes: Mapping[str, int
     """Add to the numbers of bytes of projects' stored artifacts. Last in a transaction: it locks them until its end."""
     rows = [{"project_id": name, "bytes": change} for name, change in sorted(changes.items()) if change]
     await DRIVER.run(connection, execute_many("count_artifact_bytes", rows))
+
+
+async def add_keyed_targets(connection: Connection, names: Iterable[tuple[str, str]]) -> None:
+    """Note that these targets, as (project id, target), have runs with a concurrency key."""
+    rows = [{"project_id": project_id, "target": target} for project_id, target in sorted(names)]
+    await DRIVER.run(connection, execute_many("add_keyed_target", rows))
 
 
 async def add_audit_entries(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -6,7 +6,7 @@
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
 -- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks or
--- budgets, which of $5 have concurrency limits, and how many runs are to be locked: with SKIP LOCKED fewer may be.
+-- budgets, which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -29,7 +29,11 @@ SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
 FROM (
   SELECT
     ARRAY(SELECT nextval('run_seq') FROM generate_series(1, cardinality($1) - (SELECT count(*) FROM named))),
-    ARRAY(SELECT DISTINCT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[]))
+    ARRAY(
+      SELECT project_id FROM concurrency_limits WHERE project_id = ANY ($5::text[])
+      UNION
+      SELECT project_id FROM keyed_targets WHERE project_id = ANY ($5::text[])
+    )
 ) AS fresh (seqs, limited)
 LEFT JOIN LATERAL (
   SELECT {locked} FROM {runs} WHERE seq = ANY (ARRAY(SELECT seq FROM ancestors)) ORDER BY seq FOR UPDATE OF runs
@@ -43,6 +47,16 @@ SELECT p.id FROM unnest($1::text[]) AS p (id) CROSS JOIN LATERAL (
 -- name: existing_runs
 SELECT k.project_id, k.run_id FROM unnest($1::text[], $2::text[]) AS k (run_id, project_id)
 CROSS JOIN LATERAL (SELECT FROM runs WHERE run_id = k.run_id AND project_id = k.project_id LIMIT 1) AS r
+
+-- name: run_by_unique_key
+SELECT run_id FROM runs
+WHERE project_id = $1 AND unique_key = $2 AND coalesce(target, '') = $3
+ORDER BY seq DESC LIMIT 1
+
+-- name: run_by_debounce_key
+SELECT run_id FROM runs
+WHERE project_id = $1 AND debounce_key = $2 AND coalesce(target, '') = $3 AND status = 'pending' AND attempt = 0
+ORDER BY seq DESC LIMIT 1
 
 -- name: run_by_key
 SELECT {columns} FROM {runs} WHERE run_id = $1 AND project_id = $2

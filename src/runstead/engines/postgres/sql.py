@@ -6,12 +6,14 @@ from functools import cache
 from types import NoneType
 from typing import Final, get_args, get_type_hints
 
+from runstead.core import limits
 from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
 from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_rows import ROW_WORDS
+from runstead.engines.sql.run_terms import FACTS
 
 CLOCK: Final = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 COUNTERS: Final = ("descendants_total", "descendants_active")
@@ -35,6 +37,15 @@ _CHECKED: Final = ", ".join(
     for field in FIELDS
 )
 # LIMIT keeps it a look-up per run: a join could be planned as a scan of all families.
+#: What a search reads of a run's error, and in projects with `search_values` of its input and output. NULL: nothing.
+_VALUE_CHARS: Final = limits.search_value_chars_max
+SEARCHED: Final = (
+    f"nullif(coalesce(chr(10) || left(convert_from(error, 'UTF8'), {limits.search_error_chars_max}), '')"  # noqa: S608 - our own numbers
+    " || CASE WHEN EXISTS (SELECT 1 FROM projects AS p WHERE p.id = runs.project_id"
+    " AND p.search_values_since < runs.created_at)"
+    f" THEN coalesce(chr(10) || left(convert_from(input, 'UTF8'), {_VALUE_CHARS}), '')"
+    f" || coalesce(chr(10) || left(convert_from(output, 'UTF8'), {_VALUE_CHARS}), '') ELSE '' END, '')"
+)
 RUNS: Final = (
     "runs LEFT JOIN LATERAL (SELECT descendants_total, descendants_active FROM run_families"
     " WHERE run_seq = runs.seq LIMIT 1) AS family ON true"
@@ -102,6 +113,7 @@ DIALECT: Final = Dialect(
 Q: Final = statements(
     __package__,
     WORDS
+    | {"indexed": ", ".join(SEARCHED if field == "searched" else field for field in FACTS)}
     | ROW_WORDS
     | {
         "columns": COLUMNS,

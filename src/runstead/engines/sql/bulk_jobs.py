@@ -58,7 +58,8 @@ class SqlBulkJobs:
         return await self._database.write(create, idempotency)
 
     async def get(self, project_id: str, job_id: str) -> BulkJob | None:
-        return await self._database.read(first, "bulk_job", BulkJob, id=job_id, project_id=project_id)
+        found = await self._database.read(first, "bulk_job", BulkJob, id=job_id)
+        return found if found is not None and found.project_id == project_id else None
 
     async def running(self, limit: int) -> list[BulkJob]:
         return await self._database.read(select, "running_bulk_jobs", BulkJob, limit=limit)
@@ -70,7 +71,7 @@ class SqlBulkJobs:
 
     async def advance(self, job: BulkJob, progress: Progress) -> BulkJob | None:
         def advance(now: int) -> Steps[BulkJob | None]:
-            old = yield from first("lock_bulk_job", BulkJob, id=job.id, project_id=job.project_id)
+            old = yield from first("lock_bulk_job", BulkJob, id=job.id)
             if old is None or old.status != "running" or old.position != job.position:
                 return None
             new = rules.advance(old, progress, now)
@@ -83,8 +84,8 @@ class SqlBulkJobs:
         self, project_id: str, job_id: str, decide: Callable[[BulkJob, int], BulkJob]
     ) -> BulkJob:
         def change(now: int) -> Steps[BulkJob]:
-            old = yield from first("lock_bulk_job", BulkJob, id=job_id, project_id=project_id)
-            if old is None:
+            old = yield from first("lock_bulk_job", BulkJob, id=job_id)
+            if old is None or old.project_id != project_id:
                 raise not_found("Bulk job")
             new = decide(old, now)
             yield from _rewrite(old, new)

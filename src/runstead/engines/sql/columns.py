@@ -21,12 +21,12 @@ from runstead.core.queue.push_service import PushService
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.bus_event import BusEvent, EventWait
+from runstead.core.runs.saved_view import SavedView
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger
 from runstead.core.usage.price import Price
 from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.sql.inputs import RESPONSE
-from runstead.engines.sql.run_terms import FACTS
 
 
 def _without(record: type[Struct], *names: str) -> tuple[str, ...]:
@@ -66,6 +66,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "removed_member": _without(RemovedMember),
     "replica": _without(Replica),
     "run_spending": _without(RunSpending),
+    "saved_view": _without(SavedView),
     "schedule": _without(Schedule),
     "session": _without(Session),
     "signing_key": _without(SigningKey),
@@ -75,7 +76,4 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
 }
 
 #: The words of statements of one engine.
-WORDS: Final = {
-    **{name: ", ".join(columns) for name, columns in RECORDS.items()},
-    "indexed": ", ".join(FACTS),
-}
+WORDS: Final = {name: ", ".join(columns) for name, columns in RECORDS.items()}

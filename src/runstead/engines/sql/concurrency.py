@@ -5,7 +5,7 @@ the next claim counts what it took. Projects without limits take no lock.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from runstead.core import limits as bounds
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
@@ -20,6 +20,9 @@ from runstead.engines.sql.steps import (
     select_timed,
 )
 
+#: How a limit without `max_running` is stored: earlier versions need a number.
+_NO_LIMIT: Final = (1 << 31) - 1
+
 
 class Occupied(NamedTuple):
     """A limit as it is stored: `target` is '' for the whole project. `running`: how many runs count for it."""
@@ -28,10 +31,12 @@ class Occupied(NamedTuple):
     target: str
     max_running: int
     running: int
+    max_running_per_key: int | None = None
 
     @property
     def limit(self) -> ConcurrencyLimit:
-        return ConcurrencyLimit(self.target or None, self.max_running)
+        most = None if self.max_running == _NO_LIMIT else self.max_running
+        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key)
 
 
 class SqlConcurrency:
@@ -40,7 +45,12 @@ class SqlConcurrency:
 
     async def put(self, project_id: str, limits: Sequence[ConcurrencyLimit]) -> list[Occupancy]:
         rows = [
-            {"project_id": project_id, "target": limit.target or "", "max_running": limit.max_running}
+            {
+                "project_id": project_id,
+                "target": limit.target or "",
+                "max_running": _NO_LIMIT if limit.max_running is None else limit.max_running,
+                "max_running_per_key": limit.max_running_per_key,
+            }
             for limit in limits
         ]
 

@@ -92,15 +92,15 @@ class SqlIdentity:
     async def change_project(
         self,
         project_id: str,
-        decide: Callable[[Project], Project],
+        decide: Callable[[Project, int], Project],
         idempotency: IdempotencyRecord | None = None,
     ) -> Project | None:
-        def change(_now: int) -> Steps[Project | None]:
+        def change(now: int) -> Steps[Project | None]:
             yield from values("lock_project", id=project_id)
             stored = yield from first("project", Project, ref=project_id)
             if stored is None or stored.id != project_id:
                 return None
-            new = decide(stored)
+            new = decide(stored, now)
             if new != stored:
                 yield from execute("change_project", new)
             yield from changed(stored, new)

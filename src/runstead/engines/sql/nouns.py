@@ -20,6 +20,7 @@ from runstead.engines.sql.prices import SqlPrices
 from runstead.engines.sql.push_services import SqlPushServices
 from runstead.engines.sql.quotas import SqlQuotas
 from runstead.engines.sql.replicas import SqlReplicas
+from runstead.engines.sql.saved_views import SqlSavedViews
 from runstead.engines.sql.schedules import SqlSchedules
 from runstead.engines.sql.secrets import SqlSecrets
 from runstead.engines.sql.signing_keys import SqlSigningKeys
@@ -55,6 +56,7 @@ class SqlNouns:
         self.push_services = SqlPushServices(database)
         self.quotas = SqlQuotas(database)
         self.replicas = SqlReplicas(database)
+        self.saved_views = SqlSavedViews(database)
         self.schedules = SqlSchedules(database)
         self.secrets = SqlSecrets(database)
         self.signing_keys = SqlSigningKeys(database)

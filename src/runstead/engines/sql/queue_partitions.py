@@ -10,13 +10,14 @@ from typing import Literal, NamedTuple
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.ports.store.runs import ClaimRequest
 
-PartitionKind = Literal["kind", "target", "agent", "agent_target"]
+PartitionKind = Literal["kind", "target", "agent", "agent_target", "key"]
 
 
 class QueuePartition(NamedTuple):
     """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind);
-    agent: (implementation_kind, worker_key); agent_target: those two and the target. '' stands for no target
-    and for no worker_key. `most` is how many of its runs the claim may take. `pinned`: of the runs that are pinned to a
+    agent: (implementation_kind, worker_key); agent_target: those two and the target; key:
+    (target, concurrency_key). '' stands for no target and for no worker_key. The runs of `key` are in no other partition.
+    `most` is how many of its runs the claim may take. `pinned`: of the runs that are pinned to a
     version, which is the first value of `equal`.
     """
 

@@ -33,7 +33,7 @@ from runstead.engines.sql.run_terms import (
     Facts,
     Value,
     bounds_of,
-    grams,
+    own_grams,
     pack_bounds,
     status_term,
     terms_of,
@@ -135,7 +135,7 @@ def _build_terms(runs: Sequence[Facts]) -> dict[bytes, bytes]:
         offset = run.seq % BLOCK
         for value in values_of(run):
             by_value[value].append(offset)
-        for gram in set(grams(run.run_id)):
+        for gram in own_grams(run):
             offsets[gram].append(offset)
     shared: dict[bytes, int] = defaultdict(int)
     for value, members in paced(by_value.items()):
@@ -187,13 +187,16 @@ async def _apply_changes(tables: Tables) -> int:
 async def _block_changes(tables: Tables, block: int, seqs: Mapping[int, bool]) -> list[Statement]:
     runs = {one.seq: one for one in _facts(await tables.read("index_facts_of", list(seqs)))}
     wanted = {BOUNDS, DURATIONS, OPEN, *ENDED}
+    # The error and the output of a run that ended give it terms, too.
+    seqs = {seq: named or (seq in runs and runs[seq].searched is not None) for seq, named in seqs.items()}
     for seq, named in seqs.items():
         if named and seq in runs:
             wanted.update(terms_of(runs[seq]))
-    stored = [
-        *await tables.read("index_terms", [block], list(wanted)),
-        *await tables.read("index_span", [block], *PROJECTS),
-    ]
+    stored = [*await tables.read("index_span", [block], *PROJECTS)]
+    terms = sorted(wanted)
+    for start in range(0, len(terms), limits.index_terms_read_max):
+        part = terms[start : start + limits.index_terms_read_max]
+        stored += await tables.read("index_terms", [block], part)
     before = {bytes(term): bytes(members) for _, term, members in stored}
     if not before:  # its last run was deleted
         return []

@@ -6,6 +6,7 @@ hashed, grams need not be adjacent in the run, and the run may have changed. So 
 A term is a gram (three characters of a searchable text), or begins with a byte that no text contains.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, lru_cache
@@ -34,10 +35,11 @@ _grams_max: Final = 32
 _projects_max: Final = 32  # more projects are not filtered by the index
 _LOWER: Final = str.maketrans({chr(n): chr(n + 32) for n in range(ord("A"), ord("Z") + 1)})
 _labels = msgspec.json.Decoder(dict[str, str])
+_ESCAPED_IN_JSON: Final = re.compile(r'[\x00-\x1f"\\]')
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False):
-    """The indexed fields of a run: the columns of `index_facts` in their order."""
+    """The indexed fields of a run."""
 
     seq: int
     project_id: str
@@ -51,8 +53,10 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     labels: bytes | None
     schedule_id: str | None
     parent_run_id: str | None
+    searched: str | None  # the parts of the error, and of input and output, that a search reads
 
 
+#: The columns of `index_facts` in their order; each engine has an expression for the last one.
 FACTS: Final = Facts.__struct_fields__
 
 
@@ -83,13 +87,28 @@ def grams(text: str) -> tuple[bytes, ...]:
     return tuple(padded[place : place + 3].encode() for place in range(len(text)))
 
 
+def grams_of_long(text: str) -> set[bytes]:
+    """The grams of a text of any length."""
+    padded = _lowercase(text) + _END
+    if text.isascii():
+        encoded = padded.encode()
+        return {encoded[place : place + 3] for place in range(len(text))}
+    return {padded[place : place + 3].encode() for place in range(len(text))}
+
+
+def own_grams(run: Facts) -> set[bytes]:
+    """The grams of texts that no other run shares: its id, and what a search reads of its values."""
+    own = set(grams(run.run_id))
+    return own if run.searched is None else own | grams_of_long(run.searched)
+
+
 def _label_term(key: str, value: str) -> bytes:
     return _term(b"l", f"{key}\0{value}")
 
 
 def terms_of(run: Facts) -> set[bytes]:
     """All terms of a run."""
-    return {*grams(run.run_id), *(term for value in values_of(run) for term in terms_of_value(value))}
+    return {*own_grams(run), *(term for value in values_of(run) for term in terms_of_value(value))}
 
 
 class Shape(NamedTuple):
@@ -130,7 +149,8 @@ def terms_of_value(value: Value) -> frozenset[bytes]:
     if isinstance(value, str):
         return frozenset(grams(value))
     if isinstance(value, bytes):
-        return frozenset(_label_term(key, one) for key, one in _labels.decode(value).items())
+        terms = {_label_term(key, one) for key, one in _labels.decode(value).items()}
+        return frozenset(terms | grams_of_long(value.decode()))
     terms = {_term(b"p", value.project_id), _term(b"k", value.kind), status_term(value.status)}
     terms.add(ROOT if value.parent_run_id is None else _term(b"a", value.parent_run_id))
     if value.schedule_id is not None:
@@ -194,15 +214,32 @@ def wanted(query: RunQuery) -> Wanted:
             groups.append([_term(letter, value)])
     spans: list[tuple[bytes, bytes]] = []
     later: list[list[bytes]] = []
-    if query.text is not None and len(query.text) < 3:
-        begin = _lowercase(query.text).encode()
+    text = None if query.text is None else _in_all_forms(query.text)
+    if text and len(text) < 3:
+        begin = _lowercase(text).encode()
         spans.append((begin, begin + b"\xff"))
-    elif query.text is not None:
-        parts = list(dict.fromkeys(grams(query.text)[:-2]))
+    elif text:
+        parts = list(dict.fromkeys(grams(text)[:-2]))
         first = parts[:: -(-len(parts) // _grams_first)]
         groups += [[gram] for gram in first]
         later = [[gram] for gram in parts if gram not in first][:_grams_max]
     return Wanted([group for group in groups if group], spans, later)
+
+
+def like_pattern(text: str) -> str:
+    """Return the pattern of LIKE for a text that is contained, which a backslash escapes."""
+    escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return f"%{escaped}%"
+
+
+def json_form(text: str) -> str:
+    """Return the text as a JSON string contains it."""
+    return msgspec.json.encode(text).decode()[1:-1]
+
+
+def _in_all_forms(text: str) -> str:
+    """Return the longest part of a searched text that is the same in JSON, in which labels and values are searched."""
+    return max(_ESCAPED_IN_JSON.split(text), key=len)
 
 
 def needs_no_index(query: RunQuery) -> bool:

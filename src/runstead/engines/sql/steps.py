@@ -33,6 +33,7 @@ class LockSpace(IntEnum):
     PUSH_SERVICES = 2
     SIGNING_KEYS = 3
     RUNNING = 4
+    RUN_KEYS = 5
     WEBHOOKS = 51
     TRIGGERS = 52
     PRICES = 53

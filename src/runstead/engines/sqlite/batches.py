@@ -19,8 +19,8 @@ from runstead.engines.sqlite.load_run import load_members
 from runstead.engines.sqlite.related import DRIVER, add_audit_entries, count_batches, load_batch
 from runstead.engines.sqlite.rows import insert_runs, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
-from runstead.engines.sqlite.runs import store_beside, write_run
 from runstead.engines.sqlite.sql import Q
+from runstead.engines.sqlite.write_run import store_beside, write_run
 from runstead.engines.sqlite.writer import Writer
 from runstead.ports.store import DecideOne, Made, Member, Written, count_runs
 
@@ -37,13 +37,24 @@ class SqliteBatches(SqlBatches):
         def job(connection: sqlite3.Connection, now: int) -> Made:
             # All are decided before anything is written, so that a refusal fails alone.
             decided = [
-                (loaded.parent, decide(loaded))
+                (loaded, decide(loaded))
                 for (_, decide, _), loaded in zip(
                     members, load_members(connection, self._writer, members, now), strict=True
                 )
             ]
-            DRIVER.run(connection, value("add_batch", **fields(replace(batch, created_at=now))))
-            written = _create(connection, self._cache, decided, now)
+            new = [(loaded.parent, made) for loaded, made in decided if loaded.before(made) is None]
+            opened = replace(batch, created_at=now, completed_at=None if new else now)
+            DRIVER.run(connection, value("add_batch", **fields(opened)))
+            written = _create(connection, self._cache, new, now)
+            if len(new) < len(decided):
+                created = iter(written)
+                written = [
+                    next(created)
+                    if (found := loaded.before(transition)) is None
+                    # A run that exists already, which takes the place of a new one.
+                    else write_run(connection, self._cache, found, transition, now)
+                    for loaded, transition in decided
+                ]
             made = load_batch(connection, batch.id, batch.project_id)
             assert made is not None
             return Made(made, written)

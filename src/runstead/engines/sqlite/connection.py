@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from runstead.core.errors import Error
+from runstead.engines.sqlite.packing import searched_text
 
 VERSION_MIN: Final = (3, 40, 0)
 LOCK_S: Final = 5.0
@@ -32,6 +33,7 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     # The writer mostly touches the right edge of its B-trees; readers rely on the page cache of the OS.
     connection.execute(f"PRAGMA cache_size = -{8 * 1024 if read_only else 16 * 1024}")
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
+    connection.create_function("searched_text", 2, searched_text, deterministic=True)
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection

@@ -12,6 +12,7 @@ from runstead.core.errors import not_found
 from runstead.core.queue.push_service import choose
 from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
+from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
 from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Loaded, Receipt, Want
@@ -130,6 +131,9 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     if want.push_agent is not None:
         service = choose(services_reaching(connection, (key.project_id,), now), want.push_agent)
         push_service_id = None if service is None else service.id
+    keyed = NO_KEYED_RUNS
+    if run is None and want.keys is not None:
+        keyed = _keyed(connection, writer, key.project_id, want.keys)
     return Loaded(
         now=now,
         run=run,
@@ -145,9 +149,27 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
         compensations=compensations,
         push_service_id=push_service_id,
         batch=batch,
+        keyed=keyed,
         source=source,
         spending=spending,
     )
+
+
+def _keyed(connection: sqlite3.Connection, writer: Writer, project_id: str, wanted: WantedKeys) -> KeyedRuns:
+    """The runs with the keys of a new run, without those that are being cancelled with an ancestor."""
+
+    def one(query: str, key: str | None) -> Run | None:
+        if key is None:
+            return None
+        row = connection.execute(Q[query], (project_id, key, wanted.target)).fetchone()
+        if row is None:
+            return None
+        if stored_bytes(row) > limits.loop_bytes_max:
+            writer.leave_loop()
+        run = to_run(row)
+        return None if families.cancelled_ancestor(connection, writer.cache, run) is not None else run
+
+    return KeyedRuns(one("run_by_unique_key", wanted.unique), one("run_by_debounce_key", wanted.debounce))
 
 
 def _spending(connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int) -> Spending | None:

@@ -43,3 +43,14 @@ def unpack_field(value: bytes | str | None, *, text: bool) -> bytes | str | None
     if not isinstance(value, bytes) or not value or value[0] != _FIRST:
         return value
     return unpack(value).decode() if text else unpack(value)
+
+
+def searched_text(value: bytes | str | None, chars_max: int) -> str:
+    """The SQL function of this name: the first characters of a value, which may be compressed, after a line break."""
+    if value is None:
+        return ""
+    data = value.encode() if isinstance(value, str) else value
+    bytes_max = 4 * chars_max
+    if data[:1] == b"x":
+        data = zlib.decompressobj().decompress(data, bytes_max)
+    return "\n" + data[:bytes_max].decode(errors="ignore")[:chars_max]

@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.runs.run import FIELDS, TERMINAL
 from runstead.core.usage.activity import RUN_SUMMARY_FIELDS, Share, share
+from runstead.engines.sql.run_terms import json_form, like_pattern
+from runstead.engines.sqlite.sql import SEARCHED
 from runstead.ports.store import RunQuery
 
 _SUMMARY: Final = ", ".join(RUN_SUMMARY_FIELDS)
@@ -104,11 +106,12 @@ def _select(query: RunQuery, table: str = "runs") -> tuple[str, list[Any]]:
     for key, value in query.labels:
         add("EXISTS (SELECT 1 FROM json_each(labels) WHERE key = ? AND value = ?)", key, value)
     if query.text is not None:
-        escaped = query.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        pattern = f"%{escaped}%"
+        plain, in_json = like_pattern(query.text), like_pattern(json_form(query.text))
         add(
-            "(run_id LIKE ? ESCAPE '\\' OR title LIKE ? ESCAPE '\\' OR target LIKE ? ESCAPE '\\')",
-            *[pattern] * 3,
+            "(run_id LIKE ? ESCAPE '\\' OR title LIKE ? ESCAPE '\\' OR target LIKE ? ESCAPE '\\'"
+            f" OR CAST(labels AS TEXT) LIKE ? ESCAPE '\\' OR {SEARCHED} LIKE ? ESCAPE '\\')",
+            *[plain] * 3,
+            *[in_json] * 2,
         )
     if query.sort == "duration":
         add("duration_ms IS NOT NULL")

@@ -15,8 +15,9 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue, large_bytes
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, take_next
 from runstead.engines.sqlite.families import cancelling
-from runstead.engines.sqlite.related import occupancies
+from runstead.engines.sqlite.related import DRIVER, occupancies
 from runstead.engines.sqlite.rows import encode, stored_bytes, to_run, without_packed
 from runstead.engines.sqlite.sql import Q
 from runstead.engines.sqlite.writer import Writer
@@ -29,6 +30,7 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "target": ("runs_queue_target", "coalesce(target, '') = ?2 AND kind = ?3"),
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
+    "key": ("runs_queue_key", "target = ?2 AND concurrency_key = ?3"),
 }
 _PARAMETER: Final = re.compile(r"\?(\d+)")
 #: Runs of a cancelled batch are not claimed.
@@ -36,7 +38,7 @@ _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
-_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3}
+_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3, "key": 2}
 
 
 def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
@@ -53,7 +55,10 @@ def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
         equals += 1
     now, limit = (f"?{equals + place}" for place in (2, 3))
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
+    # Runs with a concurrency key have lower priorities.
     queued = f"AND {at} IS NOT NULL"
+    if partition != "key" and not pinned:
+        queued += f" AND priority >= {limits.priority_min}"
     parts = f"json_each(?{equals + 4})"
     reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
     beside = f" AND NOT EXISTS (SELECT 1 FROM {parts} WHERE {reached})" if cancels else ""  # noqa: S608
@@ -71,6 +76,7 @@ HEADS: Final = {
     (kind, pinned): _head_sql(kind, cancels=False, pinned=pinned)
     for kind in _PARTITIONS
     for pinned in (False, True)
+    if kind != "key" or not pinned
 }
 HEADS_BESIDE_CANCELS: Final = {
     (kind, pinned): _head_sql(kind, cancels=True, pinned=pinned) for kind, pinned in HEADS
@@ -86,12 +92,15 @@ def claimable_runs(
     if project not in writer.cache.without_limits:
         writer.leave_loop()  # counting running runs may take long
         occupied = occupancies(connection, project, limits.running_max)
-        if not occupied:
+        if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
             writer.cache.without_limits.add(project)
     slots = ConcurrencySlots.from_occupancies(project, occupied)
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
+    keyed = Turns([], [])
+    if project not in writer.cache.without_limits:
+        keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
     heads, beside = HEADS, tuple[str, ...]()
     if cancelled := cancelling(connection, writer.cache):
         heads, beside = HEADS_BESIDE_CANCELS, (encode([f"/{seq}/" for seq in cancelled]).decode(),)
@@ -103,7 +112,7 @@ def claimable_runs(
         and not connection.execute(Q["has_pinned"], (project, query.version)).fetchone()
     ):
         query = replace(query, version=None)  # its queue is empty
-    for partition in partitions(query, limit, slots, targets):
+    for partition in (*partitions(query, limit, slots, targets), *keyed.partitions):
         for (seq,) in connection.execute(
             heads[partition.kind, partition.pinned], (project, *partition.equal, now, partition.most, *beside)
         ).fetchall():
@@ -114,9 +123,12 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    fitting = islice((run for run in sorted(found.values(), key=in_queue) if slots.take(run)), limit)
+    if project in writer.cache.without_limits:
+        fitting = sorted(found.values(), key=in_queue)[:limit]
+    else:
+        fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit))
     if size <= limits.claim_bytes_max:
-        return list(fitting)
+        return fitting
     claimed: list[Run] = []
     size = 0
     for each in fitting:

@@ -166,3 +166,11 @@ def add_deliveries(
         return
     for delivery in deliveries(run, event_type, webhooks, now):
         DRIVER.run(connection, value("add_delivery", **fields(delivery)))
+
+
+def add_keyed_target(
+    connection: sqlite3.Connection, cache: WriterCache, project_id: str, target: str
+) -> None:
+    """Note that the target has a run with a concurrency key."""
+    DRIVER.run(connection, execute("add_keyed_target", project_id=project_id, target=target))
+    cache.without_limits.discard(project_id)

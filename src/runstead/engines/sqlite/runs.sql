@@ -1,3 +1,12 @@
+-- name: run_by_unique_key
+SELECT {columns} FROM runs INDEXED BY runs_unique_key
+WHERE project_id = ? AND unique_key = ? AND coalesce(target, '') = ? ORDER BY seq DESC LIMIT 1
+
+-- name: run_by_debounce_key
+SELECT {columns} FROM runs INDEXED BY runs_debounce_key
+WHERE project_id = ? AND debounce_key = ? AND coalesce(target, '') = ? AND status = 'pending' AND attempt = 0
+ORDER BY seq DESC LIMIT 1
+
 -- name: run_by_key
 SELECT {columns} FROM runs WHERE run_id = ? AND project_id = ?
 

@@ -3,6 +3,7 @@
 from functools import cache, lru_cache
 from typing import Final
 
+from runstead.core import limits
 from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
 from runstead.core.usage.rollup import FACT_FIELDS
@@ -25,8 +26,18 @@ _CHECKED: Final = ", ".join(
 _REACH: Final = (
     "(SELECT coalesce(group_concat(project_id, ' '), '') FROM push_reach WHERE service_id = push_services.id)"
 )
+#: What a search reads of a run's error, and in projects with `search_values` of its input and output. NULL: nothing.
+#: `searched_text` is a function of the connection: see `packing`.
+_VALUE_CHARS: Final = limits.search_value_chars_max
+SEARCHED: Final = (
+    f"nullif(searched_text(error, {limits.search_error_chars_max})"  # noqa: S608 - our own numbers
+    " || iif(EXISTS (SELECT 1 FROM projects AS p WHERE p.id = runs.project_id"
+    " AND p.search_values_since < runs.created_at),"
+    f" searched_text(input, {_VALUE_CHARS}) || searched_text(output, {_VALUE_CHARS}), ''), '')"
+)
 #: JSON cannot hold bytes.
-_INDEXED_TEXT: Final = ", ".join("CAST(labels AS TEXT)" if field == "labels" else field for field in FACTS)
+_TEXTS: Final = {"labels": "CAST(labels AS TEXT)", "searched": SEARCHED}
+_INDEXED_TEXT: Final = ", ".join(_TEXTS.get(field, field) for field in FACTS)
 _STORED_EVENT: Final = ", ".join("id" if name == "event_id" else name for name in EVENT_COLUMNS)
 
 #: The statements that both engines share.

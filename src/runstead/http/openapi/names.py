@@ -137,6 +137,7 @@ _OPERATIONS: Final = {
     "budgets_of_run": "list_budgets_of_run",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
+    "concurrency_put_one": "put_concurrency_limit",
     "usage_page": "list_prices",
     "usage_put": "put_price",
     "usage_delete": "delete_price",

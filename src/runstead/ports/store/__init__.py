@@ -55,6 +55,7 @@ from runstead.ports.store.runs import (
     WrittenFiring,
     count_runs,
 )
+from runstead.ports.store.saved_views import SavedViews
 from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync, ScheduleQuery, Schedules
 from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
@@ -126,6 +127,7 @@ __all__ = [
     "RunKey",
     "RunQuery",
     "Runs",
+    "SavedViews",
     "ScheduleQuery",
     "Schedules",
     "Secrets",
@@ -180,6 +182,8 @@ class Store(Protocol):
     def bulk_jobs(self) -> BulkJobs: ...
     @property
     def bus_events(self) -> BusEvents: ...
+    @property
+    def saved_views(self) -> SavedViews: ...
     @property
     def concurrency(self) -> Concurrency: ...
     @property

@@ -66,10 +66,10 @@ class Identity(Protocol):
     async def change_project(
         self,
         project_id: str,
-        decide: Callable[[Project], Project],
+        decide: Callable[[Project, int], Project],
         idempotency: IdempotencyRecord | None = None,
     ) -> Project | None:
-        """Store what `decide` returns for the locked project. None if it does not exist."""
+        """Store what `decide` returns for the locked project and the time. None if it does not exist."""
         ...
 
     async def fenced(self, ids: Sequence[str]) -> frozenset[str]:

@@ -9,6 +9,7 @@ import msgspec
 from runstead.sdk.durable.forms import Forms
 from runstead.sdk.durable.history import STEP_FINISHED, STEP_STARTED
 from runstead.sdk.durable.step_runner import current_branch
+from runstead.sdk.errors import RunsteadError
 from runstead.sdk.routes.create import split_target
 
 
@@ -32,11 +33,21 @@ class Compensations(Forms):
             return
         with branch.running(step_name):
             self._start(step_id, step_name)
-            # A step that a retry of the run resets registers the same request once.
-            request = msgspec.json.encode([target, config, input, title], order="deterministic")
-            key = f"{step_id}:{hashlib.sha256(request).hexdigest()}"
-            await self.register_compensation(target, config=config, input=input, title=title, key=key)
+            await self.register_compensation(
+                target,
+                config=config,
+                input=input,
+                title=title,
+                key=self._key(step_id, [target, config, input, title]),
+            )
             self._finish(step_id, step_name)
+
+    def _key(self, step_id: str, request: list[Any]) -> str:
+        if self.codec is not None:  # the server gets no digest of plain values
+            return self._external_id(step_id)
+        # A step that a retry of the run resets registers the same request once.
+        text = msgspec.json.encode(request, order="deterministic")
+        return f"{step_id}:{hashlib.sha256(text).hexdigest()}"
 
     async def register_compensation(
         self,
@@ -49,18 +60,22 @@ class Compensations(Forms):
     ) -> None:
         """Register a compensation under a key of the run, without a step in its log."""
         run = self.run
-        await self.send(
-            self.calls.runs.compensate(
-                run.run_id,
-                target,
-                config=config,
-                input=input,
-                title=title,
-                idempotency_key=key,
-                attempt=run.attempt,
-                lease_token=run.lease_token,
-            )
+        call = self.calls.runs.compensate(
+            run.run_id,
+            target,
+            config=config,
+            input=input,
+            title=title,
+            idempotency_key=key,
+            attempt=run.attempt,
+            lease_token=run.lease_token,
         )
+        try:
+            await self.send(call)
+        except RunsteadError as error:
+            # An earlier try registered it. A codec may have encoded the same values differently.
+            if self.codec is None or error.code != "IDEMPOTENCY_KEY_REUSED":
+                raise
 
     async def steps_to_undo(self) -> list[tuple[str, Any]]:
         """Return (name, result) of each finished step of the run that this one compensates, in the order of their ends."""
@@ -79,7 +94,8 @@ class Compensations(Forms):
                 payload = event.payload
                 is_kept = event.event_type == STEP_FINISHED and "stepId" in payload and "result" in payload
                 if is_kept and payload.get("error") is None:
-                    steps.append((str(payload.get("stepName")), payload["result"]))
+                    result = await self.read(run_id, payload["result"])
+                    steps.append((str(payload.get("stepName")), result))
             if page.page_info.next is None:
                 return steps
             after = int(page.page_info.next)

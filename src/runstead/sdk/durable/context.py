@@ -142,7 +142,7 @@ class Context(HandlerContext):
         self, function: Callable[P, T], /, options: Step, *args: P.args, **kwargs: P.kwargs
     ) -> Awaits[T]: ...
     def step(self, *args: Any, **kwargs: Any) -> Awaits[Any]:  # type: ignore[misc]  # mypy knows no such implementation
-        """Call a function once, and store its result (any JSON up to 255 KiB).
+        """Call a function once, and store its result (any JSON up to 64 MiB).
 
         `ctx.step("fetch", fetch, url)` or, named after the function, `ctx.step(fetch, url)`. Later tries of the
         handler, on any worker, get the stored result instead of calling the function. A plain function runs in a

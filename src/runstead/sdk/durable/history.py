@@ -73,11 +73,10 @@ class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class FinishedStep(msgspec.Struct, frozen=True):
-    """The outcome of a step: a result (any JSON) or a failure. `copied`: from the log of the run that was retried."""
+    """The outcome of a step: a result (any JSON) or a failure."""
 
     result: Any = None
     error: StepFailure | None = None
-    copied: bool = False
 
 
 class WaitResult(msgspec.Struct, frozen=True):
@@ -213,7 +212,7 @@ class History:
         self.started.pop(step_id, None)
         self.failed_tries.pop(step_id, None)
         if not payload.get("closed"):  # of a wait that was not the first: it has no result
-            self.finished[step_id] = FinishedStep(payload.get("result"), failure, event.source == "retry")
+            self.finished[step_id] = FinishedStep(payload.get("result"), failure)
 
     def _add_message_event(self, event_id: int, event_type: str, payload: dict[str, Any]) -> None:
         if event_type == RESULT:

@@ -246,7 +246,7 @@ class StepRunner(ValueStore):
         """Return the stored result of a step, or raise its failure."""
         failure = finished.error
         if failure is None:
-            value = await self.read(self.run.run_id, finished.result, keep=finished.copied)
+            value = await self.read(self.run.run_id, finished.result)
             try:
                 return decode_result(value, call.function)
             except ResultNotStoredError as error:
@@ -255,14 +255,14 @@ class StepRunner(ValueStore):
             failure = msgspec.convert(await self.read(self.run.run_id, failure.detail), StepFailure)
         raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
-    async def read(self, run_id: str, value: Any, *, keep: bool = False, is_reference: bool = True) -> Any:
+    async def read(self, run_id: str, value: Any, *, is_reference: bool = True) -> Any:
         """Return the value that stands in this run or in a child; see `loaded`. The run waits for a worker that can
         decode it. `is_reference` false: a client sent it, so it is no reference to an artifact.
         """
         try:
             if not is_reference:
                 return unpacked(value, self.codec)
-            return await self.loaded(run_id, value, keep=keep)
+            return await self.loaded(run_id, value)
         except ValueNotReadable as error:
             if self.on_changed_code == "fail":
                 raise

@@ -100,20 +100,20 @@ class ValueStore(Emitter):
         found = {name: unpacked(getattr(run, name), self.codec) for name in ("input", "config")}
         return msgspec.structs.replace(run, **found)
 
-    async def loaded(self, run_id: str, value: Any, *, keep: bool = False) -> Any:
-        """Return the value that stands in this run or in a child. `keep`: it may be in the artifact of another run.
+    async def loaded(self, run_id: str, value: Any) -> Any:
+        """Return the value that stands in this run or in a child.
 
         Raise RunFailed with VALUE_NOT_READABLE where its artifact is missing or damaged, and ValueNotReadable where this
         worker cannot decode it.
         """
         try:
-            return await self._perform(resolve(run_id, value, self.codec), keep=keep)
+            return await self._perform(resolve(run_id, value, self.codec))
         except ValueNotReadable as error:
             if error.undecoded:
                 raise
             raise RunFailed(error.detail, error.code) from error
 
-    async def _perform(self, calls: Generator[Call[Any], Any, Any], *, keep: bool) -> Any:
+    async def _perform(self, calls: Generator[Call[Any], Any, Any]) -> Any:
         try:
             call = next(calls)
             while True:
@@ -122,8 +122,6 @@ class ValueStore(Emitter):
                 except RunsteadError as error:
                     call = calls.throw(error)
                 else:
-                    if keep:  # the run whose log was copied may be deleted before this one
-                        await self._keep(content)
                     call = calls.send(content)
         except StopIteration as end:
             return end.value

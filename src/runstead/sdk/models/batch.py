@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from runstead.sdk.models.response import PageInfo, ResponseModel
 
 
@@ -48,11 +50,15 @@ class Batch(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedBatch(ResponseModel, frozen=True, kw_only=True):
-    """The answer to the creation of a batch. `run_ids` are in the order of the request's runs."""
+    """The answer to the creation of a batch. `run_ids` are in the order of the request's runs.
+
+    `duplicate_run_ids` are those of them that existed before, found by `unique` or `debounce`.
+    """
 
     accepted: bool
     batch: Batch
     run_ids: list[str]
+    duplicate_run_ids: list[str] = msgspec.field(default_factory=list)
 
 
 class CancelledBatch(ResponseModel, frozen=True, kw_only=True):

@@ -12,7 +12,9 @@ Role = Literal["admin", "member", "viewer"]
 
 
 class Project(ResponseModel, frozen=True, kw_only=True):
-    """A project. With `require_attempt`, workers must prove their attempt with every write. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once."""
+    """A project. With `require_attempt`, workers must prove their attempt with every write; with
+    `search_values`, lists search inputs and outputs. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once.
+    """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
 
@@ -22,6 +24,7 @@ class Project(ResponseModel, frozen=True, kw_only=True):
     created_by: str | None = None
     created_at: datetime | None = None
     require_attempt: bool = False
+    search_values: bool = False
     api_key: str | None = None
 
 
@@ -75,10 +78,14 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
-    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now."""
+    """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
+
+    `max_running_per_key` counts the runs of each concurrency key of the target. None is no limit.
+    """
 
     target: str | None
-    max_running: int
+    max_running: int | None = None
+    max_running_per_key: int | None = None
     running: int = 0
 
 

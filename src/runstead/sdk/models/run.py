@@ -169,6 +169,11 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None
     etag: str | None = None
+    # Flow control. `debounced`: how many later requests the run took over
+    concurrency_key: str | None = None
+    unique_key: str | None = None
+    debounce_key: str | None = None
+    debounced: int = 0
 
     @property
     def terminal(self) -> bool:
@@ -201,7 +206,7 @@ class RunList(ResponseModel, frozen=True, kw_only=True):
 
 
 class CreatedRun(ResponseModel, frozen=True, kw_only=True):
-    """The answer to a creation. `duplicate`: a run with this public id existed, and `run` is that one.
+    """The answer to a creation. `duplicate`: a run with this public id or key existed, and `run` is that one.
 
     `config_differs`, `input_differs`: it has another config or input, and that of the call was dropped.
     """

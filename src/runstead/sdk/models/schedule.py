@@ -41,6 +41,7 @@ class Schedule(ResponseModel, frozen=True, kw_only=True):
     config: dict[str, Any] | None = None
     timeout_seconds: int | None = None
     backoff_limit: int | None = None
+    concurrency_key: str | None = None
     concurrency_policy: str | None = None
     health: Any = None
     max_runs: int | None = None

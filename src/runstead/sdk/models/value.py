@@ -32,7 +32,8 @@ class Codec(Protocol):
     """Encodes the values of runs, for example encrypts them, so that the server stores only what it returns.
 
     Both methods get and return bytes, and may be called in any thread. `decode(encode(data))` is `data`, also for what
-    earlier versions of the codec encoded. Each may raise any exception.
+    earlier versions of the codec encoded. Each may raise any exception. A protocol: any class with both methods fits, and
+    calling `Codec()` itself raises TypeError.
     """
 
     def encode(self, data: bytes, /) -> bytes:

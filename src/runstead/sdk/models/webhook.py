@@ -106,6 +106,9 @@ class Trigger(ResponseModel, frozen=True, kw_only=True):
     created_by: str | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    concurrency_key: str | None = None
+    unique: dict[str, Any] | None = None
+    debounce: dict[str, Any] | None = None
 
 
 class TriggerAnswer(ResponseModel, frozen=True, kw_only=True):

@@ -27,6 +27,9 @@ _OF_BODY: Final = {
     "available_at",
     "parent_run_id",
     "trigger",
+    "concurrency_key",
+    "unique",
+    "debounce",
     "pinned",
     "budget",
 }
@@ -58,6 +61,11 @@ class RunOptions(TypedDict, total=False):
     can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
     name, main_branch needs none. A `pinned` run stays with workers of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
+    Runs of a target with different values of `concurrency_key` take turns, and a limit may count the runs of each.
+    `unique` is {"key": …, "while": "active" or a number of seconds}: an existing run of the target and key is returned,
+    with `duplicate` set, while it is active or for so long after its creation. `debounce` is {"key": …, "seconds": …,
+    "max_seconds": …}: the run waits, and a later call for the target and key replaces its input and config.
+
     Tasks: `backoff_limit` is how many lost attempts are retried. Workflows: `workflow_id` is the target's id unless
     given.
 
@@ -78,6 +86,9 @@ class RunOptions(TypedDict, total=False):
     runtime_target_branch_id: str | None
     idempotency_key: str | None
     if_differs: IfDiffers
+    concurrency_key: str | None
+    unique: Mapping[str, Any] | None
+    debounce: Mapping[str, Any] | None
     # Tasks
     name: str | None
     timeout_seconds: int | None
@@ -173,7 +184,9 @@ class RunCreation(Resource[S_co]):
         log), or "failed" for the step that failed the run. The other options replace those of the run. 409
         RUN_NOT_TERMINAL, RETRY_TOO_LARGE; 400 STEP_NOT_FOUND.
         """
-        given = {"from_step": from_step, "input": input, "config": config, "title": title, "labels": labels}
+        codec = self._client.codec
+        given = {"from_step": from_step, "title": title, "labels": labels}
+        given |= {"input": packed(input, codec), "config": packed(config, codec)}
         key = idempotency_key or new_key()
         return Call(
             "POST",

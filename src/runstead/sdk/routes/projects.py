@@ -45,13 +45,20 @@ class Projects(Resource[S_co]):
         return Call("GET", path("projects", self._project(project)), Project)
 
     @route
-    def update(self, *, require_attempt: bool | None = None, project: str | None = None) -> Call[Project]:
+    def update(
+        self,
+        *,
+        require_attempt: bool | None = None,
+        search_values: bool | None = None,
+        project: str | None = None,
+    ) -> Call[Project]:
         """`PATCH /projects/{ref}`: change the settings that are given. Needs the scope `admin`.
 
         With `require_attempt`, the server refuses a write of a worker that sends neither `attempt` nor `lease_token`:
-        409 ATTEMPT_REQUIRED. Workers of this package send both.
+        409 ATTEMPT_REQUIRED. Workers of this package send both. With `search_values`, the filter `q` of `runs.list` also
+        searches the inputs and outputs of runs that are created from now on.
         """
-        body = members(require_attempt=require_attempt)
+        body = members(require_attempt=require_attempt, search_values=search_values)
         return Call("PATCH", path("projects", self._project(project)), Project, body=body)
 
     @route
@@ -175,15 +182,37 @@ class Limits(Resource[S_co]):
         return Call("GET", path("projects", self._project(project), "concurrency-limits"), ConcurrencyLimits)
 
     @route
-    def put(self, limits: Mapping[str | None, int], *, project: str | None = None) -> Call[ConcurrencyLimits]:
+    def put(
+        self, limits: Mapping[str | None, int | Mapping[str, int | None]], *, project: str | None = None
+    ) -> Call[ConcurrencyLimits]:
         """`PUT /projects/{ref}/concurrency-limits`: replace all limits.
 
-        `limits` maps a target to the number of its runs that may run at a time, 0 to 10,000. The target None is the
-        whole project.
+        `limits` maps a target to the number of its runs that may run at a time, 0 to 10,000, or to {max_running,
+        max_running_per_key}. The target None is the whole project.
         """
-        body = [members(target=target, max_running=most) for target, most in limits.items()]
+        body = [
+            members(target=target, **({"max_running": most} if isinstance(most, int) else most))
+            for target, most in limits.items()
+        ]
         where = path("projects", self._project(project), "concurrency-limits")
         return Call("PUT", where, ConcurrencyLimits, body={"limits": body})
+
+    @route
+    def set(
+        self,
+        target: str | None,
+        *,
+        max_running: int | None = None,
+        max_running_per_key: int | None = None,
+        project: str | None = None,
+    ) -> Call[ConcurrencyLimits]:
+        """`PUT /projects/{ref}/limits/{target}`: set the limits of a target, and keep those of the others.
+
+        None is no limit. The target None is the whole project, which has no `max_running_per_key`.
+        """
+        where = path("projects", self._project(project), "limits", "project" if target is None else target)
+        body = members(max_running=max_running, max_running_per_key=max_running_per_key)
+        return Call("PUT", where, ConcurrencyLimits, body=body)
 
 
 class ServerHealth(Resource[S_co]):

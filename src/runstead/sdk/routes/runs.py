@@ -39,7 +39,7 @@ WaitReason = Literal["tool", "approval", "event", "input"]
 class RunFilters(TypedDict, total=False):
     """Filters of a list of runs. All filters must match; of a list of values, any one.
 
-    `label` is `key:value`; `q` is text in the run id, title or target; `limit` is 1 to 100 runs a page, which large
+    `label` is `key:value`; `q` is text in the run id, title, target, labels or error; `limit` is 1 to 100 runs a page, which large
     runs shorten. `fields` names the members that are needed: the others are None.
     """
 
@@ -105,7 +105,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     ) -> Call[Completed]:
         """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
 
-        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE); `artifacts` are objects
+        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first); `artifacts` are objects
         {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model, inputTokens …). With
         `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the run.
         """
@@ -194,8 +194,13 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         `target` is `task:…` or `workflow:…`. A repeat with the same `idempotency_key` registers nothing. 410
         RUN_NOT_ACTIVE, 409 COMPENSATIONS_FULL above 100 of them, or above 16 MiB of config and input.
         """
+        codec = self._client.codec
         body = {"target": target} | members(
-            config=config, input=input, title=title, idempotency_key=idempotency_key, attempt=attempt
+            config=packed(config, codec),
+            input=packed(input, codec),
+            title=title,
+            idempotency_key=idempotency_key,
+            attempt=attempt,
         )
         return Call(
             "POST",

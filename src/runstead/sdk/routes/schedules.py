@@ -39,6 +39,7 @@ class Schedules(Resource[S_co]):
         concurrency_policy: ConcurrencyPolicy | None = None,
         max_runs: int | None = None,
         max_staleness_seconds: int | None = None,
+        concurrency_key: str | None = None,
         runtime_target_kind: RuntimeTargetKind | None = None,
         runtime_target_environment_id: str | None = None,
         runtime_target_branch_id: str | None = None,
@@ -63,6 +64,7 @@ class Schedules(Resource[S_co]):
             concurrency_policy=concurrency_policy,
             max_runs=max_runs,
             max_staleness_seconds=max_staleness_seconds,
+            concurrency_key=concurrency_key,
             runtime_target_kind=runtime_target_kind,
             runtime_target_environment_id=runtime_target_environment_id,
             runtime_target_branch_id=runtime_target_branch_id,
@@ -104,6 +106,7 @@ class Schedules(Resource[S_co]):
         concurrency_policy: ConcurrencyPolicy | UnsetType = UNSET,
         max_runs: int | UnsetType | None = UNSET,
         max_staleness_seconds: int | UnsetType | None = UNSET,
+        concurrency_key: str | UnsetType | None = UNSET,
         runtime_target_kind: RuntimeTargetKind | UnsetType = UNSET,
         runtime_target_environment_id: str | UnsetType | None = UNSET,
         runtime_target_branch_id: str | UnsetType | None = UNSET,
@@ -111,7 +114,8 @@ class Schedules(Resource[S_co]):
     ) -> Call[ScheduleAnswer]:
         """`PATCH /projects/{ref}/schedules/{id}`: change the members that are given.
 
-        `schedule` and `run_at` replace each other. None removes `max_runs` and `max_staleness_seconds`. 400 with
+        `schedule` and `run_at` replace each other. None removes `max_runs`, `max_staleness_seconds` and
+        `concurrency_key`. 400 with
         `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
         changes = {
@@ -126,6 +130,7 @@ class Schedules(Resource[S_co]):
             "concurrency_policy": concurrency_policy,
             "max_runs": max_runs,
             "max_staleness_seconds": max_staleness_seconds,
+            "concurrency_key": concurrency_key,
             "runtime_target_kind": runtime_target_kind,
             "runtime_target_environment_id": runtime_target_environment_id,
             "runtime_target_branch_id": runtime_target_branch_id,

@@ -159,6 +159,9 @@ class Triggers(Resource[S_co]):
         config: Mapping[str, Any] | None = None,
         secret: str | None = None,
         conversation_id: str | None = None,
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
         event: str | TriggerEvent | None = None,
         project: str | None = None,
         idempotency_key: str | None = None,
@@ -166,7 +169,8 @@ class Triggers(Resource[S_co]):
         """`POST /projects/{ref}/triggers`: create a trigger. The answer's `token` is shown once.
 
         `target` is `task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`. With a `secret`, calls must be signed.
-        `conversation_id` is the conversation of agent runs; without it each run gets a new one. `event`: events of the
+        `conversation_id` is the conversation of agent runs; without it each run gets a new one. `concurrency_key`,
+        `unique` and `debounce` are those of `runs.create`, for each run of the trigger. `event`: events of the
         bus of this name start runs too; `TriggerEvent(name=…, match=…)` chooses them by their data. Retries are those of
         `webhooks.create`. 400 with `errors` for invalid values, 409 TRIGGER_LIMIT_REACHED.
         """
@@ -180,6 +184,9 @@ class Triggers(Resource[S_co]):
                 config=config,
                 secret=secret,
                 conversation_id=conversation_id,
+                concurrency_key=concurrency_key,
+                unique=unique,
+                debounce=debounce,
                 event=_event(event),
             ),
             idempotency_key=idempotency_key,

@@ -57,6 +57,7 @@ FIELD_ERRORS: Final = {
     "requests_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
     "runs_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
     "max_running": f"The number must be from 0 to {bounds.running_max:,}",
+    "max_running_per_key": f"The number must be from 0 to {bounds.running_max:,}",
     "target": f"The target is longer than {bounds.target_chars_max} characters, or holds control characters",
     "slug": f"The short name has 1 to {bounds.slug_chars_max} lower-case letters, digits and inner hyphens",
 }
@@ -213,18 +214,32 @@ async def remove_member(request: PageRequest) -> Response:
 async def put_limit(request: PageRequest) -> Response:
     project, form = await request.project(), request.form
     try:
-        number = form.one("max_running")
-        most = int(number) if number.isascii() and number.isdigit() and len(number) < 10 else None
-        body = body_of(Limit, FIELD_ERRORS, max_running=most, target=form.one("target"))
-        limit = ConcurrencyLimit(body.target, body.max_running)
+        body = body_of(
+            Limit,
+            FIELD_ERRORS,
+            target=form.one("target"),
+            max_running=_whole(form.one("max_running")),
+            max_running_per_key=_whole(form.one("max_running_per_key")),
+        )
+        limit = ConcurrencyLimit(body.target, body.max_running, body.max_running_per_key)
+        if not limit.limits_anything:
+            raise Error("INVALID_REQUEST", FIELD_ERRORS["max_running"])
         await concurrency.put_one(request.app, request.principal, project.id, limit)
     except Error as refused:
         _reraise_unless_shown(request, project, refused)
         return await listing(request, project, refused, "limit")
     owner = limit.target or "the project"
+    bounds_set = [] if limit.max_running is None else [f"{limit.max_running:,} running runs"]
+    if limit.max_running_per_key is not None:
+        bounds_set.append(f"{limit.max_running_per_key:,} of each key")
     return request.redirect_with_flash(
-        f"The limit of {owner} is {limit.max_running:,} running runs.", _page_address(project, "limits")
+        f"The limit of {owner} is {' and '.join(bounds_set)}.", _page_address(project, "limits")
     )
+
+
+def _whole(number: str) -> int | str | None:
+    """The number that was entered, None for nothing; text that is no number stays, to be refused."""
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else number or None
 
 
 @pages.post("/projects/{project}/limits/remove")
@@ -239,7 +254,10 @@ async def remove_limit(request: PageRequest) -> Response:
 
 @pages.post("/projects/{project}/settings")
 async def change_settings(request: PageRequest) -> Response:
-    project, required = await request.project(), request.form.one("require_attempt") == "on"
+    project = await request.project()
+    if request.form.one("setting") == "search_values":
+        return await _search_values(request, project, search=request.form.one("search_values") == "on")
+    required = request.form.one("require_attempt") == "on"
     await commands.change(request.app, request.principal, project.id, require_attempt=required)
     request.forget_credentials()
     return request.redirect_with_flash(
@@ -298,4 +316,14 @@ async def create_project(request: PageRequest) -> Response:
         note="Sign in with it to see the project: your current key belongs to another one. It is shown only"
         " now. The server keeps only a hash of it.",
         to="/ui",
+    )
+
+
+async def _search_values(request: PageRequest, project: Project, *, search: bool) -> Response:
+    await commands.change(request.app, request.principal, project.id, search_values=search)
+    return request.redirect_with_flash(
+        "Searches read the inputs and outputs of runs from now on."
+        if search
+        else "Searches no longer read inputs and outputs.",
+        _page_address(project, "search"),
     )

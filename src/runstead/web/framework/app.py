@@ -39,7 +39,18 @@ from runstead.web.framework.policy import policy
 from runstead.web.framework.render import render
 from runstead.web.framework.request import PageRequest, csrf_of
 from runstead.web.framework.text import cut
-from runstead.web.runs import actions, bulk_changes, chart, downloads, listing, live, page as run, start
+from runstead.web.runs import (
+    actions,
+    bulk_changes,
+    bulk_jobs,
+    chart,
+    downloads,
+    listing,
+    live,
+    page as run,
+    saved_views,
+    start,
+)
 from runstead.web.schedules import pages as schedules
 from runstead.web.system import pages as system, workers
 from runstead.web.usage import budgets, pages as usage
@@ -51,6 +62,8 @@ NOUNS: Final = (
     listing,
     start,
     bulk_changes,
+    bulk_jobs,
+    saved_views,
     chart,
     usage,
     budgets,

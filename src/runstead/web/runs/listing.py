@@ -1,8 +1,10 @@
 """The list of runs. Its address contains the filters; its first page is updated live."""
 
+from urllib.parse import urlsplit
+
 from starlette.responses import RedirectResponse, Response
 
-from runstead.commands import projects, runs as commands, seq_bounds
+from runstead.commands import projects, runs as commands, saved_views, seq_bounds
 from runstead.core.errors import not_found
 from runstead.core.runs.run import RunStatus
 from runstead.http.run_pages import to_cursor
@@ -41,7 +43,7 @@ async def index(request: PageRequest) -> Response:
     rows.show(found.rows)
     following = to_cursor(found.rows[-1], filters.sort) if found.more else ""
     trail = [one for one in request.query.one("trail").split(".") if one]
-    slug = project.slug
+    slug, here = project.slug, urlsplit(filters.address(project.slug))
     return await request.page(
         "runs/listing.html",
         project=project,
@@ -54,6 +56,9 @@ async def index(request: PageRequest) -> Response:
         newest=filters.address(slug) if trail else "",
         live=filters.address(slug, "live", seen=str(rows.digest)) if is_live(filters, cursor) else "",
         here_address=request.address,
+        views=await saved_views.of(request.app, request.principal, project.id),
+        filters_address=here.path,
+        filters_query=here.query,
         statuses=list(RunStatus),
         kinds=KINDS,
         spans=SPANS,

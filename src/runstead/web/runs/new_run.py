@@ -78,7 +78,7 @@ def values_of(run: Run) -> Values:
         "conversation_id": run.conversation_id or "",
         "input": _indented(run.request_snapshot if run.kind == "agent" else run.input),
         "config": _indented(run.config),
-        "priority": str(run.priority),
+        "priority": str(run.shown_priority),
         "timeout_seconds": _text(run.timeout_seconds),
         "backoff_limit": _text(run.backoff_limit),
         "labels": "\n".join(f"{name}:{value}" for name, value in labels.items()),

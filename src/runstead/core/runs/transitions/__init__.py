@@ -18,6 +18,7 @@ from runstead.core.runs.transitions.compensations import register_compensation, 
 from runstead.core.runs.transitions.complete import Completion, cancel, complete
 from runstead.core.runs.transitions.create import create, start
 from runstead.core.runs.transitions.due_schedule import fail_firing, fire_due, pause_broken
+from runstead.core.runs.transitions.flow import delay, find_existing
 from runstead.core.runs.transitions.inputs import ask_input, cancel_input, read_secrets, respond
 from runstead.core.runs.transitions.machine import MOVES, NO_FENCE, Fence, due_at, lease_renewal, rewrite
 from runstead.core.runs.transitions.pause import pause
@@ -59,6 +60,7 @@ __all__ = [
     "counted_at_end",
     "create",
     "create_from_trigger",
+    "delay",
     "delete",
     "deliver_event",
     "dispatch",
@@ -66,6 +68,7 @@ __all__ = [
     "due_at",
     "enforce_deadlines",
     "fail_firing",
+    "find_existing",
     "fire",
     "fire_due",
     "held_back",

@@ -68,7 +68,7 @@ def counted(transition: Transition, spending: Spending | None) -> Transition:
         return transition
     spent = spend(spending, transition.run.run_id, reports)
     found = spending.after(spent).stopping()
-    if found is None or transition.run.compensating:
+    if found is None or transition.run.compensating or transition.run.undoes:
         return replace(transition, spent=spent)
     return stopped(replace(transition, spent=spent), spending, *found)
 
@@ -84,8 +84,8 @@ def counted_at_end(transition: Transition, metadata: bytes | None, spending: Spe
 
 
 def held_back(run: Run, spending: Spending | None) -> Transition | None:
-    """Stop a run that would be claimed, if a budget is reached. None: it can be claimed."""
-    if spending is None or run.compensating:
+    """Stop a run that would be claimed, if a budget is reached. None: it can be claimed, as each one that undoes is."""
+    if spending is None or run.compensating or run.undoes:
         return None
     found = spending.stopping()
     if found is None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.errors import Error, not_found
+from runstead.core.runs.flow import Flow, keyed
 from runstead.core.runs.run import Run, RunStatus, TriggerKind
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
 from runstead.core.runs.transitions import agent_defaults
@@ -87,6 +88,8 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
         missed_since=firing.missed_since,
         **members,
     )
+    if schedule.concurrency_key is not None:
+        run = keyed(run, Flow(schedule.concurrency_key))
     created = create(run, now=loaded.now, message=message, push_service_id=loaded.push_service_id)
     return replace(created, schedule=changed, conversation=conversation)
 

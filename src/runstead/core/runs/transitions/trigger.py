@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from runstead.core import limits
 from runstead.core.conversations.conversation import Conversation
 from runstead.core.errors import Error
+from runstead.core.runs.flow import keyed
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
 from runstead.core.runs.transitions import agent_defaults
 from runstead.core.runs.transitions.create import create
+from runstead.core.runs.transitions.flow import delay, find_existing
 from runstead.core.schedules.trigger import Trigger, refuse_other_payload
 
 
@@ -30,7 +32,7 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
     """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names
     one.
 
-    If a run with this id exists, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with
+    If a run with this id exists, or one that the trigger's flow control finds, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with
     another payload; REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
@@ -72,6 +74,13 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
         input=made.payload,
         **members,
     )
+    flow = trigger.flow_control
+    run = keyed(run, flow)
+    existing = find_existing(run, flow, loaded)
+    if existing is not None:
+        return existing
+    if flow.debounce is not None:
+        run = delay(run, flow.debounce, loaded.now)
     created = create(run, now=loaded.now, message=message, push_service_id=loaded.push_service_id)
     return replace(created, conversation=conversation)
 

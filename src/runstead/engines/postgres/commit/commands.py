@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import asyncpg
 from msgspec.structs import replace
@@ -12,7 +12,6 @@ from runstead.core import limits
 from runstead.core.batches.batch import Batch
 from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.push_service import PushService, choose
 from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
@@ -23,22 +22,27 @@ from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres import session_limits
 from runstead.engines.postgres.batch_counts import load_batch
-from runstead.engines.postgres.claims import claim_sql, first_claim_sql
+from runstead.engines.postgres.claims import first_claim_sql
 from runstead.engines.postgres.commit.budgets import Ledgers, lock_budgets
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.lanes import ALONE, LOCKED, Outcome
+from runstead.engines.postgres.commit.queues import ClaimQueues, claimed_rows
 from runstead.engines.postgres.commit.settled import counted, lock_next, release_after, with_settled
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.compensations import registered_compensations
 from runstead.engines.postgres.connection import BROKEN
 from runstead.engines.postgres.idempotency import IdempotencyRecords
-from runstead.engines.postgres.related import load_input, lock_schedules, lock_slots, services_reaching
+from runstead.engines.postgres.keys import KeyHolders, lock_keys
+from runstead.engines.postgres.related import (
+    load_input,
+    lock_schedules,
+    services_reaching,
+)
 from runstead.engines.postgres.signals import found_signals
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.budgets import held_back
-from runstead.engines.sql.queue_partitions import needs_target_partitions, partitions
+from runstead.engines.sql.queue_partitions import partitions
 from runstead.engines.sql.run_rows import to_event
-from runstead.engines.sql.steps import size_of
 from runstead.ports.store import ClaimRequest, DecideOne, RunKey, Written
 
 
@@ -66,6 +70,7 @@ class Apply(NamedTuple):
             want.schedule_id is not None
             or want.input_request_id is not None
             or want.input_call is not None
+            or want.keys is not None
             or want.source_run_id is not None
         )
 
@@ -132,12 +137,12 @@ class _CommitGroup:
         self.draft = Draft()
         self._idempotency_records = IdempotencyRecords(self._connection)
         self._seqs: deque[int] = deque()
-        self._slots = ConcurrencySlots({})
-        self._queues: dict[ClaimRequest, deque[int]] = {}
         self._ledgers = Ledgers()
         self._named: dict[RunKey, bool] = {}  # and whether as a parent
+        self._queues = ClaimQueues(transaction, self.draft, self._named)
         self._services: dict[str, list[PushService]] = {}  # that reach a project
         self._batches: dict[str, Batch | None] = {}
+        self._keys = KeyHolders()
         self._cancelled_by: WriteSet | None = None  # of a run whose descendants are cancelled too
         self._cancelling: list[int] = []  # their seqs
 
@@ -156,6 +161,9 @@ class _CommitGroup:
                     named.setdefault(RunKey(command.key.project_id, command.want.source_run_id), False)
                 if command.want.parent_run_id is not None:
                     named[RunKey(command.key.project_id, command.want.parent_run_id)] = True
+        if self._alone:
+            self._keys = await lock_keys(self._connection, commands)
+            named.update(dict.fromkeys(self._keys.holders.values(), False) | named)
         if not named and len(wanted) == 1:
             [(query, limit)] = wanted.items()
             if await self._claim_at_once(query, limit):
@@ -177,7 +185,7 @@ class _CommitGroup:
         locked = self.draft.lock(row[7:] for row in rows) if rows[0]["seq"] is not None else []
         if len(locked) < rows[0]["named"] and not self._waits:
             await self._note_locked()
-        self._slots = await lock_slots(self._transaction, rows[0]["limited"])
+        await self._queues.lock_slots(rows[0]["limited"])
         budgeted = set(rows[0]["budgeted"])
         spending = [
             each.key
@@ -186,16 +194,10 @@ class _CommitGroup:
         ]
         if spending:
             await lock_budgets(self._connection, {key.project_id for key in spending})
-        for query, limit in wanted.items():
-            await self._lock_queue(query, limit)
+        await self._queues.lock(wanted)
         if budgeted:
             found = [run for key in spending if (run := self.draft.find(key)) is not None]
-            await self._load_budgets([*found, *self._queued(budgeted)])
-
-    def _queued(self, project_ids: set[str]) -> list[Run]:
-        """The locked runs that claims of these projects may take."""
-        chosen = [seqs for query, seqs in self._queues.items() if query.project_id in project_ids]
-        return [self.draft.runs[seq] for seqs in chosen for seq in seqs]
+            await self._load_budgets([*found, *self._queues.queued(budgeted)])
 
     async def _load_budgets(self, runs: Sequence[Run]) -> None:
         await self._ledgers.load(self._connection, runs, self._transaction.now)
@@ -219,64 +221,23 @@ class _CommitGroup:
         False, with nothing locked, if the project has concurrency limits: those are counted under a lock before runs are
         locked.
         """
-        chosen = list(partitions(query, limit, self._slots, query.targets))
+        chosen = list(partitions(query, limit, self._queues.slots, query.targets))
         if not chosen:
             return False
         sql, arguments = first_claim_sql(chosen)
         own, project = self._transaction.own_time(), query.project_id
-        rows = await self._claimed(
-            sql, own, project, limit, [], session_limits.batch_commands_max, *arguments
-        )
+        spare = session_limits.batch_commands_max
+        rows = await claimed_rows(self._connection, sql, own, project, limit, [], spare, *arguments)
         state = rows[0]
         self._transaction.see(state["now"], state["xid"])
         if state["limited"]:
             return False
         self.draft.unhooked = set() if state["hooked"] else {project}
         found = (row[5:] for row in rows) if state["seq"] is not None else ()
-        self._queues[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
+        self._queues.of[query] = deque(run.seq for run in sorted(self.draft.lock(found), key=in_queue))
         if state["budgeted"]:
-            await self._load_budgets(self._queued({project}))
+            await self._load_budgets(self._queues.queued({project}))
         return True
-
-    async def _lock_queue(self, query: ClaimRequest, limit: int) -> None:
-        """Lock the next runs for all claims of one kind. Runs that another command of the group names are left out."""
-        targets: Sequence[str] = query.targets
-        if needs_target_partitions(query, self._slots):
-            found = await self._connection.fetch(Q["queued_targets"], query.project_id)
-            targets = [row[0] for row in found]
-        chosen = list(partitions(query, limit, self._slots, targets))
-        runs: list[Run] = []
-        if chosen:
-            sql, arguments = claim_sql(chosen)
-            taken = list(self.draft.runs)
-            # With limits, no other transaction claims in the project at the same time.
-            spare = 0 if self._slots.has_limits(query.project_id) else session_limits.batch_commands_max
-            now, project = self._transaction.now, query.project_id
-            rows = await self._claimed(sql, now, project, limit, taken, spare, *arguments)
-            # A run that a command names, stored after the names were looked up, is left for the next claim.
-            runs = self.draft.lock(
-                row
-                for row in rows
-                if RunKey(row["project_id"], row["run_id"]) not in self._named
-                and self._slots.take_slot(row["project_id"], row["target"])
-            )
-        self._queues[query] = deque(run.seq for run in sorted(runs, key=in_queue))
-
-    async def _claimed(
-        self, sql: str, now: int | None, project: str, limit: int, *arguments: Any
-    ) -> list[asyncpg.Record]:
-        """The locked rows of a claim: at most `limits.claim_bytes_max` of values, but one row at least."""
-        given = (now, project, limit, *arguments)
-        if limit <= limits.claim_rows_unmeasured_max:
-            return await self._connection.fetch(sql, *given)  # type: ignore[no-any-return]
-        cursor = await self._connection.cursor(sql, *given)
-        rows: list[asyncpg.Record] = []
-        size, count = 0, limits.claim_rows_unmeasured_max
-        while size <= limits.claim_bytes_max and (found := await cursor.fetch(count)):
-            rows += found
-            size += sum(map(size_of, found))
-            count = max(1, (limits.claim_bytes_max - size) * len(rows) // max(size, 1))
-        return rows
 
     async def decide(self, command: Apply | Claim) -> Outcome:
         self._idempotency_records.replay(command.idempotency)
@@ -296,7 +257,8 @@ class _CommitGroup:
         loaded = await self._loaded(command)
         transition = command.decide(loaded)
         seq = 0
-        if loaded.run is None:
+        before = loaded.before(transition)
+        if before is None:
             assert (transition.run.project_id, transition.run.run_id) == command.key
             if not self._seqs:
                 raise asyncpg.SerializationError("the run was deleted or moved while its row was waited for")
@@ -305,7 +267,7 @@ class _CommitGroup:
             if not self._alone:
                 return ALONE
             await self._refuse_child(loaded.run)
-        write = write_set(loaded.run, transition, loaded.now, seq)
+        write = write_set(before, transition, loaded.now, seq)
         if write.ends_compensation:
             if not self._alone:
                 return ALONE
@@ -321,12 +283,12 @@ class _CommitGroup:
         if write.schedule is not None:
             assert loaded.schedule is not None
             self.draft.take_schedule(loaded.schedule, write.schedule)
-        if loaded.run is None:
+        if before is None:
             self._seqs.popleft()
         return written, None
 
     def _claim(self, command: Claim) -> Outcome:
-        queue = self._queues[replace(command.query, limit=0)]
+        queue = self._queues.of[replace(command.query, limit=0)]
         seqs = [queue[place] for place in range(min(command.query.limit, len(queue)))]
         writes = []
         for seq in seqs:
@@ -415,6 +377,7 @@ class _CommitGroup:
             compensations=compensations,
             push_service_id=service,
             batch=joined,
+            keyed=self._keys.runs(command.project_id, want.keys, draft.find),
             source=None
             if want.source_run_id is None
             else draft.find(RunKey(command.key.project_id, want.source_run_id)),

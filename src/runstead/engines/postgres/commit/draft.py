@@ -1,6 +1,6 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
-All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, new runs,
+All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, keyed targets, new runs,
 idempotency records, family counters, batch counters and artifact bytes, each sorted. Webhook deliveries and audit entries are new rows
 without a unique name: they wait for no other transaction.
 """
@@ -39,6 +39,7 @@ from runstead.engines.postgres.related import (
     add_conversation,
     add_deliveries,
     add_input,
+    add_keyed_targets,
     close_input,
     count_artifact_bytes,
     erase_secrets,
@@ -77,6 +78,7 @@ class Draft:
         self._closed: list[ClosedInput] = []
         self._without_secrets: list[int] = []
         self._schedules: list[tuple[Schedule, Schedule]] = []
+        self._keyed_targets: set[tuple[str, str]] = set()
         self._ends: list[Run] = []
         self._run_events: list[RunEvent] = []
         self.unhooked: set[str] = set()
@@ -177,6 +179,8 @@ class Draft:
         self._take_conversation(write)
         if write.batch_move is not None:
             self._tally.add(write.batch_move)
+        if write.keyed_target is not None:
+            self._keyed_targets.add((run.project_id, write.keyed_target))
         if write.ends_schedule_run:
             self._ends.append(run)
         if write.webhook_event is not None and run.project_id not in self.unhooked:
@@ -262,6 +266,8 @@ class Draft:
         if self._ends:
             await record_schedule_ends(connection, self._ends)
         await self._write_conversations(connection)
+        if self._keyed_targets:
+            await add_keyed_targets(connection, self._keyed_targets)
         await self._write_runs(connection)
         if self._deleted:
             await note_gone(connection, self._deleted)

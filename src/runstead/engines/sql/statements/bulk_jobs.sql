@@ -13,13 +13,13 @@ DELETE FROM bulk_jobs WHERE project_id = :project_id AND status <> 'running' AND
 )
 
 -- name: bulk_job
-SELECT {bulk_job} FROM bulk_jobs WHERE id = :id AND project_id = :project_id
+SELECT {bulk_job} FROM bulk_jobs WHERE id = :id
 
 -- name: lock_bulk_job
-SELECT {bulk_job} FROM bulk_jobs WHERE id = :id AND project_id = :project_id FOR UPDATE
+SELECT {bulk_job} FROM bulk_jobs WHERE id = :id FOR UPDATE
 
 -- name: running_bulk_jobs
-SELECT {bulk_job} FROM bulk_jobs WHERE status = 'running' ORDER BY updated_at, id LIMIT :limit
+SELECT {bulk_job} FROM bulk_jobs WHERE ended_at IS NULL ORDER BY updated_at, id LIMIT :limit
 
 -- name: bulk_job_part
 SELECT runs FROM bulk_job_parts WHERE job_id = :job_id AND start = :start

@@ -22,7 +22,7 @@ SELECT {project} FROM projects ORDER BY created_at, id
 SELECT {project} FROM projects WHERE id = ANY (:ids::text[]) ORDER BY created_at, id
 
 -- name: change_project
-UPDATE projects SET require_attempt = :require_attempt WHERE id = :id
+UPDATE projects SET require_attempt = :require_attempt, search_values_since = :search_values_since WHERE id = :id
 
 -- name: fenced_projects
 SELECT id FROM projects WHERE id = ANY (:ids::text[]) AND require_attempt

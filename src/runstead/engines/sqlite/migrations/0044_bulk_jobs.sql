@@ -17,7 +17,7 @@ CREATE TABLE bulk_jobs (
   errors BLOB
 );
 CREATE INDEX bulk_jobs_by_project ON bulk_jobs (project_id, created_at);
-CREATE INDEX bulk_jobs_running ON bulk_jobs (updated_at, id) WHERE status = 'running';
+CREATE INDEX bulk_jobs_running ON bulk_jobs (updated_at, id) WHERE ended_at IS NULL;
 CREATE TABLE bulk_job_parts (
   job_id TEXT NOT NULL,
   start INTEGER NOT NULL,

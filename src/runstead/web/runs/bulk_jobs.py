@@ -1,0 +1,110 @@
+"""Bulk jobs on all runs that match the filters of a list: begin one, and watch its progress."""
+
+from typing import Any, Final, cast, get_args
+
+import msgspec
+from starlette.responses import Response
+
+from runstead.commands import bulk_jobs as commands
+from runstead.core import limits
+from runstead.core.batches.bulk_job import BulkAction, refusals_of
+from runstead.core.clock import iso
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Scope
+from runstead.core.identity.project import Project
+from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.pages import Pages
+from runstead.web.framework.request import PageRequest, to
+from runstead.web.runs.filters import Filters, filters_of
+
+pages = Pages()
+
+_PATH: Final = "/projects/{project}/list/bulk"
+_DONE: Final[dict[BulkAction, str]] = {"cancel": "Cancelling", "retry": "Retrying", "delete": "Deleting"}
+
+
+@pages.get(_PATH)
+async def ask(request: PageRequest) -> Response:
+    """Show how many runs match, and what can be done with all of them."""
+    project = await request.project(Scope.RUNS_WRITE)
+    filters = filters_of(request.query)
+    most = limits.bulk_runs_max
+    count = await commands.count(request.app, request.principal, project.id, filters.query())
+    return await request.page(
+        "runs/bulk.html",
+        project=project,
+        filters=filters,
+        shown=_shown(filters),
+        count=min(count, most),
+        too_many=count > most,
+        list_address=filters.address(project.slug),
+        form_token=form_token_field(),
+    )
+
+
+@pages.post(_PATH)
+async def begin(request: PageRequest) -> Response:
+    """Begin the job, once for each form, and redirect to its page."""
+    project = await request.project(Scope.RUNS_WRITE)
+    filters, action, _, from_step = filters_of(request.query), *request.form.one("do").partition(":")
+    if action not in get_args(BulkAction):
+        raise Error("INVALID_REQUEST", "Choose an action: cancel, retry or delete")
+    new = commands.NewBulkJob(
+        action=cast(BulkAction, action),
+        filter=filters.query(),
+        shown_filter=msgspec.json.encode(_shown(filters)),
+        from_step=from_step or None,
+    )
+    job = await idempotent(
+        request,
+        lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),
+    )
+    if job is None:
+        return request.redirect_with_flash(
+            "The job was begun when the form was first sent.", filters.address(project.slug)
+        )
+    return request.redirect_with_flash("The job has begun.", _address(project, job.id))
+
+
+@pages.get(f"{_PATH}/{{job_id}}")
+async def show(request: PageRequest) -> Response:
+    project = await request.project()
+    job = await commands.get(request.app, request.principal, project.id, request.path["job_id"])
+    return await request.page(
+        "runs/bulk_job.html",
+        project=project,
+        job=job,
+        doing=_DONE[job.action],
+        shown=msgspec.json.decode(job.filter),
+        errors=refusals_of(job),
+        address=_address(project, job.id),
+    )
+
+
+@pages.post(f"{_PATH}/{{job_id}}/cancel")
+async def cancel(request: PageRequest) -> Response:
+    project = await request.project(Scope.RUNS_WRITE)
+    job = await commands.cancel(request.app, request.principal, project.id, request.path["job_id"])
+    flash = "The job was stopped." if job.status == "cancelled" else "The job had already ended."
+    return request.redirect_with_flash(flash, _address(project, job.id))
+
+
+def _address(project: Project, job_id: str) -> str:
+    return to("projects", project.slug, "list", "bulk", job_id)
+
+
+def _shown(filters: Filters) -> dict[str, Any]:
+    """The filters as the API has them."""
+    since, until = filters.times()
+    given = {
+        "status": filters.status,
+        "kind": filters.kind,
+        "target": (filters.target,) if filters.target else (),
+        "label": filters.label,
+        "batch_id": filters.batch,
+        "schedule_id": filters.schedule,
+        "created_after": None if since is None else iso(since - 1),
+        "created_before": None if until is None else iso(until),
+        "q": filters.q,
+    }
+    return {name: value for name, value in given.items() if value}

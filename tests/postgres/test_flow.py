@@ -1,0 +1,74 @@
+"""Keys of runs hold among replicas: of many requests at once, one creates a run."""
+
+import asyncio
+from collections import Counter
+
+from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.runs.flow import Debounce, Flow, Unique
+from tests.support.store_driver import PROJECT
+
+
+async def test_two_replicas_create_one_run_of_a_unique_key(replicas):
+    drivers = await replicas(2)
+    for round_ in range(5):
+        flow = Flow(unique=Unique(f"key-{round_}"))
+        made = await asyncio.gather(
+            *(drivers[n % 2].created(f"run-{round_}-{n}", flow=flow) for n in range(6))
+        )
+        assert len({one.run.run_id for one in made}) == 1
+        assert sum(not one.transition.duplicate for one in made) == 1
+
+
+async def test_two_replicas_count_each_debounced_request_once(replicas):
+    drivers = await replicas(2)
+    flow = Flow(debounce=Debounce("report", 60))
+    await asyncio.gather(*(drivers[n % 2].created(f"run-{n}", flow=flow) for n in range(12)))
+    [run] = await drivers[0].rows()
+    assert run.debounced == 11
+
+
+async def test_creates_of_children_with_the_parents_key_do_not_wait_for_each_other(replicas):
+    drivers = await replicas(2)
+    flow = Flow(unique=Unique("family"))
+    await drivers[0].created("parent", flow=flow)
+    await drivers[0].create("other")
+    made = await asyncio.gather(
+        *(drivers[n % 2].created(f"run-{n}", parent=("parent", "other")[n % 2], flow=flow) for n in range(8))
+    )
+    assert {one.run.run_id for one in made} == {"parent"}
+
+
+async def test_claims_of_two_replicas_keep_to_the_limit_of_each_key(replicas):
+    drivers = await replicas(2)
+    store = drivers[0].store
+    await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", None, 2)])
+    names = [f"{key}-{n}" for n in range(8) for key in "abc"]
+    await asyncio.gather(
+        *(drivers[0].created(name, target="task:t", flow=Flow(concurrency_key=name[0])) for name in names)
+    )
+    running, done, most = Counter(), [], Counter()
+
+    async def work(number):
+        driver = drivers[number % 2]
+        while len(done) < len(names):
+            for run in await driver.claim(f"w-{number}", limit=1 + number % 3):
+                running[run.concurrency_key] += 1
+                most[run.concurrency_key] = max(most[run.concurrency_key], running[run.concurrency_key])
+                await asyncio.sleep(0)
+                running[run.concurrency_key] -= 1  # before the server counts it as ended
+                await driver.complete(run.run_id)
+                done.append(run.run_id)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work(n) for n in range(8)))
+    assert sorted(done) == sorted(names)
+    assert max(most.values()) <= 2
+
+
+async def test_two_claims_at_the_last_slot_of_a_key_get_one_run(replicas):
+    drivers = await replicas(2)
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", None, 1)])
+    for name in ("a-1", "a-2"):
+        await drivers[0].created(name, target="task:t", flow=Flow(concurrency_key="a"))
+    claimed = await asyncio.gather(*(driver.claim(f"w-{n}") for n, driver in enumerate(drivers * 2)))
+    assert [run.run_id for found in claimed for run in found] == ["a-1"]
