@@ -20,10 +20,12 @@ from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.flow import NO_FLOW, keyed, wanted_keys
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.signal import Signal, WantedSignals
-from runstead.core.runs.transition import SPENDING, Receipt, Transition, Want
-from runstead.core.runs.transitions import NO_FENCE, Completion
+from runstead.core.runs.transition import Receipt, Transition, Want
+from runstead.core.runs.transitions import NO_FENCE
 from runstead.core.runs.values import NamedValue, setting_of
 from runstead.ports.store import ClaimRequest, RunKey, RunQuery, batches as batch_store
+
+from .budget_driver import BudgetDriver
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 
@@ -49,7 +51,7 @@ def push_service(service_id="service-1", **fields):
     return PushService(id=service_id, **(given | fields))
 
 
-class StoreDriver:
+class StoreDriver(BudgetDriver):
     """What the application does with runs: the rules, bound to their arguments and applied by one store."""
 
     def __init__(self, store, clock):
@@ -221,42 +223,6 @@ class StoreDriver:
         names = any(isinstance(one.sets, NamedValue) for one in events)
         want = Want(expected_previous_event_id=after, event_keys=keys, value_names=names)
         return await self.change(run_id, rule, want, idempotency)
-
-    async def report(self, run_id, tokens=0, *, provider="acme", model="m", fence=NO_FENCE, call=None):
-        """Usage of one call of a model, as its worker reports it. With `call` a repeat of it counts once."""
-        usage = {"provider": provider, "model": model, "inputTokens": tokens, "outputTokens": 0}
-        made = event(name="run.usage", value=usage, key=call)
-        given = replace(made, sets=setting_of("run.usage", made.payload))
-
-        def rule(to):
-            appended = append(
-                to.run,
-                now=to.now,
-                events=(given,),
-                expected_previous_event_id=None,
-                expected_sequence=None,
-                tail=(),
-                fence=fence,
-                keys=to.event_keys,
-            )
-            return transitions.counted(appended, to.spending)
-
-        keys = () if call is None else (call,)
-        return await self.change(run_id, rule, Want(event_keys=keys, spends=True))
-
-    async def answer_budget(self, run_id, result=True, *, may_raise=True):
-        def rule(to):
-            return transitions.answer_budget(
-                to.run,
-                now=to.now,
-                tool_call_id=to.run.waiting_tool_call_id or "budget:x",
-                answer=transitions.answer_of(result),
-                result=result,
-                spending=to.spending,
-                may_raise=may_raise,
-            )
-
-        return await self.change(run_id, rule, SPENDING)
 
     async def pause(self, run_id):
         return await self.change(run_id, lambda to: transitions.pause(to.run, now=to.now))
@@ -472,19 +438,6 @@ class StoreDriver:
             return transitions.cancel_input(to.run, now=to.now, request=to.input_request)
 
         return await self.change(run_id, rule, Want(input_request_id=request_id))
-
-    async def complete(self, run_id, status="completed", *, fence=NO_FENCE, idempotency=None, **members):
-        completion = Completion(status=status, **members)
-        return await self.change(
-            run_id,
-            lambda to: transitions.counted_at_end(
-                transitions.complete(to.run, now=to.now, completion=completion, fence=fence),
-                completion.metadata,
-                to.spending,
-            ),
-            SPENDING,
-            idempotency,
-        )
 
     async def cancel(self, run_id, reason=None, *, idempotency=None):
         return await self.change(
