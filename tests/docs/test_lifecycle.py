@@ -120,6 +120,7 @@ LIMITS = {
     " and at least one run",
     "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
     "`version` of a worker": f"{limits.worker_version_chars_max} characters",
+    "Cancels and pauses that a worker's channel keeps; more become one `resync`": f"{limits.channel_stops_max:,}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "Schedules per project": f"{limits.schedules_per_project_max}",
