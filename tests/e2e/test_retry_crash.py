@@ -1,9 +1,11 @@
-"""A server that is killed while it stores retries from a step: each is there with its whole log, or not at all."""
+"""A server that is killed while it stores retries: each is there with its whole log, or not at all, and once."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
+
+from tests.support.until import until
 
 STEPS = 400
 RETRIES = 40
@@ -62,3 +64,29 @@ def test_retries_of_a_killed_server_are_whole_and_are_not_repeated(server):
             assert run["retry_from"]["step_id"] == str(STEPS + 1)
             [last] = api.get(f"/runs/{run['run_id']}/events", after_event_id=STEPS)["data"]
             assert (run["latest_event_id"], last["payload"]["name"]) == (STEPS + 1, "run.retry_from")
+
+
+def test_a_bulk_job_of_a_killed_server_retries_each_run_once(server):
+    runs = [{"kind": "task", "request": {"target": "task:bulk"}}] * 300
+    with server.api() as api:
+        batch = api.post("/projects/default/batches", {"runs": runs})
+        api.post(f"/projects/default/batches/{batch['batch']['id']}/cancel")
+        body = {"action": "retry", "filter": {"target": ["task:bulk"], "status": ["cancelled"]}}
+        place = f"/projects/default/bulk/{api.post('/projects/default/bulk', body)['job']['id']}"
+        until(lambda: api.get("/runs", status="pending", limit=1)["data"], "the first retry")
+        assert api.get(place)["job"]["status"] == "running"
+        server.kill()
+    server.start()
+    with server.api() as api:
+        job = until(
+            lambda: (found := api.get(place)["job"])["status"] == "completed" and found, "the end of the job"
+        )
+        assert (job["total"], job["done"], job["failed"]) == (300, 300, 0)
+        retried, cursor = [], None
+        while True:
+            page = api.get("/runs", status="pending", limit=100, **({"cursor": cursor} if cursor else {}))
+            retried += [run["retry_of"] for run in page["data"]]
+            cursor = page["page_info"]["next"]
+            if cursor is None:
+                break
+        assert sorted(retried) == sorted(batch["run_ids"])

@@ -137,6 +137,18 @@ async def test_shared_contents_are_removed_with_the_last_run_that_lists_them(api
     assert await collect_artifacts(api.app) == 0
 
 
+async def test_the_retry_of_an_agents_run_has_another_start_payload_and_no_config(api):
+    conversation = await api.conversation()
+    run = await api.create(api.agent(conversation, request={"input": {"messages": []}}))
+    path = f"/runs/{run['run_id']}"
+    await api.post(f"{path}/cancel")
+    new = (await api.post(f"{path}/retry", {"input": {"messages": [], "context": ["x"]}}, 202))["run"]
+    assert new["conversation_id"] == conversation
+    await api.refused(400, "INVALID_REQUEST", "POST", f"{path}/retry", {"config": {"a": 1}})
+    large = {"input": {"messages": ["x" * limits.request_snapshot_bytes_max]}}
+    await api.refused(400, "REQUEST_SNAPSHOT_TOO_LARGE", "POST", f"{path}/retry", large)
+
+
 async def test_refusals(api):
     run = await ended(api, *THREE, status="completed")
     path = f"/runs/{run['run_id']}/retry"

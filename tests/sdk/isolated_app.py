@@ -11,11 +11,14 @@ import time
 from pathlib import Path
 
 from runstead.sdk import App, RunFailed
+from runstead.sdk.codecs import Compression
 
 app = App()
 app.reference = f"{__file__}:app"
 strict = App(on_changed_code="fail")
 strict.reference = f"{__file__}:strict"
+encoded = App(codec=Compression(level=1))
+encoded.reference = f"{__file__}:encoded"
 SLEEPER = [sys.executable, "-S", "-c", "import time; time.sleep(3_600)"]
 
 
@@ -229,3 +232,10 @@ async def floods(ctx):
     for _ in range(400):
         await ctx.emit({"type": "T", "text": "x" * 100_000})
     return "emitted"
+
+
+@encoded.task("values", isolation="process")
+async def values(ctx, size):
+    noise = await ctx.step("noise", lambda: os.urandom(size // 2).hex())
+    await ctx.sleep(1.1)  # the rest replays the result, in another process
+    return noise * 3

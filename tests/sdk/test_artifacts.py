@@ -4,8 +4,12 @@ import pytest
 
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.sdk import App, RunFailed
+from runstead.sdk.isolation.loading import load
+from runstead.sdk.models.value import is_encoded, reference_of
 
 from .in_process_server import InProcessServer
+
+isolated = load(f"{Path(__file__).parent / 'isolated_app.py'}:encoded")
 
 
 @pytest.fixture
@@ -114,3 +118,18 @@ async def test_an_artifact_that_cannot_be_stored_fails_the_run_with_its_code(ser
 
     run = await ran(served, app)
     assert (run.status, run.error.code) == ("failed", "ARTIFACT_TOO_LARGE")
+
+
+async def test_a_handler_in_its_own_process_encodes_and_stores_large_values(served):
+    served.client.codec = isolated.codec
+    served.start_worker(isolated)
+    run = (await served.client.runs.create("task:values", input={"size": 800_000})).run
+    run = await served.ended(run.run_id)
+    assert run.status == "completed", run.error
+    output = await served.client.run(run.run_id).result()
+    assert (len(output), output[:800_000] * 3) == (2_400_000, output)
+    assert reference_of(run.output).size < 2_000_000
+    assert is_encoded(run.input)
+    events = (await served.client.events.list(run.run_id, event_types=["STEP_FINISHED"])).data
+    assert [event.payload["stepName"] for event in events] == ["noise", "sleep"]
+    assert reference_of(events[0].payload["result"]) is not None

@@ -257,16 +257,31 @@ async def scribe(ctx: Context):
 async def test_the_response_to_a_form_is_kept(bed):
     broken.add("sign")
     run = await bed.run("agent:scribe")
-    await bed.client.input_requests.respond(
-        run.conversation_id,
-        (await bed.client.input_requests.list(run.conversation_id)).data[0].id,
-        {"name": "Ada"},
-    )
-    await bed.settle()
+    await bed.respond(run, {"name": "Ada"})
     broken.clear()
     retried = await bed.retry(run, "failed")
     assert retried.output == "Ada"
     assert calls == ["sign", "sign"]
+
+
+@app.agent("secretive")
+async def secretive(ctx: Context):
+    name = await ctx.step("name", work, "name")
+    await ctx.ask("Sign in", [{"name": "token", "label": "Token", "type": "password"}])
+    await ctx.step("sign", work, "sign")
+    return name
+
+
+async def test_a_form_with_secrets_is_asked_again(bed):
+    broken.add("sign")
+    run = await bed.run("agent:secretive")
+    await bed.respond(run, {"token": "hunter2"})
+    broken.clear()
+    retried = await bed.retry(run, "failed")
+    assert (retried.waiting_reason, calls) == ("input", ["name", "sign"])
+    await bed.respond(retried, {"token": "hunter3"})
+    assert (await bed.result(retried)).output == "name"
+    assert calls == ["name", "sign", "sign"]
 
 
 @app.task("plain")

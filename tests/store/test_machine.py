@@ -10,11 +10,13 @@ from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
+from runstead.core.runs import retry_from, transitions
 from runstead.core.runs.append import digest
 from runstead.core.runs.event import PRIVATE_TYPES, NewEvent
 from runstead.core.runs.flow import NO_FLOW, Debounce, Flow, Unique
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.signal import AwaitedEvent
+from runstead.core.runs.transition import Want
 from tests.support.store_driver import setting
 
 from .engine_pair import EnginePair
@@ -69,6 +71,29 @@ FLOWS = (
 )
 some = precondition(lambda self: self.rows)
 several = precondition(lambda self: sum(not run.terminal for run in self.rows.values()) > 2)
+
+
+async def retry(driver, source_id, from_step, run_id):
+    """Store a retry of an ended run that goes on from a step."""
+    source = await driver.row(source_id)
+    copy = retry_from.Copy(source, from_step)
+    copy.add(await driver.whole_log(source_id))
+    new = driver.new_run(run_id, retry_of=source_id)
+    log = copy.finish(run_id)
+
+    def decide(loaded):
+        made = transitions.create(
+            new,
+            now=loaded.now,
+            parent=loaded.parent,
+            family_cancelled=loaded.family_cancelled,
+            message=None,
+        )
+        assert loaded.source.run_id == source_id
+        return log.begin(made, source, loaded.now)
+
+    want = Want(parent_run_id=source.parent_run_id, source_run_id=source_id)
+    return (await driver.runs.apply(driver.key(run_id), decide, want)).run
 
 
 class StoreMachine(EnginePair):
@@ -257,7 +282,7 @@ class StoreMachine(EnginePair):
         if not self.rows[source].terminal:
             return
         run_id = f"run-{next(self.names)}"
-        made = self.both(lambda d: d.retry(source, step_id, run_id))
+        made = self.both(lambda d: retry(d, source, step_id, run_id))
         if isinstance(made, Error):
             assert made.code in {"STEP_NOT_FOUND", "PARENT_CANCELLED"}
         elif made.retry_from is not None:

@@ -24,6 +24,7 @@ ENVIRONMENT: Final = {
     "key": "RUNSTEAD_KEY",
     "project": "RUNSTEAD_PROJECT",
     "profile": "RUNSTEAD_PROFILE",
+    "codec": "RUNSTEAD_CODEC",
 }
 _RETRIES: Final = 2
 _RETRIES_PATIENT: Final = 30
@@ -158,7 +159,7 @@ def connected(server: ServerOptions, *, project: bool = False, patient: bool = F
 
 def _codec(environment: Mapping[str, str] = os.environ) -> "Codec | None":
     """The codec that RUNSTEAD_CODEC names, such as `jobs:codec`. ValueError."""
-    reference = environment.get("RUNSTEAD_CODEC")
+    reference = environment.get(ENVIRONMENT["codec"])
     if not reference:
         return None
     from runstead.cli.shared.app_loader import load_object  # noqa: PLC0415

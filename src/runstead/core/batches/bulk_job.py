@@ -55,7 +55,7 @@ class BulkJob(msgspec.Struct, frozen=True):
 
 
 class BulkRun(msgspec.Struct, frozen=True, array_like=True):
-    """A run of a job. The `uid` tells it from a later run with the same id."""
+    """A run of a job. A later run with the same id has another `uid`."""
 
     run_id: str
     uid: str
