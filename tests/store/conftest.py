@@ -17,6 +17,7 @@ from runstead.core.identity.project import Member, Project, new_key
 from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.signal import AwaitedEvent
@@ -41,7 +42,9 @@ async def furnish(store):
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.identity.create_project(project, member, key)
     await store.identity.remove_member(PROJECT, "eve", lambda _counts: None)
-    await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
+    count = TargetDefinition(target="task:count", input_schema=b"{}", validate_input=True)
+    worker = Worker("w-1", PROJECT, "python", "k-1", 1, 1)
+    await store.workers.register(worker, b"\x00token", targets=[count])
     timing = Schedule(
         "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
     )
@@ -110,7 +113,7 @@ async def live(driver):
     await driver.store.workers.put_session(agent.seq, session)
     await driver.append("agent", event(key="k"), event())
     await driver.ask("agent", "i-1")
-    await driver.respond("agent", "i-1")
+    await driver.respond("agent", "i-1", secrets="encrypted")
     await driver.release("agent", retry_after_ms=0)
     await driver.claim("bob", kinds=("agent",), implementation_kind="python")
     await driver.append("leaf", event())
