@@ -54,18 +54,28 @@ RULES_WITHOUT_SCHEMA = {
     "respond_to_input_request": r"\$\.values(\..*)?",
     # the pattern checks that there are five cron fields, but not their numbers and names, nor that there is no 31 June;
     # time zones are many and change; a time has to be in the future
-    "create_schedule": r"\$\.(schedule|timezone|run_at)",
-    # ids depend on the kind, a reason needs a pause
-    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|request\.runtime_target_kind)",
+    "create_schedule": r"\$\.(schedule|timezone|run_at|concurrency_key)",
+    # ids and the concurrency key depend on the kind, a reason needs a pause
+    "update_schedule": r"\$\.(schedule|timezone|run_at|paused_reason|concurrency_key|request\.runtime_target_kind)",
     # unique trigger ids
     "sync_source_schedules": r"\$\.schedules\[\d+\]\.(schedule|timezone|run_at|source_trigger_id)",
     # ports above 65535, invalid addresses
     "register_push_service": r"\$\.(base_url|invoke_url)",
-    # a run that its caller drives starts when the caller starts it
-    "create_run": r"\$\.(available_at|budget\.limit)",
+    # a run that its caller drives starts when the caller starts it; flow control depends on the kind, and its members
+    # exclude each other; a limit has one member at least
+    "create_run": r"\$\.(available_at|budget\.limit(\.cost)?|concurrency_key|unique|debounce(\..*)?)",
+    "create_batch": r"\$\.runs\[\d+\]\.(available_at|budget\..*|concurrency_key|unique|debounce(\..*)?)",
+    "create_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?)",
+    "update_trigger": r"\$\.(concurrency_key|unique|debounce(\..*)?)",
+    # unique targets, and schemas that are schemas
+    "register_worker": r"\$\.targets\[\d+\]\.(target|input_schema|output_schema)",
+    # a worker without a version pins nothing
+    "claim_runs": r"\$\.pinned_targets",
+    # only a retry begins at a step
+    "create_bulk_job": r"\$\.from_step",
     # a limit has one member at least, and a value fits the kind of its scope
-    "create_budget": r"\$\.(limit|scope\.value)",
-    "update_budget": r"\$\.limit",
+    "create_budget": r"\$\.(limit(\.cost)?|scope\.value)",
+    "update_budget": r"\$\.limit(\.cost)?",
     # a run can only wait for its children
     "wait_run": r"\$\.awaited_run_id",
     # a pattern cannot count the bytes of base64 text
@@ -77,8 +87,8 @@ RULES_WITHOUT_SCHEMA = {
     "mute_alert": r"\$\.until",
     # `since` is before `until`
     "get_project_usage": r"\$\.(since|until)",
-    # unique targets
-    "put_concurrency_limits": r"\$\.limits\[\d+\]\.target",
+    # unique targets, and a bound in each
+    "put_concurrency_limits": r"\$\.limits\[\d+\](\.target)?",
 }
 
 #: Operations that create or end objects. Their answers are recorded.

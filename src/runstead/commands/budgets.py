@@ -44,7 +44,7 @@ class RunBudget(msgspec.Struct, frozen=True, kw_only=True):
             created_by=run.created_by,
             **msgspec.structs.asdict(self),
         )
-        rules.check(budget)
+        rules.check(budget, "budget.")
         return budget
 
 

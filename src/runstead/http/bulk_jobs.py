@@ -6,14 +6,13 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import bulk_jobs as commands
-from runstead.core import limits
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Moment, Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
-from runstead.http.run_pages import RunFilter, run_query
+from runstead.http.run_pages import LabelFilter, RunFilter, run_query
 
 routes = Routes("Bulk jobs")
 
@@ -27,7 +26,7 @@ class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     status: Annotated[list[RunStatus], _MANY] = []
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
-    label: Annotated[list[str], Meta(max_length=limits.labels_max, description="key:value")] = []
+    label: LabelFilter = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None

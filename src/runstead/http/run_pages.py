@@ -23,6 +23,12 @@ routes = Routes("Lists")
 _MANY = Meta(max_length=100)
 
 
+LabelFilter = Annotated[
+    list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
+    Meta(max_length=limits.labels_max, description="key:value"),
+]
+
+
 class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
 
@@ -31,10 +37,7 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: Annotated[list[RunStatus], _MANY] = []
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
-    label: Annotated[
-        list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
-        Meta(max_length=limits.labels_max, description="key:value"),
-    ] = []
+    label: LabelFilter = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None

@@ -8,6 +8,7 @@ from typing import Any, Never, ParamSpec, Self, overload
 from runstead.sdk import App, Client, Task
 from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.run import Run, Signalled
+from runstead.sdk.routes.create import RunBudget
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport
@@ -57,7 +58,22 @@ class BlockingTestbed:
 
     @overload
     def run(
-        self, target: Task[P, Any], /, _by_name: Never = ..., *args: P.args, **kwargs: P.kwargs
+        self,
+        target: Task[P, Any],
+        /,
+        _by_name: Never = ...,
+        id: str | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        available_at: datetime | None = None,
+        budget: RunBudget | None = None,
+        project: str | None = None,
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Run: ...
     @overload
     def run(

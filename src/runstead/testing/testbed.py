@@ -11,6 +11,7 @@ from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.event import Event, Published
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Run, Signalled
+from runstead.sdk.routes.create import RunBudget
 from runstead.sdk.task import Task, start_request
 from runstead.testing.clock import Clock
 from runstead.testing.server import Server
@@ -102,7 +103,22 @@ class Testbed:
 
     @overload
     async def run(
-        self, target: Task[P, Any], /, _by_name: Never = ..., *args: P.args, **kwargs: P.kwargs
+        self,
+        target: Task[P, Any],
+        /,
+        _by_name: Never = ...,
+        id: str | None = None,
+        title: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        available_at: datetime | None = None,
+        budget: RunBudget | None = None,
+        project: str | None = None,
+        concurrency_key: str | None = None,
+        unique: Mapping[str, Any] | None = None,
+        debounce: Mapping[str, Any] | None = None,
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> Run: ...
     @overload
     async def run(

@@ -225,12 +225,12 @@ def default_name(scope_kind: StoredScope, scope_value: str | None, period: Perio
     return f"{subject} per {period.replace('_', ' ')}"[: limits.name_chars_max]
 
 
-def check(budget: Budget) -> None:
-    """INVALID_REQUEST if members do not fit together."""
+def check(budget: Budget, within: str = "") -> None:
+    """INVALID_REQUEST if members do not fit together. `within` is the path of the budget in the body, with a dot."""
     if budget.limit_tokens is None and budget.limit_micros is None:
-        raise refused("limit", "A limit has cost, tokens or both")
+        raise refused(f"{within}limit", "A limit has cost, tokens or both")
     if budget.limit_micros == 0:
-        raise refused("limit.cost", "The cost of a limit is over 0")
+        raise refused(f"{within}limit.cost", "The cost of a limit is over 0")
     if budget.scope_kind == "project":
         if budget.scope_value is not None:
             raise refused("scope.value", "The scope project takes no value")
