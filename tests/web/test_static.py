@@ -3,6 +3,7 @@
 import hashlib
 import re
 from importlib.resources import files
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -43,3 +44,10 @@ def test_files_are_kept_for_ever_at_an_address_that_changes_with_them(server, pa
 @pytest.mark.parametrize("name", ["nothing.js", "../text.py", "%2e%2e/text.py", "vendor/../../text.py"])
 def test_nothing_else_is_served(server, name):
     assert httpx2.get(f"{server.url}/ui/static/0123456789abcdef/{name}").status_code in (303, 404)
+
+
+def test_no_attribute_holds_the_markup_that_the_filter_short_makes():
+    """Its quotes would end the attribute, and what follows could add others."""
+    templates = Path(str(files("runstead.web") / "templates"))
+    found = {path.name: re.findall(r'="[^"]*\|short', path.read_text()) for path in templates.rglob("*.html")}
+    assert {name: places for name, places in found.items() if places} == {}
