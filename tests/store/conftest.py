@@ -17,6 +17,7 @@ from runstead.core.identity.project import Member, Project, new_key
 from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.rate import Rate
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.signal import AwaitedEvent
@@ -77,7 +78,10 @@ async def furnish(store):
         "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
     )
     await store.triggers.create(trigger, lambda _count: None)
-    await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
+    await store.concurrency.put(
+        PROJECT,
+        [ConcurrencyLimit("task:rare", 1, rate=Rate(9, 1)), ConcurrencyLimit(None, rate=Rate(999, 1))],
+    )
     await store.push_services.register(push_service())
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)

@@ -59,7 +59,9 @@ def _partitions(
     most = limit if project_slots is None else min(limit, project_slots)
     if most == 0 or (not targets and needs_target_partitions(query, slots)):
         return
-    remaining = [(target, slots.remaining(project, target or None)) for target in dict.fromkeys(targets)]
+    remaining = [
+        (target, slots.remaining_without_key(project, target or None)) for target in dict.fromkeys(targets)
+    ]
     open_targets = [(target, most if n is None else min(most, n)) for target, n in remaining if n != 0]
     for kind in dict.fromkeys(query.kinds):
         if kind == "agent":
