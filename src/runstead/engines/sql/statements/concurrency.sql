@@ -72,10 +72,10 @@ ON CONFLICT (project_id, target, key) DO UPDATE SET
 
 -- name: drop_full_buckets
 -- postgres
-DELETE FROM rate_buckets WHERE (project_id, target, key) IN (
-  SELECT project_id, target, key FROM rate_buckets
+DELETE FROM rate_buckets WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM rate_buckets
   WHERE project_id = :project_id AND full_at <= :now::bigint ORDER BY full_at LIMIT :limit
-)
+))
 -- sqlite
 DELETE FROM rate_buckets WHERE rowid IN (
   SELECT rowid FROM rate_buckets WHERE project_id = :project_id AND full_at <= :now ORDER BY full_at LIMIT :limit
