@@ -77,8 +77,8 @@ async def test_claims_of_two_replicas_keep_to_a_rate(replicas):
     async def work(number):
         driver = drivers[number % 2]
         while len(starts) < 40:
-            for run in await driver.claim(f"w-{number}", limit=1 + number % 3):
-                starts.append(run.updated_at)
+            claimed = await driver.claim(f"w-{number}", limit=1 + number % 3)
+            starts.extend(run.updated_at for run in claimed)
             await asyncio.sleep(0.01)
 
     async with asyncio.timeout(60):

@@ -145,7 +145,9 @@ def test_limits_are_set_beside_each_other_and_removed(browser, api):
     rate = {"rate_limit": "100", "rate_period_seconds": "60", "target": "task:r"}
     flash = browser.flash_after(browser.send(PAGE, "/limits", rate))
     assert flash == "The limit of task:r is 100 starts in 60 seconds."
-    browser.flash_after(browser.send(PAGE, "/limits", {"max_running": "7"}, target="task:r"))  # keeps the rate
+    browser.flash_after(
+        browser.send(PAGE, "/limits", {"max_running": "7"}, target="task:r")
+    )  # keeps the rate
     [kept] = [
         one for one in api.get("/projects/default/concurrency-limits")["limits"] if one["target"] == "task:r"
     ]
