@@ -81,7 +81,7 @@ def test_a_replica_has_time_to_end_and_is_asked_where_the_server_answers(rendere
     (container,) = pod["containers"]
     drain = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] >= drain + limits.shutdown_s + 5
-    routes = {each for row in table("docs/api.md", "route") for each in ticked(row[0])}
+    routes = {each for row in table("docs/api-projects.md", "route") for each in ticked(row[0])}
     probes = {
         name: container[name]["httpGet"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
     }

@@ -119,7 +119,13 @@ LIMITS = {
     "Runs per claim": f"{limits.claim_runs_max}, with {limits.claim_bytes_max // limits.MIB} MiB of values,"
     " and at least one run",
     "`metadata` of a worker": f"{limits.worker_metadata_bytes_max // limits.KIB} KiB",
+    "Targets that a worker registers": f"{limits.worker_targets_max}; each `description`"
+    f" {limits.target_description_chars_max:,} characters, each schema {limits.target_schema_bytes_max // limits.KIB} KiB,"
+    f" each `version` {limits.target_version_chars_max} characters",
+    "Targets of a project that validate inputs or find unserved runs": f"{limits.target_states_max:,}, the first by name",
+    "Errors of an invalid input": f"{limits.input_errors_max}",
     "`version` of a worker": f"{limits.worker_version_chars_max} characters",
+    "Cancels and pauses that a worker's channel keeps; more become one `resync`": f"{limits.channel_stops_max:,}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
     "A rate": f"1 to {limits.rate_limit_max:,} runs in 1 to {limits.rate_period_s_max:,} seconds",

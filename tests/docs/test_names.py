@@ -26,7 +26,8 @@ from .pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
 
 #: Variables that HTTP clients anywhere read.
 OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
-CONFIGURATION, ERRORS, API = "docs/configuration.md", "docs/errors.md", "docs/api.md"
+CONFIGURATION, ERRORS = "docs/configuration.md", "docs/errors.md"
+API = ("docs/api.md", "docs/api-projects.md")
 CLI = "docs/cli.md"
 OTHERS = (
     "docs/cli-steering.md",
@@ -141,7 +142,7 @@ def test_a_page_names_no_code_that_does_not_exist_and_no_wrong_status(page):
 
 
 def test_every_route_is_documented_with_its_status():
-    rows = table(API, "route")
+    rows = [row for page in API for row in table(page, "route")]
     documented = {ticked(row[0])[0]: int(row[1]) for row in rows}
     assert documented == {f"{each.method} {each.path}": each.status for each in operations()}
     assert len(rows) == len(documented)

@@ -75,6 +75,7 @@ NEEDS = {
     "GET /runs/{run_id}/compensations": "runs:read",
     "POST /runs/{run_id}/access-tokens": "runs:read",
     "POST /runs/{run_id}/input-requests/{input_request_id}/secrets": "runs:write",
+    "GET /projects/{project}/targets": "runs:read",
     "POST /conversations/{conversation_id}/access-tokens": "runs:read",
     "POST /runs/{run_id}/wait": "runs:write",
     "POST /runs/{run_id}/heartbeats": "runs:write",

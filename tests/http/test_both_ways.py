@@ -130,6 +130,7 @@ async def runs(recorder):
     await do("POST", "/runs/first/resume", {"type": "unpause"})
     worker = await do("POST", f"/agent-workers{P}/workers", example("RegisterWorker"))
     await do("GET", f"/agent-workers{P}/workers")
+    await do("GET", f"{P}/targets")
     await do("GET", f"/agent-workers{P}/versions")
     place, token = f"/agent-workers/workers/{worker['worker']['id']}", worker["token"]
     await do("POST", f"{place}/heartbeat", by=token)

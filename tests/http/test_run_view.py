@@ -14,7 +14,7 @@ JSON = {"labels", "metadata", "artifacts", "config", "input", "output", "error",
 TIMES = {name for name in FIELDS if name.endswith(("_at", "_since"))}
 #: Fields that a view shows in a form of its own, and the counters that it shows together.
 OTHERWISE = {"status", "waiting_reason", "request_snapshot", "agent", "lease_owner", "lease_expires_at"}
-OTHERWISE |= {"pinned_available_at"}
+OTHERWISE |= {"pinned_available_at", "priority"}
 
 
 def distinct(name, place):

@@ -9,6 +9,7 @@ import pytest
 from runstead.commands.keys import make_key
 from runstead.core.alerts.alert import Alert, Measurement
 from runstead.core.audit import Audit, ObjectName
+from runstead.core.batches.bulk_job import BulkJob, BulkRun
 from runstead.core.budgets.budget import Budget
 from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.identity.browser_session import BrowserSession
@@ -18,8 +19,12 @@ from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.rate import Rate
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
+from runstead.core.runs.bus_event import BusEvent
+from runstead.core.runs.flow import Flow
+from runstead.core.runs.saved_view import SHARED, SavedView
 from runstead.core.runs.signal import AwaitedEvent
 from runstead.core.runs.transition import NewMessage
 from runstead.core.schedules.schedule import Schedule
@@ -42,7 +47,9 @@ async def furnish(store):
     key = make_key(new_key(), PROJECT, DEFAULT_SCOPES, name="key")
     await store.identity.create_project(project, member, key)
     await store.identity.remove_member(PROJECT, "eve", lambda _counts: None)
-    await store.workers.register(Worker("w-1", PROJECT, "python", "k-1", 1, 1), b"\x00token")
+    count = TargetDefinition(target="task:count", input_schema=b"{}", validate_input=True)
+    worker = Worker("w-1", PROJECT, "python", "k-1", 1, 1)
+    await store.workers.register(worker, b"\x00token", targets=[count])
     timing = Schedule(
         "55555555-5555-4555-8555-555555555555", PROJECT, "Nightly", "task", "count", "0 3 * * *", 1, 1
     )
@@ -82,6 +89,30 @@ async def furnish(store):
         PROJECT,
         [ConcurrencyLimit("task:rare", 1, rate=Rate(9, 1)), ConcurrencyLimit(None, rate=Rate(999, 1))],
     )
+    published = BusEvent(
+        project_id=PROJECT,
+        event_id="e-1",
+        name="paid",
+        data=b"{}",
+        digest=b"d",
+        occurred_at=1,
+        created_at=1,
+        kept_until=1 << 40,
+    )
+    await store.bus_events.add(published, 1_000)
+    await store.saved_views.put(SavedView(PROJECT, SHARED, "failed", "status=failed", 1), lambda _count: None)
+    job = BulkJob(
+        id="b-1",
+        project_id=PROJECT,
+        action="cancel",
+        status="running",
+        total=1,
+        created_at=1,
+        updated_at=1,
+        caller=b"{}",
+        filter=b"{}",
+    )
+    await store.bulk_jobs.create(job, [BulkRun("root", "u-1")], lambda _count: None)
     await store.push_services.register(push_service())
     browser = BrowserSession("browser", b"hash", b"sealed", "user:ada", "Firefox", 1, 1, 10**13)
     await store.browser_sessions.add(lambda _now: browser)
@@ -114,7 +145,7 @@ async def live(driver):
     await driver.store.workers.put_session(agent.seq, session)
     await driver.append("agent", event(key="k"), event())
     await driver.ask("agent", "i-1")
-    await driver.respond("agent", "i-1")
+    await driver.respond("agent", "i-1", secrets="encrypted")
     await driver.release("agent", retry_after_ms=0)
     await driver.claim("bob", kinds=("agent",), implementation_kind="python")
     await driver.append("leaf", event())
@@ -146,6 +177,7 @@ async def live(driver):
         await driver.complete(run_id)
     await driver.delete("gone")
     await driver.store.rollups.add_entries(2)
+    await driver.create("keyed", target="task:keyed", flow=Flow(concurrency_key="k"), held=("u-1",))
     await driver.create("cancelled")
     await driver.create("cancelled-child", parent="cancelled")
     await driver.cancel("cancelled")

@@ -77,6 +77,8 @@ TABLES += [
     "push_services",
     "signing_keys",
     "worker_tokens",
+    "worker_targets",
+    "targets",
     "workers",
     "api_keys",
     "members",

@@ -72,9 +72,18 @@ class StoreDriver(SteeringDriver):
         return (await self.created(run_id, **options)).run
 
     async def created(
-        self, run_id=None, *, parent=None, message=None, idempotency=None, flow=NO_FLOW, budget=None, **fields
+        self,
+        run_id=None,
+        *,
+        parent=None,
+        message=None,
+        idempotency=None,
+        flow=NO_FLOW,
+        budget=None,
+        held=(),
+        **fields,
     ):
-        """What creating a run wrote."""
+        """What creating a run wrote. `held`: uids of other runs whose stored contents it lists."""
         new = keyed(self.new_run(run_id, **fields), flow)
 
         def decide(loaded):
@@ -92,6 +101,7 @@ class StoreDriver(SteeringDriver):
                 family_cancelled=loaded.family_cancelled,
                 message=message,
             )
+            made = replace(made, held_contents=held)
             return made if budget is None else replace(made, budget=budget.of(new))
 
         key = RunKey(new.project_id, new.run_id)

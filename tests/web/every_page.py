@@ -22,6 +22,12 @@ def every_page(api) -> list[str]:
     hook = hook["webhook"]["id"]
     alert = api.post(f"{project}/alerts", {"kind": "pending_age", "target": "task:report", "threshold": 1})
     alert = alert["alert"]["id"]
+    spendable = {
+        "scope": {"kind": "target", "value": "task:report"},
+        "period": "day",
+        "limit": {"cost": "2.50"},
+    }
+    api.post(f"{project}/budgets", spendable | {"on_reached": "alert"})
     ended, waiting = _failed_run(api), TaskRun(api, title="Waits")
     waiting.wait("approval", tool_call_id="approval:1", tool_name="approval")
     asked = InputRun(api, *FIELDS, description="Two lines\nof it")

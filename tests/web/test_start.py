@@ -119,3 +119,77 @@ def test_a_run_is_started_again_with_changes_and_suggested_targets(open_tab, api
     page.get_by_text("More filters").click()
     expect(page.locator("#kinds label")).not_to_have_count(4)
     assert page.locator(f'#targets option[value="task:{first.id}"]').count() == 1
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "item": {"type": "string", "title": "Item <b>", "minLength": 2},
+        "count": {"type": "integer", "default": 1, "description": "How many"},
+        "gift": {"type": "boolean"},
+        "size": {"anyOf": [{"enum": ["s", "m"]}, {"type": "null"}]},
+        "lines": {"type": "array", "items": {"type": "integer"}},
+    },
+    "required": ["item"],
+}
+
+
+def register(api):
+    target = {"target": "task:parcel", "description": "Sends\nparcels", "input_schema": SCHEMA}
+    body = {
+        "implementation_kind": "python",
+        "worker_key": "one",
+        "targets": [{**target, "validate_input": True}],
+    }
+    api.post("/agent-workers/projects/default/workers", body)
+
+
+def test_the_form_of_a_target_has_the_fields_of_its_schema(browser, api):
+    register(api)
+    page = browser.get(NEW).text
+    assert f'href="{NEW}?target=task%3Aparcel"' in page or f'href="{NEW}?target=task:parcel"' in page
+    assert "1 online · Sends" in page
+    address = f"{NEW}?target=task:parcel"
+    page = browser.get(address).text
+    assert "Item &lt;b&gt; (required)" in page
+    assert re.search(r'id="in.2" name="in.2" aria-describedby="hint-in.2" value="1"', page)
+    shown = {"target": "task:parcel", "in.2": "1"}
+    filled = shown | {"in.1": "tea", "in.3": "true", "in.4": "m", "in.5": "[1, 2]"}
+    run = started(browser, api, browser.send(address, "/list/new", filled))
+    assert run["input"] == {"item": "tea", "count": 1, "gift": True, "size": "m", "lines": [1, 2]}
+
+    again = f"{NEW}?like={run['run_id']}"
+    other = started(
+        browser,
+        api,
+        browser.send(again, "/list/new", shown | {"in.1": "coffee", "in.3": "true", "in.4": "m", "in.5": ""}),
+    )
+    assert other["input"] == {"item": "coffee", "count": 1, "gift": True, "size": "m"}
+
+    for number, value, error in ((1, "x", "shorter"), (2, "many", "Write a number"), (5, "[1,", "Not JSON")):
+        refused = browser.send(address, "/list/new", shown | {"in.1": "tea", f"in.{number}": value})
+        assert error in error_at(refused, f"in.{number}")
+    refused = browser.send(address, "/list/new", shown | {"in.1": "tea", "in.5": '["x"]'})
+    assert "integer" in error_at(refused, "in.5")
+    refused = browser.send(address, "/list/new", {"target": "task:other"})
+    assert "The target expects another input now" in refusal(refused)
+
+    written = f"{address}&json=1"
+    assert started(
+        browser,
+        api,
+        browser.send(written, "/list/new", {"target": "task:parcel", "input": '{"item": "tea"}'}),
+    )["input"] == {"item": "tea"}
+    refused = browser.send(written, "/list/new", {"target": "task:parcel", "input": '{"item": 1}'})
+    assert "string" in error_at(refused, "input")
+
+
+def test_the_page_of_a_run_reports_that_no_online_worker_serves_it(browser, api):
+    for worker in api.get("/agent-workers/projects/default/workers", limit=100)["data"]:
+        api.http.delete(
+            f"/agent-workers/workers/{worker['id']}"
+        ).raise_for_status()  # they may serve any target
+    register(api)
+    run = api.create(api.project_id(), "task:lonely")
+    page = browser.get(f"{RUNS}/{run['run_id']}").text
+    assert "In the queue, but no online worker serves task:lonely" in page

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx2
 import msgspec
@@ -14,6 +15,8 @@ from runstead.cli.shared.connection import DEFAULT_URL, Destination, shown_url
 from runstead.cli.shared.diagnostics import Finding, skew
 
 _WAIT_S: Final = 5.0
+#: Of so many targets of pending runs it checks whether a worker serves them.
+_TARGETS_MAX: Final = 20
 
 
 def server_findings(destination: Destination) -> Iterator[Finding]:
@@ -27,7 +30,10 @@ def server_findings(destination: Destination) -> Iterator[Finding]:
             took = time.time() - began
             yield from _answer(where, ready, began + took / 2, took)
             yield _server_version(http, url)
-            yield _key(http, url, destination)
+            key = _key(http, url, destination)
+            yield key
+            if key.level == "ok":
+                yield from _unserved(http, url, destination)
     except httpx2.UnsupportedProtocol:
         yield Finding(
             "server",
@@ -106,6 +112,29 @@ def _key(http: Any, url: str, destination: Destination) -> Finding:
             f"correct {destination.project.source}; it has access to: {', '.join(slugs[:10]) or 'none'}",
         )
     return Finding("key", "ok", f"valid for {', '.join(slugs[:10]) or 'no project'}")
+
+
+def _unserved(http: Any, url: str, destination: Destination) -> Iterator[Finding]:
+    """Targets of pending runs that no online worker serves: of the newest runs that the key may read."""
+    headers = {"Authorization": f"Bearer {destination.key.value}"}
+    project = destination.project.value
+    where = f"{url}/runs" if project is None else f"{url}/projects/{quote(project)}/runs"
+    query: dict[str, Any] = {"status": "pending", "limit": 100, "fields": "run_id,target,project_id"}
+    pending = _json(http.get(where, headers=headers, params=query)).get("data", [])
+    by_target = {(one.get("project_id"), one.get("target")): one for one in pending if isinstance(one, dict)}
+    for (project_id, target), one in list(by_target.items())[:_TARGETS_MAX]:
+        run = _json(
+            http.get(
+                f"{url}/runs/{quote(str(one.get('run_id')))}", headers=headers, params={"project": project_id}
+            )
+        )
+        if run.get("unserved_since"):
+            yield Finding(
+                "workers",
+                "warn",
+                f"no online worker serves {target}: the run {run.get('run_id')} is pending since {run['unserved_since']}",
+                "start a worker that serves it: `runstead workers targets` shows what workers serve",
+            )
 
 
 def _json(answer: Any) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`runstead workers …`."""
 
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
@@ -9,7 +10,7 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.lease import RegisteredWorker, WorkerVersion
+    from runstead.sdk.models.lease import RegisteredTarget, RegisteredWorker, WorkerVersion
 
 workers = App(name="workers", help="List and remove the workers of a project, and count their versions.")
 
@@ -60,6 +61,31 @@ def _serves(worker: "RegisteredWorker") -> str:
     """The targets that a worker of the SDK has registered with."""
     targets = worker.metadata.get("targets") if isinstance(worker.metadata, dict) else None
     return ", ".join(map(str, targets)) if isinstance(targets, list) else ""
+
+
+@workers.command(name="targets")
+def list_targets(
+    *,
+    limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 100,
+    server: ServerOptions = NO_OPTIONS,
+    json: AsJson = False,
+) -> None:
+    """List the targets that a project's workers have registered, and how many workers serve each."""
+    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
+    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
+
+    with connected(server, project=True) as client:
+        found = list(islice(client.workers.iter_targets(limit=100), limit or None))
+    screen = Screen.of()
+    columns: list[Column[RegisteredTarget]] = [
+        Column("TARGET", lambda one: one.target, keep_whole=True),
+        Column("ONLINE", lambda one: str(one.online), keep_whole=True),
+        Column("LAST SEEN", lambda one: format_age(one.last_seen_at, screen), drop_rank=1, keep_whole=True),
+        Column("VALIDATED", lambda one: "yes" if one.validate_input else "no", drop_rank=3),
+        Column("VERSION", lambda one: one.version or "", drop_rank=4),
+        Column("DESCRIPTION", lambda one: (one.description or "").partition("\n")[0], drop_rank=2),
+    ]
+    print_list(found, columns, "targets", json=json)
 
 
 @workers.command(name="versions")

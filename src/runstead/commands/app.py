@@ -10,6 +10,7 @@ from runstead.commands import changes
 from runstead.commands.followers import Followers
 from runstead.commands.notifications import Notifications
 from runstead.commands.open_streams import OpenStreams
+from runstead.commands.project_targets import ProjectTargets
 from runstead.commands.projections import Projections
 from runstead.commands.quota_enforcement import ProjectQuotas
 from runstead.commands.trackers import ActivityTracker, EventThrottle, Interval, WebhookProjects
@@ -100,6 +101,7 @@ class App:
         self.projections = Projections(store)
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
+        self.targets = ProjectTargets(store)
         self.worker_channels = WorkerChannels(notifier, self.stopping)
         self.open_streams = OpenStreams(self.quotas)
         self.batch_slots = FairSlots(_BATCHES, "batches")

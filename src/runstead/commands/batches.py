@@ -11,7 +11,16 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
-from runstead.commands.create import NewRun, conflict, copy_request, draft, insert, new_uuid, push_agent
+from runstead.commands.create import (
+    NewRun,
+    check_input,
+    conflict,
+    copy_request,
+    draft,
+    insert,
+    new_uuid,
+    push_agent,
+)
 from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
@@ -73,6 +82,8 @@ async def create(
         on_complete=None if new.on_complete is None else encode(new.on_complete),
     )
     _refuse_duplicates(new.runs)
+    async for index, run in in_pieces(new.runs):
+        await check_input(app, project.id, run, f"$.runs[{index}].request.input")
     ids = _new_ids()
     members = [
         _member(

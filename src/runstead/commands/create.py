@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import locate, targets
 from runstead.commands.app import App
 from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
@@ -105,6 +105,7 @@ async def create(
     project_id = await _project_of(app, principal, new)
     if new.owner_kind == "project" and new.owner_id != project_id:
         new = replace(new, owner_id=project_id)
+    await check_input(app, project_id, new)
     run, message = draft(new, project_id, principal)
     budget = None if new.budget is None else new.budget.of(run)
     refusal = await app.quotas.refuse_more_runs(project_id, 1, principal)
@@ -140,6 +141,16 @@ async def create(
     written = await app.store.runs.apply(RunKey(project_id, run.run_id), rule, want, idempotency)
     app.publish(written)
     return written
+
+
+async def check_input(app: App, project_id: str, new: NewRun, path: str = "$.request.input") -> None:
+    """Check the input of a new run where its target asks for it. An agent's run may get its input later.
+
+    Raises INVALID_REQUEST.
+    """
+    value = new.snapshot if new.kind == "agent" else new.input
+    if new.target is not None and (value is not None or new.kind != "agent"):
+        await targets.check_input(app, project_id, new.target, value, path)
 
 
 async def _project_of(app: App, principal: Principal, new: NewRun) -> str:

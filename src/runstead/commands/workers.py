@@ -12,6 +12,7 @@ import msgspec
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
+from runstead.commands.targets import check_schema
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
@@ -20,6 +21,7 @@ from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
 from runstead.core.queue.concurrency import rated_targets
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import HeldRun, Session, VersionCount, Worker
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run, RunStatus
@@ -37,13 +39,14 @@ def new_token() -> str:
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker to register. `metadata` is JSON text."""
+    """A worker to register. `metadata` is JSON text. `targets` None: those of an earlier registration stay."""
 
     implementation_kind: str
     worker_key: str
     display_name: str | None = None
     implementation_display_name: str | None = None
     metadata: bytes | None = None
+    targets: Sequence[TargetDefinition] | None = None
     version: str | None = None
 
 
@@ -77,8 +80,14 @@ async def register(
         version=new.version,
     )
     issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
-    stored = await app.store.workers.register(worker, token_hash(token), idempotency, issuer=issuer)
+    for index, each in enumerate(new.targets or ()):
+        if each.validate_input and each.input_schema is not None:
+            await asyncio.to_thread(check_schema, each.input_schema, f"$.targets[{index}].input_schema")
+    stored = await app.store.workers.register(
+        worker, token_hash(token), idempotency, issuer=issuer, targets=new.targets
+    )
     app.forget_worker(stored.id)  # it may have had another version
+    app.targets.forget(found.id)
     return stored
 
 
@@ -121,6 +130,7 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     if not await workers.remove(worker.id):
         raise not_found("Worker")
     app.forget_worker(worker.id)
+    app.targets.forget(worker.project_id)
     app.notifier.publish((worker_key(worker.id),))
     held = await app.store.workers.held(worker.project_id, [worker.id], limits.held_runs_checked_max)
     ended = 0

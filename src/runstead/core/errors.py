@@ -98,6 +98,7 @@ RUN_CODES: Final[dict[str, str]] = {
     "EVENT_LOG_FULL": "The run has as many events as one run can have, and its timer could not resume it.",
     "OUTPUT_TOO_LARGE": "The output is larger than 1 MiB.",
     "DISPATCH_FAILED": "The run could not be handed to its push service.",
+    "BUDGET_REACHED": "A budget was reached, and it ends its runs or was not raised.",
 }
 
 

@@ -51,7 +51,7 @@ class UpdateRun(msgspec.Struct, frozen=True, kw_only=True):
 _ENTITY_TAG: Final = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 #: Entity-tags in double quotes, separated by commas, or *.
 IF_MATCH: Final = rf"^\s*(\*|{_ENTITY_TAG.pattern}(\s*,\s*{_ENTITY_TAG.pattern})*)\s*$"
-_OWN_TAG: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}(?:-gzip)?")
+_OWN_TAG: Final = re.compile(r"([0-9]{1,16})\.[0-9]{1,16}\.[0-9]{1,16}(?:\.[0-9]{1,16})?(?:-gzip)?")
 
 
 def _parse_if_match(if_match: str | None) -> IfMatch | None:

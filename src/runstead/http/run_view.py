@@ -80,7 +80,10 @@ class Cancellation(msgspec.Struct, frozen=True):
 
 
 class RunView(msgspec.Struct, frozen=True):
-    """A run. The first 33 members are always present; the others are extensions of Runstead."""
+    """A run. The first 33 members are always present; the others are extensions of Runstead.
+
+    `unserved_since`: since then it is in the queue and no online worker serves its target; only in `GET /runs/{run_id}`.
+    """
 
     run_id: str
     kind: Kind
@@ -143,6 +146,7 @@ class RunView(msgspec.Struct, frozen=True):
     worker_version: str | None
     pinned: bool
     etag: str
+    unserved_since: Timestamp | None = None
     latest_external_event_sequence: int | msgspec.UnsetType = msgspec.UNSET
     # Flow control: present where it was asked for
     concurrency_key: str | msgspec.UnsetType = msgspec.UNSET
@@ -151,12 +155,13 @@ class RunView(msgspec.Struct, frozen=True):
     debounced: int | msgspec.UnsetType = msgspec.UNSET
 
 
-def etag(run: Run) -> str:
+def etag(run: Run, unserved_since: int | None = None) -> str:
     """Return a strong entity-tag (RFC 9110, 8.8.3) that changes with every member of the view.
 
-    It contains the counters of descendants, which change without the run's version.
+    It contains the counters of descendants and `unserved_since` (ms), which change without the run's version.
     """
-    return f'"{run.version}.{run.descendants_total}.{run.descendants_active}"'
+    unserved = "" if unserved_since is None else f".{unserved_since}"
+    return f'"{run.version}.{run.descendants_total}.{run.descendants_active}{unserved}"'
 
 
 def run_view(run: Run, *, sequence: bool = True) -> RunView:

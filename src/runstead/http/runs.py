@@ -12,7 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from runstead.commands import create as creating, large_values, runs as commands
 from runstead.commands.large_values import Value
 from runstead.commands.runs import RunRef
+from runstead.commands.targets import unserved_since
 from runstead.core import limits
+from runstead.core.clock import iso
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import Run, TerminalStatus
 from runstead.core.runs.transitions import Completion, Fence
@@ -125,10 +127,11 @@ class GetRun(InProject, frozen=True):
 async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
     run = await commands.get(call.app, for_reading(call.principal), run_ref(call))
+    unserved = await unserved_since(call.app, run)
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}
-        tag = etag(run)
+        tag = etag(run, unserved)
         of_compressed = with_suffix(tag)
         if tags & {tag, of_compressed, "*"}:
             shown = of_compressed if of_compressed in tags and not tags & {tag, "*"} else tag
@@ -137,7 +140,10 @@ async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
         value = await large_values.output(call.app, run)
         if value is not None:
             return _with_output(run, value)
-    return Reply(200, run_view(run))
+    view = run_view(run)
+    if unserved is not None:
+        view = replace(view, unserved_since=iso(unserved), etag=etag(run, unserved))
+    return Reply(200, view)
 
 
 def _with_output(run: Run, value: Value) -> Response:

@@ -1,5 +1,6 @@
 """External workers: `/agent-workers…`."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -8,7 +9,9 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.commands.workers import LeasedRun
 from runstead.core import limits
+from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
@@ -17,6 +20,7 @@ from runstead.http.framework.list_page import fitted, position_by_name, to_curso
 from runstead.http.framework.values import (
     DOTTED_WORD,
     NO_CONTROLS,
+    NO_NUL,
     WORD,
     JsonObject,
     LeaseSeconds,
@@ -39,10 +43,27 @@ _Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_ch
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
+class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A target that the worker serves. The schemas are JSON Schema 2020-12, at most 64 KiB each.
+
+    `validate_input`: a run whose input does not fit `input_schema` is refused.
+    """
+
+    target: Target
+    description: (
+        Annotated[str, Meta(max_length=limits.target_description_chars_max, pattern=NO_NUL)] | None
+    ) = None
+    input_schema: JsonObject | None = None
+    output_schema: JsonObject | None = None
+    version: Annotated[str, Meta(max_length=limits.target_version_chars_max, pattern=NO_NUL)] | None = None
+    validate_input: bool = False
+
+
 class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
     """A worker is identified by its project, `implementation_kind` and `worker_key`.
 
-    `version` is that of its code: a run that is pinned is claimed by workers of one version only.
+    `version` is that of its code: a run that is pinned is claimed by workers of one version only. `targets` replace
+    those that it registered before; without them, these stay.
     """
 
     implementation_kind: Annotated[
@@ -55,6 +76,7 @@ class RegisterWorker(msgspec.Struct, frozen=True, kw_only=True):
     implementation_display_name: Text | None = None
     display_name: Text | None = None
     metadata: JsonObject | None = None
+    targets: Annotated[list[RegisterTarget], Meta(max_length=limits.worker_targets_max)] | None = None
     version: _Version | None = None
 
 
@@ -103,6 +125,7 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         display_name=body.display_name,
         implementation_display_name=body.implementation_display_name,
         metadata=bounded("metadata", json_object(body.metadata), limits.worker_metadata_bytes_max),
+        targets=None if body.targets is None else _definitions(body.targets),
         version=body.version,
     )
     return await call.idempotent(
@@ -112,6 +135,31 @@ async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
         lambda worker: Reply(201, Registered(view(worker), token)),
         secret=token,
     )
+
+
+def _definitions(targets: Sequence[RegisterTarget]) -> list[TargetDefinition]:
+    """Return what the targets are registered with. INVALID_REQUEST for a schema that is too large, and a repeated name."""
+    found: dict[str, TargetDefinition] = {}
+    for index, each in enumerate(targets):
+        if each.target in found:
+            path = f"$.targets[{index}].target"
+            raise Error(
+                "INVALID_REQUEST", f"{path}: {each.target} is repeated", errors=((path, "is repeated"),)
+            )
+        schemas = {
+            name: bounded(
+                f"targets[{index}].{name}", json_object(getattr(each, name)), limits.target_schema_bytes_max
+            )
+            for name in ("input_schema", "output_schema")
+        }
+        found[each.target] = TargetDefinition(
+            target=each.target,
+            description=each.description,
+            version=each.version,
+            validate_input=each.validate_input,
+            **schemas,
+        )
+    return list(found.values())
 
 
 class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict, Unpack, cast, get_args
+from typing import Any, Final, Literal, Unpack, cast, get_args
 
 import msgspec
 
@@ -20,12 +20,15 @@ from runstead.sdk.durable.suspension import Parked, Suspend, WaitRequest
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.durable.value_store import VALUE_BYTES_MAX
 from runstead.sdk.errors import ValueNotReadable
+from runstead.sdk.handler_options import HandlerOptions, Isolation, TaskOptions, part, process_limits
 from runstead.sdk.isolation.loading import default_name, reference
 from runstead.sdk.isolation.local import LocalExecutor
 from runstead.sdk.isolation.parent_side import Executor, ProcessLimits, run_in_process
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.value import Codec
+from runstead.sdk.routes.call import members
 from runstead.sdk.task import CallableTask, Task
+from runstead.sdk.worker import schemas
 from runstead.sdk.worker.arguments import Arguments
 from runstead.sdk.worker.command import Command
 from runstead.sdk.worker.cron import Cron, definition
@@ -43,31 +46,6 @@ _UNDO_RETRIES: Final = 3
 logger = logging.getLogger("runstead.sdk.worker.worker")
 
 
-class Isolation(TypedDict, total=False):
-    """`isolation="process"` runs each try in a process of its own.
-
-    `memory_mb` bounds the address space, `cpu_seconds` the CPU time of the process. Above them the run fails with
-    OUT_OF_MEMORY or CPU_TIME_EXCEEDED. `stop_seconds` (default 3) is the time from SIGTERM to SIGKILL for the process
-    group. A process that is ended by a signal fails the run with CRASHED. Each of these failures counts as a try.
-    """
-
-    isolation: Literal["process"] | None
-    memory_mb: int | None
-    cpu_seconds: int | None
-    stop_seconds: float
-
-
-class TaskOptions(Isolation, Cron, total=False):
-    """The options of `@app.task` and `@app.workflow`: see `Isolation` and `Cron`.
-
-    `on_cancel` is a function that undoes a run which fails or is cancelled. It gets the run's arguments, and may take the
-    context first: `await ctx.steps_to_undo()` reads the results of the run's steps. It runs as a compensation with the
-    target `<target>.on_cancel`, is retried 3 times, and is the last of the run's compensations.
-    """
-
-    on_cancel: Callable[..., Any] | None
-
-
 class Served(msgspec.Struct, frozen=True):
     """A function that serves a target, and its options."""
 
@@ -78,6 +56,7 @@ class Served(msgspec.Struct, frozen=True):
     limits: ProcessLimits | None = None
     on_changed_code: OnChangedCode = "wait"
     schedule: dict[str, Any] | None = None
+    validate_input: bool = False
     pinned: bool = False
     on_cancel: str | None = None  # the target that undoes its runs
 
@@ -138,6 +117,17 @@ class App:
         return list(self._served)
 
     @property
+    def target_definitions(self) -> list[dict[str, Any]]:
+        """How a worker describes the targets on the server: their docstrings, and JSON Schemas of their type hints."""
+        return [
+            schemas.definition(
+                target, served.function, served.arguments.of_input, validate=served.validate_input
+            )
+            | members(version=self.version)
+            for target, served in self._served.items()
+        ]
+
+    @property
     def pinned_targets(self) -> list[str]:
         """Those of the targets whose runs stay on the version that claims them first."""
         return [target for target, served in self._served.items() if served.pinned]
@@ -161,6 +151,7 @@ class App:
 
         An exception is retried `retries` times, with a backoff that doubles, and then fails the run. Finished steps
         are not called again. `RunFailed` fails the run at once. `timeout_seconds` bounds each try, without its waits.
+        `validate_input=True`: the server refuses runs whose input does not fit the types.
         `pinned` is that of the app by default: see `App`. Raise ValueError for a pinned target of an app without version.
         See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
         `TaskOptions` for `on_cancel=undo`.
@@ -186,7 +177,7 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[Isolation],
+        **isolation: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
         return self._serve(f"eval:{name}", retries, timeout_seconds, isolation, pinned)
@@ -198,7 +189,7 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[Isolation],
+        **isolation: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
         return self._serve(f"agent:{name}", retries, timeout_seconds, isolation, pinned)
@@ -239,7 +230,7 @@ class App:
         target: str,
         retries: int,
         timeout_seconds: float | None,
-        options: TaskOptions | Isolation,
+        options: TaskOptions | HandlerOptions,
         pinned: bool | None = None,
     ) -> Decorator:
         kind, _, name = target.partition(":")
@@ -252,8 +243,8 @@ class App:
         unknown = options.keys() - TaskOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"There is no {', '.join(sorted(unknown))}")
-        limits = _limits(_part(options, Isolation))
-        cron = cast(Cron, _part(options, Cron))
+        limits = process_limits(part(options, Isolation))
+        cron = cast(Cron, part(options, Cron))
         stays = self._pinned if pinned is None else self._checked_pin(pinned)
         undo = options.get("on_cancel")
         undone_by = None if undo is None else self._serve_undo(target, undo)
@@ -269,6 +260,7 @@ class App:
                 timeout_seconds=timeout_seconds,
                 limits=limits,
                 on_changed_code=self._on_changed_code,
+                validate_input=options.get("validate_input", False),
                 pinned=stays,
                 on_cancel=undone_by,
             )
@@ -483,18 +475,3 @@ async def _call_served(
             # A thread cannot be stopped. It keeps its slot, so that the worker never exceeds its concurrency.
             await asyncio.wait([working])
         raise
-
-
-def _part(options: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """Return the options that this TypedDict has."""
-    return {name: value for name, value in options.items() if name in kind.__annotations__}
-
-
-def _limits(isolation: Mapping[str, Any]) -> ProcessLimits | None:
-    how = isolation.get("isolation")
-    if how not in (None, "process"):
-        raise ValueError(f'isolation is "process" or None, not {how!r}')
-    limits = {name: value for name, value in isolation.items() if name != "isolation"}
-    if how is None and limits:
-        raise ValueError(f'{", ".join(sorted(limits))} needs isolation="process"')
-    return None if how is None else ProcessLimits(**limits)

@@ -75,6 +75,7 @@ class Testbed:
             self.client,
             self._handle,
             targets=self._app.targets,
+            target_definitions=self._app.target_definitions,
             version=self._app.version,
             pinned_targets=self._app.pinned_targets,
             worker_key="testbed",

@@ -145,16 +145,25 @@ def stand_in(found: Any, run_id: str) -> str | None:
     )
 
 
+def _situation(
+    run: "Run", screen: Screen, wait_ends_at: "datetime | None"
+) -> Iterator[tuple[str, str | None]]:
+    """What keeps the run from going on."""
+    if run.blocked:
+        yield "blocked", run.blocked
+        yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
+    elif run.unserved_since is not None:
+        yield "unserved", f"no online worker serves {run.target} (since {_at(run.unserved_since, screen)})"
+    elif run.status == "waiting" and not run.paused:
+        yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
+
+
 def run_details(
     run: "Run", screen: Screen, wait_ends_at: "datetime | None" = None
 ) -> Iterator[tuple[str, str | None]]:
     yield "run", run.run_id
     yield "status", _status(run)
-    if run.blocked:
-        yield "blocked", run.blocked
-        yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
-    elif run.status == "waiting" and not run.paused:
-        yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
+    yield from _situation(run, screen, wait_ends_at)
     if run.progress is not None:
         yield "progress", format_progress(run.progress, screen) or None
     for name in (

@@ -57,6 +57,16 @@ event_match_value_bytes_max: Final = 255  # of one condition, as JSON
 json_depth_max: Final = 200
 conversation_metadata_bytes_max: Final = 256 * KIB
 worker_metadata_bytes_max: Final = 256 * KIB
+# Targets that a worker registers
+worker_targets_max: Final = 100
+target_description_chars_max: Final = 4_096
+target_schema_bytes_max: Final = 64 * KIB
+target_version_chars_max: Final = 64
+target_states_max: Final = 1_000  # of a project, by name, that are read for decisions about runs
+target_states_s: Final = 2.0  # how long a process keeps them
+target_projects_max: Final = 1_000  # of which a process keeps them
+input_errors_max: Final = 20
+input_schemas_compiled_max: Final = 256
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 

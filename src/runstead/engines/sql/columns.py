@@ -18,6 +18,7 @@ from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.leadership import Lead
 from runstead.core.queue.push_service import PushService
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
 from runstead.core.runs.bus_event import BusEvent, EventWait
@@ -70,6 +71,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "schedule": _without(Schedule),
     "session": _without(Session),
     "signing_key": _without(SigningKey),
+    "target_definition": _without(TargetDefinition),
     "trigger": _without(Trigger),
     "webhook": _without(Webhook),
     "worker": _without(Worker),

@@ -26,6 +26,7 @@ from runstead.engines.sql.secrets import SqlSecrets
 from runstead.engines.sql.signing_keys import SqlSigningKeys
 from runstead.engines.sql.statistics import SqlStatistics
 from runstead.engines.sql.steps import Database, StoreDatabase, execute
+from runstead.engines.sql.targets import SqlTargets
 from runstead.engines.sql.triggers import SqlTriggers
 from runstead.engines.sql.webhooks import SqlWebhooks
 from runstead.engines.sql.workers import SqlWorkers
@@ -61,6 +62,7 @@ class SqlNouns:
         self.secrets = SqlSecrets(database)
         self.signing_keys = SqlSigningKeys(database)
         self.statistics = SqlStatistics(database)
+        self.targets = SqlTargets(database)
         self.triggers = SqlTriggers(database)
         self.webhooks = SqlWebhooks(database)
         self.workers = SqlWorkers(database)

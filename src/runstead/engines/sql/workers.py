@@ -6,9 +6,11 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, VersionCount, Worker
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
+from runstead.engines.sql.targets import put_targets, remove_targets
 from runstead.ports.store import ListPage
 
 
@@ -23,6 +25,7 @@ class SqlWorkers:
         idempotency: IdempotencyRecord | None = None,
         *,
         issuer: str | None = None,
+        targets: Sequence[TargetDefinition] | None = None,
     ) -> Worker:
         def register(now: int) -> Steps[Worker]:
             new = replace(worker, last_heartbeat_at=now, silent_at=None)
@@ -31,6 +34,8 @@ class SqlWorkers:
                 "add_worker_token", hash=token, worker_id=stored.id, issuer=issuer, expires_at=_expiry(now)
             )
             yield from execute("drop_worker_tokens", worker_id=stored.id, kept=limits.worker_tokens_max)
+            if targets is not None:
+                yield from put_targets(stored.project_id, stored.id, targets, now)
             return stored
 
         return await self._database.write(register, idempotency)
@@ -46,6 +51,7 @@ class SqlWorkers:
                 return False
             yield from execute("remove_worker_tokens", worker_id=worker_id)
             yield from execute("remove_worker", id=worker_id)
+            yield from remove_targets(worker.project_id, worker_id)
             yield from changed(worker, None)
             return True
 

@@ -60,6 +60,7 @@ from runstead.ports.store.schedules import DecideNew, DecideSchedule, DecideSync
 from runstead.ports.store.secrets import Replacement, Secrets
 from runstead.ports.store.signing_keys import SigningKeys
 from runstead.ports.store.statistics import Depth, Measured, PoolUse, QueueAge, Sizes, Statistics
+from runstead.ports.store.targets import Targets
 from runstead.ports.store.triggers import DecideTrigger, Triggers
 from runstead.ports.store.webhooks import DecideDelivery, DecideWebhook, Webhooks
 from runstead.ports.store.workers import Workers
@@ -138,6 +139,7 @@ __all__ = [
     "Stats",
     "Store",
     "TableSize",
+    "Targets",
     "Triggers",
     "TypeCount",
     "UsagePage",
@@ -160,6 +162,8 @@ class Store(Protocol):
     def identity(self) -> Identity: ...
     @property
     def workers(self) -> Workers: ...
+    @property
+    def targets(self) -> Targets: ...
     @property
     def conversations(self) -> Conversations: ...
     @property

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import HeldRun, Session, TokenHolder, VersionCount, Worker
 from runstead.ports.store.list_page import ListPage
 
@@ -16,13 +17,14 @@ class Workers(Protocol):
         idempotency: IdempotencyRecord | None = None,
         *,
         issuer: str | None = None,
+        targets: Sequence[TargetDefinition] | None = None,
     ) -> Worker:
         """Store the worker, or update the one with the same (project, implementation_kind, worker_key), and
         add the hash of the token and its issuer. The newest `limits.worker_tokens_max` tokens stay valid. A
         registration counts as a heartbeat.
 
         A token expires after `limits.worker_token_s`. Each heartbeat extends the tokens that have an issuer and
-        have not expired.
+        have not expired. `targets` replace those that the worker serves; None keeps them.
         """
         ...
 

@@ -183,3 +183,24 @@ class RemovedWorker(ResponseModel, frozen=True, kw_only=True):
 
     removed: bool = True
     attempts_ended: int = 0
+
+
+class RegisteredTarget(ResponseModel, frozen=True, kw_only=True):
+    """A target as a worker described it last. `online`: how many active workers serve it."""
+
+    target: str
+    online: int
+    registered_at: datetime
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+    output_schema: dict[str, Any] | None = None
+    version: str | None = None
+    validate_input: bool = False
+    last_seen_at: datetime | None = None
+
+
+class TargetPage(ResponseModel, frozen=True, kw_only=True):
+    """One page of registered targets."""
+
+    data: list[RegisteredTarget]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -168,6 +168,8 @@ class Run(ResponseModel, frozen=True, kw_only=True):
     paused: bool = False
     scheduled_at: datetime | None = None
     missed_since: datetime | None = None
+    #: Since then it is in the queue and no online worker serves its target; only in the answer of `get`.
+    unserved_since: datetime | None = None
     etag: str | None = None
     # Flow control. `debounced`: how many later requests the run took over
     concurrency_key: str | None = None

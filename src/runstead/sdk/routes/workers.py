@@ -7,11 +7,13 @@ from typing import Any, Literal
 from runstead.sdk.models.lease import (
     Claim,
     Lease,
+    RegisteredTarget,
     RegisteredWorker,
     Registration,
     Released,
     RemovedWorker,
     SessionAnswer,
+    TargetPage,
     WorkerHint,
     WorkerPage,
     WorkerVersion,
@@ -35,10 +37,13 @@ class Workers(Resource[S_co]):
         display_name: str | None = None,
         implementation_display_name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        targets: Sequence[Mapping[str, Any]] | None = None,
         version: str | None = None,
         project: str | None = None,
     ) -> Call[Registration]:
         """`POST /agent-workers/projects/{ref}/workers`: register a worker. `version` is that of its code.
+
+        `targets` describe what it serves: `{"target": "task:report", "description": …, "input_schema": {…}}`.
 
         The same kind and key return the same worker with a new token. Use it with
         `client.with_key(registration.token)`.
@@ -49,6 +54,7 @@ class Workers(Resource[S_co]):
             display_name=display_name,
             implementation_display_name=implementation_display_name,
             metadata=metadata,
+            targets=targets,
             version=version,
         )
         where = path("agent-workers", "projects", self._project(project), "workers")
@@ -71,6 +77,16 @@ class Workers(Resource[S_co]):
         return Call("GET", where, WorkerPage, query(cursor=cursor, limit=limit, status=status))
 
     iter = every(list, RegisteredWorker)
+
+    @route
+    def targets(
+        self, *, project: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> Call[TargetPage]:
+        """`GET /projects/{ref}/targets`: one page of the targets that a project's workers have registered, by name."""
+        where = path("projects", self._project(project), "targets")
+        return Call("GET", where, TargetPage, query(cursor=cursor, limit=limit))
+
+    iter_targets = every(targets, RegisteredTarget)
 
     @route
     def versions(self, *, project: str | None = None) -> Call[builtins.list[WorkerVersion]]:

@@ -39,6 +39,15 @@ class Arguments:
         wanted = self._types.get(parameter.name)
         return parameter.name == CONTEXT or (isinstance(wanted, type) and issubclass(wanted, HandlerContext))
 
+    @property
+    def of_input(self) -> list[tuple[inspect.Parameter, Any]]:
+        """The parameters that a run's input gives values to, with their types."""
+        return [
+            (one, self._types.get(one.name, Any))
+            for one in self._parameters
+            if one.name not in ("config", "run")
+        ]
+
     def of(self, run: ClaimedRun) -> dict[str, Any]:
         """Return the arguments by name. Raise RunFailed with INVALID_INPUT where one is missing or has another type."""
         values = _members(run)

@@ -16,6 +16,9 @@ CODES: Final = {
     "OUTPUT_INVALID": "The handler returned a value that does not fit its return annotation.",
     "RESULT_NOT_JSON": "The handler returned a value that JSON cannot represent.",
     "VALUE_NOT_READABLE": "The artifact of a large value is missing or damaged, or the codec does not decode a value.",
+    "NO_CONVERSATION": "A run outside of a conversation asked for a form: forms belong to conversations.",
+    "FORM_CANCELLED": "The form that `ctx.ask` waited for was cancelled.",
+    "FORM_IN_FIRST": "A call inside of `ctx.first` asked for a form.",
     "SYSTEM_EXIT": "The handler, or the function of a step, called `sys.exit`.",
     "TIMEOUT": "A step, or the last try of the handler, took longer than its `timeout_seconds`.",
     "WAIT_TIMEOUT": "An approval or an event did not arrive within its `timeout_seconds`.",
@@ -38,5 +41,6 @@ SERVER_CODES: Final = frozenset(
         "EVENT_LOG_FULL",
         "OUTPUT_TOO_LARGE",
         "DISPATCH_FAILED",
+        "BUDGET_REACHED",
     }
 )

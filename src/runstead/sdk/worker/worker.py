@@ -42,7 +42,8 @@ class Worker:
     `version` is that of the handler's code. Runs of `pinned_targets` stay with workers of the version that claims them
     first.
 
-    `kinds` and `targets` select the runs (`targets` like `task:inventory`; neither: agent runs). `implementation_kind`
+    `kinds` and `targets` select the runs (`targets` like `task:inventory`; neither: agent runs). `target_definitions`
+    describe them, by default those of an app. `implementation_kind`
     and `worker_key` identify the worker. It registers with `client`'s key, which needs access to the project, and
     claims with the token that it gets. With `worker_id` it does not register, and uses `client`'s key for all calls.
 
@@ -59,6 +60,7 @@ class Worker:
         *,
         kinds: Sequence[Kind] | None = None,
         targets: Sequence[str] | None = None,
+        target_definitions: Sequence[Mapping[str, Any]] | None = None,
         version: str | None = None,
         pinned_targets: Sequence[str] | None = None,
         implementation_kind: str = "python",
@@ -89,6 +91,8 @@ class Worker:
         self._handler = handler
         self._kinds = kinds
         self._targets = targets
+        of_app: Sequence[Mapping[str, Any]] = getattr(handler, "target_definitions", ())
+        self._target_definitions = of_app if target_definitions is None else target_definitions
         self._version = version
         self._pinned_targets = list(pinned_targets or ()) or None
         self._implementation_kind = implementation_kind
@@ -230,6 +234,7 @@ class Worker:
             self._worker_key,
             display_name=self._display_name,
             metadata=self._metadata_with_targets(),
+            targets=self._definitions(),
             version=self._version,
         )
         self.worker_id = registration.worker.id
@@ -246,6 +251,13 @@ class Worker:
     def _metadata_with_targets(self) -> Mapping[str, Any] | None:
         """Return the metadata with the worker's `targets`, which show people why a run is not claimed."""
         return {"targets": list(self._targets), **(self._metadata or {})} if self._targets else self._metadata
+
+    def _definitions(self) -> Sequence[Mapping[str, Any]] | None:
+        """Return how the worker describes its targets. None: it serves targets that it does not know."""
+        if not self._targets:
+            return None
+        described = {one["target"]: one for one in self._target_definitions}
+        return [described.get(target, {"target": target}) for target in self._targets]
 
     def _can_recover(self, error: RunsteadError) -> bool:
         return self._is_forgotten(error) or error.retryable

@@ -151,9 +151,11 @@ def labels(run: Run) -> dict[str, str]:
     return found
 
 
-def situation(run: Run, now: int) -> str:
-    """What the run waits for, in one sentence; empty if its status is enough."""
+def situation(run: Run, now: int, *, unserved: bool = False) -> str:
+    """What the run waits for, in one sentence; empty if its status is enough. `unserved`: no worker serves its target."""
     if run.status is RunStatus.PENDING:
+        if unserved:
+            return f"In the queue, but no online worker serves {run.target}: start one."
         return _queue(run, now)
     if run.status is not RunStatus.WAITING:
         return ""

@@ -7,6 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from runstead.commands import locate, runs
 from runstead.commands.runs import RunRef
+from runstead.commands.targets import unserved_since
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, not_found
 from runstead.core.identity.principal import Scope
@@ -89,7 +90,7 @@ async def head_values(
         "at": page.address,
         "view": view_of(request),
         "failure": head.failure(run.error),
-        "situation": head.situation(run, now),
+        "situation": head.situation(run, now, unserved=await unserved_since(request.app, run) is not None),
         "labels": head.labels(run),
         "progress": head.progress(run),
         "asked": question,

@@ -1,12 +1,20 @@
 """Start a run: the page of its form, also filled in from another run, and the targets that it suggests."""
 
 from functools import partial
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from runstead.commands import charts, conversations, create as commands, runs, schedules
+from runstead.commands import (
+    charts,
+    conversations,
+    create as commands,
+    runs,
+    schedules,
+    targets as registrations,
+)
 from runstead.commands.conversations import NewConversation
 from runstead.commands.create import NewRun
 from runstead.commands.runs import RunRef
@@ -15,13 +23,14 @@ from runstead.core.errors import Error
 from runstead.core.idempotency import IdempotencyRecord, ReplayedResponse
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
+from runstead.core.queue.target import RegisteredTarget
 from runstead.core.runs.run import Run
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery, Written
 from runstead.web.framework.idempotent_form import form_token_field, idempotent, record_of
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
-from runstead.web.runs import new_run
+from runstead.web.runs import new_run, schema_form
 from runstead.web.runs.filters import KINDS, filters_of
 from runstead.web.runs.page import run_address
 
@@ -29,10 +38,20 @@ pages = Pages()
 
 
 async def targets(request: PageRequest, project: Project) -> list[str]:
-    """The targets of the project's runs and schedules."""
+    """The targets that workers have registered, and those of the project's runs and schedules."""
+    served = [one.target for one in await registered(request, project)]
     found = await charts.targets(request.app, request.principal, project.id)
     planned = await schedules.without_config(request.app, request.principal, project.id)
-    return sorted({*found, *(one.target for one in planned)})[: limits.targets_listed_max]
+    others = sorted({*found, *(one.target for one in planned)}.difference(served))
+    return sorted([*served, *others][: limits.targets_listed_max])
+
+
+async def registered(request: PageRequest, project: Project) -> list[RegisteredTarget]:
+    """The targets that workers have registered."""
+    found = await registrations.page(
+        request.app, request.principal, project.id, "", limits.targets_listed_max
+    )
+    return found.rows
 
 
 async def choices(request: PageRequest, project: Project) -> Response:
@@ -55,21 +74,35 @@ async def blank(request: PageRequest) -> Response:
     project = await request.project(Scope.RUNS_WRITE)
     like = await _like(request, project, request.query.one("like"))
     values = new_run.BLANK | {"target": request.query.one("target")}
-    return await _form(request, project, values if like is None else new_run.values_of(like))
+    if like is not None:
+        values = new_run.values_of(like)
+    given = msgspec.json.decode(values["input"]) if values["input"] else None
+    form = (
+        None if request.query.one("json") else await _schema_form(request, project, values["target"], given)
+    )
+    return await _form(request, project, values, form=form)
 
 
 @pages.post("/projects/{project}/list/new")
 async def start(request: PageRequest) -> Response:
     project = await request.project(Scope.RUNS_WRITE)
     values = new_run.submitted(request.form)
+    form = None
     try:
+        if digest := request.form.one("schema"):
+            form = await _schema_form(request, project, values["target"])
+            if form is None or form.digest != digest:
+                form = None
+                raise Error("INVALID_REQUEST", "The target expects another input now: fill it in again")
+            form = schema_form.entered(form, request.form)
+            values["input"] = schema_form.input_of(form)
         like = await _like(request, project, values["like"])
         new, talks = new_run.new(values, project.id, like)
         if talks:
             new = replace(new, owner_id=await _conversation(request, project))
         written = await idempotent(request, partial(_create, request, new))
     except Error as refusal:
-        return await _form(request, project, values, refusal)
+        return await _form(request, project, values, refusal, form)
     if written is None:
         flash = "The run was started when the form was first sent."
         return request.redirect_with_flash(flash, to("projects", project.slug, "runs"))
@@ -96,16 +129,34 @@ async def _like(request: PageRequest, project: Project, run_id: str) -> Run | No
     return await runs.get(request.app, request.principal, RunRef(run_id, project=project.id))
 
 
+async def _schema_form(
+    request: PageRequest, project: Project, target: str, given: Any = None
+) -> schema_form.SchemaForm | None:
+    found = await registrations.get(request.app, request.principal, project.id, target) if target else None
+    return None if found is None else schema_form.form_of(found.input_schema, given)
+
+
 async def _form(
-    request: PageRequest, project: Project, values: new_run.Values, refusal: Error | None = None
+    request: PageRequest,
+    project: Project,
+    values: new_run.Values,
+    refusal: Error | None = None,
+    form: schema_form.SchemaForm | None = None,
 ) -> Response:
-    """The form, with an error at each invalid field."""
+    """The form, with an error at each invalid field. `form`: the fields of the input; None: it is entered as JSON."""
+    errors: dict[str, str] = {}
+    if refusal is not None:
+        errors = dict({} if form is None else schema_form.errors_of(form, refusal)) or new_run.by_field(
+            refusal
+        )
     return await request.page(
         "runs/start.html",
         project=project,
         values=values,
-        errors={} if refusal is None else new_run.by_field(refusal),
+        errors=errors,
         targets=await targets(request, project),
+        registered=await registered(request, project),
+        form=form,
         form_token_field=form_token_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

@@ -1,0 +1,107 @@
+"""Targets that workers have registered: listed, their inputs validated, and runs found that no worker serves."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from runstead.commands import locate
+from runstead.commands.app import App
+from runstead.core import limits
+from runstead.core.clock import now_ms
+from runstead.core.errors import Error
+from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.queue.target import RegisteredTarget, TargetDefinition
+from runstead.core.runs.run import Run, RunStatus
+from runstead.ports.store import ListPage
+
+
+async def page(
+    app: App, principal: Principal, ref: str, after: str, limit: int
+) -> ListPage[RegisteredTarget]:
+    """List the registered targets of a project, by name. Raises FORBIDDEN, NOT_FOUND."""
+    refuse_bound(principal, "cannot list targets")
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    return await app.store.targets.page(project.id, after, limit)
+
+
+async def get(app: App, principal: Principal, ref: str, target: str) -> TargetDefinition | None:
+    """Return how a target of a project is described. None: no worker has registered it. Raises FORBIDDEN, NOT_FOUND."""
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    return await app.store.targets.get(project.id, target)
+
+
+async def check_input(app: App, project_id: str, target: str, value: bytes | None, path: str) -> None:
+    """Check the input of a new run (JSON text, at `path` of the request) where its target asks for it.
+
+    INVALID_REQUEST with one error for each value that does not fit, at most `limits.input_errors_max`.
+    """
+    targets = app.targets.known(project_id) or await app.targets.of(project_id)
+    state = targets.by_name.get(target)
+    if state is None or state.input_schema is None:
+        return
+    found = _errors(state.input_schema, value)
+    if found:
+        errors = tuple((f"{path}{place}", message) for place, message in found)
+        where, message = errors[0]
+        raise Error("INVALID_REQUEST", f"The input does not fit {target}: {where}: {message}", errors=errors)
+
+
+def check_schema(schema: bytes, path: str) -> None:
+    """INVALID_REQUEST if a schema cannot validate, such as one that refers to another address."""
+    try:
+        _validator(schema)
+    except ValueError as error:
+        message = str(error).splitlines()[0][: limits.audit_value_chars_max]
+        raise Error("INVALID_REQUEST", f"{path}: {message}", errors=((path, message),)) from None
+
+
+async def unserved_since(app: App, run: Run) -> int | None:
+    """Return since when (ms) a run is in the queue and no online worker serves its target.
+
+    None: one serves it, or the run is not in the queue.
+    """
+    if run.status is not RunStatus.PENDING or run.available_at is None or run.push_service_id is not None:
+        return None
+    waits_since = max(run.available_at, run.created_at)
+    if run.target is None or waits_since > now_ms():
+        return None
+    targets = await app.targets.of(run.project_id)
+    state = targets.by_name.get(run.target)
+    if targets.any_served or (state is not None and state.online):
+        return None
+    return max(waits_since, (state is not None and state.last_seen_at) or 0)
+
+
+@functools.lru_cache(maxsize=limits.input_schemas_compiled_max)
+def _validator(schema: bytes) -> Any:
+    """Compile a schema. ValueError if it is not valid.
+
+    It is imported and compiled only where a target asks for it. No schema is fetched from elsewhere, and patterns take
+    linear time.
+    """
+    import jsonschema_rs  # noqa: PLC0415
+
+    options = jsonschema_rs.RegexOptions()
+    try:
+        return jsonschema_rs.Draft202012Validator(
+            msgspec.json.decode(schema), retriever=_refuse_reference, pattern_options=options
+        )
+    except jsonschema_rs.ReferencingError as error:
+        raise ValueError(str(error)) from None
+
+
+def _refuse_reference(address: str) -> Any:
+    raise ValueError(f"a schema cannot refer to {address}: put it into $defs")
+
+
+def _errors(schema: bytes, value: bytes | None) -> Sequence[tuple[str, str]]:
+    """Return (place, message) of what does not fit."""
+    found = []
+    for error in _validator(schema).iter_errors(None if value is None else msgspec.json.decode(value)):
+        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
+        found.append((place, error.message[: limits.audit_value_chars_max]))
+        if len(found) == limits.input_errors_max:
+            break
+    return found

@@ -1,0 +1,62 @@
+"""Targets that workers have registered: `/projects/{project}/targets`."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from runstead.commands import targets as commands
+from runstead.core import limits
+from runstead.core.queue.target import RegisteredTarget
+from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.list_page import fitted
+from runstead.http.framework.values import PageInfo
+from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
+
+routes = Routes("Workers")
+
+
+class TargetsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """`cursor` is `page_info.next`."""
+
+    cursor: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+
+
+class TargetView(msgspec.Struct, frozen=True):
+    """A target as a worker described it last. `online`: how many workers that serve it are active.
+
+    `validate_input`: a run whose input does not fit `input_schema` is refused. `last_seen_at` is the last request of a
+    worker that serves it.
+    """
+
+    target: str
+    description: str | None
+    input_schema: JsonObjectOrNull
+    output_schema: JsonObjectOrNull
+    version: str | None
+    validate_input: bool
+    online: int
+    last_seen_at: Timestamp | None
+    registered_at: Timestamp
+
+
+class TargetPage(msgspec.Struct, frozen=True):
+    data: list[TargetView]
+    page_info: PageInfo
+
+
+@routes.route(
+    "GET", "/projects/{project}/targets", query=TargetsQuery, answer=TargetPage, errors=("NOT_FOUND",)
+)
+async def targets(call: Call[Nothing, TargetsQuery]) -> Reply:
+    """List the targets that the project's workers have registered, by name."""
+    query = call.query
+    found = await commands.page(call.app, call.principal, call.path["project"], query.cursor, query.limit)
+    page = fitted(found, _view)
+    following = None if page.last is None else page.last.target
+    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor or None, next=following)})
+
+
+def _view(target: RegisteredTarget) -> TargetView:
+    return view_of(TargetView, target)
