@@ -2,6 +2,8 @@
 
 import pytest
 
+from runstead.sdk.models.project import Rate
+
 
 @pytest.fixture
 def limited(cli, project_client):
@@ -20,6 +22,7 @@ def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, projec
         "target": "task:render",
         "max_running": 0,
         "max_running_per_key": None,
+        "rate": None,
         "running": 1,
     }
     known = {one.target: one.max_running for one in project_client.limits.get().limits}
@@ -34,7 +37,14 @@ def test_a_limit_of_each_key_stands_beside_that_of_the_target(cli, project_clien
     assert cli("limits", "set", "task:a", "5").out == "task:a  5 at most, 1 of a key, 0 running\n"
     [limit] = project_client.limits.get().limits
     assert (limit.max_running, limit.max_running_per_key) == (5, 1)
-    assert cli("limits", "set", "task:a").code == 2
+    shown = cli("limits", "set", "task:a", "--rate", "100/1m", "--rate-per-key").out
+    assert shown == "task:a  5 at most, 1 of a key, 100/60s of a key, 0 running\n"
+    cli("limits", "set", "task:a", "6")  # keeps the rate
+    [limit] = project_client.limits.get().limits
+    assert (limit.max_running, limit.rate) == (6, Rate(limit=100, period_seconds=60, per_key=True))
+    assert "100/60s of a key" in cli("limits", "list").out
+    for wrong in (["--rate", "100"], ["--rate", "x/1m"], ["5", "--rate-per-key"], []):
+        assert cli("limits", "set", "task:a", *wrong).code == 2
     run_id = cli("runs", "create", "task:a", "--concurrency-key", "ada", "--priority", "5").out.strip()
     run = project_client.runs.get(run_id)
     assert (run.concurrency_key, run.priority) == ("ada", 5)

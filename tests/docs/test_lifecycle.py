@@ -128,6 +128,7 @@ LIMITS = {
     "Cancels and pauses that a worker's channel keeps; more become one `resync`": f"{limits.channel_stops_max:,}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
+    "A rate": f"1 to {limits.rate_limit_max:,} runs in 1 to {limits.rate_period_s_max:,} seconds",
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
     "Runs per batch": f"{limits.runs_per_batch_max:,}",

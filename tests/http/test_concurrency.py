@@ -194,6 +194,21 @@ async def test_a_higher_limit_wakes_a_worker_too(driver, monkeypatch):
         assert (await polling)["run"]["run_id"] == "a"
 
 
+async def test_a_worker_that_waits_for_a_rate_gets_the_run_with_the_next_token(driver, monkeypatch):
+    monkeypatch.setattr(limits, "claim_poll_s", 20)
+    worker, _ = await driver.worker()
+    limit = {"limits": [{"target": "task:greet", "rate": {"limit": 1, "period_seconds": 5}}]}
+    await driver.send("PUT", f"/projects/{driver.project.slug}/concurrency-limits", limit, by="admin")
+    for name in ("a", "b"):
+        await driver.create(driver.task(public_id=name, request={"target": "task:greet"}))
+    assert (await driver.claim(worker))["run"]["run_id"] == "a"
+    driver.clock.advance_ms(4_800)
+    polling = await poll(driver, worker)
+    driver.clock.advance_ms(200)
+    async with asyncio.timeout(15):
+        assert (await polling)["run"]["run_id"] == "b"
+
+
 # Fairness
 
 

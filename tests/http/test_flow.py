@@ -84,6 +84,14 @@ async def test_the_limit_of_a_target_holds_for_each_concurrency_key(api):
     assert [run["run_id"] for run in claimed] == ["a-2"]
     left = await put("task:greet")
     assert [one["target"] for one in left["limits"]] == [None]
+    rate = {"limit": 100, "period_seconds": 60, "per_key": True, "unit": "runs"}
+    assert (await put("task:greet", rate=rate))["limits"][1]["rate"] == rate
+    for wrong in ({"unit": "tokens"}, {"limit": 0}, {"period_seconds": 86_401}):
+        body = {"rate": rate | wrong}
+        problem = await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/task:greet", body, by="admin")
+        assert problem["errors"][0]["path"].startswith("$.rate.")
+    of_keys = {"rate": rate}
+    await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/project", of_keys, by="admin")
     nothing = {"max_running_per_key": 1}
     await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/project", nothing, by="admin")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.rate import Rate
 from runstead.core.runs.flow import Debounce, Flow, Unique
 from tests.support.store_driver import PROJECT
 
@@ -63,6 +64,38 @@ async def test_claims_of_two_replicas_keep_to_the_limit_of_each_key(replicas):
         await asyncio.gather(*(work(n) for n in range(8)))
     assert sorted(done) == sorted(names)
     assert max(most.values()) <= 2
+
+
+async def test_claims_of_two_replicas_keep_to_a_rate(replicas):
+    """The bound is that of the database's time, which each start has."""
+    drivers = await replicas(2)
+    rate = Rate(20, 1)
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", rate=rate)])
+    await asyncio.gather(*(drivers[n % 2].create(f"run-{n}", target="task:t") for n in range(50)))
+    starts = []
+
+    async def work(number):
+        driver = drivers[number % 2]
+        while len(starts) < 40:
+            claimed = await driver.claim(f"w-{number}", limit=1 + number % 3)
+            starts.extend(run.updated_at for run in claimed)
+            await asyncio.sleep(0.01)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work(n) for n in range(6)))
+    starts.sort()
+    for first, begin in enumerate(starts):
+        for number, at in enumerate(starts[first:], start=1):
+            assert number * rate.period_ms <= rate.limit * (rate.period_ms + at - begin)
+
+
+async def test_two_claims_at_the_last_token_get_one_run(replicas):
+    drivers = await replicas(2)
+    await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", rate=Rate(1, 86_400))])
+    for name in ("a", "b"):
+        await drivers[0].create(name, target="task:t")
+    claimed = await asyncio.gather(*(driver.claim(f"w-{n}") for n, driver in enumerate(drivers * 2)))
+    assert [run.run_id for found in claimed for run in found] == ["a"]
 
 
 async def test_two_claims_at_the_last_slot_of_a_key_get_one_run(replicas):

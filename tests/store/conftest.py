@@ -18,6 +18,7 @@ from runstead.core.identity.project import Member, Project, new_key
 from runstead.core.identity.quota import Quota
 from runstead.core.identity.signing_key import SigningKey
 from runstead.core.queue.concurrency import ConcurrencyLimit
+from runstead.core.queue.rate import Rate
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Session, Worker
 from runstead.core.replica import Replica
@@ -84,7 +85,10 @@ async def furnish(store):
         "88888888-8888-4888-8888-888888888888", PROJECT, "push", "task:build", token_hash(new_token()), 1, 1
     )
     await store.triggers.create(trigger, lambda _count: None)
-    await store.concurrency.put(PROJECT, [ConcurrencyLimit("task:rare", 1)])
+    await store.concurrency.put(
+        PROJECT,
+        [ConcurrencyLimit("task:rare", 1, rate=Rate(9, 1)), ConcurrencyLimit(None, rate=Rate(999, 1))],
+    )
     published = BusEvent(
         project_id=PROJECT,
         event_id="e-1",

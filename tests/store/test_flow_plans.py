@@ -16,7 +16,14 @@ from .test_queue_plans import steps_of
 
 MANY, NOW = 4_000, 500_000
 ROWS = [("a", "pending", 0, MANY), ("a", "running", None, 1), ("b", "pending", 1, 1), (None, "pending", 2, 1)]
-TURNS = {"project_id": "p", "target": "task:t", "until": None, "visited": limits.keys_visited_max, "now": NOW}
+TURNS = {
+    "project_id": "p",
+    "target": "task:t",
+    "until": None,
+    "visited": limits.keys_visited_max,
+    "now": NOW,
+    "rated": False,
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +55,9 @@ def test_a_key_at_its_limit_is_passed_without_reading_its_runs(connection):
     assert (found, steps < 60) == (["b"], True)
     found, steps = turns(connection, after="", per_key=None, most=9)
     assert (found, steps < 60) == (["a", "b"], True)
+    connection.execute("INSERT INTO rate_buckets VALUES ('p', 'task:t', 'a', 9, 0, ?, ?)", (NOW + 1, NOW + 1))
+    found, steps = turns(connection, after="", per_key=None, most=9, rated=True)
+    assert (found, steps < 90) == (["b"], True)
     assert steps_of(connection, HEADS["key", False], ("p", "task:t", "b", NOW, 1)) < 60
 
 

@@ -61,6 +61,7 @@ TABLES += ["batch_counts", "batches", "budgets", "budget_sums", "run_spending"]
 TABLES += [
     "concurrency_limits",
     "keyed_targets",
+    "rate_buckets",
     "discarded_artifacts",
     "held_contents",
     "bulk_jobs",

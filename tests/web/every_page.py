@@ -58,7 +58,16 @@ def every_page(api) -> list[str]:
     api.post(f"{project}/members", {"user_id": "a-user-with-a-long-id@example.com", "role": "member"})
     api.post(f"{project}/api-keys", {"name": "A key for the reports of a week", "scopes": ["runs:read"]})
     quotas = {"runs_pending": 5_000}
-    limits = {"limits": [{"target": "task:index", "max_running": 5}, {"max_running": 0}]}
+    limits = {
+        "limits": [
+            {
+                "target": "task:index",
+                "max_running": 5,
+                "rate": {"limit": 100, "period_seconds": 60, "per_key": True},
+            },
+            {"max_running": 0},
+        ]
+    }
     prices = {"provider": "anthropic", "model": "claude-large", "input": 3_000_000, "output": 15_000_000}
     for path, body in (("concurrency-limits", limits), ("prices", prices), ("quota", quotas)):
         api.http.put(f"{project}/{path}", json=body).raise_for_status()

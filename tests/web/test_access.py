@@ -142,6 +142,19 @@ def test_limits_are_set_beside_each_other_and_removed(browser, api):
     assert limits() == {None: 20, "task:a": 2}
     browser.flash_after(browser.send(PAGE, "/limits", {"max_running": "5"}, target="task:a"))
     assert limits() == {None: 20, "task:a": 5}
+    rate = {"rate_limit": "100", "rate_period_seconds": "60", "target": "task:r"}
+    flash = browser.flash_after(browser.send(PAGE, "/limits", rate))
+    assert flash == "The limit of task:r is 100 starts in 60 seconds."
+    browser.flash_after(
+        browser.send(PAGE, "/limits", {"max_running": "7"}, target="task:r")
+    )  # keeps the rate
+    [kept] = [
+        one for one in api.get("/projects/default/concurrency-limits")["limits"] if one["target"] == "task:r"
+    ]
+    assert (kept["max_running"], kept["rate"]["limit"], kept["rate"]["per_key"]) == (7, 100, False)
+    answer = browser.send(PAGE, "/limits", {"rate_limit": "5"})
+    assert "A rate needs a number of runs and of seconds" in refusal(answer)
+    browser.flash_after(browser.send(PAGE, "/limits/remove", target="task:r"))
     browser.flash_after(browser.send(PAGE, "/limits/remove", target=""))
     assert limits() == {"task:a": 5}
     for wrong in ("", "-1", "many", "10001", "²"):

@@ -1,7 +1,8 @@
 """`runstead limits …`: concurrency limits."""
 
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
@@ -10,7 +11,7 @@ from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_out
 
 if TYPE_CHECKING:
-    from runstead.sdk.models.project import ConcurrencyLimit
+    from runstead.sdk.models.project import ConcurrencyLimit, Rate
 
 #: The name of the project's own limit. It cannot be a target, which contains a colon.
 PROJECT: Final = "project"
@@ -32,6 +33,7 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("RUNNING", lambda one: str(one.running), number=True),
         Column("LIMIT", lambda one: _number(one.max_running), number=True),
         Column("PER KEY", lambda one: _number(one.max_running_per_key), number=True),
+        Column("RATE", lambda one: "" if one.rate is None else _rate(one.rate)),
     ]
     print_list(found, columns, "limits", json=json)
 
@@ -45,24 +47,33 @@ def set_limit(
     per_key: Annotated[
         int | None, Parameter(help="The maximum of each concurrency key of the target")
     ] = None,
+    rate: Annotated[str | None, Parameter(help="How many runs may start in a time, such as 100/1m")] = None,
+    rate_per_key: Annotated[
+        bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
+    ] = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Set the maximum number of running runs of a target, or of each of its keys. Running runs continue."""
+    """Set how many runs of a target, or of each of its keys, may run, or start in a time. Running runs continue."""
     from runstead.cli.shared.render import document, safe  # noqa: PLC0415
 
     name = _name(target)
-    if most is None and per_key is None:
-        fail("give a number, or --per-key", USAGE)
+    if most is None and per_key is None and rate is None:
+        fail("give a number, --per-key or --rate", USAGE)
+    if rate_per_key and rate is None:
+        fail("--rate-per-key needs --rate", USAGE)
+    wanted = None if rate is None else _parse_rate(rate, per_key=rate_per_key)
     with connected(server, project=True) as client:
         known = {one.target: one for one in client.limits.get().limits}.get(name)
         if known is not None:
             most = known.max_running if most is None else most
             per_key = known.max_running_per_key if per_key is None else per_key
-        found = client.limits.set(name, max_running=most, max_running_per_key=per_key).limits
+            wanted = msgspec.to_builtins(known.rate) if wanted is None else wanted
+        found = client.limits.set(name, max_running=most, max_running_per_key=per_key, rate=wanted).limits
     (one,) = (one for one in found if one.target == name)
     bounds = [] if one.max_running is None else [f"{one.max_running} at most"]
     bounds += [] if one.max_running_per_key is None else [f"{one.max_running_per_key} of a key"]
+    bounds += [] if one.rate is None else [_rate(one.rate)]
     write_out(document(one) if json else f"{safe(target)}  {', '.join(bounds)}, {one.running} running")
 
 
@@ -83,6 +94,24 @@ def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json:
 
 def _name(target: str) -> str | None:
     return None if target == PROJECT else target
+
+
+def _parse_rate(text: str, *, per_key: bool) -> dict[str, Any]:
+    """100/1m → the members of a rate."""
+    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
+
+    number, _, period = text.partition("/")
+    if not (number.isascii() and number.isdigit() and period):
+        fail(f"--rate must be a number and a duration, such as 100/1m, not {text!r}", USAGE)
+    seconds = parse_duration("--rate", period).total_seconds()
+    return {"limit": int(number), "period_seconds": int(seconds), "per_key": per_key}
+
+
+def _rate(rate: "Rate") -> str:
+    from runstead.cli.shared.render import format_duration  # noqa: PLC0415
+
+    of_key = " of a key" if rate.per_key else ""
+    return f"{rate.limit}/{format_duration(rate.period_seconds)}{of_key}"
 
 
 def _number(limit: int | None) -> str:

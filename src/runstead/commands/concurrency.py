@@ -44,7 +44,7 @@ async def put(
         if not limit.limits_anything:
             raise Error(
                 "INVALID_REQUEST",
-                "A limit needs max_running or max_running_per_key",
+                "A limit needs max_running, max_running_per_key or rate",
                 errors=((f"$.limits[{index}]", "limits nothing"),),
             )
         if limit.target is None and limit.max_running_per_key is not None:
@@ -52,6 +52,12 @@ async def put(
                 "INVALID_REQUEST",
                 "Concurrency keys belong to a target: name the target of max_running_per_key",
                 errors=((f"$.limits[{index}].max_running_per_key", "needs a target"),),
+            )
+        if limit.target is None and limit.rate is not None and limit.rate.per_key:
+            raise Error(
+                "INVALID_REQUEST",
+                "Concurrency keys belong to a target: name the target of a rate with per_key",
+                errors=((f"$.limits[{index}].rate.per_key", "needs a target"),),
             )
     recording = app.store.recording(by(principal, "limit.put", found.id))
     stored = await recording.concurrency.put(found.id, limits)

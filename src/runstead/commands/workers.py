@@ -20,6 +20,7 @@ from runstead.core.errors import Error, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
+from runstead.core.queue.concurrency import rated_targets
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import HeldRun, Session, VersionCount, Worker
 from runstead.core.runs import transitions
@@ -249,6 +250,7 @@ async def claim(
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
     project, limits_read = worker.project_id, False
+    rated: list[str | None] = []
     with ExitStack() as subscriptions:
         change = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
         while True:
@@ -271,11 +273,15 @@ async def claim(
                 limits_read = True
                 # Under concurrency limits, the end of a run can make another one claimable. Only a claim that
                 # waits pays for this read.
-                if await app.store.concurrency.of(project):
+                if limited := await app.store.concurrency.of(project):
+                    rated = rated_targets((one.limit for one in limited), request.kinds, targets)
                     both = app.notifier.subscribe(queue_key(project), slot_key(project))
                     change = subscriptions.enter_context(both)
                     continue
             delay = await app.store.runs.next_available(project, request.kinds, limits.claim_read_age_ms_max)
+            if rated:
+                token = await app.store.concurrency.next_token(project, rated, limits.claim_read_age_ms_max)
+                delay = min((each for each in (delay, token) if each is not None), default=None)
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(left, _pause(delay))):
                     await change.wait()

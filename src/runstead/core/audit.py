@@ -291,7 +291,7 @@ _KINDS: Final[dict[type, _Kind]] = {
     Member: _Kind("member", lambda member: str(member.user_id), ("role",)),
     RemovedMember: _Kind("member", lambda member: str(member.user_id), ("role", "removed_at")),
     ConcurrencyLimit: _Kind(
-        "limit", lambda limit: limit.target or "*", ("max_running", "max_running_per_key")
+        "limit", lambda limit: limit.target or "*", ("max_running", "max_running_per_key", "rate")
     ),
     Price: _Kind(
         "price",

@@ -1,6 +1,6 @@
 """Concurrency limits: `/projects/{project}/concurrency-limits`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -9,6 +9,7 @@ from runstead.commands import concurrency as commands
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.core.queue.rate import Rate
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import Target
@@ -21,14 +22,26 @@ _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
 
 
+class RateBody(msgspec.Struct, frozen=True, kw_only=True):
+    """At most `limit` runs start at once, and `limit` more in each `period_seconds`, evenly: of the target, or `per_key` of
+    each concurrency key. A rate counts runs; tokens of models are bounded by budgets.
+    """
+
+    limit: Annotated[int, Meta(ge=1, le=limits.rate_limit_max)]
+    period_seconds: Annotated[int, Meta(ge=1, le=limits.rate_period_s_max)]
+    per_key: bool = False
+    unit: Literal["runs"] = "runs"
+
+
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` (null: of the project) run at a time, and at most `max_running_per_key` of
-    each concurrency key of the target. 0 stops all claims.
+    each concurrency key of the target. 0 stops all claims. `rate` bounds how many start in a time.
     """
 
     max_running: Most | None = None
     target: Target | None = None
     max_running_per_key: Most | msgspec.UnsetType | None = msgspec.UNSET
+    rate: RateBody | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +57,7 @@ class ConcurrencyLimitView(msgspec.Struct, frozen=True):
     max_running: int | None
     running: int
     max_running_per_key: int | msgspec.UnsetType = msgspec.UNSET
+    rate: Rate | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConcurrencyLimits(msgspec.Struct, frozen=True):
@@ -52,7 +66,11 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
 
 def limit_of(body: Limit) -> ConcurrencyLimit:
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(body.target, body.max_running, per_key)
+    return ConcurrencyLimit(body.target, body.max_running, per_key, _rate_of(body.rate or None))
+
+
+def _rate_of(body: RateBody | None) -> Rate | None:
+    return None if body is None else Rate(body.limit, body.period_seconds, body.per_key, body.unit)
 
 
 def _target_of(name: str) -> str | None:
@@ -73,7 +91,13 @@ def _view(found: list[Occupancy]) -> Reply:
 
 def _limit_view(limit: ConcurrencyLimit, running: int) -> ConcurrencyLimitView:
     of_key = msgspec.UNSET if limit.max_running_per_key is None else limit.max_running_per_key
-    return ConcurrencyLimitView(limit.target, limit.max_running, running, of_key)
+    return ConcurrencyLimitView(
+        target=limit.target,
+        max_running=limit.max_running,
+        running=running,
+        max_running_per_key=of_key,
+        rate=limit.rate or msgspec.UNSET,
+    )
 
 
 @routes.route(
@@ -102,6 +126,7 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 
     max_running: Most | None = None
     max_running_per_key: Most | None = None
+    rate: RateBody | None = None
 
 
 @routes.route(
@@ -114,5 +139,6 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
     body, target = call.body, _target_of(call.path["target"])
-    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key)
+    rate = _rate_of(body.rate)
+    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key, rate)
     return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.push_service import PushService
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
@@ -16,7 +17,7 @@ from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.settled import lock_next, release_after
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.related import lock_slots, services_reaching
+from runstead.engines.postgres.related import lock_slots, services_reaching, take_tokens_of
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.budgets import held_back
 from runstead.ports.store import DecideOne, DecidePush, Written
@@ -65,7 +66,7 @@ async def dispatch_some(
     transaction: Transaction, share: FairShare, decide: DecidePush, after: str
 ) -> list[Run]:
     """Decide and write runs that are due for a push service and that no other transaction has locked."""
-    seqs = await _round_robin(transaction, share, after)
+    seqs, slots = await _round_robin(transaction, share, after)
     if not seqs:
         return []
     now = transaction.now
@@ -74,6 +75,7 @@ async def dispatch_some(
     ledgers = await _budgets(transaction, list(draft.runs.values()), now)
     services: dict[str, list[PushService]] = {}
     locked = list(draft.runs)
+    await take_tokens_of(transaction, slots, [draft.runs[seq] for seq in locked])
     for seq in locked:
         run = draft.runs[seq]
         at = max(now, run.updated_at)
@@ -96,8 +98,10 @@ async def _budgets(transaction: Transaction, runs: Sequence[Run], now: int) -> L
     return ledgers
 
 
-async def _round_robin(transaction: Transaction, share: FairShare, after: str) -> list[int]:
-    """Seqs of runs to dispatch, in their order."""
+async def _round_robin(
+    transaction: Transaction, share: FairShare, after: str
+) -> tuple[list[int], ConcurrencySlots]:
+    """Seqs of runs to dispatch, in their order, and the slots that were free before."""
     limit, busy = share.limit * SCAN_FACTOR, share.busy  # some may be locked by others
     now = await transaction.moment()
     rows = await _due_pushes(transaction.connection, now, limit, busy)
@@ -115,7 +119,7 @@ async def _round_robin(transaction: Transaction, share: FairShare, after: str) -
         free = (row for row in found if slots.take_slot(project, row["target"] or None))
         queues_of_projects.append(list(islice(free, share.left(project))))
     ordered = interleave(queues_of_projects, lambda row: (row["project_id"] <= after, row["project_id"]))
-    return [row["seq"] for row in islice(ordered, limit)]
+    return [row["seq"] for row in islice(ordered, limit)], slots
 
 
 async def _due_pushes(connection: Connection, now: int, limit: int, busy: Sequence[str]) -> list[Any]:

@@ -21,6 +21,7 @@ from runstead.engines.postgres.sql import DIALECT
 from runstead.engines.sql import bus_events, concurrency, conversations, inputs, push_services, schedules
 from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.postgres_driver import PostgresDriver
+from runstead.engines.sql.rates import load_tokens, take_tokens
 from runstead.engines.sql.steps import LockSpace, execute, execute_many, lock, select
 
 DRIVER: Final = PostgresDriver(DIALECT, lambda time: time)
@@ -39,7 +40,14 @@ async def lock_slots(transaction: Transaction, project_ids: Sequence[str]) -> Co
     )
     for now, _ in rows:
         transaction.advance(now)
-    return ConcurrencySlots((row.project_id, Occupancy(row.limit, row.running)) for _, row in rows)
+    slots = ConcurrencySlots((row.project_id, Occupancy(row.limit, row.running)) for _, row in rows)
+    await DRIVER.run(transaction.connection, load_tokens(slots, transaction.now))
+    return slots
+
+
+async def take_tokens_of(transaction: Transaction, slots: ConcurrencySlots, runs: Sequence[Run]) -> None:
+    """Take the tokens of claimed runs from the buckets of rates."""
+    await DRIVER.run(transaction.connection, take_tokens(slots, runs, transaction.now))
 
 
 async def services_reaching(

@@ -9,15 +9,19 @@ from typing import Final, NamedTuple
 
 from runstead.core import limits as bounds
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
+from runstead.core.queue.rate import Rate
 from runstead.engines.sql.steps import (
     Database,
     LockSpace,
     Steps,
     changed,
+    execute,
     execute_many,
     lock,
+    now,
     select,
     select_timed,
+    value,
 )
 
 #: How a limit without `max_running` is stored: earlier versions need a number.
@@ -32,11 +36,17 @@ class Occupied(NamedTuple):
     max_running: int
     running: int
     max_running_per_key: int | None = None
+    rate_limit: int | None = None
+    rate_period_seconds: int | None = None
+    rate_per_key: bool | None = None
 
     @property
     def limit(self) -> ConcurrencyLimit:
         most = None if self.max_running == _NO_LIMIT else self.max_running
-        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key)
+        rate = None
+        if self.rate_limit is not None and self.rate_period_seconds is not None:
+            rate = Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key))
+        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key, rate)
 
 
 class SqlConcurrency:
@@ -50,6 +60,9 @@ class SqlConcurrency:
                 "target": limit.target or "",
                 "max_running": _NO_LIMIT if limit.max_running is None else limit.max_running,
                 "max_running_per_key": limit.max_running_per_key,
+                "rate_limit": limit.rate and limit.rate.limit,
+                "rate_period_seconds": limit.rate and limit.rate.period_seconds,
+                "rate_per_key": limit.rate and limit.rate.per_key,
             }
             for limit in limits
         ]
@@ -61,13 +74,25 @@ class SqlConcurrency:
             old = {row.limit.target: row.limit for row in dropped}
             new = {limit.target: limit for limit in limits}
             for target in {**old, **new}:
-                yield from changed(old.get(target), new.get(target))
+                was, becomes = old.get(target), new.get(target)
+                yield from changed(was, becomes)
+                if was is not None and was.rate is not None and (becomes is None or becomes.rate != was.rate):
+                    yield from execute("drop_rate_buckets", project_id=project_id, target=target or "")
             return (yield from occupancies(project_id, bounds.running_counted_max))
 
         return await self._database.write(put)
 
     async def of(self, project_id: str) -> list[Occupancy]:
         return await self._database.scan(occupancies, project_id, bounds.running_counted_max)
+
+    async def next_token(self, project_id: str, targets: Sequence[str | None], since_ms: int) -> int | None:
+        def next_token() -> Steps[int | None]:
+            time = yield from now()
+            names = [target or "" for target in targets]
+            at = yield from value("next_token", project_id=project_id, targets=names, since=time - since_ms)
+            return None if at is None else max(at - time, 0)
+
+        return await self._database.read(next_token)
 
 
 def occupancies(project_id: str, most: int, *, claims: bool = False) -> Steps[list[Occupancy]]:

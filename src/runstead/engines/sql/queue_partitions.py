@@ -4,7 +4,7 @@ Every run in a partition matches the claim, so that an index finds its first run
 queue is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 from runstead.core.queue.concurrency import ConcurrencySlots
@@ -45,21 +45,25 @@ def partitions(
 
     `targets` are those of the claim, or all queued targets where `needs_target_partitions` is true.
     """
-    for found in _partitions(query, limit, slots, targets):
-        yield found
-        if query.version is not None:
+    yield from _partitions(query, limit, slots, targets, slots.remaining_without_key)
+    if query.version is not None:  # these may have concurrency keys
+        for found in _partitions(query, limit, slots, targets, slots.remaining):
             yield QueuePartition(found.kind, (query.version, *found.equal), found.most, pinned=True)
 
 
 def _partitions(
-    query: ClaimRequest, limit: int, slots: ConcurrencySlots, targets: Sequence[str]
+    query: ClaimRequest,
+    limit: int,
+    slots: ConcurrencySlots,
+    targets: Sequence[str],
+    free_of: Callable[[str, str | None], int | None],
 ) -> Iterator[QueuePartition]:
     project = query.project_id
     project_slots = slots.project_remaining(project)
     most = limit if project_slots is None else min(limit, project_slots)
     if most == 0 or (not targets and needs_target_partitions(query, slots)):
         return
-    remaining = [(target, slots.remaining(project, target or None)) for target in dict.fromkeys(targets)]
+    remaining = [(target, free_of(project, target or None)) for target in dict.fromkeys(targets)]
     open_targets = [(target, most if n is None else min(most, n)) for target, n in remaining if n != 0]
     for kind in dict.fromkeys(query.kinds):
         if kind == "agent":

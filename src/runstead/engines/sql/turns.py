@@ -8,6 +8,7 @@ from runstead.core.queue.concurrency import ConcurrencySlots, Turn
 from runstead.core.queue.turns import runs_per_key, served, take_in_turn
 from runstead.core.runs.run import Run
 from runstead.engines.sql.queue_partitions import QueuePartition
+from runstead.engines.sql.rates import tokens_of_keys
 from runstead.engines.sql.steps import Steps, execute, select, value
 from runstead.ports.store.runs import ClaimRequest
 
@@ -42,24 +43,27 @@ def find_turns(query: ClaimRequest, limit: int, slots: ConcurrencySlots, now: in
         most = limit if free is None else min(free, limit)
         if kind not in query.kinds or most == 0:
             continue
-        turns = yield from _turns(project, target, last, slots.per_key(project, target), most, now)
-        per_key = runs_per_key(most, len(turns))
+        per_key, rated = slots.per_key(project, target), slots.rate_per_key(project, target)
+        turns = yield from _turns(project, target, last, per_key, most, now, rated=rated)
+        tokens = yield from tokens_of_keys(slots, project, target, (turn.key for turn in turns), now)
+        share = runs_per_key(most, len(turns))
         found += turns
         for turn in turns:
-            left = slots.note_running(project, turn)
+            left = slots.note_running(project, turn, tokens.get(turn.key))
             if left is None or left > 0:
-                one = per_key if left is None else min(per_key, left)
+                one = share if left is None else min(share, left)
                 partitions.append(QueuePartition("key", (target, turn.key), one))
     return Turns(found, partitions)
 
 
 def _turns(
-    project_id: str, target: str, last: str, per_key: int | None, most: int, now: int
+    project_id: str, target: str, last: str, per_key: int | None, most: int, now: int, *, rated: bool
 ) -> Steps[list[Turn]]:
     given = {
         "project_id": project_id,
         "target": target,
         "per_key": per_key,
+        "rated": rated,
         "visited": limits.keys_visited_max,
         "now": now,
     }
@@ -70,9 +74,14 @@ def _turns(
 
 
 def take_next(
-    project_id: str, found: Iterable[Run], turns: Sequence[Turn], slots: ConcurrencySlots, limit: int
+    project_id: str,
+    found: Iterable[Run],
+    turns: Sequence[Turn],
+    slots: ConcurrencySlots,
+    limit: int,
+    now: int,
 ) -> Steps[list[Run]]:
-    """The runs among those found that a claim takes, in order. Store the keys that were served last."""
+    """The runs among those found that a claim takes, in order. Store the keys that were served last. `now` in ms."""
     runs = list(found)
     named = {(turn.target, turn.key) for turn in turns}
     # Runs that are pinned to a version are found beside the turns.
@@ -80,12 +89,13 @@ def take_next(
         (run.target or "", run.concurrency_key) for run in runs if run.concurrency_key is not None
     } - named
     for target, key in sorted(beside):
-        most = slots.per_key(project_id, target)
+        most, running = slots.per_key(project_id, target), 0
         if most is not None:
             running = yield from value(
                 "running_of_key", project_id=project_id, target=target, key=key, most=most
             )
-            slots.note_running(project_id, Turn(target, key, running))
+        tokens = yield from tokens_of_keys(slots, project_id, target, [key], now)
+        slots.note_running(project_id, Turn(target, key, running), tokens.get(key))
     taken = take_in_turn(runs, turns, slots, limit)
     for target, key in served(turns, runs, taken).items():
         yield from execute("set_last_key", project_id=project_id, target=target, last_key=key)

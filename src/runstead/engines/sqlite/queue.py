@@ -3,7 +3,7 @@
 import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from runstead.core.queue.fair_share import FairShare
 from runstead.core.queue.round_robin import SCAN_FACTOR, interleave, needs_probes, probe_sizes
 from runstead.core.runs.run import Run, in_queue, large_bytes
 from runstead.engines.sql.queue_partitions import PartitionKind, needs_target_partitions, partitions
+from runstead.engines.sql.rates import load_tokens, take_tokens
 from runstead.engines.sql.turns import Turns, find_turns, has_keyed_targets, take_next
 from runstead.engines.sqlite.families import cancelling
 from runstead.engines.sqlite.related import DRIVER, occupancies
@@ -95,6 +96,7 @@ def claimable_runs(
         if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
             writer.cache.without_limits.add(project)
     slots = ConcurrencySlots.from_occupancies(project, occupied)
+    DRIVER.run(connection, load_tokens(slots, now))
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
@@ -126,9 +128,17 @@ def claimable_runs(
     if project in writer.cache.without_limits:
         fitting = sorted(found.values(), key=in_queue)[:limit]
     else:
-        fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit))
-    if size <= limits.claim_bytes_max:
-        return fitting
+        fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit, now))
+    if size > limits.claim_bytes_max:
+        fitting = _within_bytes(connection, writer, fitting, without_values)
+    DRIVER.run(connection, take_tokens(slots, fitting, now))
+    return fitting
+
+
+def _within_bytes(
+    connection: sqlite3.Connection, writer: Writer, fitting: Sequence[Run], without_values: Container[int]
+) -> list[Run]:
+    """The first of these runs with their large values, as many as one claim may return."""
     claimed: list[Run] = []
     size = 0
     for each in fitting:
@@ -165,13 +175,18 @@ def due_pushes(connection: sqlite3.Connection, now: int, share: FairShare, after
         if run.push_service_id not in busy:
             found[run.project_id].append(run)
     queues = []
+    slots_of: dict[str, ConcurrencySlots] = {}
     for project, runs in found.items():
-        slots = ConcurrencySlots.from_occupancies(
+        slots = slots_of[project] = ConcurrencySlots.from_occupancies(
             project, occupancies(connection, project, limits.running_max)
         )
+        DRIVER.run(connection, load_tokens(slots, now))
         free = (run for run in sorted(runs, key=in_queue) if slots.take(run))
         queues.append(list(islice(free, share.left(project))))
-    return list(islice(interleave(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
+    due = list(islice(interleave(queues, lambda run: (run.project_id <= after, run.project_id)), limit))
+    for project, slots in slots_of.items():
+        DRIVER.run(connection, take_tokens(slots, (run for run in due if run.project_id == project), now))
+    return due
 
 
 def due_seqs(connection: sqlite3.Connection, now: int, limit: int) -> list[int]:

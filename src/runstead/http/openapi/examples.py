@@ -179,7 +179,10 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     },
     "UpdateTrigger": {"disable": {"enabled": False}},
     "PutQuota": {"project": {"requests_per_minute": 6000, "runs_pending": 100000}},
-    "PutLimit": {"per key": {"max_running": 20, "max_running_per_key": 2}},
+    "PutLimit": {
+        "per key": {"max_running": 20, "max_running_per_key": 2},
+        "rate": {"rate": {"limit": 100, "period_seconds": 60, "per_key": True}},
+    },
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},
     },

@@ -77,15 +77,28 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
+class Rate(ResponseModel, frozen=True, kw_only=True):
+    """At most `limit` runs of a target start at once, and `limit` more in each `period_seconds`, evenly. `per_key`: of each
+    concurrency key.
+    """
+
+    limit: int
+    period_seconds: int
+    per_key: bool = False
+    unit: str = "runs"
+
+
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
 
-    `max_running_per_key` counts the runs of each concurrency key of the target. None is no limit.
+    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time. None
+    is no limit.
     """
 
     target: str | None
     max_running: int | None = None
     max_running_per_key: int | None = None
+    rate: Rate | None = None
     running: int = 0
 
 

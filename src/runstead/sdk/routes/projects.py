@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from types import NoneType
+from typing import Any
 
 from runstead.sdk.models.price import ProjectUsage, UsageBy
 from runstead.sdk.models.project import (
@@ -183,12 +184,12 @@ class Limits(Resource[S_co]):
 
     @route
     def put(
-        self, limits: Mapping[str | None, int | Mapping[str, int | None]], *, project: str | None = None
+        self, limits: Mapping[str | None, int | Mapping[str, Any]], *, project: str | None = None
     ) -> Call[ConcurrencyLimits]:
         """`PUT /projects/{ref}/concurrency-limits`: replace all limits.
 
         `limits` maps a target to the number of its runs that may run at a time, 0 to 10,000, or to {max_running,
-        max_running_per_key}. The target None is the whole project.
+        max_running_per_key, rate}. The target None is the whole project.
         """
         body = [
             members(target=target, **({"max_running": most} if isinstance(most, int) else most))
@@ -204,15 +205,17 @@ class Limits(Resource[S_co]):
         *,
         max_running: int | None = None,
         max_running_per_key: int | None = None,
+        rate: Mapping[str, Any] | None = None,
         project: str | None = None,
     ) -> Call[ConcurrencyLimits]:
         """`PUT /projects/{ref}/limits/{target}`: set the limits of a target, and keep those of the others.
 
         `max_running` is the number of its runs that may run at a time, 0 to 10,000, `max_running_per_key` that of each
-        concurrency key. None is no limit. The target None is the whole project, which has no `max_running_per_key`.
+        concurrency key. `rate` is {limit, period_seconds, per_key}: how many runs may start in a time. None is no limit.
+        The target None is the whole project, which has no limit of each key.
         """
         where = path("projects", self._project(project), "limits", "project" if target is None else target)
-        body = members(max_running=max_running, max_running_per_key=max_running_per_key)
+        body = members(max_running=max_running, max_running_per_key=max_running_per_key, rate=rate)
         return Call("PUT", where, ConcurrencyLimits, body=body)
 
 

@@ -14,6 +14,7 @@ from runstead.http.concurrency import Limit, limit_of
 from runstead.http.framework.problems import STATUS
 from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
+from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, form_token_field, idempotent, show_secret
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
@@ -57,6 +58,9 @@ FIELD_ERRORS: Final = {
     "runs_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
     "max_running": f"The number must be from 0 to {bounds.running_max:,}",
     "max_running_per_key": f"The number must be from 0 to {bounds.running_max:,}",
+    "rate.limit": f"The number of runs of a rate must be from 1 to {bounds.rate_limit_max:,}",
+    "rate.period_seconds": f"The seconds of a rate must be from 1 to {bounds.rate_period_s_max:,}",
+    "rate": "A rate needs a number of runs and of seconds",
     "target": f"The target is longer than {bounds.target_chars_max} characters, or holds control characters",
     "slug": f"The short name has 1 to {bounds.slug_chars_max} lower-case letters, digits and inner hyphens",
 }
@@ -86,6 +90,8 @@ async def listing(
         last_admin=commands.last_admin(members, keys, now) if admin else None,
         limits=await concurrency.get(app, principal, project.id),
         running_max=bounds.running_max,
+        rate_max=bounds.rate_limit_max,
+        rate_period_max=bounds.rate_period_s_max,
         now=now,
         scopes=SCOPES,
         offered={scope: SCOPES[scope] for scope in SCOPES if scope != Scope.SYSTEM or principal.system},
@@ -219,6 +225,7 @@ async def put_limit(request: PageRequest) -> Response:
             target=form.one("target"),
             max_running=_whole(form.one("max_running")),
             max_running_per_key=_whole(form.one("max_running_per_key")),
+            rate=_rate(form),
         )
         limit = limit_of(body)
         if not limit.limits_anything:
@@ -231,9 +238,21 @@ async def put_limit(request: PageRequest) -> Response:
     bounds_set = [] if limit.max_running is None else [f"{limit.max_running:,} running runs"]
     if limit.max_running_per_key is not None:
         bounds_set.append(f"{limit.max_running_per_key:,} of each key")
+    if limit.rate is not None:
+        of_key = " of each key" if limit.rate.per_key else ""
+        bounds_set.append(f"{limit.rate.limit:,} starts in {limit.rate.period_seconds:,} seconds{of_key}")
     return request.redirect_with_flash(
         f"The limit of {owner} is {' and '.join(bounds_set)}.", _page_address(project, "limits")
     )
+
+
+def _rate(form: Fields) -> dict[str, object] | None:
+    """The rate that was entered, None for none."""
+    values = {name: _whole(form.one(f"rate_{name}")) for name in ("limit", "period_seconds")}
+    if set(values.values()) == {None}:
+        return None
+    given: dict[str, object] = {name: one for name, one in values.items() if one is not None}
+    return given | {"per_key": form.one("rate_per_key") == "on"}
 
 
 def _whole(number: str) -> int | str | None:

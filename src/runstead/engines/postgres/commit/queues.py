@@ -14,7 +14,7 @@ from runstead.engines.postgres.claims import claim_sql
 from runstead.engines.postgres.commit.draft import Draft
 from runstead.engines.postgres.commit.transaction import Transaction
 from runstead.engines.postgres.connection import Connection
-from runstead.engines.postgres.related import DRIVER, lock_slots
+from runstead.engines.postgres.related import DRIVER, lock_slots, take_tokens_of
 from runstead.engines.postgres.sql import Q
 from runstead.engines.sql.queue_partitions import QueuePartition, needs_target_partitions, partitions
 from runstead.engines.sql.steps import size_of
@@ -59,11 +59,13 @@ class ClaimQueues:
             self.of[query] = deque(run.seq for run in sorted(runs, key=in_queue))
             return
         # With limits, no other transaction claims in the project at the same time.
-        keyed = await DRIVER.run(
-            self._connection, find_turns(query, limit, self.slots, self._transaction.now)
-        )
+        now = self._transaction.now
+        keyed = await DRIVER.run(self._connection, find_turns(query, limit, self.slots, now))
         runs += await self._heads(query, sum(each.most for each in keyed.partitions), keyed.partitions)
-        taken = await DRIVER.run(self._connection, take_next(project, runs, keyed.turns, self.slots, limit))
+        taken = await DRIVER.run(
+            self._connection, take_next(project, runs, keyed.turns, self.slots, limit, now)
+        )
+        await take_tokens_of(self._transaction, self.slots, taken)
         self.of[query] = deque(run.seq for run in taken)
 
     async def _heads(self, query: ClaimRequest, limit: int, chosen: Sequence[QueuePartition]) -> list[Run]:
