@@ -87,8 +87,9 @@ RULES_WITHOUT_SCHEMA = {
     "mute_alert": r"\$\.until",
     # `since` is before `until`
     "get_project_usage": r"\$\.(since|until)",
-    # unique targets, and a bound in each
-    "put_concurrency_limits": r"\$\.limits\[\d+\](\.target)?",
+    # unique targets, a bound in each, and keys only with a target
+    "put_concurrency_limits": r"\$\.limits\[\d+\](\.(target|max_running_per_key|rate(\..*)?))?",
+    "put_concurrency_limit": r"\$\.(max_running_per_key|rate(\..*)?)",
 }
 
 #: Operations that create or end objects. Their answers are recorded.
