@@ -109,6 +109,7 @@ MADE = {
         "delete_alert",
         "create_budget",
         "delete_budget",
+        "create_bulk_job",
     ),
     "store_artifact",
     "put_price",
@@ -126,7 +127,7 @@ tally = Counter()
 conversations, agent_runs, waiting, claimed, lease_tokens = [], [], [], [], set()
 parents, families, logged, ended, forms, schedules, services, batches = [], [], [], [], [], [], [], []
 webhooks, deliveries, triggers, tokens, stored, prices, alerts, budgets = [], [], [], [], [], [], [], []
-alive = []  # runs that have not ended
+alive, jobs = [], []  # runs that have not ended, and bulk jobs
 turns = itertools.count()
 
 
@@ -214,7 +215,7 @@ def _name_in_the_path(path, operation):
         kept = deliveries[-1][0] if deliveries else webhooks[-1]
         others = [one for one in webhooks if one != kept] or ["unknown"]
         path["project"], path["webhook_id"] = PROJECT, others[0] if operation == "delete_webhook" else kept
-    elif path.keys() & {"trigger_id", "alert_id", "budget_id"}:
+    elif path.keys() & {"trigger_id", "alert_id", "budget_id", "job_id"}:
         _name_rule(path, operation)
     elif "token" in path and tokens:
         path["token"] = tokens[-1]
@@ -233,8 +234,9 @@ def _name_in_the_path(path, operation):
 
 
 def _name_rule(path, operation):
-    """Name an existing trigger, alert rule or budget, the oldest one to delete it."""
-    for name, made in (("trigger_id", triggers), ("alert_id", alerts), ("budget_id", budgets)):
+    """Name an existing trigger, alert rule, budget or bulk job, the oldest one to delete it."""
+    known = {"trigger_id": triggers, "alert_id": alerts, "budget_id": budgets, "job_id": jobs}
+    for name, made in known.items():
         if name in path and made:
             path["project"], path[name] = PROJECT, made[0 if operation.startswith("delete_") else -1]
 
@@ -357,6 +359,8 @@ def _remember_callers(operation, path, answer):
             budgets.append(answer["budget"]["id"])
         case "delete_budget":
             budgets[:] = [one for one in budgets if one != path["budget_id"]]
+        case "create_bulk_job":
+            jobs.append(answer["job"]["id"])
         case "put_price":
             prices.append((answer["price"]["provider"], answer["price"]["model"]))
         case "delete_trigger":
