@@ -33,6 +33,7 @@ STATE = {
     "PRECONDITION_REQUIRED",
     "RANGE_NOT_SATISFIABLE",
     "RUN_NOT_ACTIVE",
+    "STEP_NOT_FOUND",
 }
 assert STATUS.keys() >= STATE
 

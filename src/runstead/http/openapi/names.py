@@ -7,6 +7,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
+from runstead.commands.worker_channels import HintType
 from runstead.core.alerts.alert import AlertKind
 from runstead.core.batches.batch import BatchStatus
 from runstead.core.budgets.budget import OnReached, Period, ScopeKind as BudgetScopeKind
@@ -17,6 +18,7 @@ from runstead.core.conversations.projection import MessageStatus
 from runstead.core.identity.principal import Role
 from runstead.core.queue.push_service import ScopeKind
 from runstead.core.queue.worker import SessionStatus, WorkerStatus
+from runstead.core.runs.event_match import Match
 from runstead.core.runs.run import (
     Kind,
     OwnerKind,
@@ -227,6 +229,7 @@ _CHOICES: Final = {
     "BudgetPeriod": Period,
     "OnReached": OnReached,
     "DeliveryStatus": DeliveryStatus,
+    "WorkerHint": HintType,
     "BatchStatus": BatchStatus,
     "UsageBy": By,
     "PushScopeKind": ScopeKind,
@@ -238,6 +241,7 @@ _SHAPES: Final[dict[str, Schema]] = {
     **{name: {"enum": sorted(get_args(choices))} for name, choices in _CHOICES.items()},
     "JsonObject": {"type": "object"},
     "Labels": msgspec.json.schema(Labels),
+    "EventMatch": msgspec.json.schema(Match),
     "RunError": RUN_ERROR,
     "MessagePart": PART,
 }
