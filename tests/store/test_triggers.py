@@ -30,7 +30,15 @@ async def kept(store, **fields):
 
 async def test_a_trigger_is_read_as_it_was_written_and_found_by_its_token(store):
     values = {name: f"the {name}" for name in TRIGGER_FIELDS} | {"project_id": PROJECT, "disabled_at": 4}
-    values |= {"id": str(uuid.uuid4()), "token_hash": b"h", "config": b"{}", "created_at": 7, "updated_at": 8}
+    values |= {
+        "id": str(uuid.uuid4()),
+        "token_hash": b"h",
+        "config": b"{}",
+        "flow": b"{}",
+        "event_match": b"{}",
+        "created_at": 7,
+        "updated_at": 8,
+    }
     mine = await kept(store, **values)
     bare = await kept(store)
     assert await store.triggers.get(PROJECT, mine.id) == mine
