@@ -118,7 +118,7 @@ async def test_a_run_is_created_with_a_budget(api, path):
     assert (budget["scope"], budget["period"]) == ({"kind": "run", "value": run["run_id"]}, "run_family")
     assert (await api.get(path, by="admin"))["data"] == []
     refused = await api.post("/runs", api.task(budget={"limit": {}}), 400)
-    assert refused["errors"][0]["path"] == "$.limit"
+    assert refused["errors"][0]["path"] == "$.budget.limit"
 
 
 async def test_the_call_ids_of_budgets_belong_to_the_server(api):
