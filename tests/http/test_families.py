@@ -21,7 +21,7 @@ async def test_children_are_the_direct_ones_oldest_first(api):
     assert list(answer) == ["data", "omitted"]
     assert ids(answer) == ["b", "c"]
     assert ids(await api.get("/runs/d/children")) == []
-    assert answer["data"][0] == await api.run("b")
+    assert answer["data"][0] == await api.stored("b")
 
 
 async def test_the_tree_is_the_whole_family_from_anywhere_in_it(api):
