@@ -22,7 +22,15 @@ def deployment(tmp_path_factory):
     made.close()
 
 
-@pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.__name__)
+#: Each takes ten seconds. The others run in `make test-long`.
+SHORT = {faults.kill_replica, faults.kill_leader, faults.kill_database, faults.lead_with_a_wrong_clock}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [each if each in SHORT else pytest.param(each, marks=pytest.mark.long) for each in faults.FAULTS],
+    ids=lambda fault: fault.__name__,
+)
 def test_a_fault_under_load_violates_no_guarantee(deployment, fault):
     deployment.ready()
     load = Load(deployment.replicas, fault.__name__.replace("_", "-"))

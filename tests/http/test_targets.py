@@ -100,6 +100,8 @@ async def test_an_input_that_does_not_fit_is_refused_where_the_target_asks_for_i
 async def test_a_run_that_no_online_worker_serves_names_since_when(api):
     run = await api.create(api.task("task:count"))
     assert run["unserved_since"] is None
+    assert (await api.run(run["run_id"])) == run
+    api.clock.advance_ms(limits.unserved_ms)
     assert (await api.run(run["run_id"]))["unserved_since"] == run["created_at"]
     await register(api, COUNT)
     assert (await api.run(run["run_id"]))["unserved_since"] is None

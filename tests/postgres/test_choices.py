@@ -36,6 +36,11 @@ TAKES = {
         "'o', n::text, '', 200, '', n",
         (9, 2),
     ),
+    "prune_bus_events": (
+        "bus_events (project_id, event_id, name, digest, created_at, kept_until, last_wait, resumed, started)",
+        "'p', n::text, 'paid', '', 0, n, 0, 0, 0",
+        (9, 2),
+    ),
     "prune_deliveries": (
         "webhook_deliveries (id, webhook_id, project_id, event_type, created_at, expires_at, status, attempts, payload)",
         "n::text, 'w', 'p', 'e', n, 0, 'failed', 1, ''",

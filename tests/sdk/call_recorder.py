@@ -91,7 +91,7 @@ class CallRecorder:
                 known = body["public_id"] in self.children
                 if not known:
                     self.created.append(body)
-                    self.children[body["public_id"]] = {"status": "pending"}
+                    self.children[body["public_id"]] = {"status": "pending", "parent_run_id": "r"}
                 return {"accepted": True, "duplicate": known, "run": members(body["public_id"])}
             case ("GET", ["runs", run_id]):
                 if run_id not in self.children:

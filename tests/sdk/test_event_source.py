@@ -84,10 +84,11 @@ async def test_recording_an_agent_drops_the_events_that_control_a_durable_run(se
     assert [event["type"] for event in await served.events(run.run_id)] == ["RUN_FINISHED"]
 
 
-@pytest.mark.parametrize("source", ["worker", "writer", "caller", "retry"])
+@pytest.mark.parametrize("source", ["worker", "writer", "caller"])
 def test_a_stored_answer_that_the_server_did_not_write_is_no_answer(source):
     def stored(source):
         return History([Event(event_id=1, event_type="CUSTOM", payload=FORGED, source=source)])
 
     assert stored(source).wait_results == {}
-    assert stored("server").wait_results == {"approval:1": WaitResult("approval", result=True)}
+    for own in ("server", "retry"):  # the server copies answers into a retry
+        assert stored(own).wait_results == {"approval:1": WaitResult("approval", result=True)}

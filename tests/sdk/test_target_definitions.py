@@ -104,4 +104,6 @@ async def test_a_worker_registers_them_and_the_server_validates():
         run = await bed.run(order, item="tea", lines=[Line("a")])
         assert (await bed.result(run)).output == {"tea": 1}
         lonely = await bed.run("task:elsewhere")
-        assert lonely.unserved_since is not None
+        assert lonely.unserved_since is None
+        await bed.advance(seconds=10)
+        assert (await bed.get(lonely)).unserved_since is not None

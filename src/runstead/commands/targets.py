@@ -57,10 +57,10 @@ def check_schema(schema: bytes, path: str) -> None:
         raise Error("INVALID_REQUEST", f"{path}: {message}", errors=((path, message),)) from None
 
 
-async def unserved_since(app: App, run: Run) -> int | None:
+async def unserved_since(app: App, run: Run, *, after_ms: int = 0) -> int | None:
     """Return since when (ms) a run is in the queue and no online worker serves its target.
 
-    None: one serves it, or the run is not in the queue.
+    None: one serves it, or the run is not in the queue, or this is so for less than `after_ms`.
     """
     if run.status is not RunStatus.PENDING or run.available_at is None or run.push_service_id is not None:
         return None
@@ -71,7 +71,10 @@ async def unserved_since(app: App, run: Run) -> int | None:
     state = targets.by_name.get(run.target)
     if targets.any_served or (state is not None and state.online):
         return None
-    return max(waits_since, (state is not None and state.last_seen_at) or 0)
+    since = max(waits_since, (state is not None and state.last_seen_at) or 0)
+    if after_ms and await app.store.schedules.now() < since + after_ms:
+        return None
+    return since
 
 
 @functools.lru_cache(maxsize=limits.input_schemas_compiled_max)

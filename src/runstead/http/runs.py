@@ -127,7 +127,8 @@ class GetRun(InProject, frozen=True):
 async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""
     run = await commands.get(call.app, for_reading(call.principal), run_ref(call))
-    unserved = await unserved_since(call.app, run)
+    # Not at once: the ETag of a run that was just created or changed stays what that answer had.
+    unserved = await unserved_since(call.app, run, after_ms=limits.unserved_ms)
     wanted = call.header(b"if-none-match")
     if wanted is not None:
         tags = {tag.strip().removeprefix("W/") for tag in wanted.split(",")}

@@ -63,6 +63,7 @@ target_description_chars_max: Final = 4_096
 target_schema_bytes_max: Final = 64 * KIB
 target_version_chars_max: Final = 64
 target_states_max: Final = 1_000  # of a project, by name, that are read for decisions about runs
+unserved_ms: Final = 5_000  # a run waits so long before it is shown as one that no worker serves
 target_states_s: Final = 2.0  # how long a process keeps them
 target_projects_max: Final = 1_000  # of which a process keeps them
 input_errors_max: Final = 20

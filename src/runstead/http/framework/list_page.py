@@ -61,12 +61,17 @@ def fitted(
     size = around
     for row in page.rows:
         shown = view(row)
-        text = _encode({name: getattr(shown, name) for name in members} if members else shown)
+        text = _encode(_only(shown, members) if members else shown)
         size += len(text) + 1
         if data and size > limits.list_page_bytes_max:
             return Fitted(data, page.rows[len(data) - 1])
         data.append(msgspec.Raw(text))
     return Fitted(data, page.rows[-1] if page.more else None)
+
+
+def _only(shown: Any, members: Sequence[str]) -> dict[str, Any]:
+    found = {name: getattr(shown, name) for name in members}
+    return {name: value for name, value in found.items() if value is not msgspec.UNSET}
 
 
 class CursorQuery(msgspec.Struct, frozen=True, kw_only=True):

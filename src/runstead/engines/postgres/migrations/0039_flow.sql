@@ -13,7 +13,7 @@ CREATE INDEX runs_debounce_key ON runs (project_id, debounce_key, coalesce(targe
 CREATE INDEX runs_queue_key ON runs (project_id, target, concurrency_key, priority DESC, available_at, seq)
   WHERE concurrency_key IS NOT NULL AND available_at IS NOT NULL;
 CREATE INDEX runs_due_key ON runs (project_id, target, concurrency_key, available_at)
-  WHERE concurrency_key IS NOT NULL AND available_at IS NOT NULL AND version >= 0;
+  WHERE concurrency_key IS NOT NULL AND available_at IS NOT NULL AND seq >= 0;
 CREATE INDEX runs_running_key ON runs (project_id, target, concurrency_key)
   WHERE concurrency_key IS NOT NULL AND status = 'running' AND available_at IS NULL;
 -- The targets that ever had a run with a concurrency key, and the key that was served last.
