@@ -46,6 +46,8 @@ LEFT_OUT |= dict.fromkeys(
 )
 #: It needs a form with a secret field that was answered, and a lease: tests/http/test_input_secrets.py reads them.
 LEFT_OUT["POST /runs/{run_id}/input-requests/{input_request_id}/secrets"] = "an answered form and a lease"
+#: It needs a worker that is still registered: tests/http/test_worker_channel.py follows its hints.
+LEFT_OUT["GET /agent-workers/workers/{worker_id}/channel"] = "a registered worker"
 
 
 def config(document, examples, *, deterministic):
