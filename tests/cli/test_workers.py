@@ -1,5 +1,7 @@
 """`runstead workers …` against a server."""
 
+from tests.support.until import until
+
 
 def test_versions_show_which_ones_runs_still_need(cli, project_client):
     for version in ("v1", "v2"):
@@ -33,6 +35,7 @@ def test_targets_are_listed_and_a_run_that_no_worker_serves_is_found(cli, projec
     project_client.runs.create("task:served", input=1)
     assert "workers" not in cli("doctor").out
     run = project_client.runs.create("task:lonely").run
+    until(lambda: project_client.runs.get(run.run_id).unserved_since, "the run to be shown as unserved")
     assert "no online worker serves task:lonely" in cli("runs", "get", run.run_id, columns=200).out
     done = cli("doctor")
     assert f"warn  workers: no online worker serves task:lonely: the run {run.run_id}" in done.out
