@@ -1,7 +1,7 @@
 """The event bus of a project: an event resumes the runs that wait for it, and starts runs by triggers.
 
-An event is stored first. If the server stops before all runs have got it, a loop continues. A run gets it once: as a signal
-with a key of the event, and a started run has an id of the event.
+An event is stored first. If the server stops before all runs have got it, a loop continues. A run gets it once: as a
+signal with a key of the event, and a started run has an id of the event.
 """
 
 import asyncio

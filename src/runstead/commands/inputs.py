@@ -121,8 +121,8 @@ async def respond(
     """Respond to an open request; its run resumes. A repeat with the same values returns the stored response.
 
     Values of secret fields leave this function encrypted. Without an encryption key they are dropped. The response has
-    null for them, and one slow, salted digest of all values. Raises INVALID_REQUEST with one error per bad value, NOT_FOUND,
-    INPUT_REQUEST_NOT_OPEN.
+    null for them, and one slow, salted digest of all values. Raises INVALID_REQUEST with one error per bad value,
+    NOT_FOUND, INPUT_REQUEST_NOT_OPEN.
     """
     key, found = await _locate(app, principal, conversation_id, request_id)
     filled = form.fill(found.fields, values)

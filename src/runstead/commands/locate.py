@@ -19,8 +19,8 @@ async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Pro
 
 
 async def _covers(app: App, principal: Principal, run_id: str) -> bool:
-    """Return whether a token of one run covers this run: the same run, or one of its descendants. A token of a conversation
-    covers the runs of the conversation.
+    """Return whether a token of one run covers this run: the same run, or one of its descendants. A token of a
+    conversation covers the runs of the conversation.
     """
     if principal.conversation_id is not None:
         (project_id,) = principal.grants
@@ -94,8 +94,8 @@ async def run(
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
     """Return a conversation in which the caller has the scope. Raises NOT_FOUND, also if it was deleted.
 
-    A token of one run reaches the conversation of that run, and one of a conversation reaches that one. A push service's token also reaches those that the service
-    created for the run and its descendants.
+    A token of one run reaches the conversation of that run, and one of a conversation reaches that one. A push
+    service's token also reaches those that the service created for the run and its descendants.
     """
     found = await app.store.conversations.get(conversation_id)
     if found is None:

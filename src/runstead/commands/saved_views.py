@@ -28,7 +28,9 @@ async def of(app: App, principal: Principal, ref: str) -> list[SavedView]:
 
 
 async def delete(app: App, principal: Principal, ref: str, name: str, *, shared: bool) -> None:
-    """Delete a view if it exists. One that the project shares needs the scope `runs:write`. Raises NOT_FOUND, FORBIDDEN."""
+    """Delete a view if it exists. One that the project shares needs the scope `runs:write`. Raises NOT_FOUND,
+    FORBIDDEN.
+    """
     project_id, owner = await _owner(app, principal, ref, shared=shared)
     await app.store.saved_views.delete(project_id, owner, name)
 

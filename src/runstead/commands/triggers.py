@@ -147,7 +147,9 @@ async def change(
     event: TriggerEvent | None = None,
     idempotency: IdempotencyRecord | None = None,
 ) -> Trigger:
-    """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND, INVALID_REQUEST."""
+    """Change the members that are not None. A new token replaces the old one at once. Raises NOT_FOUND,
+    INVALID_REQUEST.
+    """
     project_id = await _project(app, principal, ref)
     digest = None if token is None else rules.token_hash(token)
     if event is not None:

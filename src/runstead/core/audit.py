@@ -156,8 +156,8 @@ def by(
 def entries(audit: Audit, before: Any, after: Any, now: int) -> list[AuditEntry]:
     """Build the entries of a change, one per project. `before` and `after` are the record, None if it does not exist.
 
-    Without a visible difference there are none: the caller's request changed nothing, unless the audit `reads`. If both are None, the audit
-    names its object. `now` in ms.
+    Without a visible difference there are none: the caller's request changed nothing, unless the audit `reads`. If both
+    are None, the audit names its object. `now` in ms.
     """
     old, new = _differences(before, after)
     if not old and not new and not audit.reads and not (before is None and after is None and audit.object):

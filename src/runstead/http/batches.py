@@ -193,7 +193,8 @@ async def _new(body: CreateBatch) -> commands.NewBatch:
 class CreatedBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     """`run_ids` have the order of the request or, for a retry, of the retried runs.
 
-    `duplicate_run_ids` are those of them that existed before, found by `unique` or `debounce`. They do not join the batch.
+    `duplicate_run_ids` are those of them that existed before, found by `unique` or `debounce`. They do not join the
+    batch.
     """
 
     accepted: bool

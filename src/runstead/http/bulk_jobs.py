@@ -51,8 +51,8 @@ class BulkError(msgspec.Struct, frozen=True):
 
 
 class BulkJobView(msgspec.Struct, frozen=True):
-    """A bulk job. `done` and `failed` count its handled runs; `failed` ones refused the action, and `errors` has the first
-    of their refusals.
+    """A bulk job. `done` and `failed` count its handled runs; `failed` ones refused the action, and `errors` has the
+    first of their refusals.
     """
 
     id: str

@@ -23,8 +23,8 @@ Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
 
 
 class RateBody(msgspec.Struct, frozen=True, kw_only=True):
-    """At most `limit` runs start at once, and `limit` more in each `period_seconds`, evenly: of the target, or `per_key` of
-    each concurrency key. A rate counts runs; tokens of models are bounded by budgets.
+    """At most `limit` runs start at once, and `limit` more in each `period_seconds`, evenly: of the target, or
+    `per_key` of each concurrency key. A rate counts runs; tokens of models are bounded by budgets.
     """
 
     limit: Annotated[int, Meta(ge=1, le=limits.rate_limit_max)]

@@ -101,7 +101,8 @@ class AgentRequest(RuntimeTarget, frozen=True, kw_only=True):
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run to create. The type of `request` depends on `kind`.
 
-    It cannot be claimed before `available_at`. `budget` bounds what it and its descendants spend. `owner` may be left out if the credential is valid for one project.
+    It cannot be claimed before `available_at`. `budget` bounds what it and its descendants spend. `owner` may be left
+    out if the credential is valid for one project.
     """
 
     kind: Kind

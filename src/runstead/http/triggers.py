@@ -79,7 +79,9 @@ class TriggerEventView(msgspec.Struct, frozen=True):
 
 
 class TriggerView(msgspec.Struct, frozen=True):
-    """A trigger. `signed` is true if its calls must be signed. The flow control of its runs is present if it has any. Runs start by `event` too, if there is one."""
+    """A trigger. `signed` is true if its calls must be signed. The flow control of its runs is present if it has any.
+    Runs start by `event` too, if there is one.
+    """
 
     id: str
     project_id: str

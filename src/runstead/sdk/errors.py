@@ -81,8 +81,8 @@ class UnexpectedAnswerError(RunsteadError):
 
 
 class ValueNotReadable(RunsteadError):  # noqa: N818 - as RunFailed
-    """A value of a run cannot be read: its artifact is missing or damaged, or `undecoded`: it is encoded, and this program
-    has no codec that decodes it. The code is VALUE_NOT_READABLE.
+    """A value of a run cannot be read: its artifact is missing or damaged, or `undecoded`: it is encoded, and this
+    program has no codec that decodes it. The code is VALUE_NOT_READABLE.
     """
 
     def __init__(self, detail: str, *, undecoded: bool = False) -> None:

@@ -28,8 +28,9 @@ class BulkCaller(msgspec.Struct, frozen=True, omit_defaults=True):
 class BulkJob(msgspec.Struct, frozen=True):
     """One job as a row of the store. `filter`, `caller` and `errors` are JSON text.
 
-    The runs are kept in the order of the work: oldest first, or newest first to be deleted. The first `done + failed` of `total` were handled. `failed` counts
-    those that refused the action, and `errors` has the first of their refusals.
+    The runs are kept in the order of the work: oldest first, or newest first to be deleted. The first `done + failed`
+    of `total` were handled. `failed` counts those that refused the action, and `errors` has the first of their
+    refusals.
     """
 
     id: str

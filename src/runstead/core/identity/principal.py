@@ -70,9 +70,9 @@ class Principal(msgspec.Struct, frozen=True):
 
     `system`: the caller has the scope `system`. `narrowed`: the claims of the token leave out rights of its user.
 
-    `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set
-    for worker tokens, which act for that worker only. A `service` is a push service that works on a run; an
-    `event_writer` can only append events to one run, a `run_reader` can only read one run, and a `conversation_reader` only the
+    `run_id` binds a token to one run; with `family` also to the descendants of that run. `worker_id` is set for worker
+    tokens, which act for that worker only. A `service` is a push service that works on a run; an `event_writer` can
+    only append events to one run, a `run_reader` can only read one run, and a `conversation_reader` only the
     conversation `conversation_id` with its runs. `service_id` names the push service of either, and `issuer`
     (`str(Issuer)`) the issuer of its token.
 

@@ -58,7 +58,9 @@ class Turn(NamedTuple):
 
 
 class BucketName(NamedTuple):
-    """The bucket of a rate. `target`: '' for the whole project. `key`: '' for a rate of the target, and for runs without a key."""
+    """The bucket of a rate. `target`: '' for the whole project. `key`: '' for a rate of the target, and for runs
+    without a key.
+    """
 
     project_id: str
     target: str
@@ -66,8 +68,8 @@ class BucketName(NamedTuple):
 
 
 class ConcurrencySlots:
-    """The free slots by (project, target), where the target None stands for the whole project. A token of a rate counts as
-    a slot: a claim takes both.
+    """The free slots by (project, target), where the target None stands for the whole project. A token of a rate counts
+    as a slot: a claim takes both.
 
     A pair that is not in `slots` has no limit.
     """
@@ -104,8 +106,8 @@ class ConcurrencySlots:
         return rate is not None and rate.per_key
 
     def note_running(self, project_id: str, turn: Turn, tokens: int | None = None) -> int | None:
-        """Note how many runs of a key were running before any slot was taken, and how many tokens its bucket had. Return how
-        many more may start now.
+        """Note how many runs of a key were running before any slot was taken, and how many tokens its bucket had.
+        Return how many more may start now.
         """
         most = self.per_key(project_id, turn.target)
         free = [tokens] if tokens is not None else []

@@ -1,4 +1,6 @@
-"""Rates: how many runs of a target, or of each of its concurrency keys, may start in a time. Token buckets, in integers."""
+"""Rates: how many runs of a target, or of each of its concurrency keys, may start in a time. Token buckets, in
+integers.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -22,7 +24,9 @@ class Rate(msgspec.Struct, frozen=True):
 
 
 class Bucket(NamedTuple):
-    """What is missing from a full bucket at the time `at` (ms). A token is `Rate.period_ms` parts, so nothing is rounded."""
+    """What is missing from a full bucket at the time `at` (ms). A token is `Rate.period_ms` parts, so nothing is
+    rounded.
+    """
 
     missing: int = 0
     at: int = 0

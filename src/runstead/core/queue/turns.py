@@ -39,8 +39,8 @@ def in_turn(others: Iterable[Run], keyed: Iterable[Run], turns: Sequence[Turn]) 
 def take_in_turn(
     found: Iterable[Run], turns: Sequence[Turn], slots: ConcurrencySlots, limit: int
 ) -> list[Run]:
-    """Return the first `limit` runs in order that find a free slot. Runs of keys without a turn stand beside those without
-    a key.
+    """Return the first `limit` runs in order that find a free slot. Runs of keys without a turn stand beside those
+    without a key.
     """
     named = {(turn.target, turn.key) for turn in turns}
     others: list[Run] = []

@@ -235,11 +235,6 @@ class Run(msgspec.Struct, frozen=True):
         return "~" in self.path
 
     @property
-    def undoes(self) -> bool:
-        """Whether it is a compensation, or a descendant of one."""
-        return "~" in self.path
-
-    @property
     def held(self) -> bool:
         """Whether it is a compensation that waits for the end of the one before it."""
         return (

@@ -15,8 +15,8 @@ SignalName = Annotated[
 
 
 class AwaitedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event that a waiting run awaits: a signal of this name resumes it, as the result of the call. So does an event of
-    the project's bus with this name whose data has the values of `match`.
+    """An event that a waiting run awaits: a signal of this name resumes it, as the result of the call. So does an event
+    of the project's bus with this name whose data has the values of `match`.
     """
 
     name: SignalName

@@ -132,8 +132,8 @@ class WriteSet(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def ends_compensations(self) -> bool:
-        """Whether the run has registered compensations and ends: the engine passes them to `compensate`, or drops those of
-        a completed run.
+        """Whether the run has registered compensations and ends: the engine passes them to `compensate`, or drops those
+        of a completed run.
         """
         before = self.before
         return before is not None and before.compensations is not None and self.run.compensations is None

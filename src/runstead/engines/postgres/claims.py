@@ -83,8 +83,9 @@ def claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
 
 
 def first_claim_sql(partitions: Sequence[QueuePartition]) -> tuple[str, list[Any]]:
-    """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's number,
-    and whether the project has webhooks, limits and budgets. With limits it takes no run. $1 is the time, NULL for the database's.
+    """The same as the first statement of a transaction. It also selects what `load` does: the time, the transaction's
+    number, and whether the project has webhooks, limits and budgets. With limits it takes no run. $1 is the time, NULL
+    for the database's.
     """
     forms, arguments = _parts(partitions)
     return _first_sql(forms, alone=len(partitions) == 1), arguments

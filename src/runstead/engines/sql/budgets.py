@@ -1,4 +1,6 @@
-"""Budgets. On PostgreSQL a transaction that counts usage holds the project's lock from before it reads sums until its commit."""
+"""Budgets. On PostgreSQL a transaction that counts usage holds the project's lock from before it reads sums until its
+commit.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -104,7 +104,9 @@ def occupancies(project_id: str, most: int, *, claims: bool = False) -> Steps[li
 def occupied(
     project_ids: Sequence[str], most: int, *, claims: bool = False
 ) -> Steps[list[tuple[int, Occupied]]]:
-    """(the time in ms, limit) for each limit of these projects. `claims`: nothing is counted where claims have no limit."""
+    """(the time in ms, limit) for each limit of these projects. `claims`: nothing is counted where claims have no
+    limit.
+    """
     return (
         yield from select_timed(
             "occupancies",

@@ -1,5 +1,5 @@
-"""The buckets of rates, in the transaction of a claim that no other claim of the project runs beside. Projects without rates
-run none of these statements.
+"""The buckets of rates, in the transaction of a claim that no other claim of the project runs beside. Projects without
+rates run none of these statements.
 """
 
 from collections import Counter

@@ -21,8 +21,8 @@ class Concurrency(Protocol):
         ...
 
     async def next_token(self, project_id: str, targets: Sequence[str | None], since_ms: int) -> int | None:
-        """Return the ms until the next token comes to an empty bucket of these targets' rates (None: of the project's rate),
-        None if no bucket is empty.
+        """Return the ms until the next token comes to an empty bucket of these targets' rates (None: of the project's
+        rate), None if no bucket is empty.
 
         A token that came at most `since_ms` ago counts as there now, as in `Runs.next_available`.
         """

@@ -8,7 +8,9 @@ from runstead.core.runs.saved_view import SavedView
 
 class SavedViews(Protocol):
     async def put(self, view: SavedView, guard: Callable[[int], None]) -> None:
-        """Store a view in place of the one with its owner and name. The guard gets the number of the owner's other views."""
+        """Store a view in place of the one with its owner and name. The guard gets the number of the owner's other
+        views.
+        """
         ...
 
     async def of(self, project_id: str, owner: str) -> list[SavedView]:

@@ -47,7 +47,9 @@ def step_failure(error: Exception) -> StepFailure:
 
 
 def hidden_failure(failure: StepFailure, codec: Codec) -> StepFailure:
-    """Return what is stored of a failure with a codec: it is encoded in the detail, and only its code and type are plain."""
+    """Return what is stored of a failure with a codec: it is encoded in the detail, and only its code and type are
+    plain.
+    """
     detail = packed(failure, codec)
     return StepFailure(HIDDEN_MESSAGE, failure.code, failure.final, detail=detail, type=failure.type)
 

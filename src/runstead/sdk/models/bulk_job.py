@@ -19,8 +19,8 @@ class BulkError(ResponseModel, frozen=True, kw_only=True):
 class BulkJob(ResponseModel, frozen=True, kw_only=True):
     """An action on the runs that matched a filter when the job began.
 
-    `status` is running, completed or cancelled. `done` and `failed` of the `total` runs were handled; `failed` ones refused
-    the action, and `errors` has the first of their refusals.
+    `status` is running, completed or cancelled. `done` and `failed` of the `total` runs were handled; `failed` ones
+    refused the action, and `errors` has the first of their refusals.
     """
 
     id: str

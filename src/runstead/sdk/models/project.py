@@ -12,8 +12,9 @@ Role = Literal["admin", "member", "viewer"]
 
 
 class Project(ResponseModel, frozen=True, kw_only=True):
-    """A project. With `require_attempt`, workers must prove their attempt with every write; with
-    `search_values`, lists search inputs and outputs. `api_key` is the new project's admin key. Only a creation with an admin's key returns it, once.
+    """A project. With `require_attempt`, workers must prove their attempt with every write; with `search_values`, lists
+    search inputs and outputs. `api_key` is the new project's admin key. Only a creation with an admin's key returns it,
+    once.
     """
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"api_key"})
@@ -78,8 +79,8 @@ class MemberList(ResponseModel, frozen=True, kw_only=True):
 
 
 class Rate(ResponseModel, frozen=True, kw_only=True):
-    """At most `limit` runs of a target start at once, and `limit` more in each `period_seconds`, evenly. `per_key`: of each
-    concurrency key.
+    """At most `limit` runs of a target start at once, and `limit` more in each `period_seconds`, evenly. `per_key`: of
+    each concurrency key.
     """
 
     limit: int
@@ -91,8 +92,8 @@ class Rate(ResponseModel, frozen=True, kw_only=True):
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
 
-    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time. None
-    is no limit.
+    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time.
+    None is no limit.
     """
 
     target: str | None

@@ -82,7 +82,9 @@ class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
 
 
 class TriggerEvent(ResponseModel, frozen=True, kw_only=True):
-    """Events of the bus that start runs: of this name, and with the values of `match` at these dotted paths of their data."""
+    """Events of the bus that start runs: of this name, and with the values of `match` at these dotted paths of their
+    data.
+    """
 
     name: str
     match: dict[str, Any] | None = None

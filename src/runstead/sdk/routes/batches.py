@@ -26,8 +26,9 @@ class Batches(Resource[S_co]):
     ) -> Call[CreatedBatch]:
         """`POST /projects/{ref}/batches`: create up to 1,000 runs, all or none.
 
-        Each of `runs` is {kind: task, workflow or eval, request, public_id?, parent_run_id?, title?, labels?, concurrency_key?, unique?, debounce?}.
-        `on_complete` is {target, config?}. The `errors` of 400 and 409 name the run: `$.runs[17]…`.
+        Each of `runs` is {kind: task, workflow or eval, request, public_id?, parent_run_id?, title?, labels?,
+        concurrency_key?, unique?, debounce?}. `on_complete` is {target, config?}. The `errors` of 400 and 409 name the
+        run: `$.runs[17]…`.
         """
         body = {"runs": [_packed(run, self._client.codec) for run in runs]} | members(
             name=name, on_complete=on_complete

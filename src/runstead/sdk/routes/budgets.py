@@ -41,7 +41,8 @@ class Budgets(Resource[S_co]):
         """`POST /projects/{ref}/budgets`: create a budget: `create("target", "task:report", period="day", …)`.
 
         `value` is a target, the id of a key, user or schedule, or `name:value` of a label. At least one of `cost` and
-        `tokens` is the limit. `alert_at_percent` is 1 to 100 percent of it. 400 with `errors` for invalid values, 409 BUDGET_LIMIT_REACHED.
+        `tokens` is the limit. `alert_at_percent` is 1 to 100 percent of it. 400 with `errors` for invalid values, 409
+        BUDGET_LIMIT_REACHED.
         """
         body = members(
             scope=members(kind=scope, value=value),

@@ -105,8 +105,9 @@ class Conversations(Resource[S_co]):
 
     @route
     def access_token(self, conversation_id: str, *, expires_in_seconds: int = 3_600) -> Call[AccessToken]:
-        """`POST /conversations/{conversation_id}/access-tokens`: get a token for a browser, which reads this conversation,
-        its messages, and its runs with their events and streams, and nothing else. It is valid for at most 86,400 seconds.
+        """`POST /conversations/{conversation_id}/access-tokens`: get a token for a browser, which reads this
+        conversation, its messages, and its runs with their events and streams, and nothing else. It is valid for at
+        most 86,400 seconds.
         """
         body = {"expires_in_seconds": expires_in_seconds}
         return Call("POST", path("conversations", conversation_id, "access-tokens"), AccessToken, body=body)

@@ -55,11 +55,11 @@ class RunOptions(TypedDict, total=False):
 
     Every kind: `id` is the run's id, 1 to 128 characters. The same id again returns the same run, with `duplicate` set.
     If that run has another config or input, the call's are dropped: `if_differs` is warn (the default: a
-    `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore.
-    `budget` bounds what the run and its descendants spend; see `RunBudget`.
-    `labels` are at most 32 string pairs. The highest `priority` (-100 to 100, default 0) is claimed first. No worker
-    can claim the run before `available_at`. `runtime_target_kind` environment and preview_branch need the id of that
-    name, main_branch needs none. A `pinned` run stays with workers of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
+    `RunDiffersWarning`), raise (`RunsteadError` with the code RUN_ID_CONFLICT) or ignore. `budget` bounds what the run
+    and its descendants spend; see `RunBudget`. `labels` are at most 32 string pairs. The highest `priority` (-100 to
+    100, default 0) is claimed first. No worker can claim the run before `available_at`. `runtime_target_kind`
+    environment and preview_branch need the id of that name, main_branch needs none. A `pinned` run stays with workers
+    of the version that claims it first. `idempotency_key` (1 to 255 characters) identifies the request for 24 h.
 
     Runs of a target with different values of `concurrency_key` take turns, and a limit may count the runs of each.
     `unique` is {"key": …, "while": "active" or a number of seconds}: an existing run of the target and key is returned,

@@ -39,8 +39,8 @@ WaitReason = Literal["tool", "approval", "event", "input"]
 class RunFilters(TypedDict, total=False):
     """Filters of a list of runs. All filters must match; of a list of values, any one.
 
-    `label` is `key:value`; `q` is text in the run id, title, target, labels or error; `limit` is 1 to 100 runs a page, which large
-    runs shorten. `fields` names the members that are needed: the others are None.
+    `label` is `key:value`; `q` is text in the run id, title, target, labels or error; `limit` is 1 to 100 runs a page,
+    which large runs shorten. `fields` names the members that are needed: the others are None.
     """
 
     status: Status | Sequence[Status]
@@ -105,9 +105,10 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     ) -> Call[Completed]:
         """`POST /runs/{run_id}/complete`: end the run. The first completion wins; a repeat changes nothing.
 
-        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first); `artifacts` are objects
-        {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model, inputTokens …). With
-        `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the run.
+        `output` is any JSON up to 1 MiB (a larger one fails the run with OUTPUT_TOO_LARGE; a worker stores it first);
+        `artifacts` are objects {name, media_type?, size?, uri?, sha256?, …}; `metadata` is usage (provider, model,
+        inputTokens …). With `attempt` or `lease_token`, 409 ATTEMPT_SUPERSEDED where that attempt no longer holds the
+        run.
         """
         body = members(
             status=status,

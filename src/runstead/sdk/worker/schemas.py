@@ -23,7 +23,8 @@ def definition(
     *,
     validate: bool,
 ) -> dict[str, Any]:
-    """Return how a worker describes a target. The input of an agent's run is a start payload, which has no schema. `parameters` are those of the input, with their types.
+    """Return how a worker describes a target. The input of an agent's run is a start payload, which has no schema.
+    `parameters` are those of the input, with their types.
 
     A schema that is too large, or that JSON Schema cannot express, is left out.
     """

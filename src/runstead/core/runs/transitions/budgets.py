@@ -1,4 +1,6 @@
-"""Budgets stop runs: at a report of usage, and before a claim. A person lets a run continue, raises the limit or ends it."""
+"""Budgets stop runs: at a report of usage, and before a claim. A person lets a run continue, raises the limit or ends
+it.
+"""
 
 from typing import Any, Final
 
@@ -59,7 +61,8 @@ def budget_of_call(tool_call_id: str | None) -> str | None:
 def counted(transition: Transition, spending: Spending | None) -> Transition:
     """Count the usage that the events of an append report, and stop the run if a budget is reached.
 
-    A compensation counts and is never stopped: it undoes what a stopped run did. The report is stored and counted whole, so the sum is over the limit by at most one report of each working run.
+    A compensation counts and is never stopped: it undoes what a stopped run did. The report is stored and counted
+    whole, so the sum is over the limit by at most one report of each working run.
     """
     if spending is None:
         return transition
@@ -68,7 +71,7 @@ def counted(transition: Transition, spending: Spending | None) -> Transition:
         return transition
     spent = spend(spending, transition.run.run_id, reports)
     found = spending.after(spent).stopping()
-    if found is None or transition.run.compensating or transition.run.undoes:
+    if found is None or transition.run.compensating:
         return replace(transition, spent=spent)
     return stopped(replace(transition, spent=spent), spending, *found)
 
@@ -85,7 +88,7 @@ def counted_at_end(transition: Transition, metadata: bytes | None, spending: Spe
 
 def held_back(run: Run, spending: Spending | None) -> Transition | None:
     """Stop a run that would be claimed, if a budget is reached. None: it can be claimed, as each one that undoes is."""
-    if spending is None or run.compensating or run.undoes:
+    if spending is None or run.compensating:
         return None
     found = spending.stopping()
     if found is None:

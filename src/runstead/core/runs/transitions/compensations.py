@@ -15,8 +15,8 @@ def register_compensation(
 ) -> Transition:
     """Register a compensation. `new` has no number yet.
 
-    A repeat of an idempotency key changes nothing, whatever its config and input. Raises RUN_NOT_ACTIVE, COMPENSATIONS_FULL, FAMILY_TOO_DEEP;
-    IDEMPOTENCY_KEY_REUSED for another request.
+    A repeat of an idempotency key changes nothing, whatever its config and input. Raises RUN_NOT_ACTIVE,
+    COMPENSATIONS_FULL, FAMILY_TOO_DEEP; IDEMPOTENCY_KEY_REUSED for another request.
     """
     fence.check(run)
     if registered.same is not None:

@@ -32,8 +32,8 @@ def create_from_trigger(loaded: Loaded, trigger: Trigger, made: TriggerCall) -> 
     """Create a run of the trigger's target. An agent run gets a new conversation unless the trigger names
     one.
 
-    If a run with this id exists, or one that the trigger's flow control finds, that run is the result. IDEMPOTENCY_KEY_REUSED if it was created with
-    another payload; REQUEST_SNAPSHOT_TOO_LARGE.
+    If a run with this id exists, or one that the trigger's flow control finds, that run is the result.
+    IDEMPOTENCY_KEY_REUSED if it was created with another payload; REQUEST_SNAPSHOT_TOO_LARGE.
     """
     if loaded.run is not None:
         refuse_other_payload(loaded.run, made.payload)

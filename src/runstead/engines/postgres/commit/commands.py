@@ -439,7 +439,9 @@ class _CommitGroup:
             raise asyncpg.SerializationError("the run got a child while its row was waited for")
 
     async def _cancel_family(self, write: WriteSet) -> Written | None:
-        """Lock the descendants that are cancelled too. Return the result; None if the command needs its own transaction."""
+        """Lock the descendants that are cancelled too. Return the result; None if the command needs its own
+        transaction.
+        """
         written = Written.of(write)
         if not self._alone:
             return None if await self._has_family(write.run) else written

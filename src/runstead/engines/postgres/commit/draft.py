@@ -1,8 +1,8 @@
 """The changes of one transaction: collected until all commands are decided, then written with few statements, mostly one.
 
-All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, keyed targets, new runs,
-idempotency records, family counters, batch counters and artifact bytes, each sorted. Webhook deliveries and audit entries are new rows
-without a unique name: they wait for no other transaction.
+All transactions take locks in one order, so they never deadlock: runs by seq, then schedules, conversations, keyed
+targets, new runs, idempotency records, family counters, batch counters and artifact bytes, each sorted. Webhook
+deliveries and audit entries are new rows without a unique name: they wait for no other transaction.
 """
 
 from collections import defaultdict

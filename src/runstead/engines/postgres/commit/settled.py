@@ -51,8 +51,8 @@ def counted(write: WriteSet, written: Written) -> Written:
 
 
 def with_settled(outcome: Outcome, draft: Draft) -> Outcome:
-    """Return the outcome with the compensations that its command created or queued. All others stay the same object, since
-    ALONE and LOCKED are recognized by identity.
+    """Return the outcome with the compensations that its command created or queued. All others stay the same object,
+    since ALONE and LOCKED are recognized by identity.
     """
     result, _ = outcome
     if not isinstance(result, Written) or result.run.seq not in draft.settled:

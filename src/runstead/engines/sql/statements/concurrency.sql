@@ -124,8 +124,8 @@ SELECT count(*) FROM (
 
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`
--- running runs, if it is set, and with a token, if `:rated`. Each key that is passed costs a few index probes. After `:visited` keys the last one is
--- returned too.
+-- running runs, if it is set, and with a token, if `:rated`. Each key that is passed costs a few index probes. After
+-- `:visited` keys the last one is returned too.
 -- postgres
 WITH RECURSIVE steps (key, number) AS (
   SELECT (
