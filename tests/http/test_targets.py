@@ -97,6 +97,16 @@ async def test_an_input_that_does_not_fit_is_refused_where_the_target_asks_for_i
     assert answer["errors"][0]["path"] == "$.runs[1].request.input.item"
 
 
+async def test_another_input_of_a_retry_is_checked_too(api):
+    await register(api, COUNT | {"validate_input": True})
+    run = await api.create(api.task("task:count", request={"input": {"item": "a"}}))
+    await api.post(f"/runs/{run['run_id']}/cancel", {})
+    path = f"/runs/{run['run_id']}/retry"
+    answer = await api.refused(400, "INVALID_REQUEST", "POST", path, {"input": {"item": 1}})
+    assert answer["errors"][0]["path"] == "$.input.item"
+    await api.post(path, {"input": {"item": "b"}}, 202)
+
+
 async def test_a_run_that_no_online_worker_serves_names_since_when(api):
     run = await api.create(api.task("task:count"))
     assert run["unserved_since"] is None

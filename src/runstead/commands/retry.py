@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from runstead.commands import locate
+from runstead.commands import locate, targets
 from runstead.commands.app import App
 from runstead.commands.budgets import RunBudget
 from runstead.commands.create import copy_request, insert, push_agent
@@ -52,13 +52,16 @@ async def retry(
     same batch, unless the batch is closed, and has a budget like that of the run. The retry of
     a compensation is one too, although its parent was cancelled. Compensations that the run registered are not copied.
     Raises NOT_FOUND, RUN_NOT_TERMINAL, PARENT_CANCELLED, STEP_NOT_FOUND,
-    RETRY_TOO_LARGE; INVALID_REQUEST for a config of an agent run.
+    RETRY_TOO_LARGE; INVALID_REQUEST for a config of an agent run, and for an input that its target refuses.
     """
     first = await locate.run(app, principal, Scope.RUNS_WRITE, run_id, project)
     refuse_active(first)
     refuse_bound(principal, "cannot create other runs")
     run, message = copy_request(first, principal)
     run = _changed(run, changes)
+    if changes.input is not None and run.target is not None:
+        given = run.request_snapshot if run.kind == "agent" else run.input
+        await targets.check_input(app, first.project_id, run.target, given, "$.input")
     if (refusal := await app.quotas.refuse_more_runs(first.project_id, 1, principal)) is not None:
         raise refusal
     audit = by(principal, "run.retry", first.project_id, of=ObjectName("run", first.run_id))

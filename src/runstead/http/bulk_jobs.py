@@ -1,18 +1,16 @@
 """Bulk jobs: `/projects/{project}/bulk…`."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
-from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import Moment, Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
-from runstead.http.run_pages import LabelFilter, RunFilter, run_query
+from runstead.http.run_pages import RunFilters, run_query
 
 routes = Routes("Bulk jobs")
 
@@ -20,20 +18,8 @@ _MANY = Meta(max_length=100)
 _WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
-class BulkFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+class BulkFilter(RunFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The filters of the list of runs, with the same meaning. An unknown member is refused: it would match every run."""
-
-    status: Annotated[list[RunStatus], _MANY] = []
-    kind: Annotated[list[Kind], _MANY] = []
-    target: Annotated[list[str], _MANY] = []
-    label: LabelFilter = []
-    batch_id: str | None = None
-    schedule_id: str | None = None
-    parent_run_id: str | None = None
-    root_only: bool = False
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    q: Text | None = None
 
 
 class CreateBulkJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +82,7 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     shown = msgspec.json.encode(body.filter)
     new = commands.NewBulkJob(
         action=body.action,
-        filter=run_query(msgspec.convert(msgspec.to_builtins(body.filter), RunFilter)),
+        filter=run_query(body.filter),
         shown_filter=shown,
         from_step=body.from_step,
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from runstead.commands import runs as commands
 from runstead.core import limits
@@ -23,21 +24,16 @@ routes = Routes("Lists")
 _MANY = Meta(max_length=100)
 
 
-LabelFilter = Annotated[
-    list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
-    Meta(max_length=limits.labels_max, description="key:value"),
-]
+class RunFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Filters of runs. A repeated filter matches any of its values."""
 
-
-class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
-
-    cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
     status: Annotated[list[RunStatus], _MANY] = []
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
-    label: LabelFilter = []
+    label: Annotated[
+        list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
+        Meta(max_length=limits.labels_max, description="key:value"),
+    ] = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None
@@ -45,6 +41,13 @@ class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
     created_after: Moment | None = None
     created_before: Moment | None = None
     q: Text | None = None
+
+
+class ListRuns(RunFilters, frozen=True, kw_only=True):
+    """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
+
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
     sort: Literal["created_at", "duration"] = "created_at"
     fields: Fields = []
 
@@ -77,28 +80,37 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
     return before
 
 
-def run_query(query: RunFilter, members: Sequence[str] = ()) -> RunQuery:
+def run_query(filters: RunFilters) -> RunQuery:
+    """Return the query of the newest runs that match."""
     labels = []
-    for label in query.label:
+    for label in filters.label:
         key, separator, value = label.partition(":")
         if not separator:
             raise Error(
-                "INVALID_REQUEST", "Query: label has the form key:value", errors=(("$.label", "no colon"),)
+                "INVALID_REQUEST",
+                "A filter by label has the form key:value",
+                errors=(("$.label", "no colon"),),
             )
         labels.append((key, value))
     return RunQuery(
         project_ids=(),
-        statuses=tuple(query.status),
-        kinds=tuple(query.kind),
-        targets=tuple(query.target),
-        batch_id=query.batch_id,
-        schedule_id=query.schedule_id,
-        parent_run_id=query.parent_run_id,
-        root_only=query.root_only,
+        statuses=tuple(filters.status),
+        kinds=tuple(filters.kind),
+        targets=tuple(filters.target),
+        batch_id=filters.batch_id,
+        schedule_id=filters.schedule_id,
+        parent_run_id=filters.parent_run_id,
+        root_only=filters.root_only,
         labels=tuple(labels),
-        created_after=moment_ms("created_after", query.created_after),
-        created_before=moment_ms("created_before", query.created_before),
-        text=query.q or None,
+        created_after=moment_ms("created_after", filters.created_after),
+        created_before=moment_ms("created_before", filters.created_before),
+        text=filters.q or None,
+    )
+
+
+def _page_query(query: ListRuns, members: Sequence[str]) -> RunQuery:
+    return replace(
+        run_query(query),
         sort=query.sort,
         before=None if query.cursor is None else from_cursor(query.cursor, query.sort),
         limit=query.limit,
@@ -107,22 +119,22 @@ def run_query(query: RunFilter, members: Sequence[str] = ()) -> RunQuery:
     )
 
 
-async def _page(call: Call[Nothing, RunFilter], project: str | None) -> Reply:
+async def _page(call: Call[Nothing, ListRuns], project: str | None) -> Reply:
     query = call.query
     members = chosen(query.fields, RunView)
-    found = await commands.page(call.app, call.principal, project, run_query(query, members))
+    found = await commands.page(call.app, call.principal, project, _page_query(query, members))
     page = fitted(found, run_view, members)
     following = None if page.last is None else to_cursor(page.last, query.sort)
     return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
 
 
-@routes.route("GET", "/projects/{project}/runs", query=RunFilter, answer=RunPage, errors=("NOT_FOUND",))
-async def page_of_project(call: Call[Nothing, RunFilter]) -> Reply:
+@routes.route("GET", "/projects/{project}/runs", query=ListRuns, answer=RunPage, errors=("NOT_FOUND",))
+async def page_of_project(call: Call[Nothing, ListRuns]) -> Reply:
     """List a project's runs, newest first."""
     return await _page(call, call.path["project"])
 
 
-@routes.route("GET", "/runs", query=RunFilter, answer=RunPage)
-async def page(call: Call[Nothing, RunFilter]) -> Reply:
+@routes.route("GET", "/runs", query=ListRuns, answer=RunPage)
+async def page(call: Call[Nothing, ListRuns]) -> Reply:
     """List the runs of all projects of the caller, newest first."""
     return await _page(call, None)

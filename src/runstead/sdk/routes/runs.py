@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
@@ -12,7 +12,6 @@ from runstead.sdk.models.run import (
     Cancelled,
     CompensationList,
     Completed,
-    Kind,
     OpenEvent,
     RegisteredCompensation,
     Run,
@@ -22,11 +21,11 @@ from runstead.sdk.models.run import (
     Signal,
     Signalled,
     SignalPage,
-    Status,
     TerminalStatus,
     Waiting,
 )
 from runstead.sdk.models.value import packed
+from runstead.sdk.routes.bulk_jobs import BulkFilters
 from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
 from runstead.sdk.routes.create import RunCreation
 from runstead.sdk.routes.records import RunRecords
@@ -36,24 +35,13 @@ ResumeType = Literal["tool_result", "approval", "event", "input", "timer", "unpa
 WaitReason = Literal["tool", "approval", "event", "input"]
 
 
-class RunFilters(TypedDict, total=False):
+class RunFilters(BulkFilters, total=False):
     """Filters of a list of runs. All filters must match; of a list of values, any one.
 
     `label` is `key:value`; `q` is text in the run id, title, target, labels or error; `limit` is 1 to 100 runs a page,
     which large runs shorten. `fields` names the members that are needed: the others are None.
     """
 
-    status: Status | Sequence[Status]
-    kind: Kind | Sequence[Kind]
-    target: str | Sequence[str]
-    batch_id: str
-    schedule_id: str
-    parent_run_id: str
-    root_only: bool
-    label: str | Sequence[str]
-    created_after: datetime
-    created_before: datetime
-    q: str
     sort: Literal["created_at", "duration"]
     limit: int
     fields: Sequence[str]
