@@ -229,13 +229,17 @@ async def test_followers_of_a_project_at_another_replica_receive_changes(apps):
     await following.aclose()
 
 
-async def test_a_replica_that_reconnects_asks_its_listeners_to_resync(databases, database, sql):
+async def test_a_replica_that_reconnects_asks_its_listeners_to_resync(
+    databases, database, sql, wait_until_connected
+):
     here, there = (PostgresNotifier(databases.server.url(database), LocalNotifier()) for _ in range(2))
     await here.open()
     await there.open()
     listener = Listener(there)
     sql(LISTENERS.replace("pid", "pg_terminate_backend(pid)", 1))
     await listener.until(None)
+    # A replica that reconnects alone sends nothing until it receives the greeting of another one.
+    await wait_until_connected([here, there])
     here.publish_changes("p", [change(1)])
     await listener.until(change(1))
     await here.close()

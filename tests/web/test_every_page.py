@@ -34,7 +34,8 @@ WALK = """() => {
   const controls = [...document.querySelectorAll(stops.map((one) => `main ${one}`).join(", "))]
     .filter((one) => !one.disabled && one.type !== "hidden" && one.checkVisibility({visibilityProperty: true}))
     .filter((one) => one.type !== "radio" || one.checked || !document.querySelector(`[name="${CSS.escape(one.name)}"]:checked`));
-  const name = (one) => `${one.nodeName} ${one.id} ${one.name ?? ""} ${one.getAttribute("href") ?? ""} ${one.textContent.trim().slice(0, 40)}`;
+  // Live rows are replaced during the walk, and the text of a control with an id changes.
+  const name = (one) => [one.nodeName, one.id || [one.name, one.getAttribute("href"), one.textContent.trim().slice(0, 40)].join(" ")].join(" ");
   const walk = window.walk = {left: new Map(controls.map((one) => [name(one), one])), found: []};
   if (document.querySelector("[tabindex]:not([tabindex='0'], [tabindex='-1'])")) walk.found.push("a tabindex above 0");
   document.getElementById("main").focus();

@@ -82,7 +82,7 @@ async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     shown = msgspec.json.encode(body.filter)
     new = commands.NewBulkJob(
         action=body.action,
-        filter=run_query(body.filter),
+        filter=run_query(body.filter, "$.filter"),
         shown_filter=shown,
         from_step=body.from_step,
     )

@@ -80,8 +80,8 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
     return before
 
 
-def run_query(filters: RunFilters) -> RunQuery:
-    """Return the query of the newest runs that match."""
+def run_query(filters: RunFilters, path: str = "$") -> RunQuery:
+    """Return the query of the newest runs that match. `path` is where a request has its filters."""
     labels = []
     for label in filters.label:
         key, separator, value = label.partition(":")
@@ -89,7 +89,7 @@ def run_query(filters: RunFilters) -> RunQuery:
             raise Error(
                 "INVALID_REQUEST",
                 "A filter by label has the form key:value",
-                errors=(("$.label", "no colon"),),
+                errors=((f"{path}.label", "no colon"),),
             )
         labels.append((key, value))
     return RunQuery(
