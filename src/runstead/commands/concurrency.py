@@ -7,15 +7,16 @@ from runstead.commands.app import App
 from runstead.core import limits as bounds
 from runstead.core.audit import by
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.ports.notifier import PUSH_KEY, queue_key
 
 
 async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
     """Return the project's limits, each with the number of runs that count against it."""
-    refuse_bound(principal, "cannot read concurrency limits")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(
+        app, principal, Scope.RUNS_READ, project, bound="cannot read concurrency limits"
+    )
     return await app.store.concurrency.of(found.id)
 
 

@@ -11,7 +11,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.queue.target import RegisteredTarget, TargetDefinition
 from runstead.core.runs.run import Run, RunStatus
 from runstead.ports.store import ListPage
@@ -21,8 +21,7 @@ async def page(
     app: App, principal: Principal, ref: str, after: str, limit: int
 ) -> ListPage[RegisteredTarget]:
     """List the registered targets of a project, by name. Raises FORBIDDEN, NOT_FOUND."""
-    refuse_bound(principal, "cannot list targets")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list targets")
     return await app.store.targets.page(project.id, after, limit)
 
 
