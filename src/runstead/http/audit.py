@@ -9,7 +9,7 @@ from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
+from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.values import AUDIT_CURSOR, JsonObject, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
@@ -124,6 +124,4 @@ async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
-    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), view)
-    following = None if page.last is None else _cursor(page.last)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    return Reply(200, paged(fitted(ListPage.of(found, query.limit), view), query.cursor, _cursor))

@@ -16,6 +16,7 @@ from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBod
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.values import (
     WORK_TARGET,
@@ -32,9 +33,6 @@ from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
 
 routes = Routes("Batches")
-
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -212,7 +210,7 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
     body=CreateBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
+    errors=(*CHANGE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
     location=_LOCATION,
     new_work=True,
 )
@@ -236,7 +234,7 @@ class BatchPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
-@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
@@ -244,7 +242,7 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     return numbered(query, fitted(found, view))
 
 
-@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
@@ -263,7 +261,7 @@ class CancelledBatch(msgspec.Struct, frozen=True):
     "/projects/{project}/batches/{batch_id}/cancel",
     body=CancelRun,
     answer=CancelledBatch,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     """Cancel a batch: its active runs and their descendants are cancelled."""
@@ -296,7 +294,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     body=RetryBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
+    errors=(*CHANGE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
     location=_LOCATION,
     new_work=True,
 )
@@ -358,7 +356,7 @@ async def _frames(
     "/projects/{project}/batches/{batch_id}/stream",
     answer=None,
     media_type="text/event-stream",
-    errors=(*_MISSING, "STREAM_LIMIT_REACHED"),
+    errors=(*LOOKUP, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""

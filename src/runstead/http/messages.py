@@ -15,7 +15,7 @@ from runstead.core.identity.principal import for_reading
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
+from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
@@ -161,5 +161,5 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
         query.limit,
     )
     found = fitted(ListPage(shown, more), lambda row: view(row[0].message, row[0].run, row[1]))
-    info = query.info(None if found.last is None else found.last[0].message.seq)
-    return Reply(200, {"conversation_id": conversation_id, "data": found.data, "page_info": info})
+    answer = paged(found, query.cursor, lambda last: last[0].message.seq)
+    return Reply(200, {"conversation_id": conversation_id, **answer})

@@ -13,7 +13,7 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import Fields, chosen, fitted
+from runstead.http.framework.list_page import Fields, chosen, fitted, paged
 from runstead.http.framework.values import Moment, PageInfo, Text, moment_ms
 from runstead.http.run_view import RunView, not_read, run_view
 from runstead.ports.store import RunQuery
@@ -124,8 +124,7 @@ async def _page(call: Call[Nothing, ListRuns], project: str | None) -> Reply:
     members = chosen(query.fields, RunView)
     found = await commands.page(call.app, call.principal, project, _page_query(query, members))
     page = fitted(found, run_view, members)
-    following = None if page.last is None else to_cursor(page.last, query.sort)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    return Reply(200, paged(page, query.cursor, lambda last: to_cursor(last, query.sort)))
 
 
 @routes.route("GET", "/projects/{project}/runs", query=ListRuns, answer=RunPage, errors=("NOT_FOUND",))

@@ -10,7 +10,7 @@ from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
 from runstead.core.runs.signal import Signal, SignalName
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
+from runstead.http.framework.list_page import fitted, paged
 from runstead.http.framework.values import NO_CONTROLS, PageInfo
 from runstead.http.framework.views import Json, Timestamp
 from runstead.http.runs import MISSING, WRITE, InProject, run_ref
@@ -103,9 +103,7 @@ async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
     found = await commands.of_run(
         call.app, call.principal, run_ref(call), query.cursor, query.limit, taken=query.taken
     )
-    page = fitted(found, _view)
-    following = None if page.last is None else str(page.last.number)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=str(query.cursor), next=following)})
+    return Reply(200, paged(fitted(found, _view), query.cursor, lambda last: last.number))
 
 
 def _view(signal: Signal) -> SignalView:
