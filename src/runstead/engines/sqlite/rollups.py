@@ -31,6 +31,7 @@ from runstead.core.usage.rollup import (
 )
 from runstead.core.usage.rollup_check import RollupChecker
 from runstead.engines.sql.pacing import paced
+from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.packing import unpack_field
 from runstead.engines.sqlite.page import shares
 from runstead.engines.sqlite.readers import Readers
@@ -126,11 +127,8 @@ class SqliteRollups:
         """Read in one snapshot."""
 
         def job(connection: sqlite3.Connection) -> T:
-            connection.execute("BEGIN")
-            try:
+            with snapshot(connection):
                 return read(connection)
-            finally:
-                connection.execute("COMMIT")
 
         return await self._readers.scan(job)
 
