@@ -25,7 +25,7 @@ from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
-from runstead.core.errors import Error, existing, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import Project, user_uuid
@@ -150,7 +150,7 @@ def _refuse_duplicates(runs: Sequence[NewRun]) -> None:
         ):
             if key is not None and first.setdefault((member, target, key), index) != index:
                 message = f"runs[{first[member, target, key]}] has the same {member}"
-                refusal = Error("INVALID_REQUEST", message, errors=((f"$.{member}", "duplicate"),))
+                refusal = invalid_at(f"$.{member}", "duplicate", message)
                 raise at_index(index, refusal)
 
 
@@ -168,7 +168,7 @@ async def _check_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> N
 def _owner(index: int, run: NewRun, project: Project) -> str:
     if run.owner_id not in ("", project.id, project.slug):
         message = "The owner of a run is the project of its batch: leave owner out"
-        raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.owner.id", "another project"),)))
+        raise at_index(index, invalid_at("$.owner.id", "another project", message))
     return project.id
 
 

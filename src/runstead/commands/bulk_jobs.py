@@ -19,7 +19,7 @@ from runstead.core.audit import ObjectName, by
 from runstead.core.batches import bulk_job as rules
 from runstead.core.batches.bulk_job import BulkAction, BulkCaller, BulkJob, BulkRun, Progress, Refusal
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, existing, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Origin, Principal, Scope, require
 from runstead.core.identity.project import user_uuid
@@ -59,7 +59,7 @@ async def create(
         require(principal, Scope.ADMIN, project.id, "Project")
     if new.from_step is not None and new.action != "retry":
         message = "from_step belongs to the action retry: leave it out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.from_step", "not for this action"),))
+        raise invalid_at("$.from_step", "not for this action", message)
     if principal.kind not in ("api_key", "user"):
         raise Error("FORBIDDEN", "A bulk job needs an API key or a user")
     async with turn(app):

@@ -15,7 +15,7 @@ from runstead.commands import locate, triggers
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, invalid_at, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import transitions
 from runstead.core.runs.bus_event import (
@@ -73,7 +73,7 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
         message = (
             f"The data of an event has at most {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON"
         )
-        raise Error("INVALID_REQUEST", message, errors=(("$.data", message),))
+        raise invalid_at("$.data", message)
     now, digest = now_ms(), event_digest(new.name, new.data)
     event = BusEvent(
         project_id=project_id,

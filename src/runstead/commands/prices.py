@@ -5,7 +5,7 @@ from runstead.commands.app import App
 from runstead.commands.count_guard import at_most
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import invalid_at, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.usage.price import Price
 
@@ -36,18 +36,18 @@ async def put(
     found = await locate.project(app, principal, Scope.ADMIN, project, bound="cannot set prices")
     for name, text in (("provider", provider), ("model", model)):
         if not text or len(text) > limits.name_chars_max or "\0" in text:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.{name}",
+                "not a name",
                 f"The {name} of a price must have 1 to {limits.name_chars_max} characters and no NUL",
-                errors=((f"$.{name}", "not a name"),),
             )
     rates = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
     for name, value in rates.items():
         if value is not None and not 0 <= value <= limits.price_max:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.{name}",
+                "out of range",
                 f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
-                errors=((f"$.{name}", "out of range"),),
             )
     price = Price(
         project_id=found.id,

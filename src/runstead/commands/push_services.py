@@ -9,7 +9,7 @@ from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import Error, existing, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
@@ -46,11 +46,7 @@ async def register(
         app.egress.check_member(name, url)
     if (new.project is not None) is not (new.scope_kind == "project"):
         problem = "needs a project_id" if new.scope_kind == "project" else "takes no project_id"
-        raise Error(
-            "INVALID_REQUEST",
-            f"A service with scope_kind {new.scope_kind} {problem}",
-            errors=(("$.project_id", problem),),
-        )
+        raise invalid_at("$.project_id", problem, f"A service with scope_kind {new.scope_kind} {problem}")
     project_id = None
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id

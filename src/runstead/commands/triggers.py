@@ -20,7 +20,7 @@ from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, UnknownCredentialError, existing, not_found
+from runstead.core.errors import Error, UnknownCredentialError, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
@@ -68,7 +68,7 @@ async def create(
     project_id = await _project(app, principal, ref)
     if new.conversation_id is not None and not new.target.startswith("agent:"):
         message = "Only an agent has a conversation: leave conversation_id out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.conversation_id", "not for this target"),))
+        raise invalid_at("$.conversation_id", "not for this target", message)
     if new.flow.concurrency_key is not None and new.target.startswith("agent:"):
         raise no_key_for_agents()
     await locate.check_conversation(app, principal, project_id, new.conversation_id)

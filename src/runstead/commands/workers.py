@@ -16,7 +16,7 @@ from runstead.commands.targets import check_schema
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, existing, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
@@ -203,10 +203,10 @@ async def claim(
     worker = await acting(app, principal, worker_id)
     version = version or worker.version
     if pinned_targets and version is None:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.pinned_targets",
+            "needs a version",
             "Runs are pinned to a version: register the worker with a version, or send it with the claim",
-            errors=(("$.pinned_targets", "needs a version"),),
         )
     app.worker_activity.add(worker.id)
     request = ClaimRequest(

@@ -131,6 +131,14 @@ class UnknownCredentialError(Error):
     """Refuses a credential that this server never issued or no longer knows, and which may be a guess."""
 
 
+def invalid_at(path: str, reason: str, message: str | None = None) -> Error:
+    """INVALID_REQUEST for one member of a body or query, which `path` names (`$.limit`).
+
+    `reason` says in a few words what is wrong, `message` in a sentence; without it, both are the same.
+    """
+    return Error("INVALID_REQUEST", message or reason, errors=((path, reason),))
+
+
 def not_found(what: str) -> Error:
     """NOT_FOUND for a record that does not exist or is not visible to the caller: both get the same answer."""
     return Error("NOT_FOUND", f"{what} not found")

@@ -10,7 +10,7 @@ from runstead.commands import batches as commands
 from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
@@ -140,7 +140,7 @@ def view(batch: Batch) -> BatchView:
 def _run(run: BatchRun) -> NewRun:
     if run.owner is not None and run.owner.kind != "project":
         message = "The owner of a run is the project of its batch: leave owner out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.owner.kind", "must be project"),))
+        raise invalid_at("$.owner.kind", "must be project", message)
     body = CreateRun(
         kind=run.kind,
         owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
@@ -158,7 +158,7 @@ def _run(run: BatchRun) -> NewRun:
     new = new_run(body)
     if new.batch_id is not None:
         message = "A run of a batch belongs to that batch: leave batch_id out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.request.batch_id", "not allowed"),))
+        raise invalid_at("$.request.batch_id", "not allowed", message)
     return new
 
 

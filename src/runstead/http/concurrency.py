@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from runstead.commands import concurrency as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate
 from runstead.http.framework.body import convert
@@ -80,7 +80,7 @@ def _target_of(name: str) -> str | None:
         convert(name, Target, nul=True)
     except msgspec.ValidationError as error:
         message = f"{name!r} is no target: {error}"
-        raise Error("INVALID_REQUEST", message, errors=(("target", str(error)),)) from None
+        raise invalid_at("target", str(error), message) from None
     return name
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from runstead.commands import runs as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted, paged
@@ -72,10 +72,10 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
         before = (None, -1)
     known = all(0 <= part < 1 << 62 for part in before if part is not None)
     if not known or (before[0] is None) == (sort == "duration"):
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.cursor",
+            "unknown cursor",
             "Query: the cursor is not from this list: use page_info.next of the previous page",
-            errors=(("$.cursor", "unknown cursor"),),
         )
     return before
 
@@ -86,11 +86,7 @@ def run_query(filters: RunFilters, path: str = "$") -> RunQuery:
     for label in filters.label:
         key, separator, value = label.partition(":")
         if not separator:
-            raise Error(
-                "INVALID_REQUEST",
-                "A filter by label has the form key:value",
-                errors=((f"{path}.label", "no colon"),),
-            )
+            raise invalid_at(f"{path}.label", "no colon", "A filter by label has the form key:value")
         labels.append((key, value))
     return RunQuery(
         project_ids=(),

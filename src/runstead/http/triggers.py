@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from runstead.commands import triggers as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
@@ -290,7 +290,7 @@ def _form(text: bytes) -> bytes:
         pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
     except ValueError:
         message = f"The body is not a URL-encoded form in UTF-8 with at most {_fields_max:,} fields"
-        raise Error("INVALID_REQUEST", message, errors=(("$", "not a form"),)) from None
+        raise invalid_at("$", "not a form", message) from None
     fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
         known = fields.get(name)

@@ -9,7 +9,7 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.commands.workers import LeasedRun
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
@@ -143,9 +143,7 @@ def _definitions(targets: Sequence[RegisterTarget]) -> list[TargetDefinition]:
     for index, each in enumerate(targets):
         if each.target in found:
             path = f"$.targets[{index}].target"
-            raise Error(
-                "INVALID_REQUEST", f"{path}: {each.target} is repeated", errors=((path, "is repeated"),)
-            )
+            raise invalid_at(path, "is repeated", f"{path}: {each.target} is repeated")
         schemas = {
             name: bounded(
                 f"targets[{index}].{name}", json_object(getattr(each, name)), limits.target_schema_bytes_max

@@ -16,7 +16,7 @@ import httpcore2
 import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 
 connections_max: Final = 256
 idle_connections_max: Final = 32
@@ -209,9 +209,7 @@ class Egress:
         try:
             self.check(url)
         except RefusedAddressError as refusal:
-            raise Error(
-                "INVALID_REQUEST", f"{name}: {refusal}", errors=((f"$.{name}", str(refusal)),)
-            ) from None
+            raise invalid_at(f"$.{name}", str(refusal), f"{name}: {refusal}") from None
 
     async def send(
         self,

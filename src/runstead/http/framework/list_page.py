@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.http.framework.values import NO_CONTROLS, PageInfo
 from runstead.ports.store import ListPage
 
@@ -36,10 +36,10 @@ def chosen(fields: Sequence[str], view: type[msgspec.Struct]) -> tuple[str, ...]
     names = {name.strip() for text in fields for name in text.split(",")} - {""}
     unknown = sorted(names - set(known))
     if unknown:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.fields",
+            "unknown member",
             f"Query: fields names {unknown[0][:64]!r}, which is not a member. The members are {', '.join(known)}",
-            errors=(("$.fields", "unknown member"),),
         )
     return tuple(name for name in known if name in names)
 
@@ -114,10 +114,10 @@ def position_by_seq(cursor: str | None) -> int | None:
 
 
 def _unknown_cursor() -> Error:
-    return Error(
-        "INVALID_REQUEST",
+    return invalid_at(
+        "$.cursor",
+        "unknown cursor",
         "Query: the cursor is not from this list: use page_info.next of the previous page",
-        errors=(("$.cursor", "unknown cursor"),),
     )
 
 
