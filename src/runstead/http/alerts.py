@@ -12,7 +12,7 @@ from runstead.core.clock import now_ms
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import Moment, Name, PageInfo, Target, Uuid, moment_ms
+from runstead.http.framework.values import Moment, Name, PageInfo, PageLimit, Target, Uuid, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.webhooks import DeliveryView, delivery_view
 from runstead.ports.store import ListPage
@@ -157,7 +157,7 @@ class FiringPage(msgspec.Struct, frozen=True):
 
 class FiringFilter(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
 
 
 def view(alert: Alert) -> AlertView:

@@ -10,7 +10,15 @@ from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import AUDIT_CURSOR, JsonObject, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.values import (
+    AUDIT_CURSOR,
+    JsonObject,
+    Moment,
+    Name,
+    PageInfo,
+    PageLimit,
+    moment_ms,
+)
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
 
@@ -21,7 +29,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and page of the audit log. An entry matches all filters."""
 
     cursor: Annotated[str, Meta(pattern=AUDIT_CURSOR)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
     action: Action | None = None
     object: (

@@ -16,7 +16,13 @@ from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
+from runstead.http.framework.values import (
+    IdempotencyKey,
+    JsonObject,
+    Name,
+    PageInfo,
+    json_object,
+)
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -33,10 +39,7 @@ class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["user"]
     parts: Annotated[list[JsonObject], Meta(min_length=1, max_length=limits.message_parts_max)]
     parent_id: Name | None = None
-    idempotency_key: (
-        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    idempotency_key: IdempotencyKey | None = None
     metadata: JsonObject | None = None
 
 

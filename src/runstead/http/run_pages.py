@@ -14,7 +14,7 @@ from runstead.core.errors import invalid_at
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted, paged
-from runstead.http.framework.values import Moment, PageInfo, Text, moment_ms
+from runstead.http.framework.values import Moment, PageInfo, PageLimit, Text, moment_ms
 from runstead.http.run_view import RunView, not_read, run_view
 from runstead.ports.store import RunQuery
 
@@ -47,7 +47,7 @@ class ListRuns(RunFilters, frozen=True, kw_only=True):
     """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
 
     cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     sort: Literal["created_at", "duration"] = "created_at"
     fields: Fields = []
 

@@ -25,6 +25,7 @@ from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     NO_NUL,
+    IdempotencyKey,
     JsonObject as Object,
     Moment,
     Name,
@@ -352,9 +353,7 @@ async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
 class RunSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """A repeat with the same `idempotency_key` returns the same run. `run_name` is the run's title."""
 
-    idempotency_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)
-    ]
+    idempotency_key: IdempotencyKey
     run_name: Name | None = None
 
 

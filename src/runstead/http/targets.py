@@ -10,7 +10,7 @@ from runstead.core import limits
 from runstead.core.queue.target import RegisteredTarget
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged
-from runstead.http.framework.values import PageInfo
+from runstead.http.framework.values import PageInfo, PageLimit
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Workers")
@@ -20,7 +20,7 @@ class TargetsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """`cursor` is `page_info.next`."""
 
     cursor: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
 
 
 class TargetView(msgspec.Struct, frozen=True):

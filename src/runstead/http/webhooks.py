@@ -12,7 +12,7 @@ from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted, paged, position_by_seq
 from runstead.http.framework.problems import CHANGE, LOOKUP
-from runstead.http.framework.values import SECRET, PageInfo
+from runstead.http.framework.values import SECRET, PageInfo, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -267,7 +267,7 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: DeliveryStatus | None = None
     cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
 
 
 @routes.route(

@@ -26,6 +26,7 @@ from runstead.http.framework.values import (
     JsonObject,
     LeaseSeconds,
     PageInfo,
+    PageLimit,
     Positive,
     Target,
     Text,
@@ -164,7 +165,7 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and the page of a list of workers."""
 
     cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     status: WorkerStatus | None = None
 
 

@@ -56,6 +56,10 @@ RunId = Annotated[
     ),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=NO_CONTROLS)]
+IdempotencyKey = Annotated[
+    str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)
+]
+PageLimit = Annotated[int, Meta(ge=1, le=limits.page_rows_max)]
 #: Text for people: any character except NUL, which PostgreSQL cannot store.
 Text = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=NO_NUL)]
 Target = Annotated[str, Meta(min_length=1, max_length=limits.target_chars_max, pattern=NO_CONTROLS)]
