@@ -65,7 +65,12 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
 
 def limit_of(body: Limit) -> ConcurrencyLimit:
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(body.target, body.max_running, per_key, _rate_of(body.rate or None))
+    return ConcurrencyLimit(
+        body.target,
+        max_running=body.max_running,
+        max_running_per_key=per_key,
+        rate=_rate_of(body.rate or None),
+    )
 
 
 def _rate_of(body: RateBody | None) -> Rate | None:
@@ -138,6 +143,10 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
     body, target = call.body, _target_of(call.path["target"])
-    rate = _rate_of(body.rate)
-    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key, rate)
+    limit = ConcurrencyLimit(
+        target,
+        max_running=body.max_running,
+        max_running_per_key=body.max_running_per_key,
+        rate=_rate_of(body.rate),
+    )
     return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))

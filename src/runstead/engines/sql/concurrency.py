@@ -46,7 +46,9 @@ class Occupied(NamedTuple):
         rate = None
         if self.rate_limit is not None and self.rate_period_seconds is not None:
             rate = Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key))
-        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key, rate)
+        return ConcurrencyLimit(
+            self.target or None, max_running=most, max_running_per_key=self.max_running_per_key, rate=rate
+        )
 
 
 class SqlConcurrency:
