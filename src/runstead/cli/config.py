@@ -7,6 +7,7 @@ from runstead.cli.shared import profiles
 from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
 from runstead.cli.shared.output import fail, show, write_out
 from runstead.cli.shared.render import Screen, details
+from runstead.cli.shared.results import print_result
 
 config = App(name="config", help="Show the config file and the effective connection.")
 
@@ -15,10 +16,7 @@ config = App(name="config", help="Show the config file and the effective connect
 def config_path(*, json: AsJson = False) -> None:
     """Print the path of the config file."""
     where = profiles.path()
-    if json:
-        show({"path": str(where), "exists": where.exists()}, json=True)
-    else:
-        write_out(str(where))
+    print_result({"path": str(where), "exists": where.exists()}, str(where), json=json)
 
 
 @config.command(name="show")

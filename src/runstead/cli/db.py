@@ -9,6 +9,8 @@ from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
 from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDING
 from runstead.cli.shared.output import run, show, write_err, write_out
+from runstead.cli.shared.progress_bar import bar, steps_bar
+from runstead.core.clock import iso
 
 if TYPE_CHECKING:
     from runstead.core.migration import PendingMigration
@@ -61,7 +63,6 @@ def _list_pending(pending: "list[PendingMigration]", *, json: bool) -> None:
 @db.command
 def check(*, database: Database = None, json: AsJson = False) -> None:
     """Check the invariants of the whole store, also while a server runs. Exit 1 if one is violated."""
-    from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
@@ -92,7 +93,6 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
 @db.command
 def stats(*, database: Database = None, json: AsJson = False) -> None:
     """Print the size of the store and its contents."""
-    from runstead.core.clock import iso  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     found = run(administration.stats(database))
@@ -140,7 +140,6 @@ def copy(
     json: AsJson = False,
 ) -> None:
     """Copy a store and its artifacts into an empty one and verify it, with its servers stopped; continue a copy."""
-    from runstead.cli.shared.progress_bar import steps_bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     with steps_bar("rows") as advance:

@@ -4,17 +4,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runstead.cli.shared.output import write_err, write_out
 from runstead.cli.shared.render import (
     Column,
     Screen,
-    document,
     format_age,
     format_duration,
     format_size,
     format_time,
     safe,
-    table,
     value,
 )
 from runstead.cli.shared.wait_lines import describe_wait
@@ -38,16 +35,6 @@ BLOCKED_HELP = (
     "start a worker with fitting code: the run continues within a minute, or at once with `runstead runs resume"
     " {run}`. Or `runstead runs cancel {run}` and `runstead runs retry {run}`"
 )
-
-
-def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
-    """Print a JSON array, a table, or `no …` on stderr if the list is empty."""
-    if json:
-        write_out(document(found))
-    elif found:
-        write_out(table(columns, found, Screen.of()))
-    else:
-        write_err(f"no {what}")
 
 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
