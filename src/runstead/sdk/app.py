@@ -296,7 +296,8 @@ class App:
         self.prepare(attempt)
         await _register_undo(served, attempt)
         while True:
-            events, is_new = ([] if is_new else await _history_events(run, attempt)), False
+            events = [] if is_new else [event async for event in attempt.stored_events(run.run_id, TYPES)]
+            is_new = False
             history = History(events)
             history.mark_timed_out(resumed)
             attempt.on_changed_code = served.on_changed_code
@@ -414,30 +415,12 @@ def _target_of(run: ClaimedRun) -> str:
 async def _register_undo(served: Served, attempt: Attempt) -> None:
     """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
     if served.on_cancel is None:
-        try:
-            run = attempt.readable(attempt.run)
-        except ValueNotReadable:
-            return  # the try that follows reports it, and calls no handler
         return
     try:
         run = attempt.readable(attempt.run)
     except ValueNotReadable:
         return  # the handler is not called: the run waits for another worker, or fails
     await attempt.register_compensation(served.on_cancel, config=run.config, input=run.input, key="on_cancel")
-
-
-async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
-    """Return the events that hold the run's history."""
-    events: list[Any] = []
-    after = 0
-    while True:
-        page = await attempt.send(
-            attempt.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
-        )
-        events += page.data
-        if page.page_info.next is None:
-            return events
-        after = int(page.page_info.next)
 
 
 async def call_served(

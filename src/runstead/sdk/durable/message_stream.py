@@ -182,20 +182,13 @@ class MessageStream(Reports):
 
     async def stored_text(self, kind: MessageKind, message_id: str) -> str:
         """Return the text that the log has of a message."""
-        after, parts = self._history.messages[message_id].event_id, []
-        while True:
-            call = self.calls.events.list(
-                self.run.run_id, after_event_id=after, limit=500, event_types=[kind.content]
-            )
-            page = await self.send(call)
-            parts += [
-                str(event.payload.get("delta", ""))
-                for event in page.data
-                if event.payload.get(kind.member) == message_id
-            ]
-            if page.page_info.next is None:
-                return "".join(parts)
-            after = int(page.page_info.next)
+        after = self._history.messages[message_id].event_id
+        parts = [
+            str(event.payload.get("delta", ""))
+            async for event in self.stored_events(self.run.run_id, (kind.content,), after)
+            if event.payload.get(kind.member) == message_id
+        ]
+        return "".join(parts)
 
 
 class MessageWriter:

@@ -1,6 +1,7 @@
 """Results and outputs of an attempt: encoded by the app's codec, and kept as artifacts where they are large."""
 
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from runstead.sdk.durable.emitter import Emitter
 from runstead.sdk.errors import RunFailed, RunsteadError, ValueNotReadable
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.user_types import encode
 from runstead.sdk.models.value import (
@@ -20,7 +22,8 @@ from runstead.sdk.models.value import (
     unpacked,
 )
 from runstead.sdk.resources import Calls
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.log import EventLog
+from runstead.sdk.routes.route import Pages, perform
 from runstead.sdk.routes.values import resolve
 from runstead.sdk.worker.threads import in_thread
 
@@ -100,6 +103,16 @@ class ValueStore(Emitter):
         found = {name: unpacked(getattr(run, name), self.codec) for name in ("input", "config")}
         return msgspec.structs.replace(run, **found)
 
+    async def stored_events(
+        self, run_id: str, types: Sequence[str], after_event_id: int = 0
+    ) -> AsyncIterator[Event]:
+        """Yield the events of these types in the log of a run, in order."""
+        log = EventLog(run_id)
+        pages: Pages[Event] = Pages(partial(log.page, types=types), after_event_id, log.next_after)
+        while pages.call is not None:
+            for event in pages.items(await self.send(pages.call)):
+                yield event
+
     async def loaded(self, run_id: str, value: Any) -> Any:
         """Return the value that stands in this run or in a child.
 
@@ -107,21 +120,8 @@ class ValueStore(Emitter):
         worker cannot decode it.
         """
         try:
-            return await self._perform(resolve(run_id, value, self.codec))
+            return await perform(resolve(run_id, value, self.codec), self.send)
         except ValueNotReadable as error:
             if error.undecoded:
                 raise
             raise RunFailed(error.detail, error.code) from error
-
-    async def _perform(self, calls: Generator[Call[Any], Any, Any]) -> Any:
-        try:
-            call = next(calls)
-            while True:
-                try:
-                    content = await self.send(call)
-                except RunsteadError as error:
-                    call = calls.throw(error)
-                else:
-                    call = calls.send(content)
-        except StopIteration as end:
-            return end.value

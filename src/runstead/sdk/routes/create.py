@@ -13,7 +13,7 @@ from runstead.sdk.errors import RunDiffersWarning, RunsteadError, ValueNotReadab
 from runstead.sdk.models.run import CreatedRun
 from runstead.sdk.models.user_types import encode
 from runstead.sdk.models.value import Codec, packed, unpacked
-from runstead.sdk.routes.call import Call, new_key, path
+from runstead.sdk.routes.call import Call, idempotent, new_key, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
 #: What a creation does if the run exists with another config or input.
@@ -187,13 +187,12 @@ class RunCreation(Resource[S_co]):
         codec = self._client.codec
         given = {"from_step": from_step, "title": title, "labels": labels}
         given |= {"input": packed(input, codec), "config": packed(config, codec)}
-        key = idempotency_key or new_key()
-        return Call(
+        return idempotent(
             "POST",
             path("runs", run_id, "retry"),
             CreatedRun,
             body={name: value for name, value in given.items() if value is not None},
-            idempotency_key=key,
+            key=idempotency_key,
         )
 
 

@@ -16,7 +16,7 @@ from runstead.sdk.models.event import (
     Published,
     Snapshot,
 )
-from runstead.sdk.routes.call import Call, fence, members, new_key, path
+from runstead.sdk.routes.call import Call, fence, idempotent, members, path
 from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
 from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
 from runstead.sdk.transport.run_follower import RunFollower
@@ -49,8 +49,7 @@ class Events(Resource[S_co]):
         other data.
         """
         body = members(name=name, id=id, occurred_at=occurred_at) | {"data": data}
-        where = path("projects", self._project(project), "events")
-        return Call("POST", where, Published, body=body, idempotency_key=new_key())
+        return idempotent("POST", self._in_project(project, "events"), Published, body=body)
 
     @route
     def append(
@@ -73,13 +72,13 @@ class Events(Resource[S_co]):
         body = append_body(
             events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
         )
-        return Call(
+        return idempotent(
             "POST",
             path("runs", run_id, "events"),
             Appended,
             body=body,
             headers=fence(lease_token),
-            idempotency_key=idempotency_key or new_key(),
+            key=idempotency_key,
         )
 
     @route

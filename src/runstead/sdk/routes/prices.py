@@ -1,7 +1,7 @@
 """Routes of prices."""
 
 from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList
-from runstead.sdk.routes.call import Call, members, path, query
+from runstead.sdk.routes.call import Call, members, query
 from runstead.sdk.routes.route import Resource, S_co, route
 
 
@@ -11,8 +11,7 @@ class Prices(Resource[S_co]):
     @route
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[PriceList]:
         """`GET /projects/{ref}/prices`. `page_info.next` is the next page's cursor."""
-        where = path("projects", self._project(project), "prices")
-        return Call("GET", where, PriceList, query(cursor=cursor))
+        return Call("GET", self._in_project(project, "prices"), PriceList, query(cursor=cursor))
 
     @route
     def put(
@@ -34,10 +33,10 @@ class Prices(Resource[S_co]):
         body = members(
             provider=provider, model=model, input=input, output=output, cached=cached, reasoning=reasoning
         )
-        return Call("PUT", path("projects", self._project(project), "prices"), PriceAnswer, body=body)
+        return Call("PUT", self._in_project(project, "prices"), PriceAnswer, body=body)
 
     @route
     def delete(self, provider: str, model: str, *, project: str | None = None) -> Call[DeletedPrice]:
         """`DELETE /projects/{ref}/prices`"""
-        where = path("projects", self._project(project), "prices")
+        where = self._in_project(project, "prices")
         return Call("DELETE", where, DeletedPrice, query=query(provider=provider, model=model))

@@ -1,10 +1,11 @@
 """Routes as methods of resources. A method builds calls; the client that holds the resource sends them."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
 
+from runstead.sdk.errors import RunsteadError
 from runstead.sdk.models.value import Codec
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 P = ParamSpec("P")
@@ -44,7 +45,23 @@ class AsyncSender(Caller):
         raise NotImplementedError
 
     async def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
-        raise NotImplementedError
+        return await perform(calls, self.request)
+
+
+async def perform(calls: Generator[Call[Any], Any, T], send: Callable[[Call[Any]], Awaitable[Any]]) -> T:
+    """Send the calls that a procedure yields, and return its value."""
+    try:
+        call = next(calls)
+        while True:
+            try:
+                answer = await send(call)
+            except RunsteadError as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 class CallFactory(Caller):
@@ -65,6 +82,10 @@ class Resource(Generic[S_co]):
         if ref is None:
             raise ValueError("This call needs a project: pass one to the client or to the call")
         return ref
+
+    def _in_project(self, project: str | None, *segments: str) -> str:
+        """Return a path below the project of the call, or of the client."""
+        return path("projects", self._project(project), *segments)
 
 
 class Pages(Generic[T]):
