@@ -11,7 +11,6 @@ from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.parsing import parse_time
 from runstead.cli.shared.render import Column, Screen, format_age, format_time
 from runstead.cli.shared.results import print_list, print_result
@@ -29,7 +28,7 @@ def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, 
     """List a project's API keys, including revoked ones. The keys themselves are not stored."""
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            found = [_members(one) for one in every_page(lambda cursor: client.api_keys.list(cursor=cursor))]
+            found = [_members(one) for one in client.api_keys.iter()]
     else:
         from runstead.server import administration  # noqa: PLC0415
 

@@ -6,7 +6,6 @@ from cyclopts import App, Parameter
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.render import Column, format_time
 from runstead.cli.shared.results import print_list, print_result
 
@@ -22,7 +21,7 @@ members = App(name="members", help="Members of a project and their roles.")
 def list_members(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's members."""
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.members.list(cursor=cursor))
+        found = list(client.members.iter())
     columns: list[Column[Member]] = [
         Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),

@@ -7,7 +7,6 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import fail
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.render import Column, Screen, format_age
 from runstead.cli.shared.results import print_list, print_result
 from runstead.cli.shared.usage_tables import format_money, parse_money
@@ -25,7 +24,7 @@ prices = App(name="prices", help="Prices of models, which give usage its cost.")
 def list_prices(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's prices, for a million tokens."""
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.prices.list(cursor=cursor))
+        found = list(client.prices.iter())
     screen = Screen.of()
     columns: list[Column[Price]] = [
         Column("PROVIDER", lambda one: one.provider),

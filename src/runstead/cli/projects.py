@@ -8,7 +8,6 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
 from runstead.cli.shared.output import fail, run, show, write_err
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.render import Column
 from runstead.cli.shared.results import print_list
 
@@ -70,7 +69,7 @@ def list_projects(
     """List all projects of the store, or those that the key has access to."""
     if uses_server(server, database):
         with connected(server) as client:
-            found: list[Any] = every_page(lambda cursor: client.projects.list(cursor=cursor))
+            found: list[Any] = list(client.projects.iter())
     else:
         from runstead.server import administration  # noqa: PLC0415
 

@@ -6,7 +6,6 @@ from cyclopts import App
 
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.render import Column, Screen, format_age
 from runstead.cli.shared.results import print_list
 
@@ -20,7 +19,7 @@ push_services = App(name="push-services", help="List the push services of a proj
 def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's push services, with the last call that each accepted, and the last error."""
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.push_services.list(cursor=cursor))
+        found = list(client.push_services.iter())
     screen = Screen.of()
 
     def last_error(one: "PushService") -> str:

@@ -87,7 +87,7 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
             return
         if client.codec is not None:
             run = plain(run, client.codec)
-        attempts = client.runs.attempts(run_id).data
+        attempts = list(client.runs.iter_attempts(run_id))
         values = client.runs.values(run_id).data
         ends_at = wait_end(client, run)
     screen = Screen.of()

@@ -12,7 +12,6 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.parsing import json_list, parse_time, read_config
 from runstead.cli.shared.render import document, format_time, safe
 from runstead.cli.shared.results import print_result
@@ -59,8 +58,7 @@ def schedule_id_of(client: "Client", id_or_name: str) -> str:
     """Return the id of the schedule. Ends the program if several schedules have the name."""
     with suppress(ValueError):
         return str(UUID(id_or_name))
-    every = every_page(lambda cursor: client.schedules.list(cursor=cursor), "schedules")
-    named = [one.id for one in every if one.name == id_or_name]
+    named = [one.id for one in client.schedules.iter() if one.name == id_or_name]
     if len(named) > 1:
         fail(f"{len(named)} schedules are named {id_or_name!r}: use the id, one of {', '.join(named)}", USAGE)
     return named[0] if named else id_or_name

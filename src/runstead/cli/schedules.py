@@ -17,7 +17,6 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import Config, ConfigJson
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.parsing import read_config
 from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
 from runstead.cli.shared.results import print_list, print_result
@@ -41,7 +40,7 @@ def list_schedules(
 ) -> None:
     """List a project's schedules, oldest first."""
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.schedules.list(status=status, cursor=cursor), "schedules")
+        found = list(client.schedules.iter(status=status))
     screen = Screen.of()
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),

@@ -9,7 +9,6 @@ from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
 from runstead.cli.shared.parsing import (
     json_or_text,
     name_value_pairs,
@@ -36,7 +35,7 @@ triggers = App(name="triggers", help="URLs that start runs when they are called.
 def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's triggers, oldest first."""
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.triggers.list(cursor=cursor))
+        found = list(client.triggers.iter())
     columns: list[Column[Trigger]] = [
         Column("TRIGGER", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.models.conversation import Projection
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Page, ResponseModel
 from runstead.sdk.models.run import Run
 
 TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
@@ -45,18 +45,12 @@ class ConversationEvent(Event, frozen=True, kw_only=True):
     payload: dict[str, Any] = msgspec.field(name="event")
 
 
-class EventPage(ResponseModel, frozen=True, kw_only=True):
+class EventPage(Page[Event], frozen=True, kw_only=True):
     """One page of a run's events."""
 
-    data: list[Event]
-    page_info: PageInfo
 
-
-class ConversationEventPage(ResponseModel, frozen=True, kw_only=True):
+class ConversationEventPage(Page[ConversationEvent], frozen=True, kw_only=True):
     """One page of a run's events under its conversation."""
-
-    data: list[ConversationEvent]
-    page_info: PageInfo
 
 
 class EventTypeCount(ResponseModel, frozen=True, kw_only=True):

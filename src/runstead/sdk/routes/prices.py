@@ -1,8 +1,8 @@
 """Routes of prices."""
 
-from runstead.sdk.models.price import DeletedPrice, PriceAnswer, PriceList
+from runstead.sdk.models.price import DeletedPrice, Price, PriceAnswer, PriceList
 from runstead.sdk.routes.call import Call, members, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Prices(Resource[S_co]):
@@ -12,6 +12,8 @@ class Prices(Resource[S_co]):
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[PriceList]:
         """`GET /projects/{ref}/prices`. `page_info.next` is the next page's cursor."""
         return Call("GET", self._in_project(project, "prices"), PriceList, query(cursor=cursor))
+
+    iter = every(list, Price)
 
     @route
     def put(

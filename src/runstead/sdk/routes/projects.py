@@ -20,7 +20,7 @@ from runstead.sdk.models.project import (
     Scope,
 )
 from runstead.sdk.routes.call import Call, idempotent, members, path, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Projects(Resource[S_co]):
@@ -38,6 +38,8 @@ class Projects(Resource[S_co]):
     def list(self, *, cursor: str | None = None) -> Call[ProjectList]:
         """`GET /projects`: the projects that the caller has access to. `page_info.next` is the next page's cursor."""
         return Call("GET", path("projects"), ProjectList, query(cursor=cursor))
+
+    iter = every(list, Project)
 
     @route
     def get(self, project: str | None = None) -> Call[Project]:
@@ -133,6 +135,8 @@ class ApiKeys(Resource[S_co]):
         """`GET /projects/{ref}/api-keys`: also revoked keys. `page_info.next` is the next page's cursor."""
         return Call("GET", self._in_project(project, "api-keys"), ApiKeyList, query(cursor=cursor))
 
+    iter = every(list, ApiKey)
+
     @route
     def update(
         self, key_id: str, quotas: Mapping[str, int | None], *, project: str | None = None
@@ -153,6 +157,8 @@ class Members(Resource[S_co]):
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[MemberList]:
         """`GET /projects/{ref}/members`. `page_info.next` is the next page's cursor."""
         return Call("GET", self._in_project(project, "members"), MemberList, query(cursor=cursor))
+
+    iter = every(list, Member)
 
     @route
     def add(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:

@@ -1,15 +1,17 @@
 """Routes as methods of resources. A method builds calls; the client that holds the resource sends them."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from runstead.sdk.errors import RunsteadError
+from runstead.sdk.models.response import PageInfo
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Caller:
@@ -88,6 +90,16 @@ class Resource(Generic[S_co]):
         return path("projects", self._project(project), *segments)
 
 
+class Listed(Protocol[T_co]):
+    """An answer with a page of a list."""
+
+    @property
+    def data(self) -> Sequence[T_co]: ...
+
+    @property
+    def page_info(self) -> PageInfo: ...
+
+
 class Pages(Generic[T]):
     """Calls that read a list page by page: `read(start)`, then `read(next_after(page))` until that is None."""
 
@@ -141,24 +153,26 @@ class _Method:
         return bound
 
 
-class Route(_Method, Generic[P, T]):
+class Route(_Method, Generic[P, T_co]):
     """A method that sends a call, and returns its answer."""
 
     how = "request"
 
-    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T_co]]) -> None:
         super().__init__(build)
 
     @overload
-    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
+    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T_co]]: ...
     @overload
-    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T]: ...
+    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T_co]: ...
     @overload
     def __get__(
         self, resource: Resource[AsyncSender], owner: type | None = None
-    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    ) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
     @overload
-    def __get__(self, resource: Resource[CallFactory], owner: type | None = None) -> Callable[P, Call[T]]: ...
+    def __get__(
+        self, resource: Resource[CallFactory], owner: type | None = None
+    ) -> Callable[P, Call[T_co]]: ...
     def __get__(self, resource: Any, owner: type | None = None) -> Any:
         return self._bind(resource)
 
@@ -239,7 +253,7 @@ def stream(build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> StreamRou
     return StreamRoute(build)
 
 
-def every(listing: Route[P, Any], item: type[T]) -> PagedRoute[P, T]:
+def every(listing: Route[P, Listed[T]], item: type[T]) -> PagedRoute[P, T]:
     """Return the method that yields every item of a list, from its `cursor` on. `item` is the items' type."""
 
     def pages(resource: Any, /, *args: P.args, **kwargs: P.kwargs) -> Pages[T]:

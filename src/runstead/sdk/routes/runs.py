@@ -8,6 +8,7 @@ from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
     Accepted,
     AccessToken,
+    Attempt,
     AttemptList,
     Cancelled,
     CompensationList,
@@ -323,6 +324,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
         """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
         return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
+
+    iter_attempts = every(attempts, Attempt)
 
 
 def _filtered(cursor: str | None, filters: RunFilters) -> tuple[tuple[str, str], ...]:

@@ -15,7 +15,7 @@ from runstead.sdk.models.schedule import (
     UpcomingTimes,
 )
 from runstead.sdk.routes.call import Call, changes, idempotent, members, new_key, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
 RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
@@ -84,6 +84,8 @@ class Schedules(Resource[S_co]):
         """`GET /projects/{ref}/schedules`, oldest first. `page_info.next` is the next page's cursor."""
         parameters = query(status=status, source_trigger_id=source_trigger_id, cursor=cursor)
         return Call("GET", self._in_project(project, "schedules"), ScheduleList, parameters)
+
+    iter = every(list, Schedule)
 
     @route
     def get(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:

@@ -193,6 +193,8 @@ class Triggers(Resource[S_co]):
         """`GET /projects/{ref}/triggers`, oldest first. `page_info.next` is the next page's cursor."""
         return Call("GET", self._in_project(project, "triggers"), TriggerList, query(cursor=cursor))
 
+    iter = every(list, Trigger)
+
     @route
     def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
         """`GET /projects/{ref}/triggers/{id}`"""
