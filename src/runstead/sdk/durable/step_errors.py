@@ -18,6 +18,7 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.tracebacks import traceback_of
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed
+from runstead.sdk.models.user_types import NOT_JSON
 from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.routes.values import HIDDEN_MESSAGE
 
@@ -59,7 +60,7 @@ def _stored_args(error: Exception) -> list[Any] | None:
     try:
         encoded = msgspec.json.encode(error.args)
         args = msgspec.json.decode(encoded)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except NOT_JSON:
         return None
     return args if len(encoded) <= ARGS_BYTES_MAX and tuple(args) == error.args else None
 

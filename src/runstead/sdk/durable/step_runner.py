@@ -411,21 +411,36 @@ class StepRunner(ValueStore):
 
     async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
         """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""
-        pending = set(tasks)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for number, task in enumerate(tasks, 1):
-                if task not in done:
-                    continue
+        failed = await first_outcome(
+            dict(enumerate(tasks, 1)), lambda error: error is not None and not isinstance(error, Suspend)
+        )
+        if failed is None:
+            return
+        error = tasks[failed - 1].exception()
+        assert error is not None
+        if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
+            value = {"step_id": gather_id, "branch": failed}
+            self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+        raise error
+
+
+async def first_outcome(
+    tasks: "Mapping[int, asyncio.Task[Any]]", counts: Callable[[BaseException | None], bool]
+) -> int | None:
+    """Return the number of the first task whose exception, None for a result, counts. None: all ended without one.
+
+    Raise CancelledError where a task was cancelled.
+    """
+    pending = set(tasks.values())
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for number, task in tasks.items():
+            if task in done:
                 if task.cancelled():
                     raise asyncio.CancelledError
-                error = task.exception()
-                if error is None or isinstance(error, Suspend):
-                    continue
-                if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
-                    value = {"step_id": gather_id, "branch": number}
-                    self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
-                raise error
+                if counts(task.exception()):
+                    return number
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

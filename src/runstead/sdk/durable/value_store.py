@@ -11,7 +11,7 @@ from runstead.sdk.errors import RunFailed, RunsteadError, ValueNotReadable
 from runstead.sdk.models.artifact import Upload
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.models.user_types import encode
+from runstead.sdk.models.user_types import NOT_JSON, encode
 from runstead.sdk.models.value import (
     MEDIA_TYPE,
     Codec,
@@ -68,17 +68,7 @@ class ValueStore(Emitter):
             )
         reference = new_reference(content)
         try:
-            await self.send(
-                self.calls.artifacts.store(
-                    self.run.run_id,
-                    reference.name,
-                    Upload(content),
-                    media_type=MEDIA_TYPE,
-                    sha256=reference.sha256,
-                    attempt=self.run.attempt,
-                    lease_token=self.run.lease_token,
-                )
-            )
+            await self.store_artifact(reference.name, Upload(content), MEDIA_TYPE, reference.sha256)
         except RunsteadError as error:
             raise ValueTooLargeError(
                 f"It has {len(content):,} bytes, and the server did not keep it as an artifact: {error.detail}"
@@ -89,7 +79,7 @@ class ValueStore(Emitter):
         """Return what stands for the output of the run. Raise RunFailed with RESULT_NOT_JSON or OUTPUT_TOO_LARGE."""
         try:
             text = encode(output)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except NOT_JSON as error:
             raise RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON") from None
         try:
             return await self.stored(text, OUTPUT_BYTES_MAX)

@@ -74,11 +74,7 @@ class Waits(Races):
                 self._finish(step_id, "sleep")
 
     async def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> bool:
-        """Ask a person, and wait for the answer. Raise WaitTimeout where none comes in time.
-
-        `POST /runs/{run_id}/resume {type: "approval", tool_call_id, result}` answers with true, false or
-        {"approved": …}.
-        """
+        """Ask a person, and wait for the answer; see `Context.wait_for_approval`."""
         branch = current_branch()
         answer = self._wait_for(
             branch,
@@ -100,11 +96,7 @@ class Waits(Races):
         match: Mapping[str, Any] | None = None,
         timeout_seconds: float | None = None,
     ) -> Any:
-        """Wait for a signal or an event of this name, and return its payload. Raise WaitTimeout where none comes in time.
-
-        `POST /runs/{run_id}/signals {name, payload}` sends a signal, also before the run waits. Meanwhile
-        `POST /projects/{ref}/events {name, data}` resumes the run if `match` fits the data.
-        """
+        """Wait for a signal or an event of this name; see `Context.wait_for_event`."""
         branch = current_branch()
         answer = self._wait_for(
             branch,

@@ -1,9 +1,12 @@
 """Values of users' types in JSON. msgspec knows plain types, dataclasses, attrs and its own; the hooks add pydantic."""
 
 import typing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+
+#: What the encoding of a value raises that is not JSON.
+NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def encode_hook(value: Any) -> Any:
@@ -40,7 +43,7 @@ def _validated(model: Any, value: Any) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Encode a value as JSON. Raise TypeError, ValueError, OverflowError or RecursionError where it is not JSON."""
+    """Encode a value as JSON. Raise one of NOT_JSON where it is not."""
     return msgspec.json.encode(value, enc_hook=encode_hook)
 
 
