@@ -74,16 +74,16 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
             write_out(f"{violation.sentence} ({violation.rule}).")
 
     with bar("runs") as advance:
-        looked, count = run(
+        checked, count = run(
             administration.check(
                 database, report, lambda runs, reached, newest: advance(reached, newest, f"{runs:,} runs")
             )
         )
     secrets = run(administration.secrets(database))
     if json:
-        show({"runs": looked, "violations": found, "secrets": members_of(secrets)}, json=True)
+        show({"runs": checked, "violations": found, "secrets": members_of(secrets)}, json=True)
     else:
-        write_out(f"{looked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
+        write_out(f"{checked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
         if secrets:
             write_out(f"secrets: {described(secrets)}")
     if count:
@@ -151,12 +151,12 @@ def copy(
                 administration.ArtifactUrls(artifacts_from, artifacts_to, without_artifacts),
             )
         )
-        looked, violations = _checked(target)
+        checked, violations = _checked(target)
     if (note := run(administration.copy_encryption_key(source, target))) is not None:
         write_err(note)
     if json:
         show(
-            {"copied": copied.rows, "artifacts": copied.artifacts, "runs": looked, "violations": violations},
+            {"copied": copied.rows, "artifacts": copied.artifacts, "runs": checked, "violations": violations},
             json=True,
         )
     else:
@@ -166,7 +166,7 @@ def copy(
         else:
             write_out(f"{copied.artifacts:>12,}  artifacts")
         write_out(
-            f"the copy is identical, row by row; {looked:,} runs checked, {len(violations):,} violation(s)"
+            f"the copy is identical, row by row; {checked:,} runs checked, {len(violations):,} violation(s)"
         )
     if violations:
         sys.exit(1)
@@ -176,5 +176,5 @@ def _checked(database: str) -> tuple[int, "list[Violation]"]:
     from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
-    looked, _ = run(administration.check(database, found.append, lambda *_: None))
-    return looked, found
+    checked, _ = run(administration.check(database, found.append, lambda *_: None))
+    return checked, found

@@ -30,7 +30,9 @@ class ScheduleSettings:
 
     cron: Annotated[str | None, Parameter(help="Five cron fields, such as '0 6 * * 1'")] = None
     at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None
-    timezone: Annotated[str | None, Parameter(help="IANA time zone of the cron fields; at first UTC")] = None
+    timezone: Annotated[
+        str | None, Parameter(help="IANA time zone of the cron fields; a new schedule has UTC")
+    ] = None
     concurrency: Annotated[
         Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="If the previous run has not ended")
     ] = None

@@ -42,9 +42,9 @@ U = TypeVar("U")
 #: The worker itself sleeps this long. For a longer sleep the run waits.
 _SHORT_SLEEP_S: Final = 1.0
 _MESSAGE_CHARS: Final = 1024
-#: The pause between two looks for the end of a child of an earlier run: a tenth of the child's age, within these.
-_LOOK_AFTER: Final = timedelta(seconds=2)
-_LOOK_AFTER_MAX: Final = timedelta(seconds=60)
+#: A retry polls for the end of a child of the earlier run after a tenth of the child's age, within these bounds.
+_POLL_AFTER: Final = timedelta(seconds=2)
+_POLL_AFTER_MAX: Final = timedelta(seconds=60)
 
 
 class Waits(Races):
@@ -215,8 +215,8 @@ class Waits(Races):
                 raise RunFailed(f"The child run {run_id} was deleted", "CHILD_GONE") from error
         if not run.terminal:
             is_own, now = run.parent_run_id == self.run.run_id, self._now()
-            # The end of another run's child resumes that run. This one, a retry of it, looks for the end.
-            pause = min(max((now - run.created_at) / 10, _LOOK_AFTER), _LOOK_AFTER_MAX)
+            # The end of another run's child resumes that run. This run, a retry of it, polls for the end.
+            pause = min(max((now - run.created_at) / 10, _POLL_AFTER), _POLL_AFTER_MAX)
             request = WaitRequest(
                 reason="event",
                 call_id=f"run:{run_id}:{step_id}",

@@ -1,13 +1,12 @@
 """Conversations, and the projections of agent runs in them."""
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from runstead.sdk.models.response import Listing, ResponseModel
+from runstead.sdk.models.run import TERMINAL_STATUSES
 
 ConversationType = Literal["chat", "agent_task", "support", "channel", "project_agent"]
-
-TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 class Conversation(ResponseModel, frozen=True, kw_only=True):

@@ -17,7 +17,8 @@ class Event(ResponseModel, frozen=True, kw_only=True):
 
     `source` is who wrote it: server, worker (the holder of the run's lease), writer (a token that appends events),
     caller or retry (copied from an earlier run); None from a server that is older than this member. `created_at` is
-    None for events of a live stream or of a conversation's list, which do not contain it. With include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
+    None for events of a live stream or of a conversation's list, which do not contain it. With include_descendants,
+    `run_id` is the event's run, and `cursor` is its position in the family's log.
     """
 
     event_id: int

@@ -7,11 +7,11 @@ from typing import Any, Literal
 from runstead.sdk.models.budget import Budget, BudgetAnswer, BudgetList
 from runstead.sdk.models.run import Accepted
 from runstead.sdk.routes.call import Call, idempotent, members, path
+from runstead.sdk.routes.create import OnReached
 from runstead.sdk.routes.route import Resource, S_co, route
 
 BudgetScopeKind = Literal["project", "target", "key", "schedule", "label"]
 BudgetPeriod = Literal["run_family", "day", "month"]
-OnReached = Literal["pause", "fail", "cancel", "alert"]
 
 
 class Budgets(Resource[S_co]):

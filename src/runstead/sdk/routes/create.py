@@ -18,6 +18,9 @@ from runstead.sdk.routes.route import Resource, S_co, route
 
 #: What a creation does if the run exists with another config or input.
 IfDiffers = Literal["warn", "raise", "ignore"]
+RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
+#: What happens when a budget is spent.
+OnReached = Literal["pause", "fail", "cancel", "alert"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
 _OF_BODY: Final = {
@@ -46,7 +49,7 @@ class RunBudget(TypedDict, total=False):
     """What a run may spend with its descendants: `{"limit": {"cost": "2.50"}, "on_reached": "pause"}`."""
 
     limit: Required[RunBudgetLimit]
-    on_reached: Literal["pause", "fail", "cancel", "alert"]
+    on_reached: OnReached
     alert_at_percent: int
 
 
@@ -81,7 +84,7 @@ class RunOptions(TypedDict, total=False):
     pinned: bool | None
     parent_run_id: str | None
     budget: RunBudget | None
-    runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None
+    runtime_target_kind: RuntimeTargetKind | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
     idempotency_key: str | None

@@ -29,8 +29,9 @@ class Prices(Resource[S_co]):
     ) -> Call[PriceAnswer]:
         """`PUT /projects/{ref}/prices`: set the price of a model; `*`: of the provider's other models.
 
-        Prices are for a million tokens, in millionths of your currency: an `input` of 2_500_000 is 2.50. Without `cached`, cached input costs as much as input. Without `reasoning`, reasoning costs as much as output.
-        409 PRICE_LIMIT_REACHED.
+        Prices are for a million tokens, in millionths of your currency: an `input` of 2_500_000 is 2.50. Without
+        `cached`, cached input costs as much as input. Without `reasoning`, reasoning costs as much as output. 409
+        PRICE_LIMIT_REACHED.
         """
         body = members(
             provider=provider, model=model, input=input, output=output, cached=cached, reasoning=reasoning

@@ -15,10 +15,10 @@ from runstead.sdk.models.schedule import (
     UpcomingTimes,
 )
 from runstead.sdk.routes.call import Call, changes, idempotent, members, new_key, query
+from runstead.sdk.routes.create import RuntimeTargetKind
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
-RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 
 
 class Schedules(Resource[S_co]):
