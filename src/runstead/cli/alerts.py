@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.output import write_out
-from runstead.cli.shared.parsing import parse_duration, parse_time
+from runstead.cli.shared.parsing import parse_seconds, parse_time
 from runstead.cli.shared.render import Column, Screen, document, format_age, format_time, safe
 from runstead.cli.shared.results import print_list, print_result
 
@@ -84,7 +84,7 @@ def create_alert(
     """Create an alert rule and print its id."""
 
     def seconds(option: str, text: str | None) -> int | None:
-        return None if text is None else round(parse_duration(option, text).total_seconds())
+        return None if text is None else parse_seconds(option, text)
 
     with connected(server, project=True) as client:
         made = client.alerts.create(
@@ -119,7 +119,7 @@ def mute_alert(
     json: AsJson = False,
 ) -> None:
     """Send no messages of an alert rule. Its history goes on."""
-    end = None if until is None else parse_time("--until", until, ahead=True)
+    end = parse_time("--until", until, ahead=True)
     with connected(server, project=True) as client:
         _show(client.alerts.mute(alert_id, until=end).alert, json=json)
 

@@ -52,8 +52,8 @@ def audit(
         "actor": actor,
         "action": action,
         "object": of,
-        "after": None if after is None else parse_time("--after", after),
-        "before": None if before is None else parse_time("--before", before),
+        "after": parse_time("--after", after),
+        "before": parse_time("--before", before),
     }
     if instance or database is not None:
         project = None if instance else resolve(server).project.value

@@ -29,8 +29,8 @@ def publish_event(
     json: AsJson = False,
 ) -> None:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""
-    value = None if data is None else json_or_text(data)
-    happened = None if occurred_at is None else parse_time("--occurred-at", occurred_at)
+    value = json_or_text(data)
+    happened = parse_time("--occurred-at", occurred_at)
     with connected(server, project=True) as client:
         done = client.events.publish(name, value, id=id, occurred_at=happened)
     more = ", others follow" if done.pending else ""

@@ -120,7 +120,7 @@ def create_key(
     json: AsJson = False,
 ) -> None:
     """Create an API key. It is shown only once."""
-    until = None if expires is None else parse_time("--expires", expires, ahead=True)
+    until = parse_time("--expires", expires, ahead=True)
     if uses_server(server, database):
         scopes: Any = scope or None
         with connected(server, project=True) as client:

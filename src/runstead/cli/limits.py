@@ -9,7 +9,7 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.output import fail
-from runstead.cli.shared.parsing import parse_duration
+from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, format_duration
 from runstead.cli.shared.results import print_list, print_result
 
@@ -97,8 +97,7 @@ def _parse_rate(text: str, *, per_key: bool) -> dict[str, Any]:
     number, _, period = text.partition("/")
     if not (number.isascii() and number.isdigit() and period):
         fail(f"--rate must be a number and a duration, such as 100/1m, not {text!r}", USAGE)
-    seconds = parse_duration("--rate", period).total_seconds()
-    return {"limit": int(number), "period_seconds": int(seconds), "per_key": per_key}
+    return {"limit": int(number), "period_seconds": parse_seconds("--rate", period), "per_key": per_key}
 
 
 def _rate(rate: "Rate") -> str:

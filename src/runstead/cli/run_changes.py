@@ -68,12 +68,12 @@ def create_run(
     }
     members: dict[str, Any] = {
         "config": read_config(config or [], config_json),
-        "input": None if input is None else json_or_text(input),
+        "input": json_or_text(input),
         "id": id,
         "title": title,
         "labels": name_value_pairs("--label", label) if label else None,
         "priority": priority,
-        "available_at": None if delay is None else parse_time("--delay", delay, ahead=True),
+        "available_at": parse_time("--delay", delay, ahead=True),
         "parent_run_id": parent,
         "budget": _budget(budget, budget_tokens),
     } | (flow.members() | task_options)
@@ -144,7 +144,7 @@ def retry_run(
         made = client.runs.retry(
             run_id,
             from_step=from_step,
-            input=None if input is None else json_or_text(input),
+            input=json_or_text(input),
             config=read_config(config or [], None),
             title=title,
             labels=name_value_pairs("--label", label) if label else None,
@@ -178,7 +178,7 @@ def resume_run(
     """Resume a waiting run with an answer, or resume a paused run."""
     if approve is not None and result is not None:
         fail("--approve and --deny set the result: do not use --result with them", USAGE)
-    answer = approve if approve is not None else None if result is None else json_or_text(result)
+    answer = approve if approve is not None else json_or_text(result)
     with connected(server) as client:
         run = client.runs.get(run_id)
         if run.status != "waiting":

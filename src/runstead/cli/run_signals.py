@@ -26,7 +26,7 @@ def signal_run(
     json: AsJson = False,
 ) -> None:
     """Send a signal to a run, which takes it once when it waits for it."""
-    value = None if payload is None else json_or_text(payload)
+    value = json_or_text(payload)
     with connected(server) as client:
         sent = client.runs.signal(run_id, name, value, idempotency_key=key)
     taken = "the run has taken it" if sent.delivered else "the run takes it when it waits for it"

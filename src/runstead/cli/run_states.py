@@ -8,7 +8,7 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.options import RunId, Yes
 from runstead.cli.shared.output import confirm, write_out
-from runstead.cli.shared.parsing import parse_duration
+from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, Screen, document, table
 from runstead.cli.shared.results import print_result
 from runstead.cli.shared.usage_tables import model_name, token_columns
@@ -72,7 +72,7 @@ def run_token(
     json: AsJson = False,
 ) -> None:
     """Print a token that reads one run and its events, and nothing else: for a browser."""
-    seconds = int(parse_duration("--expires-in", expires_in).total_seconds())
+    seconds = parse_seconds("--expires-in", expires_in)
     with connected(server) as client:
         made = client.runs.access_token(run_id, expires_in_seconds=seconds, family=family)
     print_result(made, made.token, json=json)

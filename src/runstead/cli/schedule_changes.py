@@ -44,7 +44,7 @@ class ScheduleSettings:
         """The members of the API's request, None where an option is missing."""
         return {
             "schedule": self.cron,
-            "run_at": None if self.at is None else parse_time("--at", self.at, ahead=True),
+            "run_at": parse_time("--at", self.at, ahead=True),
             "timezone": self.timezone,
             "concurrency_policy": self.concurrency,
             "timeout_seconds": self.timeout_seconds,

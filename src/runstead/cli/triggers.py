@@ -8,15 +8,15 @@ from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
 from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
-from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import (
     json_or_text,
     name_value_pairs,
     read_config,
     read_text,
 )
-from runstead.cli.shared.render import Column, document, format_time
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.results import print_list, print_result, print_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedTrigger, Trigger, TriggerEvent
@@ -103,13 +103,7 @@ def create_trigger(
 
 
 def _show_new(made: "CreatedTrigger", *, json: bool) -> None:
-    if json:
-        write_out(document(made))
-        return
-    write_out(made.trigger.id)
-    if made.token is not None:
-        write_out(made.token)
-        write_err("runstead: the second line is the token of the URL /triggers/TOKEN; it is shown only now")
+    print_secret(made, made.trigger.id, made.token, "the token of the URL /triggers/TOKEN", json=json)
 
 
 @triggers.command(name="update")

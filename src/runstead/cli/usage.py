@@ -28,8 +28,8 @@ def usage(
     json: AsJson = False,
 ) -> None:
     """Show the tokens and the cost of a project's runs; of the last 30 days unless --since is given."""
-    first = None if since is None else parse_time("--since", since)
-    last = None if until is None else parse_time("--until", until)
+    first = parse_time("--since", since)
+    last = parse_time("--until", until)
     with connected(server, project=True) as client:
         report = client.projects.usage(by, since=first, until=last)
     if json:

@@ -7,10 +7,10 @@ from cyclopts import App, Parameter
 from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
-from runstead.cli.shared.render import Column, Screen, document, format_age, format_time
-from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.render import Column, Screen, format_age, format_time
+from runstead.cli.shared.results import print_list, print_result, print_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
@@ -61,13 +61,7 @@ def create_webhook(
 
 
 def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
-    if json:
-        write_out(document(made))
-        return
-    write_out(made.webhook.id)
-    if made.secret is not None:
-        write_out(made.secret)
-        write_err("runstead: the second line is the secret that verifies deliveries; it is shown only now")
+    print_secret(made, made.webhook.id, made.secret, "the secret that verifies deliveries", json=json)
 
 
 @webhooks.command(name="update")

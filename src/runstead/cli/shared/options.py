@@ -60,8 +60,8 @@ class RunSelection:
             "parent_run_id": self.parent,
             "root_only": self.root_only or None,
             "q": self.search,
-            "created_after": None if self.since is None else parse_time("--since", self.since),
-            "created_before": None if self.until is None else parse_time("--until", self.until),
+            "created_after": parse_time("--since", self.since),
+            "created_before": parse_time("--until", self.until),
         }
         return {name: one for name, one in filters.items() if one is not None}
 

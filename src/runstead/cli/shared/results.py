@@ -17,6 +17,17 @@ def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, 
         write_err(f"no {what}")
 
 
+def print_secret(answer: Any, name: str, secret: str | None, note: str, *, json: bool) -> None:
+    """Print the name of a new object and its secret on a line each, with a note about the secret on stderr."""
+    if json:
+        write_out(document(answer))
+        return
+    write_out(name)
+    if secret is not None:
+        write_out(secret)
+        write_err(f"runstead: the second line is {note}; it is shown only now")
+
+
 def print_result(value: Any, line: str, *, json: bool) -> None:
     """Print the value as JSON, or the line that describes it. Harmful characters are escaped."""
     write_out(document(value) if json else safe(line))
