@@ -30,14 +30,16 @@ def show_config(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     if json:
         show(_facts(destination) | {"path": str(file.path), "profiles": sorted(file.profiles)}, json=True)
         return
-    is_set = [
+    settings = [
         (name, f"{facts['value']} ({facts['source']})" if facts["value"] else None)
         for name, facts in _facts(destination).items()
         if name != "key"
     ]
     key = f"set ({destination.key.source})" if destination.key.value else "not set"
     more = [("key", key), ("file", f"{file.path}{'' if file.exists else ' (does not exist)'}")]
-    write_out(details([*is_set, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of()))
+    write_out(
+        details([*settings, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of())
+    )
 
 
 def _facts(destination: Destination) -> dict[str, dict[str, object]]:

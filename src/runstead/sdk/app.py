@@ -156,7 +156,9 @@ class App:
         See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
         `TaskOptions` for `on_cancel=undo`.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, options, pinned)
+        return self._serve(
+            f"task:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def workflow(
         self,
@@ -168,7 +170,9 @@ class App:
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, options, pinned)
+        return self._serve(
+            f"workflow:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def eval(
         self,
@@ -177,10 +181,12 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[HandlerOptions],
+        **options: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation, pinned)
+        return self._serve(
+            f"eval:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def agent(
         self,
@@ -189,10 +195,12 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[HandlerOptions],
+        **options: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
-        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation, pinned)
+        return self._serve(
+            f"agent:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def command(
         self,
@@ -218,7 +226,7 @@ class App:
         SIGKILL to the whole process group.
         """
         handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
-        self._serve(target, retries, timeout_seconds, {})(handler.handle)
+        self._serve(target, {}, retries=retries, timeout_seconds=timeout_seconds)(handler.handle)
 
     def _checked_pin(self, pinned: bool) -> bool:
         if pinned and self.version is None:
@@ -228,9 +236,10 @@ class App:
     def _serve(
         self,
         target: str,
-        retries: int,
-        timeout_seconds: float | None,
         options: TaskOptions | HandlerOptions,
+        *,
+        retries: int,
+        timeout_seconds: float | None = None,
         pinned: bool | None = None,
     ) -> Decorator:
         kind, _, name = target.partition(":")
@@ -273,7 +282,7 @@ class App:
         if isinstance(undo, Task):
             return undo.target
         own = f"{target}.on_cancel"
-        self._serve(own, _UNDO_RETRIES, None, {})(undo)
+        self._serve(own, {}, retries=_UNDO_RETRIES)(undo)
         return own
 
     def served(self, target: str) -> Served:

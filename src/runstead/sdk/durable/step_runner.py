@@ -125,9 +125,8 @@ class StepRunner(ValueStore):
             )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
-            raise self._changed_code(
-                self._root, unreached, self._history.step_names[unreached], None, definition_site(handler)
-            )
+            expected, site = self._history.step_names[unreached], definition_site(handler)
+            raise self._changed_code(self._root, unreached, expected=expected, found=None, site=site)
 
     def suspension_behind(self, error: BaseException | None) -> Suspend | None:
         """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
@@ -321,14 +320,15 @@ class StepRunner(ValueStore):
         if handled is not None and getattr(handled, _BLOCK_ATTRIBUTE, _NO_STEP)[0] is not self._root:
             setattr(handled, _BLOCK_ATTRIBUTE, (self._root, step_id))
         if stored is not None and stored != name:
-            raise self._changed_code(branch, step_id, stored, name, call_site())
+            raise self._changed_code(branch, step_id, expected=stored, found=name, site=call_site())
         return step_id
 
     def _changed_code(
-        self, branch: Branch, step_id: str, expected: str, found: str | None, site: CallSite | None
+        self, branch: Branch, step_id: str, *, expected: str, found: str | None, site: CallSite | None
     ) -> BaseException:
         """Return what ends the try: a wait for code that fits the log, or RunFailed with NON_DETERMINISTIC."""
-        changed = ChangedCode(step_id, expected, found, *(site or ()))
+        place = {} if site is None else site._asdict()
+        changed = ChangedCode(step_id=step_id, expected=expected, found=found, **place)
         if self.on_changed_code == "fail":
             return changed.failure()
         history, value = self._history, msgspec.structs.asdict(changed)

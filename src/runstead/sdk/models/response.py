@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class ResponseModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,14 +35,14 @@ class PageInfo(ResponseModel, frozen=True, kw_only=True):
     prev: str | None = None
 
 
-class Listing(ResponseModel, Generic[T], frozen=True, kw_only=True):
+class Listing(ResponseModel, Generic[_T], frozen=True, kw_only=True):
     """Items of a list. These are all of them where the answer has no `page_info`."""
 
-    data: list[T]
+    data: list[_T]
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
-class Page(Listing[T], Generic[T], frozen=True, kw_only=True):
+class Page(Listing[_T], Generic[_T], frozen=True, kw_only=True):
     """One page of a list, which always has `page_info`."""
 
     page_info: PageInfo

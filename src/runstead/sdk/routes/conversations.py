@@ -14,8 +14,8 @@ from runstead.sdk.models.conversation import (
 )
 from runstead.sdk.models.event import ConversationAppended
 from runstead.sdk.models.run import AccessToken
-from runstead.sdk.routes.call import Call, changes, chosen, fence, idempotent, members, path, query
-from runstead.sdk.routes.events import NewEvents, append_body
+from runstead.sdk.routes.call import Call, changes, chosen, idempotent, members, path, query
+from runstead.sdk.routes.events import NewEvents, append_call
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -123,14 +123,13 @@ class Conversations(Resource[S_co]):
         idempotency_key: str | None = None,
     ) -> Call[ConversationAppended]:
         """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `events.append`; returns the projection."""
-        body = append_body(
-            events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
-        )
-        return idempotent(
-            "POST",
+        return append_call(
             path("conversations", conversation_id, "runs", run_id, "events"),
             ConversationAppended,
-            body=body,
-            headers=fence(lease_token),
+            events,
+            lease_token=lease_token,
             key=idempotency_key,
+            expected_previous_event_id=expected_previous_event_id,
+            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
+            attempt=attempt,
         )
