@@ -114,7 +114,12 @@ def _described_worker(api):
         "required": ["customer"],
     }
     target = {"target": "workflow:order", "description": "Takes an order.", "input_schema": schema}
-    worker = {"implementation_kind": "e2e", "worker_key": "orders", "version": "2026-03-20", "targets": [target]}
+    worker = {
+        "implementation_kind": "e2e",
+        "worker_key": "orders",
+        "version": "2026-03-20",
+        "targets": [target],
+    }
     api.post("/agent-workers/projects/default/workers", worker)
 
 
