@@ -119,7 +119,7 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
     ]
 
 
-def stand_in(found: Any, run_id: str) -> str | None:
+def placeholder(found: Any, run_id: str) -> str | None:
     """What is shown of a value that an artifact holds, or that is encoded. None: the value itself is shown."""
     from runstead.sdk.models.value import is_encoded, reference_of  # noqa: PLC0415
 
@@ -201,7 +201,7 @@ def run_details(
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
         found = getattr(run, name)
-        yield name, stand_in(found, run.run_id) or value(found)
+        yield name, placeholder(found, run.run_id) or value(found)
 
 
 def _at(at: Any, screen: Screen) -> str | None:

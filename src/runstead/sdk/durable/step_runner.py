@@ -255,7 +255,7 @@ class StepRunner(ValueStore):
         raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
     async def read(self, run_id: str, value: Any, *, is_reference: bool = True) -> Any:
-        """Return the value that stands in this run or in a child; see `loaded`. The run waits for a worker that can
+        """Return a stored value of this run or of a child; see `loaded`. The run waits for a worker that can
         decode it. `is_reference` false: a client sent it, so it is no reference to an artifact.
         """
         try:

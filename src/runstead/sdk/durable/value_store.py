@@ -50,7 +50,7 @@ class ValueStore(Emitter):
             self.calls = Calls(codec=codec)
 
     async def stored(self, text: bytes, inline_bytes_max: int) -> msgspec.Raw:
-        """Return what stands for a value with this JSON text. Above `inline_bytes_max` an artifact holds it.
+        """Return what is stored for a value with this JSON text. Above `inline_bytes_max` it is in an artifact.
 
         Raise ValueTooLargeError.
         """
@@ -76,7 +76,7 @@ class ValueStore(Emitter):
         return inline(reference)
 
     async def stored_output(self, output: Any) -> msgspec.Raw:
-        """Return what stands for the output of the run. Raise RunFailed with RESULT_NOT_JSON or OUTPUT_TOO_LARGE."""
+        """Return what is stored for the output of the run. Raise RunFailed with RESULT_NOT_JSON or OUTPUT_TOO_LARGE."""
         try:
             text = encode(output)
         except NOT_JSON as error:
@@ -104,7 +104,7 @@ class ValueStore(Emitter):
                 yield event
 
     async def loaded(self, run_id: str, value: Any) -> Any:
-        """Return the value that stands in this run or in a child.
+        """Return a stored value of this run or of a child, read from its artifact and decoded.
 
         Raise RunFailed with VALUE_NOT_READABLE where its artifact is missing or damaged, and ValueNotReadable where this
         worker cannot decode it.

@@ -10,7 +10,7 @@ NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 def encode_hook(value: Any) -> Any:
-    """Return what stands for a value in JSON. Raise TypeError where nothing does."""
+    """Return a value that JSON can encode in place of this one. Raise TypeError where there is none."""
     if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(type(value), "get_secret_value"):
