@@ -89,14 +89,7 @@ def create_run(
         fail(f"a run of {kind}:… takes no --{invalid[0].removesuffix('_id').replace('_', '-')}", USAGE)
     with connected(server, project=kind != "agent") as client:
         made = client.runs.create(target, conversation_id=conversation, if_differs="ignore", **members)
-    run_id = made.run.run_id
-    if not wait:
-        show_created(made, json=json)
-        return
-    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
-
-    write_err(safe(run_id))
-    sys.exit(watch_run(server, run_id, json=json))
+    _show_created(made, server, wait=wait, json=json)
 
 
 def _budget(cost: str | None, tokens: int | None) -> Any:
@@ -104,7 +97,12 @@ def _budget(cost: str | None, tokens: int | None) -> Any:
     return {"limit": limit} if limit else None
 
 
-def show_created(made: "CreatedRun", *, json: bool) -> None:
+def _show_created(made: "CreatedRun", server: ServerOptions, *, wait: bool, json: bool) -> None:
+    if wait:
+        from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
+
+        write_err(safe(made.run.run_id))
+        sys.exit(watch_run(server, made.run.run_id, json=json))
     if json:
         write_out(document(made))
         return
@@ -149,13 +147,7 @@ def retry_run(
             title=title,
             labels=name_value_pairs("--label", label) if label else None,
         )
-    if not wait:
-        show_created(made, json=json)
-        return
-    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
-
-    write_err(safe(made.run.run_id))
-    sys.exit(watch_run(server, made.run.run_id, json=json))
+    _show_created(made, server, wait=wait, json=json)
 
 
 def resume_run(
