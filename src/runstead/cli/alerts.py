@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import write_out
 from runstead.cli.shared.parsing import parse_seconds, parse_time
 from runstead.cli.shared.render import Column, Screen, document, format_age, format_time, safe

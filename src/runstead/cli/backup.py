@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
 from runstead.cli.shared.progress_bar import steps_bar
 from runstead.core.clock import iso

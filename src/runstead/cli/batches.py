@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.batch_progress import ended, progress_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, json_object
 from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value

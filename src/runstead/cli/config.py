@@ -2,9 +2,9 @@
 
 from cyclopts import App
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared import profiles
 from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, show, write_out
 from runstead.cli.shared.render import Screen, details
 from runstead.cli.shared.results import print_result

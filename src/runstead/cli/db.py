@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
 from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDING
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import run, show, write_err, write_out
 from runstead.cli.shared.progress_bar import bar, steps_bar
 from runstead.core.clock import iso

@@ -2,8 +2,8 @@
 
 import sys
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, resolve
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import write_out
 from runstead.cli.shared.render import Screen, document, safe
 

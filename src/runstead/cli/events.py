@@ -4,9 +4,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import JsonOrText
+from runstead.cli.shared.options import AsJson, JsonOrText
 from runstead.cli.shared.parsing import json_or_text, parse_time
 from runstead.cli.shared.results import print_result
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import RunId
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.parsing import json_object, name_value_pairs
 from runstead.cli.shared.render import (

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, format_duration

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import RunId
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Column, format_size, safe
 from runstead.cli.shared.results import print_list

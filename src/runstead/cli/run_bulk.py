@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import EVERY_RUN, RunSelection, Yes
+from runstead.cli.shared.options import EVERY_RUN, AsJson, RunSelection, Yes
 from runstead.cli.shared.output import confirm, fail, write_err, write_out
 from runstead.cli.shared.render import document, safe
 

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, describe
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import Yes
+from runstead.cli.shared.options import AsJson, Yes
 from runstead.cli.shared.output import confirm, fail, write_err, write_out
 from runstead.cli.shared.parsing import check_targets, label_filters
 from runstead.cli.shared.render import document, safe

@@ -5,10 +5,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl, JsonOrText, RunId
+from runstead.cli.shared.options import (
+    NO_FLOW_CONTROL,
+    AsJson,
+    Config,
+    ConfigJson,
+    FlowControl,
+    JsonOrText,
+    RunId,
+)
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import (
     json_or_text,

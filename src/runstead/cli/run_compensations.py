@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import RunId
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.render import Column, Screen, format_age
 from runstead.cli.shared.results import print_list
 

@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.log_entries import LogFilter, rest_of_log
-from runstead.cli.shared.options import RunId
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import write_err, write_out
 from runstead.cli.shared.render import document, safe
 

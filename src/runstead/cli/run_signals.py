@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import JsonOrText, RunId
+from runstead.cli.shared.options import AsJson, JsonOrText, RunId
 from runstead.cli.shared.parsing import json_or_text
 from runstead.cli.shared.render import Column, Screen, format_age, value
 from runstead.cli.shared.results import print_list, print_result

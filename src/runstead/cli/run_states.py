@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import RunId, Yes
+from runstead.cli.shared.options import AsJson, RunId, Yes
 from runstead.cli.shared.output import confirm, write_out
 from runstead.cli.shared.parsing import parse_seconds
 from runstead.cli.shared.render import Column, Screen, document, table

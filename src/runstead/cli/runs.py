@@ -17,9 +17,8 @@ from runstead.cli import (
     run_signals,
     run_states,
 )
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.options import EVERY_RUN, RunId, RunSelection
+from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
 from runstead.cli.shared.output import fail, write_out
 from runstead.cli.shared.render import Screen, details, document, format_time, table
 from runstead.cli.shared.results import print_list

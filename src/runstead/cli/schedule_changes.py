@@ -8,9 +8,9 @@ from uuid import UUID
 from cyclopts import Parameter
 from msgspec import UNSET
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import json_list, parse_time, read_config
 from runstead.cli.shared.render import document, format_time, safe

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli import schedule_changes
-from runstead.cli.app import AsJson
 from runstead.cli.schedule_changes import (
     NO_SETTINGS,
     ScheduleId,
@@ -15,7 +14,7 @@ from runstead.cli.schedule_changes import (
 )
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import Config, ConfigJson
+from runstead.cli.shared.options import AsJson, Config, ConfigJson
 from runstead.cli.shared.output import fail, write_err, write_out
 from runstead.cli.shared.parsing import read_config
 from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value

@@ -4,10 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.options import NO_FLOW_CONTROL, Config, ConfigJson, FlowControl
+from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, Config, ConfigJson, FlowControl
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import (
     json_or_text,

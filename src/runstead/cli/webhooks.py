@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail
 from runstead.cli.shared.parsing import read_text
 from runstead.cli.shared.render import Column, Screen, format_age, format_time

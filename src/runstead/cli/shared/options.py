@@ -13,6 +13,10 @@ from runstead.cli.shared.parsing import (
     parse_unique,
 )
 
+Database = Annotated[
+    str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON")]
 RunId = Annotated[str, Parameter(help="The run's id")]
 Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask", negative="")]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
