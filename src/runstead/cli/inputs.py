@@ -26,6 +26,7 @@ from runstead.cli.shared.results import print_list, print_result
 if TYPE_CHECKING:
     from runstead.sdk import Client
     from runstead.sdk.models.input_request import InputRequest
+    from runstead.sdk.models.run import Run
 
 
 inputs = App(name="inputs", help="Input requests (forms) that runs wait for.")
@@ -47,7 +48,11 @@ def list_inputs(
     if status is not None and conversation is None:
         fail("--status needs --conversation: without it, only open forms are listed", USAGE)
     with connected(server, project=conversation is None) as client:
-        asked = _open_requests(client) if conversation is None else _of(client, conversation, status)
+        asked = (
+            _open_requests(client)
+            if conversation is None
+            else client.input_requests.iter(conversation, status=status, limit=100)
+        )
         found = list(islice(asked, max(limit, 0)))
     screen = Screen.of()
     columns: list[Column[InputRequest]] = [
@@ -64,26 +69,23 @@ def list_inputs(
 
 def _open_requests(client: "Client") -> "Iterator[InputRequest]":
     for run in client.runs.iter(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
-        if run.waiting_reason == "input" and run.conversation_id is not None:
-            asked = _of(client, run.conversation_id, "open")
-            yield from islice((one for one in asked if one.run_id == run.run_id), 1)
+        if run.waiting_reason == "input":
+            found = _open_request(client, run)
+            if found is not None:
+                yield found
 
 
-def _of(client: "Client", conversation: str, status: Any) -> "Iterator[InputRequest]":
-    cursor = None
-    while True:
-        page = client.input_requests.list(conversation, status=status, cursor=cursor, limit=100)
-        yield from page.data
-        cursor = page.page_info.next
-        if cursor is None:
-            return
+def _open_request(client: "Client", run: "Run") -> "InputRequest | None":
+    if run.conversation_id is None:
+        return None
+    asked = client.input_requests.iter(run.conversation_id, status="open", limit=100)
+    return next((one for one in asked if one.run_id == run.run_id), None)
 
 
 def _find(client: "Client", run_id: str) -> "InputRequest":
     """The form that a run waits for."""
     run = client.runs.get(run_id)
-    asked = () if run.conversation_id is None else _of(client, run.conversation_id, "open")
-    found = next((one for one in asked if one.run_id == run.run_id), None)
+    found = _open_request(client, run)
     if found is None:
         doing = f"waits for {run.waiting_reason}" if run.waiting_reason else f"is {run.status}"
         fail(f"the run waits for no form: it {doing}")
