@@ -27,15 +27,9 @@ def list_workers(
     json: AsJson = False,
 ) -> None:
     """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
-    found: list[RegisteredWorker] = []
-    cursor: str | None = None
     with connected(server, project=True) as client:
-        while True:
-            page = client.workers.list(status=status, cursor=cursor, limit=min(limit, 100) or 100)
-            found += page.data
-            cursor = page.page_info.next
-            if cursor is None or (limit and len(found) >= limit):
-                break
+        every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
+        found = list(islice(every, limit or None))
     screen = Screen.of()
     columns: list[Column[RegisteredWorker]] = [
         Column("WORKER", lambda one: one.id, keep_whole=True),
@@ -52,7 +46,7 @@ def list_workers(
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
-    print_list(found[: limit or None], columns, "workers", json=json)
+    print_list(found, columns, "workers", json=json)
 
 
 def _serves(worker: "RegisteredWorker") -> str:
