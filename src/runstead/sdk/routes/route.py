@@ -90,8 +90,8 @@ class Resource(Generic[S_co]):
         return path("projects", self._project(project), *segments)
 
 
-class Listed(Protocol[T_co]):
-    """An answer with a page of a list."""
+class PageOf(Protocol[T_co]):
+    """An answer with items of a list: a `Page`, a `Listing` or a `ScheduleList`."""
 
     @property
     def data(self) -> Sequence[T_co]: ...
@@ -253,7 +253,7 @@ def stream(build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> StreamRou
     return StreamRoute(build)
 
 
-def every(listing: Route[P, Listed[T]], item: type[T]) -> PagedRoute[P, T]:
+def every(listing: Route[P, PageOf[T]], item: type[T]) -> PagedRoute[P, T]:
     """Return the method that yields every item of a list, from its `cursor` on. `item` is the items' type."""
 
     def pages(resource: Any, /, *args: P.args, **kwargs: P.kwargs) -> Pages[T]:
