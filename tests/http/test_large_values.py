@@ -8,6 +8,8 @@ import pytest
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.loops.artifact_gc import collect_artifacts
 
+from .wire import Wires, body_of, request, status_of
+
 pytestmark = pytest.mark.postgres
 
 TEXT = json.dumps({"text": "é" * 1000}, ensure_ascii=False).encode()
@@ -86,6 +88,17 @@ async def test_resolve_answers_the_run_with_the_value_in_its_place(api, kept):
     assert int(resolved.headers["content-length"]) == len(resolved.content)
     inline = await completed(api, {"small": 1}, None)
     assert (await api.get(f"/runs/{inline}?resolve=output"))["output"] == {"small": 1}
+
+
+@pytest.mark.parametrize("query", ["resolve=output", "res%6flve=output"])
+async def test_a_connection_gets_the_value_in_its_place(api, kept, query):
+    """The answer is a stream, and the fast path for plain routes sends none."""
+    run_id = await completed(api, reference())
+    wires = Wires(api.http_app)
+    credential = {"authorization": f"Bearer {api.keys['default']}"}
+    answer = await wires.ask(request("GET", f"/runs/{run_id}?{query}", b"", **credential))
+    assert status_of(answer) == 200
+    assert json.loads(body_of(answer))["output"] == json.loads(TEXT)
 
 
 @pytest.mark.parametrize(
