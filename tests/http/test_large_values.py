@@ -117,6 +117,15 @@ async def test_an_output_that_only_resembles_a_reference_is_a_value(api, kept, v
     assert (await api.get(f"/runs/{run_id}?resolve=output"))["output"] == value
 
 
+async def test_a_reference_may_have_spaces(api, kept):
+    """The SDK reads it as JSON, so the server cannot take it for a value."""
+    run_id = (await api.create())["run_id"]
+    await put(api, run_id)
+    body = json.dumps({"status": "completed", "output": reference()}, indent=2).encode()
+    await api.post(f"/runs/{run_id}/complete", body)
+    assert (await api.get(f"/runs/{run_id}?resolve=output"))["output"] == json.loads(TEXT)
+
+
 async def test_a_value_that_is_missing_or_damaged_is_reported(api, kept):
     async def fault(run_id):
         refused = await api.send("GET", f"/runs/{run_id}?resolve=output")

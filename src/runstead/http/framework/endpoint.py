@@ -338,7 +338,9 @@ class Endpoint:
         self._shed = {name: each for name, each in operations.items() if each.lag_s_max != inf}
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
         self._streamed_by = {
-            name: each.streamed_by.encode() for name, each in operations.items() if each.streamed_by is not None
+            name: each.streamed_by.encode()
+            for name, each in operations.items()
+            if each.streamed_by is not None
         }
         #: Answers a request, also with an error. Returns a Response if the handler returned one. Raises Disconnected.
         self.answer: Callable[[Request], Awaitable[Answer | Response]] = self._answer
