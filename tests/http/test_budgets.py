@@ -132,6 +132,20 @@ async def test_usage_that_cannot_be_counted_is_refused(api):
     assert refused["errors"][0]["path"] == "$.events[0].value.outputTokens"
 
 
+async def test_what_a_run_has_spent_is_bounded_too_and_never_fails_a_report(api, path):
+    most = {"provider": "acme", "model": "m", "input": limits.price_max, "output": limits.price_max}
+    await api.send("PUT", f"/projects/{api.project.slug}/prices", most, by="admin")
+    made = await created(api, path, on_reached="alert", limit={"cost": "1.00"})
+    run, _ = await api.claimed()
+    tokens = {"inputTokens": limits.tokens_per_run_max, "outputTokens": limits.tokens_per_run_max}
+    usage = {"type": "CUSTOM", "name": "run.usage", "value": {"provider": "acme", "model": "m", **tokens}}
+    proof = {"X-Lease-Token": run["lease_token"]}
+    for _ in range(5):  # 2 million millions each: the fifth is over what a column of 64 bits holds
+        await api.post(f"/runs/{run['run_id']}/events", {"events": [usage]}, headers=proof)
+    current = (await api.get(f"{path}/{made['id']}", by="admin"))["current"]
+    assert current["spent"]["cost"] == "1000000000000.00"
+
+
 async def test_only_admins_change_budgets(api, path):
     made = await created(api, path)
     assert (await created(api, path, 403, by="default"))["code"] == "FORBIDDEN"
