@@ -86,7 +86,9 @@ async def test_the_limit_of_a_target_holds_for_each_concurrency_key(api):
     assert [one["target"] for one in left["limits"]] == [None]
     rate = {"limit": 100, "period_seconds": 60, "per_key": True, "unit": "runs"}
     assert (await put("task:greet", rate=rate))["limits"][1]["rate"] == rate
-    for wrong in ({"unit": "tokens"}, {"limit": 0}, {"period_seconds": 86_401}):
+    of_tokens = rate | {"limit": 10**10, "unit": "tokens"}
+    assert (await put("task:greet", rate=of_tokens))["limits"][1]["rate"] == of_tokens
+    for wrong in ({"unit": "money"}, {"limit": 0}, {"limit": 10**6 + 1}, {"period_seconds": 86_401}):
         body = {"rate": rate | wrong}
         problem = await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/task:greet", body, by="admin")
         assert problem["errors"][0]["path"].startswith("$.rate.")
