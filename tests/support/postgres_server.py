@@ -62,6 +62,7 @@ TABLES += [
     "concurrency_limits",
     "keyed_targets",
     "rate_buckets",
+    "token_buckets",
     "discarded_artifacts",
     "held_contents",
     "bulk_jobs",

@@ -1,6 +1,6 @@
 """`runstead limits …`: concurrency limits."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import App, Parameter
@@ -34,6 +34,7 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("LIMIT", lambda one: _number(one.max_running), number=True),
         Column("PER KEY", lambda one: _number(one.max_running_per_key), number=True),
         Column("RATE", lambda one: "" if one.rate is None else _rate(one.rate)),
+        Column("LEFT", lambda one: _number(one.rate_left), number=True),
     ]
     print_list(found, columns, "limits", json=json)
 
@@ -51,16 +52,25 @@ def set_limit(
     rate_per_key: Annotated[
         bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
     ] = False,
+    rate_unit: Annotated[
+        Literal["runs", "tokens"] | None,
+        Parameter(help="With --rate: what it counts, runs or the tokens of models that they use"),
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Set how many runs of a target, or of each of its keys, may run, or start in a time. Running runs continue."""
+    """Set how many runs of a target, or of each of its keys, may run, or start in a time, or how many tokens of models they
+    may use. Running runs continue.
+    """
     name = _name(target)
     if most is None and per_key is None and rate is None:
         fail("give a number, --per-key or --rate", USAGE)
-    if rate_per_key and rate is None:
-        fail("--rate-per-key needs --rate", USAGE)
-    wanted = None if rate is None else _parse_rate(rate, per_key=rate_per_key)
+    for option, given in (("--rate-per-key", rate_per_key), ("--rate-unit", rate_unit)):
+        if given and rate is None:
+            fail(f"{option} needs --rate", USAGE)
+    wanted = None
+    if rate is not None:
+        wanted = _parse_rate(rate) | {"per_key": rate_per_key, "unit": rate_unit or "runs"}
     with connected(server, project=True) as client:
         known = {one.target: one for one in client.limits.get().limits}.get(name)
         if known is not None:
@@ -92,17 +102,18 @@ def _name(target: str) -> str | None:
     return None if target == PROJECT else target
 
 
-def _parse_rate(text: str, *, per_key: bool) -> dict[str, Any]:
+def _parse_rate(text: str) -> dict[str, Any]:
     """100/1m → the members of a rate."""
     number, _, period = text.partition("/")
     if not (number.isascii() and number.isdigit() and period):
         fail(f"--rate must be a number and a duration, such as 100/1m, not {text!r}", USAGE)
-    return {"limit": int(number), "period_seconds": parse_seconds("--rate", period), "per_key": per_key}
+    return {"limit": int(number), "period_seconds": parse_seconds("--rate", period)}
 
 
 def _rate(rate: "Rate") -> str:
     of_key = " of a key" if rate.per_key else ""
-    return f"{rate.limit}/{format_duration(rate.period_seconds)}{of_key}"
+    unit = " tokens" if rate.unit == "tokens" else ""
+    return f"{rate.limit}{unit}/{format_duration(rate.period_seconds)}{of_key}"
 
 
 def _number(limit: int | None) -> str:

@@ -71,7 +71,7 @@ class MemberList(Listing[Member], frozen=True, kw_only=True):
 
 class Rate(ResponseModel, frozen=True, kw_only=True):
     """At most `limit` runs of a target start at once, and `limit` more in each `period_seconds`, evenly. `per_key`: of
-    each concurrency key.
+    each concurrency key. `unit`: `runs`, or `tokens` of models that runs use.
     """
 
     limit: int
@@ -83,14 +83,15 @@ class Rate(ResponseModel, frozen=True, kw_only=True):
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
 
-    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time.
-    None is no limit.
+    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time,
+    or the tokens that they use; `rate_left` is what is left of it now. None is no limit.
     """
 
     target: str | None
     max_running: int | None = None
     max_running_per_key: int | None = None
     rate: Rate | None = None
+    rate_left: int | None = None
     running: int = 0
 
 

@@ -213,8 +213,9 @@ class Limits(Resource[S_co]):
         """`PUT /projects/{ref}/limits/{target}`: set the limits of a target, and keep those of the others.
 
         `max_running` is the number of its runs that may run at a time, 0 to 10,000, `max_running_per_key` that of each
-        concurrency key. `rate` is {limit, period_seconds, per_key}: how many runs may start in a time. None is no limit.
-        The target None is the whole project, which has no limit of each key.
+        concurrency key. `rate` is {limit, period_seconds, per_key, unit}: how many runs may start in a time, or with the
+        unit `tokens`, how many tokens of models they may use. None is no limit. The target None is the whole project, which
+        has no limit of each key.
         """
         where = self._in_project(project, "limits", "project" if target is None else target)
         body = members(max_running=max_running, max_running_per_key=max_running_per_key, rate=rate)
