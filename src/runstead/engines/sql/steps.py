@@ -39,7 +39,7 @@ class LockSpace(IntEnum):
     PRICES = 53
     ALERTS = 54
     BULK_JOBS = 55
-    BUDGETS = 55
+    BUDGETS = 56
     PROJECTS = 61
 
 

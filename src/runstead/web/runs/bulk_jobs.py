@@ -20,7 +20,7 @@ from runstead.web.runs.filters import Filters, filters_of
 pages = Pages()
 
 _PATH: Final = "/projects/{project}/list/bulk"
-_DONE: Final[dict[BulkAction, str]] = {"cancel": "Cancelling", "retry": "Retrying", "delete": "Deleting"}
+_TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
 @pages.get(_PATH)
@@ -73,7 +73,7 @@ async def show(request: PageRequest) -> Response:
         "runs/bulk_job.html",
         project=project,
         job=job,
-        doing=_DONE[job.action],
+        title=_TITLES[job.action],
         shown=msgspec.json.decode(job.filter),
         errors=refusals_of(job),
         address=_address(project, job.id),
