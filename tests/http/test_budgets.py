@@ -121,6 +121,15 @@ async def test_a_run_is_created_with_a_budget(api, path):
     assert refused["errors"][0]["path"] == "$.budget.limit"
 
 
+@pytest.mark.parametrize("on_reached", ["fail", "cancel", "pause"])
+async def test_a_report_that_stops_its_run_counts_the_appended_events_only(api, path, on_reached):
+    await created(api, path, limit={"tokens": 5}, on_reached=on_reached)
+    at, answer = await report(api, 5)
+    stored = 1 if on_reached == "pause" else 2  # with the terminal event
+    assert (answer["appended_count"], answer["latest_event_id"]) == (1, stored)
+    assert len((await api.get(f"{at}/events"))["data"]) == stored
+
+
 async def test_the_call_ids_of_budgets_belong_to_the_server(api):
     run = f"/runs/{(await api.create())['run_id']}"
     refused = await api.post(f"{run}/wait", {"reason": "approval", "tool_call_id": "budget:x"}, 400)
