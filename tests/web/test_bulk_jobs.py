@@ -31,7 +31,7 @@ def test_all_runs_that_match_are_cancelled_and_the_page_shows_the_progress(web_c
     assert re.search(r'href="/ui/projects/default/list/bulk\?[^"]*Bulk', listing)
     assert "2 runs match" in page_text(web_client.get(page))
     place = begin(web_client, page, "cancel")
-    until(lambda: "completed : 2 of 2 handled" in page_text(web_client.get(place)), "the end of the job")
+    until(lambda: "● completed 2 of 2 handled" in page_text(web_client.get(place)), "the end of the job")
     assert {run.stored()["status"] for run in (first, second)} == {"cancelled"}
     text = web_client.get(place).text
     assert "Bulk &lt;b&gt;" in text
@@ -45,4 +45,4 @@ def test_runs_that_refuse_are_listed(web_client, api):
     until(lambda: "1 refused" in page_text(web_client.get(place)), "the end of the job")
     text = page_text(web_client.get(place))
     assert f"{run.id} : Only a run that has ended can be retried: it is pending" in text
-    assert "Retrying 1 run from the failed step" in text
+    assert "Retry 1 run from the failed step" in text

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.output import fail
+from runstead.cli.shared.parsing import parse_seconds
+from runstead.cli.shared.render import Column, format_duration
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import ConcurrencyLimit, Rate
@@ -23,9 +26,6 @@ limits = App(name="limits", help="Concurrency limits of running runs.")
 @limits.command(name="list")
 def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's concurrency limits and the numbers of running runs."""
-    from runstead.cli.shared.render import Column  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.limits.get().limits
     columns: list[Column[ConcurrencyLimit]] = [
@@ -62,8 +62,6 @@ def set_limit(
     """Set how many runs of a target, or of each of its keys, may run, or start in a time, or how many tokens of models they
     may use. Running runs continue.
     """
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     name = _name(target)
     if most is None and per_key is None and rate is None:
         fail("give a number, --per-key or --rate", USAGE)
@@ -84,14 +82,12 @@ def set_limit(
     bounds = [] if one.max_running is None else [f"{one.max_running} at most"]
     bounds += [] if one.max_running_per_key is None else [f"{one.max_running_per_key} of a key"]
     bounds += [] if one.rate is None else [_rate(one.rate)]
-    write_out(document(one) if json else f"{safe(target)}  {', '.join(bounds)}, {one.running} running")
+    print_result(one, f"{target}  {', '.join(bounds)}, {one.running} running", json=json)
 
 
 @limits.command(name="delete")
 def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Delete a limit."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     name = _name(target)
     with connected(server, project=True) as client:
         known = {one.target for one in client.limits.get().limits}
@@ -99,7 +95,7 @@ def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json:
             names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
             fail(f"there is no limit on {target}; there are limits on: {names}")
         client.limits.set(name)
-    write_out(document({"deleted": True, "target": name}) if json else f"{safe(target)}  deleted")
+    print_result({"deleted": True, "target": name}, f"{target}  deleted", json=json)
 
 
 def _name(target: str) -> str | None:
@@ -108,18 +104,13 @@ def _name(target: str) -> str | None:
 
 def _parse_rate(text: str) -> dict[str, Any]:
     """100/1m → the members of a rate."""
-    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
-
     number, _, period = text.partition("/")
     if not (number.isascii() and number.isdigit() and period):
         fail(f"--rate must be a number and a duration, such as 100/1m, not {text!r}", USAGE)
-    seconds = parse_duration("--rate", period).total_seconds()
-    return {"limit": int(number), "period_seconds": int(seconds)}
+    return {"limit": int(number), "period_seconds": parse_seconds("--rate", period)}
 
 
 def _rate(rate: "Rate") -> str:
-    from runstead.cli.shared.render import format_duration  # noqa: PLC0415
-
     of_key = " of a key" if rate.per_key else ""
     unit = " tokens" if rate.unit == "tokens" else ""
     return f"{rate.limit}{unit}/{format_duration(rate.period_seconds)}{of_key}"

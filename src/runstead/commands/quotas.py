@@ -8,7 +8,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require_system
 from runstead.core.identity.quota import BOUNDS, Quota
 
@@ -39,9 +39,7 @@ async def put(app: App, principal: Principal, ref: str, values: dict[str, int | 
     Raises NOT_FOUND; FORBIDDEN without the scope system.
     """
     require_system(principal)
-    project = await app.store.identity.project(ref)
-    if project is None:
-        raise not_found("Project")
+    project = existing(await app.store.identity.project(ref), "Project")
     quota = msgspec.convert({"project_id": project.id, **values}, Quota)
     recording = app.store.recording(by(principal, "quota.put", project.id))
     app.quotas.keep(await recording.quotas.put(quota))

@@ -10,8 +10,8 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import Error, invalid_at
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.queue.target import RegisteredTarget, TargetDefinition
 from runstead.core.runs.run import Run, RunStatus
 from runstead.ports.store import ListPage
@@ -21,8 +21,7 @@ async def page(
     app: App, principal: Principal, ref: str, after: str, limit: int
 ) -> ListPage[RegisteredTarget]:
     """List the registered targets of a project, by name. Raises FORBIDDEN, NOT_FOUND."""
-    refuse_bound(principal, "cannot list targets")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list targets")
     return await app.store.targets.page(project.id, after, limit)
 
 
@@ -54,7 +53,7 @@ def check_schema(schema: bytes, path: str) -> None:
         _validator(schema)
     except ValueError as error:
         message = str(error).splitlines()[0][: limits.audit_value_chars_max]
-        raise Error("INVALID_REQUEST", f"{path}: {message}", errors=((path, message),)) from None
+        raise invalid_at(path, message, f"{path}: {message}") from None
 
 
 async def unserved_since(app: App, run: Run, *, after_ms: int = 0) -> int | None:

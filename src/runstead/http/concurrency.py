@@ -7,16 +7,15 @@ from msgspec import Meta
 
 from runstead.commands import concurrency as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.core.queue.rate import Rate, Unit
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import Target
 
 routes = Routes("Concurrency")
-
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
@@ -82,7 +81,7 @@ def _rate_of(body: RateBody | None, path: str) -> Rate | None:
         return None
     if body.unit == "runs" and body.limit > limits.rate_limit_max:
         message = f"A rate of runs has a limit of {limits.rate_limit_max:,} at most"
-        raise Error("INVALID_REQUEST", message, errors=((f"{path}.rate.limit", "too large for runs"),))
+        raise invalid_at(f"{path}.rate.limit", "too large for runs", message)
     return Rate(body.limit, body.period_seconds, body.per_key, body.unit)
 
 
@@ -94,7 +93,7 @@ def _target_of(name: str) -> str | None:
         convert(name, Target, nul=True)
     except msgspec.ValidationError as error:
         message = f"{name!r} is no target: {error}"
-        raise Error("INVALID_REQUEST", message, errors=(("target", str(error)),)) from None
+        raise invalid_at("target", str(error), message) from None
     return name
 
 
@@ -128,7 +127,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/concurrency-limits",
     body=PutConcurrencyLimits,
     answer=ConcurrencyLimits,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
@@ -149,7 +148,7 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
     "/projects/{project}/limits/{target}",
     body=PutLimit,
     answer=ConcurrencyLimits,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""

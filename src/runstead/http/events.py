@@ -10,7 +10,7 @@ from runstead.commands import events as commands
 from runstead.commands.events import EventAppend
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
 from runstead.core.runs.event import CUSTOM, PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
 from runstead.core.runs.values import setting_of
@@ -132,10 +132,8 @@ def event_append(body: AppendEvents, raw: bytes, source: Source = "caller") -> E
     events = new_events(body.events, source, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
-        raise Error(
-            "INVALID_REQUEST",
-            "Private events need expected_previous_event_id",
-            errors=(("$.expected_previous_event_id", "missing"),),
+        raise invalid_at(
+            "$.expected_previous_event_id", "missing", "Private events need expected_previous_event_id"
         )
     return EventAppend(
         events, body.expected_previous_event_id, body.expected_previous_external_event_sequence

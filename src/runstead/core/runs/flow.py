@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.run import KEYED, Run, RunStatus
 
 
@@ -38,17 +38,17 @@ class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     def check(self) -> None:
         """INVALID_REQUEST for members that exclude each other."""
         if self.unique is not None and self.debounce is not None:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.debounce",
+                "not together with unique",
                 "unique keeps the first input and debounce the last one: give one of them",
-                errors=(("$.debounce", "not together with unique"),),
             )
         longest = None if self.debounce is None else self.debounce.max_seconds
         if self.debounce is not None and longest is not None and longest < self.debounce.seconds:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.debounce.max_seconds",
+                "less than seconds",
                 f"max_seconds must be at least seconds, which is {self.debounce.seconds}",
-                errors=(("$.debounce.max_seconds", "less than seconds"),),
             )
 
 
@@ -121,8 +121,8 @@ def keyed(run: Run, flow: Flow) -> Run:
 
 def no_key_for_agents() -> Error:
     """The refusal of a concurrency key of an agent's run that no worker claims."""
-    return Error(
-        "INVALID_REQUEST",
+    return invalid_at(
+        "$.concurrency_key",
+        "not for this run",
         "A run of kind agent takes a concurrency_key if it has an agent_id and an implementation_kind: if workers claim it",
-        errors=(("$.concurrency_key", "not for this run"),),
     )

@@ -87,7 +87,7 @@ class PostgresStore(SqlNouns):
         self.batches = PostgresBatches(database, writer)
         self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
-        self.rollups = PostgresRollups(self._url, writer, readers)
+        self.rollups = PostgresRollups(self._url, database, writer)
 
     async def migrate(self) -> list[str]:
         return await self._alone(self._migrated)

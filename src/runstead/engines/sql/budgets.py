@@ -21,7 +21,7 @@ from runstead.core.budgets.budget import (
 )
 from runstead.core.budgets.counting import BudgetEvent, Ledger, Spending, Spent
 from runstead.core.budgets.message import deliveries
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -102,9 +102,9 @@ class SqlBudgets:
         idempotency: IdempotencyRecord | None = None,
     ) -> BudgetState:
         def change(now: int) -> Steps[BudgetState]:
-            old = yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)
-            if old is None:
-                raise not_found("Budget")
+            old = existing(
+                (yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)), "Budget"
+            )
             new = decide(old, now)
             yield from rewrite("budgets", old, new)
             yield from changed(old, new)

@@ -7,6 +7,7 @@ from typing import Final
 
 from runstead.core.runs.invariants import BELONGINGS
 from runstead.engines.sql.integrity import FACTS, checked_runs
+from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
@@ -25,11 +26,8 @@ class SqliteIntegrity:
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
         def read(connection: sqlite3.Connection) -> IntegrityPage:
-            connection.execute("BEGIN")
-            try:
+            with snapshot(connection):
                 return _page(connection, after, limit)
-            finally:
-                connection.execute("COMMIT")
 
         return await self._readers.scan(read)
 

@@ -63,7 +63,7 @@ class SqliteStore(SqlNouns):
         self.integrity = SqliteIntegrity(readers)
         self.retention = SqliteRetention(database, writer)
         self.run_index = SqliteRunIndex(writer, readers)
-        self.rollups = SqliteRollups(writer, readers)
+        self.rollups = SqliteRollups(database, writer, readers)
 
     async def migrate(self) -> list[str]:
         try:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
@@ -29,11 +29,8 @@ class Project(ResponseModel, frozen=True, kw_only=True):
     api_key: str | None = None
 
 
-class ProjectList(ResponseModel, frozen=True, kw_only=True):
+class ProjectList(Listing[Project], frozen=True, kw_only=True):
     """The projects that the caller can see."""
-
-    data: list[Project]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ApiKey(ResponseModel, frozen=True, kw_only=True):
@@ -56,11 +53,8 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
     key: str | None = None
 
 
-class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
+class ApiKeyList(Listing[ApiKey], frozen=True, kw_only=True):
     """The API keys of a project."""
-
-    data: list[ApiKey]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
@@ -71,11 +65,8 @@ class Member(ResponseModel, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
 
-class MemberList(ResponseModel, frozen=True, kw_only=True):
+class MemberList(Listing[Member], frozen=True, kw_only=True):
     """The members of a project."""
-
-    data: list[Member]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Rate(ResponseModel, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from runstead.http.framework.problems import STATUS
 from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
-from runstead.web.framework.idempotent_form import already_created, form_token_field, idempotent, show_secret
+from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -79,12 +79,12 @@ async def listing(
     admin = request.may("admin", project)
     members = await commands.members(app, principal, project.id)
     keys = await commands.keys(app, principal, project.id) if admin else []
-    return await request.page(
+    return await request.form_page(
         "access/page.html",
+        refused,
         quotas=await quotas.get(app, principal, project.id),
         quota_names=QUOTA_NAMES,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         admin=admin,
         members=members,
         keys=keys[::-1],
@@ -99,10 +99,7 @@ async def listing(
         roles=ROLES,
         lifetimes=LIFETIMES,
         chosen=request.form.all("scopes") if about == "key" else DEFAULT_SCOPES,
-        refused=refused,
         about=about,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 
@@ -294,14 +291,11 @@ async def new_project(request: PageRequest) -> Response:
 
 
 async def _new_project_form(request: PageRequest, refused: Error | None = None) -> Response:
-    return await request.page(
+    return await request.form_page(
         "access/new_project.html",
-        status=STATUS[refused.code] if refused else 200,
+        refused,
         may_create=commands.may_create(request.principal),
         by_key=request.principal.kind == "api_key",
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 

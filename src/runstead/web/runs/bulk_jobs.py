@@ -12,7 +12,7 @@ from runstead.core.clock import iso
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs.filters import Filters, filters_of
@@ -20,7 +20,7 @@ from runstead.web.runs.filters import Filters, filters_of
 pages = Pages()
 
 _PATH: Final = "/projects/{project}/list/bulk"
-_DONE: Final[dict[BulkAction, str]] = {"cancel": "Cancelling", "retry": "Retrying", "delete": "Deleting"}
+_TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
 @pages.get(_PATH)
@@ -38,7 +38,6 @@ async def ask(request: PageRequest) -> Response:
         count=min(count, most),
         too_many=count > most,
         list_address=filters.address(project.slug),
-        form_token=form_token_field(),
     )
 
 
@@ -74,7 +73,7 @@ async def show(request: PageRequest) -> Response:
         "runs/bulk_job.html",
         project=project,
         job=job,
-        doing=_DONE[job.action],
+        title=_TITLES[job.action],
         shown=msgspec.json.decode(job.filter),
         errors=refusals_of(job),
         address=_address(project, job.id),

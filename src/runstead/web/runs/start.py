@@ -27,7 +27,7 @@ from runstead.core.queue.target import RegisteredTarget
 from runstead.core.runs.run import Run
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery, Written
-from runstead.web.framework.idempotent_form import form_token_field, idempotent, record_of
+from runstead.web.framework.idempotent_form import idempotent, record_of
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs import new_run, schema_form
@@ -157,6 +157,5 @@ async def _form(
         targets=await targets(request, project),
         registered=await registered(request, project),
         form=form,
-        form_token_field=form_token_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

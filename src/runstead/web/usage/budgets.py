@@ -8,10 +8,9 @@ from runstead.commands import budgets as commands
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.http.budgets import CreateBudget, UpdateBudget, members, view
-from runstead.http.framework.problems import STATUS
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -64,17 +63,14 @@ async def index(request: PageRequest) -> Response:
 
 async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     found = await commands.page(request.app, request.principal, project.id)
-    return await request.page(
+    return await request.form_page(
         "usage/budgets.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         budgets=[view(state) for state in found],
         scopes=SCOPES,
         periods=PERIODS,
         reactions=REACHED,
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 
