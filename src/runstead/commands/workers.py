@@ -82,7 +82,7 @@ async def register(
     issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
     for index, each in enumerate(new.targets or ()):
         if each.validate_input and each.input_schema is not None:
-            await asyncio.to_thread(check_schema, each.input_schema, f"$.targets[{index}].input_schema")
+            await check_schema(app, each.input_schema, f"$.targets[{index}].input_schema")
     stored = await app.store.workers.register(
         worker, token_hash(token), idempotency, issuer=issuer, targets=new.targets
     )

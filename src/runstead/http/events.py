@@ -149,7 +149,8 @@ def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> R
             "run": (projection if in_conversation else run_view)(run, sequence=public),
             "latest_event_id": run.latest_event_id,
             **({"latest_external_event_sequence": run.latest_external_event_sequence} if public else {}),
-            "appended_count": len(written.transition.events),
+            # A budget that the events reach may end the run: its terminal event is the server's.
+            "appended_count": sum(event.external for event in written.transition.events),
         },
     )
 

@@ -123,6 +123,7 @@ class GetRun(InProject, frozen=True):
     answer=RunView,
     errors=(*MISSING, "VALUE_NOT_READABLE", "ARTIFACTS_NOT_KEPT"),
     tagged=True,
+    streamed_by="resolve",
 )
 async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""

@@ -252,6 +252,10 @@ class App:
         unknown = options.keys() - TaskOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+        if options.get("validate_input") and self.codec is not None:
+            raise ValueError(
+                "validate_input is for plain inputs: the server cannot check what the codec encodes"
+            )
         limits = process_limits(part(options, Isolation))
         cron = cast(Cron, part(options, Cron))
         stays = self._pinned if pinned is None else self._checked_pin(pinned)

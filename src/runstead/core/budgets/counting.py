@@ -104,8 +104,9 @@ def spend(spending: Spending, run_id: str, reports: Sequence[Reported], *, final
     more_tokens, more_cost = tokens, exact
     if final:
         more_tokens, more_cost = tokens - known.tokens, exact - counted
-    micros, rest = divmod(counted + more_cost, EXACT)
-    of_run = replace(known, tokens=known.tokens + more_tokens, cost_micros=micros, cost_rest=rest)
+    most = limits.budget_sum_max
+    micros, rest = divmod(min(counted + more_cost, most * EXACT), EXACT)
+    of_run = replace(known, tokens=min(known.tokens + more_tokens, most), cost_micros=micros, cost_rest=rest)
     sums, events = [], []
     for budget, key in spending.budgets:
         one, event = flagged(budget, spending.spent(key).plus(more_tokens, more_cost), spending.now)

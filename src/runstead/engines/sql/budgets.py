@@ -32,9 +32,9 @@ from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.rates import take_used, token_rates
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
+    StoreDatabase,
     changed,
     execute,
     first,
@@ -50,7 +50,7 @@ from runstead.ports.store import BudgetState, Count, DecideBudget, RunKey, Waiti
 
 
 class SqlBudgets:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: StoreDatabase) -> None:
         self._database = database
 
     async def create(
@@ -124,7 +124,10 @@ class SqlBudgets:
         return await self._database.write(delete)
 
     async def with_attention(self, limit: int) -> list[Budget]:
-        return await self._database.read(select, "budgets_with_attention", Budget, limit=limit)
+        found = await self._database.read(select, "budgets_with_attention", Budget, limit=limit)
+        if found:  # a transaction that read a budget as it was before may still let a run wait for it
+            await self._database.settle()
+        return found
 
     async def waiting(self, budget_id: str, after: int, limit: int) -> WaitingPage:
         def waiting() -> Steps[WaitingPage]:

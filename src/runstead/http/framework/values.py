@@ -9,6 +9,7 @@ from msgspec import Meta
 from runstead.core import limits
 from runstead.core.clock import to_ms
 from runstead.core.errors import invalid_at
+from runstead.core.json_text import unescaped
 
 B = TypeVar("B", bytes, bytes | None)
 
@@ -102,10 +103,10 @@ def bounded(name: str, text: B, bytes_max: int) -> B:
 
 
 def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
-    """Return a raw value as JSON text. Absent and null both give None."""
+    """Return a raw value as JSON text without needless escapes. Absent and null both give None."""
     if value is msgspec.UNSET:
         return None
-    text = bytes(value)
+    text = unescaped(bytes(value))
     return None if text == b"null" else text
 
 

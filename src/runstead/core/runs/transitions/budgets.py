@@ -173,7 +173,8 @@ def answer_of(result: Any) -> Answer:
         )
     tokens, cost = raised.get("tokens", 0), raised.get("cost", "0")
     if type(tokens) is not int or not 0 <= tokens <= limits.budget_tokens_max:
-        raise invalid_at("$.result.raise_by.tokens", "raise_by.tokens is a whole number that is not negative")
+        most = limits.budget_tokens_max
+        raise invalid_at("$.result.raise_by.tokens", f"raise_by.tokens is a whole number from 0 to {most:,}")
     if not isinstance(cost, str):
         raise invalid_at("$.result.raise_by.cost", "raise_by.cost is a decimal as text, such as 2.50")
     answer = Answer(approved=True, raise_tokens=tokens, raise_micros=parse_micros(cost, "raise_by.cost"))
