@@ -24,7 +24,7 @@ def test_the_value_stays_and_its_characters_are_themselves(value):
     [
         (rb'"\u00e9\ud83d\ude00"', '"é😀"'),
         (rb'"\\u00e9 \\\u00e9"', r'"\\u00e9 \\é"'),
-        (rb'"\u0022\u0000\u001f\u007f"', r'"\u0022\u0000\u001f\u007f"'),
+        (rb'"\u0022\u0000\u001f\u0041"', r'"\u0022\u0000\u001f\u0041"'),
         (rb'"\ud83d \ude00\ud83d"', r'"\ud83d \ude00\ud83d"'),
     ],
 )

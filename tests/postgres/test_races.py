@@ -209,7 +209,7 @@ async def test_a_run_that_a_claim_stops_while_its_budget_is_deleted_continues(dr
     )
     await driver.create("spender")
     await driver.report("spender", 5)
-    run = (await driver.create("run-1")).run
+    run = await driver.create("run-1")
     app = SimpleNamespace(store=driver.store, publish=lambda _written: None)
     blocking = other.transaction()
     await blocking.start()

@@ -39,6 +39,17 @@ def test_all_runs_that_match_are_cancelled_and_the_page_shows_the_progress(web_c
     assert "The job had already ended." in web_client.submit(f"{place}/cancel")
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["status=ended", "kind=job", "label=team", "q=" + "x" * 300, "target=task:a&target=task:b", "q=a%00b"],
+)
+def test_a_filter_that_the_list_ignores_never_makes_a_job_hit_more_runs(web_client, api, query):
+    run = TaskRun(api, claimed=False, title="Bystander")
+    assert "choose the runs in the list" in page_text(web_client.get(f"{LIST}?{query}", 400))
+    web_client.post(f"{LIST}?{query}", 400, do="cancel")
+    assert run.stored()["status"] == "pending"
+
+
 def test_runs_that_refuse_are_listed(web_client, api):
     run = TaskRun(api, claimed=False, title="Refuses")
     place = begin(web_client, f"{LIST}?q=Refuses", "retry:failed")

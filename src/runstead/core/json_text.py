@@ -12,7 +12,7 @@ _BEGINS: Final = b"\\u"
 def unescaped(text: bytes) -> bytes:
     r"""Return JSON text with its characters beyond ASCII in UTF-8: `"\u00e9"` becomes `"é"`. The value is the same.
 
-    Escapes of ASCII characters and of single surrogates stay.
+    Escapes of the characters before U+007F and of single surrogates stay.
     """
     return _ESCAPE.sub(_character, text) if _BEGINS in text else text
 
@@ -22,4 +22,4 @@ def _character(escape: re.Match[bytes]) -> bytes:
     if high is not None:
         return chr(0x10000 + ((int(high, 16) - 0xD800) << 10) + int(low, 16) - 0xDC00).encode()
     number = 0 if single is None else int(single, 16)
-    return escape[0] if number < 0x80 or 0xD800 <= number < 0xE000 else chr(number).encode()
+    return escape[0] if number < 0x7F or 0xD800 <= number < 0xE000 else chr(number).encode()

@@ -5,6 +5,7 @@ time: neither a pattern nor a definition that contains itself twice can be inter
 """
 
 import asyncio
+import os
 import resource
 import signal
 import sys
@@ -72,29 +73,35 @@ class InputChecks:
             schema.decode(), None if value is None else value.decode(), limits.input_check_s_max
         )
         async with self._turn:
-            helper = self._helper = await self._started()
-            try:
-                answer = msgspec.json.decode(
-                    await _exchange(helper, msgspec.json.encode(question)), type=_Answer
-                )
-            except (asyncio.IncompleteReadError, ConnectionError):
-                await helper.wait()
-                raise TooLongError from None
-            except BaseException:  # its next answer would be that to this question
-                self.stop()
-                raise
+            answer = await self._answer(msgspec.json.encode(question))
         if answer.invalid is not None:
             raise ValueError(answer.invalid)
         return answer.faults
 
-    async def _started(self) -> Process:
-        if self._helper is not None and self._helper.returncode is None:
-            return self._helper
-        helper = await asyncio.create_subprocess_exec(*_PROGRAM, stdin=PIPE, stdout=PIPE)
-        assert helper.stdout is not None
-        if await helper.stdout.read(1) != _READY:
-            raise TooLongError
-        return helper
+    async def _answer(self, question: bytes) -> _Answer:
+        while True:
+            new = self._helper is None or self._helper.returncode is not None
+            helper = self._helper = await _started() if new or self._helper is None else self._helper
+            try:
+                return msgspec.json.decode(await _exchange(helper, question), type=_Answer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                code = await helper.wait()
+                if new or code == -signal.SIGPROF:
+                    raise TooLongError from None
+                # Earlier schemas had filled its memory: asked again, of a new one.
+            except BaseException:  # its next answer would be that to this question
+                self.stop()
+                raise
+
+
+async def _started() -> Process:
+    # It gets no settings, such as the encryption key: it handles what others wrote.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    helper = await asyncio.create_subprocess_exec(*_PROGRAM, stdin=PIPE, stdout=PIPE, env=environment)
+    assert helper.stdout is not None
+    if await helper.stdout.read(1) != _READY:
+        raise TooLongError
+    return helper
 
 
 async def _exchange(helper: Process, question: bytes) -> bytes:

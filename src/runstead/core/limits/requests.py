@@ -73,7 +73,7 @@ input_check_steps_max: Final = (
     4_000_000  # the product of the sizes of schema and value of a check that is certainly short
 )
 input_check_s_max: Final = 2.0  # CPU time of a longer one
-input_check_bytes_max: Final = 1024 * MIB  # of memory, of the process for longer ones
+input_check_bytes_max: Final = 512 * MIB  # of memory, of the process for longer ones
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 

@@ -15,7 +15,7 @@ from runstead.core.identity.project import Project
 from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
-from runstead.web.runs.filters import Filters, filters_of
+from runstead.web.runs.filters import Filters, exact_filters_of
 
 pages = Pages()
 
@@ -27,7 +27,7 @@ _TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "
 async def ask(request: PageRequest) -> Response:
     """Show how many runs match, and what can be done with all of them."""
     project = await request.project(Scope.RUNS_WRITE)
-    filters = filters_of(request.query)
+    filters = exact_filters_of(request.query)
     most = limits.bulk_runs_max
     count = await commands.count(request.app, request.principal, project.id, filters.query())
     return await request.page(
@@ -45,7 +45,7 @@ async def ask(request: PageRequest) -> Response:
 async def begin(request: PageRequest) -> Response:
     """Begin the job, once for each form, and redirect to its page."""
     project = await request.project(Scope.RUNS_WRITE)
-    filters, action, _, from_step = filters_of(request.query), *request.form.one("do").partition(":")
+    filters, action, _, from_step = exact_filters_of(request.query), *request.form.one("do").partition(":")
     if action not in get_args(BulkAction):
         raise Error("INVALID_REQUEST", "Choose an action: cancel, retry or delete")
     new = commands.NewBulkJob(
