@@ -8,6 +8,7 @@ from msgspec import Meta
 from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
 from runstead.http.run_pages import RunFilters, run_query
@@ -15,7 +16,6 @@ from runstead.http.run_pages import RunFilters, run_query
 routes = Routes("Bulk jobs")
 
 _MANY = Meta(max_length=100)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class BulkFilter(RunFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +72,7 @@ def _answer(status: int, job: BulkJob) -> Reply:
     body=CreateBulkJob,
     answer=BulkAnswer,
     status=202,
-    errors=(*_WRITE, "BULK_TOO_LARGE", "BULK_LIMIT_REACHED"),
+    errors=(*CHANGE, "BULK_TOO_LARGE", "BULK_LIMIT_REACHED"),
     location="/projects/{job.project_id}/bulk/{job.id}",
     new_work=True,
 )
@@ -99,7 +99,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     return _answer(200, job)
 
 
-@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=_WRITE)
+@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=CHANGE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
     job = await commands.cancel(call.app, call.principal, call.path["project"], call.path["job_id"])

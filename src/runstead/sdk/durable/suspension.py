@@ -15,7 +15,7 @@ from runstead.sdk.routes.runs import WaitReason
 _OPEN_APPROVALS: Final = 100
 #: As many open events as the server takes for a run.
 _OPEN_EVENTS: Final = 100
-#: How often a run that waits for the first of several children looks for their ends.
+#: How often a run that waits for the first of several children polls for their ends.
 _POLL_S: Final = 30.0
 
 
@@ -79,9 +79,9 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time, but any open approval or event can be answered. A branch that is blocked comes first, so
-    that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not wait for.
-    A child's end is found whenever its run is read.
+    A run waits for one result at a time, but any open approval or event can be answered. A branch that is blocked comes
+    first, so that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not
+    wait for. A child's end is found whenever its run is read.
     """
     requests = [wait.request for wait in waits]
     chosen = min(
