@@ -75,8 +75,11 @@ class SqliteStore(SqlNouns):
             create(self._path)
             with closing(connect(self._path, self._synchronous)) as first:
                 applied = migrate(first)
-                protect(self._path)  # not earlier: it may be another program's file
-                yield first, applied
+                try:
+                    yield first, applied
+                finally:
+                    first.close()  # with the files beside it
+                    protect(self._path)  # not earlier: it may be another program's file
         except sqlite3.Error as trouble:
             raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
 
