@@ -109,9 +109,6 @@ def _serve(folder):
     for module in MODULES:
         importlib.import_module(module)
     gc.freeze()
-    signal.signal(
-        signal.SIGCHLD, signal.SIG_IGN
-    )  # the processes that wait for commands are reaped by the system
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/socket")
         listening.listen(64)
@@ -120,6 +117,9 @@ def _serve(folder):
             ready, _, _ = select.select([listening, 0], [], [])
             if 0 in ready:
                 return
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
             connection, _ = listening.accept()
             if os.fork() == 0:
                 try:
@@ -130,7 +130,6 @@ def _serve(folder):
 
 
 def _wait_for_command(connection):
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, files, _, _ = socket.recv_fds(connection, 1, 2)
     request = json.loads(connection.makefile("r").readline())
     pid = os.fork()
