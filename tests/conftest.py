@@ -1,16 +1,18 @@
 """What several rooms of tests share: real servers, started when the first test asks for them."""
 
+import gc
 import shutil
 from collections import Counter
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-# An example may take as long as a busy machine needs. Loaded before the files of tests, whose settings inherit it.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("suite")
+# An example may take as long as a busy machine needs.
+settings.register_profile("long", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("short", settings.get_profile("long"), max_examples=35)
 
 #: Files and folders whose files take longest, first. Workers take files in order: what comes last should be short.
 SLOW = (
@@ -30,11 +32,25 @@ SLOW = (
 SLOWEST = 10
 
 
+def pytest_configure(config):
+    # Before the files of tests are imported, whose settings inherit the profile.
+    settings.load_profile("short" if config.option.markexpr == "not long" else "long")
+    gc.disable()  # until all tests are collected: they stay
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items):
-    slow = [Path(__file__).parent / name for name in SLOW]
-    items.sort(
-        key=lambda item: next((n for n, path in enumerate(slow) if item.path.is_relative_to(path)), len(slow))
-    )
+    tests = Path(__file__).parent
+
+    @cache
+    def place(path):
+        return next((n for n, name in enumerate(SLOW) if path.is_relative_to(tests / name)), len(SLOW))
+
+    items.sort(key=lambda item: place(item.path))
 
 
 def pytest_terminal_summary(terminalreporter):

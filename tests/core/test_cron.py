@@ -9,6 +9,7 @@ from hypothesis import given, settings, strategies as st
 from runstead.core.clock import to_ms
 from runstead.core.errors import Error
 from runstead.core.schedules import cron
+from tests.support.examples import examples
 
 MINUTE = 60_000
 SPRING = datetime(2026, 3, 29, tzinfo=ZoneInfo("Europe/Berlin"))  # 02:00 is followed by 03:00
@@ -255,7 +256,7 @@ ZONES = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     place=st.sampled_from(sorted(ZONES)),
     turn=st.integers(0, 1),
@@ -272,7 +273,7 @@ def test_an_expression_is_due_exactly_when_clocks_show_its_times_around_clock_ch
     assert fires(expression, place, start - 1, end) == expected(found, ZoneInfo(place), start, end)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     found=st.tuples(*(fields(*bounds) for bounds in FIELDS.values())),
     after=st.integers(at("2020-01-01T00:00"), at("2030-01-01T00:00")),
@@ -299,7 +300,7 @@ def test_an_expression_is_described_in_words(expression, words):
     assert cron.describe(expression) == words
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(found=st.tuples(*(fields(*bounds) for bounds in FIELDS.values())))
 def test_every_accepted_expression_has_a_description(found):
     expression = " ".join(text for text, _ in found)

@@ -2,9 +2,8 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import runstead
 
@@ -37,8 +36,13 @@ def folder(path):
     return path.relative_to(ROOT).parts[0]
 
 
+@cache
 def imported(path):
     """Full names of what a file imports, relative imports included."""
+    return tuple(_imported(path))
+
+
+def _imported(path):
     here = ["runstead", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -54,32 +58,28 @@ def test_every_folder_has_its_place_in_the_order():
     assert {path.name for path in ROOT.glob("*.py")} == {"__init__.py"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_file_imports_only_from_its_folder_and_lower_layers(path):
-    here = folder(path)
-    known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")} - {"__version__"}
-    allowed = {"sdk"} if path == ROOT / "__init__.py" else BELOW[here] | {here}
-    assert known <= allowed
+def test_a_file_imports_only_from_its_folder_and_lower_layers():
+    for path in SOURCES:
+        here = folder(path)
+        known = {name.split(".")[1] for name in imported(path) if name.startswith("runstead.")}
+        allowed = {"sdk"} if path == ROOT / "__init__.py" else BELOW[here] | {here}
+        assert known - {"__version__"} <= allowed, path
 
 
-@pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("engines/*/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_engines_do_not_know_each_other(path):
-    here = path.relative_to(ROOT).parts[1]
-    others = {engine for engine in ENGINES if engine != here} if here != "notifiers" else {"sqlite"}
-    known = {name.split(".")[2] for name in imported(path) if name.startswith("runstead.engines.")}
-    assert not known & others
+def test_engines_do_not_know_each_other():
+    for path in ROOT.glob("engines/*/**/*.py"):
+        here = path.relative_to(ROOT).parts[1]
+        others = {engine for engine in ENGINES if engine != here} if here != "notifiers" else {"sqlite"}
+        known = {name.split(".")[2] for name in imported(path) if name.startswith("runstead.engines.")}
+        assert not known & others, path
 
 
-@pytest.mark.parametrize(
-    "path", sorted(ROOT.glob("core/**/*.py")), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_the_core_needs_only_the_standard_library_and_msgspec(path):
-    foreign = {name.split(".")[0] for name in imported(path)} - {"msgspec", "runstead"}
-    if path.name == "cron.py":  # a library knows which times an expression names
-        foreign -= {"cronsim"}
-    assert foreign <= sys.stdlib_module_names
+def test_the_core_needs_only_the_standard_library_and_msgspec():
+    for path in ROOT.glob("core/**/*.py"):
+        foreign = {name.split(".")[0] for name in imported(path)} - {"msgspec", "runstead"}
+        if path.name == "cron.py":  # a library knows which times an expression names
+            foreign -= {"cronsim"}
+        assert foreign <= sys.stdlib_module_names, path
 
 
 def test_files_are_short_and_have_unique_names():
@@ -90,10 +90,10 @@ def test_files_are_short_and_have_unique_names():
     assert {path.stem for path in SOURCES} & {"utils", "common", "helpers", "manager"} == set()
 
 
-@pytest.mark.parametrize(
-    "path", sorted({path.parent for path in SOURCES}), ids=lambda path: str(path.relative_to(ROOT))
-)
-def test_no_two_files_of_a_folder_differ_by_an_ending(path):
-    stems = [file.stem for file in path.glob("*.py")]
-    bare = [stem.removesuffix("ing").removesuffix("s") for stem in stems]
-    assert sorted({stem for stem, one in zip(stems, bare, strict=True) if bare.count(one) > 1}) == []
+def test_no_two_files_of_a_folder_differ_by_an_ending():
+    for path in {path.parent for path in SOURCES}:
+        stems = [file.stem for file in path.glob("*.py")]
+        bare = [stem.removesuffix("ing").removesuffix("s") for stem in stems]
+        assert sorted({stem for stem, one in zip(stems, bare, strict=True) if bare.count(one) > 1}) == [], (
+            path
+        )

@@ -11,6 +11,7 @@ from runstead.core.runs import transitions
 from runstead.core.runs.event import TERMINAL_TYPES
 from runstead.core.runs.run import RunStatus
 from runstead.core.runs.transitions import NO_FENCE, IfMatch
+from tests.support.examples import examples
 
 from .run_builder import NOON, RunBuilder, event
 
@@ -330,5 +331,5 @@ class Machine(RuleBasedStateMachine):
             assert (run.available_at is None) == (run.lease_expires_at is not None)
 
 
-Machine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)
 TestMachine = Machine.TestCase

@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 import runstead
 
 ROOT = Path(runstead.__file__).parent
@@ -24,10 +22,11 @@ def made_by_place(source, places_max):
                 yield node.lineno, name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_records_of_many_fields_are_made_by_names(path):
-    places_max = PLACES_MAX[path.relative_to(ROOT).parts[0]]
-    assert list(made_by_place(path.read_text(), places_max)) == []
+def test_records_of_many_fields_are_made_by_names():
+    assert len(SOURCES) > 100
+    for path in SOURCES:
+        places_max = PLACES_MAX[path.relative_to(ROOT).parts[0]]
+        assert list(made_by_place(path.read_text(), places_max)) == [], path
 
 
 def test_a_long_list_of_places_is_found():

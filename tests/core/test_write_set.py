@@ -16,6 +16,7 @@ from runstead.core.runs.run import FIELDS, RunStatus
 from runstead.core.runs.transition import NewMessage, Transition
 from runstead.core.runs.write_set import cancel_descendants, changed_fields, write_set
 from runstead.core.usage import rollup
+from tests.support.examples import examples
 
 from .run_builder import MINUTE, NOON, PROJECT, RunBuilder, event, new_run
 from .test_machine import Machine
@@ -152,7 +153,7 @@ class Life(Machine):
             assert ("version" in changes) is not write.unchanged
 
 
-Life.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Life.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 TestLife = Life.TestCase
 
 

@@ -90,3 +90,18 @@ def anchors(page):
 
 def links(page):
     return re.findall(r"!?\[[^\]]*\]\(([^)\s]+)\)", prose(page))
+
+
+def each_page(test):
+    """Call a test with every page. An error names its page."""
+
+    def on_every_page():
+        for page in PAGES:
+            try:
+                test(page)
+            except BaseException as error:
+                error.add_note(f"on {name(page)}")
+                raise
+
+    on_every_page.__name__ = test.__name__
+    return on_every_page

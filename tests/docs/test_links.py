@@ -1,11 +1,9 @@
 """Every link leads somewhere, and no page names what readers do not have."""
 
-import pytest
-
-from .pages import PAGES, ROOT, anchors, links, name, text
+from .pages import PAGES, ROOT, anchors, each_page, links, name, text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@each_page
 def test_links_of_a_page_lead_to_files_and_headings(page):
     for link in links(page):
         if link.startswith(("http://", "https://")):
@@ -33,7 +31,7 @@ def test_every_guide_and_decision_can_be_reached_from_the_readme():
     assert [name(page) for page in PAGES if page not in reached] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@each_page
 def test_a_page_is_short_enough_to_read(page):
     if page.name != "CHANGELOG.md":  # it is searched rather than read
         assert text(page).count("\n") < 300

@@ -22,7 +22,7 @@ from runstead.sdk.worker.codes import CODES as SDK_CODES
 from runstead.sdk.worker.command import ENVIRONMENT as OF_PROGRAMS
 from runstead.server import settings
 
-from .pages import PAGES, ROOT, blocks, name, prose, table, text, ticked
+from .pages import ROOT, blocks, each_page, prose, table, text, ticked
 
 #: Variables that HTTP clients anywhere read.
 OF_HTTP_CLIENTS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -39,7 +39,6 @@ OTHERS = (
     "docs/quotas.md",
 )
 EVENTS, SDK = "docs/events-and-streams.md", "docs/sdk.md"
-each_page = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
 @cache  # reading the options of every command takes a second

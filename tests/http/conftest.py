@@ -228,6 +228,19 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("new_store", engines, indirect=True)
 
 
+def pytest_collection_modifyitems(items):
+    """On PostgreSQL a test of a marked file runs with its first parameters; with all where it has the mark itself."""
+    seen = set()
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is None or callspec.params.get("new_store") != "postgres":
+            continue
+        name = item.path, item.originalname
+        if name in seen and not any(mark.name == "postgres" for mark in item.own_markers):
+            item.add_marker(pytest.mark.long)
+        seen.add(name)
+
+
 @pytest.fixture
 def new_store(request, tmp_path):
     """new_store(clock): create an empty store of the engine, not open yet."""

@@ -81,6 +81,7 @@ async def test_an_eval_is_created_by_kind_or_as_a_task(driver):
 
 
 @pytest.mark.parametrize("value", [None, 0, "text", [1], {"a": {}}, 1e300, 10**30, False])
+@pytest.mark.postgres
 async def test_input_is_any_json_value(api, value):
     run = await api.create(api.task(request={"input": value}))
     assert (await api.run(run["run_id"]))["input"] == value

@@ -52,6 +52,7 @@ async def test_a_familys_list_shows_the_run_of_each_event(api):
 
 
 @pytest.mark.parametrize("limit", [1, 2, 500])
+@pytest.mark.postgres
 async def test_a_familys_pages_continue_by_cursor(api, limit):
     root, child, grandchild, _ = await family(api)
     for n in range(3):
@@ -158,6 +159,7 @@ async def test_a_token_bound_to_a_run_reads_no_other_runs_events(api):
 
 
 @pytest.mark.parametrize("asked", ["A", "RUN_FINISHED", "nothing"])
+@pytest.mark.postgres
 async def test_a_filtered_stream_has_its_types_only_and_still_ends(api, asked):
     run, path = await api.agent_run()
     await api.append(run["run_id"], {"type": "A"}, {"type": "B"}, {"type": "A"})

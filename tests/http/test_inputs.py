@@ -193,6 +193,7 @@ async def test_an_expired_request_fails_its_run(api, form_of_run):
 
 
 @pytest.mark.parametrize("end", ["complete", "cancel", "ancestor"])
+@pytest.mark.postgres
 async def test_a_request_ends_with_its_run(api, end):
     parent = await api.create()
     conversation = await api.conversation()

@@ -72,6 +72,7 @@ async def paged(api, path, mark):
         "/runs/root/tree?limit=3",
     ],
 )
+@pytest.mark.postgres
 async def test_every_run_is_on_one_page_and_no_page_is_larger_than_a_mebibyte(api, path):
     dice = random.Random(7)
     sizes = [dice.choice([0, 10, 40_000, 300_000, 700_000, 1_500_000]) for _ in range(25)]

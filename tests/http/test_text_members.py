@@ -74,6 +74,7 @@ def with_text(body, path, text):
 
 
 @pytest.mark.parametrize("kind", TEXTS)
+@pytest.mark.postgres
 async def test_no_text_of_a_body_breaks_a_transaction(api, kind):
     document = Document(await api.get("/openapi.json", by=None))
     names = (await Tenant(api, api.project, "admin").furnish()).names

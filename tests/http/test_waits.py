@@ -29,6 +29,7 @@ async def test_a_wait_shows_its_reason(api):
 
 
 @pytest.mark.parametrize("reason", ["tool", "approval", "event", "input"])
+@pytest.mark.postgres
 async def test_each_reason_has_its_resume(api, reason):
     run = await waiting(api, reason=reason, tool_call_id="t1")
     types = {"tool": "tool_result", "approval": "approval", "event": "event", "input": "input"}
@@ -74,6 +75,7 @@ RESUMES = [
 
 
 @pytest.mark.parametrize(("reason", "kind", "event_type"), RESUMES, ids=[kind for _, kind, _ in RESUMES])
+@pytest.mark.postgres
 async def test_every_resume_stores_one_event_and_recognizes_its_repeats(api, reason, kind, event_type):
     run = await waiting(api, reason=reason, tool_call_id="t1")
     body = {"type": kind, "tool_call_id": "t1", "result": 1}

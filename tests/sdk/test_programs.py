@@ -6,6 +6,7 @@ import itertools
 from hypothesis import given, settings, strategies as st
 
 from runstead.sdk import App, Step, StepFailed
+from tests.support.examples import examples
 
 from .call_recorder import CallRecorder
 
@@ -129,7 +130,7 @@ def names(program, place=""):
             )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(PROGRAM, CRASHES)
 def test_whenever_workers_die_the_output_is_the_same_and_finished_steps_are_not_called_again(
     program, crashes

@@ -19,11 +19,12 @@ from msgspec.structs import replace
 from runstead.core.batches.batch import COUNTED
 from runstead.core.errors import Error
 from runstead.ports.store import BatchQuery
+from tests.support.examples import examples
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
 LABEL = "99999999-9999-4999-8999-999999999999"
 SETTINGS = settings(
-    max_examples=30,
+    max_examples=examples(30),
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

@@ -8,9 +8,12 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.runs.run import in_queue
+from tests.support.examples import examples
 
 PROJECT = "11111111-1111-4111-8111-111111111111"
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+FEW = settings(
+    max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck), database=None
+)
 
 
 async def limit(driver, most=None, project_id=PROJECT, **targets):

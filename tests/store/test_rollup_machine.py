@@ -17,6 +17,7 @@ from runstead.core.usage.activity import grid, summarize
 from runstead.core.usage.report import WAYS
 from runstead.core.usage.rollup import DAY, HOUR, QUARTER, Additions, rounded
 from tests.support.clock import NOON, Clock
+from tests.support.examples import examples
 from tests.support.store_driver import StoreDriver
 
 from .rollup_app import activity, as_of_an_older_version, open_app, report, sound
@@ -180,7 +181,7 @@ def test_reports_are_those_of_a_naive_sum_at_any_moment(engine, new_store):
             def teardown(self):
                 runner.run(open_stores.pop().close())
 
-        examples = {"sqlite": 25, "postgres": 6}[engine]
+        number = examples({"sqlite": 25, "postgres": 6}[engine])
         run_state_machine_as_test(
-            Machine, settings=settings(max_examples=examples, stateful_step_count=40, deadline=None)
+            Machine, settings=settings(max_examples=number, stateful_step_count=40, deadline=None)
         )

@@ -17,6 +17,7 @@ from runstead.core.runs.transitions import rewrite
 from runstead.engines.sql.postings import BLOCK
 from runstead.ports.store import RunQuery
 from tests.support.clock import NOON
+from tests.support.examples import examples
 from tests.support.model.pages import matches, sort_key
 from tests.support.store_driver import PROJECT, StoreDriver
 
@@ -390,7 +391,7 @@ queries = st.fixed_dictionaries(
     asked=st.lists(queries, min_size=1, max_size=12),
     worked_in=st.booleans(),
 )
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=list(HealthCheck))
 def test_lists_are_those_of_a_model_that_looks_at_every_run(
     databases, tmp_path_factory, engine, made, asked, worked_in
 ):

@@ -10,6 +10,7 @@ from hypothesis.stateful import rule, run_state_machine_as_test
 
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.store import SqliteStore
+from tests.support.examples import examples
 from tests.support.store_driver import StoreDriver
 
 from .test_machine import SETTINGS, StoreMachine
@@ -73,6 +74,6 @@ def test_servers_over_one_file_and_groups_that_break_do_what_the_model_does(driv
         return found
 
     monkeypatch.setattr(WriterCache, "get", counting)
-    some = settings(SETTINGS, max_examples=60)
+    some = settings(SETTINGS, max_examples=examples(60))
     run_state_machine_as_test(lambda: SharedFileMachine(drivers), settings=some)
     assert min(known.values()) > 100, known

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,26 +16,64 @@ CHROMIUM = os.environ.get("RUNSTEAD_CHROMIUM") or shutil.which("chromium") or sh
 REQUIRED = os.environ.get("RUNSTEAD_REQUIRE_BROWSER") == "1"
 
 
+class Browser:
+    """Chromium, started once for the files of a process that need it.
+
+    While it runs, Playwright's event loop occupies the thread, so async tests cannot run.
+    """
+
+    def __init__(self):
+        self._closing = ExitStack()
+        self._browser = None
+        self.files = set()  # whose tests need it
+
+    def started(self):
+        if self._browser is None:
+            from playwright.sync_api import sync_playwright
+
+            options = ["--no-sandbox"] if os.geteuid() == 0 else []
+            playwright = self._closing.enter_context(sync_playwright())
+            self._browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=[*options, "--disable-dev-shm-usage"]
+            )
+            self._closing.callback(self._browser.close)
+        return self._browser
+
+    def close(self):
+        self._browser = None
+        self._closing.close()
+
+
+BROWSER = Browser()
+
+
+def pytest_collection_modifyitems(items):
+    """Files that need the browser are neighbours, so that it starts once for all of them."""
+    BROWSER.files |= {item.path for item in items if "chromium" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in BROWSER.files)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem):
+    try:
+        return (yield)
+    finally:
+        if nextitem is None or nextitem.path not in BROWSER.files:
+            BROWSER.close()
+
+
 @pytest.fixture(scope="module")
 def chromium():
-    """The browser, started once for each file.
-
-    While it runs, Playwright's event loop occupies the thread, so async tests of other files could not run.
-    """
+    """The browser. At the end of a file, its contexts are closed."""
     if CHROMIUM is None:
         assert not REQUIRED, (
             "RUNSTEAD_REQUIRE_BROWSER is set, but chromium is missing: apt-get install chromium"
         )
         pytest.skip("chromium is missing: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*options, "--disable-dev-shm-usage"]
-        )
-        yield browser
-        browser.close()
+    browser = BROWSER.started()
+    yield browser
+    for context in browser.contexts:
+        context.close()
 
 
 def pytest_generate_tests(metafunc):
@@ -62,13 +101,13 @@ def server(engine, request, tmp_path_factory):
     # No test of a page is about what a machine without power loses.
     settings = {"RUNSTEAD_ARTIFACTS_URL": f"file://{folder}/artifacts", "RUNSTEAD_SQLITE_SYNCHRONOUS": "OFF"}
     if engine == "sqlite":
-        started = Server(folder, folder / "runstead.db", **settings).start()
+        started = Server(folder, folder / "runstead.db", forked=True, **settings).start()
         yield started
         started.kill()
         return
     databases = request.getfixturevalue("databases")
     name = databases.lease()
-    started = Server(folder, databases.server.url(name), **settings).start()
+    started = Server(folder, databases.server.url(name), forked=True, **settings).start()
     yield started
     started.kill()
     databases.give_back(name)

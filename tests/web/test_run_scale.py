@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from playwright.sync_api import expect
@@ -73,7 +74,9 @@ def large(server):
     """The run, not ended."""
     with server.api() as api:
         run = TaskRun(api)
-        asyncio.run(fill(server.database, RunKey(api.project_id(), run.id)))
+        filling = fill(server.database, RunKey(api.project_id(), run.id))
+        with ThreadPoolExecutor(1) as thread:  # the browser's event loop may run in this one
+            thread.submit(asyncio.run, filling).result()
         assert run.stored()["latest_event_id"] == EVENTS
         yield run
 

@@ -7,7 +7,7 @@ only briefly for the locks of tables, because the statements of running replicas
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 import asyncpg
@@ -27,7 +27,7 @@ LOCK: Final = 0x72756E7374656164  # "runstead"
 _RECORD: Final = 'CREATE TABLE IF NOT EXISTS schema_migrations (name text COLLATE "C" PRIMARY KEY, applied_at bigint NOT NULL)'
 
 
-def _known() -> dict[str, str]:
+def _known() -> Mapping[str, str]:
     return migrations(__package__)
 
 
@@ -84,7 +84,7 @@ async def pending(connection: Connection) -> list[PendingMigration]:
     return [pending_migration(name, sql) for name, sql in known.items() if name not in done]
 
 
-async def _applied(connection: Connection, known: dict[str, str]) -> set[str]:
+async def _applied(connection: Connection, known: Mapping[str, str]) -> set[str]:
     """Which are done. NewerStoreError where the database knows one that this program does not."""
     if await connection.fetchval("SELECT to_regclass('schema_migrations')") is None:
         return set()

@@ -6,6 +6,7 @@ about the file.
 
 import re
 from collections.abc import Mapping, Set as AbstractSet
+from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
@@ -27,7 +28,8 @@ def named_bodies(folder: Traversable) -> dict[str, str]:
     return named
 
 
-def migrations(package: str) -> dict[str, str]:
+@cache
+def migrations(package: str) -> Mapping[str, str]:
     """Name → what it does, in their order."""
     return {
         entry.name.removesuffix(".sql"): entry.read_text() for entry in _sql(files(package) / "migrations")

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections import Counter
+from collections.abc import Mapping
 
 from runstead.core.clock import now_ms
 from runstead.core.migration import PendingMigration
@@ -23,7 +24,7 @@ class _MergedDurations:
         return packed(self._durations)
 
 
-def _known() -> dict[str, str]:
+def _known() -> Mapping[str, str]:
     return migrations(__package__)
 
 
@@ -59,7 +60,7 @@ def pending(connection: sqlite3.Connection) -> list[PendingMigration]:
     return [pending_migration(name, sql) for name, sql in known.items() if name not in done]
 
 
-def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
+def _applied(connection: sqlite3.Connection, known: Mapping[str, str]) -> set[str]:
     """The names of applied migrations. Raises NewerStoreError if this program does not know one."""
     table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
     if connection.execute(table).fetchone() is None:

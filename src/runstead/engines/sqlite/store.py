@@ -2,8 +2,8 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ class SqliteStore(SqlNouns):
         self._readers: Readers | None = None
 
     async def open(self) -> None:
-        await self.migrate()
-        with closing(connect(self._path, self._synchronous)) as first:
+        with self._migrated() as (first, _):
             if (
                 first.execute("SELECT 1 FROM sqlite_schema WHERE name = 'copy_progress'").fetchone()
                 is not None
@@ -66,14 +65,23 @@ class SqliteStore(SqlNouns):
         self.rollups = SqliteRollups(database, writer, readers)
 
     async def migrate(self) -> list[str]:
+        with self._migrated() as (_, applied):
+            return applied
+
+    @contextmanager
+    def _migrated(self) -> Iterator[tuple[sqlite3.Connection, list[str]]]:
+        """A connection to the file, which has all migrations now, and the names of those that it lacked."""
         try:
             create(self._path)
             with closing(connect(self._path, self._synchronous)) as first:
                 applied = migrate(first)
+                try:
+                    yield first, applied
+                finally:
+                    first.close()  # with the files beside it
+                    protect(self._path)  # not earlier: it may be another program's file
         except sqlite3.Error as trouble:
             raise RuntimeError(f"cannot use the database {self._path}: {trouble}") from trouble
-        protect(self._path)  # not earlier: it may be another program's file
-        return applied
 
     async def pending(self) -> list[PendingMigration]:
         if not self._path.exists():
