@@ -183,8 +183,7 @@ SELECT count(*) FROM (
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`
 -- running runs, if it is set, and with a token, if `:rated`. Each key that is passed costs a few index probes. After
--- `:visited` keys the last one is returned too. `:implementation`, `:worker_keys`: of an agent, whose runs are those that
--- the worker may claim.
+-- `:visited` keys the last one is returned too.
 -- postgres
 WITH RECURSIVE steps (key, number) AS (
   SELECT (
@@ -225,10 +224,7 @@ WHERE number = :visited OR (
   ) IS NOT TRUE ELSE true END AND (
     SELECT true FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key = key AND available_at <= :now::bigint
-      AND seq >= 0 AND (
-        :implementation::text IS NULL
-        OR implementation_kind = :implementation AND coalesce(worker_key, '') = ANY (:worker_keys::text[])
-      )
+      AND seq >= 0
     LIMIT 1
   )
 )
@@ -267,11 +263,6 @@ WHERE number = :visited OR (
   ) ELSE true END AND EXISTS (
     SELECT 1 FROM runs INDEXED BY runs_due_key
     WHERE project_id = :project_id AND target = :target AND concurrency_key = visited.key AND available_at <= :now
-      AND (
-        :implementation IS NULL
-        OR implementation_kind = :implementation
-          AND coalesce(worker_key, '') IN (SELECT value FROM json_each(:worker_keys))
-      )
   )
 )
 LIMIT :most
