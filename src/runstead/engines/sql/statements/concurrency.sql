@@ -189,14 +189,14 @@ WITH RECURSIVE steps (key, number) AS (
   SELECT (
     SELECT concurrency_key FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key > :after AND available_at IS NOT NULL
-      AND seq >= 0
+      AND created_at >= 0
     ORDER BY concurrency_key LIMIT 1
   ), 1
   UNION ALL
   SELECT (
     SELECT concurrency_key FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key > steps.key AND available_at IS NOT NULL
-      AND seq >= 0
+      AND created_at >= 0
     ORDER BY concurrency_key LIMIT 1
   ), number + 1
   FROM steps WHERE key IS NOT NULL AND number < :visited::bigint
@@ -224,8 +224,8 @@ WHERE number = :visited OR (
   ) IS NOT TRUE ELSE true END AND (
     SELECT true FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key = key AND available_at <= :now::bigint
-      AND seq >= 0
-    LIMIT 1
+      AND created_at >= 0
+    ORDER BY available_at LIMIT 1
   )
 )
 LIMIT :most::bigint
