@@ -11,6 +11,8 @@ from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.sql import DIALECT
 from tests.support.store_driver import PROJECT
 
+from .test_plans import EXPLAIN
+
 
 async def test_two_replicas_create_one_run_of_a_unique_key(replicas):
     drivers = await replicas(2)
@@ -153,12 +155,13 @@ async def test_a_claim_finds_the_next_key_by_its_index_though_one_key_had_all_ru
     connection = await connect(databases.server.url(database))
     try:
         await connection.execute("VACUUM ANALYZE runs")
+        await connection.execute(EXPLAIN)
         for visible in ("relpages", "0"):  # of visible pages, an index alone may be read
             await connection.execute(
                 f"UPDATE pg_class SET relallvisible = {visible} WHERE oid = 'runs'::regclass"
             )
-            plan = await connection.fetch(f"EXPLAIN (GENERIC_PLAN) {statement}")
-            used = set(re.findall(r"using (\w+) on runs", "\n".join(row[0] for row in plan)))
+            plan = await connection.fetchval("SELECT pg_temp.plan($1)", statement)
+            used = set(re.findall(r'"Index Name": "(runs\w*)"', plan))
             assert used == {"runs_due_of_key", "runs_running_key"}
     finally:
         await connection.close()
