@@ -33,11 +33,11 @@ WEIGHTS = {
     "events": 11,
     "heartbeat": 10,
     "signal": 7,
-    "wait": 6,
-    "publish": 5,
+    "wait": 8,
+    "publish": 8,
     "retry": 4,
     "forks": 2,
-    "spent": 3,
+    "spent": 2,
     "compensate": 4,
     "children": 3,
     "complete": 5,
@@ -47,8 +47,9 @@ WEIGHTS = {
 }
 ENDS = {"complete", "cancel"}
 AFTER_END = {"retry", "forks"}
+NOTHING = Sent()
 OF_GROUP = {"signal", "wait", "publish"}
-GO_ON = 0.35  # share of the runs that are retried at the end at least
+GO_ON = 0.5  # share of the runs that are retried at their end, and of the retries that another one follows
 
 
 class Client:
@@ -75,11 +76,16 @@ class Client:
                 # Cancel the run, so that no later claim gets it, and read it a last time.
                 for kind in ("cancel", "events", "children", "spent"):
                     await self._ask(subject, kind, Sent())
-                if self._dice.random() < GO_ON:
-                    await self._ask(subject, "retry", self._retry(subject))
+                await self._go_on(subject)
                 self._load.retire(slot, subject)
             else:
                 await asyncio.sleep(0.001)
+
+    async def _go_on(self, subject: Subject) -> None:
+        """Retry the ended run, perhaps with the same key once more, and list its retries."""
+        while self._dice.random() < GO_ON:
+            await self._ask(subject, "retry", self._retry(subject))
+            await self._ask(subject, "forks", Sent())
 
     def _choose(self, subject: Subject) -> tuple[str, Sent]:
         dice, me = self._dice, self._number
@@ -93,7 +99,7 @@ class Client:
             kind = "claim"
         fence = Sent()
         if claimed is not None and dice.random() < 0.85:
-            fence = Sent(attempt=claimed[0]) if dice.random() < 0.5 else Sent(token=claimed[1])
+            fence = Sent(attempt=claimed[0]) if dice.random() < 0.3 else Sent(token=claimed[1])
         match kind:
             case "claim":
                 return kind, Sent(worker=self._worker, lease_s=LEASE_S, version=f"v{me % 2}")
@@ -136,9 +142,9 @@ class Client:
     def _event(self, subject: Subject, fence: Sent) -> str:
         """The label of an event to append. Only the holder of the lease may append steps and usage."""
         label, chance = self._label(subject), self._dice.random()
-        if fence.token is None or chance > 0.6:
+        if fence.token is None or chance > 0.75:
             return label
-        return f"{STEP}{self._step(subject)}: {label}" if chance < 0.4 else f"{USAGE}{label}"
+        return f"{STEP}{self._step(subject)}: {label}" if chance < 0.55 else f"{USAGE}{label}"
 
     def _step(self, subject: Subject) -> int:
         """The number of the next step of a run: it has each once."""
@@ -149,7 +155,7 @@ class Client:
         """A retry with a key of its own, or a repeat."""
         if subject.unforked:
             return self._dice.choice(list(subject.unforked.values()))
-        if subject.forked and self._dice.random() < 0.4:
+        if subject.forked and self._dice.random() < 0.6:
             return self._dice.choice(subject.forked)
         return Sent(label=self._label(subject), step=subject.step(self._dice))
 
@@ -160,25 +166,25 @@ class Client:
 
     async def read_all(self, subjects: list[Subject]) -> None:
         """Repeat the retries of each run that got no answer, and read it at random replicas until all is answered."""
-        deadline = time.monotonic() + 60
         for subject in subjects:
-            while subject.unforked:
-                await self._ask(subject, "retry", next(iter(subject.unforked.values())))
-                assert time.monotonic() < deadline, f"{subject.run_id} cannot be retried"
+            while missing := list(subject.unforked.values()):
+                await self._until_known(subject, "retry", missing[0])
             for kind in ("get", "events", "children", "forks", "spent"):
-                while not await self._ask(subject, kind, Sent()):
-                    assert time.monotonic() < deadline, f"{subject.run_id} cannot be read"
-                    await asyncio.sleep(0.05)
+                await self._until_known(subject, kind)
 
     async def read_group(self, group: str) -> None:
         """Publish the events of a group until each has reached all runs, and read which runs they started."""
-        deadline, load = time.monotonic() + 60, self._load
+        load = self._load
         bus = Subject(group, load.started(group), group, self._dice, slow=False)
-        while missing := load.unpublished[group]:
-            await self._ask(bus, "publish", next(iter(missing.values())))
-            assert time.monotonic() < deadline, f"the events of {group} cannot be published"
-        while not await self._ask(bus, "started", Sent()):
-            assert time.monotonic() < deadline, f"the runs that {group} started cannot be read"
+        while missing := list(load.unpublished[group].values()):
+            await self._until_known(bus, "publish", missing[0])
+        await self._until_known(bus, "started")
+
+    async def _until_known(self, subject: Subject, kind: str, sent: Sent = NOTHING) -> None:
+        deadline = time.monotonic() + 60
+        while not await self._ask(subject, kind, sent):
+            assert time.monotonic() < deadline, f"{kind} of {subject.run_id} gets no answer"
+            await asyncio.sleep(0.05)
 
     async def _ask(self, subject: Subject, kind: str, sent: Sent) -> bool:
         """Send an operation and record it. Returns whether its outcome is known."""

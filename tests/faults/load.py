@@ -80,7 +80,7 @@ class Load:
     def finish(self) -> None:
         """Stop the clients, and read every run until it is answered. The replicas must be up."""
         self._stop = True
-        self._thread.join(120)
+        self._thread.join(300)
         assert not self._thread.is_alive(), "a client hangs"
         if self.failures:
             raise self.failures[0]

@@ -53,4 +53,7 @@ async def _uses(app: App, project_id: str) -> list[QuotaUse]:
     used = {"runs_pending": pending, "keys": keys, "members": members}
     used["artifact_bytes"] = await app.store.quotas.artifact_bytes(project_id)
     used["streams"] = app.open_streams.of_project(project_id)
-    return [QuotaUse(name, getattr(limit, name), getattr(own, name), used.get(name)) for name in BOUNDS]
+    return [
+        QuotaUse(name, limit=getattr(limit, name), own=getattr(own, name), used=used.get(name))
+        for name in BOUNDS
+    ]

@@ -28,7 +28,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports import run_metrics
-from runstead.ports.notifier import queue_key, slot_key, worker_key
+from runstead.ports.notifier import pause, queue_key, slot_key, worker_key
 from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
 _REMOVED: Final = b'{"message":"The worker was removed"}'
@@ -276,9 +276,7 @@ async def claim(
             if rated:
                 token = await app.store.concurrency.next_token(project, rated, limits.claim_read_age_ms_max)
                 delay = min((each for each in (delay, token) if each is not None), default=None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _pause(delay))):
-                    await change.wait()
+            await pause(change, min(left, _pause(delay)))
             if app.stopping.is_set() or await disconnected():
                 return []
 

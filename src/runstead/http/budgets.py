@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import budgets as commands
+from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.budgets.budget import (
     OnReached,
@@ -19,6 +20,8 @@ from runstead.core.budgets.budget import (
     share,
 )
 from runstead.core.clock import iso, iso_or_none
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.identity.principal import Principal
 from runstead.http.budget_bodies import AlertAt, BudgetLimit, limit_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE, LOOKUP
@@ -168,6 +171,24 @@ def members(body: CreateBudget | UpdateBudget) -> dict[str, Any]:
     return found if body.limit is None else found | limit_members(body.limit)
 
 
+async def create_of(
+    app: App, principal: Principal, ref: str, body: CreateBudget, idempotency: IdempotencyRecord | None
+) -> BudgetState:
+    """Create the budget that a body or a form describes. Ids are compared in lower case."""
+    kind, value = body.scope.kind, body.scope.value
+    return await commands.create(
+        app,
+        principal,
+        ref,
+        scope_kind=kind,
+        scope_value=value.lower() if value is not None and kind in ("key", "schedule") else value,
+        period=body.period,
+        on_reached=body.on_reached,
+        members=members(body),
+        idempotency=idempotency,
+    )
+
+
 @routes.route(
     "POST",
     "/projects/{project}/budgets",
@@ -179,22 +200,8 @@ def members(body: CreateBudget | UpdateBudget) -> dict[str, Any]:
 )
 async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     """Create a budget. It begins at zero, and counts usage that is stored from then on."""
-    body, scope = call.body, call.body.scope
-    value = (
-        scope.value.lower() if scope.value is not None and scope.kind in ("key", "schedule") else scope.value
-    )
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app,
-            call.principal,
-            call.path["project"],
-            scope_kind=scope.kind,
-            scope_value=value,
-            period=body.period,
-            on_reached=body.on_reached,
-            members=members(body),
-            idempotency=idempotency,
-        ),
+        lambda idempotency: create_of(call.app, call.principal, call.path["project"], call.body, idempotency),
         lambda made: Reply(201, BudgetAnswer(view(made))),
     )
 

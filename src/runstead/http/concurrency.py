@@ -73,7 +73,12 @@ class ConcurrencyLimits(msgspec.Struct, frozen=True):
 def limit_of(body: Limit, path: str = "$") -> ConcurrencyLimit:
     """The limit of a body, which is at `path`. Raises INVALID_REQUEST."""
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(body.target, body.max_running, per_key, _rate_of(body.rate or None, path))
+    return ConcurrencyLimit(
+        body.target,
+        max_running=body.max_running,
+        max_running_per_key=per_key,
+        rate=_rate_of(body.rate or None, path),
+    )
 
 
 def _rate_of(body: RateBody | None, path: str) -> Rate | None:
@@ -153,6 +158,10 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
     body, target = call.body, _target_of(call.path["target"])
-    rate = _rate_of(body.rate, "$")
-    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key, rate)
+    limit = ConcurrencyLimit(
+        target,
+        max_running=body.max_running,
+        max_running_per_key=body.max_running_per_key,
+        rate=_rate_of(body.rate, "$"),
+    )
     return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))

@@ -82,7 +82,12 @@ def conversation_event_view(
     event: Event, run_id: str | Unset = msgspec.UNSET, cursor: str | Unset = msgspec.UNSET
 ) -> ConversationEventView:
     return ConversationEventView(
-        event.event_id, event.type, msgspec.Raw(event.payload), event.source, run_id, cursor
+        event_id=event.event_id,
+        event_type=event.type,
+        event=msgspec.Raw(event.payload),
+        source=event.source,
+        run_id=run_id,
+        cursor=cursor,
     )
 
 

@@ -136,7 +136,9 @@ def event_append(body: AppendEvents, raw: bytes, source: Source = "caller") -> E
             "$.expected_previous_event_id", "missing", "Private events need expected_previous_event_id"
         )
     return EventAppend(
-        events, body.expected_previous_event_id, body.expected_previous_external_event_sequence
+        events,
+        expected_previous_event_id=body.expected_previous_event_id,
+        expected_sequence=body.expected_previous_external_event_sequence,
     )
 
 

@@ -226,10 +226,10 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     new = commands.NewKey(
         secret,
         frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
-        body.name,
-        moment_ms("expires_at", body.expires_at),
-        body.requests_per_minute,
-        body.runs_per_minute,
+        name=body.name,
+        expires_at=moment_ms("expires_at", body.expires_at),
+        requests_per_minute=body.requests_per_minute,
+        runs_per_minute=body.runs_per_minute,
     )
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:

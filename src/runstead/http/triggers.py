@@ -132,6 +132,19 @@ def view(trigger: Trigger) -> TriggerView:
     )
 
 
+def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
+    return commands.NewTrigger(
+        target=body.target,
+        token=token,
+        name=body.name,
+        config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
+        secret=body.secret,
+        conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
+        flow=flow_of(body.unique, body.debounce, body.concurrency_key),
+        event=body.event,
+    )
+
+
 @routes.route(
     "POST",
     "/projects/{project}/triggers",
@@ -143,17 +156,8 @@ def view(trigger: Trigger) -> TriggerView:
 )
 async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     """Create a trigger. Its token is shown only in this answer."""
-    body, ref, token = call.body, call.path["project"], new_token()
-    new = commands.NewTrigger(
-        target=body.target,
-        token=token,
-        name=body.name,
-        config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
-        secret=body.secret,
-        conversation_id=None if body.conversation_id is None else body.conversation_id.lower(),
-        flow=flow_of(body.unique, body.debounce, body.concurrency_key),
-        event=body.event,
-    )
+    ref, token = call.path["project"], new_token()
+    new = new_trigger(call.body, token)
 
     def answer(created: Trigger) -> Reply:
         return Reply(201, CreatedTrigger(view(created), token))

@@ -79,7 +79,7 @@ def wanted_keys(flow: Flow, target: str | None) -> WantedKeys | None:
         return None
     unique = None if flow.unique is None else flow.unique.key
     debounce = None if flow.debounce is None else flow.debounce.key
-    return WantedKeys(target or "", unique, debounce)
+    return WantedKeys(target or "", unique=unique, debounce=debounce)
 
 
 def holds(run: Run, unique: Unique, now: int) -> bool:

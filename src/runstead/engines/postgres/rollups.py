@@ -19,7 +19,7 @@ from runstead.core.usage.rollup import (
     unpacked,
 )
 from runstead.engines.postgres.commit.jobs import Writer
-from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
+from runstead.engines.postgres.connection import Connection, session_alone
 from runstead.engines.postgres.page import shares
 from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import columns_of
@@ -113,15 +113,11 @@ class PostgresRollups(SqlRollups):
         return await self._writer.do(job)
 
     async def integrity(self) -> list[str]:
-        try:
-            connection = await connect_alone(self._url)
-            try:
-                async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    return await DRIVER.run(connection, self._check())
-            finally:
-                await connection.close()
-        except BROKEN as error:
-            raise trouble_with(error, "read") from error
+        async with (
+            session_alone(self._url, "read") as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await DRIVER.run(connection, self._check())
 
 
 async def _add(connection: Connection, additions: Additions) -> None:

@@ -106,7 +106,17 @@ BATCHES: Final = (
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
-    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
+    "postgres",
+    RECORDS,
+    {
+        "clock": CLOCK,
+        "reach": _REACH,
+        "batch": BATCH,
+        "batches": BATCHES,
+        "runs": RUNS,
+        "counted_active": "(SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c"
+        " WHERE c.batch_id = b.id)",
+    },
 )
 #: The statements of this engine: name → text.
 Q: Final = statements(

@@ -51,7 +51,9 @@ class Occupied(NamedTuple):
         if self.rate_limit is not None and self.rate_period_seconds is not None:
             unit = self.rate_unit or "runs"
             rate = Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key), unit)
-        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key, rate)
+        return ConcurrencyLimit(
+            self.target or None, max_running=most, max_running_per_key=self.max_running_per_key, rate=rate
+        )
 
 
 class SqlConcurrency:

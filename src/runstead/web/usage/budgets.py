@@ -7,7 +7,7 @@ from starlette.responses import Response
 from runstead.commands import budgets as commands
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
-from runstead.http.budgets import CreateBudget, UpdateBudget, members, view
+from runstead.http.budgets import CreateBudget, UpdateBudget, create_of, members, view
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import idempotent
@@ -89,17 +89,7 @@ async def create(request: PageRequest) -> Response:
         )
         await idempotent(
             request,
-            lambda idempotency: commands.create(
-                request.app,
-                request.principal,
-                project.id,
-                scope_kind=body.scope.kind,
-                scope_value=body.scope.value,
-                period=body.period,
-                on_reached=body.on_reached,
-                members=members(body),
-                idempotency=idempotency,
-            ),
+            lambda idempotency: create_of(request.app, request.principal, project.id, body, idempotency),
         )
     except Error as refused:
         if not request.may("admin", project):
