@@ -18,8 +18,10 @@ from runstead.ports.store import RunKey, Written
 
 
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
-    """A wait to begin. Times in ms. `approvals`: call ids of other open approvals. `events`: of which a signal resumes the run. `release`: the wait also ends the
-    attempt and its lease.
+    """A wait to begin. Times in ms.
+
+    `approvals` are the call ids of other open approvals. A signal of any of the `events` resumes the run. `release`: the
+    wait also ends the attempt and its lease.
     """
 
     reason: WaitingReason

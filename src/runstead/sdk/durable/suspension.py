@@ -79,9 +79,9 @@ class Parked(BaseException):
 def combine(waits: Sequence[Suspend]) -> Suspend:
     """Combine the waits of concurrent branches into one, which ends with the first of their timers.
 
-    A run waits for one result at a time, but any open approval or event can be answered. A branch that is blocked comes first, so
-    that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not wait for.
-    A child's end is found whenever its run is read.
+    A run waits for one result at a time, but any open approval or event can be answered. A branch that is blocked comes
+    first, so that it is shown, and then a wait that needs an answer: the server refuses an answer that the run does not
+    wait for. A child's end is found whenever its run is read.
     """
     requests = [wait.request for wait in waits]
     chosen = min(
