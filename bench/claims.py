@@ -2,9 +2,11 @@
 
     python bench/claims.py --key $KEY             # claims existing runs: fill the store first
     python bench/claims.py --key $KEY --refill    # creates a thousand runs before each round, and claims them all
+    python bench/claims.py --key $KEY --refill --keys 1000  # the same with so many concurrency keys
     python bench/claims.py --key $KEY --blocked 100000  # the same with a concurrency key each, behind as many runs of one
                                                         # key at its limit
 
+With `--limited`, the target has a limit and a rate that never hold it back, so that claims count running runs.
 Prints claims/s of each round and their median.
 """
 
@@ -23,19 +25,31 @@ from runstead.bench.deployment import find_project_id, register_worker
 ROUND: Final = 1_000
 CLAIM: Final = msgspec.json.encode({"lease_duration_seconds": 300, "targets": ["task:bench"]})
 RUN: Final = {"kind": "task", "request": {"target": "task:bench"}}
-BATCH: Final = msgspec.json.encode({"runs": [RUN] * ROUND})
 BLOCKED: Final = msgspec.json.encode({"runs": [{**RUN, "concurrency_key": "blocked"}] * ROUND})
-KEYED: Final = msgspec.json.encode(
-    {"runs": [{**RUN, "concurrency_key": f"key-{n:04}"} for n in range(ROUND)]}
-)
+LIMITED: Final = b'{"max_running": 10000, "rate": {"limit": 1000000, "period_seconds": 1}}'
 
 
 class _Claimed(msgspec.Struct):
     runs: list[msgspec.Raw]
 
 
+def batch(keys: int, prefix: str = "key") -> bytes:
+    """A round of runs with so many keys in turn; 0: without keys."""
+    runs = [{**RUN, "concurrency_key": f"{prefix}-{n % keys:07}"} if keys else RUN for n in range(ROUND)]
+    return msgspec.json.encode({"runs": runs})
+
+
 async def rounds(
-    url: str, key: str, project: str, callers: int, count: int, *, refill: bool, blocked: int
+    url: str,
+    key: str,
+    project: str,
+    callers: int,
+    count: int,
+    *,
+    refill: bool,
+    keys: int,
+    blocked: int,
+    limited: bool,
 ) -> list[float]:
     target = Target.from_url(url)
     headers = target.headers(key)
@@ -44,8 +58,11 @@ async def rounds(
     worker = await register_worker(first, project, headers, kind="bench")
     connections = [Connection(target) for _ in range(callers)]
     batches = f"/projects/{project_id}/batches"
+    limit = f"/projects/{project_id}/limits/task:bench"
+    if limited:
+        status, body = await first.request("PUT", limit, LIMITED, headers)
+        assert status == 200, body
     if blocked:
-        limit = f"/projects/{project_id}/limits/task:bench"
         await first.request("PUT", limit, b'{"max_running_per_key": 1}', headers)
         for _ in range(-(-blocked // ROUND)):
             status, body = await first.request("POST", batches, BLOCKED, headers)
@@ -54,7 +71,7 @@ async def rounds(
     rates = []
     for number in range(count):
         if refill or blocked:
-            more = KEYED.replace(b"key-", b"key-%d-" % number) if blocked else BATCH
+            more = batch(ROUND, f"key-{number}") if blocked else batch(keys)
             status, body = await first.request("POST", batches, more, headers)
             assert status == 202, body
         left = ROUND
@@ -83,7 +100,9 @@ def main() -> None:
     parser.add_argument("--callers", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--refill", action="store_true")
+    parser.add_argument("--keys", type=int, default=0)
     parser.add_argument("--blocked", type=int, default=0)
+    parser.add_argument("--limited", action="store_true")
     arguments = parser.parse_args()
     rates = uvloop.run(
         rounds(
@@ -93,6 +112,8 @@ def main() -> None:
             arguments.callers,
             arguments.rounds,
             refill=arguments.refill,
+            keys=arguments.keys,
+            limited=arguments.limited,
             blocked=arguments.blocked,
         )
     )

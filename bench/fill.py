@@ -1,6 +1,7 @@
 """Fill a SQLite store with ended runs of ten events each, to measure what size costs.
 
     python bench/fill.py runstead.db --runs 1000000
+    python bench/fill.py runstead.db --runs 1000000 --pending --keys 1000   # in the queue, with concurrency keys
 
 The rows are those of a server, written in large transactions because writing is not measured here. With `--index` the
 index of runs is built too, as the server's loop builds it.
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from runstead.commands.projects import new_project
 from runstead.core.runs import transitions
 from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.flow import Flow, keyed
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.engines.sqlite.connection import connect
@@ -76,6 +78,28 @@ def add(
     add_events(connection, stored.seq, log)
 
 
+def add_pending(connection: sqlite3.Connection, project_id: str, now: int, number: int, keys: int) -> None:
+    """Insert a run that waits for a claim, as `fill_postgres.py` does."""
+    run_id = f"run_{uuid.uuid4()}"
+    new = Run(
+        str(uuid.uuid4()),
+        project_id,
+        run_id,
+        "task",
+        RunStatus.PENDING,
+        "project",
+        project_id,
+        run_id,
+        now,
+        now,
+        target="task:bench",
+    )
+    if keys:
+        new = keyed(new, Flow(concurrency_key="blocked" if keys == 1 else f"key-{number % keys:07}"))
+    created = transitions.create(new, now=now, parent=None, family_cancelled=False, message=None)
+    insert_run(connection, created.run)
+
+
 async def index(path: Path) -> None:
     store = SqliteStore(path)
     await store.open()
@@ -102,6 +126,8 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=10, help="without the terminal event, at most 10")
+    parser.add_argument("--pending", action="store_true", help="create pending runs")
+    parser.add_argument("--keys", type=int, default=0, help="with --pending; a single one is `blocked`")
     parser.add_argument("--index", action="store_true")
     options = parser.parse_args()
     project_id = asyncio.run(prepare(options.path))
@@ -109,10 +135,16 @@ def main() -> None:
     for first in range(0, options.runs, PER_TRANSACTION):
         connection.execute("BEGIN")
         for number in range(first, min(first + PER_TRANSACTION, options.runs)):
-            add(connection, project_id, 1_700_000_000_000 + number * 10, number, options.events)
+            now = 1_700_000_000_000 + number * 10
+            if options.pending:
+                add_pending(connection, project_id, now, number, options.keys)
+            else:
+                add(connection, project_id, now, number, options.events)
         connection.execute("COMMIT")
         print(f"\r{min(first + PER_TRANSACTION, options.runs):,} runs", end="", flush=True)
     print()
+    if options.keys:
+        connection.execute("INSERT OR IGNORE INTO keyed_targets VALUES (?, 'task:bench', '')", (project_id,))
     connection.close()
     if options.index:
         began = time.monotonic()

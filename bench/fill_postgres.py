@@ -2,6 +2,7 @@
 
     python bench/fill_postgres.py postgresql://… --runs 10000000
     python bench/fill_postgres.py postgresql://… --runs 1000000 --pending
+    python bench/fill_postgres.py postgresql://… --runs 1000000 --pending --keys 1000   # with concurrency keys
 
 One run is created and completed through the store. Its rows are then copied inside the database, with other numbers,
 names and times, 250 ms apart, up to now. The indexes of `runs` are dropped meanwhile and rebuilt, because filling is not
@@ -21,6 +22,7 @@ from runstead.commands.projects import new_project
 from runstead.core.runs import transitions
 from runstead.core.runs.append import append
 from runstead.core.runs.event import NewEvent
+from runstead.core.runs.flow import Flow, keyed
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transitions import NO_FENCE, Completion
 from runstead.engines.postgres.partitions import make_partitions
@@ -55,7 +57,7 @@ OWN: Final = {
 } | {column: f"t.{column} - age" for column in TIMES}
 
 
-async def one_life(url: str, events: int, *, pending: bool) -> Run:
+async def one_life(url: str, events: int, *, pending: bool, keys: int) -> Run:
     """Return a run that was written by the store: ended, or pending."""
     store = PostgresStore(url)
     await store.open()
@@ -81,6 +83,8 @@ async def one_life(url: str, events: int, *, pending: bool) -> Run:
             updated_at=0,
             target=target,
         )
+        if keys:
+            new = keyed(new, Flow(concurrency_key="blocked"))
         written = await store.runs.apply(
             key,
             lambda at: transitions.create(new, now=at.now, parent=None, family_cancelled=False, message=None),
@@ -138,7 +142,7 @@ async def copy_sql(session: asyncpg.Connection, table: str, own: dict[str, str])
     )
 
 
-async def copy_all(url: str, template: Run, runs: int) -> None:
+async def copy_all(url: str, template: Run, runs: int, keys: int) -> None:
     """Write the copies of the template, in many transactions and several sessions."""
     admin = await asyncpg.connect(url)
     first = 1 + await admin.fetchval("SELECT max(seq) FROM runs")
@@ -148,6 +152,8 @@ async def copy_all(url: str, template: Run, runs: int) -> None:
         await make_partitions(admin, month)
         month += 28 * 86_400_000
     own = OWN | (ENDED if template.terminal else {})
+    if keys > 1:
+        own["concurrency_key"] = f"'key-' || lpad((n % {keys})::text, 7, '0')"
     statements = [await copy_sql(admin, table, own) for table in ("runs", "run_events")]
     indexes = await admin.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'runs' AND indexname != 'runs_pkey'"
@@ -197,10 +203,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1_000_000)
     parser.add_argument("--events", type=int, default=2, help="without the terminal event")
     parser.add_argument("--pending", action="store_true", help="create pending runs")
+    parser.add_argument("--keys", type=int, default=0, help="with --pending; a single one is `blocked`")
     parser.add_argument("--index", action="store_true", help="build the index of runs too")
     options = parser.parse_args()
-    template = asyncio.run(one_life(options.url, options.events, pending=options.pending))
-    asyncio.run(copy_all(options.url, template, options.runs))
+    template = asyncio.run(one_life(options.url, options.events, pending=options.pending, keys=options.keys))
+    asyncio.run(copy_all(options.url, template, options.runs, options.keys))
     if options.index:
         began = time.monotonic()
         asyncio.run(index(options.url))

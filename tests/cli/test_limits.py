@@ -23,6 +23,7 @@ def test_a_limit_is_set_changed_and_deleted_without_affecting_others(cli, projec
         "max_running": 0,
         "max_running_per_key": None,
         "rate": None,
+        "rate_left": None,
         "running": 1,
     }
     known = {one.target: one.max_running for one in project_client.limits.get().limits}
@@ -43,7 +44,19 @@ def test_a_limit_of_each_key_stands_beside_that_of_the_target(cli, project_clien
     [limit] = project_client.limits.get().limits
     assert (limit.max_running, limit.rate) == (6, Rate(limit=100, period_seconds=60, per_key=True))
     assert "100/60s of a key" in cli("limits", "list").out
-    for wrong in (["--rate", "100"], ["--rate", "x/1m"], ["5", "--rate-per-key"], []):
+    shown = cli("limits", "set", "project", "--rate", "90000/1m", "--rate-unit", "tokens").out
+    assert shown == "project  90000 tokens/60s, 0 running\n"
+    [line] = [line for line in cli("limits", "list").lines if "tokens" in line]
+    assert line.split()[-1] == "90000"  # left
+    wrong_unit = ["--rate", "1/1m", "--rate-unit", "money"]
+    for wrong in (
+        ["--rate", "100"],
+        ["--rate", "x/1m"],
+        ["5", "--rate-per-key"],
+        ["--rate-unit", "tokens"],
+        wrong_unit,
+        [],
+    ):
         assert cli("limits", "set", "task:a", *wrong).code == 2
     run_id = cli("runs", "create", "task:a", "--concurrency-key", "ada", "--priority", "5").out.strip()
     run = project_client.runs.get(run_id)

@@ -39,3 +39,14 @@ def test_a_job_needs_a_filter_and_a_confirmation(cli, failed):
     assert nothing.err == "no matching runs\n"
     started = cli("runs", "bulk", "start", "delete", "--search", failed[0], "--yes", "--no-wait", "--json")
     assert '"action": "delete"' in started.out or '"action":"delete"' in started.out
+
+
+def test_a_job_takes_the_filters_of_the_list_of_runs(cli, project_client):
+    parent, other = (project_client.runs.create("task:bulk-parent").run.run_id for _ in range(2))
+    child = project_client.runs.create("workflow:bulk-child", parent_run_id=parent).run.run_id
+    listed = cli("runs", "list", "--parent", parent, "--kind", "workflow")
+    assert (child in listed.out, other in listed.out) == (True, False)
+    done = cli("runs", "bulk", "start", "cancel", "--parent", parent, "--kind", "workflow", "--yes")
+    assert done.out.split()[1:] == ["cancel", "completed", "1", "of", "1"]
+    roots = ("--root-only", "--kind", "task", "--target", "task:bulk-parent")
+    assert cli("runs", "bulk", "start", "cancel", *roots, "--yes").out.split()[3:] == ["2", "of", "2"]

@@ -5,7 +5,9 @@ import asyncio
 import importlib
 import inspect
 import json
+import os
 import re
+import runpy
 import shutil
 import signal
 import socket
@@ -102,15 +104,38 @@ def test_the_readmes_app_is_a_file_that_its_test_file_proves(server, environment
         starting.join()
 
 
-@pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
-def test_a_program_runs(program, server, environment, tmp_path):
+@pytest.fixture
+def file(program, server, tmp_path):
+    """The file of a program, with the key that it reads beside it."""
     (tmp_path / "key.txt").write_text(f"{server.key}\n")
     file = tmp_path / "program.py"
     file.write_text(server.fit(program.text))
+    return file
+
+
+ENDING = pytest.mark.parametrize("program", [p for p in PROGRAMS if not ENDLESS.search(p.text)], ids=of)
+
+
+@ENDING
+def test_a_program_runs(program, file, environment, monkeypatch, capsys):
+    for word in os.environ.keys() - environment.keys():
+        monkeypatch.delenv(word)
+    for word, value in environment.items():
+        monkeypatch.setenv(word, value)
+    monkeypatch.chdir(file.parent)
+    runpy.run_path(str(file), run_name="__main__")
+    printed = capsys.readouterr()
+    assert printed.out
+    assert printed.err == ""
+
+
+@pytest.mark.long
+@ENDING
+def test_a_program_runs_in_a_process_of_its_own(program, file, environment):
     done = subprocess.run(
         [sys.executable, "-P", str(file)],
         env=environment,
-        cwd=tmp_path,
+        cwd=file.parent,
         capture_output=True,
         text=True,
         timeout=90,

@@ -123,12 +123,16 @@ LIMITS = {
     f" {limits.target_description_chars_max:,} characters, each schema {limits.target_schema_bytes_max // limits.KIB} KiB,"
     f" each `version` {limits.target_version_chars_max} characters",
     "Targets of a project that validate inputs or find unserved runs": f"{limits.target_states_max:,}, the first by name",
-    "Errors of an invalid input": f"{limits.input_errors_max}",
+    "Errors of an invalid input": f"{limits.input_errors_max}, each with {limits.input_error_chars_max} characters of its"
+    " place and of its message",
+    "Check of an input whose schema may take long": f"{limits.input_check_s_max:g} s of CPU time,"
+    f" {limits.input_check_bytes_max // limits.MIB} MiB of memory",
     "`version` of a worker": f"{limits.worker_version_chars_max} characters",
     "Cancels and pauses that a worker's channel keeps; more become one `resync`": f"{limits.channel_stops_max:,}",
     "`timeout_seconds`": f"{limits.timeout_s_max:,} (30 days)",
     "`backoff_limit`": f"{limits.backoff_limit_max:,}",
-    "A rate": f"1 to {limits.rate_limit_max:,} runs in 1 to {limits.rate_period_s_max:,} seconds",
+    "A rate": f"1 to {limits.rate_limit_max:,} runs, or 1 to {limits.rate_tokens_max:,} tokens of models, in 1 to"
+    f" {limits.rate_period_s_max:,} seconds",
     "Schedules per project": f"{limits.schedules_per_project_max}",
     "`config` of a schedule": f"{limits.schedule_config_bytes_max >> 10} KiB",
     "Runs per batch": f"{limits.runs_per_batch_max:,}",

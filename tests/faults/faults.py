@@ -13,8 +13,9 @@ import httpx2
 from tests.support.server import Server, note
 from tests.support.until import until
 
+from .client import LEASE_S
 from .deployment import Deployment
-from .load import LEASE_S, Load
+from .load import Load
 
 Fault = Callable[[Deployment, Load, float], None]
 

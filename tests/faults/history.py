@@ -12,10 +12,12 @@ import msgspec
 class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
     """The parameters of an operation; each kind uses some of them.
 
-    `attempt` and `token` are the fence. `labels` are the appended events, all of them unique; `after` is the
-    expected_previous_event_id. `label` is the output of a completion, the payload and
-    the key of a signal, the key of a compensation, or the call of a wait. `pinned` of a create and `version` of a claim:
-    the run stays with the version that claims it first.
+    `attempt` and `token` are the fence. `labels` are the appended events, all of them unique, or the log of a fork;
+    `after` is the expected_previous_event_id. `label` is the output of a completion, the payload and the key of a signal,
+    the key of a compensation, the call of a wait, the id of an event of the bus, or the key of a retry. `match` of a
+    wait: the only event that it takes has this value, and `match` of an event is its value. `step` is where a retry goes
+    on. `pinned` of a create and `version` of a claim: the run stays with the version that claims it first. `budget`: so
+    many reports of usage fail the run.
     """
 
     worker: str | None = None
@@ -29,6 +31,9 @@ class Sent(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_s: float | None = None
     pinned: bool = False
     version: str | None = None
+    match: int | None = None
+    step: str | None = None
+    budget: int | None = None
 
 
 class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,8 +52,11 @@ class RunSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A 2xx answer.
 
-    `accepted` is the member `duplicate` of create, signal and compensate, `completed` of complete, `cancelled` of cancel,
-    `delivered` that of signal. `log` of children: the labels of the compensations, in the order in which they run. `taken` is the payload of the signal that a wait took.
+    `accepted` is the member `duplicate` of create, signal, compensate and an event of the bus, `completed` of complete,
+    `cancelled` of cancel, `delivered` that of signal. `log` of children: the labels of the compensations, in the order in
+    which they run; of forks: the keys of the retries; of started: the ids of the events that started runs; of a retry:
+    the mark in its log. `taken` is the payload of the signal that a wait took. `appended` of a retry is the number of
+    events that its log begins with, and of spent the usage. `made` is the run that a retry created.
     """
 
     run: RunSnapshot | None = None
@@ -58,6 +66,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     log: tuple[str, ...] | None = None
     delivered: bool | None = None
     taken: str | None = None
+    made: str | None = None
 
 
 class Operation(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,19 +11,24 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from .history import Answer, Operation, RunSnapshot, Sent
+from .labels import kept, reports
 
 #: Tolerance for clocks that are read at different moments and cut to milliseconds.
 SLACK_S = 0.1
 ATTEMPTS_LOST_MAX = 3
+#: The value of the events of the bus that start runs.
+TRIGGERED = 0
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
+READS = frozenset({"get", "events", "children", "forks", "spent", "started"})
 
 
 class State(NamedTuple):
     """The state of a run. `held`: the fence of the current attempt is valid. `lease_until` is the earliest
     time at which the lease may expire, `ready_at` the earliest time of the next claim. `floor` is the time of
     the last lost lease: later operations in the order cannot have been answered before it. `completed_at` is
-    set by the first answer that shows it. `awaited` is the call of the wait; of the signals `sent`, those `kept` are
-    not taken. `version` is that of a pinned run's first claim.
+    set by the first answer that shows it. `awaited` is the call of the wait, which takes an event of the bus with the
+    value `wanted` (None: with any); of the signals `sent`, those `kept` are not taken. `passed` are the events of the bus
+    that the run has got or missed. `version` is that of a pinned run's first claim. `forks` are the retries: key and id.
     """
 
     status: str = "absent"
@@ -45,6 +50,10 @@ class State(NamedTuple):
     undos: tuple[str, ...] = ()  # the registered compensations
     pinned: bool = False
     version: str | None = None
+    wanted: int | None = None
+    passed: frozenset[str] = frozenset()
+    forks: frozenset[tuple[str, str | None]] = frozenset()
+    budget: int | None = None
 
     @property
     def terminal(self) -> bool:
@@ -81,7 +90,7 @@ def steps(state: State, operation: Operation) -> Iterator[State]:
 
 def effectless(operation: Operation) -> bool:
     """Whether the operation never changes the state: a read or a refusal."""
-    return operation.kind in {"get", "events", "children"} or operation.refused is not None
+    return operation.kind in READS or operation.refused is not None
 
 
 def _step(state: State, operation: Operation) -> State | None:
@@ -134,7 +143,7 @@ def _expired(state: State) -> State | None:
 
 
 def _parked(state: State) -> State:
-    """The attempt of a waiting run ends and does not count as lost."""
+    """The server ends the attempt, which does not count as lost."""
     return state._replace(held=False, token=None)
 
 
@@ -169,7 +178,8 @@ def _fenced_off(state: State, sent: Sent) -> bool:
 
 def _create(state: State, operation: Operation, sent: Sent) -> Done:
     if state.status == "absent":
-        return Done(state._replace(status="pending", pinned=sent.pinned), Answer(accepted=False))
+        created = state._replace(status="pending", pinned=sent.pinned, budget=sent.budget)
+        return Done(created, Answer(accepted=False))
     return Done(state, Answer(accepted=True))
 
 
@@ -234,7 +244,10 @@ def _append(state: State, operation: Operation, sent: Sent) -> Done | Refused:
         codes.add("EVENT_RUN_WAITING")
     if codes:
         return Refused(frozenset(codes))
-    return Done(state._replace(log=state.log + new), Answer(appended=len(new)))
+    stored = state._replace(log=state.log + new)
+    if state.budget is not None and reports(new) and reports(stored.log) >= state.budget:
+        stored = _end(_parked(stored), "failed", "BUDGET_REACHED")
+    return Done(stored, Answer(appended=len(new)))
 
 
 def _complete(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -261,9 +274,24 @@ def _signal(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     state = state._replace(sent=state.sent | {sent.label})
     if state.status != "waiting":
         return Done(state._replace(kept=(*state.kept, sent.label)), Answer(accepted=False, delivered=False))
-    log = (*state.log, f"{sent.label} for {state.awaited}")
-    resumed = state._replace(status="running", awaited=None, ready_at=0.0, log=log)
-    return Done(resumed, Answer(accepted=False, delivered=True))
+    return Done(_resumed(state, sent.label), Answer(accepted=False, delivered=True))
+
+
+def _resumed(state: State, label: str) -> State:
+    """The run takes a signal or an event as the result of its wait."""
+    log = (*state.log, f"{label} for {state.awaited}")
+    return state._replace(status="running", awaited=None, wanted=None, ready_at=0.0, log=log)
+
+
+def _publish(state: State, operation: Operation, sent: Sent) -> Done:
+    """An event of the bus reaches the run, or misses it: each event once. `label` is its id."""
+    assert sent.label is not None
+    if sent.label in state.passed:
+        return Done(state, Answer())
+    state = state._replace(passed=state.passed | {sent.label})
+    if state.status == "waiting" and state.wanted in (None, sent.match):
+        state = _resumed(state, sent.label)
+    return Done(state, Answer())
 
 
 def _wait(state: State, operation: Operation, sent: Sent) -> Done | Refused:
@@ -276,7 +304,7 @@ def _wait(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     if codes:
         return Refused(frozenset(codes))
     if not state.kept:
-        return Done(state._replace(status="waiting", awaited=sent.label), Answer())
+        return Done(state._replace(status="waiting", awaited=sent.label, wanted=sent.match), Answer())
     oldest, *kept = state.kept
     log = (*state.log, f"{oldest} for {sent.label}")
     return Done(state._replace(kept=tuple(kept), log=log), Answer(taken=oldest))
@@ -324,6 +352,62 @@ def _events(state: State, operation: Operation, sent: Sent) -> Done | Refused:
     return _MISSING if state.status == "absent" else Done(state, Answer(log=state.log))
 
 
+def _retry(state: State, operation: Operation, sent: Sent) -> Done | Refused | None:
+    """A retry from a step creates one run for each key `label`. The ended run does not change."""
+    assert sent.label is not None
+    assert sent.step is not None
+    if operation.refused == "IDEMPOTENCY_KEY_IN_USE":
+        return Refused(frozenset({operation.refused}))  # the request with this key is in progress
+    if state.status == "absent":
+        return _MISSING
+    if not state.terminal:
+        return Refused(frozenset({"RUN_NOT_TERMINAL"}))
+    begins = kept(state.log, operation.run_id, sent.step, completed=state.status == "completed")
+    if begins is None:
+        return Refused(frozenset({"STEP_NOT_FOUND"}))
+    made = operation.answer.made if operation.answer is not None else None
+    forks = dict(state.forks)
+    others = {run_id for key, run_id in forks.items() if key != sent.label}
+    if made is not None and (made in others or forks.get(sent.label) not in (None, made)):
+        return None
+    forks[sent.label] = made or forks.get(sent.label)
+    answer = Answer(made=made, appended=len(begins), log=begins[-1:])
+    return Done(state._replace(forks=frozenset(forks.items())), answer)
+
+
+def _fork(state: State, operation: Operation, sent: Sent) -> Done:
+    """The retry as its new run sees it: it begins with the log `labels`."""
+    if state.status != "absent":
+        return Done(state, Answer())
+    begun = state._replace(status="pending", log=sent.labels, pinned=sent.pinned, budget=sent.budget)
+    return Done(begun, Answer())
+
+
+def _forks(state: State, operation: Operation, sent: Sent) -> Done:
+    return Done(state, Answer(log=tuple(sorted(key for key, _ in state.forks))))
+
+
+def _store(state: State, operation: Operation, sent: Sent) -> Done:
+    """An event as the bus sees it: it is published once, and starts one run if it matches the trigger."""
+    assert sent.label is not None
+    if sent.label in state.passed:
+        return Done(state, Answer(accepted=True))
+    started = (sent.label,) if sent.match == TRIGGERED else ()
+    published = state._replace(passed=state.passed | {sent.label}, log=state.log + started)
+    return Done(published, Answer(accepted=False))
+
+
+def _started(state: State, operation: Operation, sent: Sent) -> Done:
+    return Done(state, Answer(log=tuple(sorted(state.log))))
+
+
+def _spent(state: State, operation: Operation, sent: Sent) -> Done | Refused:
+    """What the run's budget has counted. A run without one counts nothing."""
+    if state.status == "absent":
+        return _MISSING
+    return Done(state, Answer(appended=reports(state.log) if state.budget is not None else 0))
+
+
 _RULES = {
     "create": _create,
     "claim": _claim,
@@ -338,6 +422,13 @@ _RULES = {
     "cancel": _cancel,
     "get": _get,
     "events": _events,
+    "publish": _publish,
+    "spent": _spent,
+    "retry": _retry,
+    "fork": _fork,
+    "forks": _forks,
+    "store": _store,
+    "started": _started,
 }
 
 __all__ = ["ABSENT", "SLACK_S", "RunSnapshot", "State", "effectless", "steps"]

@@ -59,5 +59,39 @@ def children(at, *labels, until=None):
     return op("children", at, until, answer=Answer(log=labels))
 
 
-def waited(at, call, status, events, *, taken=None, until=None):
-    return op("wait", at, until, answer=Answer(snapshot(status, 1, events, ADA), taken=taken), label=call)
+def waited(at, call, status, events, *, taken=None, until=None, **sent):
+    answer = Answer(snapshot(status, 1, events, ADA), taken=taken)
+    return op("wait", at, until, answer=answer, label=call, **sent)
+
+
+def retried(at, key, made, *, step, appended, mark, until=None):
+    """A retry that created the run `made`, whose log begins with this many events. The last is `mark`."""
+    answer = Answer(made=made, appended=appended, log=(mark,))
+    return op("retry", at, until, answer=answer, label=key, step=step)
+
+
+def forks(at, *keys):
+    return op("forks", at, answer=Answer(log=keys))
+
+
+def forked(at, *labels):
+    """The retry as its new run sees it."""
+    return op("fork", at, answer=Answer(), labels=labels)
+
+
+def published(at, label, match, until=None):
+    """An event of the bus as a run sees it."""
+    return op("publish", at, until, answer=Answer(), label=label, match=match)
+
+
+def stored(at, label, match, *, duplicate=False):
+    """An event as its bus sees it."""
+    return op("store", at, answer=Answer(accepted=duplicate), label=label, match=match)
+
+
+def started(at, *labels):
+    return op("started", at, answer=Answer(log=labels))
+
+
+def spent(at, tokens):
+    return op("spent", at, answer=Answer(appended=tokens))

@@ -14,13 +14,32 @@ from .operations import (
     compensated,
     completed,
     created,
+    forked,
+    forks,
     op,
+    published,
     read,
+    retried,
     signalled,
     snapshot,
+    spent,
+    started,
+    stored,
     waited,
 )
 
+LOG = ("step 1: a", "note", "step 2: b", "RUN_ERROR")
+MARK = "from step 2 of run-1 at 2"
+KEPT_LOG = ("step 1: a", MARK)
+STEPPED = [
+    created(0),
+    claimed(1),
+    appended(2, *LOG[:2], events=2),
+    appended(3, LOG[2], events=3),
+    completed(4, "x", 4, status="failed"),
+]
+WAITING = [created(), claimed(1), waited(2, "wait:1", "waiting", 0, match=0)]
+SPENDING = [created(budget=2), claimed(1), appended(2, "usage a", events=1)]
 UNDONE = [created(), claimed(1), compensated(2, "a", attempt=1), compensated(2.2, "b")]
 LIFE = [
     created(0),
@@ -124,6 +143,60 @@ FINE = {
         compensated(6, "c", duplicate=True),
         op("compensate", 7, label="d", refused="RUN_NOT_ACTIVE"),
     ],
+    "a retry keeps the results before its step, and each key creates one run": [
+        *STEPPED,
+        retried(5, "k", "run-2", step="2", appended=2, mark=MARK),
+        retried(6, "k", "run-2", step="2", appended=2, mark=MARK),
+        retried(7, "l", "run-3", step="failed", appended=3, mark="from step 3 of run-1 at 4"),
+        op("retry", 8, refused="STEP_NOT_FOUND", label="m", step="9"),
+        forks(9, "k", "l"),
+        read(9, *LOG),
+    ],
+    "a retry without an answer is sent again, and created its run the first time": [
+        *STEPPED,
+        op("retry", 5, label="k", step="2"),
+        forks(6, "k"),
+        op("retry", 6.5, refused="IDEMPOTENCY_KEY_IN_USE", label="k", step="2"),
+        retried(7, "k", "run-2", step="2", appended=2, mark=MARK),
+        forks(8, "k"),
+    ],
+    "a new run begins with the results": [
+        op("fork", 0, labels=KEPT_LOG),
+        forked(1, *KEPT_LOG),
+        claimed(2, events=2),
+        appended(3, "step 4: x", events=3),
+        read(4, *KEPT_LOG, "step 4: x"),
+    ],
+    "an event reaches the run that waits for its value": [
+        *WAITING,
+        published(3, "other", 1),
+        op("get", 4, answer=Answer(snapshot("waiting", 1, 0, ADA))),
+        published(5, "e", 0),
+        published(6, "e", 0),
+        waited(7, "wait:2", "waiting", 1),
+        published(8, "f", 1),
+        read(9, "e for wait:1", "f for wait:2"),
+    ],
+    "an event without an answer was stored before the run waited": [
+        created(),
+        op("publish", 0.5, label="e", match=0),
+        *WAITING[1:],
+        published(3, "e", 0),
+        op("get", 4, answer=Answer(snapshot("waiting", 1, 0, ADA))),
+    ],
+    "an event is published once, and starts a run": [
+        op("store", 0, label="e", match=0),
+        stored(1, "e", 0, duplicate=True),
+        stored(2, "f", 1),
+        started(3, "e"),
+    ],
+    "reports of usage are counted, and fail the run that reaches its budget": [
+        *SPENDING,
+        spent(3, 1),
+        op("append", 4, labels=("usage b",)),
+        op("get", 5, answer=Answer(snapshot("failed", 1, 3, None, None, "BUDGET_REACHED", "t1"))),
+        spent(6, 2),
+    ],
     "a completed run has no compensations": [*UNDONE, completed(4, "x", 1), children(5)],
     "a release gives the run to the next at once": [
         created(),
@@ -148,7 +221,78 @@ def test_a_history_that_the_documentation_allows_is_linearizable(history):
 
 KEPT = [created(), signalled(0.5, "a"), claimed(1)]
 FAILED = [*UNDONE, completed(4, "x", 1, status="failed")]
+RETRIED = [*STEPPED, retried(5, "k", "run-2", step="2", appended=2, mark=MARK)]
+GOT = [*WAITING, published(3, "e", 0), read(3.5, "e for wait:1")]
 PLANTED = {
+    "retry created twice": [*RETRIED, retried(6, "k", "run-3", step="2", appended=2, mark=MARK)],
+    "retry created twice, seen in the list": [*RETRIED, forks(6, "k", "k")],
+    "two retries with one run": [*RETRIED, retried(6, "l", "run-2", step="2", appended=2, mark=MARK)],
+    "lost retry": [*RETRIED, forks(6)],
+    "retry without a result": [*STEPPED, retried(5, "k", "run-2", step="2", appended=1, mark=MARK)],
+    "retry with the result of its own step": [
+        *STEPPED,
+        retried(5, "k", "run-2", step="2", appended=3, mark=MARK),
+    ],
+    "retry from another step": [
+        *STEPPED,
+        retried(5, "k", "run-2", step="2", appended=2, mark="from step 1 of run-1 at 0"),
+    ],
+    "retry from a step that the run has not": [
+        *STEPPED,
+        retried(5, "k", "run-2", step="9", appended=3, mark="from step 9 of run-1 at 4"),
+    ],
+    "retry of an active run": [
+        *STEPPED[:4],
+        retried(5, "k", "run-2", step="2", appended=2, mark=MARK),
+    ],
+    "retry refused although the run has the step": [
+        *STEPPED,
+        op("retry", 5, refused="STEP_NOT_FOUND", label="k", step="2"),
+    ],
+    "run changed by its retry": [*RETRIED, read(6, *LOG, MARK)],
+    "results of a retry lost": [forked(0, *KEPT_LOG), read(1, MARK)],
+    "results of a retry from another history": [forked(0, *KEPT_LOG), read(1, "step 1: b", MARK)],
+    "retry seen in part": [
+        op("fork", 0, labels=KEPT_LOG),
+        op("get", 1, answer=Answer(snapshot("pending", 0, 1))),
+    ],
+    "event delivered twice": [
+        *GOT,
+        waited(4, "wait:2", "waiting", 1),
+        published(5, "e", 0),
+        read(6, "e for wait:1", "e for wait:2"),
+    ],
+    "lost event": [
+        *WAITING,
+        published(3, "e", 0),
+        op("get", 4, answer=Answer(snapshot("waiting", 1, 0, ADA))),
+    ],
+    "event lost for the wait that began before it": [
+        created(),
+        op("publish", 2.5, label="e", match=0),
+        *WAITING[1:],
+        published(3, "e", 0),
+        op("get", 4, answer=Answer(snapshot("waiting", 1, 0, ADA))),
+    ],
+    "event with another value": [*WAITING, published(3, "e", 1), read(4, "e for wait:1")],
+    "event before the wait": [created(), published(0.5, "e", 0), *WAITING[1:], read(4, "e for wait:1")],
+    "event kept for a later wait": [
+        *GOT,
+        published(4, "f", 0),
+        waited(5, "wait:2", "running", 2, taken="f"),
+    ],
+    "event started two runs": [stored(1, "e", 0), started(2, "e", "e")],
+    "event started no run": [stored(1, "e", 0), started(2)],
+    "event with another value started a run": [stored(1, "e", 1), started(2, "e")],
+    "event published twice": [stored(1, "e", 0), stored(2, "e", 0)],
+    "new event taken for a repeat": [stored(1, "e", 0), stored(2, "f", 0, duplicate=True)],
+    "lost report of usage": [*SPENDING, spent(3, 0)],
+    "report of usage counted twice": [*SPENDING, spent(3, 2)],
+    "run goes on past its budget": [*SPENDING, appended(3, "usage b", events=2)],
+    "run failed below its budget": [
+        *SPENDING,
+        op("get", 3, answer=Answer(snapshot("failed", 1, 2, None, None, "BUDGET_REACHED", "t1"))),
+    ],
     "a pinned run is claimed by another version": [
         created(pinned=True),
         claimed(1, version="v0"),

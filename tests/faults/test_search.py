@@ -33,7 +33,12 @@ KINDS = [
     ("events", Sent()),
     ("compensate", Sent(label="u", attempt=1)),
     ("children", Sent()),
+    ("wait", Sent(label="wait:1", match=0)),
+    ("publish", Sent(label="e", match=0)),
+    ("retry", Sent(label="k", step="failed")),
+    ("forks", Sent()),
 ]
+WITHOUT_RUN = {"events", "compensate", "children", "publish", "retry", "forks"}
 
 
 def answered(state, operation):
@@ -56,9 +61,7 @@ def answered(state, operation):
     )
     return after, replace(
         operation,
-        answer=replace(
-            answer, run=None if operation.kind in {"events", "compensate", "children"} else shown, token=token
-        ),
+        answer=replace(answer, run=None if operation.kind in WITHOUT_RUN else shown, token=token),
     )
 
 

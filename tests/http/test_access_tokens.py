@@ -43,6 +43,13 @@ async def test_it_reads_the_run_and_its_events(api, family):
     await api.refused(403, "FORBIDDEN", "GET", f"{path}/events?include_descendants=true", by=by)
 
 
+async def test_without_the_family_it_reads_no_children(api, family):
+    by = await token(api, family["child"])
+    for path in ("children?fields=run_id,input", "tree"):
+        refused = await api.refused(403, "FORBIDDEN", "GET", f"/runs/{family['child']}/{path}", by=by)
+        assert "get a token with `family`" in refused["detail"]
+
+
 async def test_with_the_family_it_reads_the_descendants_and_not_the_ancestors(api, family):
     by = await token(api, family["child"], family=True)
     found = (await api.get(f"/runs/{family['child']}/tree", by=by))["data"]

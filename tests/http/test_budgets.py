@@ -121,6 +121,15 @@ async def test_a_run_is_created_with_a_budget(api, path):
     assert refused["errors"][0]["path"] == "$.budget.limit"
 
 
+@pytest.mark.parametrize("on_reached", ["fail", "cancel", "pause"])
+async def test_a_report_that_stops_its_run_counts_the_appended_events_only(api, path, on_reached):
+    await created(api, path, limit={"tokens": 5}, on_reached=on_reached)
+    at, answer = await report(api, 5)
+    stored = 1 if on_reached == "pause" else 2  # with the terminal event
+    assert (answer["appended_count"], answer["latest_event_id"]) == (1, stored)
+    assert len((await api.get(f"{at}/events"))["data"]) == stored
+
+
 async def test_the_call_ids_of_budgets_belong_to_the_server(api):
     run = f"/runs/{(await api.create())['run_id']}"
     refused = await api.post(f"{run}/wait", {"reason": "approval", "tool_call_id": "budget:x"}, 400)
@@ -130,6 +139,20 @@ async def test_the_call_ids_of_budgets_belong_to_the_server(api):
 async def test_usage_that_cannot_be_counted_is_refused(api):
     _, refused = await report(api, status=400, outputTokens="many")
     assert refused["errors"][0]["path"] == "$.events[0].value.outputTokens"
+
+
+async def test_what_a_run_has_spent_is_bounded_too_and_never_fails_a_report(api, path):
+    most = {"provider": "acme", "model": "m", "input": limits.price_max, "output": limits.price_max}
+    await api.send("PUT", f"/projects/{api.project.slug}/prices", most, by="admin")
+    made = await created(api, path, on_reached="alert", limit={"cost": "1.00"})
+    run, _ = await api.claimed()
+    tokens = {"inputTokens": limits.tokens_per_run_max, "outputTokens": limits.tokens_per_run_max}
+    usage = {"type": "CUSTOM", "name": "run.usage", "value": {"provider": "acme", "model": "m", **tokens}}
+    proof = {"X-Lease-Token": run["lease_token"]}
+    for _ in range(5):  # 2 million millions each: the fifth is over what a column of 64 bits holds
+        await api.post(f"/runs/{run['run_id']}/events", {"events": [usage]}, headers=proof)
+    current = (await api.get(f"{path}/{made['id']}", by="admin"))["current"]
+    assert current["spent"]["cost"] == "1000000000000.00"
 
 
 async def test_only_admins_change_budgets(api, path):

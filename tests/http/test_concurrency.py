@@ -209,6 +209,26 @@ async def test_a_worker_that_waits_for_a_rate_gets_the_run_with_the_next_token(d
         assert (await polling)["run"]["run_id"] == "b"
 
 
+async def test_a_worker_that_waits_for_tokens_gets_the_run_when_they_are_back(driver, monkeypatch):
+    monkeypatch.setattr(limits, "claim_poll_s", 600)
+    worker, _ = await driver.worker()
+    rate = {"limit": 100, "period_seconds": 10, "unit": "tokens"}
+    body = {"limits": [{"target": "task:greet", "rate": rate}]}
+    place = f"/projects/{driver.project.slug}/concurrency-limits"
+    await driver.send("PUT", place, body, by="admin")
+    for name in ("a", "b"):
+        await driver.create(driver.task(public_id=name, request={"target": "task:greet"}))
+    assert (await driver.claim(worker))["run"]["run_id"] == "a"
+    usage = {"provider": "acme", "model": "m", "inputTokens": 100, "outputTokens": 50}
+    await driver.post("/runs/a/complete", {"status": "completed", "metadata": usage})
+    shown = (await driver.send("GET", place, by="admin")).json()["limits"]
+    assert [(one["rate"]["unit"], one["rate_left"]) for one in shown] == [("tokens", -50)]
+    polling = await poll(driver, worker)
+    driver.clock.advance_ms(5_100)
+    async with asyncio.timeout(60):
+        assert (await polling)["run"]["run_id"] == "b"
+
+
 # Fairness
 
 

@@ -86,7 +86,9 @@ async def test_the_limit_of_a_target_holds_for_each_concurrency_key(api):
     assert [one["target"] for one in left["limits"]] == [None]
     rate = {"limit": 100, "period_seconds": 60, "per_key": True, "unit": "runs"}
     assert (await put("task:greet", rate=rate))["limits"][1]["rate"] == rate
-    for wrong in ({"unit": "tokens"}, {"limit": 0}, {"period_seconds": 86_401}):
+    of_tokens = rate | {"limit": 10**10, "unit": "tokens"}
+    assert (await put("task:greet", rate=of_tokens))["limits"][1]["rate"] == of_tokens
+    for wrong in ({"unit": "money"}, {"limit": 0}, {"limit": 10**6 + 1}, {"period_seconds": 86_401}):
         body = {"rate": rate | wrong}
         problem = await api.refused(400, "INVALID_REQUEST", "PUT", f"{place}/task:greet", body, by="admin")
         assert problem["errors"][0]["path"].startswith("$.rate.")
@@ -138,6 +140,35 @@ async def test_the_runs_of_a_schedule_have_its_concurrency_key(api):
 async def test_flow_control_that_makes_no_sense_is_refused(api, members, path):
     problem = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", {**api.task(), **members})
     assert problem["errors"][0]["path"] == path
+
+
+def of_worker(api, conversation, name, **members):
+    return api.agent(conversation, request={"implementation_kind": "py"}, public_id=name, **members)
+
+
+async def test_runs_of_an_agent_have_all_keys_where_a_worker_claims_them(api):
+    first, second = await api.conversation(), await api.conversation()
+    limit = {"max_running_per_key": 1}
+    await api.send("PUT", f"/projects/{api.project.slug}/limits/agent:scribe", limit, by="admin")
+    for name, conversation in (("a-1", first), ("a-2", first), ("b-1", second)):
+        run = await api.create(of_worker(api, conversation, name, concurrency_key=conversation))
+        assert run["concurrency_key"] == conversation
+    worker, _ = await api.worker(implementation_kind="py")
+    claimed = [await api.claim(worker, kinds=["agent"]) for _ in range(3)]
+    assert sorted(one["run"]["run_id"] for one in claimed if one["run"]) == ["a-1", "b-1"]
+    await api.complete("a-1")
+    assert (await api.claim(worker, kinds=["agent"]))["run"]["run_id"] == "a-2"
+
+
+async def test_an_agent_run_that_exists_takes_the_place_of_a_new_one_and_of_its_message(api):
+    conversation = await api.conversation()
+    for flow, name in ({"unique": UNIQUE}, "u-1"), ({"debounce": DEBOUNCE}, "d-1"):
+        await api.create(of_worker(api, conversation, name, **flow))
+        again = await api.post("/runs", of_worker(api, conversation, f"{name}-again", **flow), 202)
+        assert (again["duplicate"], again["run"]["run_id"]) == (True, name)
+    messages = await api.get(f"/conversations/{conversation}/messages")
+    assert [one["run_id"] for one in messages["data"]] == ["u-1", "d-1"]
+    assert (await api.run("d-1"))["debounced"] == 1
 
 
 async def test_a_debounce_or_a_concurrency_key_of_a_run_that_its_caller_drives_is_refused(api):

@@ -8,6 +8,8 @@ import pytest
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.loops.artifact_gc import collect_artifacts
 
+from .wire import Wires, body_of, request, status_of
+
 pytestmark = pytest.mark.postgres
 
 TEXT = json.dumps({"text": "é" * 1000}, ensure_ascii=False).encode()
@@ -88,6 +90,17 @@ async def test_resolve_answers_the_run_with_the_value_in_its_place(api, kept):
     assert (await api.get(f"/runs/{inline}?resolve=output"))["output"] == {"small": 1}
 
 
+@pytest.mark.parametrize("query", ["resolve=output", "res%6flve=output"])
+async def test_a_connection_gets_the_value_in_its_place(api, kept, query):
+    """The answer is a stream, and the fast path for plain routes sends none."""
+    run_id = await completed(api, reference())
+    wires = Wires(api.http_app)
+    credential = {"authorization": f"Bearer {api.keys['default']}"}
+    answer = await wires.ask(request("GET", f"/runs/{run_id}?{query}", b"", **credential))
+    assert status_of(answer) == 200
+    assert json.loads(body_of(answer))["output"] == json.loads(TEXT)
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -102,6 +115,15 @@ async def test_resolve_answers_the_run_with_the_value_in_its_place(api, kept):
 async def test_an_output_that_only_resembles_a_reference_is_a_value(api, kept, value):
     run_id = await completed(api, value)
     assert (await api.get(f"/runs/{run_id}?resolve=output"))["output"] == value
+
+
+async def test_a_reference_may_have_spaces(api, kept):
+    """The SDK reads it as JSON, so the server cannot take it for a value."""
+    run_id = (await api.create())["run_id"]
+    await put(api, run_id)
+    body = json.dumps({"status": "completed", "output": reference()}, indent=2).encode()
+    await api.post(f"/runs/{run_id}/complete", body)
+    assert (await api.get(f"/runs/{run_id}?resolve=output"))["output"] == json.loads(TEXT)
 
 
 async def test_a_value_that_is_missing_or_damaged_is_reported(api, kept):

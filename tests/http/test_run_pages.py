@@ -1,8 +1,10 @@
 """`GET /runs` and `GET /projects/{project}/runs`: filters, sort orders and pages."""
 
 import base64
+import json
 import re
 import uuid
+from urllib.parse import quote
 
 import pytest
 
@@ -195,6 +197,18 @@ async def test_the_first_and_the_last_hours_of_time_are_in_range_in_every_time_z
     created = (await api.create())["run_id"]
     sides = {name: await ids(api, f"{name}={text}") for name in ("created_after", "created_before")}
     assert sorted(sides.values()) == [[], [created]]
+
+
+async def test_a_search_finds_values_however_their_client_wrote_them(api):
+    """Many encoders escape every character beyond ASCII: those of PHP, and of Python by default."""
+    path = f"/projects/{api.project.slug}"
+    assert (await api.send("PATCH", path, {"search_values": True}, by="admin")).status_code == 200
+    api.clock.advance(2)
+    escaped = json.dumps(api.task(request={"input": {"city": "Köln 😀"}})).encode()
+    assert b"\\u00f6" in escaped
+    run = await api.create(escaped)
+    for text in ("ö", "Köln 😀"):
+        assert await ids(api, f"q={quote(text)}") == [run["run_id"]]
 
 
 async def test_unusual_search_texts_find_nothing(api):

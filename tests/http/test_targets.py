@@ -97,6 +97,53 @@ async def test_an_input_that_does_not_fit_is_refused_where_the_target_asks_for_i
     assert answer["errors"][0]["path"] == "$.runs[1].request.input.item"
 
 
+NODE = {"type": "object", "properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}}}
+TWICE = {"anyOf": [{"items": {"$ref": "#/$defs/list"}}, {"items": {"$ref": "#/$defs/list"}}]}
+
+
+def nested(depth):
+    value = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+async def test_a_check_that_would_take_for_ever_ends_and_hinders_no_other(api, monkeypatch):
+    """Each level of a list is checked twice, so 60 levels are 2^60 checks."""
+    twice = {"$ref": "#/$defs/list", "$defs": {"list": TWICE | {"not": {"const": 1}}}}
+    slow = {"target": "task:slow", "validate_input": True, "input_schema": twice}
+    node = {"$ref": "#/$defs/node", "$defs": {"node": NODE}}
+    await register(api, slow, {"target": "task:node", "validate_input": True, "input_schema": node})
+    fits = api.task("task:node", request={"input": {"next": {"next": None}}})
+    await api.create(fits)
+    monkeypatch.setattr(limits, "input_check_s_max", 0.1)
+    endless = api.task("task:slow", request={"input": nested(60)})
+    answer = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", endless)
+    assert "cannot be checked within 0.1 s" in answer["errors"][0]["message"]
+    monkeypatch.undo()
+    await api.create(fits)
+    wrong = api.task("task:node", request={"input": {"next": {"next": 7}}})
+    answer = await api.refused(400, "INVALID_REQUEST", "POST", "/runs", wrong)
+    assert answer["errors"][0]["path"] == "$.request.input.next"
+
+
+async def test_a_schema_whose_patterns_take_too_long_is_refused(api, monkeypatch):
+    monkeypatch.setattr(limits, "input_check_s_max", 0.1)
+    patterns = [{"pattern": f"[01]{{{3_000 + number}}}"} for number in range(1_000)]
+    slow = {"target": "task:slow", "validate_input": True, "input_schema": {"allOf": patterns}}
+    answer = await register(api, slow, status=400)
+    assert answer["errors"][0]["path"] == "$.targets[0].input_schema"
+    assert "simplify its patterns" in answer["detail"]
+
+
+async def test_a_refusal_names_the_reason_and_not_the_value(api):
+    await register(api, {**COUNT, "validate_input": True})
+    wrong = api.task("task:count", request={"input": {"item": "b" * 5_000}})
+    (error,) = (await api.refused(400, "INVALID_REQUEST", "POST", "/runs", wrong))["errors"]
+    assert error["path"] == "$.request.input.item"
+    assert error["message"].startswith("the value does not match ")
+
+
 async def test_another_input_of_a_retry_is_checked_too(api):
     await register(api, COUNT | {"validate_input": True})
     run = await api.create(api.task("task:count", request={"input": {"item": "a"}}))

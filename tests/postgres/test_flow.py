@@ -98,6 +98,39 @@ async def test_two_claims_at_the_last_token_get_one_run(replicas):
     assert [run.run_id for found in claimed for run in found] == ["a"]
 
 
+async def test_reports_at_two_replicas_and_claims_beside_them_lose_no_token(replicas):
+    drivers = await replicas(2)
+    limit = ConcurrencyLimit("task:t", rate=Rate(10_000, 86_400, unit="tokens"))
+    await drivers[0].store.concurrency.put(PROJECT, [limit])
+    await asyncio.gather(*(drivers[n % 2].create(f"run-{n}", target="task:t") for n in range(40)))
+
+    async def work(number):
+        driver = drivers[number % 2]
+        while claimed := await driver.claim(f"w-{number}", limit=2):
+            for run in claimed:
+                await driver.report(run.run_id, 3)
+                await driver.report(run.run_id, 4)
+                await driver.complete(run.run_id, metadata=b'{"inputTokens":10,"outputTokens":0}')
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(*(work(n) for n in range(6)))
+    [shown] = await drivers[1].store.concurrency.of(PROJECT)
+    assert shown.rate_left == 10_000 - 40 * 10
+
+
+async def test_no_replica_starts_a_run_after_the_tokens_are_used(replicas):
+    drivers = await replicas(2)
+    await drivers[0].store.concurrency.put(
+        PROJECT, [ConcurrencyLimit("task:t", rate=Rate(10, 86_400, unit="tokens"))]
+    )
+    for name in ("a", "b"):
+        await drivers[0].create(name, target="task:t")
+    [run] = await drivers[0].claim()
+    await drivers[0].report(run.run_id, 10)
+    claimed = await asyncio.gather(*(driver.claim(f"w-{n}") for n, driver in enumerate(drivers * 2)))
+    assert claimed == [[], [], [], []]
+
+
 async def test_two_claims_at_the_last_slot_of_a_key_get_one_run(replicas):
     drivers = await replicas(2)
     await drivers[0].store.concurrency.put(PROJECT, [ConcurrencyLimit("task:t", None, 1)])

@@ -1,11 +1,15 @@
 """Conflicts with other transactions are retried, or reported in time."""
 
 import asyncio
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 
+from runstead.commands.budgets import settle_some
+from runstead.core.budgets.budget import Budget
 from runstead.core.errors import Error
+from tests.support.store_driver import PROJECT
 
 FAIL_ONCE = """
 CREATE SEQUENCE failures;
@@ -187,3 +191,41 @@ async def test_compensations_that_end_at_once_at_two_replicas_queue_the_next_one
         one, two, three = (await first.cancel(run_id)).compensations
         await asyncio.gather(first.complete(one.run_id), second.cancel(two.run_id))
         assert (await first.row(three.run_id)).available_at is not None
+
+
+async def test_a_run_that_a_claim_stops_while_its_budget_is_deleted_continues(driver, other):
+    """The claim has read the budget and has not committed when the loop looks at the runs that wait for it."""
+    await driver.store.budgets.create(
+        Budget(
+            id="budget-1",
+            project_id=PROJECT,
+            name="B",
+            scope_kind="project",
+            period="day",
+            limit_tokens=1,
+            on_reached="pause",
+        ),
+        lambda _count: None,
+    )
+    await driver.create("spender")
+    await driver.report("spender", 5)
+    run = await driver.create("run-1")
+    app = SimpleNamespace(store=driver.store, publish=lambda _written: None)
+    blocking = other.transaction()
+    await blocking.start()
+    await other.execute(
+        "INSERT INTO run_spending (run_seq, tokens, cost_micros, cost_rest, approved) VALUES ($1, 0, 0, 0, '')",
+        run.seq,
+    )
+    claim = asyncio.create_task(driver.claim())
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    async with asyncio.timeout(60):
+        while await other.fetchval(waits) == 0:  # noqa: ASYNC110 - nothing reports it
+            await asyncio.sleep(0.01)
+    await driver.store.budgets.delete(PROJECT, "budget-1")
+    settling = asyncio.create_task(settle_some(app))
+    await asyncio.wait([settling], timeout=0.5)  # it is done where it waits for nothing
+    await blocking.rollback()
+    assert await claim == []
+    await settling
+    assert (await driver.row("run-1")).status == "running"

@@ -273,6 +273,11 @@ def test_aes_gcm_refuses_changed_bytes_other_keys_and_unknown_ids():
             AesGcm(keys, current)
 
 
+def test_inputs_that_a_codec_encodes_cannot_be_validated_by_the_server():
+    with pytest.raises(ValueError, match="validate_input is for plain inputs"):
+        App(codec=Compression()).task("order", validate_input=True)
+
+
 def test_compression_reads_what_it_wrote_and_refuses_other_bytes():
     one = Compression(bytes_min=10)
     for data in (b"", b"short", b"x" * 10_000, os.urandom(1000)):

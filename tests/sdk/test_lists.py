@@ -1,11 +1,16 @@
 """Lists of runs through the clients: pages that end by bytes, chosen members, what trees leave out."""
 
+import inspect
 import json
+import typing
 
 import httpx2
 import pytest
 
 from runstead.sdk import Client
+from runstead.sdk.resources import Resources
+from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.runs import Runs
 
 from .in_process_server import InProcessServer
 
@@ -91,3 +96,25 @@ def test_the_blocking_client_asks_for_the_same(kit):
         {"fields": "run_id,conversation_id,status"},
     ]
     assert json.loads(script.requests[0].content or b"null") is None
+
+
+def paged_lists():
+    """Yield the resource and the name of each method that returns a page."""
+    for resource in vars(Resources).values():
+        kind = (
+            typing.get_type_hints(resource.func)["return"].__origin__ if hasattr(resource, "func") else None
+        )
+        for name in dir(kind) if kind else ():
+            build = getattr(kind, name)
+            answer = typing.get_type_hints(build).get("return") if inspect.isfunction(build) else None
+            of = typing.get_args(answer)
+            if typing.get_origin(answer) is Call and hasattr(of[0], "page_info"):
+                yield kind, name
+
+
+def test_every_list_in_pages_has_an_iterator():
+    found = list(paged_lists())
+    assert (Runs, "list_all") in found
+    for kind, name in found:
+        iterator = "iter" if name == "list" else f"iter_{name.removeprefix('list_')}"
+        assert hasattr(kind, iterator), (kind, name)

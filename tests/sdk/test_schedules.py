@@ -20,6 +20,7 @@ SCHEDULE = {
     "last_scheduled_at": "2026-03-20T12:00:00.000Z",
     "something_new": 1,
 }
+PAGES = [("a", "1"), ("b", None)]
 
 
 @pytest.fixture
@@ -62,6 +63,18 @@ def test_schedules_are_listed_and_read(scripted):
     assert [str(request.url).removeprefix("http://server") for request in script.requests] == [
         "/projects/shop/schedules?status=active",
         "/projects/other/schedules/s",
+    ]
+
+
+def test_every_page_of_schedules_is_read(scripted):
+    pages = [
+        {"schedules": [SCHEDULE | {"id": one}], "page_info": {"next": following}} for one, following in PAGES
+    ]
+    client, script = scripted(*[httpx2.Response(200, json=page) for page in pages])
+    assert [one.id for one in client.schedules.iter(status="active")] == ["a", "b"]
+    assert [dict(request.url.params) for request in script.requests] == [
+        {"status": "active"},
+        {"status": "active", "cursor": "1"},
     ]
 
 

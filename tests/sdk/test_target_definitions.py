@@ -64,6 +64,31 @@ async def scribe(ctx: Context):
 app.command("task:build", ["make"])
 
 
+@app.task("ship")
+async def ship(ctx: Context, country: str, express: bool = False):
+    """Ship an order.
+
+    It leaves the same day.
+
+    Args:
+        country: Where it goes,
+            by its code.
+        express: Whether it flies.
+        unknown: What no parameter has.
+    """
+
+
+@app.task("measure")
+def measure(width: int):
+    """Measure a parcel.
+
+    Parameters
+    ----------
+    width
+        In millimetres.
+    """
+
+
 def definitions():
     return {one["target"]: one for one in app.target_definitions}
 
@@ -107,3 +132,15 @@ async def test_a_worker_registers_them_and_the_server_validates():
         assert lonely.unserved_since is None
         await bed.advance(seconds=10)
         assert (await bed.get(lonely)).unserved_since is not None
+
+
+def test_a_docstring_describes_each_parameter_and_its_sections_are_no_part_of_the_description():
+    found = definitions()
+    shipped = found["task:ship"]
+    assert shipped["description"] == "Ship an order.\n\nIt leaves the same day."
+    assert shipped["input_schema"]["properties"] == {
+        "country": {"type": "string", "description": "Where it goes,\nby its code."},
+        "express": {"type": "boolean", "default": False, "description": "Whether it flies."},
+    }
+    assert found["task:measure"]["description"] == "Measure a parcel."
+    assert found["task:measure"]["input_schema"]["properties"]["width"]["description"] == "In millimetres."

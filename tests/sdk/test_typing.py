@@ -1,6 +1,7 @@
 """Type checkers find users' mistakes, and none in correct code, the examples and the documentation.
 
-Each checker runs once, over everything. Mypy uses the configuration and the cache of the linter.
+Each checker runs once, over everything. Mypy, which `make lint` runs over the examples, has the configuration and the
+cache of the linter, and runs here in `make test-long`.
 """
 
 import json
@@ -71,7 +72,7 @@ def pyright(sources, folder):
     }
 
 
-@pytest.mark.parametrize("checker", [mypy, pyright])
+@pytest.mark.parametrize("checker", [pytest.param(mypy, marks=pytest.mark.long), pyright])
 def test_a_checker_finds_every_mistake_and_no_error_in_correct_code(checker, sources, tmp_path):
     assert len(WRONG) >= 20
     found = checker(sources, tmp_path)

@@ -23,6 +23,8 @@ TURNS = {
     "visited": limits.keys_visited_max,
     "now": NOW,
     "rated": False,
+    "implementation": None,
+    "worker_keys": [],
 }
 
 

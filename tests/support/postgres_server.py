@@ -62,6 +62,7 @@ TABLES += [
     "concurrency_limits",
     "keyed_targets",
     "rate_buckets",
+    "token_buckets",
     "discarded_artifacts",
     "held_contents",
     "bulk_jobs",
@@ -177,11 +178,15 @@ class PostgresServer:
     def kill(self):
         """SIGKILL to every one of its processes: none of them gets to tidy up."""
         postmaster = int((self._data / "postmaster.pid").read_text().split()[0])
+        deadline = time.monotonic() + 30
         os.kill(postmaster, signal.SIGSTOP)  # so that it starts no other one meanwhile
+        # A signal stops it at the end of a system call: until then it may fork a process that would outlive it.
+        while Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            assert time.monotonic() < deadline, "PostgreSQL does not stop"
+            time.sleep(0.001)
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
         for pid in (*map(int, children), postmaster):
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
         while any(Path(f"/proc/{pid}/exe").exists() for pid in (*children, postmaster)):
             assert time.monotonic() < deadline, "PostgreSQL does not die"
             time.sleep(0.01)

@@ -28,7 +28,9 @@ def every_page(api) -> list[str]:
         "limit": {"cost": "2.50"},
     }
     api.post(f"{project}/budgets", spendable | {"on_reached": "alert"})
+    _described_worker(api)
     ended, waiting = _failed_run(api), TaskRun(api, title="Waits")
+    api.post(f"/runs/{waiting.id}/signals", {"name": "stock-of-the-country", "payload": {"pieces": 7}})
     waiting.wait("approval", tool_call_id="approval:1", tool_name="approval")
     asked = InputRun(api, *FIELDS, description="Two lines\nof it")
     schedule = api.post(
@@ -90,6 +92,7 @@ def every_page(api) -> list[str]:
     paths = sorted(path.format_map(names) for path in routes if not _NO_PAGES.search(path))
     return [
         *paths,
+        f"{PROJECT}/list/new?target=workflow:order",
         *(f"{ended.page}?view={view}" for view in _VIEWS),
         waiting.page,
         asked.page,
@@ -98,12 +101,38 @@ def every_page(api) -> list[str]:
     ]
 
 
+def _described_worker(api):
+    """A worker with a version of its code and a schema of its target's input."""
+    items = {"type": "object", "properties": {"name": {"type": "string"}, "pieces": {"type": "integer"}}}
+    schema = {
+        "type": "object",
+        "properties": {
+            "customer": {"type": "string", "description": "Who ordered"},
+            "items": {"type": "array", "items": items},
+            "express": {"type": "boolean"},
+        },
+        "required": ["customer"],
+    }
+    target = {"target": "workflow:order", "description": "Takes an order.", "input_schema": schema}
+    worker = {
+        "implementation_kind": "e2e",
+        "worker_key": "orders",
+        "version": "2026-03-20",
+        "targets": [target],
+    }
+    api.post("/agent-workers/projects/default/workers", worker)
+
+
 def _failed_run(api):
     """A run with every part that a page can show."""
     run = TaskRun(
         api, input={"a": 1}, config={"b": 2}, title="Report of the week with a long title that needs its room"
     )
-    run.step("fetch orders of the country")
+    undo = {"target": "task:release", "title": "Release the orders", "config": {"country": "PT"}}
+    api.http.post(f"/runs/{run.id}/compensations", json=undo, headers=run.proof).raise_for_status()
+    run.step("count orders of the country", "1")
+    run.end_step("count orders of the country", "1")
+    run.step("fetch orders of the country", "2")
     run.append(text_start(), text_delta("Words"), *tool_call(), tool_result("x"))
     run.append({"type": "REASONING_MESSAGE_START", "messageId": "r", "role": "reasoning"})
     run.append({"type": "REASONING_MESSAGE_CONTENT", "messageId": "r", "delta": "Because"})

@@ -3,6 +3,7 @@
 import asyncio
 import struct
 import zlib
+from typing import Literal
 
 from runstead.sdk import App, Context
 
@@ -40,7 +41,16 @@ async def _pause(seconds: float) -> str:
 
 
 @app.workflow("weekly-report", retries=2)
-async def weekly_report(ctx: Context, week: int) -> dict:
+async def weekly_report(
+    ctx: Context, week: int, country: Literal["PT", "ES", "all"] = "all", notes: str | None = None
+) -> dict:
+    """Counts the orders of a week and sends the report after an approval.
+
+    Args:
+        week: Of this year, from 1.
+        country: Whose orders are counted.
+        notes: Shown at the top of the report.
+    """
     ctx.log(f"report of week {week}")
     await ctx.step("fetch orders", _pause, 0.4)
     await ctx.gather(

@@ -63,6 +63,12 @@ def fill(api) -> dict[str, str]:
             "cached": 300_000,
         },
     )
+    for scope, cost, reaction in (
+        ({"kind": "project"}, "0.01", "alert"),
+        ({"kind": "target", "value": "workflow:weekly-report"}, "25.00", "pause"),
+    ):
+        body = {"scope": scope, "period": "day", "limit": {"cost": cost}, "on_reached": reaction}
+        api.post("/projects/default/budgets", body)
     schedule = api.post(
         "/projects/default/schedules",
         {
@@ -115,7 +121,9 @@ def fill(api) -> dict[str, str]:
         "run": f"{PROJECT}/runs/{ended}",
         "run-waiting": f"{PROJECT}/runs/{waiting}",
         "run-failed": f"{PROJECT}/runs/{feeds[2]}",
+        "start": f"{PROJECT}/list/new?target=workflow:weekly-report",
         "usage": f"{PROJECT}/usage",
+        "budgets": f"{PROJECT}/usage/budgets",
         "schedules": f"{PROJECT}/schedules",
         "schedule": f"{PROJECT}/schedules/{schedule['schedule']['id']}",
         "batches": f"{PROJECT}/batches",

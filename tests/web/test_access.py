@@ -152,8 +152,16 @@ def test_limits_are_set_beside_each_other_and_removed(browser, api):
         one for one in api.get("/projects/default/concurrency-limits")["limits"] if one["target"] == "task:r"
     ]
     assert (kept["max_running"], kept["rate"]["limit"], kept["rate"]["per_key"]) == (7, 100, False)
+    flash = browser.flash_after(browser.send(PAGE, "/limits", rate | {"rate_unit": "tokens"}))
+    assert flash == "The limit of task:r is 100 tokens in 60 seconds."
+    assert "100 tokens in 60 s, 100 left" in browser.get(PAGE).text
+    browser.flash_after(browser.send(PAGE, "/limits", {"max_running": "8"}, target="task:r"))
+    [kept] = [one for one in api.get("/projects/default/concurrency-limits")["limits"] if "rate" in one]
+    assert (kept["max_running"], kept["rate"]["unit"]) == (8, "tokens")
     answer = browser.send(PAGE, "/limits", {"rate_limit": "5"})
-    assert "A rate needs a number of runs and of seconds" in refusal(answer)
+    assert "A rate needs a number of runs or tokens, and of seconds" in refusal(answer)
+    answer = browser.send(PAGE, "/limits", rate | {"rate_limit": "1000001", "rate_unit": "runs"})
+    assert "A rate of runs has a limit of 1,000,000 at most" in refusal(answer)
     browser.flash_after(browser.send(PAGE, "/limits/remove", target="task:r"))
     browser.flash_after(browser.send(PAGE, "/limits/remove", target=""))
     assert limits() == {"task:a": 5}

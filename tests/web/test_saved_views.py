@@ -55,3 +55,12 @@ def test_filters_are_saved_for_oneself_and_for_the_project(browser, api, server)
 def test_an_invalid_view_is_refused(browser):
     for name in ("", "x" * 81, "a\tb"):
         assert browser.send(f"{PAGE}?status=failed", "/list/views", {"name": name}).status_code == 400
+
+
+def test_no_name_of_a_deleted_view_fills_the_cookies(browser):
+    """A message is kept in a cookie for the next page. With 100 kB of them the server refuses every page."""
+    assert "was saved" in browser.flash_after(browser.send(PAGE, "/list/views", {"name": "Mine"}))
+    for name in ("x" * 100_000, "a\0b"):
+        refused = browser.send(PAGE, "/list/views/delete", {"name": name}, name="Mine", shared="")
+        assert refused.status_code == 400
+        assert "Mine" in browser.page(PAGE)

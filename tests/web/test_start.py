@@ -1,6 +1,7 @@
 """The form that starts a run: its fields, the errors at them, and a run that is started again with changes."""
 
 import html
+import json
 import re
 
 import pytest
@@ -165,6 +166,25 @@ def test_the_form_of_a_target_has_the_fields_of_its_schema(browser, api):
         browser.send(again, "/list/new", shown | {"in.1": "coffee", "in.3": "true", "in.4": "m", "in.5": ""}),
     )
     assert other["input"] == {"item": "coffee", "count": 1, "gift": True, "size": "m"}
+
+    # A field that would change what the run had is JSON: a browser drops line breaks, and a choice has its options.
+    owner, text = {"kind": "project", "id": "default"}, "two\nlines"
+    first = {
+        "kind": "task",
+        "owner": owner,
+        "request": {"target": "task:free", "input": {"item": text, "size": "xl"}},
+    }
+    target = {"target": "task:free", "input_schema": SCHEMA}
+    body = {"implementation_kind": "python", "worker_key": "two", "targets": [target]}
+    api.post("/agent-workers/projects/default/workers", body)
+    run = api.post("/runs", first)["run"]
+    again = f"{NEW}?like={run['run_id']}"
+    assert "two\\nlines" in html.unescape(browser.get(again).text)
+    same = {"target": "task:free", "in.1": json.dumps(text), "in.4": '"xl"'}
+    assert started(browser, api, browser.send(again, "/list/new", same))["input"] == {
+        "item": text,
+        "size": "xl",
+    }
 
     for number, value, error in ((1, "x", "shorter"), (2, "many", "Write a number"), (5, "[1,", "Not JSON")):
         refused = browser.send(address, "/list/new", shown | {"in.1": "tea", f"in.{number}": value})

@@ -190,4 +190,4 @@ def test_a_version_is_shown_until_no_run_needs_it(browser, api, project):
     assert "needed" in row_of(page, "old &lt;script")
     assert "in use" not in row_of(page, "old &lt;script")
     api.complete(made["run_id"])
-    assert "drained: may be stopped" in row_of(browser.page(PAGE), "old &lt;script")
+    assert "drained: no pinned run needs it" in row_of(browser.page(PAGE), "old &lt;script")

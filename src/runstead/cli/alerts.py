@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import write_out
+from runstead.cli.shared.parsing import parse_seconds, parse_time
+from runstead.cli.shared.render import Column, Screen, document, format_age, format_time, safe
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.alert import Alert, AlertFiring
@@ -20,9 +23,6 @@ alerts = App(name="alerts", help="Alert rules and their history.")
 @alerts.command(name="list")
 def list_alerts(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's alert rules with their state: those that fire first."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.alerts.list().data
     screen = Screen.of()
@@ -46,8 +46,6 @@ def _status(one: "Alert") -> str:
 
 
 def _muted(one: "Alert") -> str:
-    from runstead.cli.shared.render import format_time  # noqa: PLC0415
-
     if not one.muted:
         return ""
     return "for ever" if one.muted_until is None else f"until {format_time(one.muted_until)}"
@@ -84,11 +82,9 @@ def create_alert(
     json: AsJson = False,
 ) -> None:
     """Create an alert rule and print its id."""
-    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
 
     def seconds(option: str, text: str | None) -> int | None:
-        return None if text is None else round(parse_duration(option, text).total_seconds())
+        return None if text is None else parse_seconds(option, text)
 
     with connected(server, project=True) as client:
         made = client.alerts.create(
@@ -103,14 +99,12 @@ def create_alert(
             repeat_seconds=seconds("--repeat", repeat),
             webhook_id=webhook,
         ).alert
-    write_out(document(made) if json else made.id)
+    print_result(made, made.id, json=json)
 
 
 def _show(one: "Alert", *, json: bool) -> None:
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     muted = f"  muted {_muted(one)}" if one.muted else ""
-    write_out(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.name)}{muted}")
+    print_result(one, f"{one.id}  {_status(one)}  {one.name}{muted}", json=json)
 
 
 @alerts.command(name="mute")
@@ -125,9 +119,7 @@ def mute_alert(
     json: AsJson = False,
 ) -> None:
     """Send no messages of an alert rule. Its history goes on."""
-    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
-
-    end = None if until is None else parse_time("--until", until, ahead=True)
+    end = parse_time("--until", until, ahead=True)
     with connected(server, project=True) as client:
         _show(client.alerts.mute(alert_id, until=end).alert, json=json)
 
@@ -149,9 +141,6 @@ def history(
     json: AsJson = False,
 ) -> None:
     """List when an alert rule fired and resolved, newest first."""
-    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.alerts.list_history(alert_id, limit=limit).data
     columns: list[Column[AlertFiring]] = [
@@ -167,8 +156,6 @@ def history(
 @alerts.command(name="test")
 def send_test(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Queue a test message to each receiver. `webhooks deliveries` shows the outcome."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         sent = client.alerts.test(alert_id)
     if json:
@@ -181,8 +168,6 @@ def send_test(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json:
 @alerts.command(name="delete")
 def delete_alert(alert_id: AlertId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Delete an alert rule and its history."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         client.alerts.delete(alert_id)
-    write_out(document({"deleted": True, "id": alert_id}) if json else f"{safe(alert_id)}  deleted")
+    print_result({"deleted": True, "id": alert_id}, f"{alert_id}  deleted", json=json)

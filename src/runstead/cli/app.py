@@ -1,8 +1,6 @@
 """The program's commands. Each group is imported when it is used, so that `runstead --help` is fast."""
 
-from typing import Annotated
-
-from cyclopts import App, Parameter
+from cyclopts import App
 
 from runstead import __version__
 from runstead.cli.commands import COMMANDS, SUMMARY
@@ -19,8 +17,3 @@ app = App(
 
 for _name, (_path, _help) in COMMANDS.items():
     app.command(_path, name=_name, help=_help)
-
-Database = Annotated[
-    str | None, Parameter(help="postgresql://… or sqlite:///<path>; else RUNSTEAD_DATABASE_URL")
-]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON")]

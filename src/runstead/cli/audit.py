@@ -1,20 +1,23 @@
 """`runstead audit`: the audit log."""
 
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import msgspec
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run
+from runstead.cli.shared.parsing import parse_time
+from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.results import print_list
+from runstead.core.clock import to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from runstead.core.audit import AuditEntry as StoredEntry
-    from runstead.sdk import Client
     from runstead.sdk.models.audit import AuditEntry
 
 _PAGE_ROWS: Final = 100
@@ -43,18 +46,14 @@ def audit(
     json: AsJson = False,
 ) -> None:
     """List who changed what in a project, newest first. It needs the scope audit:read."""
-    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
-    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     if limit < 1:
         fail("--limit must be 1 or more", USAGE)
-    filters = {
+    filters: dict[str, Any] = {
         "actor": actor,
         "action": action,
         "object": of,
-        "after": None if after is None else parse_time("--after", after),
-        "before": None if before is None else parse_time("--before", before),
+        "after": parse_time("--after", after),
+        "before": parse_time("--before", before),
     }
     if instance or database is not None:
         project = None if instance else resolve(server).project.value
@@ -63,7 +62,8 @@ def audit(
         found = _stored(database, project, limit, filters)
     else:
         with connected(server, project=True) as client:
-            found = [_members(entry) for entry in _entries(client, limit, filters)]
+            every = client.audit.iter(limit=min(limit, _PAGE_ROWS), **filters)
+            found = [_members(entry) for entry in islice(every, limit)]
     columns: list[Column[Entry]] = [
         Column("AT", lambda one: format_time(one["at"]), keep_whole=True),
         Column("ACTION", lambda one: one["action"], keep_whole=True),
@@ -73,17 +73,6 @@ def audit(
         Column("REQUEST", lambda one: one["request_id"] or "", drop_rank=2),
     ]
     print_list(found, columns, "entries", json=json)
-
-
-def _entries(client: "Client", limit: int, filters: dict[str, Any]) -> "Iterator[AuditEntry]":
-    cursor = None
-    while limit > 0:
-        page = client.audit.list(cursor=cursor, limit=min(limit, _PAGE_ROWS), **filters)
-        yield from page.data
-        limit -= len(page.data)
-        cursor = page.page_info.next
-        if cursor is None:
-            return
 
 
 def _members(entry: "AuditEntry") -> Entry:
@@ -103,7 +92,6 @@ def _members(entry: "AuditEntry") -> Entry:
 
 def _stored(database: str | None, project: str | None, limit: int, filters: dict[str, Any]) -> list[Entry]:
     """Entries of a store, without a server."""
-    from runstead.core.clock import to_ms  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     kind, _, object_id = (filters["object"] or "").partition(":")
@@ -122,8 +110,6 @@ def _stored(database: str | None, project: str | None, limit: int, filters: dict
 
 
 def _stored_members(entry: "StoredEntry") -> Entry:
-    import msgspec  # noqa: PLC0415
-
     change = None if entry.change is None else msgspec.json.decode(entry.change)
     return {
         "id": entry.id,

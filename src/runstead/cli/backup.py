@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
 from runstead.cli.shared.progress_bar import steps_bar
+from runstead.core.clock import iso
 
 if TYPE_CHECKING:
     from runstead.core.backup import Manifest
@@ -150,8 +151,6 @@ def _contents(manifest: "Manifest") -> str:
 
 
 def _members(name: str, manifest: "Manifest") -> dict[str, Any]:
-    from runstead.core.clock import iso  # noqa: PLC0415
-
     held = manifest.artifacts
     return {
         "name": name,

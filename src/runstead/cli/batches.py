@@ -1,17 +1,23 @@
 """`runstead batches …`."""
 
 import sys
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
+from runstead.cli.shared.batch_progress import ended, progress_line
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.exit_codes import CANCELLED, FAILED, USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.parsing import json_list, json_object
+from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
+from runstead.cli.shared.results import print_list, print_result
+from runstead.core.batches.batch import shown_status
+from runstead.core.batches.eta import Eta
 
 if TYPE_CHECKING:
-    from runstead.cli.shared.render import Screen
     from runstead.sdk import Client
     from runstead.sdk.models.batch import Batch, BatchProgress, CreatedBatch
 
@@ -28,11 +34,6 @@ def list_batches(
     json: AsJson = False,
 ) -> None:
     """List a project's batches, newest first."""
-    from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.batches.list(limit=limit).data
     screen = Screen.of()
@@ -50,9 +51,6 @@ def list_batches(
 @batches.command(name="get")
 def get_batch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show one batch with its counts."""
-    from runstead.cli.shared.render import Screen, details, document, format_time, value  # noqa: PLC0415
-    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         one = client.batches.get(batch_id)
     if json:
@@ -95,14 +93,6 @@ def watch(batch_id: BatchId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJ
 
 
 def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
-    from time import monotonic  # noqa: PLC0415
-
-    from runstead.cli.shared.batch_progress import ended  # noqa: PLC0415
-    from runstead.cli.shared.exit_codes import CANCELLED, FAILED  # noqa: PLC0415
-    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
-    from runstead.core.batches.batch import shown_status  # noqa: PLC0415
-    from runstead.core.batches.eta import Eta  # noqa: PLC0415
-
     eta, last = Eta(), None
     try:
         for last in client.batches.follow(batch_id):
@@ -124,8 +114,6 @@ def _watch(client: "Client", batch_id: str, *, json: bool) -> int:
 
 
 def _draw(progress: "BatchProgress", left_s: float | None, screen: "Screen") -> None:
-    from runstead.cli.shared.batch_progress import progress_line  # noqa: PLC0415
-
     line = progress_line(progress, left_s, screen)
     if screen.width is None:
         write_out(line, flush=True)
@@ -143,12 +131,10 @@ def cancel_batch(
     json: AsJson = False,
 ) -> None:
     """Cancel a batch and all of its runs that have not ended."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         done = client.batches.cancel(batch_id, reason)
     how = done.batch.status if done.cancelled else f"nothing to cancel: it is {done.batch.status}"
-    write_out(document(done) if json else f"{safe(done.batch.id)}  {how}")
+    print_result(done, f"{done.batch.id}  {how}", json=json)
 
 
 @batches.command(name="retry")
@@ -172,8 +158,6 @@ def retry_batch(
 def _show_new(
     made: "CreatedBatch", project: str | None, server: ServerOptions, *, wait: bool, json: bool
 ) -> None:
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     if not wait:
         write_out(document(made) if json else made.batch.id)
         return
@@ -212,8 +196,6 @@ def create_batch(
     json: AsJson = False,
 ) -> None:
     """Create up to 1,000 runs at once, all of them or none."""
-    from runstead.cli.shared.parsing import json_list  # noqa: PLC0415
-
     if (runs is None) == (target is None or inputs is None):
         fail("name the runs: a target with --inputs, or --runs", USAGE)
     wanted = (
@@ -227,8 +209,6 @@ def create_batch(
 
 
 def _runs_of(target: str, inputs: str, config_json: str | None) -> list[dict[str, Any]]:
-    from runstead.cli.shared.parsing import json_list, json_object  # noqa: PLC0415
-
     kind, _, name = target.partition(":")
     request: dict[str, Any] = {"target": target}
     if kind == "workflow":

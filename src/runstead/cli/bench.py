@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_out
 
 HERE = "http://127.0.0.1:8720"

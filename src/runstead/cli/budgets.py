@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.options import AsJson, RunId
+from runstead.cli.shared.render import Column
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from runstead.sdk.models.budget import Amounts, Budget
 
 BudgetId = Annotated[str, Parameter(help="The budget's id")]
-RunId = Annotated[str, Parameter(help="The run's id")]
 Scope = Literal["project", "target", "key", "schedule", "label"]
 Period = Literal["run_family", "day", "month"]
 OnReached = Literal["pause", "fail", "cancel", "alert"]
@@ -37,9 +37,6 @@ def budgets_of_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json
 
 
 def _print(found: "Sequence[Budget]", *, json: bool) -> None:
-    from runstead.cli.shared.render import Column  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     columns: list[Column[Budget]] = [
         Column("BUDGET", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -94,8 +91,6 @@ def create_budget(
     json: AsJson = False,
 ) -> None:
     """Create a budget and print its id."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         made = client.budgets.create(
             scope,
@@ -107,7 +102,7 @@ def create_budget(
             alert_at_percent=alert_at,
             name=name,
         ).budget
-    write_out(document(made) if json else made.id)
+    print_result(made, made.id, json=json)
 
 
 @budgets.command(name="update")
@@ -136,11 +131,9 @@ def delete_budget(
     budget_id: BudgetId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Delete a budget. Runs that wait for it continue."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         client.budgets.delete(budget_id)
-    write_out(document({"deleted": True, "id": budget_id}) if json else f"{safe(budget_id)}  deleted")
+    print_result({"deleted": True, "id": budget_id}, f"{budget_id}  deleted", json=json)
 
 
 @budgets.command(name="approve")
@@ -156,18 +149,14 @@ def approve(
     json: AsJson = False,
 ) -> None:
     """Let a run continue that a budget stopped. With --raise-… all runs that wait for the budget continue."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         done = client.budgets.approve(run_id, cost=raise_cost, tokens=raise_tokens)
-    write_out(document(done) if json else "approved")
+    print_result(done, "approved", json=json)
 
 
 @budgets.command(name="stop")
 def stop(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """End a run that a budget stopped. It fails with BUDGET_REACHED."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         done = client.budgets.stop(run_id)
-    write_out(document(done) if json else "stopped")
+    print_result(done, "stopped", json=json)

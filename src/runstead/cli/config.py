@@ -2,11 +2,12 @@
 
 from cyclopts import App
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared import profiles
 from runstead.cli.shared.connection import NO_OPTIONS, Destination, ServerOptions, resolve, shown_url
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, show, write_out
 from runstead.cli.shared.render import Screen, details
+from runstead.cli.shared.results import print_result
 
 config = App(name="config", help="Show the config file and the effective connection.")
 
@@ -15,10 +16,7 @@ config = App(name="config", help="Show the config file and the effective connect
 def config_path(*, json: AsJson = False) -> None:
     """Print the path of the config file."""
     where = profiles.path()
-    if json:
-        show({"path": str(where), "exists": where.exists()}, json=True)
-    else:
-        write_out(str(where))
+    print_result({"path": str(where), "exists": where.exists()}, str(where), json=json)
 
 
 @config.command(name="show")
@@ -32,14 +30,16 @@ def show_config(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
     if json:
         show(_facts(destination) | {"path": str(file.path), "profiles": sorted(file.profiles)}, json=True)
         return
-    is_set = [
+    settings = [
         (name, f"{facts['value']} ({facts['source']})" if facts["value"] else None)
         for name, facts in _facts(destination).items()
         if name != "key"
     ]
     key = f"set ({destination.key.source})" if destination.key.value else "not set"
     more = [("key", key), ("file", f"{file.path}{'' if file.exists else ' (does not exist)'}")]
-    write_out(details([*is_set, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of()))
+    write_out(
+        details([*settings, *more, ("profiles", ", ".join(sorted(file.profiles)) or None)], Screen.of())
+    )
 
 
 def _facts(destination: Destination) -> dict[str, dict[str, object]]:

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.parsing import parse_seconds
+from runstead.cli.shared.results import print_result
 
 conversations = App(name="conversations", help="Conversations of agents and users.")
 
@@ -21,10 +22,7 @@ def conversation_token(
     json: AsJson = False,
 ) -> None:
     """Print a token that reads one conversation and its runs, and nothing else: for a browser."""
-    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
-    seconds = int(parse_duration("--expires-in", expires_in).total_seconds())
+    seconds = parse_seconds("--expires-in", expires_in)
     with connected(server) as client:
         made = client.conversations.access_token(conversation_id, expires_in_seconds=seconds)
-    write_out(document(made) if json else made.token)
+    print_result(made, made.token, json=json)

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import described, members_of
 from runstead.cli.shared.exit_codes import MIGRATIONS_NOT_SAFE, MIGRATIONS_PENDING
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import run, show, write_err, write_out
+from runstead.cli.shared.progress_bar import bar, steps_bar
+from runstead.core.clock import iso
 
 if TYPE_CHECKING:
     from runstead.core.migration import PendingMigration
@@ -61,7 +63,6 @@ def _list_pending(pending: "list[PendingMigration]", *, json: bool) -> None:
 @db.command
 def check(*, database: Database = None, json: AsJson = False) -> None:
     """Check the invariants of the whole store, also while a server runs. Exit 1 if one is violated."""
-    from runstead.cli.shared.progress_bar import bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
@@ -73,16 +74,16 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
             write_out(f"{violation.sentence} ({violation.rule}).")
 
     with bar("runs") as advance:
-        looked, count = run(
+        checked, count = run(
             administration.check(
                 database, report, lambda runs, reached, newest: advance(reached, newest, f"{runs:,} runs")
             )
         )
     secrets = run(administration.secrets(database))
     if json:
-        show({"runs": looked, "violations": found, "secrets": members_of(secrets)}, json=True)
+        show({"runs": checked, "violations": found, "secrets": members_of(secrets)}, json=True)
     else:
-        write_out(f"{looked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
+        write_out(f"{checked:,} runs, {f'{count:,} violation(s)' if count else 'no violation'}")
         if secrets:
             write_out(f"secrets: {described(secrets)}")
     if count:
@@ -92,7 +93,6 @@ def check(*, database: Database = None, json: AsJson = False) -> None:
 @db.command
 def stats(*, database: Database = None, json: AsJson = False) -> None:
     """Print the size of the store and its contents."""
-    from runstead.core.clock import iso  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     found = run(administration.stats(database))
@@ -140,7 +140,6 @@ def copy(
     json: AsJson = False,
 ) -> None:
     """Copy a store and its artifacts into an empty one and verify it, with its servers stopped; continue a copy."""
-    from runstead.cli.shared.progress_bar import steps_bar  # noqa: PLC0415
     from runstead.server import administration  # noqa: PLC0415
 
     with steps_bar("rows") as advance:
@@ -152,12 +151,12 @@ def copy(
                 administration.ArtifactUrls(artifacts_from, artifacts_to, without_artifacts),
             )
         )
-        looked, violations = _checked(target)
+        checked, violations = _checked(target)
     if (note := run(administration.copy_encryption_key(source, target))) is not None:
         write_err(note)
     if json:
         show(
-            {"copied": copied.rows, "artifacts": copied.artifacts, "runs": looked, "violations": violations},
+            {"copied": copied.rows, "artifacts": copied.artifacts, "runs": checked, "violations": violations},
             json=True,
         )
     else:
@@ -167,7 +166,7 @@ def copy(
         else:
             write_out(f"{copied.artifacts:>12,}  artifacts")
         write_out(
-            f"the copy is identical, row by row; {looked:,} runs checked, {len(violations):,} violation(s)"
+            f"the copy is identical, row by row; {checked:,} runs checked, {len(violations):,} violation(s)"
         )
     if violations:
         sys.exit(1)
@@ -177,5 +176,5 @@ def _checked(database: str) -> tuple[int, "list[Violation]"]:
     from runstead.server import administration  # noqa: PLC0415
 
     found: list[Violation] = []
-    looked, _ = run(administration.check(database, found.append, lambda *_: None))
-    return looked, found
+    checked, _ = run(administration.check(database, found.append, lambda *_: None))
+    return checked, found

@@ -2,15 +2,15 @@
 
 import sys
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, resolve
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import write_out
+from runstead.cli.shared.render import Screen, document, safe
 
 
 def doctor(*, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Check this machine, the store and the server, with advice. Exit 1 if a check fails."""
     from runstead.cli import local_checks, server_checks  # noqa: PLC0415
-    from runstead.cli.shared.render import Screen, document, safe  # noqa: PLC0415
 
     screen, found = Screen.of(), []
     destination = resolve(server)

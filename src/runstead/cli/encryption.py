@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson, Database
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
+from runstead.cli.shared.results import print_result
 
 if TYPE_CHECKING:
     from runstead.core.secret import SecretCount
@@ -28,19 +29,14 @@ def create_encryption_key(
 
     if out is None:
         key = new_key()
-        if json:
-            show({"key": key, "key_id": key_id(key.encode())}, json=True)
-        else:
-            write_out(key)
+        print_result({"key": key, "key_id": key_id(key.encode())}, key, json=json)
         return
     try:
         added = add_key(out)
     except (ValueError, OSError) as error:
         fail(str(error))
-    if json:
-        show({"file": str(out), "key_id": added}, json=True)
-    else:
-        write_out(f"put the new key {added} first in {out}")
+    line = f"put the new key {added} first in {out}"
+    print_result({"file": str(out), "key_id": added}, line, json=json)
 
 
 @encryption.command(name="rotate")

@@ -4,9 +4,10 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.options import AsJson, JsonOrText
+from runstead.cli.shared.parsing import json_or_text, parse_time
+from runstead.cli.shared.results import print_result
 
 events = App(name="events", help="Events of a project's bus, which resume and start runs.")
 
@@ -14,9 +15,7 @@ events = App(name="events", help="Events of a project's bus, which resume and st
 @events.command(name="publish")
 def publish_event(
     name: Annotated[str, Parameter(help="The name that runs wait for and triggers have")],
-    data: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="JSON or text; @file or - for stdin")
-    ] = None,
+    data: JsonOrText = None,
     /,
     *,
     id: Annotated[  # noqa: A002 - the member's name
@@ -29,16 +28,11 @@ def publish_event(
     json: AsJson = False,
 ) -> None:
     """Publish an event to the runs that wait for it, and to triggers that start runs."""
-    from runstead.cli.shared.parsing import json_or_text, parse_time  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
-    value = None if data is None else json_or_text(data)
-    happened = None if occurred_at is None else parse_time("--occurred-at", occurred_at)
+    value = json_or_text(data)
+    happened = parse_time("--occurred-at", occurred_at)
     with connected(server, project=True) as client:
         done = client.events.publish(name, value, id=id, occurred_at=happened)
-    if json:
-        write_out(document(done))
-        return
     more = ", others follow" if done.pending else ""
     before = "published before: " if done.duplicate else ""
-    write_out(f"{safe(done.event_id)}  {before}resumed {done.resumed}, started {done.started}{more}")
+    line = f"{done.event_id}  {before}resumed {done.resumed}, started {done.started}{more}"
+    print_result(done, line, json=json)

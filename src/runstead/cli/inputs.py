@@ -6,16 +6,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.parsing import json_object, name_value_pairs
+from runstead.cli.shared.render import (
+    Column,
+    Screen,
+    details,
+    document,
+    format_age,
+    format_time,
+    table,
+    value,
+)
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk import Client
     from runstead.sdk.models.input_request import InputRequest
+    from runstead.sdk.models.run import Run
 
-RunId = Annotated[str, Parameter(help="The run that waits for the form")]
 
 inputs = App(name="inputs", help="Input requests (forms) that runs wait for.")
 
@@ -33,13 +45,14 @@ def list_inputs(
     json: AsJson = False,
 ) -> None:
     """List the forms that a project's runs wait for, or those of a conversation, newest first."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     if status is not None and conversation is None:
         fail("--status needs --conversation: without it, only open forms are listed", USAGE)
     with connected(server, project=conversation is None) as client:
-        asked = _open_requests(client) if conversation is None else _of(client, conversation, status)
+        asked = (
+            _open_requests(client)
+            if conversation is None
+            else client.input_requests.iter(conversation, status=status, limit=100)
+        )
         found = list(islice(asked, max(limit, 0)))
     screen = Screen.of()
     columns: list[Column[InputRequest]] = [
@@ -56,26 +69,23 @@ def list_inputs(
 
 def _open_requests(client: "Client") -> "Iterator[InputRequest]":
     for run in client.runs.iter(status=["waiting"], limit=100, fields=["waiting_reason", "conversation_id"]):
-        if run.waiting_reason == "input" and run.conversation_id is not None:
-            asked = _of(client, run.conversation_id, "open")
-            yield from islice((one for one in asked if one.run_id == run.run_id), 1)
+        if run.waiting_reason == "input":
+            found = _open_request(client, run)
+            if found is not None:
+                yield found
 
 
-def _of(client: "Client", conversation: str, status: Any) -> "Iterator[InputRequest]":
-    cursor = None
-    while True:
-        page = client.input_requests.list(conversation, status=status, cursor=cursor, limit=100)
-        yield from page.data
-        cursor = page.page_info.next
-        if cursor is None:
-            return
+def _open_request(client: "Client", run: "Run") -> "InputRequest | None":
+    if run.conversation_id is None:
+        return None
+    asked = client.input_requests.iter(run.conversation_id, status="open", limit=100)
+    return next((one for one in asked if one.run_id == run.run_id), None)
 
 
 def _find(client: "Client", run_id: str) -> "InputRequest":
     """The form that a run waits for."""
     run = client.runs.get(run_id)
-    asked = () if run.conversation_id is None else _of(client, run.conversation_id, "open")
-    found = next((one for one in asked if one.run_id == run.run_id), None)
+    found = _open_request(client, run)
     if found is None:
         doing = f"waits for {run.waiting_reason}" if run.waiting_reason else f"is {run.status}"
         fail(f"the run waits for no form: it {doing}")
@@ -85,16 +95,6 @@ def _find(client: "Client", run_id: str) -> "InputRequest":
 @inputs.command(name="get")
 def get_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show the form that a run waits for."""
-    from runstead.cli.shared.render import (  # noqa: PLC0415
-        Column,
-        Screen,
-        details,
-        document,
-        format_time,
-        table,
-        value,
-    )
-
     with connected(server) as client:
         one = _find(client, run_id)
     if json:
@@ -155,9 +155,6 @@ def answer_input(
     json: AsJson = False,
 ) -> None:
     """Fill in the form that a run waits for. The run continues."""
-    from runstead.cli.shared.parsing import json_object, name_value_pairs  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     base = {} if values_json is None else json_object("--values-json", values_json)
     values_by_name = name_value_pairs("an answer", values or [])
     if not base and not values_by_name and values_json is None:
@@ -167,7 +164,7 @@ def answer_input(
         kinds = {field["name"]: field["type"] for field in one.fields}
         filled = base | {name: _read(name, text, kinds.get(name)) for name, text in values_by_name.items()}
         done = client.input_requests.respond(one.conversation_id, one.id, filled)
-    write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")
+    print_result(done, f"{done.run_id}  {done.status}", json=json)
 
 
 def _read(name: str, text: str, kind: str | None) -> str | bool:
@@ -182,9 +179,7 @@ def _read(name: str, text: str, kind: str | None) -> str | bool:
 @inputs.command(name="cancel")
 def cancel_input(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Cancel the form that a run waits for. The run continues and gets an error as the result."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server) as client:
         one = _find(client, run_id)
         done = client.input_requests.cancel(one.conversation_id, one.id)
-    write_out(document(done) if json else f"{safe(done.run_id)}  {done.status}")
+    print_result(done, f"{done.run_id}  {done.status}", json=json)

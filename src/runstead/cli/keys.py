@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.encryption import encryption
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, resolve, uses_server
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson, Database
 from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.parsing import parse_time
+from runstead.cli.shared.render import Column, Screen, format_age, format_time
+from runstead.cli.shared.results import print_list, print_result
+from runstead.core.identity.project import new_key
 
 if TYPE_CHECKING:
     from runstead.core.identity.project import ApiKey as StoredKey
@@ -23,12 +26,9 @@ keys.command(encryption)
 @keys.command(name="list")
 def list_keys(*, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's API keys, including revoked ones. The keys themselves are not stored."""
-    from runstead.cli.shared.render import Column, Screen, format_age, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     if uses_server(server, database):
         with connected(server, project=True) as client:
-            found = [_members(one) for one in every_page(lambda cursor: client.api_keys.list(cursor=cursor))]
+            found = [_members(one) for one in client.api_keys.iter()]
     else:
         from runstead.server import administration  # noqa: PLC0415
 
@@ -120,9 +120,7 @@ def create_key(
     json: AsJson = False,
 ) -> None:
     """Create an API key. It is shown only once."""
-    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
-
-    until = None if expires is None else parse_time("--expires", expires, ahead=True)
+    until = parse_time("--expires", expires, ahead=True)
     if uses_server(server, database):
         scopes: Any = scope or None
         with connected(server, project=True) as client:
@@ -143,11 +141,8 @@ def create_key(
             administration.create_key(database, _project(server), scope or [], name, ends, rates)
         )
         facts = _stored_members(kept)
-    if json:
-        shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
-        show({"key": secret} | {member: facts[member] for member in shown}, json=True)
-    else:
-        write_out(secret or "")
+    shown = ("prefix", "id", "project_id", "scopes", "name", "expires_at")
+    print_result({"key": secret} | {member: facts[member] for member in shown}, secret or "", json=json)
 
 
 @keys.command(name="quota")
@@ -162,8 +157,6 @@ def change_key(
     json: AsJson = False,
 ) -> None:
     """Change the quotas of an API key. It needs the scope admin, and another key."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     quotas: dict[str, int | None] = {}
     for text in changes:
         name, _, number = text.partition("=")
@@ -177,14 +170,12 @@ def change_key(
         quotas[name] = None if number == "none" else int(number)
     with connected(server, project=True) as client:
         facts = _members(client.api_keys.update(key_id, quotas))
-    write_out(document(facts) if json else f"{safe(facts['id'] or key_id)}  {_quotas(facts) or 'no quotas'}")
+    print_result(facts, f"{facts['id'] or key_id}  {_quotas(facts) or 'no quotas'}", json=json)
 
 
 @keys.command(name="generate")
 def generate_key() -> None:
     """Print a new random key for RUNSTEAD_BOOTSTRAP_KEY. It is stored nowhere."""
-    from runstead.core.identity.project import new_key  # noqa: PLC0415
-
     write_out(new_key())
 
 
@@ -198,8 +189,6 @@ def revoke_key(
     json: AsJson = False,
 ) -> None:
     """Revoke an API key. It stops working at once."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     if uses_server(server, database):
         with connected(server, project=True) as client:
             facts = _members(client.api_keys.revoke(key_id))
@@ -207,7 +196,7 @@ def revoke_key(
         from runstead.server import administration  # noqa: PLC0415
 
         facts = _stored_members(run(administration.revoke_key(database, _project(server), key_id)))
-    write_out(document(facts) if json else f"{safe(facts['id'] or key_id)}  revoked")
+    print_result(facts, f"{facts['id'] or key_id}  revoked", json=json)
 
 
 @keys.command(name="signing")

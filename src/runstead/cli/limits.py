@@ -1,14 +1,17 @@
 """`runstead limits …`: concurrency limits."""
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.output import fail
+from runstead.cli.shared.parsing import parse_seconds
+from runstead.cli.shared.render import Column, format_duration
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import ConcurrencyLimit, Rate
@@ -23,9 +26,6 @@ limits = App(name="limits", help="Concurrency limits of running runs.")
 @limits.command(name="list")
 def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's concurrency limits and the numbers of running runs."""
-    from runstead.cli.shared.render import Column  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.limits.get().limits
     columns: list[Column[ConcurrencyLimit]] = [
@@ -34,6 +34,7 @@ def list_limits(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> 
         Column("LIMIT", lambda one: _number(one.max_running), number=True),
         Column("PER KEY", lambda one: _number(one.max_running_per_key), number=True),
         Column("RATE", lambda one: "" if one.rate is None else _rate(one.rate)),
+        Column("LEFT", lambda one: _number(one.rate_left), number=True),
     ]
     print_list(found, columns, "limits", json=json)
 
@@ -51,18 +52,25 @@ def set_limit(
     rate_per_key: Annotated[
         bool, Parameter(help="With --rate: of each concurrency key of the target", negative="")
     ] = False,
+    rate_unit: Annotated[
+        Literal["runs", "tokens"] | None,
+        Parameter(help="With --rate: what it counts, runs or the tokens of models that they use"),
+    ] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
-    """Set how many runs of a target, or of each of its keys, may run, or start in a time. Running runs continue."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
+    """Set how many runs of a target, or of each of its keys, may run, or start in a time, or how many tokens of models they
+    may use. Running runs continue.
+    """
     name = _name(target)
     if most is None and per_key is None and rate is None:
         fail("give a number, --per-key or --rate", USAGE)
-    if rate_per_key and rate is None:
-        fail("--rate-per-key needs --rate", USAGE)
-    wanted = None if rate is None else _parse_rate(rate, per_key=rate_per_key)
+    for option, given in (("--rate-per-key", rate_per_key), ("--rate-unit", rate_unit)):
+        if given and rate is None:
+            fail(f"{option} needs --rate", USAGE)
+    wanted = None
+    if rate is not None:
+        wanted = _parse_rate(rate) | {"per_key": rate_per_key, "unit": rate_unit or "runs"}
     with connected(server, project=True) as client:
         known = {one.target: one for one in client.limits.get().limits}.get(name)
         if known is not None:
@@ -74,14 +82,12 @@ def set_limit(
     bounds = [] if one.max_running is None else [f"{one.max_running} at most"]
     bounds += [] if one.max_running_per_key is None else [f"{one.max_running_per_key} of a key"]
     bounds += [] if one.rate is None else [_rate(one.rate)]
-    write_out(document(one) if json else f"{safe(target)}  {', '.join(bounds)}, {one.running} running")
+    print_result(one, f"{target}  {', '.join(bounds)}, {one.running} running", json=json)
 
 
 @limits.command(name="delete")
 def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Delete a limit."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     name = _name(target)
     with connected(server, project=True) as client:
         known = {one.target for one in client.limits.get().limits}
@@ -89,29 +95,25 @@ def delete_limit(target: Target, /, *, server: ServerOptions = NO_OPTIONS, json:
             names = ", ".join(sorted(one or PROJECT for one in known)) or "none"
             fail(f"there is no limit on {target}; there are limits on: {names}")
         client.limits.set(name)
-    write_out(document({"deleted": True, "target": name}) if json else f"{safe(target)}  deleted")
+    print_result({"deleted": True, "target": name}, f"{target}  deleted", json=json)
 
 
 def _name(target: str) -> str | None:
     return None if target == PROJECT else target
 
 
-def _parse_rate(text: str, *, per_key: bool) -> dict[str, Any]:
+def _parse_rate(text: str) -> dict[str, Any]:
     """100/1m → the members of a rate."""
-    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
-
     number, _, period = text.partition("/")
     if not (number.isascii() and number.isdigit() and period):
         fail(f"--rate must be a number and a duration, such as 100/1m, not {text!r}", USAGE)
-    seconds = parse_duration("--rate", period).total_seconds()
-    return {"limit": int(number), "period_seconds": int(seconds), "per_key": per_key}
+    return {"limit": int(number), "period_seconds": parse_seconds("--rate", period)}
 
 
 def _rate(rate: "Rate") -> str:
-    from runstead.cli.shared.render import format_duration  # noqa: PLC0415
-
     of_key = " of a key" if rate.per_key else ""
-    return f"{rate.limit}/{format_duration(rate.period_seconds)}{of_key}"
+    unit = " tokens" if rate.unit == "tokens" else ""
+    return f"{rate.limit}{unit}/{format_duration(rate.period_seconds)}{of_key}"
 
 
 def _number(limit: int | None) -> str:

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.project import Member
@@ -20,11 +20,8 @@ members = App(name="members", help="Members of a project and their roles.")
 @members.command(name="list")
 def list_members(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's members."""
-    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.members.list(cursor=cursor))
+        found = list(client.members.iter())
     columns: list[Column[Member]] = [
         Column("USER", lambda one: one.user_id, keep_whole=True),
         Column("ROLE", lambda one: one.role),
@@ -43,18 +40,14 @@ def add_member(
     json: AsJson = False,
 ) -> None:
     """Add a user to a project, or change a member's role."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         member = client.members.add(user_id, role)
-    write_out(document(member) if json else f"{safe(member.user_id)}  {member.role}")
+    print_result(member, f"{member.user_id}  {member.role}", json=json)
 
 
 @members.command(name="remove")
 def remove_member(user_id: UserId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Remove a user from a project, also one who is no member but has access by a claim of a token."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         client.members.remove(user_id)
-    write_out(document({"removed": True, "user_id": user_id}) if json else f"{safe(user_id)}  removed")
+    print_result({"removed": True, "user_id": user_id}, f"{user_id}  removed", json=json)

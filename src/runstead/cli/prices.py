@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.output import fail
+from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.results import print_list, print_result
+from runstead.cli.shared.usage_tables import format_money, parse_money
 
 if TYPE_CHECKING:
     from runstead.sdk.models.price import Price
@@ -20,13 +23,8 @@ prices = App(name="prices", help="Prices of models, which give usage its cost.")
 @prices.command(name="list")
 def list_prices(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's prices, for a million tokens."""
-    from runstead.cli.shared.pages import every_page  # noqa: PLC0415
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-    from runstead.cli.shared.usage_tables import format_money  # noqa: PLC0415
-
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.prices.list(cursor=cursor))
+        found = list(client.prices.iter())
     screen = Screen.of()
     columns: list[Column[Price]] = [
         Column("PROVIDER", lambda one: one.provider),
@@ -54,9 +52,6 @@ def set_price(
     json: AsJson = False,
 ) -> None:
     """Set the price of a model. Needs the scope admin."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-    from runstead.cli.shared.usage_tables import format_money, parse_money  # noqa: PLC0415
-
     cached_micros = None if cached is None else parse_money("--cached", cached)
     reasoning_micros = None if reasoning is None else parse_money("--reasoning", reasoning)
     paid, received = parse_money("--input", input), parse_money("--output", output)
@@ -64,10 +59,8 @@ def set_price(
         made = client.prices.put(
             provider, model, input=paid, output=received, cached=cached_micros, reasoning=reasoning_micros
         ).price
-    if json:
-        write_out(document(made))
-        return
-    write_out(f"{safe(provider)}  {safe(model)}  input {format_money(paid)}, output {format_money(received)}")
+    line = f"{provider}  {model}  input {format_money(paid)}, output {format_money(received)}"
+    print_result(made, line, json=json)
 
 
 @prices.command(name="delete")
@@ -75,10 +68,8 @@ def delete_price(
     provider: Provider, model: Model, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Delete a price."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         done = client.prices.delete(provider, model)
     if not json and not done.deleted:
         fail(f"there is no price of {provider}/{model}")
-    write_out(document(done) if json else "deleted")
+    print_result(done, "deleted", json=json)

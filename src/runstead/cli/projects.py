@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson, Database
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, uses_server
-from runstead.cli.shared.output import fail, run, show, write_err, write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.options import AsJson, Database
+from runstead.cli.shared.output import fail, run, show, write_err
+from runstead.cli.shared.render import Column
+from runstead.cli.shared.results import print_list
 
 projects = App(name="projects", help="Projects of a store or of a server.")
 
@@ -66,27 +67,20 @@ def list_projects(
     *, database: Database = None, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """List all projects of the store, or those that the key has access to."""
-    from runstead.cli.shared.render import Column, Screen, document, table  # noqa: PLC0415
-
     if uses_server(server, database):
         with connected(server) as client:
-            found: list[Any] = every_page(lambda cursor: client.projects.list(cursor=cursor))
+            found: list[Any] = list(client.projects.iter())
     else:
         from runstead.server import administration  # noqa: PLC0415
 
         found = run(administration.projects(database))
-    if json:
-        write_out(document([{"id": one.id, "slug": one.slug, "name": one.name} for one in found]))
-        return
-    columns: list[Column[Any]] = [
-        Column("PROJECT", lambda one: one.id, drop_rank=1, keep_whole=True),
-        Column("SLUG", lambda one: one.slug, keep_whole=True),
-        Column("NAME", lambda one: one.name, drop_rank=2),
+    shown = [{"id": one.id, "slug": one.slug, "name": one.name} for one in found]
+    columns: list[Column[dict[str, str]]] = [
+        Column("PROJECT", lambda one: one["id"], drop_rank=1, keep_whole=True),
+        Column("SLUG", lambda one: one["slug"], keep_whole=True),
+        Column("NAME", lambda one: one["name"], drop_rank=2),
     ]
-    if found:
-        write_out(table(columns, found, Screen.of()))
-    else:
-        write_err("no projects")
+    print_list(shown, columns, "projects", json=json)
 
 
 @projects.command(name="quota")
@@ -101,9 +95,6 @@ def show_quota(
     json: AsJson = False,
 ) -> None:
     """Show the quotas of a project, or change them. Changes need a key with the scope system."""
-    from runstead.cli.shared.render import Column  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.quotas.get().data
         if changes:

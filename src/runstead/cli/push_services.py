@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.results import print_list
 
 if TYPE_CHECKING:
     from runstead.sdk.models.push_service import PushService
@@ -17,11 +18,8 @@ push_services = App(name="push-services", help="List the push services of a proj
 @push_services.command(name="list")
 def list_services(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's push services, with the last call that each accepted, and the last error."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.push_services.list(cursor=cursor))
+        found = list(client.push_services.iter())
     screen = Screen.of()
 
     def last_error(one: "PushService") -> str:

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.render import Column, format_size, safe
+from runstead.cli.shared.results import print_list
 
 if TYPE_CHECKING:
     from runstead.sdk import Client
 
 _CHUNK_BYTES: Final = 8 * 1024 * 1024
-RunId = Annotated[str, Parameter(help="The run's id")]
 
 artifacts = App(name="artifacts", help="List and download artifacts.")
 
@@ -26,9 +27,6 @@ artifacts = App(name="artifacts", help="List and download artifacts.")
 @artifacts.command(name="list")
 def list_artifacts(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List the artifacts of a run."""
-    from runstead.cli.shared.render import Column, format_size  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server) as client:
         found = client.runs.get(run_id).artifacts
 
@@ -59,8 +57,6 @@ def get_artifact(
     server: ServerOptions = NO_OPTIONS,
 ) -> None:
     """Download an artifact to a file, and compare its SHA-256."""
-    from runstead.cli.shared.render import format_size, safe  # noqa: PLC0415
-
     path = Path(out if out is not None else name)
     if out is None and path.name != name:
         fail(f"{name!r} is no file name: name a file with --out")

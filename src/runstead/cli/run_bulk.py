@@ -2,20 +2,19 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
-from runstead.cli.run_states import Yes
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import EVERY_RUN, AsJson, RunSelection, Yes
 from runstead.cli.shared.output import confirm, fail, write_err, write_out
+from runstead.cli.shared.render import document, safe
 
 if TYPE_CHECKING:
     from runstead.sdk.models.bulk_job import BulkJob
 
-Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 JobId = Annotated[str, Parameter(help="The job's id")]
 _POLL_S = 0.5
 #: More runs than a job can have are not counted.
@@ -29,14 +28,7 @@ def start_bulk(
     action: Annotated[Literal["cancel", "retry", "delete"], Parameter(help="What happens to each run")],
     /,
     *,
-    status: Annotated[list[Status] | None, Parameter(help="May repeat", negative="")] = None,
-    target: Annotated[list[str] | None, Parameter(help="Such as task:sum; may repeat", negative="")] = None,
-    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None,
-    batch: Annotated[str | None, Parameter(help="Only runs of this batch")] = None,
-    schedule: Annotated[str | None, Parameter(help="Only runs of this schedule")] = None,
-    search: Annotated[str | None, Parameter(help="Text in id, title or target")] = None,
-    since: Annotated[str | None, Parameter(help="Created after: a time, or a duration such as 2h")] = None,
-    until: Annotated[str | None, Parameter(help="Created before: a time, or a duration such as 2h")] = None,
+    chosen: RunSelection = EVERY_RUN,
     from_step: Annotated[
         str | None, Parameter(help="For retry: keep the results before this step, or failed")
     ] = None,
@@ -46,20 +38,7 @@ def start_bulk(
     json: AsJson = False,
 ) -> None:
     """Begin a job on exactly the runs that match now. It shows how many and asks."""
-    from runstead.cli.shared.parsing import check_targets, label_filters, parse_time  # noqa: PLC0415
-
-    check_targets(target)
-    filters: dict[str, Any] = {
-        "status": status,
-        "target": target,
-        "label": label_filters(label),
-        "batch_id": batch,
-        "schedule_id": schedule,
-        "q": search,
-        "created_after": None if since is None else parse_time("--since", since),
-        "created_before": None if until is None else parse_time("--until", until),
-    }
-    filters = {name: one for name, one in filters.items() if one}
+    filters = {name: one for name, one in chosen.filters().items() if one}
     if not filters:
         fail("choose the runs with at least one filter, such as --status or --target", USAGE)
     if from_step is not None and action != "retry":
@@ -108,8 +87,6 @@ def _progress(job: "BulkJob") -> str:
 
 
 def _show(job: "BulkJob", *, json: bool) -> None:
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     if json:
         write_out(document(job))
         return

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
-from runstead.cli.run_states import Yes
-from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected, describe
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson, Yes
 from runstead.cli.shared.output import confirm, fail, write_err, write_out
+from runstead.cli.shared.parsing import check_targets, label_filters
+from runstead.cli.shared.render import document, safe
 
 if TYPE_CHECKING:
     from runstead.sdk import Client
@@ -38,8 +39,6 @@ def cancel_runs(
     json: AsJson = False,
 ) -> None:
     """Cancel runs and their descendants that have not ended. With a filter, it shows how many and asks."""
-    from runstead.cli.shared.parsing import check_targets, label_filters  # noqa: PLC0415
-
     check_targets(target)
     filters: dict[str, Any] = {"target": target, "label": label_filters(label)}
     filters = {name: one for name, one in filters.items() if one}
@@ -73,8 +72,6 @@ def _sentence(wanted: Any) -> str:
 
 def _cancel(client: "Client", run_ids: list[str], reason: str | None, *, json: bool) -> int:
     """Cancel each run. Return the number of those that could not be cancelled."""
-    from runstead.cli.shared.connection import describe  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
     from runstead.sdk import NoAnswerError, RunsteadError  # noqa: PLC0415
 
     failures = 0

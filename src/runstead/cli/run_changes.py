@@ -5,10 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import (
+    NO_FLOW_CONTROL,
+    AsJson,
+    Config,
+    ConfigJson,
+    FlowControl,
+    JsonOrText,
+    RunId,
+)
 from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.parsing import (
+    json_or_text,
+    name_value_pairs,
+    parse_time,
+    read_config,
+)
+from runstead.cli.shared.render import document, safe
+from runstead.cli.shared.results import print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.run import CreatedRun
@@ -16,22 +32,15 @@ if TYPE_CHECKING:
 Wait = Annotated[
     bool, Parameter(help="Follow it until it has ended; the exit code is its outcome", negative="")
 ]
-RunId = Annotated[str, Parameter(help="The run's id")]
 
 
 def create_run(
     target: Annotated[str, Parameter(help="task:…, workflow:…, eval:… or agent:…")],
     /,
     *,
-    config: Annotated[
-        list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
-    ] = None,
-    config_json: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
-    ] = None,
-    input: Annotated[  # noqa: A002 - the option's name
-        str | None, Parameter(allow_leading_hyphen=True, help="JSON or text; @file or - for stdin")
-    ] = None,
+    config: Config = None,
+    config_json: ConfigJson = None,
+    input: JsonOrText = None,  # noqa: A002 - the option's name
     id: Annotated[  # noqa: A002 - the option's name
         str | None, Parameter(help="The run's id; a repeated id returns the existing run")
     ] = None,
@@ -50,38 +59,12 @@ def create_run(
     backoff_limit: Annotated[int | None, Parameter(help="For tasks: max retries of lost attempts")] = None,
     batch: Annotated[str | None, Parameter(help="For tasks: the batch to add it to")] = None,
     conversation: Annotated[str | None, Parameter(help="For agents: the id of the conversation")] = None,
-    concurrency_key: Annotated[
-        str | None, Parameter(help="Runs of the target with this key may be limited, and keys take turns")
-    ] = None,
-    unique: Annotated[
-        str | None, Parameter(help="A key: the active run of the target with it is returned instead")
-    ] = None,
-    unique_for: Annotated[
-        str | None, Parameter(help="With --unique: the run created within this duration, such as 1h")
-    ] = None,
-    debounce: Annotated[
-        str | None, Parameter(help="A key: the pending run with it gets this input instead")
-    ] = None,
-    debounce_for: Annotated[
-        str | None, Parameter(help="With --debounce: how long the run waits for later input, such as 30s")
-    ] = None,
-    debounce_max: Annotated[
-        str | None, Parameter(help="With --debounce: the longest wait, such as 5m")
-    ] = None,
+    flow: FlowControl = NO_FLOW_CONTROL,
     wait: Wait = False,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Create a run."""
-    from runstead.cli.shared.parsing import (  # noqa: PLC0415
-        json_or_text,
-        name_value_pairs,
-        parse_debounce,
-        parse_time,
-        parse_unique,
-        read_config,
-    )
-
     kind, _, name = target.partition(":")
     if kind not in {"task", "workflow", "eval", "agent"} or not name:
         fail(f"a target is task:…, workflow:…, eval:… or agent:…, not {target!r}", USAGE)
@@ -92,18 +75,15 @@ def create_run(
     }
     members: dict[str, Any] = {
         "config": read_config(config or [], config_json),
-        "input": None if input is None else json_or_text(input),
+        "input": json_or_text(input),
         "id": id,
         "title": title,
         "labels": name_value_pairs("--label", label) if label else None,
         "priority": priority,
-        "available_at": None if delay is None else parse_time("--delay", delay, ahead=True),
+        "available_at": parse_time("--delay", delay, ahead=True),
         "parent_run_id": parent,
-        "concurrency_key": concurrency_key,
-        "unique": parse_unique(unique, unique_for),
-        "debounce": parse_debounce(debounce, debounce_for, debounce_max),
         "budget": _budget(budget, budget_tokens),
-    } | task_options
+    } | (flow.members() | task_options)
     members = {name: one for name, one in members.items() if one is not None}
     invalid = sorted(task_options.keys() & members.keys()) if kind != "task" else []
     if kind == "agent" and "config" in members:
@@ -116,15 +96,7 @@ def create_run(
         fail(f"a run of {kind}:… takes no --{invalid[0].removesuffix('_id').replace('_', '-')}", USAGE)
     with connected(server, project=kind != "agent") as client:
         made = client.runs.create(target, conversation_id=conversation, if_differs="ignore", **members)
-    run_id = made.run.run_id
-    if not wait:
-        show_created(made, json=json)
-        return
-    from runstead.cli.shared.render import safe  # noqa: PLC0415
-    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
-
-    write_err(safe(run_id))
-    sys.exit(watch_run(server, run_id, json=json))
+    _show_created(made, server, wait=wait, json=json)
 
 
 def _budget(cost: str | None, tokens: int | None) -> Any:
@@ -132,9 +104,12 @@ def _budget(cost: str | None, tokens: int | None) -> Any:
     return {"limit": limit} if limit else None
 
 
-def show_created(made: "CreatedRun", *, json: bool) -> None:
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
+def _show_created(made: "CreatedRun", server: ServerOptions, *, wait: bool, json: bool) -> None:
+    if wait:
+        from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
 
+        write_err(safe(made.run.run_id))
+        sys.exit(watch_run(server, made.run.run_id, json=json))
     if json:
         write_out(document(made))
         return
@@ -170,25 +145,16 @@ def retry_run(
     json: AsJson = False,
 ) -> None:
     """Create a new run with the same request. With --from-step it goes on from there."""
-    from runstead.cli.shared.parsing import json_or_text, name_value_pairs, read_config  # noqa: PLC0415
-
     with connected(server) as client:
         made = client.runs.retry(
             run_id,
             from_step=from_step,
-            input=None if input is None else json_or_text(input),
+            input=json_or_text(input),
             config=read_config(config or [], None),
             title=title,
             labels=name_value_pairs("--label", label) if label else None,
         )
-    if not wait:
-        show_created(made, json=json)
-        return
-    from runstead.cli.shared.render import safe  # noqa: PLC0415
-    from runstead.cli.shared.watch_run import watch_run  # noqa: PLC0415
-
-    write_err(safe(made.run.run_id))
-    sys.exit(watch_run(server, made.run.run_id, json=json))
+    _show_created(made, server, wait=wait, json=json)
 
 
 def resume_run(
@@ -196,9 +162,7 @@ def resume_run(
     /,
     *,
     approve: Annotated[bool | None, Parameter(help="Answer to an approval", negative="--deny")] = None,
-    result: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="JSON or text; @file or - for stdin")
-    ] = None,
+    result: JsonOrText = None,
     is_error: Annotated[bool, Parameter(name="--error", help="The result is an error", negative="")] = False,
     type: Annotated[  # noqa: A002 - the option's name
         Literal["tool_result", "approval", "event", "timer", "unpause"] | None,
@@ -211,12 +175,9 @@ def resume_run(
     json: AsJson = False,
 ) -> None:
     """Resume a waiting run with an answer, or resume a paused run."""
-    from runstead.cli.shared.parsing import json_or_text  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     if approve is not None and result is not None:
         fail("--approve and --deny set the result: do not use --result with them", USAGE)
-    answer = approve if approve is not None else None if result is None else json_or_text(result)
+    answer = approve if approve is not None else json_or_text(result)
     with connected(server) as client:
         run = client.runs.get(run_id)
         if run.status != "waiting":
@@ -230,10 +191,7 @@ def resume_run(
             # The server lists the open approvals where there are several.
             call = tool_call_id or (None if wanted == "approval" else run.waiting_tool_call_id)
             done = client.runs.resume(run_id, answer, type=wanted, tool_call_id=call, is_error=is_error)
-    if json:
-        write_out(document(done))
-    else:
-        write_out("it already had this answer" if done.duplicate else "resumed")
+    print_result(done, "it already had this answer" if done.duplicate else "resumed", json=json)
 
 
 Reason = Annotated[str | None, Parameter(help="Recorded with the answer")]
@@ -277,17 +235,11 @@ def _answer_approval(
     tool_call_id: str | None,
     json: bool,
 ) -> None:
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         answer = client.approve if approved else client.reject
         done = answer(run_id, reason=reason, tool_call_id=tool_call_id)
-    if json:
-        write_out(document(done))
-    elif done.duplicate:
-        write_out("it already had this answer")
-    else:
-        write_out("approved" if approved else "rejected")
+    line = "approved" if approved else "rejected"
+    print_result(done, "it already had this answer" if done.duplicate else line, json=json)
 
 
 def _resume_type(reason: str | None, *, approve: bool | None) -> Any:

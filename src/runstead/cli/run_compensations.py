@@ -1,36 +1,30 @@
 """`runstead runs compensations`."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from cyclopts import Parameter
-
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson, RunId
+from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.results import print_list
 
 if TYPE_CHECKING:
-    from runstead.cli.shared.render import Column, Screen
     from runstead.sdk.models.run import Compensation
 
 
 def list_compensations(
-    run_id: Annotated[str, Parameter(help="The run's id")],
+    run_id: RunId,
     /,
     *,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """List the compensations of a run, in the order of their registration, with their runs once it has ended."""
-    from runstead.cli.shared.render import Screen  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server) as client:
         found = client.runs.compensations(run_id).data
     print_list(found, _columns(Screen.of()), "compensations", json=json)
 
 
 def _columns(screen: "Screen") -> "list[Column[Compensation]]":
-    from runstead.cli.shared.render import Column, format_age  # noqa: PLC0415
-
     return [
         Column("NUMBER", lambda one: str(one.number), number=True),
         Column("TARGET", lambda one: one.target, keep_whole=True),

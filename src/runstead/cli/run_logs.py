@@ -4,12 +4,13 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.log_entries import LogFilter, rest_of_log
+from runstead.cli.shared.options import AsJson, RunId
 from runstead.cli.shared.output import write_err, write_out
+from runstead.cli.shared.render import document, safe
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
-RunId = Annotated[str, Parameter(help="The run's id")]
 
 
 def run_logs(
@@ -26,8 +27,6 @@ def run_logs(
     json: AsJson = False,
 ) -> None:
     """Print the run's log. Each line has its time, its level, its attempt and its step."""
-    from runstead.cli.shared.log_entries import LogFilter, rest_of_log  # noqa: PLC0415
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
     from runstead.cli.shared.watch_run import log_lines  # noqa: PLC0415
 
     chosen, last = LogFilter(search, level), None

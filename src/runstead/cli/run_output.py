@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import RunId
 from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.render import safe
 
 
 def run_output(
-    run_id: Annotated[str, Parameter(help="The run's id")],
+    run_id: RunId,
     /,
     *,
     step: Annotated[str | None, Parameter(help="Id of a step, such as 3: print its result instead")] = None,
@@ -18,10 +21,6 @@ def run_output(
     server: ServerOptions = NO_OPTIONS,
 ) -> None:
     """Print the output of a run as JSON, or the result of a step. RUNSTEAD_CODEC names the codec of encoded values."""
-    import msgspec  # noqa: PLC0415
-
-    from runstead.cli.shared.render import safe  # noqa: PLC0415
-
     with connected(server) as client:
         run = client.runs.get(run_id)
         if step is not None:

@@ -4,23 +4,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.options import AsJson, JsonOrText, RunId
+from runstead.cli.shared.parsing import json_or_text
+from runstead.cli.shared.render import Column, Screen, format_age, value
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
-    from runstead.cli.shared.render import Column, Screen
     from runstead.sdk.models.run import Signal
-
-RunId = Annotated[str, Parameter(help="The run's id")]
 
 
 def signal_run(
     run_id: RunId,
     name: Annotated[str, Parameter(help="The name that the run waits for, now or later")],
-    payload: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="JSON or text; @file or - for stdin")
-    ] = None,
+    payload: JsonOrText = None,
     /,
     *,
     key: Annotated[str | None, Parameter(help="Send it once: a repeat with this key sends nothing")] = None,
@@ -28,17 +25,11 @@ def signal_run(
     json: AsJson = False,
 ) -> None:
     """Send a signal to a run, which takes it once when it waits for it."""
-    from runstead.cli.shared.parsing import json_or_text  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
-    value = None if payload is None else json_or_text(payload)
+    value = json_or_text(payload)
     with connected(server) as client:
         sent = client.runs.signal(run_id, name, value, idempotency_key=key)
-    if json:
-        write_out(document(sent))
-        return
     taken = "the run has taken it" if sent.delivered else "the run takes it when it waits for it"
-    write_out(f"{'it was sent before' if sent.duplicate else 'sent'}: {taken}")
+    print_result(sent, f"{'it was sent before' if sent.duplicate else 'sent'}: {taken}", json=json)
 
 
 def list_signals(
@@ -52,17 +43,12 @@ def list_signals(
     json: AsJson = False,
 ) -> None:
     """List the signals of a run, oldest first."""
-    from runstead.cli.shared.render import Screen  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server) as client:
         found = list(client.runs.iter_signals(run_id, taken=taken))
     print_list(found, _columns(Screen.of()), "signals", json=json)
 
 
 def _columns(screen: "Screen") -> "list[Column[Signal]]":
-    from runstead.cli.shared.render import Column, format_age, value  # noqa: PLC0415
-
     return [
         Column("SIGNAL", lambda one: one.name, keep_whole=True),
         Column("PAYLOAD", lambda one: value(one.payload) or "null"),

@@ -4,53 +4,45 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson, RunId, Yes
 from runstead.cli.shared.output import confirm, write_out
+from runstead.cli.shared.parsing import parse_seconds
+from runstead.cli.shared.render import Column, Screen, document, table
+from runstead.cli.shared.results import print_result
+from runstead.cli.shared.usage_tables import model_name, token_columns
 
 if TYPE_CHECKING:
     from runstead.sdk.models.usage import TokenSums
 
-RunId = Annotated[str, Parameter(help="The run's id")]
-Yes = Annotated[bool, Parameter(name=("--yes", "-y"), help="Do not ask", negative="")]
-
 
 def pause_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Pause a run until it is unpaused. A worker that executes it loses its lease."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         done = client.runs.pause(run_id)
-    write_out(document(done) if json else "paused")
+    print_result(done, "paused", json=json)
 
 
 def unpause_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Unpause a paused run: it continues."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         done = client.runs.unpause(run_id)
-    write_out(document(done) if json else "unpaused")
+    print_result(done, "unpaused", json=json)
 
 
 def delete_run(
     run_id: RunId, /, *, yes: Yes = False, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Delete an ended run with its events and artifacts. Needs the scope admin."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     with connected(server) as client:
         run = client.runs.get(run_id)
         confirm(f"Delete {run.run_id} ({run.status}) with its events and artifacts?", yes=yes)
         done = client.runs.delete(run_id)
-    write_out(document(done) if json else "deleted")
+    print_result(done, "deleted", json=json)
 
 
 def run_usage(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show the tokens of a run, of its descendants and of its family, by model."""
-    from runstead.cli.shared.render import Column, Screen, document, table  # noqa: PLC0415
-    from runstead.cli.shared.usage_tables import model_name, token_columns  # noqa: PLC0415
-
     with connected(server) as client:
         used = client.runs.usage(run_id)
     if json:
@@ -79,10 +71,7 @@ def run_token(
     json: AsJson = False,
 ) -> None:
     """Print a token that reads one run and its events, and nothing else: for a browser."""
-    from runstead.cli.shared.parsing import parse_duration  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
-    seconds = int(parse_duration("--expires-in", expires_in).total_seconds())
+    seconds = parse_seconds("--expires-in", expires_in)
     with connected(server) as client:
         made = client.runs.access_token(run_id, expires_in_seconds=seconds, family=family)
-    write_out(document(made) if json else made.token)
+    print_result(made, made.token, json=json)

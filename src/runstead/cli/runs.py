@@ -1,9 +1,11 @@
 """`runstead runs …`: commands that read runs. Commands that change them are in `run_changes.py`."""
 
 import sys
-from typing import Annotated, Any, Literal
+from itertools import islice
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
+from msgspec.json import encode
 
 from runstead.cli import (
     run_bulk,
@@ -15,13 +17,19 @@ from runstead.cli import (
     run_signals,
     run_states,
 )
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
-
-Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
-Kind = Literal["agent", "workflow", "task", "eval"]
-RunId = Annotated[str, Parameter(help="The run's id")]
+from runstead.cli.shared.options import EVERY_RUN, AsJson, RunId, RunSelection
+from runstead.cli.shared.output import fail, write_out
+from runstead.cli.shared.render import Screen, details, document, format_time, table
+from runstead.cli.shared.results import print_list
+from runstead.cli.shared.run_tables import (
+    RUN_FIELDS,
+    attempt_columns,
+    format_tree,
+    run_columns,
+    run_details,
+    value_columns,
+)
 
 runs = App(name="runs", help="Create, follow, cancel and retry runs.")
 runs.command(run_changes.create_run, name="create")
@@ -47,48 +55,20 @@ runs.command(run_compensations.list_compensations, name="compensations")
 @runs.command(name="list")
 def list_runs(
     *,
-    status: Annotated[list[Status] | None, Parameter(help="May repeat", negative="")] = None,
-    kind: Annotated[list[Kind] | None, Parameter(help="May repeat", negative="")] = None,
-    target: Annotated[list[str] | None, Parameter(help="Such as task:sum; may repeat", negative="")] = None,
-    label: Annotated[list[str] | None, Parameter(help="name=value; may repeat", negative="")] = None,
-    batch: Annotated[str | None, Parameter(help="Only runs of this batch")] = None,
-    schedule: Annotated[str | None, Parameter(help="Only runs of this schedule")] = None,
-    parent: Annotated[str | None, Parameter(help="Only children of this run")] = None,
-    root_only: Annotated[bool, Parameter(help="Only runs without a parent", negative="")] = False,
-    search: Annotated[str | None, Parameter(help="Text in id, title, target, labels or error")] = None,
-    since: Annotated[str | None, Parameter(help="Created after: a time, or a duration such as 2h")] = None,
-    until: Annotated[str | None, Parameter(help="Created before: a time, or a duration such as 2h")] = None,
+    chosen: RunSelection = EVERY_RUN,
     slowest: Annotated[bool, Parameter(help="Only started runs, the longest first", negative="")] = False,
     limit: Annotated[int, Parameter(help="Maximum number; 0: all")] = 50,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """List a project's runs, newest first."""
-    from itertools import islice  # noqa: PLC0415
-
-    from runstead.cli.shared.parsing import check_targets, label_filters, parse_time  # noqa: PLC0415
-    from runstead.cli.shared.render import Screen  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import RUN_FIELDS, print_list, run_columns  # noqa: PLC0415
-
-    check_targets(target)
-    filters: dict[str, Any] = {
-        "status": status,
-        "kind": kind,
-        "target": target,
-        "label": label_filters(label),
-        "batch_id": batch,
-        "schedule_id": schedule,
-        "parent_run_id": parent,
-        "root_only": root_only or None,
-        "q": search,
-        "created_after": None if since is None else parse_time("--since", since),
-        "created_before": None if until is None else parse_time("--until", until),
-        "sort": "duration" if slowest else None,
+    parameters: dict[str, Any] = chosen.filters() | {
         "limit": min(limit, 100) or 100,
         "fields": None if json else RUN_FIELDS,
     }
+    if slowest:
+        parameters["sort"] = "duration"
     with connected(server, project=True) as client:
-        parameters = {name: one for name, one in filters.items() if one is not None}
         found = list(islice(client.runs.iter(**parameters), limit or None))
     print_list(found, run_columns(Screen.of()), "runs", json=json)
 
@@ -96,8 +76,6 @@ def list_runs(
 @runs.command(name="get")
 def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show one run with its values and attempts."""
-    from runstead.cli.shared.render import Screen, details, document, table  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import attempt_columns, run_details, value_columns  # noqa: PLC0415
     from runstead.cli.shared.watch_run import wait_end  # noqa: PLC0415
     from runstead.sdk.routes.values import plain  # noqa: PLC0415
 
@@ -108,7 +86,7 @@ def get_run(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJso
             return
         if client.codec is not None:
             run = plain(run, client.codec)
-        attempts = client.runs.attempts(run_id).data
+        attempts = list(client.runs.iter_attempts(run_id))
         values = client.runs.values(run_id).data
         ends_at = wait_end(client, run)
     screen = Screen.of()
@@ -131,10 +109,6 @@ def get_values(
     json: AsJson = False,
 ) -> None:
     """Show the values that a run's worker has set."""
-    from runstead.cli.shared.output import fail  # noqa: PLC0415
-    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list, value_columns  # noqa: PLC0415
-
     with connected(server) as client:
         values = client.runs.values(run_id)
     if name is None:
@@ -178,10 +152,6 @@ def events(
     json: AsJson = False,
 ) -> None:
     """Print the run's events, one per line."""
-    from msgspec.json import encode  # noqa: PLC0415
-
-    from runstead.cli.shared.render import Screen, document, format_time  # noqa: PLC0415
-
     screen = Screen.of()
     with connected(server) as client:
         client.runs.get(run_id)
@@ -201,9 +171,6 @@ def events(
 @runs.command(name="tree")
 def tree(run_id: RunId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show the run's family as a tree."""
-    from runstead.cli.shared.render import Screen, document  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import RUN_FIELDS, format_tree  # noqa: PLC0415
-
     with connected(server) as client:
         family = list(client.runs.iter_tree(run_id, fields=None if json else RUN_FIELDS))
     write_out(document(family) if json else format_tree(family, run_id, Screen.of()))

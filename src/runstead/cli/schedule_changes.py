@@ -1,17 +1,20 @@
 """`runstead schedules update|sync`."""
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from uuid import UUID
 
 from cyclopts import Parameter
 from msgspec import UNSET
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.parsing import json_list, parse_time, read_config
+from runstead.cli.shared.render import document, format_time, safe
+from runstead.cli.shared.results import print_result
 
 if TYPE_CHECKING:
     from runstead.sdk import Client
@@ -20,12 +23,44 @@ if TYPE_CHECKING:
 ScheduleId = Annotated[str, Parameter(help="The schedule's id, or its name if no other has it")]
 
 
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """The options of the commands that create and change a schedule."""
+
+    cron: Annotated[str | None, Parameter(help="Five cron fields, such as '0 6 * * 1'")] = None
+    at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None
+    timezone: Annotated[
+        str | None, Parameter(help="IANA time zone of the cron fields; a new schedule has UTC")
+    ] = None
+    concurrency: Annotated[
+        Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="If the previous run has not ended")
+    ] = None
+    timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None
+    backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None
+    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None
+
+    def members(self) -> dict[str, Any]:
+        """The members of the API's request, None where an option is missing."""
+        return {
+            "schedule": self.cron,
+            "run_at": parse_time("--at", self.at, ahead=True),
+            "timezone": self.timezone,
+            "concurrency_policy": self.concurrency,
+            "timeout_seconds": self.timeout_seconds,
+            "backoff_limit": self.backoff_limit,
+            "concurrency_key": self.concurrency_key,
+        }
+
+
+NO_SETTINGS: Final = ScheduleSettings()
+
+
 def schedule_id_of(client: "Client", id_or_name: str) -> str:
     """Return the id of the schedule. Ends the program if several schedules have the name."""
     with suppress(ValueError):
         return str(UUID(id_or_name))
-    every = every_page(lambda cursor: client.schedules.list(cursor=cursor), "schedules")
-    named = [one.id for one in every if one.name == id_or_name]
+    named = [one.id for one in client.schedules.iter() if one.name == id_or_name]
     if len(named) > 1:
         fail(f"{len(named)} schedules are named {id_or_name!r}: use the id, one of {', '.join(named)}", USAGE)
     return named[0] if named else id_or_name
@@ -45,9 +80,7 @@ def update_schedule(
     *,
     name: Annotated[str | None, Parameter(help="Name of the schedule")] = None,
     target: Annotated[str | None, Parameter(help="task:…, workflow:… or agent:…")] = None,
-    cron: Annotated[str | None, Parameter(help="Five cron fields, such as '0 6 * * 1'")] = None,
-    at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None,
-    timezone: Annotated[str | None, Parameter(help="IANA time zone of the cron fields")] = None,
+    settings: ScheduleSettings = NO_SETTINGS,
     config: Annotated[
         list[str] | None, Parameter(help="name=value, merged into its config; may repeat", negative="")
     ] = None,
@@ -55,35 +88,19 @@ def update_schedule(
         str | None,
         Parameter(allow_leading_hyphen=True, help="The new config: a JSON object, @file or - for stdin"),
     ] = None,
-    concurrency: Annotated[
-        Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="If the previous run has not ended")
-    ] = None,
     max_runs: Annotated[
         int | None, Parameter(help="Complete the schedule after this number of runs; 0: never")
     ] = None,
-    timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None,
-    backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None,
-    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Change a schedule. Options that are missing change nothing."""
-    from runstead.cli.shared.parsing import parse_time, read_config  # noqa: PLC0415
-    from runstead.cli.shared.render import document, format_time, safe  # noqa: PLC0415
-
-    if cron is not None and at is not None:
+    if settings.cron is not None and settings.at is not None:
         fail("use one of --cron and --at", USAGE)
-    changes: dict[str, Any] = {
+    changes: dict[str, Any] = settings.members() | {
         "name": name,
         "target": None if target is None else read_target(target),
-        "schedule": cron,
-        "run_at": None if at is None else parse_time("--at", at, ahead=True),
-        "timezone": timezone,
         "config": read_config(config or [], config_json),
-        "concurrency_policy": concurrency,
-        "timeout_seconds": timeout_seconds,
-        "backoff_limit": backoff_limit,
-        "concurrency_key": concurrency_key,
     }
     changes = {member: UNSET if one is None else one for member, one in changes.items()}
     changes["max_runs"] = UNSET if max_runs is None else max_runs or None
@@ -95,7 +112,7 @@ def update_schedule(
             changes["config"] = (client.schedules.get(one_id).config or {}) | changes["config"]
         one = client.schedules.update(one_id, **changes).schedule
     after = f", next {format_time(one.next_fire_at)}" if one.next_fire_at else ""
-    write_out(document(one) if json else f"{safe(one.id)}  {one.status}{after}")
+    print_result(one, f"{one.id}  {one.status}{after}", json=json)
 
 
 def sync_schedules(
@@ -114,8 +131,6 @@ def sync_schedules(
     json: AsJson = False,
 ) -> None:
     """Set the project's source schedules to those of a file. Those missing in the file are deleted."""
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     wanted = _wanted(file)
     with connected(server, project=True) as client:
         synced = client.schedules.sync(wanted, app=app)
@@ -133,8 +148,6 @@ def sync_schedules(
 
 
 def _wanted(file: str) -> list[Any]:
-    from runstead.cli.shared.parsing import json_list  # noqa: PLC0415
-
     found = json_list("the file", "-" if file == "-" else f"@{file}")
     if len(found) == 1 and isinstance(found[0], dict) and isinstance(found[0].get("schedules"), list):
         return list(found[0]["schedules"])  # the file is a whole request
@@ -142,6 +155,4 @@ def _wanted(file: str) -> list[Any]:
 
 
 def _lines(what: str, found: "list[Schedule]") -> list[str]:
-    from runstead.cli.shared.render import safe  # noqa: PLC0415
-
     return [f"{what}  {safe(one.id)}  {safe(one.source_trigger_id or one.name)}" for one in found]

@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from runstead.cli import schedule_changes
-from runstead.cli.app import AsJson
-from runstead.cli.schedule_changes import ScheduleId, read_target, schedule_id_of
+from runstead.cli.schedule_changes import (
+    NO_SETTINGS,
+    ScheduleId,
+    ScheduleSettings,
+    read_target,
+    schedule_id_of,
+)
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
+from runstead.cli.shared.options import AsJson, Config, ConfigJson
 from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.parsing import read_config
+from runstead.cli.shared.render import Column, Screen, details, document, format_age, format_time, value
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.schedule import Schedule
@@ -30,11 +38,8 @@ def list_schedules(
     json: AsJson = False,
 ) -> None:
     """List a project's schedules, oldest first."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.schedules.list(status=status, cursor=cursor), "schedules")
+        found = list(client.schedules.iter(status=status))
     screen = Screen.of()
     columns: list[Column[Schedule]] = [
         Column("SCHEDULE", lambda one: one.id, keep_whole=True),
@@ -51,8 +56,6 @@ def list_schedules(
 
 
 def _times(one: "Schedule") -> str:
-    from runstead.cli.shared.render import format_time  # noqa: PLC0415
-
     return f"{one.schedule} {one.timezone}" if one.schedule else f"once at {format_time(one.run_at)}"
 
 
@@ -66,8 +69,6 @@ def get_schedule(
 
 
 def _show(one: "Schedule", *, json: bool) -> None:
-    from runstead.cli.shared.render import Screen, details, document, format_time, value  # noqa: PLC0415
-
     if json:
         write_out(document(one))
         return
@@ -104,47 +105,26 @@ def create_schedule(
     /,
     *,
     name: Annotated[str, Parameter(help="Name of the schedule")],
-    cron: Annotated[str | None, Parameter(help="Five cron fields, such as '0 6 * * 1'")] = None,
-    at: Annotated[str | None, Parameter(help="One-time: a time, or a duration from now such as 10m")] = None,
-    timezone: Annotated[str | None, Parameter(help="IANA time zone of the cron fields; else UTC")] = None,
-    config: Annotated[
-        list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
-    ] = None,
-    config_json: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
-    ] = None,
-    concurrency: Annotated[
-        Literal["Allow", "Forbid", "Replace"] | None, Parameter(help="If the previous run has not ended")
-    ] = None,
+    settings: ScheduleSettings = NO_SETTINGS,
+    config: Config = None,
+    config_json: ConfigJson = None,
     max_runs: Annotated[int | None, Parameter(help="Complete the schedule after this number of runs")] = None,
-    timeout_seconds: Annotated[int | None, Parameter(help="Timeout of a run's attempt")] = None,
-    backoff_limit: Annotated[int | None, Parameter(help="Max retries of lost attempts")] = None,
-    concurrency_key: Annotated[str | None, Parameter(help="The concurrency key of its runs")] = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Create a schedule: recurring with --cron, one-time with --at."""
-    from runstead.cli.shared.parsing import parse_time, read_config  # noqa: PLC0415
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
     target_members = read_target(target)
-    if (cron is None) == (at is None):
+    if (settings.cron is None) == (settings.at is None):
         fail("use one of --cron and --at", USAGE)
     with connected(server, project=True) as client:
         made = client.schedules.create(
             name,
             target_members,
-            cron,
-            run_at=None if at is None else parse_time("--at", at, ahead=True),
-            timezone=timezone,
             config=read_config(config or [], config_json),
-            concurrency_policy=concurrency,
             max_runs=max_runs,
-            timeout_seconds=timeout_seconds,
-            backoff_limit=backoff_limit,
-            concurrency_key=concurrency_key,
+            **settings.members(),
         ).schedule
-    write_out(document(made) if json else made.id)
+    print_result(made, made.id, json=json)
 
 
 @schedules.command(name="pause")
@@ -168,8 +148,6 @@ def resume_schedule(
     schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Resume a paused schedule, from its next time on."""
-    from runstead.cli.shared.render import format_time  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         one = client.schedules.resume(schedule_id_of(client, schedule_id)).schedule
     _changed(
@@ -182,11 +160,9 @@ def run_schedule(
     schedule_id: ScheduleId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Start a run of the schedule now and print the run's id."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         started = client.schedules.run(schedule_id_of(client, schedule_id))
-    write_out(document(started) if json else safe(started.run_id))
+    print_result(started, started.run_id, json=json)
 
 
 @schedules.command(name="delete")
@@ -199,9 +175,7 @@ def delete_schedule(
 
 
 def _changed(one: "Schedule", how: str, *, json: bool) -> None:
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
-    write_out(document(one) if json else f"{safe(one.id)}  {how}")
+    print_result(one, f"{one.id}  {how}", json=json)
 
 
 @schedules.command(name="upcoming")
@@ -214,8 +188,6 @@ def upcoming(
     json: AsJson = False,
 ) -> None:
     """Print the next times at which the schedule starts a run."""
-    from runstead.cli.shared.render import document, format_time  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.schedules.upcoming(schedule_id_of(client, schedule_id), count=count)
     if json:

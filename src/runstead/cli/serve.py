@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from runstead.cli.app import Database
+from runstead.cli.shared.options import Database
 from runstead.cli.shared.output import fail, fail_if_database_error, write_err
 
 if TYPE_CHECKING:

@@ -75,8 +75,8 @@ def _answer(where: str, ready: Any, at: float, took: float) -> Iterator[Finding]
 
 
 def _server_version(http: Any, url: str) -> Finding:
-    is_set = _json(http.get(f"{url}/openapi.json")).get("info")
-    version = is_set.get("version") if isinstance(is_set, dict) else None
+    info = _json(http.get(f"{url}/openapi.json")).get("info")
+    version = info.get("version") if isinstance(info, dict) else None
     if version == __version__:
         return Finding("server version", "ok", f"{version}, same as this program")
     if not isinstance(version, str):

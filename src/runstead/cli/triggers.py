@@ -4,11 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, write_err, write_out
-from runstead.cli.shared.pages import every_page
+from runstead.cli.shared.options import NO_FLOW_CONTROL, AsJson, Config, ConfigJson, FlowControl
+from runstead.cli.shared.output import fail
+from runstead.cli.shared.parsing import (
+    json_or_text,
+    name_value_pairs,
+    read_config,
+    read_text,
+)
+from runstead.cli.shared.render import Column, format_time
+from runstead.cli.shared.results import print_list, print_result, print_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedTrigger, Trigger, TriggerEvent
@@ -26,11 +33,8 @@ triggers = App(name="triggers", help="URLs that start runs when they are called.
 @triggers.command(name="list")
 def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's triggers, oldest first."""
-    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
-        found = every_page(lambda cursor: client.triggers.list(cursor=cursor))
+        found = list(client.triggers.iter())
     columns: list[Column[Trigger]] = [
         Column("TRIGGER", lambda one: one.id, keep_whole=True),
         Column("STATUS", _status, status=True),
@@ -44,7 +48,6 @@ def list_triggers(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -
 
 
 def _event(name: str | None, match: list[str] | None) -> "TriggerEvent | None":
-    from runstead.cli.shared.parsing import json_or_text, name_value_pairs  # noqa: PLC0415
     from runstead.sdk.models.webhook import TriggerEvent  # noqa: PLC0415
 
     if name is None:
@@ -65,12 +68,8 @@ def create_trigger(
     /,
     *,
     name: Annotated[str | None, Parameter(help="Name of the trigger; else the target")] = None,
-    config: Annotated[
-        list[str] | None, Parameter(help="name=value, the value JSON, text or @file; may repeat", negative="")
-    ] = None,
-    config_json: Annotated[
-        str | None, Parameter(allow_leading_hyphen=True, help="A JSON object, @file or - for stdin")
-    ] = None,
+    config: Config = None,
+    config_json: ConfigJson = None,
     secret: Annotated[
         str | None,
         Parameter(
@@ -80,25 +79,13 @@ def create_trigger(
     conversation: Annotated[
         str | None, Parameter(help="For agents: the id of the conversation; else a new one for each run")
     ] = None,
-    concurrency_key: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
-    unique: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
-    unique_for: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
-    debounce: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
-    debounce_for: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
-    debounce_max: Annotated[str | None, Parameter(help="As for `runs create`")] = None,
+    flow: FlowControl = NO_FLOW_CONTROL,
     event: OnEvent = None,
     match: Match = None,
     server: ServerOptions = NO_OPTIONS,
     json: AsJson = False,
 ) -> None:
     """Create a URL that starts a run of a target. Its token is shown only once."""
-    from runstead.cli.shared.parsing import (  # noqa: PLC0415
-        parse_debounce,
-        parse_unique,
-        read_config,
-        read_text,
-    )
-
     run_config = read_config(config or [], config_json)
     signing = None if secret is None else read_text(secret).strip()
     with connected(server, project=True) as client:
@@ -108,24 +95,14 @@ def create_trigger(
             config=run_config,
             secret=signing,
             conversation_id=conversation,
-            concurrency_key=concurrency_key,
-            unique=parse_unique(unique, unique_for),
-            debounce=parse_debounce(debounce, debounce_for, debounce_max),
             event=_event(event, match),
+            **flow.members(),
         )
     _show_new(made, json=json)
 
 
 def _show_new(made: "CreatedTrigger", *, json: bool) -> None:
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
-    if json:
-        write_out(document(made))
-        return
-    write_out(made.trigger.id)
-    if made.token is not None:
-        write_out(made.token)
-        write_err("runstead: the second line is the token of the URL /triggers/TOKEN; it is shown only now")
+    print_secret(made, made.trigger.id, made.token, "the token of the URL /triggers/TOKEN", json=json)
 
 
 @triggers.command(name="update")
@@ -144,14 +121,12 @@ def update_trigger(
     json: AsJson = False,
 ) -> None:
     """Rename a trigger; enable or disable it; choose the events that start its runs."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     wanted = _event(event, match)
     if name is None and enabled is None and wanted is None:
         fail("name what to change: --name, --enable, --disable or --event", USAGE)
     with connected(server, project=True) as client:
         one = client.triggers.update(trigger_id, name=name, enabled=enabled, event=wanted).trigger
-    write_out(document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.name)}")
+    print_result(one, f"{one.id}  {_status(one)}  {one.name}", json=json)
 
 
 @triggers.command(name="rotate")
@@ -169,8 +144,6 @@ def delete_trigger(
     trigger_id: TriggerId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Delete a trigger. The runs that it started are kept."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         client.triggers.delete(trigger_id)
-    write_out(document({"deleted": True, "id": trigger_id}) if json else f"{safe(trigger_id)}  deleted")
+    print_result({"deleted": True, "id": trigger_id}, f"{trigger_id}  deleted", json=json)

@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
+from runstead.cli.shared.options import AsJson
 from runstead.cli.shared.output import write_err, write_out
+from runstead.cli.shared.parsing import parse_time
+from runstead.cli.shared.render import Column, Screen, document, format_time, table
+from runstead.cli.shared.usage_tables import format_money, token_columns
 
 if TYPE_CHECKING:
     from runstead.sdk.models.price import UsageGroup
@@ -25,12 +28,8 @@ def usage(
     json: AsJson = False,
 ) -> None:
     """Show the tokens and the cost of a project's runs; of the last 30 days unless --since is given."""
-    from runstead.cli.shared.parsing import parse_time  # noqa: PLC0415
-    from runstead.cli.shared.render import Column, Screen, document, format_time, table  # noqa: PLC0415
-    from runstead.cli.shared.usage_tables import format_money, token_columns  # noqa: PLC0415
-
-    first = None if since is None else parse_time("--since", since)
-    last = None if until is None else parse_time("--until", until)
+    first = parse_time("--since", since)
+    last = parse_time("--until", until)
     with connected(server, project=True) as client:
         report = client.projects.usage(by, since=first, until=last)
     if json:

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
 from runstead.cli.shared.exit_codes import USAGE
-from runstead.cli.shared.output import fail, write_err, write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.output import fail
+from runstead.cli.shared.parsing import read_text
+from runstead.cli.shared.render import Column, Screen, format_age, format_time
+from runstead.cli.shared.results import print_list, print_result, print_secret
 
 if TYPE_CHECKING:
     from runstead.sdk.models.webhook import CreatedWebhook, Delivery, Webhook
@@ -20,9 +23,6 @@ webhooks = App(name="webhooks", help="Webhooks and their deliveries.")
 @webhooks.command(name="list")
 def list_webhooks(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """List a project's webhooks, oldest first."""
-    from runstead.cli.shared.render import Column, format_time  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.webhooks.list().data
     columns: list[Column[Webhook]] = [
@@ -61,15 +61,7 @@ def create_webhook(
 
 
 def _show_new(made: "CreatedWebhook", *, json: bool) -> None:
-    from runstead.cli.shared.render import document  # noqa: PLC0415
-
-    if json:
-        write_out(document(made))
-        return
-    write_out(made.webhook.id)
-    if made.secret is not None:
-        write_out(made.secret)
-        write_err("runstead: the second line is the secret that verifies deliveries; it is shown only now")
+    print_secret(made, made.webhook.id, made.secret, "the secret that verifies deliveries", json=json)
 
 
 @webhooks.command(name="update")
@@ -90,15 +82,11 @@ def update_webhook(
     json: AsJson = False,
 ) -> None:
     """Change the URL or the event types of a webhook; enable or disable it."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     if to is None and not event and enabled is None:
         fail("name what to change: --to, --event, --enable or --disable", USAGE)
     with connected(server, project=True) as client:
         one = client.webhooks.update(webhook_id, url=to, events=event, enabled=enabled).webhook
-    write_out(
-        document(one) if json else f"{safe(one.id)}  {_status(one)}  {safe(one.url)}  {','.join(one.events)}"
-    )
+    print_result(one, f"{one.id}  {_status(one)}  {one.url}  {','.join(one.events)}", json=json)
 
 
 @webhooks.command(name="rotate")
@@ -116,8 +104,6 @@ def rotate_webhook(
     json: AsJson = False,
 ) -> None:
     """Give a webhook a new secret, shown only once. For 24 hours, deliveries are signed with both secrets."""
-    from runstead.cli.shared.parsing import read_text  # noqa: PLC0415
-
     new_secret = None if secret is None else read_text(secret).strip()
     with connected(server, project=True) as client:
         made = client.webhooks.rotate(webhook_id, secret=new_secret)
@@ -127,11 +113,9 @@ def rotate_webhook(
 @webhooks.command(name="test")
 def send_test(webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Queue a test delivery and print its id. `webhooks deliveries` shows the outcome."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         delivery = client.webhooks.test(webhook_id).delivery
-    write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
+    print_result(delivery, f"{delivery.id}  {delivery.status}", json=json)
 
 
 @webhooks.command(name="delete")
@@ -139,11 +123,9 @@ def delete_webhook(
     webhook_id: WebhookId, /, *, server: ServerOptions = NO_OPTIONS, json: AsJson = False
 ) -> None:
     """Delete a webhook and its deliveries."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         client.webhooks.delete(webhook_id)
-    write_out(document({"deleted": True, "id": webhook_id}) if json else f"{safe(webhook_id)}  deleted")
+    print_result({"deleted": True, "id": webhook_id}, f"{webhook_id}  deleted", json=json)
 
 
 @webhooks.command(name="deliveries")
@@ -159,9 +141,6 @@ def deliveries(
     json: AsJson = False,
 ) -> None:
     """List the deliveries of a webhook, newest first."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.webhooks.list_deliveries(webhook_id, status=status, limit=limit).data
     screen = Screen.of()
@@ -189,8 +168,6 @@ def redeliver(
     json: AsJson = False,
 ) -> None:
     """Send a delivery again, with the same id."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         delivery = client.webhooks.redeliver(webhook_id, delivery_id).delivery
-    write_out(document(delivery) if json else f"{safe(delivery.id)}  {delivery.status}")
+    print_result(delivery, f"{delivery.id}  {delivery.status}", json=json)

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from runstead.cli.app import AsJson
 from runstead.cli.shared.connection import NO_OPTIONS, ServerOptions, connected
-from runstead.cli.shared.output import write_out
+from runstead.cli.shared.options import AsJson
+from runstead.cli.shared.render import Column, Screen, format_age
+from runstead.cli.shared.results import print_list, print_result
 
 if TYPE_CHECKING:
     from runstead.sdk.models.lease import RegisteredTarget, RegisteredWorker, WorkerVersion
@@ -26,18 +27,9 @@ def list_workers(
     json: AsJson = False,
 ) -> None:
     """List a project's workers. After two minutes without a heartbeat, a worker is offline."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
-    found: list[RegisteredWorker] = []
-    cursor: str | None = None
     with connected(server, project=True) as client:
-        while True:
-            page = client.workers.list(status=status, cursor=cursor, limit=min(limit, 100) or 100)
-            found += page.data
-            cursor = page.page_info.next
-            if cursor is None or (limit and len(found) >= limit):
-                break
+        every = client.workers.iter(status=status, limit=min(limit, 100) or 100)
+        found = list(islice(every, limit or None))
     screen = Screen.of()
     columns: list[Column[RegisteredWorker]] = [
         Column("WORKER", lambda one: one.id, keep_whole=True),
@@ -54,7 +46,7 @@ def list_workers(
         Column("KIND", lambda one: one.implementation_kind, drop_rank=2),
         Column("NAME", lambda one: one.display_name or "", drop_rank=3),
     ]
-    print_list(found[: limit or None], columns, "workers", json=json)
+    print_list(found, columns, "workers", json=json)
 
 
 def _serves(worker: "RegisteredWorker") -> str:
@@ -71,9 +63,6 @@ def list_targets(
     json: AsJson = False,
 ) -> None:
     """List the targets that a project's workers have registered, and how many workers serve each."""
-    from runstead.cli.shared.render import Column, Screen, format_age  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = list(islice(client.workers.iter_targets(limit=100), limit or None))
     screen = Screen.of()
@@ -91,9 +80,6 @@ def list_targets(
 @workers.command(name="versions")
 def list_versions(*, server: ServerOptions = NO_OPTIONS, json: AsJson = False) -> None:
     """Show which versions of the code runs still need. Workers of a drained version may be stopped."""
-    from runstead.cli.shared.render import Column  # noqa: PLC0415
-    from runstead.cli.shared.run_tables import print_list  # noqa: PLC0415
-
     with connected(server, project=True) as client:
         found = client.workers.versions()
     columns: list[Column[WorkerVersion]] = [
@@ -117,13 +103,8 @@ def remove_worker(
     json: AsJson = False,
 ) -> None:
     """Remove a worker. Its tokens end at once, and its attempts end as with a release."""
-    from runstead.cli.shared.render import document, safe  # noqa: PLC0415
-
     with connected(server) as client:
         removed = client.workers.remove(worker_id)
-    if json:
-        write_out(
-            document({"removed": True, "attempts_ended": removed.attempts_ended, "worker_id": worker_id})
-        )
-    else:
-        write_out(f"{safe(worker_id)}  removed, attempts ended: {removed.attempts_ended}")
+    ended = removed.attempts_ended
+    result = {"removed": True, "attempts_ended": ended, "worker_id": worker_id}
+    print_result(result, f"{worker_id}  removed, attempts ended: {ended}", json=json)

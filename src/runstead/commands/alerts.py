@@ -9,21 +9,21 @@ from typing import Any
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.count_guard import at_most
 from runstead.core import limits
 from runstead.core.alerts import alert as rules
 from runstead.core.alerts.alert import Alert, AlertKind, Firing, Measurement
 from runstead.core.alerts.message import TEST, deliveries
 from runstead.core.audit import Action, by
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.webhooks.webhook import Delivery, Webhook
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
-    refuse_bound(principal, "cannot manage alerts")
-    return (await locate.project(app, principal, Scope.ADMIN, ref)).id
+    return (await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot manage alerts")).id
 
 
 async def _check_names(app: App, project_id: str, members: Mapping[str, Any]) -> None:
@@ -60,14 +60,8 @@ async def create(
     )
     rules.check(alert)
     alerts = app.store.recording(by(principal, "alert.create", project_id)).alerts
-    return await alerts.create(alert, _refuse_at_limit, idempotency)
-
-
-def _refuse_at_limit(count: int) -> None:
-    if count >= limits.alerts_per_project_max:
-        raise Error(
-            "ALERT_LIMIT_REACHED", f"A project has at most {limits.alerts_per_project_max} alert rules"
-        )
+    guard = at_most(limits.alerts_per_project_max, "alert rules", "ALERT_LIMIT_REACHED")
+    return await alerts.create(alert, guard, idempotency)
 
 
 async def page(app: App, principal: Principal, ref: str) -> list[Alert]:
@@ -79,10 +73,7 @@ async def page(app: App, principal: Principal, ref: str) -> list[Alert]:
 
 async def get(app: App, principal: Principal, ref: str, alert_id: str) -> Alert:
     """Return a rule. Raises NOT_FOUND."""
-    found = await app.store.alerts.get(await _project(app, principal, ref), alert_id)
-    if found is None:
-        raise not_found("Alert")
-    return found
+    return existing(await app.store.alerts.get(await _project(app, principal, ref), alert_id), "Alert")
 
 
 async def _change(

@@ -41,6 +41,7 @@ from runstead.ports.notifier import (
 from runstead.ports.store import Store, Written
 from runstead.ports.store_metrics import StoreMetrics
 from runstead.security.egress import Egress
+from runstead.security.input_checks import InputChecks
 from runstead.security.signing import Keyring
 from runstead.security.stored_secrets import StoredSecrets
 
@@ -102,6 +103,7 @@ class App:
         self.notifications = Notifications(notifier, self.stopping)
         self.quotas = ProjectQuotas(store, quota)
         self.targets = ProjectTargets(store)
+        self.input_checks = InputChecks()
         self.worker_channels = WorkerChannels(notifier, self.stopping)
         self.open_streams = OpenStreams(self.quotas)
         self.batch_slots = FairSlots(_BATCHES, "batches")
@@ -117,6 +119,7 @@ class App:
     def stop(self) -> None:
         """End every pending wait because the server shuts down. Call it on the event loop's thread."""
         self.stopping.set()
+        self.input_checks.stop()
         self.followers.wake()
         self.notifier.wake_all()
         self.notifications.wake()

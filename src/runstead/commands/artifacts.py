@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from runstead.commands import locate, runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs import artifact, transitions
 from runstead.core.runs.artifact import Content, Stored
@@ -164,7 +164,5 @@ async def get(app: App, principal: Principal, run_ref: RunRef, name: str) -> Rea
 
 def of_run(app: App, run: Run, name: str) -> Reading:
     """Return an artifact of a run. Raises NOT_FOUND."""
-    found = artifact.find(run.artifacts, name)
-    if found is None:
-        raise not_found("Artifact")
+    found = existing(artifact.find(run.artifacts, name), "Artifact")
     return Reading(found, found.content_owner or run.uid, _storage(app))

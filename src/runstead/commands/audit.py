@@ -8,7 +8,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import AuditEntry
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs.run import Run
 from runstead.ports.store import AuditQuery
 
@@ -18,8 +18,7 @@ _SHOWN: Final = frozenset({"run.resume", "run.cancel"})
 
 async def page(app: App, principal: Principal, ref: str, query: AuditQuery) -> list[AuditEntry]:
     """List the entries of a project that match the query, newest first. Raises NOT_FOUND, FORBIDDEN."""
-    refuse_bound(principal, "cannot read the audit log")
-    project = await locate.project(app, principal, Scope.AUDIT_READ, ref)
+    project = await locate.project(app, principal, Scope.AUDIT_READ, ref, bound="cannot read the audit log")
     return await app.store.audit.page(replace(query, project_id=project.id))
 
 

@@ -25,7 +25,7 @@ from runstead.core import limits
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches import batch as rules
 from runstead.core.batches.batch import Batch, Changed
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import Project, user_uuid
@@ -71,8 +71,7 @@ async def create(
     Raises RUN_ID_CONFLICT, NOT_FOUND (project, parent), PARENT_CANCELLED, FAMILY_TOO_DEEP, INVALID_REQUEST.
     An error of one run names its index.
     """
-    refuse_bound(principal, "cannot create batches")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create batches")
     batch = Batch(
         str(uuid.uuid4()),
         project.id,
@@ -151,7 +150,7 @@ def _refuse_duplicates(runs: Sequence[NewRun]) -> None:
         ):
             if key is not None and first.setdefault((member, target, key), index) != index:
                 message = f"runs[{first[member, target, key]}] has the same {member}"
-                refusal = Error("INVALID_REQUEST", message, errors=((f"$.{member}", "duplicate"),))
+                refusal = invalid_at(f"$.{member}", "duplicate", message)
                 raise at_index(index, refusal)
 
 
@@ -169,7 +168,7 @@ async def _check_parents(app: App, project_id: str, runs: Sequence[NewRun]) -> N
 def _owner(index: int, run: NewRun, project: Project) -> str:
     if run.owner_id not in ("", project.id, project.slug):
         message = "The owner of a run is the project of its batch: leave owner out"
-        raise at_index(index, Error("INVALID_REQUEST", message, errors=(("$.owner.id", "another project"),)))
+        raise at_index(index, invalid_at("$.owner.id", "another project", message))
     return project.id
 
 
@@ -200,16 +199,12 @@ async def get(app: App, principal: Principal, ref: str, batch_id: str) -> Batch:
 
 async def _load(app: App, principal: Principal, scope: Scope, ref: str, batch_id: str) -> Batch:
     project = await locate.project(app, principal, scope, ref)
-    found = await app.store.batches.get(project.id, batch_id.lower())
-    if found is None:
-        raise not_found("Batch")
-    return found
+    return existing(await app.store.batches.get(project.id, batch_id.lower()), "Batch")
 
 
 async def page(app: App, principal: Principal, ref: str, limit: int, before: int | None) -> ListPage[Batch]:
     """List the project's batches, newest first."""
-    refuse_bound(principal, "cannot list batches")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list batches")
     return await app.store.batches.page(BatchQuery(project.id, limit, before))
 
 

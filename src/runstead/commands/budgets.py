@@ -8,12 +8,13 @@ import msgspec
 
 from runstead.commands import locate, runs
 from runstead.commands.app import App
+from runstead.commands.count_guard import at_most
 from runstead.commands.runs import RunRef, apply_at
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.budgets import budget as rules
 from runstead.core.budgets.budget import Budget, OnReached, Period, ScopeKind
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.identity.project import user_uuid
@@ -49,8 +50,7 @@ class RunBudget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _project(app: App, principal: Principal, ref: str, scope: Scope) -> str:
-    refuse_bound(principal, "cannot manage budgets")
-    return (await locate.project(app, principal, scope, ref)).id
+    return (await locate.project(app, principal, scope, ref, bound="cannot manage budgets")).id
 
 
 async def create(
@@ -80,12 +80,8 @@ async def create(
     )
     rules.check(budget)
     recording = app.store.recording(by(principal, "budget.create", project_id))
-    return await recording.budgets.create(budget, _refuse_at_limit, idempotency)
-
-
-def _refuse_at_limit(count: int) -> None:
-    if count >= limits.budgets_per_project_max:
-        raise Error("BUDGET_LIMIT_REACHED", f"A project has at most {limits.budgets_per_project_max} budgets")
+    guard = at_most(limits.budgets_per_project_max, "budgets", "BUDGET_LIMIT_REACHED")
+    return await recording.budgets.create(budget, guard, idempotency)
 
 
 async def page(app: App, principal: Principal, ref: str) -> list[BudgetState]:
@@ -95,10 +91,9 @@ async def page(app: App, principal: Principal, ref: str) -> list[BudgetState]:
 
 async def get(app: App, principal: Principal, ref: str, budget_id: str) -> BudgetState:
     """Return a budget, also that of a run. Raises NOT_FOUND."""
-    found = await app.store.budgets.get(await _project(app, principal, ref, Scope.RUNS_READ), budget_id)
-    if found is None:
-        raise not_found("Budget")
-    return found
+    return existing(
+        await app.store.budgets.get(await _project(app, principal, ref, Scope.RUNS_READ), budget_id), "Budget"
+    )
 
 
 async def of_run(app: App, principal: Principal, run_ref: RunRef) -> list[BudgetState]:

@@ -19,9 +19,9 @@ from runstead.core.audit import ObjectName, by
 from runstead.core.batches import bulk_job as rules
 from runstead.core.batches.bulk_job import BulkAction, BulkCaller, BulkJob, BulkRun, Progress, Refusal
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Origin, Principal, Scope, refuse_bound, require
+from runstead.core.identity.principal import Origin, Principal, Scope, require
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs.run import OMITTABLE, Run
@@ -54,13 +54,12 @@ async def create(
     Deletion needs the scope admin. Raises NOT_FOUND, FORBIDDEN, BULK_TOO_LARGE, BULK_LIMIT_REACHED; INVALID_REQUEST for
     a `from_step` of another action.
     """
-    refuse_bound(principal, "cannot begin bulk jobs")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot begin bulk jobs")
     if new.action == "delete":
         require(principal, Scope.ADMIN, project.id, "Project")
     if new.from_step is not None and new.action != "retry":
         message = "from_step belongs to the action retry: leave it out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.from_step", "not for this action"),))
+        raise invalid_at("$.from_step", "not for this action", message)
     if principal.kind not in ("api_key", "user"):
         raise Error("FORBIDDEN", "A bulk job needs an API key or a user")
     async with turn(app):
@@ -124,18 +123,13 @@ def _refuse_at_limit(count: int) -> None:
 
 async def get(app: App, principal: Principal, ref: str, job_id: str) -> BulkJob:
     """Return a job. Raises NOT_FOUND."""
-    refuse_bound(principal, "cannot read bulk jobs")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    found = await app.store.bulk_jobs.get(project.id, job_id.lower())
-    if found is None:
-        raise not_found("Bulk job")
-    return found
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot read bulk jobs")
+    return existing(await app.store.bulk_jobs.get(project.id, job_id.lower()), "Bulk job")
 
 
 async def cancel(app: App, principal: Principal, ref: str, job_id: str) -> BulkJob:
     """Stop a job: runs that it has not handled stay as they are. A job that has ended does not change."""
-    refuse_bound(principal, "cannot cancel bulk jobs")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot cancel bulk jobs")
     jobs = app.store.recording(by(principal, "bulk.cancel", project.id)).bulk_jobs
     return await jobs.change(project.id, job_id.lower(), rules.cancel)
 

@@ -15,8 +15,8 @@ from runstead.commands import locate, triggers
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import Error, invalid_at, not_found
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.bus_event import (
@@ -67,13 +67,14 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
     A repeat continues a delivery that is not finished. Raises NOT_FOUND (project), FORBIDDEN, IDEMPOTENCY_KEY_REUSED for
     an id with another name or data; INVALID_REQUEST for data that is too large.
     """
-    refuse_bound(principal, "cannot publish events")
-    project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, ref)).id
+    project_id = (
+        await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot publish events")
+    ).id
     if len(new.data) > limits.bus_event_data_bytes_max:
         message = (
             f"The data of an event has at most {limits.bus_event_data_bytes_max // limits.KIB} KiB of JSON"
         )
-        raise Error("INVALID_REQUEST", message, errors=(("$.data", message),))
+        raise invalid_at("$.data", message)
     now, digest = now_ms(), event_digest(new.name, new.data)
     event = BusEvent(
         project_id=project_id,

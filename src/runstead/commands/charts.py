@@ -5,8 +5,8 @@ from msgspec.structs import replace
 from runstead.commands import locate, seq_bounds
 from runstead.commands.app import App
 from runstead.core import limits
-from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import Error, invalid_at
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.runs.run import OMITTABLE
 from runstead.core.usage.activity import Activity, Grid, Share, grid, shares_of, summarize
 from runstead.core.usage.rollup import cover
@@ -88,8 +88,7 @@ async def targets(app: App, principal: Principal, project: str) -> list[str]:
 
     Of the runs that have not ended, only the newest are read. Raises FORBIDDEN, NOT_FOUND.
     """
-    refuse_bound(principal, "cannot read other runs")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot read other runs")
     names = set(await app.store.rollups.targets(found.id, limits.targets_listed_max))
     query = RunQuery((found.id,), limit=limits.targets_searched_runs_max, omit=OMITTABLE)
     names |= {run.target for run in (await app.store.runs.page(query)).rows if run.target}
@@ -99,8 +98,8 @@ async def targets(app: App, principal: Principal, project: str) -> list[str]:
 def check_span(since: int, until: int) -> None:
     """Raise INVALID_REQUEST unless [since, until) is a period between 1970 and 9999."""
     if not 0 <= since < until <= limits.timestamp_ms_max:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.since",
+            "not before `until`",
             "`since` must lie before `until`, both between 1970 and the year 9999",
-            errors=(("$.since", "not before `until`"),),
         )

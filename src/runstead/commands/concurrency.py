@@ -6,16 +6,17 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits as bounds
 from runstead.core.audit import by
-from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import invalid_at
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
 from runstead.ports.notifier import PUSH_KEY, queue_key
 
 
 async def get(app: App, principal: Principal, project: str) -> list[Occupancy]:
     """Return the project's limits, each with the number of runs that count against it."""
-    refuse_bound(principal, "cannot read concurrency limits")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(
+        app, principal, Scope.RUNS_READ, project, bound="cannot read concurrency limits"
+    )
     return await app.store.concurrency.of(found.id)
 
 
@@ -26,38 +27,32 @@ async def put(
     found = await locate.project(app, principal, Scope.ADMIN, project)
     most = bounds.concurrency_limits_per_project_max
     if len(limits) > most:
-        raise Error(
-            "INVALID_REQUEST",
-            f"A project has at most {most} limits, not {len(limits)}",
-            errors=(("$.limits", "too many"),),
-        )
+        raise invalid_at("$.limits", "too many", f"A project has at most {most} limits, not {len(limits)}")
     seen: set[str | None] = set()
     for index, limit in enumerate(limits):
         if limit.target in seen:
             what = "The whole project" if limit.target is None else limit.target
-            raise Error(
-                "INVALID_REQUEST",
-                f"{what} has two limits: give one limit per target",
-                errors=((f"$.limits[{index}].target", "duplicate"),),
+            raise invalid_at(
+                f"$.limits[{index}].target", "duplicate", f"{what} has two limits: give one limit per target"
             )
         seen.add(limit.target)
         if not limit.limits_anything:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.limits[{index}]",
+                "limits nothing",
                 "A limit needs max_running, max_running_per_key or rate",
-                errors=((f"$.limits[{index}]", "limits nothing"),),
             )
         if limit.target is None and limit.max_running_per_key is not None:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.limits[{index}].max_running_per_key",
+                "needs a target",
                 "Concurrency keys belong to a target: name the target of max_running_per_key",
-                errors=((f"$.limits[{index}].max_running_per_key", "needs a target"),),
             )
         if limit.target is None and limit.rate is not None and limit.rate.per_key:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.limits[{index}].rate.per_key",
+                "needs a target",
                 "Concurrency keys belong to a target: name the target of a rate with per_key",
-                errors=((f"$.limits[{index}].rate.per_key", "needs a target"),),
             )
     recording = app.store.recording(by(principal, "limit.put", found.id))
     stored = await recording.concurrency.put(found.id, limits)

@@ -12,7 +12,7 @@ from runstead.commands.budgets import RunBudget
 from runstead.core import limits, trace_context
 from runstead.core.audit import ObjectName, by
 from runstead.core.batches.batch import admit
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import user_uuid
@@ -158,7 +158,7 @@ async def _project_of(app: App, principal: Principal, new: NewRun) -> str:
         if not new.owner_id:
             if len(principal.grants) != 1:
                 message = "Name the owner of the run: the credential is not valid for exactly one project"
-                raise Error("INVALID_REQUEST", message, errors=(("$.owner", "missing"),))
+                raise invalid_at("$.owner", "missing", message)
             (project_id,) = principal.grants
         elif new.owner_id in principal.grants:
             project_id = new.owner_id

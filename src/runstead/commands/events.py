@@ -8,7 +8,7 @@ from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, for_appending, refuse_bound, writing
 from runstead.core.runs import append as rules
@@ -127,10 +127,7 @@ async def family_page(
 async def one(app: App, principal: Principal, run_ref: RunRef, event_id: int) -> Event:
     """Return one public event. Raises NOT_FOUND."""
     run = await runs.get(app, principal, run_ref)
-    found = await app.store.runs.event(run.seq, event_id)
-    if found is None:
-        raise not_found("Event")
-    return found
+    return existing(await app.store.runs.event(run.seq, event_id), "Event")
 
 
 async def summary(app: App, principal: Principal, run_ref: RunRef) -> tuple[Run, list[TypeCount]]:

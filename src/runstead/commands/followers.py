@@ -7,7 +7,6 @@ the same event share one read and its encoded frames (`tail.py`); each selects i
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
-from contextlib import suppress
 from contextvars import Context
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from runstead.core.batches.batch import Batch
 from runstead.core.errors import Error
 from runstead.core.runs.event import TERMINAL_TYPES, Event, FamilyEvent
 from runstead.core.runs.run import Run
-from runstead.ports.notifier import Notifier, batch_key, family_key, run_key
+from runstead.ports.notifier import Notifier, batch_key, family_key, pause, run_key
 from runstead.ports.store import RunKey, Runs, Store
 
 log = structlog.get_logger(__name__)
@@ -111,9 +110,7 @@ class Followers:
                     yield None
                     quiet_until = loop.time() + limits.stream_heartbeat_s
                     continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await change.wait()
+                await pause(change, min(left, limits.stream_poll_s))
 
     async def _read_run(self, run: Run, last: _Version | None) -> Run | None:
         """Read the row once for all watchers of the run."""
@@ -141,18 +138,14 @@ class Followers:
                         return
                     last = found
                     quiet_until = loop.time() + limits.stream_heartbeat_s
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(limits.batch_progress_interval_s):
-                            await self._stopping.wait()
+                    await pause(self._stopping, limits.batch_progress_interval_s)
                     continue
                 left = quiet_until - loop.time()
                 if left <= 0:
                     yield None
                     quiet_until = loop.time() + limits.stream_heartbeat_s
                     continue
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, limits.stream_poll_s)):
-                        await change.wait()
+                await pause(change, min(left, limits.stream_poll_s))
 
     async def _read_batch(self, batch: Batch, last: Batch | None) -> Batch:
         """Read the batch once for all its followers."""

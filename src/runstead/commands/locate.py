@@ -2,18 +2,23 @@
 
 from runstead.commands.app import App
 from runstead.core.conversations.conversation import Conversation, live
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.identity.project import Project
 from runstead.core.runs.run import Run
 from runstead.ports.store import RunKey
 
 
-async def project(app: App, principal: Principal, scope: Scope, ref: str) -> Project:
-    """Return a project by id or slug, in which the caller has the scope. Raises NOT_FOUND, FORBIDDEN."""
-    found = await app.store.identity.project(ref)
-    if found is None:
-        raise not_found("Project")
+async def project(
+    app: App, principal: Principal, scope: Scope, ref: str, *, bound: str | None = None
+) -> Project:
+    """Return a project by id or slug, in which the caller has the scope. Raises NOT_FOUND, FORBIDDEN.
+
+    `bound`: what a token of one run or conversation cannot do. Such a token is refused.
+    """
+    if bound is not None:
+        refuse_bound(principal, bound)
+    found = existing(await app.store.identity.project(ref), "Project")
     require(principal, scope, found.id, "Project")
     return found
 
@@ -61,9 +66,7 @@ async def run_key(
     if principal.bound_to is not None and not await _covers(app, principal, run_id):
         raise not_found("Run")
     if project_ref is not None:
-        found = await app.store.identity.project(project_ref)
-        if found is None:
-            raise not_found("Run")
+        found = existing(await app.store.identity.project(project_ref), "Run")
         require(principal, scope, found.id, "Run")
         return RunKey(found.id, run_id)
     if len(principal.grants) == 1:
@@ -85,10 +88,9 @@ async def run(
     app: App, principal: Principal, scope: Scope, run_id: str, project_ref: str | None = None
 ) -> Run:
     """Return a run in which the caller has the scope. Raises NOT_FOUND, FORBIDDEN, RUN_ID_AMBIGUOUS."""
-    found = await app.store.runs.get(await run_key(app, principal, scope, run_id, project_ref))
-    if found is None:
-        raise not_found("Run")
-    return found
+    return existing(
+        await app.store.runs.get(await run_key(app, principal, scope, run_id, project_ref)), "Run"
+    )
 
 
 async def conversation(app: App, principal: Principal, scope: Scope, conversation_id: str) -> Conversation:
@@ -97,9 +99,7 @@ async def conversation(app: App, principal: Principal, scope: Scope, conversatio
     A token of one run reaches the conversation of that run, and one of a conversation reaches that one. A push
     service's token also reaches those that the service created for the run and its descendants.
     """
-    found = await app.store.conversations.get(conversation_id)
-    if found is None:
-        raise not_found("Conversation")
+    found = existing(await app.store.conversations.get(conversation_id), "Conversation")
     require(principal, scope, found.project_id, "Conversation")
     if principal.bound_to is not None and not await _covers_conversation(app, principal, found):
         raise not_found("Conversation")
@@ -141,9 +141,7 @@ async def conversation_run_key(
         (project_id,) = principal.grants
         require(principal, scope, project_id, "Run")
         return RunKey(project_id, run_id)
-    found = await app.store.conversations.get(conversation_id)
-    if found is None:
-        raise not_found("Run")
+    found = existing(await app.store.conversations.get(conversation_id), "Run")
     require(principal, scope, found.project_id, "Run")
     return RunKey(found.project_id, run_id)
 

@@ -13,7 +13,6 @@ change.
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import suppress
 
 import msgspec
 
@@ -21,7 +20,7 @@ from runstead.core import limits
 from runstead.core.change import Change
 from runstead.core.clock import now_ms
 from runstead.core.runs.run import RunStatus
-from runstead.ports.notifier import Notifier
+from runstead.ports.notifier import Notifier, pause
 
 #: A project, and the status of the runs whose changes are followed; None: every change.
 _Followed = tuple[str, RunStatus | None]
@@ -198,6 +197,4 @@ async def _wait_for(changed: asyncio.Event, seconds: float) -> None:
     No other task runs between the caller's read of the buffer and `clear`, so no change is missed.
     """
     changed.clear()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await changed.wait()
+    await pause(changed, seconds)

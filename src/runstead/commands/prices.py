@@ -2,17 +2,17 @@
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.count_guard import at_most
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import Error, not_found
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import invalid_at, not_found
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.usage.price import Price
 
 
 async def page(app: App, principal: Principal, project: str) -> list[Price]:
     """List the project's prices by provider and model."""
-    refuse_bound(principal, "cannot read prices")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot read prices")
     return await app.store.prices.of(found.id)
 
 
@@ -33,22 +33,21 @@ async def put(
     The model `price.ANY_MODEL` sets the price of a provider's models that have no own price. Raises
     INVALID_REQUEST, NOT_FOUND, PRICE_LIMIT_REACHED.
     """
-    refuse_bound(principal, "cannot set prices")
-    found = await locate.project(app, principal, Scope.ADMIN, project)
+    found = await locate.project(app, principal, Scope.ADMIN, project, bound="cannot set prices")
     for name, text in (("provider", provider), ("model", model)):
         if not text or len(text) > limits.name_chars_max or "\0" in text:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.{name}",
+                "not a name",
                 f"The {name} of a price must have 1 to {limits.name_chars_max} characters and no NUL",
-                errors=((f"$.{name}", "not a name"),),
             )
     rates = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
     for name, value in rates.items():
         if value is not None and not 0 <= value <= limits.price_max:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                f"$.{name}",
+                "out of range",
                 f"A price is a whole number from 0 to {limits.price_max:,}, not {value}",
-                errors=((f"$.{name}", "out of range"),),
             )
     price = Price(
         project_id=found.id,
@@ -60,18 +59,13 @@ async def put(
         reasoning=reasoning,
     )
     recording = app.store.recording(by(principal, "price.put", found.id))
-    return await recording.prices.put(price, _refuse_at_limit)
-
-
-def _refuse_at_limit(count: int) -> None:
-    if count >= limits.prices_per_project_max:
-        raise Error("PRICE_LIMIT_REACHED", f"A project has at most {limits.prices_per_project_max} prices")
+    guard = at_most(limits.prices_per_project_max, "prices", "PRICE_LIMIT_REACHED")
+    return await recording.prices.put(price, guard)
 
 
 async def delete(app: App, principal: Principal, project: str, provider: str, model: str) -> None:
     """Delete the price of a model. Raises NOT_FOUND."""
-    refuse_bound(principal, "cannot set prices")
-    found = await locate.project(app, principal, Scope.ADMIN, project)
+    found = await locate.project(app, principal, Scope.ADMIN, project, bound="cannot set prices")
     storable = "\0" not in provider + model  # PostgreSQL refuses a NUL
     prices = app.store.recording(by(principal, "price.delete", found.id)).prices
     if not storable or not await prices.delete(found.id, provider, model):

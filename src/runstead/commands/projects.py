@@ -10,9 +10,9 @@ from runstead.commands.keys import make_key, new_project
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_bound, require_system
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import MemberCounts
 
@@ -80,8 +80,7 @@ async def change(
     idempotency: IdempotencyRecord | None = None,
 ) -> Project:
     """Change the settings that are not None. Raises NOT_FOUND, FORBIDDEN."""
-    refuse_bound(principal, "cannot change projects")
-    project = await locate.project(app, principal, Scope.ADMIN, ref)
+    project = await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot change projects")
 
     def decide(current: Project, now: int) -> Project:
         if search_values is not None:
@@ -91,16 +90,12 @@ async def change(
         return msgspec.structs.replace(current, require_attempt=require_attempt)
 
     identity = app.store.recording(by(principal, "project.change", project.id)).identity
-    changed = await identity.change_project(project.id, decide, idempotency)
-    if changed is None:
-        raise not_found("Project")
-    return changed
+    return existing(await identity.change_project(project.id, decide, idempotency), "Project")
 
 
 async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
     """Return a project whose change notifications the caller may follow. Raises NOT_FOUND, FORBIDDEN."""
-    refuse_bound(principal, "cannot follow a project")
-    return await locate.project(app, principal, Scope.RUNS_READ, ref)
+    return await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot follow a project")
 
 
 async def visible(app: App, principal: Principal) -> list[Project]:
@@ -175,10 +170,7 @@ async def change_key(
 async def revoke_key(app: App, principal: Principal, ref: str, key_id: str) -> ApiKey:
     project = await locate.project(app, principal, Scope.ADMIN, ref)
     identity = app.store.recording(by(principal, "key.revoke", project.id)).identity
-    key = await identity.revoke_key(project.id, key_id, now_ms())
-    if key is None:
-        raise not_found("Key")
-    return key
+    return existing(await identity.revoke_key(project.id, key_id, now_ms()), "Key")
 
 
 async def put_member(
@@ -204,8 +196,7 @@ async def put_member(
 
 
 async def members(app: App, principal: Principal, ref: str) -> list[Member]:
-    refuse_bound(principal, "cannot list members")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list members")
     return await app.store.identity.members(project.id)
 
 

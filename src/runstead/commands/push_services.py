@@ -9,12 +9,11 @@ from runstead.commands.app import App
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, projects_with, refuse_bound, require
 from runstead.core.queue.push_service import PushService, ScopeKind, without_run_ids
 from runstead.ports.store import ListPage
-from runstead.security.egress import RefusedAddressError
 
 
 class NewService(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,19 +43,10 @@ async def register(
     """
     refuse_bound(principal, "cannot register push services")
     for name, url in (("base_url", new.base_url), ("invoke_url", new.invoke_url)):
-        try:
-            app.egress.check(url)
-        except RefusedAddressError as refusal:
-            raise Error(
-                "INVALID_REQUEST", f"{name}: {refusal}", errors=((f"$.{name}", str(refusal)),)
-            ) from None
+        app.egress.check_member(name, url)
     if (new.project is not None) is not (new.scope_kind == "project"):
         problem = "needs a project_id" if new.scope_kind == "project" else "takes no project_id"
-        raise Error(
-            "INVALID_REQUEST",
-            f"A service with scope_kind {new.scope_kind} {problem}",
-            errors=(("$.project_id", problem),),
-        )
+        raise invalid_at("$.project_id", problem, f"A service with scope_kind {new.scope_kind} {problem}")
     project_id = None
     if new.project is not None:
         project_id = (await locate.project(app, principal, Scope.RUNS_WRITE, new.project)).id
@@ -92,30 +82,21 @@ async def heartbeat(
     """
     service = await _own(app, principal, service_id)
     reach = projects_with(principal, Scope.RUNS_WRITE) if service.project_id is None else None
-    found = await app.store.push_services.heartbeat(service_id, reach, idempotency)
-    if found is None:
-        raise not_found("Push service")
-    return found
+    return existing(await app.store.push_services.heartbeat(service_id, reach, idempotency), "Push service")
 
 
 async def disable(app: App, principal: Principal, service_id: str) -> PushService:
     """Disable a service until it registers again. Raises NOT_FOUND."""
     own = await _own(app, principal, service_id)
     services = app.store.recording(by(principal, "push_service.disable", *own.reach)).push_services
-    found = await services.disable(service_id)
-    if found is None:
-        raise not_found("Push service")
-    return found
+    return existing(await services.disable(service_id), "Push service")
 
 
 async def enable(app: App, principal: Principal, service_id: str) -> PushService:
     """Enable a disabled service. Its revoked tokens stay revoked. Raises NOT_FOUND."""
     own = await _own(app, principal, service_id)
     services = app.store.recording(by(principal, "push_service.enable", *own.reach)).push_services
-    found = await services.enable(service_id)
-    if found is None:
-        raise not_found("Push service")
-    return found
+    return existing(await services.enable(service_id), "Push service")
 
 
 async def delete(app: App, principal: Principal, service_id: str) -> PushService:
@@ -171,9 +152,7 @@ def _shortened(service: PushService) -> PushService:
 async def _own(app: App, principal: Principal, service_id: str) -> PushService:
     """Return a service that the caller may change: of a project that it may write, or its own global one."""
     refuse_bound(principal, "cannot change push services")
-    found = await app.store.push_services.get(service_id)
-    if found is None:
-        raise not_found("Push service")
+    found = existing(await app.store.push_services.get(service_id), "Push service")
     _require_own(principal, found)
     return found
 

@@ -8,7 +8,7 @@ from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.audit import by
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require_system
 from runstead.core.identity.quota import BOUNDS, Quota
 
@@ -39,9 +39,7 @@ async def put(app: App, principal: Principal, ref: str, values: dict[str, int | 
     Raises NOT_FOUND; FORBIDDEN without the scope system.
     """
     require_system(principal)
-    project = await app.store.identity.project(ref)
-    if project is None:
-        raise not_found("Project")
+    project = existing(await app.store.identity.project(ref), "Project")
     quota = msgspec.convert({"project_id": project.id, **values}, Quota)
     recording = app.store.recording(by(principal, "quota.put", project.id))
     app.quotas.keep(await recording.quotas.put(quota))
@@ -55,4 +53,7 @@ async def _uses(app: App, project_id: str) -> list[QuotaUse]:
     used = {"runs_pending": pending, "keys": keys, "members": members}
     used["artifact_bytes"] = await app.store.quotas.artifact_bytes(project_id)
     used["streams"] = app.open_streams.of_project(project_id)
-    return [QuotaUse(name, getattr(limit, name), getattr(own, name), used.get(name)) for name in BOUNDS]
+    return [
+        QuotaUse(name, limit=getattr(limit, name), own=getattr(own, name), used=used.get(name))
+        for name in BOUNDS
+    ]

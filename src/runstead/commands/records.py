@@ -7,7 +7,7 @@ from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.commands.waits import resume_parent
 from runstead.core.audit import by
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound, require
 from runstead.core.runs import transitions
@@ -56,9 +56,7 @@ async def delete(app: App, principal: Principal, run_ref: RunRef) -> Written:
     """
     refuse_bound(principal, "cannot delete runs")
     key = await runs.write_key(app, principal, run_ref)
-    before = await app.store.runs.get(key)
-    if before is None:
-        raise not_found("Run")
+    before = existing(await app.store.runs.get(key), "Run")
     require(principal, Scope.ADMIN, key.project_id, "Run")
     resumed = before.terminal and before.awaited_at is not None
     if resumed:

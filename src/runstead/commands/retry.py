@@ -12,7 +12,7 @@ from runstead.commands.create import copy_request, insert, push_agent
 from runstead.core import limits
 from runstead.core.audit import Audit, ObjectName, by
 from runstead.core.budgets.budget import Budget
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.runs import retry_from
@@ -147,10 +147,8 @@ def _changed(run: Run, changes: Changes) -> Run:
             labels=changes.labels or run.labels,
         )
     if changes.config is not None:
-        raise Error(
-            "INVALID_REQUEST",
-            "A run of kind agent has no config: change its input",
-            errors=(("$.config", "an agent run has none"),),
+        raise invalid_at(
+            "$.config", "an agent run has none", "A run of kind agent has no config: change its input"
         )
     if changes.input is not None and len(changes.input) >= limits.request_snapshot_bytes_max:
         raise Error("REQUEST_SNAPSHOT_TOO_LARGE", "Agent run request snapshot payload must be less than 2 MB")

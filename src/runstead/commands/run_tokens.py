@@ -3,7 +3,7 @@
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.commands.issuers import issuer_of
-from runstead.core.errors import not_found
+from runstead.core.errors import existing, not_found
 from runstead.core.identity.principal import Principal, Scope, for_appending, refuse_bound
 from runstead.core.runs.transitions.machine import not_active
 from runstead.ports.store import RunKey
@@ -18,9 +18,7 @@ async def for_child(
     """
     caller = for_appending(principal, run_id)
     key = await locate.run_key(app, caller, Scope.RUNS_WRITE, run_id, project)
-    parent = await app.store.runs.get(key)
-    if parent is None:
-        raise not_found("Run")
+    parent = existing(await app.store.runs.get(key), "Run")
     child = await app.store.runs.get(RunKey(key.project_id, child_run_id))
     if child is None or child.parent_seq != parent.seq:
         raise not_found("Child run")

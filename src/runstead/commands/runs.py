@@ -340,10 +340,19 @@ async def readable(app: App, principal: Principal, project: str | None) -> tuple
     return ((await locate.project(app, principal, Scope.RUNS_READ, project)).id,)
 
 
+def _refuse_without_family(principal: Principal) -> None:
+    if principal.kind == "run_reader" and not principal.family:
+        refuse_bound(principal, "cannot read its descendants: get a token with `family`")
+
+
 async def children(
     app: App, principal: Principal, run_ref: RunRef, page: SeqPage, kind: str | None = None
 ) -> ListPage[Run]:
-    """List the direct children of a run (of one kind), oldest first, of any conversation."""
+    """List the direct children of a run (of one kind), oldest first, of any conversation.
+
+    FORBIDDEN for an access token of one run without its family.
+    """
+    _refuse_without_family(principal)
     run = await get(app, principal, run_ref)
     return await app.store.runs.children(run.seq, page, kind)
 
@@ -351,8 +360,10 @@ async def children(
 async def tree(app: App, principal: Principal, run_ref: RunRef, page: SeqPage) -> ListPage[Run]:
     """List the run's whole family from its root, oldest first.
 
-    For a token of one run the root is that run: it reads neither ancestors nor siblings of its run.
+    For a token of one run the root is that run: it reads neither ancestors nor siblings of its run. FORBIDDEN for an
+    access token without the family.
     """
+    _refuse_without_family(principal)
     run = await get(app, principal, run_ref)
     under = None
     if principal.run_id is not None:

@@ -28,11 +28,12 @@ async def of(app: App, principal: Principal, ref: str) -> list[SavedView]:
 
 
 async def delete(app: App, principal: Principal, ref: str, name: str, *, shared: bool) -> None:
-    """Delete a view if it exists. One that the project shares needs the scope `runs:write`. Raises NOT_FOUND,
-    FORBIDDEN.
+    """Delete a view if it exists. One that the project shares needs the scope `runs:write`.
+
+    Raises NOT_FOUND, FORBIDDEN; INVALID_REQUEST for a name that no view has.
     """
     project_id, owner = await _owner(app, principal, ref, shared=shared)
-    await app.store.saved_views.delete(project_id, owner, name)
+    await app.store.saved_views.delete(project_id, owner, checked_name(name))
 
 
 async def _owner(app: App, principal: Principal, ref: str, *, shared: bool) -> tuple[str, str]:

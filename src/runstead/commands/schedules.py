@@ -12,9 +12,9 @@ from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import not_found
+from runstead.core.errors import existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.runs import transitions
 from runstead.core.runs.run import RuntimeTargetKind
@@ -68,8 +68,7 @@ async def create(
 
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
-    refuse_bound(principal, "cannot create schedules")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create schedules")
     schedule = draft(new, project.id, user_uuid(principal.id))
     check(schedule, now_ms())
     await locate.check_conversation(app, principal, project.id, schedule.conversation_id)
@@ -109,8 +108,7 @@ async def change(
 
     Raises INVALID_REQUEST, NOT_FOUND, SCHEDULE_DELETING, SCHEDULE_FROM_SOURCE.
     """
-    refuse_bound(principal, "cannot change schedules")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot change schedules")
     await locate.check_conversation(app, principal, project.id, wanted.members.get("conversation_id"))
     schedules = app.store.recording(by(principal, "schedule.change", project.id)).schedules
     return await schedules.change(
@@ -120,8 +118,7 @@ async def change(
 
 async def delete(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
     """Stop a schedule, and delete it when its runs have ended. Raises NOT_FOUND, SCHEDULE_FROM_SOURCE."""
-    refuse_bound(principal, "cannot delete schedules")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot delete schedules")
     schedules = app.store.recording(by(principal, "schedule.delete", project.id)).schedules
     return await schedules.change(project.id, schedule_id, edits.delete)
 
@@ -152,8 +149,7 @@ async def page(
     after: tuple[int, str] | None = None,
 ) -> ListPage[Schedule]:
     """List the project's schedules, oldest first, from the one after (created_at, id) on."""
-    refuse_bound(principal, "cannot list schedules")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list schedules")
     # The limit does not count schedules in deletion, so there can be twice as many for a short time.
     limit = 2 * limits.schedules_per_project_max
     return await app.store.schedules.page(ScheduleQuery(project.id, limit, status, source_trigger_id, after))
@@ -169,12 +165,8 @@ async def without_config(app: App, principal: Principal, ref: str) -> list[Sched
 
 async def get(app: App, principal: Principal, ref: str, schedule_id: str) -> Schedule:
     """Return a schedule. Raises NOT_FOUND."""
-    refuse_bound(principal, "cannot read schedules")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
-    found = await app.store.schedules.get(project.id, schedule_id)
-    if found is None:
-        raise not_found("Schedule")
-    return found
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot read schedules")
+    return existing(await app.store.schedules.get(project.id, schedule_id), "Schedule")
 
 
 async def run(
@@ -191,8 +183,7 @@ async def run(
     A repeat with the same key returns the run of the first call, with `transition.duplicate` true. Raises
     NOT_FOUND, SCHEDULE_COMPLETED, SCHEDULE_DELETING, RUN_ID_CONFLICT.
     """
-    refuse_bound(principal, "cannot create other runs")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot create other runs")
     schedule = await app.store.schedules.get(project.id, schedule_id)
     push_agent = schedule.target_id if schedule is not None and schedule.target_kind == "agent" else None
     firing = Firing(

@@ -9,7 +9,7 @@ from runstead.commands import runs
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
@@ -41,7 +41,7 @@ async def send(
     """
     if len(new.payload) > limits.signal_payload_bytes_max:
         message = f"A payload has at most {limits.signal_payload_bytes_max // limits.KIB} KiB of JSON"
-        raise Error("INVALID_REQUEST", message, errors=(("$.payload", message),))
+        raise invalid_at("$.payload", message)
     signal_id = f"sig_{uuid.uuid4()}"
     digest = hashlib.sha256(msgspec.json.encode([new.name, msgspec.Raw(new.payload)])).digest()
 

@@ -12,7 +12,7 @@ from runstead.commands.schedules import NewSchedule, draft
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.schedules import edits
 from runstead.core.schedules.edits import Sync
@@ -40,8 +40,7 @@ async def sync(
 
     Raises INVALID_REQUEST, NOT_FOUND (project, conversation), SCHEDULE_LIMIT_REACHED.
     """
-    refuse_bound(principal, "cannot sync schedules")
-    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref)
+    project = await locate.project(app, principal, Scope.RUNS_WRITE, ref, bound="cannot sync schedules")
     if app_name is not None:
         wanted = [replace(schedule, source_path=f"{edits.APP_PATH}{app_name}") for schedule in wanted]
     drafts = [_draft(schedule, project.id, user_uuid(principal.id)) for schedule in wanted]

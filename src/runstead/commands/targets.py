@@ -1,28 +1,22 @@
 """Targets that workers have registered: listed, their inputs validated, and runs found that no worker serves."""
 
-import functools
-from collections.abc import Sequence
-from typing import Any
-
-import msgspec
-
 from runstead.commands import locate
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.errors import Error, invalid_at
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.queue.target import RegisteredTarget, TargetDefinition
 from runstead.core.runs.run import Run, RunStatus
 from runstead.ports.store import ListPage
+from runstead.security.input_checks import TooLongError
 
 
 async def page(
     app: App, principal: Principal, ref: str, after: str, limit: int
 ) -> ListPage[RegisteredTarget]:
     """List the registered targets of a project, by name. Raises FORBIDDEN, NOT_FOUND."""
-    refuse_bound(principal, "cannot list targets")
-    project = await locate.project(app, principal, Scope.RUNS_READ, ref)
+    project = await locate.project(app, principal, Scope.RUNS_READ, ref, bound="cannot list targets")
     return await app.store.targets.page(project.id, after, limit)
 
 
@@ -41,20 +35,30 @@ async def check_input(app: App, project_id: str, target: str, value: bytes | Non
     state = targets.by_name.get(target)
     if state is None or state.input_schema is None:
         return
-    found = _errors(state.input_schema, value)
+    try:
+        found = await app.input_checks.faults(state.input_schema, value)
+    except TooLongError:
+        why = f"it cannot be checked within {limits.input_check_s_max:g} s: send less, or simplify the schema"
+        raise Error(
+            "INVALID_REQUEST", f"The input of {target}: {path}: {why}", errors=((path, why),)
+        ) from None
     if found:
-        errors = tuple((f"{path}{place}", message) for place, message in found)
+        errors = tuple((f"{path}{fault.place}", fault.message) for fault in found)
         where, message = errors[0]
         raise Error("INVALID_REQUEST", f"The input does not fit {target}: {where}: {message}", errors=errors)
 
 
-def check_schema(schema: bytes, path: str) -> None:
+async def check_schema(app: App, schema: bytes, path: str) -> None:
     """INVALID_REQUEST if a schema cannot validate, such as one that refers to another address."""
     try:
-        _validator(schema)
+        await app.input_checks.schema(schema)
+    except TooLongError:
+        message = f"cannot be compiled within {limits.input_check_s_max:g} s: simplify its patterns"
     except ValueError as error:
-        message = str(error).splitlines()[0][: limits.audit_value_chars_max]
-        raise Error("INVALID_REQUEST", f"{path}: {message}", errors=((path, message),)) from None
+        message = str(error).partition("\n")[0][: limits.audit_value_chars_max]
+    else:
+        return
+    raise invalid_at(path, message, f"{path}: {message}")
 
 
 async def unserved_since(app: App, run: Run, *, after_ms: int = 0) -> int | None:
@@ -75,36 +79,3 @@ async def unserved_since(app: App, run: Run, *, after_ms: int = 0) -> int | None
     if after_ms and await app.store.schedules.now() < since + after_ms:
         return None
     return since
-
-
-@functools.lru_cache(maxsize=limits.input_schemas_compiled_max)
-def _validator(schema: bytes) -> Any:
-    """Compile a schema. ValueError if it is not valid.
-
-    It is imported and compiled only where a target asks for it. No schema is fetched from elsewhere, and patterns take
-    linear time.
-    """
-    import jsonschema_rs  # noqa: PLC0415
-
-    options = jsonschema_rs.RegexOptions()
-    try:
-        return jsonschema_rs.Draft202012Validator(
-            msgspec.json.decode(schema), retriever=_refuse_reference, pattern_options=options
-        )
-    except jsonschema_rs.ReferencingError as error:
-        raise ValueError(str(error)) from None
-
-
-def _refuse_reference(address: str) -> Any:
-    raise ValueError(f"a schema cannot refer to {address}: put it into $defs")
-
-
-def _errors(schema: bytes, value: bytes | None) -> Sequence[tuple[str, str]]:
-    """Return (place, message) of what does not fit."""
-    found = []
-    for error in _validator(schema).iter_errors(None if value is None else msgspec.json.decode(value)):
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
-        found.append((place, error.message[: limits.audit_value_chars_max]))
-        if len(found) == limits.input_errors_max:
-            break
-    return found

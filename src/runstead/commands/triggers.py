@@ -15,13 +15,14 @@ import msgspec
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.count_guard import at_most
 from runstead.commands.whole_lists import whole_list
 from runstead.core import limits, trace_context
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, UnknownCredentialError, not_found
+from runstead.core.errors import Error, UnknownCredentialError, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
@@ -57,8 +58,7 @@ class NewTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
-    refuse_bound(principal, "cannot manage triggers")
-    return (await locate.project(app, principal, Scope.ADMIN, ref)).id
+    return (await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot manage triggers")).id
 
 
 async def create(
@@ -68,7 +68,7 @@ async def create(
     project_id = await _project(app, principal, ref)
     if new.conversation_id is not None and not new.target.startswith("agent:"):
         message = "Only an agent has a conversation: leave conversation_id out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.conversation_id", "not for this target"),))
+        raise invalid_at("$.conversation_id", "not for this target", message)
     if new.flow.concurrency_key is not None and new.target.startswith("agent:"):
         raise no_key_for_agents()
     await locate.check_conversation(app, principal, project_id, new.conversation_id)
@@ -94,19 +94,13 @@ async def create(
         event_match=event_match,
     )
     triggers = app.store.recording(by(principal, "trigger.create", project_id)).triggers
-    return await triggers.create(trigger, _refuse_at_limit, idempotency)
+    guard = at_most(limits.triggers_per_project_max, "triggers", "TRIGGER_LIMIT_REACHED")
+    return await triggers.create(trigger, guard, idempotency)
 
 
 def _checked(event: TriggerEvent) -> TriggerEvent:
     check_match("$.event.match", event.match)
     return event
-
-
-def _refuse_at_limit(count: int) -> None:
-    if count >= limits.triggers_per_project_max:
-        raise Error(
-            "TRIGGER_LIMIT_REACHED", f"A project has at most {limits.triggers_per_project_max} triggers"
-        )
 
 
 async def page(
@@ -129,10 +123,7 @@ def _shortened(trigger: Trigger) -> Trigger:
 
 async def get(app: App, principal: Principal, ref: str, trigger_id: str) -> Trigger:
     """Return a trigger. Raises NOT_FOUND."""
-    found = await app.store.triggers.get(await _project(app, principal, ref), trigger_id)
-    if found is None:
-        raise not_found("Trigger")
-    return found
+    return existing(await app.store.triggers.get(await _project(app, principal, ref), trigger_id), "Trigger")
 
 
 async def change(

@@ -6,7 +6,7 @@ from runstead.commands import locate, seq_bounds
 from runstead.commands.app import App
 from runstead.commands.charts import check_span
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.identity.principal import Principal, Scope, refuse_bound
 from runstead.core.usage.price import PriceList
 from runstead.core.usage.report import WAYS, By, UsageReport, groups_of, total_of
@@ -61,9 +61,9 @@ async def _refuse_too_many_families(app: App, project_id: str, since: int, until
     most = limits.usage_families_max
     for span in cover(since, until, USAGE_WIDTHS["family"]).spans:
         if await app.store.rollups.families(project_id, span, most + 1) > most:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.since",
+                "the period has too many families",
                 f"There are more than {most:,} families of runs in this period: choose a shorter period or another"
                 " grouping",
-                errors=(("$.since", "the period has too many families"),),
             )

@@ -6,7 +6,7 @@ import msgspec
 
 from runstead.commands.app import App
 from runstead.commands.runs import RunRef, apply_at, write_key
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal
 from runstead.core.runs import transitions
@@ -20,8 +20,8 @@ from runstead.ports.store import RunKey, Written
 class Wait(msgspec.Struct, frozen=True, kw_only=True):
     """A wait to begin. Times in ms.
 
-    `approvals` are the call ids of other open approvals. A signal of any of the `events` resumes the run. `release`: the
-    wait also ends the attempt and its lease.
+    `approvals`: call ids of other open approvals. `events`: a signal of one of them resumes the run. `release`: the wait
+    also ends the attempt and its lease.
     """
 
     reason: WaitingReason
@@ -49,7 +49,7 @@ async def wait(
     """
     if transitions.budget_of_call(wait.tool_call_id) is not None:
         sentence = "A tool_call_id that begins with budget: belongs to the server: use another one"
-        raise Error("INVALID_REQUEST", sentence, errors=(("$.tool_call_id", "reserved"),))
+        raise invalid_at("$.tool_call_id", "reserved", sentence)
     key, awaited = await write_key(app, principal, run_ref), None
     if wait.awaited_run_id is not None:
         awaited = await _mark_awaited(app, key, wait.awaited_run_id)
@@ -101,7 +101,7 @@ async def _mark_awaited(app: App, parent: RunKey, run_id: str) -> Run:
         child = loaded.run
         if child is None or child.parent_run_id != parent.run_id:
             message = f"A run can wait for its children only, and {run_id} is not a child of {parent.run_id}"
-            raise Error("INVALID_REQUEST", message, errors=(("$.awaited_run_id", message),))
+            raise invalid_at("$.awaited_run_id", message)
         return transitions.mark_awaited(child, now=loaded.now)
 
     try:

@@ -11,19 +11,19 @@ from msgspec.structs import replace
 
 from runstead.commands import locate
 from runstead.commands.app import App
+from runstead.commands.count_guard import at_most
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import Principal, Scope, refuse_bound
+from runstead.core.identity.principal import Principal, Scope
 from runstead.core.identity.project import user_uuid
 from runstead.core.secret import WEBHOOK_OLD_SECRET, WEBHOOK_SECRET
 from runstead.core.webhooks import webhook as rules
 from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.event import new_test_delivery
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook, refuse_disabled
-from runstead.security.egress import RefusedAddressError
 from runstead.security.stored_secrets import StoredSecrets
 
 
@@ -33,15 +33,7 @@ def new_secret() -> str:
 
 
 async def _project(app: App, principal: Principal, ref: str) -> str:
-    refuse_bound(principal, "cannot manage webhooks")
-    return (await locate.project(app, principal, Scope.ADMIN, ref)).id
-
-
-def _check_url(app: App, url: str) -> None:
-    try:
-        app.egress.check(url)
-    except RefusedAddressError as refusal:
-        raise Error("INVALID_REQUEST", f"url: {refusal}", errors=(("$.url", str(refusal)),)) from None
+    return (await locate.project(app, principal, Scope.ADMIN, ref, bound="cannot manage webhooks")).id
 
 
 async def create(
@@ -57,7 +49,7 @@ async def create(
 ) -> Webhook:
     """Create a webhook for events from now on. Raises INVALID_REQUEST, NOT_FOUND, WEBHOOK_LIMIT_REACHED."""
     project_id = await _project(app, principal, ref)
-    _check_url(app, url)
+    app.egress.check_member("url", url)
     rules.check_secret(secret)
     now = now_ms()
     webhook_id = str(uuid.uuid4())
@@ -73,16 +65,10 @@ async def create(
         format=body_format,
     )
     webhooks = app.store.recording(by(principal, "webhook.create", project_id)).webhooks
-    created = await webhooks.create(webhook, _refuse_at_limit, idempotency)
+    guard = at_most(limits.webhooks_per_project_max, "webhooks", "WEBHOOK_LIMIT_REACHED")
+    created = await webhooks.create(webhook, guard, idempotency)
     app.webhook_projects.add(project_id)
     return created
-
-
-def _refuse_at_limit(count: int) -> None:
-    if count >= limits.webhooks_per_project_max:
-        raise Error(
-            "WEBHOOK_LIMIT_REACHED", f"A project has at most {limits.webhooks_per_project_max} webhooks"
-        )
 
 
 async def page(app: App, principal: Principal, ref: str) -> list[Webhook]:
@@ -93,10 +79,7 @@ async def page(app: App, principal: Principal, ref: str) -> list[Webhook]:
 
 async def get(app: App, principal: Principal, ref: str, webhook_id: str) -> Webhook:
     """Return a webhook. Raises NOT_FOUND."""
-    found = await app.store.webhooks.get(await _project(app, principal, ref), webhook_id)
-    if found is None:
-        raise not_found("Webhook")
-    return found
+    return existing(await app.store.webhooks.get(await _project(app, principal, ref), webhook_id), "Webhook")
 
 
 async def change(
@@ -116,7 +99,7 @@ async def change(
     """
     project_id = await _project(app, principal, ref)
     if url is not None:
-        _check_url(app, url)
+        app.egress.check_member("url", url)
     if events is not None:
         events = tuple(dict.fromkeys(events))
 
@@ -223,9 +206,9 @@ async def delivery(
 ) -> tuple[Webhook, Delivery]:
     """Return a delivery with its payload, and its webhook. Raises NOT_FOUND."""
     webhook = await get(app, principal, ref, webhook_id)
-    found = await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id)
-    if found is None:
-        raise not_found("Delivery")
+    found = existing(
+        await app.store.webhooks.delivery(webhook.project_id, webhook.id, delivery_id), "Delivery"
+    )
     return webhook, found
 
 

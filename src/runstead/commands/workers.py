@@ -16,7 +16,7 @@ from runstead.commands.targets import check_schema
 from runstead.core import limits
 from runstead.core.audit import by
 from runstead.core.clock import now_ms
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing, invalid_at, not_found
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.identity.principal import Principal, Scope, can, refuse_bound, require
 from runstead.core.identity.project import token_hash
@@ -28,7 +28,7 @@ from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Loaded, Transition
 from runstead.core.runs.transitions import Fence
 from runstead.ports import run_metrics
-from runstead.ports.notifier import queue_key, slot_key, worker_key
+from runstead.ports.notifier import pause, queue_key, slot_key, worker_key
 from runstead.ports.store import ClaimRequest, ListPage, RunKey, Written
 
 _REMOVED: Final = b'{"message":"The worker was removed"}'
@@ -82,7 +82,7 @@ async def register(
     issuer = await issuer_of(app.store, principal, Scope.WORKERS, found.id)
     for index, each in enumerate(new.targets or ()):
         if each.validate_input and each.input_schema is not None:
-            await asyncio.to_thread(check_schema, each.input_schema, f"$.targets[{index}].input_schema")
+            await check_schema(app, each.input_schema, f"$.targets[{index}].input_schema")
     stored = await app.store.workers.register(
         worker, token_hash(token), idempotency, issuer=issuer, targets=new.targets
     )
@@ -112,10 +112,7 @@ async def heartbeat(
 ) -> Worker:
     """Store that the worker is alive. Raises NOT_FOUND."""
     worker = await acting(app, principal, worker_id)
-    found = await app.store.workers.heartbeat(worker.id, idempotency)
-    if found is None:
-        raise not_found("Worker")
-    return found
+    return existing(await app.store.workers.heartbeat(worker.id, idempotency), "Worker")
 
 
 async def remove(app: App, principal: Principal, worker_id: str) -> int:
@@ -151,15 +148,13 @@ async def page(
     silent: bool | None,
 ) -> ListPage[Worker]:
     """Return the project's workers after (implementation_kind, worker_key), in that order."""
-    refuse_bound(principal, "cannot list workers")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
     return await app.store.workers.page(found.id, after, limit, silent=silent)
 
 
 async def versions(app: App, principal: Principal, project: str) -> list[VersionCount]:
     """Count the project's workers and the runs that have not ended, by version. Raises FORBIDDEN, NOT_FOUND."""
-    refuse_bound(principal, "cannot list workers")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
     return await app.store.workers.versions(found.id)
 
 
@@ -170,8 +165,7 @@ async def held(
 
     At most `limits.held_runs_checked_max` runs are read. Owners without runs are left out.
     """
-    refuse_bound(principal, "cannot list workers")
-    found = await locate.project(app, principal, Scope.RUNS_READ, project)
+    found = await locate.project(app, principal, Scope.RUNS_READ, project, bound="cannot list workers")
     by_owner: dict[str, list[HeldRun]] = {}
     for run in await app.store.workers.held(found.id, owners, limits.held_runs_checked_max) if owners else ():
         by_owner.setdefault(run.owner, []).append(run)
@@ -209,10 +203,10 @@ async def claim(
     worker = await acting(app, principal, worker_id)
     version = version or worker.version
     if pinned_targets and version is None:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.pinned_targets",
+            "needs a version",
             "Runs are pinned to a version: register the worker with a version, or send it with the claim",
-            errors=(("$.pinned_targets", "needs a version"),),
         )
     app.worker_activity.add(worker.id)
     request = ClaimRequest(
@@ -284,9 +278,7 @@ async def claim(
             if rated:
                 token = await app.store.concurrency.next_token(project, rated, limits.claim_read_age_ms_max)
                 delay = min((each for each in (delay, token) if each is not None), default=None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(min(left, _pause(delay))):
-                    await change.wait()
+            await pause(change, min(left, _pause(delay)))
             if app.stopping.is_set() or await disconnected():
                 return []
 
@@ -418,9 +410,7 @@ async def put_session(
 ) -> Session:
     """Store the worker's session of a run that it holds or held. Raises NOT_FOUND, ATTEMPT_SUPERSEDED."""
     worker = await acting(app, principal, worker_id)
-    run = await app.store.runs.get(RunKey(worker.project_id, run_id))
-    if run is None:
-        raise not_found("Run")
+    run = existing(await app.store.runs.get(RunKey(worker.project_id, run_id)), "Run")
     if run.lease_owner != worker.id:
         raise Error("ATTEMPT_SUPERSEDED", "The worker does not hold this run")
     fence.check(run)

@@ -1,6 +1,8 @@
 """The error type of the application. `http/framework/problems.py` maps its codes to HTTP statuses."""
 
-from typing import Final
+from typing import Final, TypeVar
+
+T = TypeVar("T")
 
 #: Every error code of an answer, with its explanation for people.
 CODES: Final[dict[str, str]] = {
@@ -129,6 +131,21 @@ class UnknownCredentialError(Error):
     """Refuses a credential that this server never issued or no longer knows, and which may be a guess."""
 
 
+def invalid_at(path: str, reason: str, message: str | None = None) -> Error:
+    """INVALID_REQUEST for one member of a body or query, which `path` names (`$.limit`).
+
+    `reason` says in a few words what is wrong, `message` in a sentence; without it, both are the same.
+    """
+    return Error("INVALID_REQUEST", message or reason, errors=((path, reason),))
+
+
 def not_found(what: str) -> Error:
     """NOT_FOUND for a record that does not exist or is not visible to the caller: both get the same answer."""
     return Error("NOT_FOUND", f"{what} not found")
+
+
+def existing(found: T | None, what: str) -> T:
+    """Return a record that was looked up. Raises NOT_FOUND if there is none."""
+    if found is None:
+        raise not_found(what)
+    return found

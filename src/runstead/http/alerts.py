@@ -10,10 +10,11 @@ from runstead.core import limits
 from runstead.core.alerts.alert import Alert, AlertKind, Firing
 from runstead.core.clock import now_ms
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import Moment, Name, PageInfo, Target, Uuid, moment_ms
+from runstead.http.framework.list_page import fitted, paged, position_by_seq
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import Moment, Name, PageInfo, PageLimit, Target, Uuid, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
-from runstead.http.webhooks import DeliveryView, before_of, delivery_view
+from runstead.http.webhooks import DeliveryView, delivery_view
 from runstead.ports.store import ListPage
 
 routes = Routes("Alerts")
@@ -41,8 +42,6 @@ _For = Annotated[
 _Repeat = Annotated[
     int, Meta(ge=0, le=7 * 86_400, description="While it fires, it sends again after this time. 0: never.")
 ]
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class CreateAlert(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,7 +157,7 @@ class FiringPage(msgspec.Struct, frozen=True):
 
 class FiringFilter(msgspec.Struct, frozen=True, kw_only=True):
     cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
 
 
 def view(alert: Alert) -> AlertView:
@@ -197,7 +196,7 @@ def members(body: CreateAlert | UpdateAlert) -> dict[str, Any]:
     body=CreateAlert,
     answer=AlertAnswer,
     status=201,
-    errors=(*_WRITE, "ALERT_LIMIT_REACHED"),
+    errors=(*CHANGE, "ALERT_LIMIT_REACHED"),
     location="/projects/{alert.project_id}/alerts/{alert.id}",
 )
 async def create(call: Call[CreateAlert, Nothing]) -> Reply:
@@ -211,14 +210,14 @@ async def create(call: Call[CreateAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/alerts", answer=AlertList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's alert rules with their state: those that fire first, then oldest first."""
     found = await commands.page(call.app, call.principal, call.path["project"])
     return Reply(200, AlertList([view(alert) for alert in found]))
 
 
-@routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/alerts/{alert_id}", answer=AlertView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get an alert rule with its state."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["alert_id"])
@@ -226,7 +225,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "PATCH", "/projects/{project}/alerts/{alert_id}", body=UpdateAlert, answer=AlertAnswer, errors=_WRITE
+    "PATCH", "/projects/{project}/alerts/{alert_id}", body=UpdateAlert, answer=AlertAnswer, errors=CHANGE
 )
 async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     """Change an alert rule, enable or disable it."""
@@ -245,7 +244,7 @@ async def change(call: Call[UpdateAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}", answer=AlertDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete an alert rule with its history."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["alert_id"])
@@ -253,7 +252,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "POST", "/projects/{project}/alerts/{alert_id}/mute", body=MuteAlert, answer=AlertAnswer, errors=_WRITE
+    "POST", "/projects/{project}/alerts/{alert_id}/mute", body=MuteAlert, answer=AlertAnswer, errors=CHANGE
 )
 async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     """Send no messages of an alert rule, until a time or until it is unmuted."""
@@ -266,7 +265,7 @@ async def mute(call: Call[MuteAlert, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/alerts/{alert_id}/mute", answer=AlertAnswer, errors=CHANGE)
 async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     """Send messages of an alert rule again."""
     found = await commands.unmute(call.app, call.principal, call.path["project"], call.path["alert_id"])
@@ -278,7 +277,7 @@ async def unmute(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/alerts/{alert_id}/test",
     answer=AlertTested,
     status=202,
-    errors=(*_WRITE, "ALERT_HAS_NO_WEBHOOK"),
+    errors=(*CHANGE, "ALERT_HAS_NO_WEBHOOK"),
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send an `alert.test` message to the receivers of an alert rule, also if it is muted."""
@@ -296,7 +295,7 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/alerts/{alert_id}/history",
     query=FiringFilter,
     answer=FiringPage,
-    errors=_MISSING,
+    errors=LOOKUP,
 )
 async def history(call: Call[Nothing, FiringFilter]) -> Reply:
     """List when an alert rule fired and resolved, newest first: at most 1,000 entries."""
@@ -307,8 +306,7 @@ async def history(call: Call[Nothing, FiringFilter]) -> Reply:
         path["project"],
         path["alert_id"],
         query.limit + 1,
-        before_of(query.cursor),
+        position_by_seq(query.cursor),
     )
-    shown = fitted(ListPage(found[: query.limit], len(found) > query.limit), firing_view)
-    following = None if shown.last is None else str(shown.last.seq)
-    return Reply(200, {"data": shown.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    shown = fitted(ListPage.of(found, query.limit), firing_view)
+    return Reply(200, paged(shown, query.cursor, lambda last: last.seq))

@@ -9,8 +9,16 @@ from runstead.commands import audit as commands
 from runstead.core import limits
 from runstead.core.audit import Action, AuditEntry
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import AUDIT_CURSOR, JsonObject, Moment, Name, PageInfo, moment_ms
+from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.values import (
+    AUDIT_CURSOR,
+    JsonObject,
+    Moment,
+    Name,
+    PageInfo,
+    PageLimit,
+    moment_ms,
+)
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import AuditQuery, ListPage
 
@@ -21,7 +29,7 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and page of the audit log. An entry matches all filters."""
 
     cursor: Annotated[str, Meta(pattern=AUDIT_CURSOR)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     actor: Annotated[Name, Meta(description="The id of the actor.")] | None = None
     action: Action | None = None
     object: (
@@ -124,6 +132,4 @@ async def entries(call: Call[Nothing, AuditFilter]) -> Reply:
     """List the entries of a project's audit log, newest first."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], audit_query(query))
-    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), view)
-    following = None if page.last is None else _cursor(page.last)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    return Reply(200, paged(fitted(ListPage.of(found, query.limit), view), query.cursor, _cursor))

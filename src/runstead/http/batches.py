@@ -10,12 +10,13 @@ from runstead.commands import batches as commands
 from runstead.commands.create import NewRun
 from runstead.core import limits
 from runstead.core.batches.batch import COUNTED, Batch, BatchStatus, Changed
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.http.conversations import NumberedPage, numbered
 from runstead.http.create_bodies import CreateRun, Labels, OwnerBody, TriggerBody, new_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import fitted
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.sse import EventStream
 from runstead.http.framework.values import (
     WORK_TARGET,
@@ -32,9 +33,6 @@ from runstead.http.runs import CancelRun
 from runstead.ports.store import Made
 
 routes = Routes("Batches")
-
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class BatchRun(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -142,7 +140,7 @@ def view(batch: Batch) -> BatchView:
 def _run(run: BatchRun) -> NewRun:
     if run.owner is not None and run.owner.kind != "project":
         message = "The owner of a run is the project of its batch: leave owner out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.owner.kind", "must be project"),))
+        raise invalid_at("$.owner.kind", "must be project", message)
     body = CreateRun(
         kind=run.kind,
         owner=OwnerBody("project", run.owner.id if run.owner is not None else ""),
@@ -160,7 +158,7 @@ def _run(run: BatchRun) -> NewRun:
     new = new_run(body)
     if new.batch_id is not None:
         message = "A run of a batch belongs to that batch: leave batch_id out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.request.batch_id", "not allowed"),))
+        raise invalid_at("$.request.batch_id", "not allowed", message)
     return new
 
 
@@ -212,7 +210,7 @@ _LOCATION: Final = "/projects/{batch.project_id}/batches/{batch.id}"
     body=CreateBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
+    errors=(*CHANGE, "RUN_ID_CONFLICT", "PARENT_CANCELLED", "FAMILY_TOO_DEEP", "QUOTA_REACHED"),
     location=_LOCATION,
     new_work=True,
 )
@@ -236,7 +234,7 @@ class BatchPage(msgspec.Struct, frozen=True):
     page_info: PageInfo
 
 
-@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/batches", query=NumberedPage, answer=BatchPage, errors=LOOKUP)
 async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     """List a project's batches, newest first."""
     query = call.query
@@ -244,7 +242,7 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
     return numbered(query, fitted(found, view))
 
 
-@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/batches/{batch_id}", answer=BatchView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a batch with the number of its runs in each status."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["batch_id"])
@@ -263,7 +261,7 @@ class CancelledBatch(msgspec.Struct, frozen=True):
     "/projects/{project}/batches/{batch_id}/cancel",
     body=CancelRun,
     answer=CancelledBatch,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def cancel(call: Call[CancelRun, Nothing]) -> Reply:
     """Cancel a batch: its active runs and their descendants are cancelled."""
@@ -296,7 +294,7 @@ class RetryBatch(msgspec.Struct, frozen=True, kw_only=True):
     body=RetryBatch,
     answer=CreatedBatch,
     status=202,
-    errors=(*_WRITE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
+    errors=(*CHANGE, "BATCH_NOT_RETRIABLE", "PARENT_CANCELLED", "QUOTA_REACHED"),
     location=_LOCATION,
     new_work=True,
 )
@@ -358,7 +356,7 @@ async def _frames(
     "/projects/{project}/batches/{batch_id}/stream",
     answer=None,
     media_type="text/event-stream",
-    errors=(*_MISSING, "STREAM_LIMIT_REACHED"),
+    errors=(*LOOKUP, "STREAM_LIMIT_REACHED"),
 )
 async def stream(call: Call[Nothing, Nothing]) -> EventStream:
     """Stream a batch: `progress` now and after changes of its counters, then `completed`."""

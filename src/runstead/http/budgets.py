@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.commands import budgets as commands
+from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.budgets.budget import (
     OnReached,
@@ -19,17 +20,17 @@ from runstead.core.budgets.budget import (
     share,
 )
 from runstead.core.clock import iso, iso_or_none
+from runstead.core.idempotency import IdempotencyRecord
+from runstead.core.identity.principal import Principal
 from runstead.http.budget_bodies import AlertAt, BudgetLimit, limit_members
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import NO_CONTROLS, Name
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.runs import MISSING, InProject, run_ref
 from runstead.ports.store import BudgetState
 
 routes = Routes("Budgets")
-
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class BudgetScope(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,45 +171,49 @@ def members(body: CreateBudget | UpdateBudget) -> dict[str, Any]:
     return found if body.limit is None else found | limit_members(body.limit)
 
 
+async def create_of(
+    app: App, principal: Principal, ref: str, body: CreateBudget, idempotency: IdempotencyRecord | None
+) -> BudgetState:
+    """Create the budget that a body or a form describes. Ids are compared in lower case."""
+    kind, value = body.scope.kind, body.scope.value
+    return await commands.create(
+        app,
+        principal,
+        ref,
+        scope_kind=kind,
+        scope_value=value.lower() if value is not None and kind in ("key", "schedule") else value,
+        period=body.period,
+        on_reached=body.on_reached,
+        members=members(body),
+        idempotency=idempotency,
+    )
+
+
 @routes.route(
     "POST",
     "/projects/{project}/budgets",
     body=CreateBudget,
     answer=BudgetAnswer,
     status=201,
-    errors=(*_WRITE, "BUDGET_LIMIT_REACHED"),
+    errors=(*CHANGE, "BUDGET_LIMIT_REACHED"),
     location="/projects/{budget.project_id}/budgets/{budget.id}",
 )
 async def create(call: Call[CreateBudget, Nothing]) -> Reply:
     """Create a budget. It begins at zero, and counts usage that is stored from then on."""
-    body, scope = call.body, call.body.scope
-    value = (
-        scope.value.lower() if scope.value is not None and scope.kind in ("key", "schedule") else scope.value
-    )
     return await call.idempotent(
-        lambda idempotency: commands.create(
-            call.app,
-            call.principal,
-            call.path["project"],
-            scope_kind=scope.kind,
-            scope_value=value,
-            period=body.period,
-            on_reached=body.on_reached,
-            members=members(body),
-            idempotency=idempotency,
-        ),
+        lambda idempotency: create_of(call.app, call.principal, call.path["project"], call.body, idempotency),
         lambda made: Reply(201, BudgetAnswer(view(made))),
     )
 
 
-@routes.route("GET", "/projects/{project}/budgets", answer=BudgetList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/budgets", answer=BudgetList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's budgets with what was spent of them, oldest first. Budgets of runs are not listed."""
     found = await commands.page(call.app, call.principal, call.path["project"])
     return Reply(200, BudgetList([view(state) for state in found]))
 
 
-@routes.route("GET", "/projects/{project}/budgets/{budget_id}", answer=BudgetView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/budgets/{budget_id}", answer=BudgetView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a budget with what was spent of it."""
     path = call.path
@@ -216,7 +221,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "PATCH", "/projects/{project}/budgets/{budget_id}", body=UpdateBudget, answer=BudgetAnswer, errors=_WRITE
+    "PATCH", "/projects/{project}/budgets/{budget_id}", body=UpdateBudget, answer=BudgetAnswer, errors=CHANGE
 )
 async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     """Change a budget. Runs that wait for it continue if its limit is not reached any more."""
@@ -229,7 +234,7 @@ async def change(call: Call[UpdateBudget, Nothing]) -> Reply:
     )
 
 
-@routes.route("DELETE", "/projects/{project}/budgets/{budget_id}", answer=BudgetDeleted, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/budgets/{budget_id}", answer=BudgetDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a budget. Runs that wait for it continue."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["budget_id"])

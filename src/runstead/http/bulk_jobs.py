@@ -9,6 +9,7 @@ from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
 from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
@@ -17,7 +18,6 @@ from runstead.http.run_pages import LabelFilters, RunFilters, run_query
 routes = Routes("Bulk jobs")
 
 _SOME = Meta(min_length=1, max_length=100)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 def _no_values() -> list[Any]:
@@ -87,7 +87,7 @@ def _answer(status: int, job: BulkJob) -> Reply:
     body=CreateBulkJob,
     answer=BulkAnswer,
     status=202,
-    errors=(*_WRITE, "BULK_TOO_LARGE", "BULK_LIMIT_REACHED"),
+    errors=(*CHANGE, "BULK_TOO_LARGE", "BULK_LIMIT_REACHED"),
     location="/projects/{job.project_id}/bulk/{job.id}",
     new_work=True,
 )
@@ -114,7 +114,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     return _answer(200, job)
 
 
-@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=_WRITE)
+@routes.route("POST", "/projects/{project}/bulk/{job_id}/cancel", answer=BulkAnswer, errors=CHANGE)
 async def cancel(call: Call[Nothing, Nothing]) -> Reply:
     """Stop a bulk job. Runs that it has handled stay as they are now; a job that has ended does not change."""
     job = await commands.cancel(call.app, call.principal, call.path["project"], call.path["job_id"])

@@ -1,15 +1,13 @@
 """The event bus: `POST /projects/{project}/events`."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import bus_events as commands
-from runstead.core import limits
 from runstead.core.runs.signal import SignalName
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.values import NO_CONTROLS, Moment, moment_ms
+from runstead.http.framework.values import IdempotencyKey, Moment, moment_ms
 
 routes = Routes("Events")
 
@@ -22,10 +20,7 @@ class PublishEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     name: SignalName
     data: Any = None
-    id: (
-        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    id: IdempotencyKey | None = None
     occurred_at: Moment | None = None
 
 

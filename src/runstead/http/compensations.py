@@ -7,14 +7,13 @@ from msgspec import Meta
 
 from runstead.commands import compensations as commands
 from runstead.core import limits
-from runstead.core.clock import iso
 from runstead.core.runs.compensation import Compensation, compensation_run_id
 from runstead.core.runs.run import Run
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.values import (
-    NO_CONTROLS,
     WORK_TARGET,
+    IdempotencyKey,
     JsonObject,
     Positive,
     Text,
@@ -22,7 +21,7 @@ from runstead.http.framework.values import (
     json_object,
     json_value,
 )
-from runstead.http.framework.views import Timestamp
+from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.runs import MISSING, WRITE, InProject, fence, run_ref
 from runstead.ports.store import Written
 
@@ -39,10 +38,7 @@ class RegisterCompensation(msgspec.Struct, frozen=True, kw_only=True):
     config: JsonObject | None = None
     input: JsonValue = msgspec.UNSET
     title: Text | None = None
-    idempotency_key: (
-        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    idempotency_key: IdempotencyKey | None = None
     attempt: Positive | None = None
 
 
@@ -108,10 +104,6 @@ async def compensations(call: Call[Nothing, InProject]) -> Reply:
 
 
 def _view(run: Run, compensation: Compensation) -> CompensationView:
-    return CompensationView(
-        number=compensation.number,
-        target=compensation.target,
-        title=compensation.title,
-        created_at=iso(compensation.created_at),
-        run_id=None if compensation.child_seq is None else compensation_run_id(run.uid, compensation.number),
-    )
+    created = compensation.child_seq is not None
+    run_id = compensation_run_id(run.uid, compensation.number) if created else None
+    return view_of(CompensationView, compensation, run_id=run_id)

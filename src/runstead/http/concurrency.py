@@ -1,22 +1,21 @@
 """Concurrency limits: `/projects/{project}/concurrency-limits`."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import concurrency as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
-from runstead.core.queue.rate import Rate
+from runstead.core.queue.rate import Rate, Unit
 from runstead.http.framework.body import convert
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import Target
 
 routes = Routes("Concurrency")
-
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
@@ -24,18 +23,20 @@ Most = Annotated[int, Meta(ge=0, le=limits.running_max)]
 
 class RateBody(msgspec.Struct, frozen=True, kw_only=True):
     """At most `limit` runs start at once, and `limit` more in each `period_seconds`, evenly: of the target, or
-    `per_key` of each concurrency key. A rate counts runs; tokens of models are bounded by budgets.
+    `per_key` of each concurrency key. With the unit `tokens`, runs start while no more than so many tokens of models are
+    used. A rate of runs has a limit of 1,000,000 at most.
     """
 
-    limit: Annotated[int, Meta(ge=1, le=limits.rate_limit_max)]
+    limit: Annotated[int, Meta(ge=1, le=limits.rate_tokens_max)]
     period_seconds: Annotated[int, Meta(ge=1, le=limits.rate_period_s_max)]
     per_key: bool = False
-    unit: Literal["runs"] = "runs"
+    unit: Unit = "runs"
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` (null: of the project) run at a time, and at most `max_running_per_key` of
-    each concurrency key of the target. 0 stops all claims. `rate` bounds how many start in a time.
+    each concurrency key of the target. 0 stops all claims. `rate` bounds how many start in a time, or the tokens of
+    models that they use.
     """
 
     max_running: Most | None = None
@@ -51,26 +52,42 @@ class PutConcurrencyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConcurrencyLimitView(msgspec.Struct, frozen=True):
-    """A limit. `running` is the number of runs that count against `max_running` now."""
+    """A limit. `running` is the number of runs that count against `max_running` now.
+
+    `rate_left` is how many runs may start now by `rate`, or how many tokens are left; negative if more were used. A rate
+    of each key has none.
+    """
 
     target: str | None
     max_running: int | None
     running: int
     max_running_per_key: int | msgspec.UnsetType = msgspec.UNSET
     rate: Rate | msgspec.UnsetType = msgspec.UNSET
+    rate_left: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConcurrencyLimits(msgspec.Struct, frozen=True):
     limits: list[ConcurrencyLimitView]
 
 
-def limit_of(body: Limit) -> ConcurrencyLimit:
+def limit_of(body: Limit, path: str = "$") -> ConcurrencyLimit:
+    """The limit of a body, which is at `path`. Raises INVALID_REQUEST."""
     per_key = None if body.max_running_per_key is msgspec.UNSET else body.max_running_per_key
-    return ConcurrencyLimit(body.target, body.max_running, per_key, _rate_of(body.rate or None))
+    return ConcurrencyLimit(
+        body.target,
+        max_running=body.max_running,
+        max_running_per_key=per_key,
+        rate=_rate_of(body.rate or None, path),
+    )
 
 
-def _rate_of(body: RateBody | None) -> Rate | None:
-    return None if body is None else Rate(body.limit, body.period_seconds, body.per_key, body.unit)
+def _rate_of(body: RateBody | None, path: str) -> Rate | None:
+    if body is None:
+        return None
+    if body.unit == "runs" and body.limit > limits.rate_limit_max:
+        message = f"A rate of runs has a limit of {limits.rate_limit_max:,} at most"
+        raise invalid_at(f"{path}.rate.limit", "too large for runs", message)
+    return Rate(body.limit, body.period_seconds, body.per_key, body.unit)
 
 
 def _target_of(name: str) -> str | None:
@@ -81,22 +98,24 @@ def _target_of(name: str) -> str | None:
         convert(name, Target, nul=True)
     except msgspec.ValidationError as error:
         message = f"{name!r} is no target: {error}"
-        raise Error("INVALID_REQUEST", message, errors=(("target", str(error)),)) from None
+        raise invalid_at("target", str(error), message) from None
     return name
 
 
 def _view(found: list[Occupancy]) -> Reply:
-    return Reply(200, ConcurrencyLimits([_limit_view(one.limit, one.running) for one in found]))
+    return Reply(200, ConcurrencyLimits([_limit_view(one) for one in found]))
 
 
-def _limit_view(limit: ConcurrencyLimit, running: int) -> ConcurrencyLimitView:
+def _limit_view(occupancy: Occupancy) -> ConcurrencyLimitView:
+    limit = occupancy.limit
     of_key = msgspec.UNSET if limit.max_running_per_key is None else limit.max_running_per_key
     return ConcurrencyLimitView(
         target=limit.target,
         max_running=limit.max_running,
-        running=running,
+        running=occupancy.running,
         max_running_per_key=of_key,
         rate=limit.rate or msgspec.UNSET,
+        rate_left=msgspec.UNSET if occupancy.rate_left is None else occupancy.rate_left,
     )
 
 
@@ -113,11 +132,11 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/concurrency-limits",
     body=PutConcurrencyLimits,
     answer=ConcurrencyLimits,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def put(call: Call[PutConcurrencyLimits, Nothing]) -> Reply:
     """Replace the project's concurrency limits. Running runs continue."""
-    wanted = [limit_of(limit) for limit in call.body.limits]
+    wanted = [limit_of(limit, f"$.limits[{index}]") for index, limit in enumerate(call.body.limits)]
     return _view(await commands.put(call.app, call.principal, call.path["project"], wanted))
 
 
@@ -134,11 +153,15 @@ class PutLimit(msgspec.Struct, frozen=True, kw_only=True):
     "/projects/{project}/limits/{target}",
     body=PutLimit,
     answer=ConcurrencyLimits,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def put_one(call: Call[PutLimit, Nothing]) -> Reply:
     """Set the limits of one target, and keep those of the others. Running runs continue."""
     body, target = call.body, _target_of(call.path["target"])
-    rate = _rate_of(body.rate)
-    limit = ConcurrencyLimit(target, body.max_running, body.max_running_per_key, rate)
+    limit = ConcurrencyLimit(
+        target,
+        max_running=body.max_running,
+        max_running_per_key=body.max_running_per_key,
+        rate=_rate_of(body.rate, "$"),
+    )
     return _view(await commands.put_one(call.app, call.principal, call.path["project"], limit))

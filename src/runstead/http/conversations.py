@@ -17,8 +17,17 @@ from runstead.core.identity.principal import for_reading
 from runstead.core.runs.run import OMITTABLE
 from runstead.http.events import conversation_run_ref
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted
-from runstead.http.framework.values import NO_NUL, JsonObject, Name, PageInfo, bounded, json_object
+from runstead.http.framework.list_page import Fields, Fitted, chosen, fitted, paged
+from runstead.http.framework.values import (
+    NO_NUL,
+    Count,
+    JsonObject,
+    Name,
+    PageInfo,
+    PageLimit,
+    bounded,
+    json_object,
+)
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.http.run_view import ProjectionView, projection
 from runstead.ports.store import ConversationQuery, SeqPage
@@ -127,20 +136,13 @@ class ProjectionPage(msgspec.Struct, frozen=True):
 class NumberedPage(msgspec.Struct, frozen=True, kw_only=True):
     """`cursor` is `page_info.next` of the previous page."""
 
-    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
-
-    def info(self, following: int | None) -> PageInfo:
-        def text(number: int | None) -> str | None:
-            return None if number is None else str(number)
-
-        return PageInfo(self=text(self.cursor), next=text(following))
+    cursor: Count | None = None
+    limit: PageLimit = limits.page_rows_default
 
 
 def numbered(query: NumberedPage, page: Fitted[Any]) -> Reply:
     """Answer with a page of rows, whose cursor is the seq of its last row."""
-    following = None if page.last is None else page.last.seq
-    return Reply(200, {"data": page.data, "page_info": query.info(following)})
+    return Reply(200, paged(page, query.cursor, lambda last: last.seq))
 
 
 class ProjectionsQuery(NumberedPage, frozen=True, kw_only=True):

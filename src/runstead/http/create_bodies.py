@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from runstead.commands.create import NewRun
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.runs.run import AgentDetails, Kind, OwnerKind
 from runstead.http.budget_bodies import BudgetOfRun, budget_of_run
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, flow_of
@@ -148,14 +148,14 @@ def new_run(body: CreateRun) -> NewRun:
     owner_kind: OwnerKind = "conversation" if body.kind == "agent" else "project"
     owner = body.owner or OwnerBody(owner_kind, "")
     if owner.kind != owner_kind:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.owner.kind",
+            f"must be {owner_kind}",
             f"The owner of a run of kind {body.kind} is a {owner_kind}, not a {owner.kind}",
-            errors=(("$.owner.kind", f"must be {owner_kind}"),),
         )
     if owner_kind == "conversation" and not _UUID.fullmatch(owner.id):
         message = "The owner of a run of kind agent is a conversation: name it by its id, a UUID"
-        raise Error("INVALID_REQUEST", message, errors=(("$.owner.id", "must be a conversation's id"),))
+        raise invalid_at("$.owner.id", "must be a conversation's id", message)
     try:
         request = decode(body.request, REQUESTS[body.kind])
     except msgspec.ValidationError as error:
@@ -163,7 +163,7 @@ def new_run(body: CreateRun) -> NewRun:
     request.check()
     if body.debounce is not None and body.available_at is not None:
         message = "debounce sets the time from which a run is available: leave available_at out"
-        raise Error("INVALID_REQUEST", message, errors=(("$.available_at", "not together with debounce"),))
+        raise invalid_at("$.available_at", "not together with debounce", message)
     members: dict[str, Any] = (
         _agent(body, cast(AgentRequest, request))
         if body.kind == "agent"
@@ -231,10 +231,8 @@ def _work(body: CreateRun, request: TaskRequest) -> dict[str, Any]:
         workflow_id = request.workflow_id or of_target
         target = request.target or f"workflow:{workflow_id}"
         if workflow_id is None:
-            raise Error(
-                "INVALID_REQUEST",
-                "A workflow run needs a workflow_id or a target",
-                errors=(("$.request.workflow_id", "missing"),),
+            raise invalid_at(
+                "$.request.workflow_id", "missing", "A workflow run needs a workflow_id or a target"
             )
     _check_target(body.kind, target)
     spawned = _spawned(body)
@@ -257,8 +255,8 @@ def _check_target(kind: Kind, target: str | None) -> None:
         return
     prefix, separator, name = target.partition(":")
     if prefix != kind or not separator or not name:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.request.target",
+            f"must begin with {kind}:",
             f"The target of a run of kind {kind} has the form {kind}:<id>, not {target!r}",
-            errors=(("$.request.target", f"must begin with {kind}:"),),
         )

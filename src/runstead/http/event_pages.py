@@ -10,7 +10,7 @@ from runstead.commands import events as commands, runs
 from runstead.commands.runs import RunRef
 from runstead.core import limits
 from runstead.core.clock import iso, iso_or_none
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.identity.principal import for_reading
 from runstead.core.runs.event import Event, Source
 from runstead.core.runs.event_types import EVENT_TYPES, EventType
@@ -82,7 +82,12 @@ def conversation_event_view(
     event: Event, run_id: str | Unset = msgspec.UNSET, cursor: str | Unset = msgspec.UNSET
 ) -> ConversationEventView:
     return ConversationEventView(
-        event.event_id, event.type, msgspec.Raw(event.payload), event.source, run_id, cursor
+        event_id=event.event_id,
+        event_type=event.type,
+        event=msgspec.Raw(event.payload),
+        source=event.source,
+        run_id=run_id,
+        cursor=cursor,
     )
 
 
@@ -100,16 +105,16 @@ class WhichEvents(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         if self.include_descendants and self.after_event_id:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.after_event_id",
+                "not with include_descendants",
                 "Query: after_event_id is a position in the log of one run: with include_descendants, use cursor",
-                errors=(("$.after_event_id", "not with include_descendants"),),
             )
         if self.cursor is not None and not self.include_descendants:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.cursor",
+                "not without include_descendants",
                 "Query: cursor needs include_descendants: for the events of one run, use after_event_id",
-                errors=(("$.cursor", "not without include_descendants"),),
             )
 
 

@@ -10,7 +10,7 @@ from runstead.commands import events as commands
 from runstead.commands.events import EventAppend
 from runstead.commands.runs import RunRef
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.append import TOO_LARGE, digest, refuse_terminal_types, source_of
 from runstead.core.runs.event import CUSTOM, PRIVATE_TYPES, TOOL_CALL_RESULT, NewEvent, Source, owner_of
 from runstead.core.runs.values import setting_of
@@ -132,13 +132,13 @@ def event_append(body: AppendEvents, raw: bytes, source: Source = "caller") -> E
     events = new_events(body.events, source, one_line=_on_one_line(raw))
     refuse_terminal_types([event.type for event in events])
     if body.expected_previous_event_id is None and any(event.private for event in events):
-        raise Error(
-            "INVALID_REQUEST",
-            "Private events need expected_previous_event_id",
-            errors=(("$.expected_previous_event_id", "missing"),),
+        raise invalid_at(
+            "$.expected_previous_event_id", "missing", "Private events need expected_previous_event_id"
         )
     return EventAppend(
-        events, body.expected_previous_event_id, body.expected_previous_external_event_sequence
+        events,
+        expected_previous_event_id=body.expected_previous_event_id,
+        expected_sequence=body.expected_previous_external_event_sequence,
     )
 
 
@@ -151,7 +151,8 @@ def _appended(written: Written, new: EventAppend, *, in_conversation: bool) -> R
             "run": (projection if in_conversation else run_view)(run, sequence=public),
             "latest_event_id": run.latest_event_id,
             **({"latest_external_event_sequence": run.latest_external_event_sequence} if public else {}),
-            "appended_count": len(written.transition.events),
+            # A budget that the events reach may end the run: its terminal event is the server's.
+            "appended_count": sum(event.external for event in written.transition.events),
         },
     )
 

@@ -12,7 +12,7 @@ from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Attempt, attempts_of
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import Fields, chosen, fitted
-from runstead.http.framework.values import PageInfo
+from runstead.http.framework.values import Count, PageInfo
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.run_view import RunView, not_read, rows_read, run_view
 from runstead.http.runs import MISSING, InProject, run_ref
@@ -39,7 +39,7 @@ class RunList(msgspec.Struct, frozen=True):
 class _FamilyQuery(InProject, frozen=True, kw_only=True):
     """`cursor` is `page_info.next` of the previous page."""
 
-    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+    cursor: Count | None = None
     fields: Fields = msgspec.field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ class AttemptList(msgspec.Struct, frozen=True):
 class AttemptsQuery(InProject, frozen=True, kw_only=True):
     """`cursor` is `page_info.next` of the previous page."""
 
-    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] | None = None
+    cursor: Count | None = None
 
 
 @routes.route("GET", "/runs/{run_id}/attempts", query=AttemptsQuery, answer=AttemptList, errors=MISSING)

@@ -15,8 +15,14 @@ from runstead.core.identity.principal import for_reading
 from runstead.http.conversations import NumberedPage
 from runstead.http.framework.body import invalid
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import NO_CONTROLS, JsonObject, Name, PageInfo, json_object
+from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.values import (
+    IdempotencyKey,
+    JsonObject,
+    Name,
+    PageInfo,
+    json_object,
+)
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -33,10 +39,7 @@ class AddMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: Literal["user"]
     parts: Annotated[list[JsonObject], Meta(min_length=1, max_length=limits.message_parts_max)]
     parent_id: Name | None = None
-    idempotency_key: (
-        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    idempotency_key: IdempotencyKey | None = None
     metadata: JsonObject | None = None
 
 
@@ -161,5 +164,5 @@ async def page(call: Call[Nothing, NumberedPage]) -> Reply:
         query.limit,
     )
     found = fitted(ListPage(shown, more), lambda row: view(row[0].message, row[0].run, row[1]))
-    info = query.info(None if found.last is None else found.last[0].message.seq)
-    return Reply(200, {"conversation_id": conversation_id, "data": found.data, "page_info": info})
+    answer = paged(found, query.cursor, lambda last: last[0].message.seq)
+    return Reply(200, {"conversation_id": conversation_id, **answer})

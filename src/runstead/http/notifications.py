@@ -46,7 +46,13 @@ _encode = msgspec.json.Encoder().encode
 def frame(numbered: NumberedChange) -> bytes:
     change = numbered.change
     data = _encode(
-        Notification(change.type, change.run_id, change.conversation_id, change.status, iso(change.at))
+        Notification(
+            type=change.type,
+            run_id=change.run_id,
+            conversation_id=change.conversation_id,
+            status=change.status,
+            at=iso(change.at),
+        )
     )
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (numbered.cursor.encode(), change.type.encode(), data)
 

@@ -13,13 +13,13 @@ from runstead.core.usage.report import By, Group
 from runstead.core.usage.rollup import QUARTER
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_name, rows_after
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.http.records import token_members
 
 routes = Routes("Usage")
 
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 _period_ms_default = 30 * 86_400_000
 Rate = Annotated[
     int,
@@ -105,7 +105,7 @@ def _position(price: Price) -> tuple[str, str]:
     "/projects/{project}/prices",
     body=PutPrice,
     answer=PriceAnswer,
-    errors=(*_WRITE, "PRICE_LIMIT_REACHED"),
+    errors=(*CHANGE, "PRICE_LIMIT_REACHED"),
 )
 async def put(call: Call[PutPrice, Nothing]) -> Reply:
     """Set the price of a model. Earlier usage is reported at the new price too. Needs the scope admin."""
@@ -124,7 +124,7 @@ async def put(call: Call[PutPrice, Nothing]) -> Reply:
     return Reply(200, PriceAnswer(_view(price)))
 
 
-@routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/prices", query=OfModel, answer=DeletedPrice, errors=CHANGE)
 async def delete(call: Call[Nothing, OfModel]) -> Reply:
     """Delete the price of a model. Needs the scope admin."""
     provider, model = call.query.provider, call.query.model

@@ -13,13 +13,12 @@ from runstead.core.identity.principal import DEFAULT_SCOPES, Role, Scope
 from runstead.core.identity.project import ApiKey, Member, Project, new_key
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time, rows_after
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import SLUG, Moment, Name, PageInfo, moment_ms
 from runstead.http.framework.views import Timestamp, view_of
 
 routes = Routes("Administration")
 
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 Slug = Annotated[
     str,
@@ -122,7 +121,7 @@ def _by_user(member: Member) -> tuple[int, str]:
     return member.created_at, member.user_id
 
 
-@routes.route("GET", "/projects/{project}", answer=ProjectView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}", answer=ProjectView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a project by id or slug."""
     return Reply(200, view(await commands.get(call.app, call.principal, call.path["project"])))
@@ -139,7 +138,7 @@ class ChangeProject(msgspec.Struct, frozen=True, kw_only=True):
     search_values: bool | None = None
 
 
-@routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=_WRITE)
+@routes.route("PATCH", "/projects/{project}", body=ChangeProject, answer=ProjectView, errors=CHANGE)
 async def change(call: Call[ChangeProject, Nothing]) -> Reply:
     """Change a project's settings: at once on this replica, within two seconds on others."""
 
@@ -219,7 +218,7 @@ def key_view(key: ApiKey) -> KeyView:
     body=CreateKey,
     answer=CreatedKey,
     status=201,
-    errors=(*_WRITE, "KEY_LIMIT_REACHED"),
+    errors=(*CHANGE, "KEY_LIMIT_REACHED"),
 )
 async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     """Create an API key for the project."""
@@ -227,10 +226,10 @@ async def create_key(call: Call[CreateKey, Nothing]) -> Reply:
     new = commands.NewKey(
         secret,
         frozenset(body.scopes) if body.scopes else DEFAULT_SCOPES,
-        body.name,
-        moment_ms("expires_at", body.expires_at),
-        body.requests_per_minute,
-        body.runs_per_minute,
+        name=body.name,
+        expires_at=moment_ms("expires_at", body.expires_at),
+        requests_per_minute=body.requests_per_minute,
+        runs_per_minute=body.runs_per_minute,
     )
 
     async def command(idempotency: IdempotencyRecord | None) -> ApiKey:
@@ -250,14 +249,14 @@ class KeyList(msgspec.Struct, frozen=True):
     page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/api-keys", query=CursorQuery, answer=KeyList, errors=LOOKUP)
 async def keys(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's API keys, oldest first, revoked ones included, without their secrets."""
     found = await commands.keys(call.app, call.principal, call.path["project"])
     return _listed(call, found, key_view, _by_id)
 
 
-@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=_WRITE)
+@routes.route("PATCH", "/projects/{project}/api-keys/{key_id}", body=ChangeKey, answer=KeyView, errors=CHANGE)
 async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     """Change the quotas of an API key: at once on this replica, within two seconds on others.
 
@@ -277,7 +276,7 @@ async def change_key(call: Call[ChangeKey, Nothing]) -> Reply:
     return reply
 
 
-@routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/api-keys/{key_id}", answer=KeyView, errors=CHANGE)
 async def revoke_key(call: Call[Nothing, Nothing]) -> Reply:
     """Revoke an API key: at once on this replica, within two seconds on others."""
     key = await commands.revoke_key(call.app, call.principal, call.path["project"], call.path["key_id"])
@@ -308,7 +307,7 @@ def member_view(member: Member) -> MemberView:
     body=PutMember,
     answer=MemberView,
     status=201,
-    errors=(*_WRITE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
+    errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
 )
 async def put_member(call: Call[PutMember, Nothing]) -> Reply:
     """Add a member, or change a member's role."""
@@ -331,7 +330,7 @@ class MemberList(msgspec.Struct, frozen=True):
     page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/members", query=CursorQuery, answer=MemberList, errors=LOOKUP)
 async def members(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's members, oldest first."""
     found = await commands.members(call.app, call.principal, call.path["project"])
@@ -346,7 +345,7 @@ class Removed(msgspec.Struct, frozen=True):
     "DELETE",
     "/projects/{project}/members/{user_id}",
     answer=Removed,
-    errors=(*_WRITE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
+    errors=(*CHANGE, "LAST_ADMIN", "MEMBER_LIMIT_REACHED"),
 )
 async def remove_member(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a user from the project, a member or not: tokens give the user no access until an admin adds the user."""

@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from runstead.commands import runs as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.runs.run import Kind, Run, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import Fields, chosen, fitted
-from runstead.http.framework.values import Moment, PageInfo, Text, moment_ms
+from runstead.http.framework.list_page import Fields, chosen, fitted, paged
+from runstead.http.framework.values import Moment, PageInfo, PageLimit, Text, moment_ms
 from runstead.http.run_view import RunView, not_read, run_view
 from runstead.ports.store import RunQuery
 
@@ -48,7 +48,7 @@ class ListRuns(RunFilters, frozen=True, kw_only=True):
     """Filters, order and page of a list of runs. A repeated filter matches any of its values."""
 
     cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     sort: Literal["created_at", "duration"] = "created_at"
     fields: Fields = []
 
@@ -73,10 +73,10 @@ def from_cursor(cursor: str, sort: str) -> tuple[int | None, int]:
         before = (None, -1)
     known = all(0 <= part < 1 << 62 for part in before if part is not None)
     if not known or (before[0] is None) == (sort == "duration"):
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.cursor",
+            "unknown cursor",
             "Query: the cursor is not from this list: use page_info.next of the previous page",
-            errors=(("$.cursor", "unknown cursor"),),
         )
     return before
 
@@ -87,11 +87,7 @@ def run_query(filters: RunFilters, path: str = "$") -> RunQuery:
     for label in filters.label:
         key, separator, value = label.partition(":")
         if not separator:
-            raise Error(
-                "INVALID_REQUEST",
-                "A filter by label has the form key:value",
-                errors=((f"{path}.label", "no colon"),),
-            )
+            raise invalid_at(f"{path}.label", "no colon", "A filter by label has the form key:value")
         labels.append((key, value))
     return RunQuery(
         project_ids=(),
@@ -125,8 +121,7 @@ async def _page(call: Call[Nothing, ListRuns], project: str | None) -> Reply:
     members = chosen(query.fields, RunView)
     found = await commands.page(call.app, call.principal, project, _page_query(query, members))
     page = fitted(found, run_view, members)
-    following = None if page.last is None else to_cursor(page.last, query.sort)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    return Reply(200, paged(page, query.cursor, lambda last: to_cursor(last, query.sort)))
 
 
 @routes.route("GET", "/projects/{project}/runs", query=ListRuns, answer=RunPage, errors=("NOT_FOUND",))

@@ -57,7 +57,12 @@ def fence(call: Call[Any, Any], attempt: int | None = None, worker: str | None =
 
     `worker` is given where a worker's own token must prove that the worker holds the run.
     """
-    return Fence(attempt, call.header(b"x-lease-token"), worker, call.principal.fenced)
+    return Fence(
+        attempt=attempt,
+        token=call.header(b"x-lease-token"),
+        worker=worker,
+        required_in=call.principal.fenced,
+    )
 
 
 class Created(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -123,6 +128,7 @@ class GetRun(InProject, frozen=True):
     answer=RunView,
     errors=(*MISSING, "VALUE_NOT_READABLE", "ARTIFACTS_NOT_KEPT"),
     tagged=True,
+    streamed_by="resolve",
 )
 async def get(call: Call[Nothing, GetRun]) -> Reply | Response:
     """Get a run. If `If-None-Match` contains its current ETag, the answer is 304 without a body."""

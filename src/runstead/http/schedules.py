@@ -20,10 +20,12 @@ from runstead.core.schedules.schedule import (
 from runstead.http.flow_bodies import FlowKey
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     END,
     NO_CONTROLS,
     NO_NUL,
+    IdempotencyKey,
     JsonObject as Object,
     Moment,
     Name,
@@ -77,8 +79,6 @@ _Staleness = Annotated[
         description="The age of the last success after which `health` is `stale`.",
     ),
 ]
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class ScheduleTarget(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -158,7 +158,7 @@ class ScheduleAnswer(msgspec.Struct, frozen=True):
     body=CreateSchedule,
     answer=ScheduleAnswer,
     status=201,
-    errors=(*_WRITE, "SCHEDULE_LIMIT_REACHED"),
+    errors=(*CHANGE, "SCHEDULE_LIMIT_REACHED"),
     location="/projects/{schedule.project_id}/schedules/{schedule.id}",
 )
 async def create(call: Call[CreateSchedule, Nothing]) -> Reply:
@@ -190,7 +190,7 @@ class ScheduleList(msgspec.Struct, frozen=True):
 
 
 @routes.route(
-    "GET", "/projects/{project}/schedules", query=ScheduleFilters, answer=ScheduleList, errors=_MISSING
+    "GET", "/projects/{project}/schedules", query=ScheduleFilters, answer=ScheduleList, errors=LOOKUP
 )
 async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     """List the project's schedules, oldest first."""
@@ -210,7 +210,7 @@ async def page(call: Call[Nothing, ScheduleFilters]) -> Reply:
     return Reply(200, {"source_schedules": [], **answer})
 
 
-@routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/schedules/{schedule_id}", answer=ScheduleView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a schedule."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["schedule_id"])
@@ -295,7 +295,7 @@ def _runtime_target(body: UpdateSchedule) -> dict[str, Any]:
     "/projects/{project}/schedules/{schedule_id}",
     body=UpdateSchedule,
     answer=ScheduleAnswer,
-    errors=(*_WRITE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
+    errors=(*CHANGE, "SCHEDULE_DELETING", "SCHEDULE_FROM_SOURCE"),
 )
 async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     """Edit, pause or resume a schedule."""
@@ -317,7 +317,7 @@ async def update(call: Call[UpdateSchedule, Nothing]) -> Reply:
     "DELETE",
     "/projects/{project}/schedules/{schedule_id}",
     answer=ScheduleAnswer,
-    errors=(*_WRITE, "SCHEDULE_FROM_SOURCE"),
+    errors=(*CHANGE, "SCHEDULE_FROM_SOURCE"),
 )
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a schedule: it stops firing, and is deleted when its runs have ended. The runs stay."""
@@ -341,7 +341,7 @@ class UpcomingTimes(msgspec.Struct, frozen=True):
     "/projects/{project}/schedules/{schedule_id}/upcoming",
     query=Upcoming,
     answer=UpcomingTimes,
-    errors=_MISSING,
+    errors=LOOKUP,
 )
 async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
     """List the next times at which a schedule fires. A paused or completed schedule has none."""
@@ -353,9 +353,7 @@ async def upcoming(call: Call[Nothing, Upcoming]) -> Reply:
 class RunSchedule(msgspec.Struct, frozen=True, kw_only=True):
     """A repeat with the same `idempotency_key` returns the same run. `run_name` is the run's title."""
 
-    idempotency_key: Annotated[
-        str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)
-    ]
+    idempotency_key: IdempotencyKey
     run_name: Name | None = None
 
 
@@ -371,7 +369,7 @@ class ScheduleRun(msgspec.Struct, frozen=True):
     body=RunSchedule,
     answer=ScheduleRun,
     status=201,
-    errors=(*_WRITE, "SCHEDULE_COMPLETED", "SCHEDULE_DELETING", "RUN_ID_CONFLICT"),
+    errors=(*CHANGE, "SCHEDULE_COMPLETED", "SCHEDULE_DELETING", "RUN_ID_CONFLICT"),
     location="/runs/{run_id}",
     new_work=True,
 )

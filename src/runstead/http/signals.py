@@ -1,18 +1,16 @@
 """Signals to a run: sent, and listed."""
 
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
 from runstead.commands import signals as commands
 from runstead.core import limits
-from runstead.core.clock import iso, iso_or_none
 from runstead.core.runs.signal import Signal, SignalName
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import NO_CONTROLS, PageInfo
-from runstead.http.framework.views import Json, Timestamp
+from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.values import Count, IdempotencyKey, PageInfo, PageLimit
+from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.runs import MISSING, WRITE, InProject, run_ref
 from runstead.ports.store import Written
 
@@ -24,10 +22,7 @@ class SendSignal(msgspec.Struct, frozen=True, kw_only=True):
 
     name: SignalName
     payload: Any = None
-    idempotency_key: (
-        Annotated[str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)]
-        | None
-    ) = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 class SentSignal(msgspec.Struct, frozen=True):
@@ -63,7 +58,7 @@ async def send(call: Call[SendSignal, InProject]) -> Reply:
     def answer(written: Written) -> Reply:
         signal = written.transition.signal
         assert signal is not None
-        sent = SentSignal(signal.id, signal.name, iso(signal.created_at))
+        sent = view_of(SentSignal, signal)
         taken = signal.taken_at is not None
         return Reply(202, SignalAnswer(sent, delivered=taken, duplicate=written.transition.duplicate))
 
@@ -76,8 +71,8 @@ class SignalsQuery(InProject, frozen=True, kw_only=True):
     """`taken`: only signals that the run has taken, or only those that it has not. `cursor` is `page_info.next`."""
 
     taken: bool | None = None
-    cursor: Annotated[int, Meta(ge=0, le=limits.integer_max)] = 0
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    cursor: Count = 0
+    limit: PageLimit = limits.page_rows_default
 
 
 class SignalView(msgspec.Struct, frozen=True):
@@ -103,17 +98,8 @@ async def signals(call: Call[Nothing, SignalsQuery]) -> Reply:
     found = await commands.of_run(
         call.app, call.principal, run_ref(call), query.cursor, query.limit, taken=query.taken
     )
-    page = fitted(found, _view)
-    following = None if page.last is None else str(page.last.number)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=str(query.cursor), next=following)})
+    return Reply(200, paged(fitted(found, _view), query.cursor, lambda last: last.number))
 
 
 def _view(signal: Signal) -> SignalView:
-    return SignalView(
-        id=signal.id,
-        name=signal.name,
-        payload=msgspec.Raw(signal.payload),
-        created_at=iso(signal.created_at),
-        taken_at=iso_or_none(signal.taken_at),
-        event_id=signal.event_id,
-    )
+    return view_of(SignalView, signal)

@@ -9,8 +9,8 @@ from runstead.commands import targets as commands
 from runstead.core import limits
 from runstead.core.queue.target import RegisteredTarget
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import PageInfo
+from runstead.http.framework.list_page import fitted, paged
+from runstead.http.framework.values import PageInfo, PageLimit
 from runstead.http.framework.views import JsonObjectOrNull, Timestamp, view_of
 
 routes = Routes("Workers")
@@ -20,7 +20,7 @@ class TargetsQuery(msgspec.Struct, frozen=True, kw_only=True):
     """`cursor` is `page_info.next`."""
 
     cursor: Annotated[str, Meta(max_length=limits.name_chars_max)] = ""
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
 
 
 class TargetView(msgspec.Struct, frozen=True):
@@ -53,9 +53,7 @@ async def targets(call: Call[Nothing, TargetsQuery]) -> Reply:
     """List the targets that the project's workers have registered, by name."""
     query = call.query
     found = await commands.page(call.app, call.principal, call.path["project"], query.cursor, query.limit)
-    page = fitted(found, _view)
-    following = None if page.last is None else page.last.target
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor or None, next=following)})
+    return Reply(200, paged(fitted(found, _view), query.cursor or None, lambda last: last.target))
 
 
 def _view(target: RegisteredTarget) -> TargetView:

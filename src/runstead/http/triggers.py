@@ -8,12 +8,13 @@ from msgspec import Meta
 
 from runstead.commands import triggers as commands
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.schedules.trigger import Trigger, TriggerEvent, new_token
 from runstead.http.flow_bodies import DebounceBody, FlowKey, UniqueBody, bodies_of, flow_of
 from runstead.http.framework.body import decode_body
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.list_page import CursorQuery, listed, position_by_time
+from runstead.http.framework.problems import CHANGE, LOOKUP
 from runstead.http.framework.values import (
     ANY_TARGET,
     NO_CONTROLS,
@@ -40,8 +41,6 @@ _Target = Annotated[
         description="`task:<id>`, `workflow:<id>`, `eval:<id>` or `agent:<id>`.",
     ),
 ]
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class CreateTrigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,19 +132,8 @@ def view(trigger: Trigger) -> TriggerView:
     )
 
 
-@routes.route(
-    "POST",
-    "/projects/{project}/triggers",
-    body=CreateTrigger,
-    answer=CreatedTrigger,
-    status=201,
-    errors=(*_WRITE, "TRIGGER_LIMIT_REACHED", "ENCRYPTION_KEY_MISSING"),
-    location="/projects/{trigger.project_id}/triggers/{trigger.id}",
-)
-async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
-    """Create a trigger. Its token is shown only in this answer."""
-    body, ref, token = call.body, call.path["project"], new_token()
-    new = commands.NewTrigger(
+def new_trigger(body: CreateTrigger, token: str) -> commands.NewTrigger:
+    return commands.NewTrigger(
         target=body.target,
         token=token,
         name=body.name,
@@ -156,6 +144,21 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
         event=body.event,
     )
 
+
+@routes.route(
+    "POST",
+    "/projects/{project}/triggers",
+    body=CreateTrigger,
+    answer=CreatedTrigger,
+    status=201,
+    errors=(*CHANGE, "TRIGGER_LIMIT_REACHED", "ENCRYPTION_KEY_MISSING"),
+    location="/projects/{trigger.project_id}/triggers/{trigger.id}",
+)
+async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
+    """Create a trigger. Its token is shown only in this answer."""
+    ref, token = call.path["project"], new_token()
+    new = new_trigger(call.body, token)
+
     def answer(created: Trigger) -> Reply:
         return Reply(201, CreatedTrigger(view(created), token))
 
@@ -164,7 +167,7 @@ async def create(call: Call[CreateTrigger, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/triggers", query=CursorQuery, answer=TriggerList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/triggers", query=CursorQuery, answer=TriggerList, errors=LOOKUP)
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the project's triggers, oldest first."""
     cursor = call.query.cursor
@@ -173,7 +176,7 @@ async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     return Reply(200, listed(found, view, lambda one: (one.created_at, one.id), cursor))
 
 
-@routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/triggers/{trigger_id}", answer=TriggerView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a trigger."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["trigger_id"])
@@ -185,7 +188,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/triggers/{trigger_id}",
     body=UpdateTrigger,
     answer=TriggerAnswer,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def change(call: Call[UpdateTrigger, Nothing]) -> Reply:
     """Rename, enable or disable a trigger, or let other events start its runs."""
@@ -209,7 +212,7 @@ class TriggerDeleted(msgspec.Struct, frozen=True):
     deleted: bool
 
 
-@routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/triggers/{trigger_id}", answer=TriggerDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a trigger. Its runs stay."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["trigger_id"])
@@ -217,7 +220,7 @@ async def delete(call: Call[Nothing, Nothing]) -> Reply:
 
 
 @routes.route(
-    "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=_WRITE
+    "POST", "/projects/{project}/triggers/{trigger_id}/rotate", answer=CreatedTrigger, errors=CHANGE
 )
 async def rotate(call: Call[Nothing, Nothing]) -> Reply:
     """Replace a trigger's token. The old token is refused at once."""
@@ -291,7 +294,7 @@ def _form(text: bytes) -> bytes:
         pairs = parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=_fields_max)
     except ValueError:
         message = f"The body is not a URL-encoded form in UTF-8 with at most {_fields_max:,} fields"
-        raise Error("INVALID_REQUEST", message, errors=(("$", "not a form"),)) from None
+        raise invalid_at("$", "not a form", message) from None
     fields: dict[str, str | list[str]] = {}
     for name, value in pairs:
         known = fields.get(name)

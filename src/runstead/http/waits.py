@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from runstead.commands import runs as commands, waits as waiting
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.runs.event_match import Match, check_match
 from runstead.core.runs.signal import AwaitedEvent, Signal, SignalName
 from runstead.http.framework.endpoint import Call, Reply, Routes
@@ -50,9 +50,7 @@ async def resume(call: Call[ResumeRun, InProject]) -> Reply:
     """Resume a waiting run. A repeat with the same result answers `duplicate: true`."""
     body = call.body
     if body.type == "tool_result" and body.tool_call_id is None:
-        raise Error(
-            "INVALID_REQUEST", "A tool_result needs a tool_call_id", errors=(("$.tool_call_id", "missing"),)
-        )
+        raise invalid_at("$.tool_call_id", "missing", "A tool_result needs a tool_call_id")
     request = commands.Resume(
         type=body.type, tool_call_id=body.tool_call_id, result=body.result, is_error=body.is_error
     )

@@ -1,6 +1,5 @@
 """Webhooks: `/projects/{project}/webhooks…`."""
 
-import re
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -8,12 +7,12 @@ from msgspec import Meta
 
 from runstead.commands import webhooks as commands
 from runstead.core import limits
-from runstead.core.errors import Error
 from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import Delivery, DeliveryStatus, Webhook
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted
-from runstead.http.framework.values import SECRET, PageInfo
+from runstead.http.framework.list_page import fitted, paged, position_by_seq
+from runstead.http.framework.problems import CHANGE, LOOKUP
+from runstead.http.framework.values import SECRET, PageInfo, PageLimit
 from runstead.http.framework.views import Timestamp, view_of
 from runstead.ports.store import ListPage
 
@@ -40,9 +39,7 @@ _Secret = Annotated[
         description="`whsec_` and the base64 of 24 to 64 random bytes.",
     ),
 ]
-_MISSING = ("NOT_FOUND",)
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
-_WRITE_SECRET = (*_WRITE, "ENCRYPTION_KEY_MISSING")
+_WRITE_SECRET = (*CHANGE, "ENCRYPTION_KEY_MISSING")
 
 
 class CreateWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,14 +176,14 @@ async def create(call: Call[CreateWebhook, Nothing]) -> Reply:
     )
 
 
-@routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/webhooks", answer=WebhookList, errors=LOOKUP)
 async def page(call: Call[Nothing, Nothing]) -> Reply:
     """List the project's webhooks, oldest first."""
     found = await commands.page(call.app, call.principal, call.path["project"])
     return Reply(200, WebhookList([view(webhook) for webhook in found]))
 
 
-@routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=_MISSING)
+@routes.route("GET", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookView, errors=LOOKUP)
 async def get(call: Call[Nothing, Nothing]) -> Reply:
     """Get a webhook."""
     found = await commands.get(call.app, call.principal, call.path["project"], call.path["webhook_id"])
@@ -198,7 +195,7 @@ async def get(call: Call[Nothing, Nothing]) -> Reply:
     "/projects/{project}/webhooks/{webhook_id}",
     body=UpdateWebhook,
     answer=WebhookAnswer,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def change(call: Call[UpdateWebhook, Nothing]) -> Reply:
     """Change a webhook's URL or events, enable or disable it."""
@@ -222,7 +219,7 @@ class WebhookDeleted(msgspec.Struct, frozen=True):
     deleted: bool
 
 
-@routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=_WRITE)
+@routes.route("DELETE", "/projects/{project}/webhooks/{webhook_id}", answer=WebhookDeleted, errors=CHANGE)
 async def delete(call: Call[Nothing, Nothing]) -> Reply:
     """Delete a webhook with its deliveries. Pending deliveries are not sent."""
     await commands.delete(call.app, call.principal, call.path["project"], call.path["webhook_id"])
@@ -254,7 +251,7 @@ async def rotate(call: Call[RotateWebhook, Nothing]) -> Reply:
     "/projects/{project}/webhooks/{webhook_id}/test",
     answer=DeliveryAnswer,
     status=202,
-    errors=(*_WRITE, "WEBHOOK_DISABLED"),
+    errors=(*CHANGE, "WEBHOOK_DISABLED"),
 )
 async def test(call: Call[Nothing, Nothing]) -> Reply:
     """Send a `webhook.test` event. The list of deliveries shows its outcome."""
@@ -270,19 +267,7 @@ async def test(call: Call[Nothing, Nothing]) -> Reply:
 class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
     status: DeliveryStatus | None = None
     cursor: Annotated[str, Meta(min_length=1, max_length=32)] | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
-
-
-def before_of(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise Error(
-            "INVALID_REQUEST",
-            "Query: the cursor is not from this list: use page_info.next of the previous page",
-            errors=(("$.cursor", "unknown cursor"),),
-        )
-    return int(cursor)
+    limit: PageLimit = limits.page_rows_default
 
 
 @routes.route(
@@ -290,7 +275,7 @@ def before_of(cursor: str | None) -> int | None:
     "/projects/{project}/webhooks/{webhook_id}/deliveries",
     query=DeliveryFilter,
     answer=DeliveryPage,
-    errors=_MISSING,
+    errors=LOOKUP,
 )
 async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     """List the deliveries of the last week and the pending ones, newest first."""
@@ -301,12 +286,11 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
         path["project"],
         path["webhook_id"],
         query.limit + 1,
-        before_of(query.cursor),
+        position_by_seq(query.cursor),
         query.status,
     )
-    page = fitted(ListPage(found[: query.limit], len(found) > query.limit), delivery_view)
-    following = None if page.last is None else str(page.last.seq)
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    shown = fitted(ListPage.of(found, query.limit), delivery_view)
+    return Reply(200, paged(shown, query.cursor, lambda last: last.seq))
 
 
 @routes.route(
@@ -314,7 +298,7 @@ async def deliveries(call: Call[Nothing, DeliveryFilter]) -> Reply:
     "/projects/{project}/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver",
     answer=DeliveryAnswer,
     status=202,
-    errors=(*_WRITE, "WEBHOOK_DISABLED"),
+    errors=(*CHANGE, "WEBHOOK_DISABLED"),
 )
 async def redeliver(call: Call[Nothing, Nothing]) -> Reply:
     """Send a delivery again under the same id, whatever its status."""

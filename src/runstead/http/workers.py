@@ -9,14 +9,15 @@ from msgspec import Meta
 from runstead.commands import workers as commands
 from runstead.commands.workers import LeasedRun
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.target import TargetDefinition
 from runstead.core.queue.worker import Worker, WorkerStatus
 from runstead.core.runs.run import Kind
 from runstead.http.create_bodies import JsonValue
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
-from runstead.http.framework.list_page import fitted, position_by_name, to_cursor
+from runstead.http.framework.list_page import fitted, paged, position_by_name, to_cursor
+from runstead.http.framework.problems import CHANGE
 from runstead.http.framework.values import (
     DOTTED_WORD,
     NO_CONTROLS,
@@ -25,6 +26,7 @@ from runstead.http.framework.values import (
     JsonObject,
     LeaseSeconds,
     PageInfo,
+    PageLimit,
     Positive,
     Target,
     Text,
@@ -40,7 +42,6 @@ from runstead.ports import tracing
 routes = Routes("Workers")
 
 _Version = Annotated[str, Meta(min_length=1, max_length=limits.worker_version_chars_max, pattern=NO_CONTROLS)]
-_WRITE = ("NOT_FOUND", "STORE_BUSY", "STORE_UNAVAILABLE")
 
 
 class RegisterTarget(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +115,7 @@ class Registered(msgspec.Struct, frozen=True):
     body=RegisterWorker,
     answer=Registered,
     status=201,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def register(call: Call[RegisterWorker, Nothing]) -> Reply:
     """Register a worker, or find the registered one. The answer holds a token for it."""
@@ -143,9 +144,7 @@ def _definitions(targets: Sequence[RegisterTarget]) -> list[TargetDefinition]:
     for index, each in enumerate(targets):
         if each.target in found:
             path = f"$.targets[{index}].target"
-            raise Error(
-                "INVALID_REQUEST", f"{path}: {each.target} is repeated", errors=((path, "is repeated"),)
-            )
+            raise invalid_at(path, "is repeated", f"{path}: {each.target} is repeated")
         schemas = {
             name: bounded(
                 f"targets[{index}].{name}", json_object(getattr(each, name)), limits.target_schema_bytes_max
@@ -166,7 +165,7 @@ class WorkerFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Filters and the page of a list of workers."""
 
     cursor: str | None = None
-    limit: Annotated[int, Meta(ge=1, le=limits.page_rows_max)] = limits.page_rows_default
+    limit: PageLimit = limits.page_rows_default
     status: WorkerStatus | None = None
 
 
@@ -193,10 +192,11 @@ async def page(call: Call[Nothing, WorkerFilter]) -> Reply:
         query.limit,
         silent=None if query.status is None else query.status == "offline",
     )
-    page = fitted(found, view)
-    last = page.last
-    following = None if last is None else to_cursor((last.implementation_kind, last.worker_key))
-    return Reply(200, {"data": page.data, "page_info": PageInfo(self=query.cursor, next=following)})
+    return Reply(200, paged(fitted(found, view), query.cursor, _following))
+
+
+def _following(worker: Worker) -> str:
+    return to_cursor((worker.implementation_kind, worker.worker_key))
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -226,7 +226,7 @@ async def versions(call: Call[Nothing, Nothing]) -> Reply:
     return Reply(200, [view_of(VersionView, each) for each in found])
 
 
-@routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=_WRITE)
+@routes.route("POST", "/agent-workers/workers/{worker_id}/heartbeat", answer=Registered, errors=CHANGE)
 async def heartbeat(call: Call[Nothing, Nothing]) -> Reply:
     """Report that the worker is alive."""
     return await call.idempotent(
@@ -242,7 +242,7 @@ class WorkerRemoved(msgspec.Struct, frozen=True):
     attempts_ended: int
 
 
-@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=_WRITE)
+@routes.route("DELETE", "/agent-workers/workers/{worker_id}", answer=WorkerRemoved, errors=CHANGE)
 async def remove(call: Call[Nothing, Nothing]) -> Reply:
     """Remove a worker: its tokens end, and its attempts end as with a release.
 
@@ -282,7 +282,7 @@ class Claimed(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/claim",
     body=ClaimRuns,
     answer=Claimed,
-    errors=_WRITE,
+    errors=CHANGE,
 )
 async def claim(call: Call[ClaimRuns, Nothing]) -> Reply:
     """Claim the next runs. The worker holds each run while it renews the lease."""
@@ -329,7 +329,7 @@ class Renewed(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/lease",
     body=RenewLease,
     answer=Renewed,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
+    errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def renew(call: Call[RenewLease, Nothing]) -> Reply:
     """Renew the lease of a run, if the worker still holds it."""
@@ -367,7 +367,7 @@ class Released(msgspec.Struct, frozen=True):
     "/agent-workers/workers/{worker_id}/runs/{run_id}/release",
     body=ReleaseRun,
     answer=Released,
-    errors=(*_WRITE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
+    errors=(*CHANGE, "ATTEMPT_SUPERSEDED", "ATTEMPT_REQUIRED"),
 )
 async def release(call: Call[ReleaseRun, Nothing]) -> Reply:
     """End the attempt without a completion. Another attempt may follow."""

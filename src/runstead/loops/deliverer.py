@@ -11,9 +11,9 @@ from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.loops.call_slots import CallSlots
-from runstead.loops.loop import pause, tick
+from runstead.loops.loop import tick
 from runstead.ports import metrics
-from runstead.ports.notifier import DELIVERY_KEY
+from runstead.ports.notifier import DELIVERY_KEY, pause
 
 log = structlog.get_logger(__name__)
 grace_s: Final = 3.0

@@ -15,9 +15,9 @@ from runstead.core.errors import Error
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.runs.run import Run
 from runstead.loops.call_slots import CallSlots
-from runstead.loops.loop import pause, tick
+from runstead.loops.loop import tick
 from runstead.ports import metrics
-from runstead.ports.notifier import PUSH_KEY
+from runstead.ports.notifier import PUSH_KEY, pause
 
 log = structlog.get_logger(__name__)
 grace_s: Final = 3.0

@@ -7,9 +7,9 @@ import structlog
 from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
-from runstead.loops.loop import pause, tick
+from runstead.loops.loop import tick
 from runstead.ports import metrics
-from runstead.ports.notifier import LEADER_KEY
+from runstead.ports.notifier import LEADER_KEY, pause
 
 log = structlog.get_logger(__name__)
 _lease_ms = round(limits.leader_lease_s * 1000)

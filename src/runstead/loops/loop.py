@@ -3,9 +3,7 @@
 A failed tick is logged and retried: a loop never ends by an error.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import NamedTuple
 
 import structlog
@@ -14,6 +12,7 @@ from runstead.commands.app import App
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.ports import metrics
+from runstead.ports.notifier import pause
 
 log = structlog.get_logger(__name__)
 
@@ -92,10 +91,3 @@ async def tick(name: str, run_tick: Tick) -> int:
         return processed
     metrics.loop_failures.labels(name).inc()
     return 0
-
-
-async def pause(until: asyncio.Event, seconds: float) -> None:
-    """Wait until the event is set, at most `seconds`."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await until.wait()

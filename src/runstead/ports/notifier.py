@@ -6,7 +6,7 @@ the store by cursor. A subscriber that must not miss a change also polls.
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Final, Protocol
 
 from runstead.core.change import Change
@@ -118,3 +118,10 @@ class Notifier(Protocol):
         ...
 
     def unlisten(self, project_id: str, listener: Listener) -> None: ...
+
+
+async def pause(until: asyncio.Event, seconds: float) -> None:
+    """Wait until the event is set, at most `seconds`."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await until.wait()

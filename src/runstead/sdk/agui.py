@@ -42,10 +42,11 @@ async def record(
     `run` is an existing run, or its id, or None for a new run. Where no run has the id, it is created. A created run
     has the `target`, which no worker should serve.
 
-    Events are stored in batches as they come. CUSTOM events named `run.*` and STEP events with a `stepId` are dropped. RUN_FINISHED completes the run, and its `result` is the output. RUN_ERROR
-    fails the run, and so does a stream without either. An exception of the stream fails the run and is raised.
-    `metadata` is the usage (provider, model, inputTokens …), or a function that returns it; it is sent at the end.
-    Reading stops where a client ends the run.
+    Events are stored as they come, many in one request. CUSTOM events named `run.*` and STEP events with a `stepId` are
+    dropped. RUN_FINISHED completes the run, and its `result` is the output. RUN_ERROR fails the run, and so does a
+    stream without either. An exception of the stream fails the run and is raised. `metadata` is the usage (provider,
+    model, inputTokens …), or a function that returns it; it is sent at the end. Reading stops where a client ends the
+    run.
     """
     recorded = await _find_or_create(client, run, target)
     run_id = recorded.run_id

@@ -33,13 +33,22 @@ def decide(
 
 
 def resume(run_id: str, result: Any, *, is_error: bool, codec: Codec | None = None) -> Answering:
-    """Send the result of whatever the run waits for."""
-    run = yield from _waiting(run_id)
-    if run.waiting_reason not in _TYPES:
-        raise _not_waiting(run, "an answer")
-    if run.waiting_reason == "event":
+    """Send the result of what the run waits for."""
+    run: Run = yield _CALLS.runs.get(run_id)
+    kind = _TYPES.get(run.waiting_reason or "")
+    if kind is None:
+        # The call id of a durable wait is `approval`, `event:<name>` …, and the id of its step.
+        waits_for = (run.waiting_tool_call_id or "").rpartition(":")[0] or run.waiting_reason
+        now = f"it waits for {waits_for}" if run.status == "waiting" else f"it is {run.status}"
+        raise RunsteadError(
+            f"Run {run.run_id} does not wait for an answer: {now}", 409, "TOOL_RESULT_NOT_WAITING"
+        )
+    if kind == "event":
         result = packed(result, codec)
-    return (yield from _resume(run, run.waiting_tool_call_id, result, is_error=is_error))
+    accepted: Accepted = yield _CALLS.runs.resume(
+        run.run_id, result, type=kind, tool_call_id=run.waiting_tool_call_id, is_error=is_error
+    )
+    return accepted
 
 
 class Answers(Resources):
@@ -90,27 +99,3 @@ class Answers(Resources):
         calls = Calls(codec=self.codec)
         sent: Signalled = yield calls.runs.signal(run_id, name, payload, idempotency_key=idempotency_key)
         return sent
-
-
-def _waiting(run_id: str) -> Generator[Call[Any], Any, Run]:
-    run: Run = yield _CALLS.runs.get(run_id)
-    return run
-
-
-def _awaited(call_id: str | None) -> str:
-    """Return `approval`, `event:<name>` …: the call id of a durable wait, without the id of its step."""
-    return (call_id or "").rpartition(":")[0]
-
-
-def _resume(run: Run, call_id: str | None, result: Any, *, is_error: bool = False) -> Answering:
-    kind = _TYPES[run.waiting_reason or ""]
-    accepted: Accepted = yield _CALLS.runs.resume(
-        run.run_id, result, type=kind, tool_call_id=call_id, is_error=is_error
-    )
-    return accepted
-
-
-def _not_waiting(run: Run, what: str) -> RunsteadError:
-    waits_for = _awaited(run.waiting_tool_call_id) or run.waiting_reason
-    now = f"it waits for {waits_for}" if run.status == "waiting" else f"it is {run.status}"
-    return RunsteadError(f"Run {run.run_id} does not wait for {what}: {now}", 409, "TOOL_RESULT_NOT_WAITING")

@@ -156,7 +156,9 @@ class App:
         See `Isolation` for `isolation="process"` and its options, `Cron` for `cron="30 2 * * *"` and its options, and
         `TaskOptions` for `on_cancel=undo`.
         """
-        return self._serve(f"task:{name}", retries, timeout_seconds, options, pinned)
+        return self._serve(
+            f"task:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def workflow(
         self,
@@ -168,7 +170,9 @@ class App:
         **options: Unpack[TaskOptions],
     ) -> Decorator:
         """Serve `workflow:<name>`; see `task`."""
-        return self._serve(f"workflow:{name}", retries, timeout_seconds, options, pinned)
+        return self._serve(
+            f"workflow:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def eval(
         self,
@@ -177,10 +181,12 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[HandlerOptions],
+        **options: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve `eval:<name>`; see `task`."""
-        return self._serve(f"eval:{name}", retries, timeout_seconds, isolation, pinned)
+        return self._serve(
+            f"eval:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def agent(
         self,
@@ -189,10 +195,12 @@ class App:
         retries: int = 0,
         timeout_seconds: float | None = None,
         pinned: bool | None = None,
-        **isolation: Unpack[HandlerOptions],
+        **options: Unpack[HandlerOptions],
     ) -> Decorator:
         """Serve the runs of the agent `<name>`; see `task`. `run.request_snapshot` holds the messages and tools."""
-        return self._serve(f"agent:{name}", retries, timeout_seconds, isolation, pinned)
+        return self._serve(
+            f"agent:{name}", options, retries=retries, timeout_seconds=timeout_seconds, pinned=pinned
+        )
 
     def command(
         self,
@@ -218,7 +226,7 @@ class App:
         SIGKILL to the whole process group.
         """
         handler = Command(command, cwd=cwd, env=env, output=output, stop_seconds=stop_seconds)
-        self._serve(target, retries, timeout_seconds, {})(handler.handle)
+        self._serve(target, {}, retries=retries, timeout_seconds=timeout_seconds)(handler.handle)
 
     def _checked_pin(self, pinned: bool) -> bool:
         if pinned and self.version is None:
@@ -228,9 +236,10 @@ class App:
     def _serve(
         self,
         target: str,
-        retries: int,
-        timeout_seconds: float | None,
         options: TaskOptions | HandlerOptions,
+        *,
+        retries: int,
+        timeout_seconds: float | None = None,
         pinned: bool | None = None,
     ) -> Decorator:
         kind, _, name = target.partition(":")
@@ -243,6 +252,10 @@ class App:
         unknown = options.keys() - TaskOptions.__annotations__.keys()
         if unknown:
             raise TypeError(f"There is no {', '.join(sorted(unknown))}")
+        if options.get("validate_input") and self.codec is not None:
+            raise ValueError(
+                "validate_input is for plain inputs: the server cannot check what the codec encodes"
+            )
         limits = process_limits(part(options, Isolation))
         cron = cast(Cron, part(options, Cron))
         stays = self._pinned if pinned is None else self._checked_pin(pinned)
@@ -273,7 +286,7 @@ class App:
         if isinstance(undo, Task):
             return undo.target
         own = f"{target}.on_cancel"
-        self._serve(own, _UNDO_RETRIES, None, {})(undo)
+        self._serve(own, {}, retries=_UNDO_RETRIES)(undo)
         return own
 
     def served(self, target: str) -> Served:
@@ -296,7 +309,8 @@ class App:
         self.prepare(attempt)
         await _register_undo(served, attempt)
         while True:
-            events, is_new = ([] if is_new else await _history_events(run, attempt)), False
+            events = [] if is_new else [event async for event in attempt.stored_events(run.run_id, TYPES)]
+            is_new = False
             history = History(events)
             history.mark_timed_out(resumed)
             attempt.on_changed_code = served.on_changed_code
@@ -414,30 +428,12 @@ def _target_of(run: ClaimedRun) -> str:
 async def _register_undo(served: Served, attempt: Attempt) -> None:
     """Register what undoes the run, before its handler does anything. Each attempt repeats it under one key."""
     if served.on_cancel is None:
-        try:
-            run = attempt.readable(attempt.run)
-        except ValueNotReadable:
-            return  # the try that follows reports it, and calls no handler
         return
     try:
         run = attempt.readable(attempt.run)
     except ValueNotReadable:
         return  # the handler is not called: the run waits for another worker, or fails
     await attempt.register_compensation(served.on_cancel, config=run.config, input=run.input, key="on_cancel")
-
-
-async def _history_events(run: ClaimedRun, attempt: Attempt) -> list[Any]:
-    """Return the events that hold the run's history."""
-    events: list[Any] = []
-    after = 0
-    while True:
-        page = await attempt.send(
-            attempt.calls.events.list(run.run_id, after_event_id=after, limit=500, event_types=TYPES)
-        )
-        events += page.data
-        if page.page_info.next is None:
-            return events
-        after = int(page.page_info.next)
 
 
 async def call_served(

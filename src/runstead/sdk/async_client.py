@@ -1,7 +1,7 @@
 """The asynchronous client."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
@@ -9,7 +9,7 @@ from typing import Any, Never, ParamSpec, Self, TypeVar, Unpack, overload
 import httpx2
 
 from runstead.sdk.client_base import LIMITS, ClientBase, Key
-from runstead.sdk.errors import RunsteadError, no_answer
+from runstead.sdk.errors import no_answer
 from runstead.sdk.handle import RunHandle
 from runstead.sdk.models.value import Codec
 from runstead.sdk.routes.call import Call, T
@@ -197,18 +197,3 @@ class AsyncClient(ClientBase, AsyncSender):
             if error is None and await self._perform(follower.completion()):
                 return
             await self._sleep(follower.disconnected(error))
-
-    async def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
-        """Send the calls that a procedure yields, and return its value."""
-        try:
-            call = next(calls)
-            while True:
-                try:
-                    answer = await self.request(call)
-                except RunsteadError as error:
-                    call = calls.throw(error)
-                else:
-                    call = calls.send(answer)
-        except StopIteration as end:
-            value: T = end.value
-            return value

@@ -7,12 +7,9 @@ A codec sees the JSON text of one input, config, step result, output or payload 
 import os
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from runstead.sdk.models.value import Codec
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["AesGcm", "Chain", "Codec", "Compression"]
 

@@ -95,7 +95,7 @@ class Resources(Caller):
 
     @resource
     def budgets(self) -> Budgets[Self]:
-        """Budgets: what runs may spend, and what happens when they have."""
+        """Budgets: what runs may spend, and what happens when it is spent."""
         return Budgets(self)
 
     @resource

@@ -80,7 +80,7 @@ class Task(Generic[P, R_co]):
             config = {**(config or {}), **members} if members else config
         else:
             given = members
-        return RunRequest(self.target, config, given, return_type(self.function))
+        return RunRequest(self.target, config=config, input=given, returns=return_type(self.function))
 
 
 def run_request(target: Any, args: tuple[Any, ...], arguments: Mapping[str, Any]) -> RunRequest:
@@ -93,7 +93,7 @@ def run_request(target: Any, args: tuple[Any, ...], arguments: Mapping[str, Any]
     if args or unknown:
         given = ", ".join(sorted(unknown)) or "positional arguments"
         raise TypeError(f"{target} gets config={{…}} and input=…, not {given}")
-    return RunRequest(target, arguments.get("config"), arguments.get("input"))
+    return RunRequest(target, config=arguments.get("config"), input=arguments.get("input"))
 
 
 def start_request(

@@ -16,6 +16,8 @@ import httpcore2
 import httpx2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
+from runstead.core.errors import invalid_at
+
 connections_max: Final = 256
 idle_connections_max: Final = 32
 idle_s_max: Final = 15.0
@@ -201,6 +203,13 @@ class Egress:
     def check(self, url: str) -> httpx2.URL:
         """See `check_url`."""
         return check_url(url, allow_private=self.allow_private)
+
+    def check_member(self, name: str, url: str) -> None:
+        """As `check`, for a member of a body. Raises INVALID_REQUEST."""
+        try:
+            self.check(url)
+        except RefusedAddressError as refusal:
+            raise invalid_at(f"$.{name}", str(refusal), f"{name}: {refusal}") from None
 
     async def send(
         self,

@@ -15,7 +15,7 @@ from runstead.commands.copy import Advance, copy as copy_store
 from runstead.commands.keys import make_key, new_project
 from runstead.core.audit import NO_PROJECT, Action, Audit, AuditEntry
 from runstead.core.clock import now_ms
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.identity.principal import DEFAULT_SCOPES, Scope
 from runstead.core.identity.project import ApiKey, Project, check_slug, new_key
 from runstead.core.migration import PendingMigration
@@ -205,10 +205,10 @@ async def keys(database: str | None, project: str) -> list[ApiKey]:
 async def revoke_key(database: str | None, project: str, key_id: str) -> ApiKey:
     async with ready(database) as store:
         found = await _project(store, project)
-        key = await _recording(store, "key.revoke", found.id).revoke_key(found.id, key_id, now_ms())
-        if key is None:
-            raise not_found(f"Key {key_id}")
-        return key
+        return existing(
+            await _recording(store, "key.revoke", found.id).revoke_key(found.id, key_id, now_ms()),
+            f"Key {key_id}",
+        )
 
 
 async def audit(
@@ -236,10 +236,7 @@ def _recording(store: Store, action: Action, project_id: str) -> Identity:
 
 
 async def _project(store: Store, ref: str) -> Project:
-    found = await store.identity.project(ref)
-    if found is None:
-        raise not_found(f"Project {ref}")
-    return found
+    return existing(await store.identity.project(ref), f"Project {ref}")
 
 
 async def signing_keys(database: str | None, *, rotate: bool, note: Callable[[str], None]) -> dict[str, Any]:

@@ -1,19 +1,32 @@
 """A testbed for plain functions."""
 
 import asyncio
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any, Never, ParamSpec, Self, overload
+import functools
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import Any, Concatenate, Never, ParamSpec, Self, TypeVar, overload
 
 from runstead.sdk import App, Client, Task
-from runstead.sdk.models.event import Event, Published
-from runstead.sdk.models.run import Run, Signalled
+from runstead.sdk.models.run import Run
 from runstead.sdk.routes.create import RunBudget
 from runstead.testing.server import PROJECT, URL
 from runstead.testing.testbed import Testbed
 from runstead.testing.transport import BlockingTransport
 
 P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _blocking(
+    method: Callable[Concatenate[Testbed, P], Coroutine[Any, Any, T]],
+) -> "Callable[Concatenate[BlockingTestbed, P], T]":
+    """Return a method with the types of `method` that blocks until its coroutine has ended."""
+
+    @functools.wraps(method)
+    def call(self: "BlockingTestbed", *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._runner.run(method(self.bed, *args, **kwargs))
+
+    return call  # type: ignore[return-value]  # mypy names the first argument
 
 
 class BlockingTestbed:
@@ -89,59 +102,18 @@ class BlockingTestbed:
         """As `Testbed.run`."""
         return self._runner.run(self.bed.run(target, *args, **options))
 
-    def get(self, run: Run | str) -> Run:
-        """As `Testbed.get`."""
-        return self._runner.run(self.bed.get(run))
-
-    def result(self, run: Run | str) -> Run:
-        """As `Testbed.result`."""
-        return self._runner.run(self.bed.result(run))
-
-    def approve(self, run: Run | str, approved: Any = True) -> None:
-        """As `Testbed.approve`."""
-        self._runner.run(self.bed.approve(run, approved))
-
-    def respond(self, run: Run | str, values: Mapping[str, Any]) -> None:
-        """As `Testbed.respond`."""
-        self._runner.run(self.bed.respond(run, values))
-
-    def publish(
-        self,
-        name: str,
-        data: Any = None,
-        *,
-        id: str | None = None,  # noqa: A002 - the member's name on the wire
-        occurred_at: datetime | None = None,
-    ) -> Published:
-        """As `Testbed.publish`."""
-        return self._runner.run(self.bed.publish(name, data, id=id, occurred_at=occurred_at))
-
-    def signal(self, run: Run | str, name: str, payload: Any = None) -> Signalled:
-        """As `Testbed.signal`."""
-        return self._runner.run(self.bed.signal(run, name, payload))
+    get = _blocking(Testbed.get)
+    result = _blocking(Testbed.result)
+    approve = _blocking(Testbed.approve)
+    respond = _blocking(Testbed.respond)
+    publish = _blocking(Testbed.publish)
+    signal = _blocking(Testbed.signal)
+    cancel = _blocking(Testbed.cancel)
+    events = _blocking(Testbed.events)
+    advance = _blocking(Testbed.advance)
+    deploy = _blocking(Testbed.deploy)
+    settle = _blocking(Testbed.settle)
 
     def retry(self, run: Run | str, from_step: str | None = None, **options: Any) -> Run:
         """As `Testbed.retry`."""
         return self._runner.run(self.bed.retry(run, from_step, **options))
-
-    def cancel(self, run: Run | str) -> Run:
-        """As `Testbed.cancel`."""
-        return self._runner.run(self.bed.cancel(run))
-
-    def events(self, run: Run | str) -> list[Event]:
-        """As `Testbed.events`."""
-        return self._runner.run(self.bed.events(run))
-
-    def advance(
-        self, seconds: float | timedelta = 0, *, minutes: float = 0, hours: float = 0, days: float = 0
-    ) -> None:
-        """As `Testbed.advance`."""
-        self._runner.run(self.bed.advance(seconds, minutes=minutes, hours=hours, days=days))
-
-    def deploy(self, app: App) -> None:
-        """As `Testbed.deploy`."""
-        self._runner.run(self.bed.deploy(app))
-
-    def settle(self) -> None:
-        """As `Testbed.settle`."""
-        self._runner.run(self.bed.settle())

@@ -1,9 +1,11 @@
 """The progress of a batch in one line."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from runstead.cli.shared.render import Screen, format_duration
-from runstead.sdk.models.batch import BatchProgress, StatusCounts
+
+if TYPE_CHECKING:
+    from runstead.sdk.models.batch import BatchProgress, StatusCounts
 
 _ENDED: Final = ("completed", "failed", "cancelled")
 _STATES: Final = (*_ENDED, "running", "waiting", "pending")
@@ -11,12 +13,12 @@ _BAR_CELLS_MAX: Final = 40
 _BAR_CELLS_MIN: Final = 8
 
 
-def ended(counts: StatusCounts) -> int:
+def ended(counts: "StatusCounts") -> int:
     """The number of runs that have ended."""
     return sum(getattr(counts, state) for state in _ENDED)
 
 
-def progress_line(progress: BatchProgress, left_s: float | None, screen: Screen) -> str:
+def progress_line(progress: "BatchProgress", left_s: float | None, screen: Screen) -> str:
     """A line such as `[████░░░░] 43% 43/100  ~2m left  41 completed  2 failed  57 running`.
 
     Parts that do not fit are dropped from the end. `left_s` is the estimated time left in seconds.

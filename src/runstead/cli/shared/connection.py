@@ -96,7 +96,9 @@ def resolve(server: ServerOptions, environment: Mapping[str, str] = os.environ) 
             return Setting(variable, ENVIRONMENT[member])
         return from_profile or Setting(default, "default")
 
-    return Destination(find("url", DEFAULT_URL), find("key", None), find("project", None), named)
+    return Destination(
+        url=find("url", DEFAULT_URL), key=find("key", None), project=find("project", None), profile=named
+    )
 
 
 @cache  # a command may resolve more than once

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-from runstead.cli.shared.exit_codes import REFUSED
+from runstead.cli.shared.exit_codes import REFUSED, USAGE
 
 
 def write_out(text: str, end: str = "\n", *, flush: bool = False) -> None:
@@ -54,7 +54,6 @@ def fail(message: str, status: int = REFUSED) -> NoReturn:
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask for a `y` in a terminal, and end the program without one. `yes`: do not ask."""
-    from runstead.cli.shared.exit_codes import USAGE  # noqa: PLC0415
     from runstead.cli.shared.render import safe  # noqa: PLC0415
 
     if yes:

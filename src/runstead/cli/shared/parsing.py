@@ -16,11 +16,13 @@ _DURATION: Final = re.compile(r"(\d{1,9})([smhdw])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
-def json_or_text(value: str) -> Any:
+def json_or_text(value: str | None) -> Any:
     """The value decoded as JSON or, if it is not JSON, as text: `3` is a number, `"3"` and `Ada` are texts.
 
-    `@file` reads a file; `-` and `@-` read stdin.
+    `@file` reads a file; `-` and `@-` read stdin. None: the option is missing.
     """
+    if value is None:
+        return None
     text = read_text(value)
     try:
         return msgspec.json.decode(text)
@@ -104,20 +106,25 @@ def read_config(pairs: Iterable[str], config_json: str | None) -> dict[str, Any]
     return config or (None if config_json is None else {})
 
 
-def parse_duration(option: str, text: str) -> timedelta:
-    """A duration such as `90s`, `10m`, `2h`, `3d` or `1w`."""
+def parse_seconds(option: str, text: str) -> int:
+    """The seconds of a duration such as `90s`, `10m`, `2h`, `3d` or `1w`."""
     match = _DURATION.fullmatch(text)
     if match is None:
         fail(f"{option} takes a duration like 90s, 10m, 2h, 3d or 1w, not {text!r}", USAGE)
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    return int(match[1]) * _SECONDS[match[2]]
 
 
-def parse_time(option: str, text: str, *, ahead: bool = False) -> datetime:
-    """A time in ISO 8601 (local if it has no zone), or a duration before now, with `ahead` after now."""
+def parse_time(option: str, text: str | None, *, ahead: bool = False) -> datetime | None:
+    """A time in ISO 8601 (local if it has no zone), or a duration before now, with `ahead` after now.
+
+    None: the option is missing.
+    """
+    if text is None:
+        return None
     if _DURATION.fullmatch(text):
-        duration = parse_duration(option, text)
+        seconds = parse_seconds(option, text)
         try:
-            return datetime.now(UTC) + (duration if ahead else -duration)
+            return datetime.now(UTC) + timedelta(seconds=seconds if ahead else -seconds)
         except OverflowError:
             fail(f"{option} is too far away: {text}", USAGE)
     try:
@@ -132,7 +139,7 @@ def parse_unique(key: str | None, lasts: str | None) -> dict[str, Any] | None:
         if lasts is not None:
             fail("--unique-for needs --unique", USAGE)
         return None
-    return {"key": key, "while": "active" if lasts is None else _seconds("--unique-for", lasts)}
+    return {"key": key, "while": "active" if lasts is None else parse_seconds("--unique-for", lasts)}
 
 
 def parse_debounce(key: str | None, lasts: str | None, longest: str | None) -> dict[str, Any] | None:
@@ -141,9 +148,5 @@ def parse_debounce(key: str | None, lasts: str | None, longest: str | None) -> d
         if (key, lasts, longest) != (None, None, None):
             fail("--debounce needs --debounce-for, and both of its durations need --debounce", USAGE)
         return None
-    most = {} if longest is None else {"max_seconds": _seconds("--debounce-max", longest)}
-    return {"key": key, "seconds": _seconds("--debounce-for", lasts)} | most
-
-
-def _seconds(option: str, text: str) -> int:
-    return int(parse_duration(option, text).total_seconds())
+    most = {} if longest is None else {"max_seconds": parse_seconds("--debounce-max", longest)}
+    return {"key": key, "seconds": parse_seconds("--debounce-for", lasts)} | most

@@ -4,17 +4,14 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from runstead.cli.shared.output import write_err, write_out
 from runstead.cli.shared.render import (
     Column,
     Screen,
-    document,
     format_age,
     format_duration,
     format_size,
     format_time,
     safe,
-    table,
     value,
 )
 from runstead.cli.shared.wait_lines import describe_wait
@@ -38,16 +35,6 @@ BLOCKED_HELP = (
     "start a worker with fitting code: the run continues within a minute, or at once with `runstead runs resume"
     " {run}`. Or `runstead runs cancel {run}` and `runstead runs retry {run}`"
 )
-
-
-def print_list(found: Sequence[Any], columns: Sequence[Column[Any]], what: str, *, json: bool) -> None:
-    """Print a JSON array, a table, or `no …` on stderr if the list is empty."""
-    if json:
-        write_out(document(found))
-    elif found:
-        write_out(table(columns, found, Screen.of()))
-    else:
-        write_err(f"no {what}")
 
 
 def run_columns(screen: Screen) -> "list[Column[Run]]":
@@ -132,7 +119,7 @@ def value_columns(screen: Screen) -> "list[Column[RunValue]]":
     ]
 
 
-def stand_in(found: Any, run_id: str) -> str | None:
+def placeholder(found: Any, run_id: str) -> str | None:
     """What is shown of a value that an artifact holds, or that is encoded. None: the value itself is shown."""
     from runstead.sdk.models.value import is_encoded, reference_of  # noqa: PLC0415
 
@@ -216,7 +203,7 @@ def run_details(
     yield "exit code", None if run.exit_code is None else str(run.exit_code)
     for name in ("config", "input", "output", "metadata", "artifacts"):
         found = getattr(run, name)
-        yield name, stand_in(found, run.run_id) or value(found)
+        yield name, placeholder(found, run.run_id) or value(found)
 
 
 def _at(at: Any, screen: Screen) -> str | None:

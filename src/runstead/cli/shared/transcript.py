@@ -9,7 +9,7 @@ import msgspec
 
 from runstead.cli.shared.log_entries import rest_of_log
 from runstead.cli.shared.render import Screen, safe
-from runstead.cli.shared.run_tables import BLOCKED_HELP, stand_in
+from runstead.cli.shared.run_tables import BLOCKED_HELP, placeholder
 from runstead.cli.shared.wait_lines import (
     WaitLines,
     describe_custom,
@@ -134,7 +134,7 @@ class Transcript:
             took = "" if run.duration_ms is None else f" after {run.duration_ms / 1000:.1f} s"
             self._line(run.status, f"{run.status}{took}")
             if run.output is not None and run.kind != "agent":  # an agent's output is its messages
-                self._line("", f"output {stand_in(run.output, run.run_id) or _one_line(run.output)}")
+                self._line("", f"output {placeholder(run.output, run.run_id) or _one_line(run.output)}")
             if run.error is not None:
                 code = f" ({run.error.code})" if run.error.code else ""
                 text = f"{run.error.message}{code}"

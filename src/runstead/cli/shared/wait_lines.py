@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from runstead.cli.shared.render import Screen, format_size, format_time
 
 if TYPE_CHECKING:
@@ -141,8 +143,6 @@ def resumed_line(found: dict[str, Any]) -> str | None:
         result = found.get("result")
         status = result.get("status") if isinstance(result, dict) else None
         return f"run {child or call} {status or 'ended'}"
-    import msgspec  # noqa: PLC0415
-
     return f"resumed by {kind}: {msgspec.json.encode(found.get('result')).decode()}"
 
 

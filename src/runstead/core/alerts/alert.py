@@ -7,7 +7,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 
 AlertKind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent", "delivery_failed"]
 
@@ -109,15 +109,13 @@ def check(alert: Alert) -> None:
     """INVALID_REQUEST if a member does not fit the kind."""
     kind = KINDS[alert.kind]
     if not 0 < alert.threshold <= kind.most:
-        raise _refused("threshold", f"The threshold of {alert.kind} is over 0 and at most {kind.most:,g}")
+        raise invalid_at("$.threshold", f"The threshold of {alert.kind} is over 0 and at most {kind.most:,g}")
     if alert.target is not None and alert.kind not in TARGET_KINDS:
-        raise _refused("target", f"Only {' and '.join(TARGET_KINDS)} take a target, {alert.kind} does not")
+        raise invalid_at(
+            "$.target", f"Only {' and '.join(TARGET_KINDS)} take a target, {alert.kind} does not"
+        )
     if alert.schedule_id is not None and alert.kind != "schedule_missed":
-        raise _refused("schedule_id", f"Only schedule_missed takes a schedule_id, {alert.kind} does not")
-
-
-def _refused(member: str, sentence: str) -> Error:
-    return Error("INVALID_REQUEST", sentence, errors=((f"$.{member}", sentence),))
+        raise invalid_at("$.schedule_id", f"Only schedule_missed takes a schedule_id, {alert.kind} does not")
 
 
 def format_value(kind: AlertKind, value: float | None) -> str:
@@ -153,7 +151,7 @@ def changed(alert: Alert, changes: Mapping[str, Any], *, enabled: bool | None, n
 def muted(alert: Alert, until: int | None, now: int) -> Alert:
     """Return the rule muted until a time, None for ever. INVALID_REQUEST if the time has passed."""
     if until is not None and until <= now:
-        raise _refused("until", "until has passed: give a time in the future, or null to mute for ever")
+        raise invalid_at("$.until", "until has passed: give a time in the future, or null to mute for ever")
     return replace(alert, muted_at=now, muted_until=until, updated_at=now, version=alert.version + 1)
 
 

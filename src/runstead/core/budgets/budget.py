@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.core.runs.run import Run
 
 ScopeKind = Literal["project", "target", "key", "schedule", "label"]
@@ -204,7 +204,7 @@ def parse_micros(text: str, member: str) -> int:
     """Return the millionths of a decimal: "2.50" → 2500000. INVALID_REQUEST for another form."""
     found = _DECIMAL.fullmatch(text)
     if found is None:
-        raise refused(
+        raise invalid_at(
             member, f"{member} is a decimal as text with at most 6 places, such as 2.50, not {text[:40]!r}"
         )
     return int(found[1]) * 1_000_000 + int((found[2] or "").ljust(6, "0"))
@@ -228,20 +228,16 @@ def default_name(scope_kind: StoredScope, scope_value: str | None, period: Perio
 def check(budget: Budget, within: str = "") -> None:
     """INVALID_REQUEST if members do not fit together. `within` is the path of the budget in the body, with a dot."""
     if budget.limit_tokens is None and budget.limit_micros is None:
-        raise refused(f"{within}limit", "A limit has cost, tokens or both")
+        raise invalid_at(f"$.{within}limit", "A limit has cost, tokens or both")
     if budget.limit_micros == 0:
-        raise refused(f"{within}limit.cost", "The cost of a limit is over 0")
+        raise invalid_at(f"$.{within}limit.cost", "The cost of a limit is over 0")
     if budget.scope_kind == "project":
         if budget.scope_value is not None:
-            raise refused("scope.value", "The scope project takes no value")
+            raise invalid_at("$.scope.value", "The scope project takes no value")
     elif not budget.scope_value:
-        raise refused("scope.value", f"The scope {budget.scope_kind} needs a value")
+        raise invalid_at("$.scope.value", f"The scope {budget.scope_kind} needs a value")
     elif budget.scope_kind == "label" and ":" not in budget.scope_value:
-        raise refused("scope.value", "The scope label has a value of the form name:value")
-
-
-def refused(member: str, sentence: str) -> Error:
-    return Error("INVALID_REQUEST", sentence, errors=((f"$.{member}", sentence),))
+        raise invalid_at("$.scope.value", "The scope label has a value of the form name:value")
 
 
 def changed(budget: Budget, changes: Mapping[str, Any], now: int) -> Budget:

@@ -18,6 +18,7 @@ from runstead.core.budgets.budget import (
     reached,
     share,
 )
+from runstead.core.queue.rate import BucketName, Rate, Used
 from runstead.core.usage.price import PriceList, cost
 from runstead.core.usage.usage import Reported, Tokens, read
 
@@ -37,7 +38,8 @@ class BudgetEvent(NamedTuple):
 class Spending(msgspec.Struct, frozen=True):
     """The budgets of one run, with what was spent of them, and what the run has counted so far.
 
-    `now` is the time that chose the periods. `sums` has every sum of `keys`, or it is still zero.
+    `now` is the time that chose the periods. `sums` has every sum of `keys`, or it is still zero. `rates` are those of
+    tokens of models, with the buckets that the run's usage is taken from.
     """
 
     now: int
@@ -45,6 +47,7 @@ class Spending(msgspec.Struct, frozen=True):
     sums: Mapping[SumKey, BudgetSum]
     prices: PriceList
     of_run: RunSpending
+    rates: tuple[tuple[BucketName, Rate], ...] = ()
 
     def spent(self, key: SumKey) -> BudgetSum:
         return self.sums.get(key) or BudgetSum(*key)
@@ -77,7 +80,7 @@ class Spending(msgspec.Struct, frozen=True):
 
 class Spent(msgspec.Struct, frozen=True):
     """What a transition stores of budgets. `opened`: sums that are new. `attention`: ids of budgets whose waiting runs
-    are looked at again.
+    are looked at again. `used`: what is taken from the buckets of rates.
     """
 
     of_run: RunSpending
@@ -85,12 +88,14 @@ class Spent(msgspec.Struct, frozen=True):
     events: tuple[BudgetEvent, ...] = ()
     opened: tuple[SumKey, ...] = ()
     attention: tuple[str, ...] = ()
+    used: tuple[Used, ...] = ()
 
 
 def spend(spending: Spending, run_id: str, reports: Sequence[Reported], *, final: bool = False) -> Spent:
     """Count reports of a run. `final`: they replace what the run has counted so far; each token counts once.
 
-    A model without a price counts tokens only.
+    A model without a price counts tokens only. A bucket gets no tokens back if the run used less than it had counted:
+    meanwhile it may have refilled.
     """
     tokens = sum([total(one) for one in reports])
     exact = sum([cost_of(one, spending.prices) for one in reports])
@@ -99,8 +104,9 @@ def spend(spending: Spending, run_id: str, reports: Sequence[Reported], *, final
     more_tokens, more_cost = tokens, exact
     if final:
         more_tokens, more_cost = tokens - known.tokens, exact - counted
-    micros, rest = divmod(counted + more_cost, EXACT)
-    of_run = replace(known, tokens=known.tokens + more_tokens, cost_micros=micros, cost_rest=rest)
+    most = limits.budget_sum_max
+    micros, rest = divmod(min(counted + more_cost, most * EXACT), EXACT)
+    of_run = replace(known, tokens=min(known.tokens + more_tokens, most), cost_micros=micros, cost_rest=rest)
     sums, events = [], []
     for budget, key in spending.budgets:
         one, event = flagged(budget, spending.spent(key).plus(more_tokens, more_cost), spending.now)
@@ -108,7 +114,8 @@ def spend(spending: Spending, run_id: str, reports: Sequence[Reported], *, final
         if event is not None:
             events.append(BudgetEvent(event, budget, one, run_id))
     opened = tuple(key for _, key in spending.budgets if key not in spending.sums)
-    return Spent(of_run, tuple(sums), tuple(events), opened)
+    used = tuple(Used(*one, more_tokens) for one in spending.rates) if more_tokens > 0 else ()
+    return Spent(of_run, tuple(sums), tuple(events), opened, used=used)
 
 
 def flagged(budget: Budget, spent: BudgetSum, now: int) -> tuple[BudgetSum, BudgetEventType | None]:

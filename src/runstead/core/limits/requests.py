@@ -67,7 +67,13 @@ unserved_ms: Final = 5_000  # a run waits so long before it is shown as one that
 target_states_s: Final = 2.0  # how long a process keeps them
 target_projects_max: Final = 1_000  # of which a process keeps them
 input_errors_max: Final = 20
+input_error_chars_max: Final = 256  # of the place and of the message of each, together with the path
 input_schemas_compiled_max: Final = 256
+input_check_steps_max: Final = (
+    4_000_000  # the product of the sizes of schema and value of a check that is certainly short
+)
+input_check_s_max: Final = 2.0  # CPU time of a longer one
+input_check_bytes_max: Final = 512 * MIB  # of memory, of the process for longer ones
 input_request_bytes_max: Final = 256 * KIB  # its fields, and its metadata, each
 input_response_bytes_max: Final = 128 * KIB
 
@@ -135,6 +141,8 @@ signals_untaken_max: Final = 1_000  # of one run
 flow_key_chars_max: Final = 255
 keys_visited_max: Final = 1_000  # of one target, by one claim
 rate_limit_max: Final = 1_000_000  # runs in its period
+rate_tokens_max: Final = 10_000_000_000  # tokens of models in its period
+rate_missing_max: Final = 1 << 62  # parts of tokens that a bucket lacks, so that no number overflows
 rate_period_s_max: Final = 86_400
 rate_buckets_dropped_max: Final = 1_000  # full ones, by one claim
 unique_s_max: Final = 30 * 86_400

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from runstead.core.queue.rate import Rate
+from runstead.core.queue.rate import BucketName, Rate, bucket_of
 from runstead.core.runs.run import Run
 
 
@@ -13,7 +13,7 @@ class ConcurrencyLimit(msgspec.Struct, frozen=True):
     """The limit of a target, or of the whole project if `target` is None.
 
     A limit of 0 holds back all its runs, None is no limit. `max_running_per_key` counts the runs of each concurrency key
-    of the target. `rate` bounds how many start in a time.
+    of the target. `rate` bounds how many start in a time, or the tokens that they use.
     """
 
     target: str | None
@@ -43,10 +43,15 @@ def rated_targets(
 
 
 class Occupancy(msgspec.Struct, frozen=True):
-    """A limit and how many runs count for it now. The count stops at `limits.running_counted_max`."""
+    """A limit and how many runs count for it now. The count stops at `limits.running_counted_max`.
+
+    `rate_left`: how many tokens the bucket of its rate has now; None where that was not asked for, without a rate, and
+    for a rate of each key. Negative if runs used more tokens of models.
+    """
 
     limit: ConcurrencyLimit
     running: int
+    rate_left: int | None = None
 
 
 class Turn(NamedTuple):
@@ -57,19 +62,10 @@ class Turn(NamedTuple):
     running: int
 
 
-class BucketName(NamedTuple):
-    """The bucket of a rate. `target`: '' for the whole project. `key`: '' for a rate of the target, and for runs
-    without a key.
-    """
-
-    project_id: str
-    target: str
-    key: str
-
-
 class ConcurrencySlots:
     """The free slots by (project, target), where the target None stands for the whole project. A token of a rate counts
-    as a slot: a claim takes both.
+    as a slot: a claim takes both. A run uses at least one token of a model, so a claim starts no more runs than there are
+    tokens.
 
     A pair that is not in `slots` has no limit.
     """
@@ -126,12 +122,12 @@ class ConcurrencySlots:
             self._slots[name] = min(self._slots.get(name, tokens), tokens)
 
     def buckets(self, project_id: str, target: str | None, key: str | None) -> list[BucketName]:
-        """The buckets that a run of the target and key takes a token from."""
+        """The buckets that a run of the target and key takes a token from when it starts."""
         names = {"", target or ""} if self.rates else ()
         return [
-            BucketName(project_id, name, (key or "") if rate.per_key else "")
+            bucket_of(rate, project_id, name, key)
             for name in names
-            if (rate := self.rates.get((project_id, name))) is not None
+            if (rate := self.rates.get((project_id, name))) is not None and rate.unit == "runs"
         ]
 
     def remaining(self, project_id: str, target: str | None) -> int | None:

@@ -1,7 +1,7 @@
 """Compensations: runs that a run registers to undo its work. The server creates them if the run fails or is cancelled.
 
 They are children of that run, last registered first. The first is queued at once; each of the others is held until the
-one before it has ended, however it ended. No cancel of a run above reaches them: see `Run.path`.
+one before it has ended, however it ended. No cancel of an ancestor reaches them: see `Run.path`.
 """
 
 import uuid

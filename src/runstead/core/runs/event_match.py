@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 
 MatchPath = Annotated[
     str,
@@ -25,7 +25,7 @@ def check_match(path: str, match: Mapping[str, Any] | None) -> None:
     for name, value in (match or {}).items():
         if len(msgspec.json.encode(value)) > limits.event_match_value_bytes_max:
             message = f"A value to match has at most {limits.event_match_value_bytes_max} bytes of JSON"
-            raise Error("INVALID_REQUEST", message, errors=((f"{path}.{name}", message),))
+            raise invalid_at(f"{path}.{name}", message)
 
 
 def matches(match: Mapping[str, Any] | None, data: Any) -> bool:

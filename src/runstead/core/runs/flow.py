@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.run import KEYED, Run, RunStatus
 
 
@@ -38,17 +38,17 @@ class Flow(msgspec.Struct, frozen=True, omit_defaults=True):
     def check(self) -> None:
         """INVALID_REQUEST for members that exclude each other."""
         if self.unique is not None and self.debounce is not None:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.debounce",
+                "not together with unique",
                 "unique keeps the first input and debounce the last one: give one of them",
-                errors=(("$.debounce", "not together with unique"),),
             )
         longest = None if self.debounce is None else self.debounce.max_seconds
         if self.debounce is not None and longest is not None and longest < self.debounce.seconds:
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.debounce.max_seconds",
+                "less than seconds",
                 f"max_seconds must be at least seconds, which is {self.debounce.seconds}",
-                errors=(("$.debounce.max_seconds", "less than seconds"),),
             )
 
 
@@ -79,7 +79,7 @@ def wanted_keys(flow: Flow, target: str | None) -> WantedKeys | None:
         return None
     unique = None if flow.unique is None else flow.unique.key
     debounce = None if flow.debounce is None else flow.debounce.key
-    return WantedKeys(target or "", unique, debounce)
+    return WantedKeys(target or "", unique=unique, debounce=debounce)
 
 
 def holds(run: Run, unique: Unique, now: int) -> bool:
@@ -101,11 +101,13 @@ def delayed_until(debounce: Debounce, until: int | None, now: int) -> int:
 
 
 def keyed(run: Run, flow: Flow) -> Run:
-    """Return a drafted run with the keys of its flow. INVALID_REQUEST for a concurrency key of an agent's run."""
+    """Return a drafted run with the keys of its flow. INVALID_REQUEST for a concurrency key of an agent's run that no
+    worker claims.
+    """
     if flow is NO_FLOW:
         return run
     if flow.concurrency_key is not None:
-        if run.kind == "agent":
+        if run.kind == "agent" and (run.implementation_kind is None or run.target is None):
             raise no_key_for_agents()
         run = msgspec.structs.replace(
             run, concurrency_key=flow.concurrency_key, priority=run.priority - KEYED
@@ -118,9 +120,9 @@ def keyed(run: Run, flow: Flow) -> Run:
 
 
 def no_key_for_agents() -> Error:
-    """The refusal of a concurrency key of an agent's run."""
-    return Error(
-        "INVALID_REQUEST",
-        "A run of kind agent takes no concurrency_key: tasks, workflows and evals do",
-        errors=(("$.concurrency_key", "not for this kind"),),
+    """The refusal of a concurrency key of an agent's run that no worker claims."""
+    return invalid_at(
+        "$.concurrency_key",
+        "not for this run",
+        "A run of kind agent takes a concurrency_key if it has an agent_id and an implementation_kind: if workers claim it",
     )

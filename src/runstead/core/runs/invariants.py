@@ -1,8 +1,8 @@
 """Invariants of a store, which `runstead db check` verifies.
 
 An invariant of runs is a function in `RULES`: it gets the stored facts of one run and yields a sentence for
-each violation. Any other invariant is a line in `CHECKS`, with a query of the same name in each engine's
-integrity.sql.
+each violation. Any other invariant is a line in `CHECKS`, with a statement of that name in
+`engines/sql/statements/integrity.sql`.
 """
 
 from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from runstead.core.errors import Error
 
 PREFIX: Final = "runstead.value."
 _NAME: Final = re.compile(r"runstead\.value\.([0-9a-f]{64})")
-_MARK: Final = b'{"$artifact"'
+_KEY: Final = b'"$artifact"'
 _REFERENCE_BYTES_MAX: Final = 1024
 
 
@@ -64,7 +64,7 @@ def reference(value: bytes | None) -> Reference | None:
 
     An object with the key `$artifact` and other members, or with another name, is a value as any other.
     """
-    if value is None or not value.startswith(_MARK) or len(value) > _REFERENCE_BYTES_MAX:
+    if value is None or len(value) > _REFERENCE_BYTES_MAX or _KEY not in value:
         return None
     try:
         found = _decoder.decode(value).artifact
@@ -75,7 +75,7 @@ def reference(value: bytes | None) -> Reference | None:
 
 def result_reference(payload: bytes) -> Reference | None:
     """Return the reference in place of the result of a step. `payload` is the JSON text of its event."""
-    if _MARK not in payload:
+    if _KEY not in payload:
         return None
     try:
         result = _step_decoder.decode(payload).result

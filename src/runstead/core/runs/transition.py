@@ -109,7 +109,9 @@ class Loaded(msgspec.Struct, frozen=True):
     keyed: KeyedRuns = NO_KEYED_RUNS
 
     source: Run | None = None  # the run of `Want.source_run_id`
-    spending: Spending | None = None  # of a run in a project with budgets
+    spending: Spending | None = (
+        None  # of a run in a project with budgets, or one that a rate of tokens counts
+    )
 
     def before(self, transition: "Transition") -> Run | None:
         """The loaded row of the run that the transition is of: an existing run may take the place of a new one."""
@@ -139,7 +141,7 @@ class Want(msgspec.Struct, frozen=True):
         None  # a run of the project whose log is copied; None in `Loaded` if it was deleted
     )
     fresh: bool = False  # the run's id was generated for this command, so that no run has it
-    spends: bool = False  # the budgets that count the run, locked
+    spends: bool = False  # the budgets and rates of tokens that count the run, locked
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -173,7 +175,7 @@ class Transition(msgspec.Struct, frozen=True):
     deletes: bool = False  # the loaded run is deleted with everything that belongs to it
     audit: Audit | None = None  # who changes the run, for the audit log; None for changes that it leaves out
     budget: Budget | None = None  # of a new run: the budget that bounds it and its descendants
-    spent: Spent | None = None  # what changes in the budgets that count the run
+    spent: Spent | None = None  # what changes in the budgets and rates of tokens that count the run
 
 
 Decide = Callable[[Loaded], Transition]

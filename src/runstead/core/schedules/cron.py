@@ -15,7 +15,7 @@ from cronsim import CronSim, CronSimError
 
 from runstead.core import limits
 from runstead.core.clock import to_ms
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 
 _FIELDS: Final = {
     "minute": "0 to 59",
@@ -57,7 +57,7 @@ def check(expression: str) -> None:
 
 
 def _refused(sentence: str) -> Error:
-    return Error("INVALID_REQUEST", sentence, errors=(("$.schedule", sentence),))
+    return invalid_at("$.schedule", sentence)
 
 
 def describe(expression: str) -> str:
@@ -89,7 +89,7 @@ def zone(name: str) -> tzinfo:
     """
     if name != "UTC" and name not in _names():
         sentence = f"{name!r} is not an IANA time zone: use a name such as Europe/Berlin or UTC"
-        raise Error("INVALID_REQUEST", sentence, errors=(("$.timezone", sentence),))
+        raise invalid_at("$.timezone", sentence)
     return _zone(name)
 
 

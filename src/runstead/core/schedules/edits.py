@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.schedules.schedule import Schedule, begun, check, completed, next_fire, paused, planned
 
 #: Members that define the times: a change of one plans the schedule again.
@@ -115,7 +115,7 @@ def check_synced(wanted: Sequence[Schedule], now: int) -> None:
     for place, new in enumerate(wanted):
         if new.source_trigger_id in seen:
             message = f"{new.source_trigger_id!r} is used twice: each schedule of a source needs its own id"
-            raise _at(Error("INVALID_REQUEST", message, errors=(("$.source_trigger_id", message),)), place)
+            raise _at(invalid_at("$.source_trigger_id", message), place)
         seen.add(new.source_trigger_id)
         try:
             check(new, now)
@@ -147,7 +147,7 @@ def _redefined(schedule: Schedule, members: Mapping[str, Any], now: int) -> Sche
     check(changed, now)
     if changed.run_at is not None and changed.run_at != schedule.run_at and next_fire(changed, now) is None:
         message = "run_at has passed: a one-time schedule needs a time in the future"
-        raise Error("INVALID_REQUEST", message, errors=(("$.run_at", message),))
+        raise invalid_at("$.run_at", message)
     times_changed = any(getattr(changed, name) != getattr(schedule, name) for name in _TIMES)
     return _replanned(changed, now, times_changed=times_changed)
 
@@ -186,7 +186,7 @@ def _status(schedule: Schedule, wanted: Edit, now: int) -> Schedule:
 
 def _reason_refused() -> Error:
     message = "paused_reason needs a pause: send it with the status paused, or for a schedule that is paused"
-    return Error("INVALID_REQUEST", message, errors=(("$.paused_reason", message),))
+    return invalid_at("$.paused_reason", message)
 
 
 def _deleting(schedule: Schedule, now: int) -> Schedule:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.run import Run, RunStatus, RuntimeTargetKind
 from runstead.core.schedules import cron
 
@@ -128,33 +128,31 @@ SCHEDULE_FIELDS: Final = Schedule.__struct_fields__
 def check(schedule: Schedule, now: int) -> None:
     """INVALID_REQUEST if a member is invalid: the times, the time zone, the conversation or the size of the config."""
     if bool(schedule.schedule) == (schedule.run_at is not None):
-        raise _refused(
-            "schedule", "Give either schedule (five fields of cron) or run_at (one time), not both"
+        raise invalid_at(
+            "$.schedule", "Give either schedule (five fields of cron) or run_at (one time), not both"
         )
     cron.zone(schedule.timezone)
     if schedule.schedule:
         cron.check(schedule.schedule)
         if next_fire(schedule, now) is None:
-            raise _refused("schedule", f"The schedule {schedule.schedule!r} names a time that never comes")
+            raise invalid_at(
+                "$.schedule", f"The schedule {schedule.schedule!r} names a time that never comes"
+            )
     mode, named = schedule.conversation_mode, schedule.conversation_id is not None
     if schedule.target_kind != "agent" and (mode is not None or named):
-        raise _refused(
-            "target", f"Only an agent target takes a conversation, a {schedule.target_kind} does not"
+        raise invalid_at(
+            "$.target", f"Only an agent target takes a conversation, a {schedule.target_kind} does not"
         )
     if schedule.target_kind == "agent" and schedule.concurrency_key is not None:
-        raise _refused("concurrency_key", "A run of kind agent takes no concurrency_key")
+        raise invalid_at("$.concurrency_key", "A schedule of an agent takes no concurrency_key")
     if (mode == "existing") != named:
-        raise _refused(
-            "target.conversation_id",
+        raise invalid_at(
+            "$.target.conversation_id",
             "The conversation_mode existing needs a conversation_id; no other mode takes one",
         )
     if len(schedule.config) > limits.schedule_config_bytes_max:
         kib = limits.schedule_config_bytes_max // limits.KIB
-        raise _refused("config", f"The config of a schedule has at most {kib} KiB as JSON")
-
-
-def _refused(member: str, sentence: str) -> Error:
-    return Error("INVALID_REQUEST", sentence, errors=((f"$.{member}", sentence),))
+        raise invalid_at("$.config", f"The config of a schedule has at most {kib} KiB as JSON")
 
 
 def next_fire(schedule: Schedule, after: int) -> int | None:
@@ -167,7 +165,7 @@ def next_fire(schedule: Schedule, after: int) -> int | None:
 def begun(schedule: Schedule, now: int) -> Schedule:
     """Return the row of a new schedule, planned from now on. INVALID_REQUEST if `run_at` has passed."""
     if schedule.run_at is not None and schedule.run_at <= now:
-        raise _refused("run_at", "run_at has passed: a one-time schedule needs a time in the future")
+        raise invalid_at("$.run_at", "run_at has passed: a one-time schedule needs a time in the future")
     return planned(replace(schedule, created_at=now, updated_at=now), now)
 
 

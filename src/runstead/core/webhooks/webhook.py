@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.webhooks.body import BodyFormat
 
 DeliveryStatus = Literal["pending", "delivered", "failed"]
@@ -224,7 +224,7 @@ def check_secret(secret: str) -> None:
             f"secret must be whsec_ and the base64 of {limits.webhook_secret_bytes_min} to"
             f" {limits.webhook_secret_bytes_max} random bytes; leave it out to get a new secret"
         )
-        raise Error("INVALID_REQUEST", sentence, errors=(("$.secret", "not a secret of Standard Webhooks"),))
+        raise invalid_at("$.secret", "not a secret of Standard Webhooks", sentence)
 
 
 def secret_of(key: bytes) -> str:

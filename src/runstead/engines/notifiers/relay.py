@@ -19,7 +19,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from typing import Final
 
 import msgspec
@@ -28,7 +28,7 @@ import structlog
 from runstead.core import limits
 from runstead.core.change import Change
 from runstead.engines.notifiers.local import Listeners
-from runstead.ports.notifier import Notifier, Signal
+from runstead.ports.notifier import Notifier, Signal, pause
 
 log = structlog.get_logger(__name__)
 
@@ -92,9 +92,7 @@ class Relay(Listeners, ABC):
     async def open(self) -> None:
         """Connect in the background, and wait at most `limits.connect_s` for it."""
         self._task = asyncio.ensure_future(self._run())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(limits.connect_s):
-                await self._connected.wait()
+        await pause(self._connected, limits.connect_s)
 
     async def close(self) -> None:
         if self._task is not None:

@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -63,6 +65,19 @@ def silence_s(statement_s: float = session_limits.statement_s) -> float:
 async def connect_alone(url: str) -> Connection:
     """Open a session without timeouts, for migrations and other long work."""
     return await open_session(url, {"application_name": "runstead", "jit": "off"})
+
+
+@asynccontextmanager
+async def session_alone(url: str, what: str) -> AsyncIterator[Connection]:
+    """Open a session of `connect_alone` for some work, and close it. Raises STORE_UNAVAILABLE: see `trouble_with`."""
+    try:
+        connection = await connect_alone(url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+    except BROKEN as error:
+        raise trouble_with(error, what) from error
 
 
 def address(url: str) -> str:

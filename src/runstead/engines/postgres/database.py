@@ -26,6 +26,7 @@ class PostgresDatabase:
         self._readers = readers
         self._reads = PostgresDriver(DIALECT, clock.tick, reads=True)
         self._pages = PostgresDriver(DIALECT, _no_time, reads=True)
+        self._snapshots = PostgresDriver(DIALECT, _no_time)
         self._writes = PostgresDriver(DIALECT, clock.tick)
 
     async def read(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -36,6 +37,13 @@ class PostgresDatabase:
 
     async def page(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._readers.page(lambda c: self._pages.run(c, steps(*args, **kwargs)))
+
+    async def snapshot(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async def read(connection: Connection) -> T:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await self._snapshots.run(connection, steps(*args, **kwargs))
+
+        return await self._readers.report(read)
 
     async def write(
         self,

@@ -1,14 +1,18 @@
 """Checks the whole database in pages, each in a snapshot of its own, so a long check blocks no vacuum."""
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from runstead.core.runs.invariants import BELONGINGS
+from runstead.core.runs.run import Run
 from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import to_run
 from runstead.engines.postgres.sql import Q
-from runstead.engines.sql.integrity import FACTS, checked_runs
+from runstead.engines.sql.integrity import checked_page, counted, rows_of, stats_of
+from runstead.engines.sql.steps import Steps, value
 from runstead.ports.store import IntegrityPage, Sizes, Stats, TableSize
 
+T = TypeVar("T")
 _SEQ_MAX: Final = (1 << 62) - 1
 
 
@@ -24,9 +28,14 @@ class PostgresIntegrity:
             self._connection = await connect_alone(self._url)
         return self._connection
 
-    async def latest_seq(self) -> int:
-        [row] = await self._ask("integrity_latest_seq")
-        return int(row[0])
+    async def _run(self, steps: Steps[T]) -> T:
+        """Run steps in one snapshot."""
+        try:
+            connection = await self._session()
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await DRIVER.run(connection, steps)
+        except BROKEN as error:
+            raise trouble_with(error, "read") from error
 
     async def _ask(self, query: str) -> list[Any]:
         try:
@@ -34,33 +43,24 @@ class PostgresIntegrity:
         except BROKEN as error:
             raise trouble_with(error, "read") from error
 
+    async def latest_seq(self) -> int:
+        seq: int = await self._run(value("integrity_latest_seq"))
+        return seq
+
     async def runs(self, after: int, limit: int) -> IntegrityPage:
-        try:
-            connection = await self._session()
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await _page(connection, after, limit)
-        except BROKEN as error:
-            raise trouble_with(error, "read") from error
+        return await self._run(checked_page(_read_runs, _orphans, after, limit, _SEQ_MAX))
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
-        return [tuple(row) for row in await self._ask(f"check_{check}")]
+        return await self._run(rows_of(f"check_{check}"))
 
     async def stats(self) -> Stats:
-        rows = await self._ask("stats_runs")
+        counts = await self._run(counted())
         try:
             sizes = await read_sizes(await self._session())
         except BROKEN as error:
             raise trouble_with(error, "read") from error
-        runs, events = sum(row[1] for row in rows), sum(row[2] for row in rows)
-        pending = [row[3] for row in rows if row[3] is not None]
-        return Stats(
-            engine="postgres",
-            bytes=sizes.database,
-            log_bytes=sizes.wal,
-            tables=[TableSize(*row) for row in await self._ask("stats_tables")],
-            runs={row[0]: row[1] for row in rows},
-            oldest_pending_at=min(pending, default=None),
-            events_per_run=events / runs if runs else None,
+        return stats_of(
+            "postgres", counts, sizes, [TableSize(*row) for row in await self._ask("stats_tables")]
         )
 
     async def medium(self) -> list[str]:
@@ -77,21 +77,18 @@ async def read_sizes(connection: Connection) -> Sizes:
     return Sizes(database, await connection.fetchval(Q["stats_wal_bytes"]) if may_read_wal else None)
 
 
-async def _page(connection: Connection, after: int, limit: int) -> IntegrityPage:
-    runs = [to_run(row) for row in await connection.fetch(Q["integrity_runs"], after, limit)]
-    more = len(runs) == limit
-    between = (after, runs[-1].seq if more else _SEQ_MAX)
+async def _read_runs(connection: Connection, after: int, limit: int) -> list[Run]:
+    return [to_run(row) for row in await connection.fetch(Q["integrity_runs"], after, limit)]
 
-    rows = {name: await connection.fetch(Q[f"integrity_{name}"], *between) for name in FACTS}
-    checked = checked_runs(runs, rows)
-    orphans = []
+
+async def _orphans(connection: Connection, *bounds: int) -> list[tuple[str, int]]:
+    found = []
     for table in BELONGINGS:
-        rows = await connection.fetch(_orphans(table), *between)
-        orphans += [(table, row[0]) for row in rows]
-    return IntegrityPage(checked, orphans, runs[-1].seq if runs else after, more)
+        found += [(table, row[0]) for row in await connection.fetch(_orphans_sql(table), *bounds)]
+    return found
 
 
-def _orphans(table: str) -> str:
+def _orphans_sql(table: str) -> str:
     """Events of runs that retention deleted stay until their partition is dropped."""
     unswept = (
         " AND NOT EXISTS (SELECT 1 FROM run_leftovers AS l"

@@ -11,7 +11,7 @@ from runstead.core import limits
 from runstead.core.clock import to_ms
 from runstead.core.runs.run import seqs_of
 from runstead.engines.postgres.commit.jobs import Writer
-from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
+from runstead.engines.postgres.connection import Connection, session_alone
 from runstead.engines.postgres.messages import delete_message
 from runstead.engines.postgres.related import DRIVER, count_artifact_bytes
 from runstead.engines.postgres.rollups import note_deleted
@@ -40,14 +40,8 @@ class PostgresRetention(SqlRetention):
         month = datetime.fromtimestamp(before / 1000, UTC).replace(
             day=1, hour=0, minute=0, second=0, microsecond=0
         )
-        try:
-            connection = await connect_alone(self._url)
-            try:
-                dropped, locked = await _drop_months(connection, to_ms(month))
-            finally:
-                await connection.close()
-        except BROKEN as error:
-            raise trouble_with(error, "drop old partitions") from error
+        async with session_alone(self._url, "drop old partitions") as connection:
+            dropped, locked = await _drop_months(connection, to_ms(month))
         if locked:
             return dropped
         swept: int = await self._writer.do(

@@ -4,42 +4,28 @@ An advisory lock allows one tick at a time over all replicas. Entries have no or
 commits late is added by a later tick.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
 
-from runstead.core import limits
-from runstead.core.runs.run import Run, RunStatus
-from runstead.core.usage.activity import Share
+from runstead.core.runs.run import Run
 from runstead.core.usage.rollup import (
-    FACT_FIELDS,
-    Added,
     Additions,
     End,
     Entry,
-    Facts,
-    Line,
-    Span,
     decode_facts,
     end_of,
-    facts,
     gone,
-    lines,
     moved,
     packed,
-    uncoded,
     unpacked,
 )
-from runstead.core.usage.rollup_check import RollupChecker
 from runstead.engines.postgres.commit.jobs import Writer
-from runstead.engines.postgres.connection import BROKEN, Connection, connect_alone, trouble_with
+from runstead.engines.postgres.connection import Connection, session_alone
 from runstead.engines.postgres.page import shares
-from runstead.engines.postgres.readers import Readers
+from runstead.engines.postgres.related import DRIVER
 from runstead.engines.postgres.rows import columns_of
 from runstead.engines.postgres.sql import ROLLUPS, Q
-from runstead.ports.store import ActivityQuery, UsagePage, UsageQuery, WaySums
-
-T = TypeVar("T")
-_STATUS: Final = FACT_FIELDS.index("status")
+from runstead.engines.sql.rollups import SqlRollups, facts_in
+from runstead.engines.sql.steps import SnapshotDatabase, value
 
 
 async def note_gone(connection: Connection, runs: Sequence[Run]) -> None:
@@ -70,22 +56,22 @@ async def _note(connection: Connection, entries: Sequence[Entry]) -> None:
 
 async def _ends(connection: Connection, seqs: Sequence[int]) -> list[End]:
     rows = await connection.fetch(Q["facts_of"], list(seqs))
-    return [End(seq, version, project_id, _facts(values)) for seq, version, project_id, *values in rows]
+    return [End(row["seq"], row["version"], row["project_id"], facts_in(row)) for row in rows]
 
 
 async def _not_rolled_up(connection: Connection, ends: Sequence[End]) -> set[int]:
     """The runs that neither the sums nor the entries contain. No tick adds them before the commit."""
-    if await connection.fetchval(Q["rollup_backlog"]) is None:
+    if await DRIVER.run(connection, value("rollup_backlog")) is None:
         return set()
     await connection.execute(Q["share_rollup_lock"], ROLLUPS)
     return {row[0] for row in await connection.fetch(Q["not_rolled_up"], [end.run_seq for end in ends])}
 
 
-class PostgresRollups:
-    def __init__(self, url: str, writer: Writer, readers: Readers) -> None:
+class PostgresRollups(SqlRollups):
+    def __init__(self, url: str, database: SnapshotDatabase, writer: Writer) -> None:
+        super().__init__(database, shares)
         self._url = url
         self._writer = writer
-        self._readers = readers
 
     async def add_entries(
         self, limit: int, count_tokens: Callable[[Sequence[int]], object] | None = None
@@ -108,10 +94,13 @@ class PostgresRollups:
         return added
 
     async def catch_up(self, limit: int) -> int:
-        return await self._tick("rollup_backlog", _catch_up, limit)
+        return await self._tick("rollup_backlog", self._catch_up_some, limit)
+
+    async def _catch_up_some(self, connection: Connection, limit: int) -> int:
+        return await DRIVER.run(connection, self._catch_up(limit, _add))
 
     async def _tick(self, pending: str, add: Callable[[Connection, int], Awaitable[int]], limit: int) -> int:
-        if await self._readers.row(Q[pending]) is None:
+        if await self._database.read(value, pending) is None:
             return 0
 
         async def job(connection: Connection, _: int) -> int:
@@ -123,58 +112,12 @@ class PostgresRollups:
 
         return await self._writer.do(job)
 
-    async def usage(self, query: UsageQuery) -> UsagePage:
-        return await self._read(lambda c: _usage(c, query))
-
-    async def families(self, project_id: str, span: Span, most: int) -> int:
-        return await self._readers.report(
-            lambda c: c.fetchval(Q["count_usage_families"], project_id, *span, most)
-        )
-
-    async def targets(self, project_id: str, most: int) -> list[str]:
-        rows = await self._readers.report(lambda c: c.fetch(Q["activity_targets"], project_id, most))
-        return [uncoded(row["name"]) or "" for row in rows]
-
-    async def activity(self, query: ActivityQuery) -> list[Share] | None:
-        return await self._read(lambda c: _activity(c, query))
-
-    async def _read(self, read: Callable[[Connection], Awaitable[T]]) -> T:
-        """Read in one snapshot."""
-
-        async def job(connection: Connection) -> T:
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                return await read(connection)
-
-        return await self._readers.report(job)
-
     async def integrity(self) -> list[str]:
-        try:
-            connection = await connect_alone(self._url)
-            try:
-                async with connection.transaction(isolation="repeatable_read", readonly=True):
-                    return await _check(connection)
-            finally:
-                await connection.close()
-        except BROKEN as error:
-            raise trouble_with(error, "read") from error
-
-
-async def _catch_up(connection: Connection, limit: int) -> int:
-    below_seq = await connection.fetchval(Q["rollup_backlog"])
-    if below_seq is None:
-        return 0
-    runs = await connection.fetch(Q["rollup_backlog_runs"], below_seq, limit)
-    found: list[Added] = [
-        ("ended", project, _facts(values)) for _, project, counts, *values in runs if counts
-    ]
-    await _add(connection, Additions(found))
-    if len(runs) < limit:
-        await connection.execute(Q["end_rollup_backlog"])
-        await connection.execute(Q["forget_rollup_open"], 0)
-    else:
-        await connection.execute(Q["move_rollup_backlog"], runs[-1][0])
-        await connection.execute(Q["forget_rollup_open"], runs[-1][0])
-    return len(runs)
+        async with (
+            session_alone(self._url, "read") as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            return await DRIVER.run(connection, self._check())
 
 
 async def _add(connection: Connection, additions: Additions) -> None:
@@ -196,70 +139,3 @@ async def _add(connection: Connection, additions: Additions) -> None:
         await connection.execute(Q["drop_empty_usage"], *columns_of(used))
     if active:
         await connection.execute(Q["drop_empty_activity"], *columns_of(active))
-
-
-def _facts(row: Iterable[Any]) -> Facts:
-    values = list(row)
-    values[_STATUS] = RunStatus(values[_STATUS])
-    return facts(*values)
-
-
-async def _usage(connection: Connection, query: UsageQuery) -> UsagePage:
-    project = query.project_id
-    rows: list[Facts] = []
-    for since, until, over, under in query.edges:
-        rows += await _read_facts(connection, Q["edge_facts"], project, over, under, since, until)
-    truncated = False
-    below_seq = await connection.fetchval(Q["rollup_backlog"])
-    if below_seq is not None:
-        most = limits.usage_backlog_max
-        for _, since, until in query.cover.spans:
-            arguments = (project, below_seq, since, until, most + 1)
-            found = await _read_facts(connection, Q["backlog_facts"], *arguments)
-            truncated = truncated or len(found) > most
-            rows += found[:most]
-    unsummed = query.pending(map(tuple, await connection.fetch(Q["rollup_entries_of"], project)), rows)
-
-    async def sums(way: str, groups: int, *, by_model: bool = False) -> WaySums:
-        spans = columns_of(query.spans(way)) or [[]] * 3
-        added = columns_of(lines(way, unsummed)) or [[]] * 8
-        found = await connection.fetch(Q["usage_lines"], project, way, *spans, *added, groups, by_model)
-        return WaySums([Line(*row[:-1]) for row in map(tuple, found)], found[0][-1] if found else 0)
-
-    ended = sum(line.runs for line in (await sums("ended", 1)).lines)
-    active = await connection.fetchval(Q["count_active"], project, query.since, query.until)
-    ways = {way: await sums(way, query.groups, by_model=way == "model") for way in query.ways}
-    return UsagePage(ways, (await sums("model", 1)).lines, ended + active, truncated)
-
-
-async def _read_facts(connection: Connection, sql: str, *arguments: Any) -> list[Facts]:
-    """Read a few rows at a time, because metadata may be large."""
-    return [_facts(row) async for row in connection.cursor(sql, *arguments, prefetch=200)]
-
-
-async def _activity(connection: Connection, query: ActivityQuery) -> list[Share] | None:
-    if await connection.fetchval(Q["rollup_backlog"]) is not None:
-        return None
-    project = query.filters.project_ids[0]
-    found = query.merged()
-    for span in query.spans:
-        sums = await connection.fetch(Q["activity_between"], project, *query.way, *span)
-        found.add(query.summed(map(tuple, sums)))
-    found.add(query.pending(map(tuple, await connection.fetch(Q["rollup_entries_of"], project))))
-    for rows in (query.living, *map(query.ended, query.edges)):
-        if rows is not None:
-            found.add(await shares(connection, rows, *query.where))
-    return found.shares()
-
-
-async def _check(connection: Connection) -> list[str]:
-    checker = RollupChecker()
-    async for project_id, *values in connection.cursor(Q["integrity_rollup_runs"], prefetch=1_000):
-        checker.run(project_id, _facts(values))
-    async for project_id, action, values in connection.cursor(Q["integrity_rollup_entries"], prefetch=1_000):
-        checker.entry(project_id, action, decode_facts(values))
-    for row in await connection.fetch(Q["integrity_usage"]):
-        checker.usage(*row)
-    async for row in connection.cursor(Q["integrity_activity"], prefetch=1_000):
-        checker.activity(*row)
-    return checker.wrong()

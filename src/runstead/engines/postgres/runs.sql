@@ -5,8 +5,9 @@
 
 -- name: load
 -- Locks the named runs, and all ancestors of a parent, in the order of seq, as every transaction does. The time is read
--- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks or
--- budgets, which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP LOCKED fewer may be.
+-- after each lock; the last one counts. Also returns a seq for each new run, which of the projects $4 have webhooks,
+-- budgets or rates of tokens, which of $5 have concurrency limits or keys, and how many runs are to be locked: with SKIP
+-- LOCKED fewer may be.
 WITH named AS MATERIALIZED (
   SELECT r.seq, r.path, k.parent
   FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (run_id, project_id, parent)
@@ -25,6 +26,12 @@ SELECT {clock}, pg_current_xact_id()::text, fresh.seqs,
       SELECT FROM budgets WHERE project_id = ANY (ARRAY[p.id]) ORDER BY project_id, family_seq LIMIT 1
     ) AS b
   ) AS budgeted,
+  ARRAY(
+    SELECT p.id FROM unnest($4::text[]) AS p (id) CROSS JOIN LATERAL (
+      SELECT FROM concurrency_limits WHERE project_id = ANY (ARRAY[p.id]) AND rate_unit = 'tokens'
+      ORDER BY project_id LIMIT 1
+    ) AS l
+  ) AS rated,
   locked.*
 FROM (
   SELECT

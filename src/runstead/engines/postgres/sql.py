@@ -9,7 +9,6 @@ from typing import Final, get_args, get_type_hints
 from runstead.core import limits
 from runstead.core.batches.batch import BATCH_FIELDS, COUNTED
 from runstead.core.runs.run import FIELDS, LARGE, Run
-from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_rows import ROW_WORDS
@@ -107,7 +106,17 @@ BATCHES: Final = (
 
 #: The statements that both engines share.
 DIALECT: Final = Dialect(
-    "postgres", RECORDS, {"clock": CLOCK, "reach": _REACH, "batch": BATCH, "batches": BATCHES, "runs": RUNS}
+    "postgres",
+    RECORDS,
+    {
+        "clock": CLOCK,
+        "reach": _REACH,
+        "batch": BATCH,
+        "batches": BATCHES,
+        "runs": RUNS,
+        "counted_active": "(SELECT coalesce(sum(c.pending + c.running + c.waiting), 0)::bigint FROM batch_counts AS c"
+        " WHERE c.batch_id = b.id)",
+    },
 )
 #: The statements of this engine: name → text.
 Q: Final = statements(
@@ -122,7 +131,6 @@ Q: Final = statements(
         "clock": CLOCK,
         "checked_columns": _CHECKED,
         "counted": ", ".join(COUNTED),
-        "facts": ", ".join(FACT_FIELDS),
     },
     DIALECT,
 )

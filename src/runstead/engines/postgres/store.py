@@ -16,7 +16,7 @@ from runstead.engines.postgres.connection import (
     address,
     connect_alone,
     plainly,
-    trouble_with,
+    session_alone,
 )
 from runstead.engines.postgres.database import PostgresDatabase
 from runstead.engines.postgres.health import Health
@@ -87,7 +87,7 @@ class PostgresStore(SqlNouns):
         self.batches = PostgresBatches(database, writer)
         self.retention = PostgresRetention(self._url, database, writer)
         self.run_index = PostgresRunIndex(writer, readers)
-        self.rollups = PostgresRollups(self._url, writer, readers)
+        self.rollups = PostgresRollups(self._url, database, writer)
 
     async def migrate(self) -> list[str]:
         return await self._alone(self._migrated)
@@ -169,14 +169,8 @@ class PostgresStore(SqlNouns):
         """Also looks, once a day, whether the next months have their partitions."""
         assert self._writer is not None, "not open"
         if time.monotonic() - self._partitions_at > _DAY_S:
-            try:
-                connection = await connect_alone(self._url)
-                try:
-                    await self._look_ahead(connection)
-                finally:
-                    await connection.close()
-            except BROKEN as trouble:
-                raise trouble_with(trouble, "make room for the next months") from trouble
+            async with session_alone(self._url, "make room for the next months") as connection:
+                await self._look_ahead(connection)
         return await super().forget(age_ms, limit)
 
     async def _look_ahead(self, connection: Connection) -> None:

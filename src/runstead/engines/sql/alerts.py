@@ -8,7 +8,7 @@ from runstead.core import limits
 from runstead.core.alerts.alert import Alert, Firing, Measurement
 from runstead.core.alerts.evaluate import evaluate, firing_id
 from runstead.core.alerts.message import deliveries
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.usage.rollup import QUARTER, coded
@@ -140,10 +140,7 @@ class SqlAlerts:
 
 
 def _lock(project_id: str, alert_id: str) -> Steps[Alert]:
-    found = yield from first("lock_alert", Alert, id=alert_id, project_id=project_id)
-    if found is None:
-        raise not_found("Alert")
-    return found
+    return existing((yield from first("lock_alert", Alert, id=alert_id, project_id=project_id)), "Alert")
 
 
 def _webhooks(project_id: str) -> Steps[list[Webhook]]:

@@ -2,7 +2,7 @@
 
 from runstead.core import limits
 from runstead.core.batches.batch import Batch, Changed
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.steps import Database, Steps, changed, execute, first, select, select_page
 from runstead.ports.store import BatchQuery, DecideBatch, ListPage
@@ -33,9 +33,9 @@ class SqlBatches:
         idempotency: IdempotencyRecord | None = None,
     ) -> Changed:
         def change(now: int) -> Steps[Changed]:
-            old = yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)
-            if old is None:
-                raise not_found("Batch")
+            old = existing(
+                (yield from first("lock_batch", Batch, id=batch_id, project_id=project_id)), "Batch"
+            )
             new = decide(old, max(now, old.created_at))
             if new.batch is not old:
                 yield from execute("change_batch", new.batch)

@@ -1,5 +1,5 @@
-"""Budgets. On PostgreSQL a transaction that counts usage holds the project's lock from before it reads sums until its
-commit.
+"""Budgets, and rates of tokens. On PostgreSQL a transaction that counts usage holds the project's lock from before it
+reads sums until its commit.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from runstead.core.budgets.budget import (
 )
 from runstead.core.budgets.counting import BudgetEvent, Ledger, Spending, Spent
 from runstead.core.budgets.message import deliveries
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.runs import transitions
 from runstead.core.runs.run import Run
@@ -30,10 +30,11 @@ from runstead.core.runs.transitions.budgets import CALL
 from runstead.core.usage.price import Price, PriceList
 from runstead.core.webhooks.webhook import Webhook
 from runstead.engines.sql.mapping import fields
+from runstead.engines.sql.rates import take_used, token_rates
 from runstead.engines.sql.steps import (
-    Database,
     LockSpace,
     Steps,
+    StoreDatabase,
     changed,
     execute,
     first,
@@ -49,7 +50,7 @@ from runstead.ports.store import BudgetState, Count, DecideBudget, RunKey, Waiti
 
 
 class SqlBudgets:
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: StoreDatabase) -> None:
         self._database = database
 
     async def create(
@@ -101,9 +102,9 @@ class SqlBudgets:
         idempotency: IdempotencyRecord | None = None,
     ) -> BudgetState:
         def change(now: int) -> Steps[BudgetState]:
-            old = yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)
-            if old is None:
-                raise not_found("Budget")
+            old = existing(
+                (yield from first("lock_budget", Budget, id=budget_id, project_id=project_id)), "Budget"
+            )
             new = decide(old, now)
             yield from rewrite("budgets", old, new)
             yield from changed(old, new)
@@ -123,7 +124,10 @@ class SqlBudgets:
         return await self._database.write(delete)
 
     async def with_attention(self, limit: int) -> list[Budget]:
-        return await self._database.read(select, "budgets_with_attention", Budget, limit=limit)
+        found = await self._database.read(select, "budgets_with_attention", Budget, limit=limit)
+        if found:  # a transaction that read a budget as it was before may still let a run wait for it
+            await self._database.settle()
+        return found
 
     async def waiting(self, budget_id: str, after: int, limit: int) -> WaitingPage:
         def waiting() -> Steps[WaitingPage]:
@@ -179,11 +183,12 @@ def _sums(keys: Iterable[SumKey]) -> Steps[dict[SumKey, BudgetSum]]:
     return {one.key: one for one in found}
 
 
-def load_ledger(project_id: str, runs: Sequence[Run], now: int) -> Steps[Ledger]:
-    """The budgets of these runs of one project, with their sums at `now`."""
+def load_ledger(project_id: str, runs: Sequence[Run], now: int, *, rated: bool = False) -> Steps[Ledger]:
+    """The budgets of these runs of one project, with their sums at `now`. `rated`: also the rates of tokens."""
     families = {seq for run in runs for seq in (run.seq, *run.ancestor_seqs)}
     found = yield from select("budgets_of", Budget, project_id=project_id, families=[0, *sorted(families)])
-    if not found:
+    rates = (yield from token_rates(project_id, runs)) if rated else {}
+    if not found and not rates:
         return Ledger({})
     found.sort(key=_oldest)
     facts = {run.seq: facts_of(run) for run in runs}
@@ -199,8 +204,9 @@ def load_ledger(project_id: str, runs: Sequence[Run], now: int) -> Steps[Ledger]
     counted = {one.run_seq: one for one in of_runs}
     return Ledger(
         {
-            seq: Spending(now, pairs, sums, prices, counted.get(seq) or RunSpending(seq))
+            seq: Spending(now, pairs, sums, prices, counted.get(seq) or RunSpending(seq), rates.get(seq, ()))
             for seq, pairs in counting.items()
+            if found or seq in rates
         }
     )
 
@@ -240,6 +246,7 @@ def store_spent(project_id: str, spent: Sequence[Spent], now: int) -> Steps[None
         yield from execute("put_run_spending", of_run)
     for budget_id in sorted({name for each in spent for name in each.attention}):
         yield from execute("mark_budget", id=budget_id, now=now)
+    yield from take_used([one for each in spent for one in each.used], now)
     yield from _notify(project_id, [event for each in spent for event in each.events], now)
 
 

@@ -26,6 +26,7 @@ from runstead.core.runs.saved_view import SavedView
 from runstead.core.schedules.schedule import Schedule
 from runstead.core.schedules.trigger import Trigger
 from runstead.core.usage.price import Price
+from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.core.webhooks.webhook import Delivery, Webhook
 from runstead.engines.sql.inputs import RESPONSE
 
@@ -48,6 +49,7 @@ RECORDS: Final[dict[str, Sequence[str]]] = {
     "delivery": _without(Delivery),
     "delivery_without_payload": _without(Delivery, "payload"),
     "event_wait": _without(EventWait),
+    "facts": FACT_FIELDS,
     "input_request": (*_without(InputRequest, "response"), *RESPONSE.values()),
     "key": _without(ApiKey),
     "lead": _without(Lead),

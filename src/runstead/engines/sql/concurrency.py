@@ -7,9 +7,12 @@ the next claim counts what it took. Projects without limits take no lock.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from runstead.core import limits as bounds
-from runstead.core.queue.concurrency import ConcurrencyLimit, Occupancy
-from runstead.core.queue.rate import Rate
+from runstead.core.queue.concurrency import ConcurrencyLimit, ConcurrencySlots, Occupancy
+from runstead.core.queue.rate import Rate, Unit, bucket_of
+from runstead.engines.sql.rates import levels
 from runstead.engines.sql.steps import (
     Database,
     LockSpace,
@@ -39,14 +42,18 @@ class Occupied(NamedTuple):
     rate_limit: int | None = None
     rate_period_seconds: int | None = None
     rate_per_key: bool | None = None
+    rate_unit: Unit | None = None
 
     @property
     def limit(self) -> ConcurrencyLimit:
         most = None if self.max_running == _NO_LIMIT else self.max_running
         rate = None
         if self.rate_limit is not None and self.rate_period_seconds is not None:
-            rate = Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key))
-        return ConcurrencyLimit(self.target or None, most, self.max_running_per_key, rate)
+            unit = self.rate_unit or "runs"
+            rate = Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key), unit)
+        return ConcurrencyLimit(
+            self.target or None, max_running=most, max_running_per_key=self.max_running_per_key, rate=rate
+        )
 
 
 class SqlConcurrency:
@@ -63,12 +70,14 @@ class SqlConcurrency:
                 "rate_limit": limit.rate and limit.rate.limit,
                 "rate_period_seconds": limit.rate and limit.rate.period_seconds,
                 "rate_per_key": limit.rate and limit.rate.per_key,
+                "rate_unit": limit.rate and limit.rate.unit,
             }
             for limit in limits
         ]
 
         def put(_now: int) -> Steps[list[Occupancy]]:
             yield from lock(LockSpace.RUNNING, [project_id])
+            yield from lock(LockSpace.BUDGETS, [project_id])  # usage is taken from buckets under it
             dropped = yield from select("drop_concurrency_limits", Occupied, project_id=project_id)
             yield from execute_many("add_concurrency_limit", rows)
             old = {row.limit.target: row.limit for row in dropped}
@@ -77,13 +86,14 @@ class SqlConcurrency:
                 was, becomes = old.get(target), new.get(target)
                 yield from changed(was, becomes)
                 if was is not None and was.rate is not None and (becomes is None or becomes.rate != was.rate):
-                    yield from execute("drop_rate_buckets", project_id=project_id, target=target or "")
-            return (yield from occupancies(project_id, bounds.running_counted_max))
+                    drop = "drop_token_buckets" if was.rate.unit == "tokens" else "drop_rate_buckets"
+                    yield from execute(drop, project_id=project_id, target=target or "")
+            return (yield from _shown(project_id))
 
         return await self._database.write(put)
 
     async def of(self, project_id: str) -> list[Occupancy]:
-        return await self._database.scan(occupancies, project_id, bounds.running_counted_max)
+        return await self._database.scan(_shown, project_id)
 
     async def next_token(self, project_id: str, targets: Sequence[str | None], since_ms: int) -> int | None:
         def next_token() -> Steps[int | None]:
@@ -93,6 +103,19 @@ class SqlConcurrency:
             return None if at is None else max(at - time, 0)
 
         return await self._database.read(next_token)
+
+
+def _shown(project_id: str) -> Steps[list[Occupancy]]:
+    """The limits of a project as readers see them."""
+    found = yield from occupancies(project_id, bounds.running_counted_max)
+    slots = ConcurrencySlots.from_occupancies(project_id, found)
+    left = yield from levels(slots, (yield from now()))
+    return [
+        replace(one, rate_left=left[bucket_of(rate, project_id, one.limit.target, None)])
+        if (rate := one.limit.rate) is not None and not rate.per_key
+        else one
+        for one in found
+    ]
 
 
 def occupancies(project_id: str, most: int, *, claims: bool = False) -> Steps[list[Occupancy]]:

@@ -1,11 +1,13 @@
-"""A page of the check of a store, from the rows that the statements `integrity_<name>` return for its runs."""
+"""The check of a store: pages of runs with what the statements `integrity_<name>` return for them, and its statistics."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from runstead.core.runs.invariants import CheckedRun, FamilyFacts, LogFacts, ParentFacts
 from runstead.core.runs.run import Run
+from runstead.engines.sql.steps import Call, Steps, select, select_rows
+from runstead.ports.store import IntegrityPage, Sizes, Stats, TableSize
 
 FACTS: Final = (
     "logs",
@@ -26,11 +28,64 @@ FACTS: Final = (
 )
 
 
-def checked_runs(runs: Sequence[Run], rows: Mapping[str, Iterable[Sequence[Any]]]) -> list[CheckedRun]:
+Rows = Sequence[tuple[Any, ...]]
+
+
+class _StatusCount(NamedTuple):
+    """The runs of one status, and their events."""
+
+    status: str
+    runs: int
+    events: int
+    oldest_pending_at: int | None
+
+
+def rows_of(statement: str, **arguments: Any) -> Steps[list[tuple[Any, ...]]]:
+    found = yield from select_rows(statement, **arguments)
+    return [tuple(row.values()) for row in found]
+
+
+def checked_page(
+    read_runs: Callable[..., list[Run] | Awaitable[list[Run]]],
+    find_orphans: Callable[..., list[tuple[str, int]] | Awaitable[list[tuple[str, int]]]],
+    after: int,
+    limit: int,
+    seq_max: int,
+) -> Steps[IntegrityPage]:
+    """See `runstead.ports.store.Integrity.runs`. `read_runs(connection, after, limit)` reads runs without large values,
+    `find_orphans(connection, after, last)` the (table, run_seq) of rows without a run. `seq_max`: the last seq of all.
+    """
+    runs: list[Run] = yield Call(read_runs, (after, limit))
+    more = len(runs) == limit
+    last = runs[-1].seq if more else seq_max
+    rows: dict[str, Rows] = {}
+    for name in FACTS:
+        rows[name] = yield from rows_of(f"integrity_{name}", after=after, last=last)
+    orphans: list[tuple[str, int]] = yield Call(find_orphans, (after, last))
+    return IntegrityPage(_checked_runs(runs, rows), orphans, runs[-1].seq if runs else after, more)
+
+
+def counted() -> Steps[list[_StatusCount]]:
+    return (yield from select("stats_runs", _StatusCount))
+
+
+def stats_of(engine: str, counts: Sequence[_StatusCount], sizes: Sizes, tables: list[TableSize]) -> Stats:
+    runs = sum(each.runs for each in counts)
+    pending = [each.oldest_pending_at for each in counts if each.oldest_pending_at is not None]
+    return Stats(
+        engine=engine,
+        bytes=sizes.database,
+        log_bytes=sizes.wal,
+        tables=tables,
+        runs={each.status: each.runs for each in counts},
+        oldest_pending_at=min(pending, default=None),
+        events_per_run=sum(each.events for each in counts) / runs if runs else None,
+    )
+
+
+def _checked_runs(runs: Sequence[Run], rows: Mapping[str, Rows]) -> list[CheckedRun]:
     """Join runs with their facts. `rows`: name of `FACTS` → rows that begin with the seq of a run."""
-    facts = {
-        name: {row[0]: tuple(row)[1:] for row in found} for name, found in rows.items() if name != "inputs"
-    }
+    facts = {name: {row[0]: row[1:] for row in found} for name, found in rows.items() if name != "inputs"}
     inputs: dict[int, list[str]] = defaultdict(list)
     for seq, request_id in rows["inputs"]:
         inputs[seq].append(request_id)

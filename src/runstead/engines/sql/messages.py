@@ -7,7 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from runstead.core.conversations.conversation import MessageRun, MessageWithRun, StoredMessage, same_message
-from runstead.core.errors import not_found
+from runstead.core.errors import existing, not_found
 from runstead.core.runs.run import RunStatus
 from runstead.engines.sql.steps import Steps, execute, first, select_rows, value, values
 
@@ -29,9 +29,10 @@ def write_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
         if stored is not None:
             return same_message(stored, message)
     if message.parent_id is not None:
-        parent = yield from value("parent_message", conversation_id=conversation_id, ref=message.parent_id)
-        if parent is None:
-            raise not_found("Parent message")
+        parent = existing(
+            (yield from value("parent_message", conversation_id=conversation_id, ref=message.parent_id)),
+            "Parent message",
+        )
         message = replace(message, parent_id=parent)
     return (yield from add_message(replace(message, created_at=now, updated_at=now), now))
 
@@ -39,9 +40,7 @@ def write_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
 def add_message(message: StoredMessage, now: int) -> Steps[StoredMessage]:
     """The message with its number in the conversation. NOT_FOUND where that does not exist, or is deleted."""
     names = {"conversation_id": message.conversation_id, "message_id": message.id}
-    seq = yield from value("next_message", now=now, **names)
-    if seq is None:
-        raise not_found("Conversation")
+    seq = existing((yield from value("next_message", now=now, **names)), "Conversation")
     stored = replace(message, seq=seq)
     yield from execute("add_message", stored)
     return stored

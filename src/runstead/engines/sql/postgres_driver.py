@@ -9,6 +9,7 @@ from runstead.engines.sql.dialect import Dialect
 from runstead.engines.sql.steps import (
     Call,
     Changed,
+    Each,
     Execute,
     ExecuteMany,
     Lock,
@@ -27,6 +28,7 @@ from runstead.ports.store.list_page import ListPage
 T = TypeVar("T")
 
 _rows_fetched: Final = 16  # at a time, of a page whose rows may be large
+_rows_used: Final = 200  # at a time, of rows that are used one by one
 
 
 class PostgresDriver:
@@ -64,6 +66,12 @@ class PostgresDriver:
                 return self._results.of(step, rows[0].keys(), rows) if rows else []
             case SelectPage():
                 return await self._page(connection, step)
+            case Each(name, arguments, use):
+                statement = self._dialect.statement(name)
+                values = bind(statement, arguments)
+                async for row in connection.cursor(statement.text, *values, prefetch=_rows_used):
+                    use(dict(row))
+                return None
             case Execute(name, arguments):
                 statement = self._dialect.statement(name)
                 status = await connection.execute(statement.text, *bind(statement, arguments))

@@ -1,16 +1,38 @@
-"""The buckets of rates, in the transaction of a claim that no other claim of the project runs beside. Projects without
-rates run none of these statements.
+"""The buckets of rates. Those of runs are written in the transaction of a claim that no other claim of the project runs
+beside, those of tokens in the transaction that stores usage, under the lock of the project's budgets. So neither waits
+for the other. Projects without rates run none of these statements.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from runstead.core import limits
-from runstead.core.queue.concurrency import BucketName, ConcurrencySlots
-from runstead.core.queue.rate import Bucket, full_at, has_token_at, taken, tokens
+from runstead.core.queue.concurrency import ConcurrencySlots
+from runstead.core.queue.rate import (
+    Bucket,
+    BucketName,
+    Rate,
+    Used,
+    bucket_of,
+    full_at,
+    has_token_at,
+    taken,
+    tokens,
+)
 from runstead.core.runs.run import Run
 from runstead.engines.sql.steps import Steps, execute, execute_many, select
+
+
+class _TokenRate(NamedTuple):
+    target: str
+    rate_limit: int
+    rate_period_seconds: int
+    rate_per_key: bool
+
+    @property
+    def rate(self) -> Rate:
+        return Rate(self.rate_limit, self.rate_period_seconds, bool(self.rate_per_key), "tokens")
 
 
 class _Stored(NamedTuple):
@@ -32,15 +54,19 @@ def stored_buckets(names: Sequence[BucketName]) -> Steps[dict[BucketName, Bucket
     return {BucketName(*one[:3]): Bucket(one.missing, one.at) for one in found}
 
 
-def load_tokens(slots: ConcurrencySlots, now: int) -> Steps[None]:
-    """Note the tokens of all rates, but for those of concurrency keys. `now` in ms."""
+def levels(slots: ConcurrencySlots, now: int) -> Steps[dict[BucketName, int]]:
+    """The tokens in the buckets of all rates; of rates of concurrency keys, in that of runs without one. `now` in ms."""
     names = [BucketName(project_id, target, "") for project_id, target in slots.rates]
     if not names:
-        return
+        return {}
     found = yield from stored_buckets(names)
-    for name in names:
-        rate = slots.rates[name[:2]]
-        slots.note_tokens(name.project_id, name.target, tokens(rate, found.get(name, Bucket()), now))
+    return {name: tokens(slots.rates[name[:2]], found.get(name, Bucket()), now) for name in names}
+
+
+def load_tokens(slots: ConcurrencySlots, now: int) -> Steps[None]:
+    """Note the tokens of all rates, but for those of concurrency keys. `now` in ms."""
+    for name, level in (yield from levels(slots, now)).items():
+        slots.note_tokens(name.project_id, name.target, level)
 
 
 def tokens_of_keys(
@@ -56,20 +82,50 @@ def tokens_of_keys(
 
 
 def take_tokens(slots: ConcurrencySlots, runs: Iterable[Run], now: int) -> Steps[None]:
-    """Take the tokens of claimed runs from their buckets, and delete buckets that are full again."""
+    """Take the tokens of claimed runs from the buckets of rates of runs, and delete buckets that are full again."""
     if not slots.rates:
         return
     counts = Counter(
         name for run in runs for name in slots.buckets(run.project_id, run.target, run.concurrency_key)
     )
-    if not counts:
+    yield from _take(
+        "rate", [Used(name, slots.rates[name[:2]], count) for name, count in counts.items()], now
+    )
+
+
+def token_rates(
+    project_id: str, runs: Iterable[Run]
+) -> Steps[dict[int, tuple[tuple[BucketName, Rate], ...]]]:
+    """Seq → the rates of tokens that count the run, with their buckets. Without the runs that none counts."""
+    found = yield from select("token_rates", _TokenRate, project_id=project_id)
+    counting = {
+        run.seq: tuple(
+            (bucket_of(one.rate, project_id, one.target, run.concurrency_key), one.rate)
+            for one in found
+            if one.target in ("", run.target)
+        )
+        for run in runs
+    }
+    return {seq: rates for seq, rates in counting.items() if rates}
+
+
+def take_used(used: Iterable[Used], now: int) -> Steps[None]:
+    """Take used tokens of models from their buckets, and delete buckets that are full again."""
+    by_bucket: dict[BucketName, Used] = {}
+    for one in used:
+        known = by_bucket.get(one.bucket)
+        by_bucket[one.bucket] = one if known is None else one._replace(tokens=known.tokens + one.tokens)
+    yield from _take("token", list(by_bucket.values()), now)
+
+
+def _take(kind: Literal["rate", "token"], used: Sequence[Used], now: int) -> Steps[None]:
+    """`used`: one for each bucket."""
+    if not used:
         return
-    names = sorted(counts)
-    found = yield from stored_buckets(names)
+    found = yield from stored_buckets([one.bucket for one in used])
     rows = []
-    for name in names:
-        rate = slots.rates[name[:2]]
-        bucket = taken(rate, found.get(name, Bucket()), counts[name], now)
+    for name, rate, count in sorted(used, key=lambda one: one.bucket):
+        bucket = taken(rate, found.get(name, Bucket()), count, now)
         token_at = has_token_at(rate, bucket)
         rows.append(
             {
@@ -79,7 +135,7 @@ def take_tokens(slots: ConcurrencySlots, runs: Iterable[Run], now: int) -> Steps
                 "full_at": full_at(rate, bucket),
             }
         )
-    yield from execute_many("put_rate_bucket", rows)
-    for project_id in sorted({name.project_id for name in names}):
+    yield from execute_many(f"put_{kind}_bucket", rows)
+    for project_id in sorted({one.bucket.project_id for one in used}):
         most = limits.rate_buckets_dropped_max
-        yield from execute("drop_full_buckets", project_id=project_id, now=now, limit=most)
+        yield from execute(f"drop_full_{kind}_buckets", project_id=project_id, now=now, limit=most)

@@ -11,6 +11,7 @@ from runstead.engines.sql.steps import (
     Arguments,
     Call,
     Changed,
+    Each,
     Execute,
     ExecuteMany,
     Lock,
@@ -59,6 +60,13 @@ class SqliteDriver:
             arguments = {**step.arguments, "limit": step.limit + 1}
             cursor = connection.execute(statement.text, _values(statement, arguments))
             return self._results.page(step, (column[0] for column in cursor.description), cursor)
+        if isinstance(step, Each):
+            statement = self._dialect.statement(step.statement)
+            cursor = connection.execute(statement.text, _values(statement, step.arguments))
+            names = [column[0] for column in cursor.description]
+            for row in cursor:
+                step.use(dict(zip(names, row, strict=True)))
+            return None
         if isinstance(step, Execute):
             statement = self._dialect.statement(step.statement)
             return connection.execute(statement.text, _values(statement, step.arguments)).rowcount

@@ -39,7 +39,7 @@ class LockSpace(IntEnum):
     PRICES = 53
     ALERTS = 54
     BULK_JOBS = 55
-    BUDGETS = 55
+    BUDGETS = 56
     PROJECTS = 61
 
 
@@ -70,6 +70,14 @@ class SelectPage(NamedTuple):
     record: Callable[..., Any] | None
     limit: int
     bytes_max: int
+
+
+class Each(NamedTuple):
+    """Calls `use` with the columns of each row (column → value), a few rows at a time, in a snapshot. It has no result."""
+
+    statement: str
+    arguments: Arguments
+    use: Callable[[dict[str, Any]], object]
 
 
 class Execute(NamedTuple):
@@ -115,7 +123,7 @@ class Call(NamedTuple):
     arguments: tuple[Any, ...]
 
 
-Step: TypeAlias = Select | SelectPage | Execute | ExecuteMany | Changed | Lock | Now | Call
+Step: TypeAlias = Select | SelectPage | Each | Execute | ExecuteMany | Changed | Lock | Now | Call
 Steps: TypeAlias = Generator[Step, Any, T]
 
 
@@ -148,6 +156,12 @@ class Database(Protocol):
 
         The command may run again: it has no other effects. `quick`: it takes well under a millisecond.
         """
+        ...
+
+
+class SnapshotDatabase(Database, Protocol):
+    async def snapshot(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `page`, for a read of much data. All its statements see the store at one moment."""
         ...
 
 
@@ -188,6 +202,10 @@ def select_rows(
     """Column → value, for each row up to the first for which `stop` is true."""
     rows: list[dict[str, Any]] = yield Select(statement, arguments, stop=stop)
     return rows
+
+
+def each(statement: str, use: Callable[[dict[str, Any]], object], **arguments: Any) -> Steps[None]:
+    yield Each(statement, arguments, use)
 
 
 def values(statement: str, **arguments: Any) -> Steps[list[Any]]:

@@ -1,6 +1,6 @@
 """Triggers: addresses that start a run when they are called."""
 
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.schedules.trigger import Trigger
 from runstead.engines.sql.steps import (
@@ -68,9 +68,9 @@ class SqlTriggers:
         idempotency: IdempotencyRecord | None = None,
     ) -> Trigger:
         def change(now: int) -> Steps[Trigger]:
-            old = yield from first("lock_trigger", Trigger, id=trigger_id, project_id=project_id)
-            if old is None:
-                raise not_found("Trigger")
+            old = existing(
+                (yield from first("lock_trigger", Trigger, id=trigger_id, project_id=project_id)), "Trigger"
+            )
             new = decide(old, now)
             yield from rewrite("triggers", old, new)
             yield from changed(old, new)

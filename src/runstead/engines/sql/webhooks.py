@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.core.queue.fair_share import FairShare
 from runstead.core.webhooks.webhook import DecidePair, Delivery, DeliveryStatus, Pair, Webhook
@@ -105,9 +105,10 @@ class SqlWebhooks:
     ) -> Pair:
         def settle(now: int) -> Steps[Pair]:
             webhook = yield from _lock_webhook(project_id, webhook_id)
-            delivery = yield from first("lock_delivery", Delivery, id=delivery_id, webhook_id=webhook_id)
-            if delivery is None:
-                raise not_found("Delivery")
+            delivery = existing(
+                (yield from first("lock_delivery", Delivery, id=delivery_id, webhook_id=webhook_id)),
+                "Delivery",
+            )
             pair = decide(webhook, delivery, now)
             yield from rewrite("webhooks", webhook, pair[0])
             yield from rewrite("webhook_deliveries", delivery, pair[1])
@@ -193,7 +194,6 @@ class SqlWebhooks:
 
 
 def _lock_webhook(project_id: str, webhook_id: str) -> Steps[Webhook]:
-    found = yield from first("lock_webhook", Webhook, id=webhook_id, project_id=project_id)
-    if found is None:
-        raise not_found("Webhook")
-    return found
+    return existing(
+        (yield from first("lock_webhook", Webhook, id=webhook_id, project_id=project_id)), "Webhook"
+    )

@@ -2,6 +2,8 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +39,16 @@ def connect(path: Path, synchronous: str, *, read_only: bool = False) -> sqlite3
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """All reads in it see the file at one moment."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 def _enable_wal(connection: sqlite3.Connection) -> None:

@@ -7,6 +7,7 @@ from typing import ParamSpec, TypeVar
 from runstead.core.idempotency import IdempotencyRecord
 from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import Steps
+from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.idempotency import idempotent
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.sql import DIALECT
@@ -30,6 +31,13 @@ class SqliteDatabase:
         return await self._readers.scan(lambda c: self._driver.run(c, steps(*args, **kwargs)))
 
     page = scan
+
+    async def snapshot(self, steps: Callable[P, Steps[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        def read(connection: sqlite3.Connection) -> T:
+            with snapshot(connection):
+                return self._driver.run(connection, steps(*args, **kwargs))
+
+        return await self._readers.scan(read)
 
     async def write(
         self,

@@ -13,6 +13,7 @@ from runstead.core.runs.event import FamilyEvent
 from runstead.core.runs.run import Run
 from runstead.core.usage.usage import FamilyUsage, Reported, RunUsage, tally
 from runstead.engines.sql.run_rows import PRIVATE
+from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.rows import encode, to_event, to_run
 from runstead.engines.sqlite.run_cache import WriterCache
 from runstead.engines.sqlite.sql import EVENT_BITS, Q
@@ -79,11 +80,8 @@ def page(
     types: Sequence[str],
 ) -> FamilyPage:
     """See `runstead.ports.store.Runs.family_events`."""
-    connection.execute("BEGIN")  # one snapshot for all statements
-    try:
+    with snapshot(connection):
         return _page(connection, run, after, limit, bytes_max, frozenset(types))
-    finally:
-        connection.execute("COMMIT")
 
 
 def _page(

@@ -6,35 +6,33 @@ from pathlib import Path
 from typing import Final
 
 from runstead.core.runs.invariants import BELONGINGS
-from runstead.engines.sql.integrity import FACTS, checked_runs
+from runstead.core.runs.run import Run
+from runstead.engines.sql.integrity import checked_page, counted, rows_of, stats_of
+from runstead.engines.sql.steps import SnapshotDatabase, value
 from runstead.engines.sqlite.readers import Readers
+from runstead.engines.sqlite.related import DRIVER
 from runstead.engines.sqlite.rows import to_run
 from runstead.engines.sqlite.sql import Q
-from runstead.ports.store import IntegrityPage, Stats, TableSize
+from runstead.ports.store import IntegrityPage, Sizes, Stats, TableSize
 
 _SEQ_MAX: Final = (1 << 39) - 2  # event ids take the other bits
 _TABLES: Final = [table for table in BELONGINGS if table not in ("run_events", "run_families")]
 
 
 class SqliteIntegrity:
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, database: SnapshotDatabase, readers: Readers) -> None:
+        self._database = database
         self._readers = readers
 
     async def latest_seq(self) -> int:
-        return await self._readers.scan(lambda c: int(c.execute(Q["integrity_latest_seq"]).fetchone()[0]))
+        seq: int = await self._database.scan(value, "integrity_latest_seq")
+        return seq
 
     async def runs(self, after: int, limit: int) -> IntegrityPage:
-        def read(connection: sqlite3.Connection) -> IntegrityPage:
-            connection.execute("BEGIN")
-            try:
-                return _page(connection, after, limit)
-            finally:
-                connection.execute("COMMIT")
-
-        return await self._readers.scan(read)
+        return await self._database.snapshot(checked_page, _read_runs, _orphans, after, limit, _SEQ_MAX)
 
     async def others(self, check: str) -> list[tuple[object, ...]]:
-        return await self._readers.scan(lambda c: c.execute(Q[f"check_{check}"]).fetchall())
+        return await self._database.scan(rows_of, f"check_{check}")
 
     async def stats(self) -> Stats:
         return await self._readers.scan(_stats)
@@ -51,8 +49,8 @@ class SqliteIntegrity:
 
 
 def _stats(connection: sqlite3.Connection) -> Stats:
-    rows = connection.execute(Q["stats_runs"]).fetchall()
-    events = sum(row[2] for row in rows)
+    counts = DRIVER.run(connection, counted())
+    events = sum(each.events for each in counts)
     bytes_of: dict[str, int] = {}
     with suppress(sqlite3.OperationalError):  # a library without dbstat
         bytes_of = dict(connection.execute(Q["stats_bytes"]).fetchall())
@@ -66,33 +64,21 @@ def _stats(connection: sqlite3.Connection) -> Stats:
         for pragma, column in (("page_count", 0), ("page_size", 0), ("database_list", 2))
     )
     log = Path(f"{path}-wal")
-    runs = sum(row[1] for row in rows)
-    pending = [row[3] for row in rows if row[3] is not None]
-    return Stats(
-        engine="sqlite",
-        bytes=pages * size,
-        log_bytes=log.stat().st_size if log.exists() else 0,
-        tables=tables,
-        runs={row[0]: row[1] for row in rows},
-        oldest_pending_at=min(pending, default=None),
-        events_per_run=events / runs if runs else None,
-    )
+    return stats_of("sqlite", counts, Sizes(pages * size, log.stat().st_size if log.exists() else 0), tables)
 
 
-def _page(connection: sqlite3.Connection, after: int, limit: int) -> IntegrityPage:
-    runs = [to_run(row) for row in connection.execute(Q["integrity_runs"], (after, limit))]
-    more = len(runs) == limit
-    between = (after, runs[-1].seq if more else _SEQ_MAX)
+def _read_runs(connection: sqlite3.Connection, after: int, limit: int) -> list[Run]:
+    return [to_run(row) for row in connection.execute(Q["integrity_runs"], (after, limit))]
 
-    rows = {name: connection.execute(Q[f"integrity_{name}"], between) for name in FACTS}
-    checked = checked_runs(runs, rows)
-    orphans = [("run_events", row[0]) for row in connection.execute(Q["integrity_orphaned_events"], between)]
+
+def _orphans(connection: sqlite3.Connection, *bounds: int) -> list[tuple[str, int]]:
+    found = [("run_events", seq) for (seq,) in connection.execute(Q["integrity_orphaned_events"], bounds)]
     for table in _TABLES:
-        orphans += [(table, row[0]) for row in connection.execute(_orphans(table), between)]
-    return IntegrityPage(checked, orphans, runs[-1].seq if runs else after, more)
+        found += [(table, seq) for (seq,) in connection.execute(_orphans_sql(table), bounds)]
+    return found
 
 
-def _orphans(table: str) -> str:
+def _orphans_sql(table: str) -> str:
     return (
         f"SELECT DISTINCT run_seq FROM {table} AS t WHERE run_seq > ?1 AND run_seq <= ?2"  # noqa: S608 - our own names
         " AND NOT EXISTS (SELECT 1 FROM runs WHERE seq = t.run_seq)"

@@ -173,7 +173,7 @@ def _keyed(connection: sqlite3.Connection, writer: Writer, project_id: str, want
 
 
 def _spending(connection: sqlite3.Connection, cache: WriterCache, run: Run, now: int) -> Spending | None:
-    ledger = related.ledger_of(connection, cache, run.project_id, [run], now)
+    ledger = related.ledger_of(connection, cache, run.project_id, [run], now, usage=True)
     return None if ledger is None else ledger.of(run.seq)
 
 

@@ -29,12 +29,14 @@ def _known() -> dict[str, str]:
 
 def migrate(connection: sqlite3.Connection) -> list[str]:
     """Apply the missing migrations and return their names. Several processes may do so at once."""
+    known = _known()
+    if _applied(connection, known) == known.keys():
+        return []
     connection.execute(
         "CREATE TABLE IF NOT EXISTS schema_migrations (name TEXT PRIMARY KEY, applied_at INTEGER NOT NULL)"
     )
     connection.create_aggregate("merged_durations", 1, _MergedDurations)  # type: ignore[arg-type]
     applied = []
-    known = _known()
     for name, sql in known.items():
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -53,13 +55,15 @@ def migrate(connection: sqlite3.Connection) -> list[str]:
 def pending(connection: sqlite3.Connection) -> list[PendingMigration]:
     """The migrations that are not applied yet."""
     known = _known()
-    table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
-    done = set() if connection.execute(table).fetchone() is None else _applied(connection, known)
+    done = _applied(connection, known)
     return [pending_migration(name, sql) for name, sql in known.items() if name not in done]
 
 
 def _applied(connection: sqlite3.Connection, known: dict[str, str]) -> set[str]:
     """The names of applied migrations. Raises NewerStoreError if this program does not know one."""
+    table = "SELECT 1 FROM sqlite_schema WHERE name = 'schema_migrations'"
+    if connection.execute(table).fetchone() is None:
+        return set()
     done = {row[0] for row in connection.execute("SELECT name FROM schema_migrations")}
     refuse_newer(done, known)
     return done

@@ -32,6 +32,7 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
     "key": ("runs_queue_key", "target = ?2 AND concurrency_key = ?3"),
+    "agent_key": ("runs_queue_key", f"{_AGENT} AND target = ?4 AND concurrency_key = ?5"),
 }
 _PARAMETER: Final = re.compile(r"\?(\d+)")
 #: Runs of a cancelled batch are not claimed.
@@ -39,7 +40,16 @@ _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
-_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3, "key": 2}
+_EQUALS: Final[dict[PartitionKind, int]] = {
+    "kind": 1,
+    "target": 2,
+    "agent": 2,
+    "agent_target": 3,
+    "key": 2,
+    "agent_key": 4,
+}
+#: Of runs with a concurrency key.
+_KEYED: Final = ("key", "agent_key")
 
 
 def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
@@ -58,7 +68,7 @@ def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     # Runs with a concurrency key have lower priorities.
     queued = f"AND {at} IS NOT NULL"
-    if partition != "key" and not pinned:
+    if partition not in _KEYED and not pinned:
         queued += f" AND priority >= {limits.priority_min}"
     parts = f"json_each(?{equals + 4})"
     reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
@@ -77,7 +87,7 @@ HEADS: Final = {
     (kind, pinned): _head_sql(kind, cancels=False, pinned=pinned)
     for kind in _PARTITIONS
     for pinned in (False, True)
-    if kind != "key" or not pinned
+    if kind not in _KEYED or not pinned
 }
 HEADS_BESIDE_CANCELS: Final = {
     (kind, pinned): _head_sql(kind, cancels=True, pinned=pinned) for kind, pinned in HEADS

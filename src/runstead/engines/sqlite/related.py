@@ -34,26 +34,40 @@ from runstead.engines.sql.audit import add_entries
 from runstead.engines.sql.mapping import fields
 from runstead.engines.sql.sqlite_driver import SqliteDriver
 from runstead.engines.sql.steps import execute, first, rewrite, select, value
-from runstead.engines.sqlite.run_cache import WriterCache
+from runstead.engines.sqlite.run_cache import Names, WriterCache
 from runstead.engines.sqlite.sql import DIALECT
 
 DRIVER: Final = SqliteDriver(DIALECT, lambda: 0)  # statements that need the time take it as an argument
 
 
 def ledger_of(
-    connection: sqlite3.Connection, cache: WriterCache, project_id: str, runs: Sequence[Run], now: int
+    connection: sqlite3.Connection,
+    cache: WriterCache,
+    project_id: str,
+    runs: Sequence[Run],
+    now: int,
+    *,
+    usage: bool = False,
 ) -> Ledger | None:
-    """The budgets of these runs of a project. None: the project has no budgets."""
-    if project_id in cache.without_budgets:
+    """The budgets of these runs of a project, and for `usage` the rates of tokens. None: the project has none."""
+    rated = usage and _has(connection, cache.without_token_rates, "any_token_rate", project_id)
+    if not rated and not _has(connection, cache.without_budgets, "any_budget", project_id):
         return None
-    if DRIVER.run(connection, value("any_budget", project_id=project_id)) is None:
-        cache.without_budgets.add(project_id)
-        return None
-    return DRIVER.run(connection, budgets.load_ledger(project_id, runs, now))
+    return DRIVER.run(connection, budgets.load_ledger(project_id, runs, now, rated=rated))
+
+
+def _has(connection: sqlite3.Connection, without: Names, query: str, project_id: str) -> bool:
+    """Whether the query finds something of the project. `without`: the projects of which it is known to find nothing."""
+    if project_id in without:
+        return False
+    if DRIVER.run(connection, value(query, project_id=project_id)) is not None:
+        return True
+    without.add(project_id)
+    return False
 
 
 def store_budgets(connection: sqlite3.Connection, cache: WriterCache, write: WriteSet) -> None:
-    """Store what a run spent of budgets, and the budget that came with a new run."""
+    """Store what a run spent of budgets and rates, and the budget that came with a new run."""
     project_id = write.run.project_id
     if write.spent is not None:
         DRIVER.run(connection, budgets.store_spent(project_id, [write.spent], write.now))

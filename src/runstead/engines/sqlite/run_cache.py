@@ -1,4 +1,5 @@
-"""The writer's cache: the runs that it wrote last, and the projects without webhooks, limits and budgets.
+"""The writer's cache: the runs that it wrote last, and the projects without webhooks, limits, budgets and rates of
+tokens.
 
 Only jobs read and fill it, inside their transactions. The writer clears it after a rollback, after a write by another
 process, and after every write that may have changed cached data.
@@ -23,6 +24,7 @@ class WriterCache:
         self.without_webhooks = Names()
         self.without_limits = Names()
         self.without_budgets = Names()
+        self.without_token_rates = Names()
         # Seqs of cancelled runs with descendants that are not cancelled yet. None: to be read.
         self.cancelling: frozenset[int] | None = None
 
@@ -41,6 +43,7 @@ class WriterCache:
         self.without_webhooks.clear()
         self.without_limits.clear()
         self.without_budgets.clear()
+        self.without_token_rates.clear()
         self.cancelling = None
 
     def get(self, key: RunKey) -> Run | None:

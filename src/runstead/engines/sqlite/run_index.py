@@ -15,6 +15,7 @@ from runstead.engines.sql.run_index import Row, Statement, advance, find_faults
 from runstead.engines.sql.run_rows import to_summary
 from runstead.engines.sql.run_search import Changed, Page, Request, Span, State, Terms, search
 from runstead.engines.sql.run_terms import FACTS
+from runstead.engines.sqlite.connection import snapshot
 from runstead.engines.sqlite.page import chosen_sql, page_sql
 from runstead.engines.sqlite.readers import Readers
 from runstead.engines.sqlite.rows import encode, to_run
@@ -43,11 +44,8 @@ class SqliteRunIndex:
 
     async def read_snapshot(self, *reads: tuple[str, Sequence[Any]]) -> Sequence[Sequence[Row]]:
         def read(connection: sqlite3.Connection) -> list[Sequence[Row]]:
-            connection.execute("BEGIN")
-            try:
+            with snapshot(connection):
                 return [_rows(connection, name, arguments) for name, arguments in reads]
-            finally:
-                connection.execute("COMMIT")
 
         return await self._readers.scan(read)
 
@@ -98,12 +96,9 @@ def found(connection: sqlite3.Connection, query: RunQuery) -> list[RunSummary]:
 
 def page_of_query(connection: sqlite3.Connection, query: RunQuery) -> ListPage[Run]:
     """See `runstead.ports.store.Runs.page`."""
-    connection.execute("BEGIN")  # one snapshot for all statements
-    try:
+    with snapshot(connection):
         runs = found(connection, replace(query, limit=query.limit + 1))
         return page_of(connection, ((run.seq,) for run in runs), query)
-    finally:
-        connection.execute("COMMIT")
 
 
 def page_of(

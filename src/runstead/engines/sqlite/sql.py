@@ -6,7 +6,6 @@ from typing import Final
 from runstead.core import limits
 from runstead.core.batches.batch import BATCH_FIELDS
 from runstead.core.runs.run import FIELDS, LARGE
-from runstead.core.usage.rollup import FACT_FIELDS
 from runstead.engines.sql.columns import RECORDS, WORDS
 from runstead.engines.sql.dialect import Dialect, statements
 from runstead.engines.sql.run_rows import EVENT_COLUMNS, ROW_WORDS
@@ -49,6 +48,7 @@ DIALECT: Final = Dialect(
         "reach": _REACH,
         "batch": ", ".join(f"b.{name}" for name in BATCH_FIELDS),
         "batches": "batches AS b",
+        "counted_active": "b.pending + b.running + b.waiting",
     },
 )
 #: The statements of this engine: name → text.
@@ -63,7 +63,6 @@ Q: Final = statements(
         ),
         "columns": COLUMNS,
         "checked_columns": _CHECKED,
-        "facts": ", ".join(FACT_FIELDS),
         "indexed_text": _INDEXED_TEXT,
     },
     DIALECT,

@@ -60,10 +60,10 @@ class SqliteStore(SqlNouns):
         self.open_nouns(database, SqliteDatabase(writer, readers, self._clock), note_moved)
         self.runs = SqliteRuns(writer, readers)
         self.batches = SqliteBatches(database, writer)
-        self.integrity = SqliteIntegrity(readers)
+        self.integrity = SqliteIntegrity(database, readers)
         self.retention = SqliteRetention(database, writer)
         self.run_index = SqliteRunIndex(writer, readers)
-        self.rollups = SqliteRollups(writer, readers)
+        self.rollups = SqliteRollups(database, writer, readers)
 
     async def migrate(self) -> list[str]:
         try:

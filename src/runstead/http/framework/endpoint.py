@@ -204,6 +204,7 @@ class Operation(NamedTuple):
     new_work: bool = False  # it starts runs, and is refused while the server is overloaded
     lag_s_max: float = inf  # of the event loop: above it the request is refused
     warns: bool = False  # members `…_differs` of the answer are named in the header `Runstead-Warning`
+    streamed_by: str | None = None  # the query parameter with which the answer may be a stream
 
     def with_headers(self, reply: Reply) -> Reply:
         """Add the headers that name what is answered. They derive from the answer, so that a replay has them too."""
@@ -261,6 +262,7 @@ class Routes:
         tagged: bool = False,
         warns: bool = False,
         new_work: bool = False,
+        streamed_by: str | None = None,
     ) -> Callable[[Handler], Handler]:
         """Register a handler.
 
@@ -296,6 +298,7 @@ class Routes:
                     warns=warns,
                     new_work=new_work,
                     lag_s_max=lag_s_max(method, path, new_work=new_work, is_open=open),
+                    streamed_by=streamed_by,
                 )
             )
             return handler
@@ -339,10 +342,20 @@ class Endpoint:
         self._logs_unavailable_from = 0.0
         self._shed = {name: each for name, each in operations.items() if each.lag_s_max != inf}
         self.plain = frozenset(method for method, operation in operations.items() if operation.plain)
+        self._streamed_by = {
+            name: each.streamed_by.encode()
+            for name, each in operations.items()
+            if each.streamed_by is not None
+        }
         #: Answers a request, also with an error. Returns a Response if the handler returned one. Raises Disconnected.
         self.answer: Callable[[Request], Awaitable[Answer | Response]] = self._answer
         if tracing.tracer is not None:
             self.answer = partial(in_span, self._answer, path)
+
+    def may_stream(self, method: str, query: bytes) -> bool:
+        """Return whether the answer to a plain method may be a stream, which only ASGI sends."""
+        parameter = self._streamed_by.get(method)
+        return parameter is not None and (parameter in query or b"%" in query)  # it may be percent-encoded
 
     async def _answer(self, request: Request) -> Answer | Response:
         request_id = request.origin.request_id

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 from runstead.http.framework.values import PATTERNS
 
 _REGEX: Final = re.compile(r"Expected `str` matching regex (?P<pattern>'.*'|\".*\")", re.DOTALL)
@@ -37,10 +37,8 @@ def refuse_unknown(names: Iterable[str], known: Iterable[str]) -> None:
         if name not in known:
             near = get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"the parameters are {', '.join(known)}"
-            raise Error(
-                "INVALID_REQUEST",
-                f"Query: there is no parameter {name[:64]!r}: {hint}",
-                errors=((f"$.{name[:64]}", "unknown parameter"),),
+            raise invalid_at(
+                f"$.{name[:64]}", "unknown parameter", f"Query: there is no parameter {name[:64]!r}: {hint}"
             )
 
 

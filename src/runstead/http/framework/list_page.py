@@ -1,6 +1,7 @@
 """Pages of lists: they end by rows or by bytes, and have the members that the caller chooses."""
 
 import base64
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
@@ -8,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.http.framework.values import NO_CONTROLS, PageInfo
 from runstead.ports.store import ListPage
 
@@ -35,10 +36,10 @@ def chosen(fields: Sequence[str], view: type[msgspec.Struct]) -> tuple[str, ...]
     names = {name.strip() for text in fields for name in text.split(",")} - {""}
     unknown = sorted(names - set(known))
     if unknown:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.fields",
+            "unknown member",
             f"Query: fields names {unknown[0][:64]!r}, which is not a member. The members are {', '.join(known)}",
-            errors=(("$.fields", "unknown member"),),
         )
     return tuple(name for name in known if name in names)
 
@@ -102,11 +103,22 @@ def _position(cursor: str | None, decoder: msgspec.json.Decoder[P]) -> P | None:
     try:
         return decoder.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, msgspec.DecodeError):
-        raise Error(
-            "INVALID_REQUEST",
-            "Query: the cursor is not from this list: use page_info.next of the previous page",
-            errors=(("$.cursor", "unknown cursor"),),
-        ) from None
+        raise _unknown_cursor() from None
+
+
+def position_by_seq(cursor: str | None) -> int | None:
+    """Return the position in a list that is ordered by a number from 1 on. Raises INVALID_REQUEST."""
+    if cursor is not None and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
+        raise _unknown_cursor()
+    return None if cursor is None else int(cursor)
+
+
+def _unknown_cursor() -> Error:
+    return invalid_at(
+        "$.cursor",
+        "unknown cursor",
+        "Query: the cursor is not from this list: use page_info.next of the previous page",
+    )
 
 
 def to_cursor(position: P) -> str:
@@ -116,6 +128,15 @@ def to_cursor(position: P) -> str:
 def rows_after(rows: Iterable[R], position: Callable[[R], P], after: P | None) -> ListPage[R]:
     """Return the rest of a list that was read as a whole, because what is stored of it is bounded."""
     return ListPage([row for row in rows if after is None or position(row) > after], more=False)
+
+
+def paged(shown: Fitted[R], cursor: str | int | None, following: Callable[[R], str | int]) -> dict[str, Any]:
+    """Return the answer of a list that always has `page_info`. `following`: a row → the cursor after it."""
+    last = None if shown.last is None else str(following(shown.last))
+    return {
+        "data": shown.data,
+        "page_info": PageInfo(self=None if cursor is None else str(cursor), next=last),
+    }
 
 
 def listed(

@@ -8,6 +8,11 @@ from starlette.responses import Response
 
 from runstead.core.errors import CODES, Error
 
+#: The codes of most routes that read records of a project, and of most that write them.
+LOOKUP: Final = ("NOT_FOUND",)
+CHANGE: Final = (*LOOKUP, "STORE_BUSY", "STORE_UNAVAILABLE")
+
+#: Error code → HTTP status.
 STATUS: Final[dict[str, int]] = {
     "INVALID_REQUEST": 400,
     "ARTIFACT_MISMATCH": 400,

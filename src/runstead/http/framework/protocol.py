@@ -179,7 +179,7 @@ class Protocol(WriteDeadline):
             return False
         endpoint, path_params = found
         method = self.parser.get_method().decode("ascii")
-        if method not in endpoint.plain:
+        if method not in endpoint.plain or (query and endpoint.may_stream(method, query)):
             return False
         for name in self._not_plain:
             if name in headers:

@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from runstead.core import limits
 from runstead.core.clock import to_ms
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
+from runstead.core.json_text import unescaped
 
 B = TypeVar("B", bytes, bytes | None)
 
@@ -56,6 +57,10 @@ RunId = Annotated[
     ),
 ]
 Name = Annotated[str, Meta(min_length=1, max_length=limits.name_chars_max, pattern=NO_CONTROLS)]
+IdempotencyKey = Annotated[
+    str, Meta(min_length=1, max_length=limits.idempotency_key_chars_max, pattern=NO_CONTROLS)
+]
+PageLimit = Annotated[int, Meta(ge=1, le=limits.page_rows_max)]
 #: Text for people: any character except NUL, which PostgreSQL cannot store.
 Text = Annotated[str, Meta(max_length=limits.name_chars_max, pattern=NO_NUL)]
 Target = Annotated[str, Meta(min_length=1, max_length=limits.target_chars_max, pattern=NO_CONTROLS)]
@@ -89,19 +94,19 @@ def bounded(name: str, text: B, bytes_max: int) -> B:
     """Return a value of at most `bytes_max` bytes, whole KiB. Raises INVALID_REQUEST."""
     if text is not None and len(text) > bytes_max:
         mib, rest = divmod(bytes_max, limits.MIB)
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            f"$.{name}",
+            "too large",
             f"{name} is larger than {f'{bytes_max // limits.KIB} KiB' if rest else f'{mib} MiB'}",
-            errors=((f"$.{name}", "too large"),),
         )
     return text
 
 
 def json_value(value: msgspec.Raw | msgspec.UnsetType) -> bytes | None:
-    """Return a raw value as JSON text. Absent and null both give None."""
+    """Return a raw value as JSON text without needless escapes. Absent and null both give None."""
     if value is msgspec.UNSET:
         return None
-    text = bytes(value)
+    text = unescaped(bytes(value))
     return None if text == b"null" else text
 
 
@@ -113,9 +118,7 @@ def moment_ms(name: str, moment: datetime | None) -> int | None:
     if moment is None:
         return None
     if moment.year < 1970:
-        raise Error(
-            "INVALID_REQUEST", f"{name} must be a time from 1970 on", errors=((f"$.{name}", "range"),)
-        )
+        raise invalid_at(f"$.{name}", "range", f"{name} must be a time from 1970 on")
     # In some time zones, the first and last hours of the range are outside it.
     return min(max(to_ms(moment), 0), limits.timestamp_ms_max)
 
@@ -141,11 +144,11 @@ class RuntimeTarget(msgspec.Struct, frozen=True, kw_only=True):
         if has != wants:
             names = ("runtime_target_environment_id", "runtime_target_branch_id")
             needed = " and ".join(name for name, want in zip(names, wants, strict=True) if want) or "no id"
-            raise Error(
-                "INVALID_REQUEST",
+            raise invalid_at(
+                "$.request.runtime_target_kind",
+                "ids do not match the kind",
                 f"runtime_target_kind {self.runtime_target_kind or 'null'} takes {needed}"
                 + (" and no other id" if any(wants) else ""),
-                errors=(("$.request.runtime_target_kind", "ids do not match the kind"),),
             )
 
 

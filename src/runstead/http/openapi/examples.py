@@ -182,6 +182,7 @@ EXAMPLES: Final[dict[str, dict[str, dict[str, Any]]]] = {
     "PutLimit": {
         "per key": {"max_running": 20, "max_running_per_key": 2},
         "rate": {"rate": {"limit": 100, "period_seconds": 60, "per_key": True}},
+        "rate of tokens": {"rate": {"limit": 90_000, "period_seconds": 60, "unit": "tokens"}},
     },
     "PutConcurrencyLimits": {
         "limits": {"limits": [{"max_running": 50}, {"target": "task:restock", "max_running": 1}]},

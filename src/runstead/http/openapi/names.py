@@ -48,7 +48,25 @@ from runstead.http.webhooks import WebhookEvent
 
 Schema = dict[str, Any]
 
-#: `<tag>_<handler>` → operationId. Other operations keep `<tag>_<handler>`.
+#: Tag → what one of its records is called in operationIds.
+_RECORDS: Final = {
+    "alerts": "alert",
+    "artifacts": "artifact",
+    "batches": "batch",
+    "budgets": "budget",
+    "bulk_jobs": "bulk_job",
+    "conversations": "conversation",
+    "input_requests": "input_request",
+    "messages": "message",
+    "push_services": "push_service",
+    "runs": "run",
+    "schedules": "schedule",
+    "triggers": "trigger",
+    "webhooks": "webhook",
+    "workers": "worker",
+}
+
+#: `<tag>_<handler>` → operationId, where `operation_id` would derive another one.
 _OPERATIONS: Final = {
     "events_append": "append_events",
     "events_page": "list_events",
@@ -63,19 +81,6 @@ _OPERATIONS: Final = {
     "events_append_in_conversation": "append_conversation_run_events",
     "events_page_in_conversation": "list_conversation_run_events",
     "events_stream_in_conversation": "stream_conversation_run_events",
-    "artifacts_store": "store_artifact",
-    "artifacts_read": "read_artifact",
-    "runs_create": "create_run",
-    "runs_get": "get_run",
-    "runs_complete": "complete_run",
-    "runs_cancel": "cancel_run",
-    "runs_retry": "retry_run",
-    "runs_resume": "resume_run",
-    "runs_wait": "wait_run",
-    "runs_heartbeat": "heartbeat_run",
-    "runs_pause": "pause_run",
-    "runs_update": "update_run",
-    "runs_delete": "delete_run",
     "runs_usage": "get_run_usage",
     "runs_send": "send_signal",
     "runs_signals": "list_signals",
@@ -84,10 +89,6 @@ _OPERATIONS: Final = {
     "runs_values": "list_values",
     "lists_page": "list_runs",
     "lists_page_of_project": "list_project_runs",
-    "workers_register": "register_worker",
-    "workers_page": "list_workers",
-    "workers_heartbeat": "heartbeat_worker",
-    "workers_remove": "remove_worker",
     "workers_channel": "follow_worker_channel",
     "workers_versions": "list_versions",
     "workers_targets": "list_targets",
@@ -98,59 +99,14 @@ _OPERATIONS: Final = {
     "families_children": "list_children",
     "families_tree": "get_tree",
     "families_attempts": "list_attempts",
-    "conversations_create": "create_conversation",
-    "conversations_get": "get_conversation",
-    "conversations_page": "list_conversations",
-    "conversations_change": "update_conversation",
-    "conversations_delete": "delete_conversation",
     "conversations_get_run": "get_conversation_run",
     "conversations_children": "list_conversation_run_children",
     "conversations_snapshot": "get_conversation_run_snapshot",
-    "messages_add": "add_message",
-    "messages_page": "list_messages",
-    "input_requests_create": "create_input_request",
-    "input_requests_page": "list_input_requests",
-    "input_requests_get": "get_input_request",
     "input_requests_respond": "respond_to_input_request",
-    "input_requests_cancel": "cancel_input_request",
     "input_requests_secrets": "read_secrets",
-    "bulk_jobs_create": "create_bulk_job",
-    "bulk_jobs_get": "get_bulk_job",
-    "bulk_jobs_cancel": "cancel_bulk_job",
-    "schedules_create": "create_schedule",
-    "schedules_page": "list_schedules",
-    "schedules_get": "get_schedule",
-    "schedules_run": "run_schedule",
-    "webhooks_create": "create_webhook",
-    "webhooks_page": "list_webhooks",
-    "webhooks_get": "get_webhook",
-    "webhooks_change": "update_webhook",
-    "webhooks_delete": "delete_webhook",
-    "webhooks_rotate": "rotate_webhook",
-    "webhooks_test": "test_webhook",
     "webhooks_deliveries": "list_deliveries",
     "webhooks_redeliver": "redeliver",
-    "triggers_create": "create_trigger",
-    "triggers_page": "list_triggers",
-    "triggers_get": "get_trigger",
-    "triggers_change": "update_trigger",
-    "triggers_delete": "delete_trigger",
-    "triggers_rotate": "rotate_trigger",
-    "triggers_fire": "fire_trigger",
-    "alerts_create": "create_alert",
-    "alerts_page": "list_alerts",
-    "alerts_get": "get_alert",
-    "alerts_change": "update_alert",
-    "alerts_delete": "delete_alert",
-    "alerts_mute": "mute_alert",
-    "alerts_unmute": "unmute_alert",
-    "alerts_test": "test_alert",
     "alerts_history": "list_alert_firings",
-    "budgets_create": "create_budget",
-    "budgets_page": "list_budgets",
-    "budgets_get": "get_budget",
-    "budgets_change": "update_budget",
-    "budgets_delete": "delete_budget",
     "budgets_of_run": "list_budgets_of_run",
     "concurrency_get": "get_concurrency_limits",
     "concurrency_put": "put_concurrency_limits",
@@ -159,22 +115,9 @@ _OPERATIONS: Final = {
     "usage_put": "put_price",
     "usage_delete": "delete_price",
     "usage_usage": "get_project_usage",
-    "batches_create": "create_batch",
-    "batches_page": "list_batches",
-    "batches_get": "get_batch",
-    "batches_cancel": "cancel_batch",
-    "batches_retry": "retry_batch",
-    "batches_stream": "stream_batch",
-    "schedules_update": "update_schedule",
-    "schedules_delete": "delete_schedule",
     "schedules_upcoming": "list_upcoming_times",
     "schedules_sync": "sync_source_schedules",
     "notifications_notifications": "stream_notifications",
-    "push_services_register": "register_push_service",
-    "push_services_heartbeat": "heartbeat_push_service",
-    "push_services_page": "list_push_services",
-    "push_services_get": "get_push_service",
-    "push_services_disable": "disable_push_service",
     "push_services_jwks": "get_jwks",
     "administration_create": "create_project",
     "administration_page": "list_projects",
@@ -252,8 +195,14 @@ _ANNOTATIONS: Final = ("title", "description", "default", "examples")
 
 
 def operation_id(tag: str, handler: str) -> str:
-    name = f"{tag.lower().replace(' ', '_')}_{handler}"
-    return _OPERATIONS.get(name, name)
+    """Return `list_webhooks` for the handler `page` of Webhooks, `update_webhook` for `change`, `test_webhook` for `test`."""
+    noun = tag.lower().replace(" ", "_")
+    name = f"{noun}_{handler}"
+    if name in _OPERATIONS or noun not in _RECORDS:
+        return _OPERATIONS.get(name, name)
+    if handler == "page":
+        return f"list_{noun}"
+    return f"{'update' if handler == 'change' else handler}_{_RECORDS[noun]}"
 
 
 def name_shapes(document: Schema) -> None:

@@ -1,6 +1,6 @@
 """Rules between members that the types of bodies cannot express, as JSON Schema."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
@@ -30,9 +30,21 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+def _members(**types: Schema) -> Schema:
+    return {"properties": types}
+
+
+def _when(
+    case: Schema, then: Schema, otherwise: Schema | None = None, *, required: Sequence[str] = ()
+) -> Schema:
+    """Build the rule for objects whose members have the schemas of `case`, and which have the `required` members."""
+    condition = {"properties": case} | ({"required": list(required)} if required else {})
+    return {"if": condition, "then": then} | ({} if otherwise is None else {"else": otherwise})
+
+
 def _where(kind: str, then: Schema, otherwise: Schema) -> Schema:
-    case = {"properties": {"runtime_target_kind": {"const": kind}}, "required": ["runtime_target_kind"]}
-    return {"if": case, "then": then, "else": otherwise}
+    case = {"runtime_target_kind": {"const": kind}}
+    return _when(case, then, otherwise, required=["runtime_target_kind"])
 
 
 def _ids(**types: Schema) -> Schema:
@@ -51,91 +63,55 @@ _RUNTIME_TARGET: Final = _where(
     ),
 )
 
-_WORKFLOW: Final[Schema] = {
-    "if": {"properties": {"workflow_id": _NULL}},
-    "then": _ids(target=_TEXT),
-}
+_WORKFLOW: Final = _when({"workflow_id": _NULL}, _ids(target=_TEXT))
 
-_TOOL_RESULT: Final[Schema] = {
-    "if": {"properties": {"type": {"const": "tool_result"}}},
-    "then": _ids(tool_call_id=_TEXT),
-}
+_TOOL_RESULT: Final = _when({"type": {"const": "tool_result"}}, _ids(tool_call_id=_TEXT))
 
+_TEXT_FIELDS: Final = ["email", "number", "radio", "select", "text", "textarea", "url"]
 #: form.check_fields: it drops the default of a secret field, and members that the field's type does not have.
-_FORM_FIELD: Final[list[Schema]] = [
-    {
-        "if": {"properties": {"type": {"enum": ["radio", "select"]}}},
-        "then": {"required": ["options"]},
-    },
-    {
-        "if": {"properties": {"type": {"const": "checkbox"}, "secret": {"const": False}}},
-        "then": {"properties": {"defaultValue": {"type": "boolean"}}},
-    },
-    {
-        "if": {
-            "properties": {
-                "type": {"enum": ["email", "number", "radio", "select", "text", "textarea", "url"]},
-                "secret": {"const": False},
-            }
-        },
-        "then": {"properties": {"defaultValue": _TEXT}},
-    },
+_FORM_FIELD: Final = [
+    _when({"type": {"enum": ["radio", "select"]}}, {"required": ["options"]}),
+    _when(
+        {"type": {"const": "checkbox"}, "secret": {"const": False}},
+        _members(defaultValue={"type": "boolean"}),
+    ),
+    _when({"type": {"enum": _TEXT_FIELDS}, "secret": {"const": False}}, _members(defaultValue=_TEXT)),
 ]
 
 #: commands.triggers.create: only agents have a conversation.
-_TRIGGER: Final[Schema] = {
-    "if": {"properties": {"target": {"pattern": "^(task|workflow|eval):"}}},
-    "then": {"properties": {"conversation_id": _NULL}},
-}
+_TRIGGER: Final = _when({"target": {"pattern": "^(task|workflow|eval):"}}, _members(conversation_id=_NULL))
 
 #: alert.check
-_ALERT: Final[list[Schema]] = [
-    {
-        "if": {"properties": {"kind": {"enum": sorted(KINDS.keys() - set(TARGET_KINDS))}}},
-        "then": {"properties": {"target": _NULL}},
-    },
-    {
-        "if": {"properties": {"kind": {"enum": sorted(KINDS.keys() - {"schedule_missed"})}}},
-        "then": {"properties": {"schedule_id": _NULL}},
-    },
-    {
-        "if": {"properties": {"kind": {"const": "failure_rate"}}},
-        "then": {"properties": {"threshold": {"type": ["number", "null"], "maximum": 1}}},
-    },
+_ALERT: Final = [
+    _when({"kind": {"enum": sorted(KINDS.keys() - set(TARGET_KINDS))}}, _members(target=_NULL)),
+    _when({"kind": {"enum": sorted(KINDS.keys() - {"schedule_missed"})}}, _members(schedule_id=_NULL)),
+    _when(
+        {"kind": {"const": "failure_rate"}}, _members(threshold={"type": ["number", "null"], "maximum": 1})
+    ),
 ]
 
 #: schedule.check
-_SCHEDULE_TARGET: Final[list[Schema]] = [
-    {
-        "if": {"properties": {"kind": {"enum": ["task", "workflow"]}}},
-        "then": {"properties": {"conversation_mode": _NULL, "conversation_id": _NULL}},
-    },
-    {
-        "if": {"properties": {"conversation_mode": {"const": "existing"}}, "required": ["conversation_mode"]},
-        "then": _ids(conversation_id=_TEXT),
-    },
-    {
-        "if": {
-            "properties": {"conversation_mode": {"enum": ["create_new", "none"]}},
-            "required": ["conversation_mode"],
-        },
-        "then": {"properties": {"conversation_id": _NULL}},
-    },
+_SCHEDULE_TARGET: Final = [
+    _when({"kind": {"enum": ["task", "workflow"]}}, _members(conversation_mode=_NULL, conversation_id=_NULL)),
+    _when(
+        {"conversation_mode": {"const": "existing"}},
+        _ids(conversation_id=_TEXT),
+        required=["conversation_mode"],
+    ),
+    _when(
+        {"conversation_mode": {"enum": ["create_new", "none"]}},
+        _members(conversation_id=_NULL),
+        required=["conversation_mode"],
+    ),
 ]
 
 #: schedule.check: exactly one of the two
-_TIMES: Final[Schema] = {
-    "if": {"properties": {"run_at": _TEXT}, "required": ["run_at"]},
-    "then": {"properties": {"schedule": _NULL}},
-    "else": _ids(schedule=_TEXT),
-}
+_TIMES: Final = _when({"run_at": _TEXT}, _members(schedule=_NULL), _ids(schedule=_TEXT), required=["run_at"])
 
 #: commands.push_services.register
-_PUSH_SERVICE: Final[Schema] = {
-    "if": {"properties": {"scope_kind": {"const": "project"}}},
-    "then": _ids(project_id=_TEXT),
-    "else": {"properties": {"project_id": _NULL}},
-}
+_PUSH_SERVICE: Final = _when(
+    {"scope_kind": {"const": "project"}}, _ids(project_id=_TEXT), _members(project_id=_NULL)
+)
 #: The part of `egress.check_url` that a pattern can express.
 _URL: Final = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\x00-\x1f\x7f/?#@]+([/?][^\x00-\x1f\x7f#]*)?" + END
 

@@ -1,5 +1,6 @@
 """A page of a list."""
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 import msgspec
@@ -16,3 +17,8 @@ class ListPage(msgspec.Struct, Generic[T], frozen=True):
 
     rows: list[T]
     more: bool
+
+    @classmethod
+    def of(cls, found: Sequence[T], limit: int) -> "ListPage[T]":
+        """Return the page of the first `limit` rows. One row more was read, to see whether more follow."""
+        return cls(list(found[:limit]), len(found) > limit)

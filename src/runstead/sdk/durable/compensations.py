@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from runstead.sdk.durable.forms import Forms
-from runstead.sdk.durable.history import STEP_FINISHED, STEP_STARTED
+from runstead.sdk.durable.history import STEP_FINISHED
 from runstead.sdk.durable.step_runner import current_branch
 from runstead.sdk.errors import RunsteadError
 from runstead.sdk.routes.create import split_target
@@ -83,19 +83,9 @@ class Compensations(Forms):
         if run_id is None:
             raise ValueError(f"The run {self.run.run_id} compensates no run")
         steps: list[tuple[str, Any]] = []
-        after = 0
-        while True:
-            page = await self.send(
-                self.calls.events.list(
-                    run_id, after_event_id=after, limit=500, event_types=(STEP_STARTED, STEP_FINISHED)
-                )
-            )
-            for event in page.data:
-                payload = event.payload
-                is_kept = event.event_type == STEP_FINISHED and "stepId" in payload and "result" in payload
-                if is_kept and payload.get("error") is None:
-                    result = await self.read(run_id, payload["result"])
-                    steps.append((str(payload.get("stepName")), result))
-            if page.page_info.next is None:
-                return steps
-            after = int(page.page_info.next)
+        async for event in self.stored_events(run_id, (STEP_FINISHED,)):
+            payload = event.payload
+            if "stepId" in payload and "result" in payload and payload.get("error") is None:
+                result = await self.read(run_id, payload["result"])
+                steps.append((str(payload.get("stepName")), result))
+        return steps

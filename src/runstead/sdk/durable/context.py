@@ -192,7 +192,7 @@ class Context(HandlerContext):
         `await ctx.first(paid=ctx.wait_for_event("paid"), late=ctx.sleep(600))`.
 
         The choice is stored, so each try of the handler gets the same. The other waits are cancelled and closed in
-        the log; an answer to them has no effect. An exception of the first is raised. Where several have ended when
+        the log; an answer to them has no effect. If the first one failed, its exception is raised. Where several have ended when
         the handler runs again, the one that is named first is chosen. A child run among several waits is noticed
         within 30 seconds of its end. Raise TypeError without waits.
         """
@@ -318,10 +318,11 @@ class Context(HandlerContext):
     ) -> Awaits[None]:
         """Register a run that undoes this one's work, once: `await ctx.compensate(refund, charge=charge)`.
 
-        If this run fails or is cancelled, however, the server creates the registered runs in the same transaction, and
-        they run one after the other, the last registered first. If it completes, they are dropped. `refund` is a function
-        with a decorator of the app, or a string target of `task:…` or `workflow:…` with `config` and `input`, as for
-        `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments that do not fit.
+        If this run fails or is cancelled, for any reason, the server creates the registered runs in the same
+        transaction. They run one after the other, the last registered first. If this run completes, they are dropped.
+        `refund` is a function with a decorator of the app, or a string target of `task:…` or `workflow:…` with `config`
+        and `input`, as for `spawn`. A run has at most 100. Raise ValueError for another target, TypeError for arguments
+        that do not fit.
         """
         request = run_request(target, args, arguments)
         return self._attempt.compensate(
@@ -347,7 +348,7 @@ class Context(HandlerContext):
         """Return whether the run takes the new code of a change: `if ctx.patched("fraud-check"): …`.
 
         True for a run that reaches this call before any later step is in its log, and from then on, in every try. False
-        for a run whose log has passed this place: it was there with code without the call. The first answer for a name
+        for a run whose log has a later step: code without the call wrote it. The first answer for a name
         holds in the rest of the handler; concurrent branches have their own. A call is no step.
         """
         return self._attempt.patched(patch)

@@ -95,7 +95,7 @@ class Emitter:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the worker no longer has the run. A handler in a thread has to check it: a thread is not interrupted."""
+        """Whether the worker no longer has the run."""
         return self._closed
 
     def close(self) -> None:
@@ -127,11 +127,7 @@ class Emitter:
         await self.drain()
 
     async def emit_many(self, events: Iterable[Mapping[str, Any]]) -> None:
-        """Append events in order, in few requests. They are durable when this returns. Raise LeaseLostError.
-
-        Each event is stored once, also across broken connections and restarts of the server. Each request is one
-        transaction.
-        """
+        """Append events in order, in few requests; see `Context.emit_many`."""
         for event in events:
             await self.emit(event)
         await self.flush()
@@ -152,10 +148,7 @@ class Emitter:
         await self._outbox.drain()
 
     def log(self, line: str) -> None:
-        """Add a line to the run's log, with its time, attempt and step. A replay does not add it again.
-
-        The last MiB is sent with the completion. Any thread may call it.
-        """
+        """Add a line to the run's log, with its time, attempt and step; see `HandlerContext.log`."""
         if not self.skips_log():
             at = self._now().astimezone(UTC)
             self.add_log_line(
@@ -270,18 +263,20 @@ class Emitter:
                 if (one.get("name"), one.get("sha256"), one.get("media_type")) == (name, sha256, media_type):
                     with suppress(msgspec.ValidationError):  # it was recorded, not stored
                         return msgspec.convert(one, StoredArtifact)
-        answer = await self.send(
-            self.calls.artifacts.store(
-                self.run.run_id,
-                name,
-                upload,
-                media_type=media_type,
-                sha256=sha256,
-                attempt=self.run.attempt,
-                lease_token=self.run.lease_token,
-            )
+        return await self.store_artifact(name, upload, media_type, sha256)
+
+    async def store_artifact(self, name: str, upload: Upload, media_type: str, sha256: str) -> StoredArtifact:
+        """Send an artifact to the server. Raise its refusal."""
+        call = self.calls.artifacts.store(
+            self.run.run_id,
+            name,
+            upload,
+            media_type=media_type,
+            sha256=sha256,
+            attempt=self.run.attempt,
+            lease_token=self.run.lease_token,
         )
-        return answer.artifact
+        return (await self.send(call)).artifact
 
     @property
     def logs(self) -> str | None:

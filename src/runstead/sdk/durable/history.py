@@ -153,8 +153,7 @@ class History:
     def patch_answer(self, patch: str, prefix: str) -> bool | None:
         """Return the answer that a patch has in this branch, in those around it or in those of its gathers.
 
-        None: it has none. False before true: a branch that began with the old code keeps the code after it on the old
-        one.
+        None: it has none. False takes precedence: after a branch that began with the old code, the run stays with it.
         """
         answers = [
             answer

@@ -79,11 +79,7 @@ class MessageStream(Reports):
         return f"{self.run.attempt}//{mark}{self._count}"
 
     async def emit(self, event: Mapping[str, Any]) -> None:
-        """Append one event: an object with a string `type`, in AG-UI form.
-
-        It is sent after 50 ms, or with 24 events or 512 KiB. A handler that runs again emits it again: at the same
-        position and with the same members it is stored once.
-        """
+        """Append one event; see `Context.emit`."""
         if self.branch is not None and running_step() is None and "idempotency_key" not in event:
             # Hashed, because the id of a deeply nested branch is longer than a key may be.
             identity = [self._next_id("e"), event]
@@ -92,9 +88,7 @@ class MessageStream(Reports):
         await super().emit(event)
 
     def text(self, whole: str | None = None, *, role: Role = "assistant") -> "Message":
-        """Emit a message: whole with `await ctx.text("Hello")`, or in parts with
-        `async with ctx.text() as message: await message.write("Hel")`.
-        """
+        """Emit a message; see `Context.text`."""
         return Message(MessageWriter(self, TEXT, self._next_id("m"), {"role": role}), whole)
 
     def reasoning(self, whole: str | None = None) -> "Message":
@@ -102,11 +96,7 @@ class MessageStream(Reports):
         return Message(MessageWriter(self, REASONING, self._next_id("r"), {"role": "reasoning"}), whole)
 
     def tool_call(self, name: str, arguments: Any = None, *, result: Any = msgspec.UNSET) -> "ToolCall":
-        """Emit a tool call and its result (any JSON): `await ctx.tool_call("search", {"q": "x"}, result=found)`, or
-        `async with ctx.tool_call("search", {"q": "x"}) as call: call.result = await search("x")`.
-
-        Without `arguments`, `await call.write(…)` emits their JSON in parts.
-        """
+        """Emit a tool call and its result; see `Context.tool_call`."""
         writer = MessageWriter(self, TOOL, self._next_id("c"), {"toolCallName": name})
         return ToolCall(writer, arguments, result)
 
@@ -182,20 +172,13 @@ class MessageStream(Reports):
 
     async def stored_text(self, kind: MessageKind, message_id: str) -> str:
         """Return the text that the log has of a message."""
-        after, parts = self._history.messages[message_id].event_id, []
-        while True:
-            call = self.calls.events.list(
-                self.run.run_id, after_event_id=after, limit=500, event_types=[kind.content]
-            )
-            page = await self.send(call)
-            parts += [
-                str(event.payload.get("delta", ""))
-                for event in page.data
-                if event.payload.get(kind.member) == message_id
-            ]
-            if page.page_info.next is None:
-                return "".join(parts)
-            after = int(page.page_info.next)
+        after = self._history.messages[message_id].event_id
+        parts = [
+            str(event.payload.get("delta", ""))
+            async for event in self.stored_events(self.run.run_id, (kind.content,), after)
+            if event.payload.get(kind.member) == message_id
+        ]
+        return "".join(parts)
 
 
 class MessageWriter:

@@ -3,11 +3,11 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from runstead.sdk.durable.branch import Branch
 from runstead.sdk.durable.emitter import LeaseLostError
-from runstead.sdk.durable.step_runner import StepRunner, current_branch
+from runstead.sdk.durable.step_runner import StepRunner, current_branch, first_outcome
 from runstead.sdk.durable.suspension import Suspend, combine_first
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Races(StepRunner):
                 for number in numbers:
                     branches.append(branch.child(step_id, number))
                     tasks[number] = self._in_branch(branches[-1], waits[names[number - 1]])
-                winner = await _first_to_end(tasks)
+                winner = await first_outcome(tasks, lambda error: not isinstance(error, Suspend))
         finally:
             for one in branches:
                 one.closed = True
@@ -68,18 +68,3 @@ class Races(StepRunner):
         for step_id, name in list(self._history.started.items()):
             if step_id.startswith(f"{race_id}.") and not step_id.startswith(f"{race_id}.{winner}."):
                 self._finish(step_id, name, closed=True)
-
-
-async def _first_to_end(tasks: "dict[int, asyncio.Task[Any]]") -> int | None:
-    """Return the number of the first task with a result or an exception. None: all of them wait."""
-    pending = set(tasks.values())
-    while pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        for number, task in tasks.items():
-            if task not in done:
-                continue
-            if task.cancelled():
-                raise asyncio.CancelledError
-            if not isinstance(task.exception(), Suspend):
-                return number
-    return None

@@ -7,7 +7,7 @@ import msgspec
 
 from runstead.sdk.durable.step_results import ResultNotStoredError
 from runstead.sdk.errors import RunFailed
-from runstead.sdk.models.user_types import convert, encode
+from runstead.sdk.models.user_types import NOT_JSON, convert, encode
 from runstead.sdk.task import return_type
 
 #: The result is part of an event, and the server accepts events below 256 KiB. Above it, an artifact holds the result.
@@ -18,7 +18,7 @@ def encode_result(result: Any) -> bytes:
     """Encode a step's result as JSON. Raise ResultNotStoredError where it is not JSON."""
     try:
         return encode(result)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except NOT_JSON as error:
         raise ResultNotStoredError(f"Its result is not JSON: {error}", "STEP_RESULT_NOT_JSON") from error
 
 
@@ -53,7 +53,7 @@ def checked_output(output: Any, function: Callable[..., Any]) -> Any:
         raise RunFailed(
             f"The output does not fit the handler's annotation {shown(wanted)}: {error}", "OUTPUT_INVALID"
         ) from None
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except NOT_JSON:
         return output  # not JSON, or an annotation that is not for JSON
     return output
 

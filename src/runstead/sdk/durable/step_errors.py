@@ -18,6 +18,7 @@ from runstead.sdk.durable.step_results import (
 from runstead.sdk.durable.tracebacks import traceback_of
 from runstead.sdk.errors import RunFailed
 from runstead.sdk.isolation.failure import ProcessFailed
+from runstead.sdk.models.user_types import NOT_JSON
 from runstead.sdk.models.value import Codec, packed
 from runstead.sdk.routes.values import HIDDEN_MESSAGE
 
@@ -34,11 +35,15 @@ def step_failure(error: Exception) -> StepFailure:
     message = without_surrogates((str(error) or type(error).__name__)[:MESSAGE_CHARS_MAX])
     if isinstance(error, RunFailed):
         return StepFailure(
-            message, error.code or "RunFailed", final=True, detail=error.detail, type=type(error).__name__
+            message=message,
+            code=error.code or "RunFailed",
+            final=True,
+            detail=error.detail,
+            type=type(error).__name__,
         )
     return StepFailure(
-        message,
-        error_code(error),
+        message=message,
+        code=error_code(error),
         final=isinstance(error, ResultNotStoredError),
         type=type(error).__name__,
         args=_stored_args(error),
@@ -51,7 +56,9 @@ def hidden_failure(failure: StepFailure, codec: Codec) -> StepFailure:
     plain.
     """
     detail = packed(failure, codec)
-    return StepFailure(HIDDEN_MESSAGE, failure.code, failure.final, detail=detail, type=failure.type)
+    return StepFailure(
+        message=HIDDEN_MESSAGE, code=failure.code, final=failure.final, detail=detail, type=failure.type
+    )
 
 
 def _stored_args(error: Exception) -> list[Any] | None:
@@ -59,7 +66,7 @@ def _stored_args(error: Exception) -> list[Any] | None:
     try:
         encoded = msgspec.json.encode(error.args)
         args = msgspec.json.decode(encoded)
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except NOT_JSON:
         return None
     return args if len(encoded) <= ARGS_BYTES_MAX and tuple(args) == error.args else None
 

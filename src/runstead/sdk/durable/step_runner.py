@@ -125,9 +125,8 @@ class StepRunner(ValueStore):
             )
         unreached = self._history.first_step_after(self._root.count)
         if unreached is not None:
-            raise self._changed_code(
-                self._root, unreached, self._history.step_names[unreached], None, definition_site(handler)
-            )
+            expected, site = self._history.step_names[unreached], definition_site(handler)
+            raise self._changed_code(self._root, unreached, expected=expected, found=None, site=site)
 
     def suspension_behind(self, error: BaseException | None) -> Suspend | None:
         """Return the wait that ended the handler, whatever it raised afterwards, or None where no wait did.
@@ -256,7 +255,7 @@ class StepRunner(ValueStore):
         raise stored_error(StepFailed(call.name, step_id, failure), call.options.raises)
 
     async def read(self, run_id: str, value: Any, *, is_reference: bool = True) -> Any:
-        """Return the value that stands in this run or in a child; see `loaded`. The run waits for a worker that can
+        """Return a stored value of this run or of a child; see `loaded`. The run waits for a worker that can
         decode it. `is_reference` false: a client sent it, so it is no reference to an artifact.
         """
         try:
@@ -321,14 +320,15 @@ class StepRunner(ValueStore):
         if handled is not None and getattr(handled, _BLOCK_ATTRIBUTE, _NO_STEP)[0] is not self._root:
             setattr(handled, _BLOCK_ATTRIBUTE, (self._root, step_id))
         if stored is not None and stored != name:
-            raise self._changed_code(branch, step_id, stored, name, call_site())
+            raise self._changed_code(branch, step_id, expected=stored, found=name, site=call_site())
         return step_id
 
     def _changed_code(
-        self, branch: Branch, step_id: str, expected: str, found: str | None, site: CallSite | None
+        self, branch: Branch, step_id: str, *, expected: str, found: str | None, site: CallSite | None
     ) -> BaseException:
         """Return what ends the try: a wait for code that fits the log, or RunFailed with NON_DETERMINISTIC."""
-        changed = ChangedCode(step_id, expected, found, *(site or ()))
+        place = {} if site is None else site._asdict()
+        changed = ChangedCode(step_id=step_id, expected=expected, found=found, **place)
         if self.on_changed_code == "fail":
             return changed.failure()
         history, value = self._history, msgspec.structs.asdict(changed)
@@ -411,21 +411,36 @@ class StepRunner(ValueStore):
 
     async def _wait_for_all(self, tasks: "list[asyncio.Task[Any]]", gather_id: str) -> None:
         """Wait until all tasks are done, or until one fails. Record which one failed, and raise its exception."""
-        pending = set(tasks)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for number, task in enumerate(tasks, 1):
-                if task not in done:
-                    continue
+        failed = await first_outcome(
+            dict(enumerate(tasks, 1)), lambda error: error is not None and not isinstance(error, Suspend)
+        )
+        if failed is None:
+            return
+        error = tasks[failed - 1].exception()
+        assert error is not None
+        if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
+            value = {"step_id": gather_id, "branch": failed}
+            self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
+        raise error
+
+
+async def first_outcome(
+    tasks: "Mapping[int, asyncio.Task[Any]]", counts: Callable[[BaseException | None], bool]
+) -> int | None:
+    """Return the number of the first task whose exception, None for a result, counts. None: all ended without one.
+
+    Raise CancelledError where a task was cancelled.
+    """
+    pending = set(tasks.values())
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for number, task in tasks.items():
+            if task in done:
                 if task.cancelled():
                     raise asyncio.CancelledError
-                error = task.exception()
-                if error is None or isinstance(error, Suspend):
-                    continue
-                if isinstance(error, Exception) and gather_id not in self._history.failed_branches:
-                    value = {"step_id": gather_id, "branch": number}
-                    self.emit_nowait({"type": CUSTOM, "name": GATHER_FAILED, "value": value})
-                raise error
+                if counts(task.exception()):
+                    return number
+    return None
 
 
 @functools.lru_cache(maxsize=1024)

@@ -15,7 +15,7 @@ from runstead.sdk.routes.runs import WaitReason
 _OPEN_APPROVALS: Final = 100
 #: As many open events as the server takes for a run.
 _OPEN_EVENTS: Final = 100
-#: How often a run that waits for the first of several children looks for their ends.
+#: How often a run that waits for the first of several children polls for their ends.
 _POLL_S: Final = 30.0
 
 

@@ -1,6 +1,7 @@
 """Results and outputs of an attempt: encoded by the app's codec, and kept as artifacts where they are large."""
 
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -8,8 +9,9 @@ import msgspec
 from runstead.sdk.durable.emitter import Emitter
 from runstead.sdk.errors import RunFailed, RunsteadError, ValueNotReadable
 from runstead.sdk.models.artifact import Upload
+from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
-from runstead.sdk.models.user_types import encode
+from runstead.sdk.models.user_types import NOT_JSON, encode
 from runstead.sdk.models.value import (
     MEDIA_TYPE,
     Codec,
@@ -20,7 +22,8 @@ from runstead.sdk.models.value import (
     unpacked,
 )
 from runstead.sdk.resources import Calls
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.log import EventLog
+from runstead.sdk.routes.route import Pages, perform
 from runstead.sdk.routes.values import resolve
 from runstead.sdk.worker.threads import in_thread
 
@@ -47,7 +50,7 @@ class ValueStore(Emitter):
             self.calls = Calls(codec=codec)
 
     async def stored(self, text: bytes, inline_bytes_max: int) -> msgspec.Raw:
-        """Return what stands for a value with this JSON text. Above `inline_bytes_max` an artifact holds it.
+        """Return what is stored for a value with this JSON text. Above `inline_bytes_max` it is in an artifact.
 
         Raise ValueTooLargeError.
         """
@@ -65,17 +68,7 @@ class ValueStore(Emitter):
             )
         reference = new_reference(content)
         try:
-            await self.send(
-                self.calls.artifacts.store(
-                    self.run.run_id,
-                    reference.name,
-                    Upload(content),
-                    media_type=MEDIA_TYPE,
-                    sha256=reference.sha256,
-                    attempt=self.run.attempt,
-                    lease_token=self.run.lease_token,
-                )
-            )
+            await self.store_artifact(reference.name, Upload(content), MEDIA_TYPE, reference.sha256)
         except RunsteadError as error:
             raise ValueTooLargeError(
                 f"It has {len(content):,} bytes, and the server did not keep it as an artifact: {error.detail}"
@@ -83,10 +76,10 @@ class ValueStore(Emitter):
         return inline(reference)
 
     async def stored_output(self, output: Any) -> msgspec.Raw:
-        """Return what stands for the output of the run. Raise RunFailed with RESULT_NOT_JSON or OUTPUT_TOO_LARGE."""
+        """Return what is stored for the output of the run. Raise RunFailed with RESULT_NOT_JSON or OUTPUT_TOO_LARGE."""
         try:
             text = encode(output)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        except NOT_JSON as error:
             raise RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON") from None
         try:
             return await self.stored(text, OUTPUT_BYTES_MAX)
@@ -100,28 +93,25 @@ class ValueStore(Emitter):
         found = {name: unpacked(getattr(run, name), self.codec) for name in ("input", "config")}
         return msgspec.structs.replace(run, **found)
 
+    async def stored_events(
+        self, run_id: str, types: Sequence[str], after_event_id: int = 0
+    ) -> AsyncIterator[Event]:
+        """Yield the events of these types in the log of a run, in order."""
+        log = EventLog(run_id)
+        pages: Pages[Event] = Pages(partial(log.page, types=types), after_event_id, log.next_after)
+        while pages.call is not None:
+            for event in pages.items(await self.send(pages.call)):
+                yield event
+
     async def loaded(self, run_id: str, value: Any) -> Any:
-        """Return the value that stands in this run or in a child.
+        """Return a stored value of this run or of a child, read from its artifact and decoded.
 
         Raise RunFailed with VALUE_NOT_READABLE where its artifact is missing or damaged, and ValueNotReadable where this
         worker cannot decode it.
         """
         try:
-            return await self._perform(resolve(run_id, value, self.codec))
+            return await perform(resolve(run_id, value, self.codec), self.send)
         except ValueNotReadable as error:
             if error.undecoded:
                 raise
             raise RunFailed(error.detail, error.code) from error
-
-    async def _perform(self, calls: Generator[Call[Any], Any, Any]) -> Any:
-        try:
-            call = next(calls)
-            while True:
-                try:
-                    content = await self.send(call)
-                except RunsteadError as error:
-                    call = calls.throw(error)
-                else:
-                    call = calls.send(content)
-        except StopIteration as end:
-            return end.value

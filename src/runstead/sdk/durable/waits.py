@@ -42,9 +42,9 @@ U = TypeVar("U")
 #: The worker itself sleeps this long. For a longer sleep the run waits.
 _SHORT_SLEEP_S: Final = 1.0
 _MESSAGE_CHARS: Final = 1024
-#: The pause between two looks for the end of a child of an earlier run: a tenth of the child's age, within these.
-_LOOK_AFTER: Final = timedelta(seconds=2)
-_LOOK_AFTER_MAX: Final = timedelta(seconds=60)
+#: A retry polls for the end of a child of the earlier run after a tenth of the child's age, within these bounds.
+_POLL_AFTER: Final = timedelta(seconds=2)
+_POLL_AFTER_MAX: Final = timedelta(seconds=60)
 
 
 class Waits(Races):
@@ -74,11 +74,7 @@ class Waits(Races):
                 self._finish(step_id, "sleep")
 
     async def wait_for_approval(self, question: str, *, timeout_seconds: float | None = None) -> bool:
-        """Ask a person, and wait for the answer. Raise WaitTimeout where none comes in time.
-
-        `POST /runs/{run_id}/resume {type: "approval", tool_call_id, result}` answers with true, false or
-        {"approved": …}.
-        """
+        """Ask a person, and wait for the answer; see `Context.wait_for_approval`."""
         branch = current_branch()
         answer = self._wait_for(
             branch,
@@ -100,11 +96,7 @@ class Waits(Races):
         match: Mapping[str, Any] | None = None,
         timeout_seconds: float | None = None,
     ) -> Any:
-        """Wait for a signal or an event of this name, and return its payload. Raise WaitTimeout where none comes in time.
-
-        `POST /runs/{run_id}/signals {name, payload}` sends a signal, also before the run waits. Meanwhile
-        `POST /projects/{ref}/events {name, data}` resumes the run if `match` fits the data.
-        """
+        """Wait for a signal or an event of this name; see `Context.wait_for_event`."""
         branch = current_branch()
         answer = self._wait_for(
             branch,
@@ -223,8 +215,8 @@ class Waits(Races):
                 raise RunFailed(f"The child run {run_id} was deleted", "CHILD_GONE") from error
         if not run.terminal:
             is_own, now = run.parent_run_id == self.run.run_id, self._now()
-            # The end of another run's child resumes that run. This one, a retry of it, looks for the end.
-            pause = min(max((now - run.created_at) / 10, _LOOK_AFTER), _LOOK_AFTER_MAX)
+            # The end of another run's child resumes that run. This run, a retry of it, polls for the end.
+            pause = min(max((now - run.created_at) / 10, _POLL_AFTER), _POLL_AFTER_MAX)
             request = WaitRequest(
                 reason="event",
                 call_id=f"run:{run_id}:{step_id}",

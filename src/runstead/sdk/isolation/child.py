@@ -50,6 +50,7 @@ from runstead.sdk.isolation.messages import (
 )
 from runstead.sdk.models.event import Event
 from runstead.sdk.models.lease import ClaimedRun
+from runstead.sdk.models.user_types import NOT_JSON
 from runstead.sdk.worker.log_handler import install, logging_to
 
 T = TypeVar("T")
@@ -277,7 +278,7 @@ class _HandlerProcess:
             await attempt.finish()
             try:
                 return Returned(output=msgspec.json.encode(result))
-            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            except NOT_JSON as error:
                 return _raised(RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
         except Suspend as suspend:
             return Suspended(request=suspend.request)

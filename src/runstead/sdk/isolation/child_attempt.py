@@ -148,7 +148,10 @@ async def _never_called(_events: list[msgspec.Raw]) -> None:
 
 
 class ChildAttempt(Attempt):
-    """The attempt behind the context that the handler receives. Its threads may call it; messages are sent from the loop's thread."""
+    """The attempt behind the context that the handler receives.
+
+    Threads of the handler may call it. Messages are sent from the loop's thread.
+    """
 
     def __init__(self, run: ClaimedRun, link: ParentLink) -> None:
         super().__init__(run, Calls(), link.send)

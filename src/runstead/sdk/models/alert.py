@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Page, ResponseModel
 from runstead.sdk.models.webhook import Delivery
 
 
@@ -67,8 +67,5 @@ class AlertFiring(ResponseModel, frozen=True, kw_only=True):
     resolved_value: float | None = None
 
 
-class AlertFiringPage(ResponseModel, frozen=True, kw_only=True):
+class AlertFiringPage(Page[AlertFiring], frozen=True, kw_only=True):
     """One page of the history of a rule, newest first."""
-
-    data: list[AlertFiring]
-    page_info: PageInfo

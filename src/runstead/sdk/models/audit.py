@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Page, ResponseModel
 
 
 class AuditActor(ResponseModel, frozen=True, kw_only=True):
@@ -44,8 +44,5 @@ class AuditEntry(ResponseModel, frozen=True, kw_only=True):
     change: AuditChange | None = None
 
 
-class AuditPage(ResponseModel, frozen=True, kw_only=True):
+class AuditPage(Page[AuditEntry], frozen=True, kw_only=True):
     """One page of the audit log, newest first."""
-
-    data: list[AuditEntry]
-    page_info: PageInfo

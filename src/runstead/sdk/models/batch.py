@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Page, ResponseModel
 
 
 class StatusCounts(ResponseModel, frozen=True, kw_only=True):
@@ -68,11 +68,8 @@ class CancelledBatch(ResponseModel, frozen=True, kw_only=True):
     batch: Batch
 
 
-class BatchPage(ResponseModel, frozen=True, kw_only=True):
+class BatchPage(Page[Batch], frozen=True, kw_only=True):
     """One page of batches, newest first."""
-
-    data: list[Batch]
-    page_info: PageInfo
 
 
 class BatchProgress(ResponseModel, frozen=True, kw_only=True):

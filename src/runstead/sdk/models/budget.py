@@ -6,7 +6,7 @@ from runstead.sdk.models.response import ResponseModel
 
 
 class Amounts(ResponseModel, frozen=True, kw_only=True):
-    """Cost as a decimal in the project's currency ("2.50"), and tokens. In a limit, None: there is none of that kind."""
+    """Cost as a decimal in the project's currency ("2.50"), and tokens. In a limit, None is no bound."""
 
     cost: str | None = None
     tokens: int | None = None

@@ -1,15 +1,12 @@
 """Conversations, and the projections of agent runs in them."""
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-import msgspec
-
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
+from runstead.sdk.models.run import TERMINAL_STATUSES
 
 ConversationType = Literal["chat", "agent_task", "support", "channel", "project_agent"]
-
-TERMINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 
 
 class Conversation(ResponseModel, frozen=True, kw_only=True):
@@ -35,11 +32,8 @@ class Conversation(ResponseModel, frozen=True, kw_only=True):
     archived_at: datetime | None = None
 
 
-class ConversationPage(ResponseModel, frozen=True, kw_only=True):
+class ConversationPage(Listing[Conversation], frozen=True, kw_only=True):
     """One page of conversations, newest first."""
-
-    data: list[Conversation]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Projection(ResponseModel, frozen=True, kw_only=True):
@@ -85,8 +79,5 @@ class Projection(ResponseModel, frozen=True, kw_only=True):
         return self.status in TERMINAL_STATUSES
 
 
-class ProjectionPage(ResponseModel, frozen=True, kw_only=True):
+class ProjectionPage(Listing[Projection], frozen=True, kw_only=True):
     """One page of the runs of a conversation."""
-
-    data: list[Projection]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from runstead.sdk.models.conversation import Projection
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Page, ResponseModel
 from runstead.sdk.models.run import Run
 
 TERMINAL_EVENTS: Final = frozenset({"RUN_FINISHED", "RUN_ERROR"})
@@ -17,7 +17,8 @@ class Event(ResponseModel, frozen=True, kw_only=True):
 
     `source` is who wrote it: server, worker (the holder of the run's lease), writer (a token that appends events),
     caller or retry (copied from an earlier run); None from a server that is older than this member. `created_at` is
-    None for events of a live stream or of a conversation's list, which do not contain it. With include_descendants, `run_id` is the event's run, and `cursor` is its position in the family's log.
+    None for events of a live stream or of a conversation's list, which do not contain it. With include_descendants,
+    `run_id` is the event's run, and `cursor` is its position in the family's log.
     """
 
     event_id: int
@@ -45,18 +46,12 @@ class ConversationEvent(Event, frozen=True, kw_only=True):
     payload: dict[str, Any] = msgspec.field(name="event")
 
 
-class EventPage(ResponseModel, frozen=True, kw_only=True):
+class EventPage(Page[Event], frozen=True, kw_only=True):
     """One page of a run's events."""
 
-    data: list[Event]
-    page_info: PageInfo
 
-
-class ConversationEventPage(ResponseModel, frozen=True, kw_only=True):
+class ConversationEventPage(Page[ConversationEvent], frozen=True, kw_only=True):
     """One page of a run's events under its conversation."""
-
-    data: list[ConversationEvent]
-    page_info: PageInfo
 
 
 class EventTypeCount(ResponseModel, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 InputStatus = Literal["open", "submitted", "cancelled", "expired"]
 ResponderType = Literal["human", "agent", "system"]
@@ -60,8 +60,5 @@ class InputSecrets(ResponseModel, frozen=True, kw_only=True):
     values: dict[str, Any]
 
 
-class InputRequestPage(ResponseModel, frozen=True, kw_only=True):
+class InputRequestPage(Listing[InputRequest], frozen=True, kw_only=True):
     """One page of input requests."""
-
-    data: list[InputRequest]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

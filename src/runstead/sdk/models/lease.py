@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 
 class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
@@ -25,11 +25,8 @@ class RegisteredWorker(ResponseModel, frozen=True, kw_only=True):
     updated_at: datetime | None = None
 
 
-class WorkerPage(ResponseModel, frozen=True, kw_only=True):
+class WorkerPage(Listing[RegisteredWorker], frozen=True, kw_only=True):
     """One page of the workers of a project."""
-
-    data: list[RegisteredWorker]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class WorkerVersion(ResponseModel, frozen=True, kw_only=True):
@@ -199,8 +196,5 @@ class RegisteredTarget(ResponseModel, frozen=True, kw_only=True):
     last_seen_at: datetime | None = None
 
 
-class TargetPage(ResponseModel, frozen=True, kw_only=True):
+class TargetPage(Listing[RegisteredTarget], frozen=True, kw_only=True):
     """One page of registered targets."""
-
-    data: list[RegisteredTarget]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

@@ -3,9 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 
 class TokenUsage(ResponseModel, frozen=True, kw_only=True):
@@ -47,9 +45,7 @@ class Message(ResponseModel, frozen=True, kw_only=True):
         return "".join(part.get("text", "") for part in self.parts if part["type"] == "text")
 
 
-class MessagePage(ResponseModel, frozen=True, kw_only=True):
+class MessagePage(Listing[Message], frozen=True, kw_only=True):
     """One page of the messages of a conversation."""
 
     conversation_id: str
-    data: list[Message]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

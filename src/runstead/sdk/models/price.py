@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 from runstead.sdk.models.usage import ModelUsage, TokenSums
 
 UsageBy = Literal["model", "target", "schedule", "key", "day", "family"]
@@ -29,11 +29,8 @@ class PriceAnswer(ResponseModel, frozen=True, kw_only=True):
     price: Price
 
 
-class PriceList(ResponseModel, frozen=True, kw_only=True):
+class PriceList(Listing[Price], frozen=True, kw_only=True):
     """The prices of a project."""
-
-    data: list[Price]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class DeletedPrice(ResponseModel, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 Scope = Literal["runs:read", "runs:write", "workers", "audit:read", "admin", "system"]
 Role = Literal["admin", "member", "viewer"]
@@ -29,11 +29,8 @@ class Project(ResponseModel, frozen=True, kw_only=True):
     api_key: str | None = None
 
 
-class ProjectList(ResponseModel, frozen=True, kw_only=True):
+class ProjectList(Listing[Project], frozen=True, kw_only=True):
     """The projects that the caller can see."""
-
-    data: list[Project]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class ApiKey(ResponseModel, frozen=True, kw_only=True):
@@ -56,11 +53,8 @@ class ApiKey(ResponseModel, frozen=True, kw_only=True):
     key: str | None = None
 
 
-class ApiKeyList(ResponseModel, frozen=True, kw_only=True):
+class ApiKeyList(Listing[ApiKey], frozen=True, kw_only=True):
     """The API keys of a project."""
-
-    data: list[ApiKey]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Member(ResponseModel, frozen=True, kw_only=True):
@@ -71,16 +65,13 @@ class Member(ResponseModel, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
 
-class MemberList(ResponseModel, frozen=True, kw_only=True):
+class MemberList(Listing[Member], frozen=True, kw_only=True):
     """The members of a project."""
-
-    data: list[Member]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class Rate(ResponseModel, frozen=True, kw_only=True):
     """At most `limit` runs of a target start at once, and `limit` more in each `period_seconds`, evenly. `per_key`: of
-    each concurrency key.
+    each concurrency key. `unit`: `runs`, or `tokens` of models that runs use.
     """
 
     limit: int
@@ -92,14 +83,15 @@ class Rate(ResponseModel, frozen=True, kw_only=True):
 class ConcurrencyLimit(ResponseModel, frozen=True, kw_only=True):
     """At most `max_running` runs of `target` run at a time; `target` None: of the project. `running` run now.
 
-    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time.
-    None is no limit.
+    `max_running_per_key` counts the runs of each concurrency key of the target. `rate` bounds how many start in a time,
+    or the tokens that they use; `rate_left` is what is left of it now. None is no limit.
     """
 
     target: str | None
     max_running: int | None = None
     max_running_per_key: int | None = None
     rate: Rate | None = None
+    rate_left: int | None = None
     running: int = 0
 
 

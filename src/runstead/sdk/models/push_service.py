@@ -3,9 +3,7 @@
 from datetime import datetime
 from typing import Any, ClassVar
 
-import msgspec
-
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, ResponseModel
 
 
 class PushService(ResponseModel, frozen=True, kw_only=True):
@@ -45,11 +43,8 @@ class PushServiceAnswer(ResponseModel, frozen=True, kw_only=True):
     service: PushService
 
 
-class PushServiceList(ResponseModel, frozen=True, kw_only=True):
+class PushServiceList(Listing[PushService], frozen=True, kw_only=True):
     """The push services that the caller can see."""
-
-    data: list[PushService]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class RunEventToken(ResponseModel, frozen=True, kw_only=True):

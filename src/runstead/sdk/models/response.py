@@ -1,8 +1,10 @@
 """The base of all objects in answers: frozen, open to unknown members, and without secrets in its repr."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
+
+_T = TypeVar("_T")
 
 
 class ResponseModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +33,19 @@ class PageInfo(ResponseModel, frozen=True, kw_only=True):
     first: None = None
     next: str | None = None
     prev: str | None = None
+
+
+class Listing(ResponseModel, Generic[_T], frozen=True, kw_only=True):
+    """Items of a list. These are all of them where the answer has no `page_info`."""
+
+    data: list[_T]
+    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
+
+
+class Page(Listing[_T], Generic[_T], frozen=True, kw_only=True):
+    """One page of a list, which always has `page_info`."""
+
+    page_info: PageInfo
 
 
 class FieldError(ResponseModel, frozen=True, kw_only=True):

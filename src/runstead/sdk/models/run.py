@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from runstead.sdk.errors import text_of
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, Page, ResponseModel
 
 Kind = Literal["agent", "workflow", "task", "eval"]
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
@@ -189,22 +189,17 @@ class Run(ResponseModel, frozen=True, kw_only=True):
         return name.removeprefix("blocked: ") if name.startswith("blocked: ") else None
 
 
-class RunPage(ResponseModel, frozen=True, kw_only=True):
+class RunPage(Listing[Run], frozen=True, kw_only=True):
     """One page of runs. `page_info.next` is the cursor of the next one."""
 
-    data: list[Run]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
-
-class RunList(ResponseModel, frozen=True, kw_only=True):
+class RunList(Listing[Run], frozen=True, kw_only=True):
     """A page of a run's children or of its family.
 
     `omitted` names the members that are None in every run because they were not asked for with `fields`.
     """
 
-    data: list[Run]
     omitted: list[str] = msgspec.field(default_factory=list)
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class CreatedRun(ResponseModel, frozen=True, kw_only=True):
@@ -333,11 +328,8 @@ class Signal(ResponseModel, frozen=True, kw_only=True):
     event_id: int | None = None
 
 
-class SignalPage(ResponseModel, frozen=True, kw_only=True):
+class SignalPage(Page[Signal], frozen=True, kw_only=True):
     """A page of a run's signals, oldest first."""
-
-    data: list[Signal]
-    page_info: PageInfo
 
 
 class Attempt(ResponseModel, frozen=True, kw_only=True):
@@ -355,8 +347,5 @@ class Attempt(ResponseModel, frozen=True, kw_only=True):
     error: Any = None
 
 
-class AttemptList(ResponseModel, frozen=True, kw_only=True):
+class AttemptList(Listing[Attempt], frozen=True, kw_only=True):
     """The attempts of a run, oldest first."""
-
-    data: list[Attempt]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)

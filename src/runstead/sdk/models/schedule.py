@@ -82,6 +82,11 @@ class ScheduleList(ResponseModel, frozen=True, kw_only=True):
     source_schedules: list[Any] = msgspec.field(default_factory=list)
     page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
+    @property
+    def data(self) -> list[Schedule]:
+        """The schedules, under the name that they have in other lists."""
+        return self.schedules
+
 
 class UpcomingTimes(ResponseModel, frozen=True, kw_only=True):
     """The next times of a schedule, soonest first."""

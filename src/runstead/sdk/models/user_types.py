@@ -1,13 +1,16 @@
 """Values of users' types in JSON. msgspec knows plain types, dataclasses, attrs and its own; the hooks add pydantic."""
 
 import typing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+#: What the encoding of a value raises that is not JSON.
+NOT_JSON: Final = (TypeError, ValueError, OverflowError, RecursionError)
+
 
 def encode_hook(value: Any) -> Any:
-    """Return what stands for a value in JSON. Raise TypeError where nothing does."""
+    """Return a value that JSON can encode in place of this one. Raise TypeError where there is none."""
     if hasattr(type(value), "model_dump"):
         return value.model_dump(mode="json")
     if hasattr(type(value), "get_secret_value"):
@@ -40,7 +43,7 @@ def _validated(model: Any, value: Any) -> Any:
 
 
 def encode(value: Any) -> bytes:
-    """Encode a value as JSON. Raise TypeError, ValueError, OverflowError or RecursionError where it is not JSON."""
+    """Encode a value as JSON. Raise one of NOT_JSON where it is not."""
     return msgspec.json.encode(value, enc_hook=encode_hook)
 
 

@@ -1,10 +1,10 @@
 """Values of users on the wire: as they are, encoded by a codec, or as a reference to an artifact that holds them.
 
-An input, config, step result, output or payload of a signal is one JSON value. In its place may stand
+An input, config, step result, output or payload of a signal is one JSON value. It is sent as it is, or as one of these:
 
 - `{"$encoded": "<base64>"}`: the bytes that a `Codec` made of its JSON text;
 - `{"$artifact": {name, size, sha256, media_type}}`: the artifact of the same run that holds the JSON text which would
-  stand here otherwise (a step result or an output only);
+  be here otherwise (a step result or an output only);
 - `{"$literal": value}`: a value that looks like one of these three.
 """
 
@@ -67,7 +67,7 @@ def new_reference(content: bytes) -> ValueReference:
 
 
 def reference_of(value: Any) -> ValueReference | None:
-    """Return the reference that stands in place of a value. None: it is the value itself, or an encoded one."""
+    """Return the reference that was sent in place of a value. None: it is the value itself, or an encoded one."""
     if not (isinstance(value, dict) and len(value) == 1 and isinstance(value.get(_ARTIFACT), dict)):
         return None
     try:
@@ -79,7 +79,7 @@ def reference_of(value: Any) -> ValueReference | None:
 
 
 def inline(reference: ValueReference) -> bytes:
-    """Return the JSON text that stands in place of a value."""
+    """Return the JSON text that is sent in place of a value: the reference to its artifact."""
     return msgspec.json.encode({_ARTIFACT: reference})
 
 
@@ -95,7 +95,7 @@ def _is_marked(value: Any) -> bool:
 
 
 def is_plain(text: bytes) -> bool:
-    """Whether this JSON text stands for itself, without a codec."""
+    """Whether this JSON text is sent as it is, where there is no codec."""
     return not text.startswith(_MARKED_START) or not _is_marked(msgspec.json.decode(text))
 
 
@@ -116,7 +116,7 @@ def packed(value: Any, codec: Codec | None) -> Any:
 
 
 def unpacked(value: Any, codec: Codec | None) -> Any:
-    """Return the value that this stands for. A reference stays as it is.
+    """Return the value that was sent as this. A reference stays as it is.
 
     Raise ValueNotReadable where it is encoded, and the codec is missing or cannot decode it.
     """

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from runstead.sdk.models.response import PageInfo, ResponseModel
+from runstead.sdk.models.response import Listing, Page, ResponseModel
 
 
 class Webhook(ResponseModel, frozen=True, kw_only=True):
@@ -74,11 +74,8 @@ class DeliveryAnswer(ResponseModel, frozen=True, kw_only=True):
     delivery: Delivery
 
 
-class DeliveryPage(ResponseModel, frozen=True, kw_only=True):
+class DeliveryPage(Page[Delivery], frozen=True, kw_only=True):
     """One page of the deliveries of a webhook, newest first."""
-
-    data: list[Delivery]
-    page_info: PageInfo
 
 
 class TriggerEvent(ResponseModel, frozen=True, kw_only=True):
@@ -128,11 +125,8 @@ class CreatedTrigger(ResponseModel, frozen=True, kw_only=True):
     token: str | None = None
 
 
-class TriggerList(ResponseModel, frozen=True, kw_only=True):
+class TriggerList(Listing[Trigger], frozen=True, kw_only=True):
     """The triggers of a project."""
-
-    data: list[Trigger]
-    page_info: PageInfo = msgspec.field(default_factory=PageInfo)
 
 
 class TriggerRun(ResponseModel, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from runstead.sdk.models.alert import (
     AlertList,
     AlertTested,
 )
-from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.call import Call, idempotent, members, query
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 AlertKind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_silent", "delivery_failed"]
@@ -20,9 +20,6 @@ AlertKind = Literal["failure_rate", "pending_age", "schedule_missed", "worker_si
 
 class Alerts(Resource[S_co]):
     """404 for a rule that is unknown or not visible to the caller."""
-
-    def _alerts(self, project: str | None, *more: str) -> str:
-        return path("projects", self._project(project), "alerts", *more)
 
     @route
     def create(
@@ -59,18 +56,19 @@ class Alerts(Resource[S_co]):
             repeat_seconds=repeat_seconds,
             webhook_id=webhook_id,
         )
-        key = idempotency_key or new_key()
-        return Call("POST", self._alerts(project), AlertAnswer, body=body, idempotency_key=key)
+        return idempotent(
+            "POST", self._in_project(project, "alerts"), AlertAnswer, body=body, key=idempotency_key
+        )
 
     @route
     def list(self, *, project: str | None = None) -> Call[AlertList]:
         """`GET /projects/{ref}/alerts`: all of them with their state, those that fire first."""
-        return Call("GET", self._alerts(project), AlertList)
+        return Call("GET", self._in_project(project, "alerts"), AlertList)
 
     @route
     def get(self, alert_id: str, *, project: str | None = None) -> Call[Alert]:
         """`GET /projects/{ref}/alerts/{id}`"""
-        return Call("GET", self._alerts(project, alert_id), Alert)
+        return Call("GET", self._in_project(project, "alerts", alert_id), Alert)
 
     @route
     def update(
@@ -104,32 +102,30 @@ class Alerts(Resource[S_co]):
         )
         if any_webhook:
             body["webhook_id"] = None
-        where = self._alerts(project, alert_id)
-        return Call("PATCH", where, AlertAnswer, body=body, idempotency_key=new_key())
+        return idempotent("PATCH", self._in_project(project, "alerts", alert_id), AlertAnswer, body=body)
 
     @route
     def delete(self, alert_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/alerts/{id}`: delete the rule and its history."""
-        return Call("DELETE", self._alerts(project, alert_id), NoneType)
+        return Call("DELETE", self._in_project(project, "alerts", alert_id), NoneType)
 
     @route
     def mute(
         self, alert_id: str, *, until: datetime | None = None, project: str | None = None
     ) -> Call[AlertAnswer]:
         """`POST /projects/{ref}/alerts/{id}/mute`: send nothing until a time, or until it is unmuted."""
-        where, body = self._alerts(project, alert_id, "mute"), members(until=until)
-        return Call("POST", where, AlertAnswer, body=body, idempotency_key=new_key())
+        where, body = self._in_project(project, "alerts", alert_id, "mute"), members(until=until)
+        return idempotent("POST", where, AlertAnswer, body=body)
 
     @route
     def unmute(self, alert_id: str, *, project: str | None = None) -> Call[AlertAnswer]:
         """`DELETE /projects/{ref}/alerts/{id}/mute`: send messages again."""
-        return Call("DELETE", self._alerts(project, alert_id, "mute"), AlertAnswer)
+        return Call("DELETE", self._in_project(project, "alerts", alert_id, "mute"), AlertAnswer)
 
     @route
     def test(self, alert_id: str, *, project: str | None = None) -> Call[AlertTested]:
         """`POST /projects/{ref}/alerts/{id}/test`: send its receivers an `alert.test`. 409 ALERT_HAS_NO_WEBHOOK."""
-        where = self._alerts(project, alert_id, "test")
-        return Call("POST", where, AlertTested, idempotency_key=new_key())
+        return idempotent("POST", self._in_project(project, "alerts", alert_id, "test"), AlertTested)
 
     @route
     def list_history(
@@ -142,6 +138,8 @@ class Alerts(Resource[S_co]):
     ) -> Call[AlertFiringPage]:
         """`GET /projects/{ref}/alerts/{id}/history`: newest first; `page_info.next` is the next page's cursor."""
         parameters = query(cursor=cursor, limit=limit)
-        return Call("GET", self._alerts(project, alert_id, "history"), AlertFiringPage, parameters)
+        return Call(
+            "GET", self._in_project(project, "alerts", alert_id, "history"), AlertFiringPage, parameters
+        )
 
     iter_history = every(list_history, AlertFiring)

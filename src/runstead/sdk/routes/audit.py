@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from runstead.sdk.models.audit import AuditEntry, AuditPage
-from runstead.sdk.routes.call import Call, path, query
+from runstead.sdk.routes.call import Call, query
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -36,6 +36,6 @@ class Audit(Resource[S_co]):
             cursor=cursor,
             limit=limit,
         )
-        return Call("GET", path("projects", self._project(project), "audit"), AuditPage, filters)
+        return Call("GET", self._in_project(project, "audit"), AuditPage, filters)
 
     iter = every(list, AuditEntry)

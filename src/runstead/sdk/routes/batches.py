@@ -5,7 +5,7 @@ from typing import Any
 
 from runstead.sdk.models.batch import Batch, BatchPage, BatchProgress, CancelledBatch, CreatedBatch
 from runstead.sdk.models.value import Codec, packed
-from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.call import Call, idempotent, members, query
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
 from runstead.sdk.transport.batch_follower import BatchFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
@@ -33,23 +33,22 @@ class Batches(Resource[S_co]):
         body = {"runs": [_packed(run, self._client.codec) for run in runs]} | members(
             name=name, on_complete=on_complete
         )
-        where = path("projects", self._project(project), "batches")
-        return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
+        where = self._in_project(project, "batches")
+        return idempotent("POST", where, CreatedBatch, body=body, key=idempotency_key)
 
     @route
     def list(
         self, *, cursor: str | None = None, limit: int | None = None, project: str | None = None
     ) -> Call[BatchPage]:
         """`GET /projects/{ref}/batches`: one page, newest first."""
-        where = path("projects", self._project(project), "batches")
-        return Call("GET", where, BatchPage, query(cursor=cursor, limit=limit))
+        return Call("GET", self._in_project(project, "batches"), BatchPage, query(cursor=cursor, limit=limit))
 
     iter = every(list, Batch)
 
     @route
     def get(self, batch_id: str, *, project: str | None = None) -> Call[Batch]:
         """`GET /projects/{ref}/batches/{id}`, with `status_counts`."""
-        return Call("GET", path("projects", self._project(project), "batches", batch_id), Batch)
+        return Call("GET", self._in_project(project, "batches", batch_id), Batch)
 
     @route
     def retry(
@@ -66,9 +65,9 @@ class Batches(Resource[S_co]):
         With `cancelled` the cancelled runs are included. Each new run's `retry_of` is the old run. 409
         BATCH_NOT_RETRIABLE while a run has not ended, and where no run, or more than 1,000 runs, would be retried.
         """
-        where = path("projects", self._project(project), "batches", batch_id, "retry")
+        where = self._in_project(project, "batches", batch_id, "retry")
         body = members(cancelled=cancelled or None, name=name)
-        return Call("POST", where, CreatedBatch, body=body, idempotency_key=idempotency_key or new_key())
+        return idempotent("POST", where, CreatedBatch, body=body, key=idempotency_key)
 
     @route
     def cancel(
@@ -83,9 +82,8 @@ class Batches(Resource[S_co]):
 
         `cancelled` is false where the batch had ended or was cancelled before.
         """
-        where = path("projects", self._project(project), "batches", batch_id, "cancel")
-        key = idempotency_key or new_key()
-        return Call("POST", where, CancelledBatch, body=members(reason=reason), idempotency_key=key)
+        where = self._in_project(project, "batches", batch_id, "cancel")
+        return idempotent("POST", where, CancelledBatch, body=members(reason=reason), key=idempotency_key)
 
     @stream
     def follow(self, batch_id: str, *, project: str | None = None) -> StreamFollower[BatchProgress]:

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from runstead.sdk.models.budget import Budget, BudgetAnswer, BudgetList
 from runstead.sdk.models.run import Accepted
-from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.call import Call, idempotent, members, path
+from runstead.sdk.routes.create import OnReached
 from runstead.sdk.routes.route import Resource, S_co, route
 
 BudgetScopeKind = Literal["project", "target", "key", "schedule", "label"]
 BudgetPeriod = Literal["run_family", "day", "month"]
-OnReached = Literal["pause", "fail", "cancel", "alert"]
 
 
 class Budgets(Resource[S_co]):
@@ -19,9 +19,6 @@ class Budgets(Resource[S_co]):
 
     A cost is a decimal as text in the currency of the project's prices, such as "2.50". Tokens are input and output.
     """
-
-    def _budgets(self, project: str | None, *more: str) -> str:
-        return path("projects", self._project(project), "budgets", *more)
 
     @route
     def create(
@@ -52,18 +49,19 @@ class Budgets(Resource[S_co]):
             alert_at_percent=alert_at_percent,
             name=name,
         )
-        key = idempotency_key or new_key()
-        return Call("POST", self._budgets(project), BudgetAnswer, body=body, idempotency_key=key)
+        return idempotent(
+            "POST", self._in_project(project, "budgets"), BudgetAnswer, body=body, key=idempotency_key
+        )
 
     @route
     def list(self, *, project: str | None = None) -> Call[BudgetList]:
         """`GET /projects/{ref}/budgets`: the project's budgets with what was spent of them, oldest first."""
-        return Call("GET", self._budgets(project), BudgetList)
+        return Call("GET", self._in_project(project, "budgets"), BudgetList)
 
     @route
     def get(self, budget_id: str, *, project: str | None = None) -> Call[Budget]:
         """`GET /projects/{ref}/budgets/{id}`"""
-        return Call("GET", self._budgets(project, budget_id), Budget)
+        return Call("GET", self._in_project(project, "budgets", budget_id), Budget)
 
     @route
     def of_run(self, run_id: str) -> Call[BudgetList]:
@@ -92,13 +90,12 @@ class Budgets(Resource[S_co]):
             alert_at_percent=alert_at_percent,
             name=name,
         )
-        where = self._budgets(project, budget_id)
-        return Call("PATCH", where, BudgetAnswer, body=body, idempotency_key=new_key())
+        return idempotent("PATCH", self._in_project(project, "budgets", budget_id), BudgetAnswer, body=body)
 
     @route
     def delete(self, budget_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/budgets/{id}`: delete the budget. Runs that wait for it continue."""
-        return Call("DELETE", self._budgets(project, budget_id), NoneType)
+        return Call("DELETE", self._in_project(project, "budgets", budget_id), NoneType)
 
     @route
     def approve(self, run_id: str, *, cost: str | None = None, tokens: int | None = None) -> Call[Accepted]:
@@ -119,4 +116,4 @@ class Budgets(Resource[S_co]):
 
 def _answer(run_id: str, result: bool | Mapping[str, Any]) -> Call[Accepted]:
     body = {"type": "approval", "result": result}
-    return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+    return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypedDict, Unpack, cast
 
 from runstead.sdk.models.bulk_job import BulkAnswer, BulkJob
 from runstead.sdk.models.run import Kind, Status
-from runstead.sdk.routes.call import Call, members, new_key, path
+from runstead.sdk.routes.call import Call, members, new_key
 from runstead.sdk.routes.route import Resource, S_co, route
 
 #: What the server answers: `pick` takes the job from it.
@@ -55,7 +55,7 @@ class BulkJobs(Resource[S_co]):
         for name in _LISTS:
             if isinstance(given.get(name), str):
                 given[name] = [given[name]]
-        where = path("projects", self._project(project), "bulk")
+        where = self._in_project(project, "bulk")
         body = {"action": action, "filter": given} | members(from_step=from_step)
         return Call(
             "POST", where, _ANSWER, body=body, idempotency_key=idempotency_key or new_key(), pick=_job
@@ -64,16 +64,15 @@ class BulkJobs(Resource[S_co]):
     @route
     def get(self, job_id: str, *, project: str | None = None) -> Call[BulkJob]:
         """`GET /projects/{ref}/bulk/{id}`: the job with its progress."""
-        return Call("GET", path("projects", self._project(project), "bulk", job_id), _ANSWER, pick=_job)
+        return Call("GET", self._in_project(project, "bulk", job_id), _ANSWER, pick=_job)
 
     @route
     def cancel(
         self, job_id: str, *, project: str | None = None, idempotency_key: str | None = None
     ) -> Call[BulkJob]:
         """`POST /projects/{ref}/bulk/{id}/cancel`: stop the job. What it has done stays."""
-        where = path("projects", self._project(project), "bulk", job_id, "cancel")
-        key = idempotency_key or new_key()
-        return Call("POST", where, _ANSWER, body={}, idempotency_key=key, pick=_job)
+        where = self._in_project(project, "bulk", job_id, "cancel")
+        return Call("POST", where, _ANSWER, body={}, idempotency_key=idempotency_key or new_key(), pick=_job)
 
 
 def _job(answer: BulkAnswer) -> BulkJob:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, Final, Generic, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -76,6 +77,29 @@ class Call(Generic[T]):
         return replace(self, query=(*self.query, ("project", project)))
 
 
+def idempotent(
+    method: Method,
+    path: str,
+    answer: type[T],
+    *,
+    body: Any = msgspec.UNSET,
+    headers: Mapping[str, str] | None = None,
+    key: str | None = None,
+) -> Call[T]:
+    """Return a call under an idempotency key, the caller's or a new one: a retry has no second effect."""
+    return Call(method, path, answer, body=body, headers=headers or {}, idempotency_key=key or new_key())
+
+
+def event_stream(
+    path: str, query: tuple[tuple[str, str], ...] = (), *, after: str | None = None
+) -> Call[None]:
+    """Return the call of a stream of server-sent events, from the one with the id `after` on."""
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+    if after:
+        headers["Last-Event-ID"] = after
+    return Call("GET", path, NoneType, query, headers=headers)
+
+
 def path(*segments: str) -> str:
     """Return a quoted path: `path("runs", run_id, "complete")` → `/runs/…/complete`."""
     return "/" + "/".join(_segment(segment) for segment in segments)
@@ -111,6 +135,11 @@ def _text(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return str(value)
+
+
+def changes(**values: Any) -> dict[str, Any]:
+    """Return a JSON object of the values that are given. None is one of them."""
+    return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
 
 def members(**values: Any) -> dict[str, Any]:

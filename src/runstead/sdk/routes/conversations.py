@@ -14,8 +14,8 @@ from runstead.sdk.models.conversation import (
 )
 from runstead.sdk.models.event import ConversationAppended
 from runstead.sdk.models.run import AccessToken
-from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
-from runstead.sdk.routes.events import NewEvents, append_body
+from runstead.sdk.routes.call import Call, changes, chosen, idempotent, members, path, query
+from runstead.sdk.routes.events import NewEvents, append_call
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -34,8 +34,7 @@ class Conversations(Resource[S_co]):
     ) -> Call[Conversation]:
         """`POST /conversations`. `title` has at most 500 characters. Without `project_id` the caller owns it."""
         body = members(project_id=project_id, type=type, title=title, metadata=metadata)
-        key = idempotency_key or new_key()
-        return Call("POST", path("conversations"), Conversation, body=body, idempotency_key=key)
+        return idempotent("POST", path("conversations"), Conversation, body=body, key=idempotency_key)
 
     @route
     def get(self, conversation_id: str) -> Call[Conversation]:
@@ -71,10 +70,8 @@ class Conversations(Resource[S_co]):
 
         `project_id` links a conversation without a project. 409 CONVERSATION_LINKED where it has one.
         """
-        changes = {"title": title, "summary": summary, "status": status, "project_id": project_id}
-        body = {name: value for name, value in changes.items() if value is not UNSET}
-        where = path("conversations", conversation_id)
-        return Call("PATCH", where, Conversation, body=body, idempotency_key=new_key())
+        body = changes(title=title, summary=summary, status=status, project_id=project_id)
+        return idempotent("PATCH", path("conversations", conversation_id), Conversation, body=body)
 
     @route
     def delete(self, conversation_id: str) -> Call[Conversation]:
@@ -126,14 +123,13 @@ class Conversations(Resource[S_co]):
         idempotency_key: str | None = None,
     ) -> Call[ConversationAppended]:
         """`POST /conversations/{conversation_id}/runs/{run_id}/events`: as `events.append`; returns the projection."""
-        body = append_body(
-            events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
-        )
-        return Call(
-            "POST",
+        return append_call(
             path("conversations", conversation_id, "runs", run_id, "events"),
             ConversationAppended,
-            body=body,
-            headers=fence(lease_token),
-            idempotency_key=idempotency_key or new_key(),
+            events,
+            lease_token=lease_token,
+            key=idempotency_key,
+            expected_previous_event_id=expected_previous_event_id,
+            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
+            attempt=attempt,
         )

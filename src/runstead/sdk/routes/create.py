@@ -13,11 +13,14 @@ from runstead.sdk.errors import RunDiffersWarning, RunsteadError, ValueNotReadab
 from runstead.sdk.models.run import CreatedRun
 from runstead.sdk.models.user_types import encode
 from runstead.sdk.models.value import Codec, packed, unpacked
-from runstead.sdk.routes.call import Call, new_key, path
+from runstead.sdk.routes.call import Call, idempotent, new_key, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
 #: What a creation does if the run exists with another config or input.
 IfDiffers = Literal["warn", "raise", "ignore"]
+RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
+#: What happens when a budget is spent.
+OnReached = Literal["pause", "fail", "cancel", "alert"]
 KINDS: Final = ("task", "workflow", "eval", "agent")
 #: Options that are members of the body. All others are members of the kind's request.
 _OF_BODY: Final = {
@@ -46,7 +49,7 @@ class RunBudget(TypedDict, total=False):
     """What a run may spend with its descendants: `{"limit": {"cost": "2.50"}, "on_reached": "pause"}`."""
 
     limit: Required[RunBudgetLimit]
-    on_reached: Literal["pause", "fail", "cancel", "alert"]
+    on_reached: OnReached
     alert_at_percent: int
 
 
@@ -81,7 +84,7 @@ class RunOptions(TypedDict, total=False):
     pinned: bool | None
     parent_run_id: str | None
     budget: RunBudget | None
-    runtime_target_kind: Literal["main_branch", "environment", "preview_branch"] | None
+    runtime_target_kind: RuntimeTargetKind | None
     runtime_target_environment_id: str | None
     runtime_target_branch_id: str | None
     idempotency_key: str | None
@@ -187,13 +190,12 @@ class RunCreation(Resource[S_co]):
         codec = self._client.codec
         given = {"from_step": from_step, "title": title, "labels": labels}
         given |= {"input": packed(input, codec), "config": packed(config, codec)}
-        key = idempotency_key or new_key()
-        return Call(
+        return idempotent(
             "POST",
             path("runs", run_id, "retry"),
             CreatedRun,
             body={name: value for name, value in given.items() if value is not None},
-            idempotency_key=key,
+            key=idempotency_key,
         )
 
 

@@ -16,7 +16,7 @@ from runstead.sdk.models.event import (
     Published,
     Snapshot,
 )
-from runstead.sdk.routes.call import Call, fence, members, new_key, path
+from runstead.sdk.routes.call import Call, T, fence, idempotent, members, path
 from runstead.sdk.routes.log import EVENTS_PER_PAGE, EventLog
 from runstead.sdk.routes.route import Pages, Resource, S_co, paged, route, stream
 from runstead.sdk.transport.run_follower import RunFollower
@@ -49,8 +49,7 @@ class Events(Resource[S_co]):
         other data.
         """
         body = members(name=name, id=id, occurred_at=occurred_at) | {"data": data}
-        where = path("projects", self._project(project), "events")
-        return Call("POST", where, Published, body=body, idempotency_key=new_key())
+        return idempotent("POST", self._in_project(project, "events"), Published, body=body)
 
     @route
     def append(
@@ -70,16 +69,15 @@ class Events(Resource[S_co]):
         completing the run writes them. An event with an `idempotency_key` (1 to 255 characters) is stored once per run;
         `appended_count` counts the new ones, and another event under a stored key is 409 IDEMPOTENCY_KEY_REUSED.
         """
-        body = append_body(
-            events, expected_previous_event_id, expected_previous_external_event_sequence, attempt
-        )
-        return Call(
-            "POST",
+        return append_call(
             path("runs", run_id, "events"),
             Appended,
-            body=body,
-            headers=fence(lease_token),
-            idempotency_key=idempotency_key or new_key(),
+            events,
+            lease_token=lease_token,
+            key=idempotency_key,
+            expected_previous_event_id=expected_previous_event_id,
+            expected_previous_external_event_sequence=expected_previous_external_event_sequence,
+            attempt=attempt,
         )
 
     @route
@@ -100,7 +98,7 @@ class Events(Resource[S_co]):
         The next page is then read by `cursor` (an event's, or `page_info.next`), not by `after_event_id`. With
         `conversation_id` it is `GET /conversations/{conversation_id}/runs/{run_id}/events`.
         """
-        log = EventLog(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, family=include_descendants)
         return log.page(log.position(after_event_id, cursor), event_types, limit)
 
     @paged
@@ -118,7 +116,7 @@ class Events(Resource[S_co]):
 
         With `include_descendants` it yields the events of all descendants too, after the `cursor` of an earlier event.
         """
-        log = EventLog(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, family=include_descendants)
         read = functools.partial(log.page, types=event_types)
         return Pages(read, log.position(after_event_id, cursor), log.next_after)
 
@@ -144,7 +142,7 @@ class Events(Resource[S_co]):
 
         To leave the loop of an `AsyncClient` early, use `contextlib.aclosing(...)`: it closes the connection at once.
         """
-        log = EventLog(run_id, conversation_id, include_descendants)
+        log = EventLog(run_id, conversation_id, family=include_descendants)
         return RunFollower(log, log.position(after_event_id, cursor), event_types, self._client.project)
 
     @route
@@ -168,12 +166,15 @@ class Events(Resource[S_co]):
         return Call("GET", path("conversations", conversation_id, "runs", run_id, "snapshot"), Snapshot)
 
 
-def append_body(
-    events: NewEvents, event_id: int | None, sequence: int | None, attempt: int | None
-) -> dict[str, Any]:
-    return members(
-        events=list(events),
-        expected_previous_event_id=event_id,
-        expected_previous_external_event_sequence=sequence,
-        attempt=attempt,
-    )
+def append_call(
+    where: str,
+    answer: type[T],
+    events: NewEvents,
+    *,
+    lease_token: str | None,
+    key: str | None,
+    **expected: int | None,
+) -> Call[T]:
+    """Return an append. `expected` are the positions of the log and the attempt that it has to find."""
+    body = members(events=list(events), **expected)
+    return idempotent("POST", where, answer, body=body, headers=fence(lease_token), key=key)

@@ -11,7 +11,7 @@ from runstead.sdk.models.input_request import (
     InputStatus,
     ResponderType,
 )
-from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.call import Call, fence, idempotent, members, path, query
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
@@ -53,7 +53,7 @@ class InputRequests(Resource[S_co]):
         )
         where = path("conversations", conversation_id, "input-requests")
         headers = fence(lease_token)
-        return Call("POST", where, InputRequest, body=body, headers=headers, idempotency_key=new_key())
+        return idempotent("POST", where, InputRequest, body=body, headers=headers)
 
     @route
     def list(

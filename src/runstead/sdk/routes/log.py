@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import NoneType
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from runstead.sdk.models.event import ConversationEvent, ConversationEventPage, Event, EventPage
 from runstead.sdk.models.response import ResponseModel
 from runstead.sdk.models.run import TERMINAL_STATUSES, Descendants
-from runstead.sdk.routes.call import Call, path, query
+from runstead.sdk.routes.call import Call, event_stream, path, query
 
 EVENTS_PER_PAGE: Final = 500
 
@@ -69,11 +68,8 @@ class EventLog:
         return next_position if self.family or next_position is None else int(next_position)
 
     def stream(self, after: int | str, types: Sequence[str] = ()) -> Call[None]:
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if after:
-            headers["Last-Event-ID"] = str(after)
         parameters = query(event_type=types, include_descendants=self.family or None)
-        return Call("GET", path(*self._run_path, "stream"), NoneType, parameters, headers=headers)
+        return event_stream(path(*self._run_path, "stream"), parameters, after=str(after or ""))
 
     def event(self, data: str) -> Event:
         """Decode an event of a family's stream."""

@@ -19,8 +19,8 @@ from runstead.sdk.models.project import (
     Role,
     Scope,
 )
-from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.call import Call, idempotent, members, path, query
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Projects(Resource[S_co]):
@@ -32,18 +32,19 @@ class Projects(Resource[S_co]):
     ) -> Call[Project]:
         """`POST /projects`. 409 PROJECT_SLUG_TAKEN where the slug exists."""
         body = members(slug=slug, name=name)
-        key = idempotency_key or new_key()
-        return Call("POST", path("projects"), Project, body=body, idempotency_key=key)
+        return idempotent("POST", path("projects"), Project, body=body, key=idempotency_key)
 
     @route
     def list(self, *, cursor: str | None = None) -> Call[ProjectList]:
         """`GET /projects`: the projects that the caller has access to. `page_info.next` is the next page's cursor."""
         return Call("GET", path("projects"), ProjectList, query(cursor=cursor))
 
+    iter = every(list, Project)
+
     @route
     def get(self, project: str | None = None) -> Call[Project]:
         """`GET /projects/{ref}`"""
-        return Call("GET", path("projects", self._project(project)), Project)
+        return Call("GET", self._in_project(project), Project)
 
     @route
     def update(
@@ -60,7 +61,7 @@ class Projects(Resource[S_co]):
         searches the inputs and outputs of runs that are created from now on.
         """
         body = members(require_attempt=require_attempt, search_values=search_values)
-        return Call("PATCH", path("projects", self._project(project)), Project, body=body)
+        return Call("PATCH", self._in_project(project), Project, body=body)
 
     @route
     def usage(
@@ -72,7 +73,7 @@ class Projects(Resource[S_co]):
         project: str | None = None,
     ) -> Call[ProjectUsage]:
         """`GET /projects/{ref}/usage`: the usage of runs created from `since` to before `until`. Default: 30 days."""
-        where = path("projects", self._project(project), "usage")
+        where = self._in_project(project, "usage")
         return Call("GET", where, ProjectUsage, query=query(by=by, since=since, until=until))
 
 
@@ -82,7 +83,7 @@ class Quotas(Resource[S_co]):
     @route
     def get(self, *, project: str | None = None) -> Call[QuotaList]:
         """`GET /projects/{ref}/quota`: the quotas of a project and how much is used."""
-        return Call("GET", path("projects", self._project(project), "quota"), QuotaList)
+        return Call("GET", self._in_project(project, "quota"), QuotaList)
 
     @route
     def put(self, quota: Mapping[str, int | None], *, project: str | None = None) -> Call[QuotaList]:
@@ -91,7 +92,7 @@ class Quotas(Resource[S_co]):
         Names are those of `get`. The instance's default applies to names that are left out or None.
         """
         body = dict(quota)
-        return Call("PUT", path("projects", self._project(project), "quota"), QuotaList, body=body)
+        return Call("PUT", self._in_project(project, "quota"), QuotaList, body=body)
 
 
 class ApiKeys(Resource[S_co]):
@@ -116,7 +117,7 @@ class ApiKeys(Resource[S_co]):
         """
         return Call(
             "POST",
-            path("projects", self._project(project), "api-keys"),
+            self._in_project(project, "api-keys"),
             ApiKey,
             body=members(
                 name=name,
@@ -132,21 +133,21 @@ class ApiKeys(Resource[S_co]):
     @route
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[ApiKeyList]:
         """`GET /projects/{ref}/api-keys`: also revoked keys. `page_info.next` is the next page's cursor."""
-        where = path("projects", self._project(project), "api-keys")
-        return Call("GET", where, ApiKeyList, query(cursor=cursor))
+        return Call("GET", self._in_project(project, "api-keys"), ApiKeyList, query(cursor=cursor))
+
+    iter = every(list, ApiKey)
 
     @route
     def update(
         self, key_id: str, quotas: Mapping[str, int | None], *, project: str | None = None
     ) -> Call[ApiKey]:
         """`PATCH /projects/{ref}/api-keys/{key_id}`: change `requests_per_minute`, `runs_per_minute`; None ends one."""
-        where = path("projects", self._project(project), "api-keys", key_id)
-        return Call("PATCH", where, ApiKey, body=dict(quotas))
+        return Call("PATCH", self._in_project(project, "api-keys", key_id), ApiKey, body=dict(quotas))
 
     @route
     def revoke(self, key_id: str, *, project: str | None = None) -> Call[ApiKey]:
         """`DELETE /projects/{ref}/api-keys/{key_id}`"""
-        return Call("DELETE", path("projects", self._project(project), "api-keys", key_id), ApiKey)
+        return Call("DELETE", self._in_project(project, "api-keys", key_id), ApiKey)
 
 
 class Members(Resource[S_co]):
@@ -155,14 +156,15 @@ class Members(Resource[S_co]):
     @route
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[MemberList]:
         """`GET /projects/{ref}/members`. `page_info.next` is the next page's cursor."""
-        where = path("projects", self._project(project), "members")
-        return Call("GET", where, MemberList, query(cursor=cursor))
+        return Call("GET", self._in_project(project, "members"), MemberList, query(cursor=cursor))
+
+    iter = every(list, Member)
 
     @route
     def add(self, user_id: str, role: Role = "member", *, project: str | None = None) -> Call[Member]:
         """`POST /projects/{ref}/members`: add a user, or change a member's role."""
         body = members(user_id=user_id, role=role)
-        return Call("POST", path("projects", self._project(project), "members"), Member, body=body)
+        return Call("POST", self._in_project(project, "members"), Member, body=body)
 
     @route
     def remove(self, user_id: str, *, project: str | None = None) -> Call[None]:
@@ -171,7 +173,7 @@ class Members(Resource[S_co]):
         Claims of tokens give a removed user no access. 404 for a user who is removed already, 409 LAST_ADMIN for the
         only admin.
         """
-        return Call("DELETE", path("projects", self._project(project), "members", user_id), NoneType)
+        return Call("DELETE", self._in_project(project, "members", user_id), NoneType)
 
 
 class Limits(Resource[S_co]):
@@ -180,7 +182,7 @@ class Limits(Resource[S_co]):
     @route
     def get(self, *, project: str | None = None) -> Call[ConcurrencyLimits]:
         """`GET /projects/{ref}/concurrency-limits`: the limits, and the numbers of running runs."""
-        return Call("GET", path("projects", self._project(project), "concurrency-limits"), ConcurrencyLimits)
+        return Call("GET", self._in_project(project, "concurrency-limits"), ConcurrencyLimits)
 
     @route
     def put(
@@ -195,7 +197,7 @@ class Limits(Resource[S_co]):
             members(target=target, **({"max_running": most} if isinstance(most, int) else most))
             for target, most in limits.items()
         ]
-        where = path("projects", self._project(project), "concurrency-limits")
+        where = self._in_project(project, "concurrency-limits")
         return Call("PUT", where, ConcurrencyLimits, body={"limits": body})
 
     @route
@@ -211,10 +213,11 @@ class Limits(Resource[S_co]):
         """`PUT /projects/{ref}/limits/{target}`: set the limits of a target, and keep those of the others.
 
         `max_running` is the number of its runs that may run at a time, 0 to 10,000, `max_running_per_key` that of each
-        concurrency key. `rate` is {limit, period_seconds, per_key}: how many runs may start in a time. None is no limit.
-        The target None is the whole project, which has no limit of each key.
+        concurrency key. `rate` is {limit, period_seconds, per_key, unit}: how many runs may start in a time, or with the
+        unit `tokens`, how many tokens of models they may use. None is no limit. The target None is the whole project, which
+        has no limit of each key.
         """
-        where = path("projects", self._project(project), "limits", "project" if target is None else target)
+        where = self._in_project(project, "limits", "project" if target is None else target)
         body = members(max_running=max_running, max_running_per_key=max_running_per_key, rate=rate)
         return Call("PUT", where, ConcurrencyLimits, body=body)
 

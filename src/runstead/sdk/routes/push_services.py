@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from runstead.sdk.models.push_service import PushServiceAnswer, PushServiceList
-from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.models.push_service import PushService, PushServiceAnswer, PushServiceList
+from runstead.sdk.routes.call import Call, idempotent, members, path, query
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class PushServices(Resource[S_co]):
@@ -46,8 +46,7 @@ class PushServices(Resource[S_co]):
             capabilities=capabilities,
             metadata=metadata,
         )
-        where = path("agent-runtimes", "push-services")
-        return Call("POST", where, PushServiceAnswer, body=body, idempotency_key=new_key())
+        return idempotent("POST", path("agent-runtimes", "push-services"), PushServiceAnswer, body=body)
 
     @route
     def heartbeat(self, service_id: str) -> Call[PushServiceAnswer]:
@@ -69,6 +68,8 @@ class PushServices(Resource[S_co]):
         where = path("agent-runtimes", "push-services")
         parameters = query(project=project or self._client.project, cursor=cursor)
         return Call("GET", where, PushServiceList, parameters)
+
+    iter = every(list, PushService)
 
     @route
     def disable(self, service_id: str) -> Call[PushServiceAnswer]:

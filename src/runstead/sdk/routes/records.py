@@ -7,7 +7,7 @@ from msgspec import UNSET, UnsetType
 from runstead.sdk.models.push_service import RunEventToken
 from runstead.sdk.models.run import Accepted, Deleted, Run, Waiting
 from runstead.sdk.models.usage import Usage
-from runstead.sdk.routes.call import Call, new_key, path
+from runstead.sdk.routes.call import Call, changes, idempotent, path
 from runstead.sdk.routes.route import Resource, S_co, route
 
 
@@ -21,13 +21,13 @@ class RunRecords(Resource[S_co]):
         A worker that has the run loses its lease; this is not counted as a lost attempt. 409 RUN_ALREADY_WAITING where
         the run waits, 410 RUN_NOT_ACTIVE where it has ended.
         """
-        return Call("POST", path("runs", run_id, "pause"), Waiting, body={}, idempotency_key=new_key())
+        return idempotent("POST", path("runs", run_id, "pause"), Waiting, body={})
 
     @route
     def unpause(self, run_id: str) -> Call[Accepted]:
         """`POST /runs/{run_id}/resume` with the type `unpause`. 409 where the run is not paused."""
         body = {"type": "unpause"}
-        return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+        return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)
 
     @route
     def update(
@@ -42,15 +42,8 @@ class RunRecords(Resource[S_co]):
 
         With `if_match=run.etag`: 412 PRECONDITION_FAILED where the run has changed since. `*` matches any version.
         """
-        body = {name: value for name, value in (("title", title), ("labels", labels)) if value is not UNSET}
-        return Call(
-            "PATCH",
-            path("runs", run_id),
-            Run,
-            body=body,
-            headers={"If-Match": if_match},
-            idempotency_key=new_key(),
-        )
+        body = changes(title=title, labels=labels)
+        return idempotent("PATCH", path("runs", run_id), Run, body=body, headers={"If-Match": if_match})
 
     @route
     def delete(self, run_id: str) -> Call[Deleted]:

@@ -1,14 +1,17 @@
 """Routes as methods of resources. A method builds calls; the client that holds the resource sends them."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar, overload
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from runstead.sdk.errors import RunsteadError
+from runstead.sdk.models.response import PageInfo
 from runstead.sdk.models.value import Codec
-from runstead.sdk.routes.call import Call
+from runstead.sdk.routes.call import Call, path
 from runstead.sdk.transport.stream_follower import StreamFollower
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Caller:
@@ -44,7 +47,23 @@ class AsyncSender(Caller):
         raise NotImplementedError
 
     async def _perform(self, calls: Generator[Call[Any], Any, T]) -> T:
-        raise NotImplementedError
+        return await perform(calls, self.request)
+
+
+async def perform(calls: Generator[Call[Any], Any, T], send: Callable[[Call[Any]], Awaitable[Any]]) -> T:
+    """Send the calls that a procedure yields, and return its value."""
+    try:
+        call = next(calls)
+        while True:
+            try:
+                answer = await send(call)
+            except RunsteadError as error:
+                call = calls.throw(error)
+            else:
+                call = calls.send(answer)
+    except StopIteration as end:
+        value: T = end.value
+        return value
 
 
 class CallFactory(Caller):
@@ -65,6 +84,20 @@ class Resource(Generic[S_co]):
         if ref is None:
             raise ValueError("This call needs a project: pass one to the client or to the call")
         return ref
+
+    def _in_project(self, project: str | None, *segments: str) -> str:
+        """Return a path below the project of the call, or of the client."""
+        return path("projects", self._project(project), *segments)
+
+
+class PageOf(Protocol[T_co]):
+    """An answer with items of a list: a `Page`, a `Listing` or a `ScheduleList`."""
+
+    @property
+    def data(self) -> Sequence[T_co]: ...
+
+    @property
+    def page_info(self) -> PageInfo: ...
 
 
 class Pages(Generic[T]):
@@ -120,24 +153,26 @@ class _Method:
         return bound
 
 
-class Route(_Method, Generic[P, T]):
+class Route(_Method, Generic[P, T_co]):
     """A method that sends a call, and returns its answer."""
 
     how = "request"
 
-    def __init__(self, build: Callable[Concatenate[Any, P], Call[T]]) -> None:
+    def __init__(self, build: Callable[Concatenate[Any, P], Call[T_co]]) -> None:
         super().__init__(build)
 
     @overload
-    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T]]: ...
+    def __get__(self, resource: None, owner: type) -> Callable[Concatenate[Any, P], Call[T_co]]: ...
     @overload
-    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T]: ...
+    def __get__(self, resource: Resource[SyncSender], owner: type | None = None) -> Callable[P, T_co]: ...
     @overload
     def __get__(
         self, resource: Resource[AsyncSender], owner: type | None = None
-    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    ) -> Callable[P, Coroutine[Any, Any, T_co]]: ...
     @overload
-    def __get__(self, resource: Resource[CallFactory], owner: type | None = None) -> Callable[P, Call[T]]: ...
+    def __get__(
+        self, resource: Resource[CallFactory], owner: type | None = None
+    ) -> Callable[P, Call[T_co]]: ...
     def __get__(self, resource: Any, owner: type | None = None) -> Any:
         return self._bind(resource)
 
@@ -218,7 +253,7 @@ def stream(build: Callable[Concatenate[Any, P], StreamFollower[T]]) -> StreamRou
     return StreamRoute(build)
 
 
-def every(listing: Route[P, Any], item: type[T]) -> PagedRoute[P, T]:
+def every(listing: Route[P, PageOf[T]], item: type[T]) -> PagedRoute[P, T]:
     """Return the method that yields every item of a list, from its `cursor` on. `item` is the items' type."""
 
     def pages(resource: Any, /, *args: P.args, **kwargs: P.kwargs) -> Pages[T]:

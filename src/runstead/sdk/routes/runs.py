@@ -8,6 +8,7 @@ from runstead.sdk.models.lease import Heartbeat
 from runstead.sdk.models.run import (
     Accepted,
     AccessToken,
+    Attempt,
     AttemptList,
     Cancelled,
     CompensationList,
@@ -26,7 +27,7 @@ from runstead.sdk.models.run import (
 )
 from runstead.sdk.models.value import packed
 from runstead.sdk.routes.bulk_jobs import BulkFilters
-from runstead.sdk.routes.call import Call, chosen, fence, members, new_key, path, query
+from runstead.sdk.routes.call import Call, chosen, fence, idempotent, members, path, query
 from runstead.sdk.routes.create import RunCreation
 from runstead.sdk.routes.records import RunRecords
 from runstead.sdk.routes.route import S_co, every, route
@@ -63,8 +64,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         self, *, project: str | None = None, cursor: str | None = None, **filters: Unpack[RunFilters]
     ) -> Call[RunPage]:
         """`GET /projects/{ref}/runs`: one page of the project's runs, newest first."""
-        where = path("projects", self._project(project), "runs")
-        return Call("GET", where, RunPage, _filtered(cursor, filters))
+        return Call("GET", self._in_project(project, "runs"), RunPage, _filtered(cursor, filters))
 
     @route
     def list_all(self, *, cursor: str | None = None, **filters: Unpack[RunFilters]) -> Call[RunPage]:
@@ -120,7 +120,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         A worker learns of it at its next renewal of the lease, or at its next append.
         """
         body = members(reason=reason)
-        return Call("POST", path("runs", run_id, "cancel"), Cancelled, body=body, idempotency_key=new_key())
+        return idempotent("POST", path("runs", run_id, "cancel"), Cancelled, body=body)
 
     @route
     def resume(
@@ -138,7 +138,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         409 TOOL_RESULT_NOT_WAITING or TOOL_RESULT_CONFLICT, 410 RUN_NOT_ACTIVE. The same result again is a duplicate.
         """
         body = {"type": type, "result": result, "is_error": is_error} | members(tool_call_id=tool_call_id)
-        return Call("POST", path("runs", run_id, "resume"), Accepted, body=body, idempotency_key=new_key())
+        return idempotent("POST", path("runs", run_id, "resume"), Accepted, body=body)
 
     @route
     def signal(
@@ -151,7 +151,7 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
         """
         body = {"name": name, "payload": packed(payload, self._client.codec)}
         body |= members(idempotency_key=idempotency_key)
-        return Call("POST", path("runs", run_id, "signals"), Signalled, body=body, idempotency_key=new_key())
+        return idempotent("POST", path("runs", run_id, "signals"), Signalled, body=body)
 
     @route
     def signals(
@@ -191,13 +191,12 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             idempotency_key=idempotency_key,
             attempt=attempt,
         )
-        return Call(
+        return idempotent(
             "POST",
             path("runs", run_id, "compensations"),
             RegisteredCompensation,
             body=body,
             headers=fence(lease_token),
-            idempotency_key=new_key(),
         )
 
     @route
@@ -264,13 +263,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
             release=release or None,
             attempt=attempt,
         )
-        return Call(
-            "POST",
-            path("runs", run_id, "wait"),
-            Waiting,
-            body=body,
-            headers=fence(lease_token),
-            idempotency_key=new_key(),
+        return idempotent(
+            "POST", path("runs", run_id, "wait"), Waiting, body=body, headers=fence(lease_token)
         )
 
     @route
@@ -330,6 +324,8 @@ class Runs(RunCreation[S_co], RunRecords[S_co]):
     def attempts(self, run_id: str, *, cursor: str | None = None) -> Call[AttemptList]:
         """`GET /runs/{run_id}/attempts`: the run's attempts, oldest first; large errors make several pages."""
         return Call("GET", path("runs", run_id, "attempts"), AttemptList, query(cursor=cursor))
+
+    iter_attempts = every(attempts, Attempt)
 
 
 def _filtered(cursor: str | None, filters: RunFilters) -> tuple[tuple[str, str], ...]:

@@ -14,11 +14,11 @@ from runstead.sdk.models.schedule import (
     SyncedSchedules,
     UpcomingTimes,
 )
-from runstead.sdk.routes.call import Call, members, new_key, path, query
-from runstead.sdk.routes.route import Resource, S_co, route
+from runstead.sdk.routes.call import Call, changes, idempotent, members, new_key, query
+from runstead.sdk.routes.create import RuntimeTargetKind
+from runstead.sdk.routes.route import Resource, S_co, every, route
 
 ConcurrencyPolicy = Literal["Allow", "Forbid", "Replace"]
-RuntimeTargetKind = Literal["main_branch", "environment", "preview_branch"]
 
 
 class Schedules(Resource[S_co]):
@@ -69,8 +69,8 @@ class Schedules(Resource[S_co]):
             runtime_target_environment_id=runtime_target_environment_id,
             runtime_target_branch_id=runtime_target_branch_id,
         )
-        where = path("projects", self._project(project), "schedules")
-        return Call("POST", where, ScheduleAnswer, body=body, idempotency_key=idempotency_key or new_key())
+        where = self._in_project(project, "schedules")
+        return idempotent("POST", where, ScheduleAnswer, body=body, key=idempotency_key)
 
     @route
     def list(
@@ -83,12 +83,14 @@ class Schedules(Resource[S_co]):
     ) -> Call[ScheduleList]:
         """`GET /projects/{ref}/schedules`, oldest first. `page_info.next` is the next page's cursor."""
         parameters = query(status=status, source_trigger_id=source_trigger_id, cursor=cursor)
-        return Call("GET", path("projects", self._project(project), "schedules"), ScheduleList, parameters)
+        return Call("GET", self._in_project(project, "schedules"), ScheduleList, parameters)
+
+    iter = every(list, Schedule)
 
     @route
     def get(self, schedule_id: str, *, project: str | None = None) -> Call[Schedule]:
         """`GET /projects/{ref}/schedules/{id}`"""
-        return Call("GET", path("projects", self._project(project), "schedules", schedule_id), Schedule)
+        return Call("GET", self._in_project(project, "schedules", schedule_id), Schedule)
 
     @route
     def update(
@@ -118,24 +120,23 @@ class Schedules(Resource[S_co]):
         `concurrency_key`. 400 with
         `errors`, 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source, 409 SCHEDULE_DELETING.
         """
-        changes = {
-            "name": name,
-            "target": target,
-            "schedule": schedule,
-            "run_at": run_at,
-            "timezone": timezone,
-            "config": config,
-            "timeout_seconds": timeout_seconds,
-            "backoff_limit": backoff_limit,
-            "concurrency_policy": concurrency_policy,
-            "max_runs": max_runs,
-            "max_staleness_seconds": max_staleness_seconds,
-            "concurrency_key": concurrency_key,
-            "runtime_target_kind": runtime_target_kind,
-            "runtime_target_environment_id": runtime_target_environment_id,
-            "runtime_target_branch_id": runtime_target_branch_id,
-        }
-        body = {member: value for member, value in changes.items() if value is not UNSET}
+        body = changes(
+            name=name,
+            target=target,
+            schedule=schedule,
+            run_at=run_at,
+            timezone=timezone,
+            config=config,
+            timeout_seconds=timeout_seconds,
+            backoff_limit=backoff_limit,
+            concurrency_policy=concurrency_policy,
+            max_runs=max_runs,
+            max_staleness_seconds=max_staleness_seconds,
+            concurrency_key=concurrency_key,
+            runtime_target_kind=runtime_target_kind,
+            runtime_target_environment_id=runtime_target_environment_id,
+            runtime_target_branch_id=runtime_target_branch_id,
+        )
         return self._change(schedule_id, project, body)
 
     @route
@@ -154,8 +155,8 @@ class Schedules(Resource[S_co]):
         return self._change(schedule_id, project, {"status": "active"})
 
     def _change(self, schedule_id: str, project: str | None, body: Mapping[str, Any]) -> Call[ScheduleAnswer]:
-        where = path("projects", self._project(project), "schedules", schedule_id)
-        return Call("PATCH", where, ScheduleAnswer, body=body, idempotency_key=new_key())
+        where = self._in_project(project, "schedules", schedule_id)
+        return idempotent("PATCH", where, ScheduleAnswer, body=body)
 
     @route
     def delete(self, schedule_id: str, *, project: str | None = None) -> Call[ScheduleAnswer]:
@@ -164,9 +165,7 @@ class Schedules(Resource[S_co]):
         The runs stay. 409 SCHEDULE_FROM_SOURCE for a schedule of the project's source. A retry after no answer may be
         404: then the schedule is deleted.
         """
-        return Call(
-            "DELETE", path("projects", self._project(project), "schedules", schedule_id), ScheduleAnswer
-        )
+        return Call("DELETE", self._in_project(project, "schedules", schedule_id), ScheduleAnswer)
 
     @route
     def upcoming(
@@ -176,7 +175,7 @@ class Schedules(Resource[S_co]):
 
         `count` is at most 100; default 10.
         """
-        where = path("projects", self._project(project), "schedules", schedule_id, "upcoming")
+        where = self._in_project(project, "schedules", schedule_id, "upcoming")
         return Call("GET", where, UpcomingTimes, query(count=count))
 
     @route
@@ -190,7 +189,7 @@ class Schedules(Resource[S_co]):
         those of other apps and sources do not change. After 400 with `errors`, or 409
         SCHEDULE_LIMIT_REACHED, no schedule has changed.
         """
-        where = path("projects", self._project(project), "source-schedules")
+        where = self._in_project(project, "source-schedules")
         return Call("PUT", where, SyncedSchedules, body=members(schedules=list(schedules), app=app))
 
     @route
@@ -209,5 +208,5 @@ class Schedules(Resource[S_co]):
         """
         # The key in the body is sufficient: a retry that arrives before the first call returns the same run.
         body = members(idempotency_key=idempotency_key or new_key(), run_name=run_name)
-        where = path("projects", self._project(project), "schedules", schedule_id, "runs")
+        where = self._in_project(project, "schedules", schedule_id, "runs")
         return Call("POST", where, ScheduleRun, body=body)

@@ -11,12 +11,12 @@ from runstead.sdk.models.run import Run, RunError
 from runstead.sdk.models.value import Codec, is_encoded, packed, reference_of, unpacked
 from runstead.sdk.routes.call import Call, path
 
-#: What stands in place of the message of an error that a codec encoded.
+#: The message of an error that a codec encoded.
 HIDDEN_MESSAGE = "The message is encoded"
 
 
 def resolve(run_id: str, value: Any, codec: Codec | None) -> Generator[Call[Any], Any, Any]:
-    """Return the value that stands in a run or its log.
+    """Return a value of a run or of its log, read from its artifact and decoded.
 
     Raise ValueNotReadable where its artifact is missing or has other bytes, or where it cannot be decoded.
     """

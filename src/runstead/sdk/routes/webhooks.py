@@ -19,15 +19,12 @@ from runstead.sdk.models.webhook import (
     WebhookAnswer,
     WebhookList,
 )
-from runstead.sdk.routes.call import Call, members, new_key, path, query
+from runstead.sdk.routes.call import Call, idempotent, members, path, query
 from runstead.sdk.routes.route import Resource, S_co, every, route
 
 
 class Webhooks(Resource[S_co]):
     """404 for a webhook or a delivery that is unknown or not visible to the caller."""
-
-    def _hooks(self, project: str | None, *more: str) -> str:
-        return path("projects", self._project(project), "webhooks", *more)
 
     @route
     def create(
@@ -50,7 +47,7 @@ class Webhooks(Resource[S_co]):
         body = members(url=url, events=list(events), secret=secret, format=format)
         return Call(
             "POST",
-            self._hooks(project),
+            self._in_project(project, "webhooks"),
             CreatedWebhook,
             body=body,
             idempotency_key=idempotency_key,
@@ -60,12 +57,12 @@ class Webhooks(Resource[S_co]):
     @route
     def list(self, *, project: str | None = None) -> Call[WebhookList]:
         """`GET /projects/{ref}/webhooks`: all of them, oldest first."""
-        return Call("GET", self._hooks(project), WebhookList)
+        return Call("GET", self._in_project(project, "webhooks"), WebhookList)
 
     @route
     def get(self, webhook_id: str, *, project: str | None = None) -> Call[Webhook]:
         """`GET /projects/{ref}/webhooks/{id}`"""
-        return Call("GET", self._hooks(project, webhook_id), Webhook)
+        return Call("GET", self._in_project(project, "webhooks", webhook_id), Webhook)
 
     @route
     def update(
@@ -79,8 +76,8 @@ class Webhooks(Resource[S_co]):
     ) -> Call[WebhookAnswer]:
         """`PATCH /projects/{ref}/webhooks/{id}`: change the members that are given. Enabling resets the failures."""
         body = members(url=url, events=None if events is None else list(events), enabled=enabled)
-        where = self._hooks(project, webhook_id)
-        return Call("PATCH", where, WebhookAnswer, body=body, idempotency_key=new_key())
+        where = self._in_project(project, "webhooks", webhook_id)
+        return idempotent("PATCH", where, WebhookAnswer, body=body)
 
     @route
     def rotate(
@@ -98,7 +95,7 @@ class Webhooks(Resource[S_co]):
         """
         return Call(
             "POST",
-            self._hooks(project, webhook_id, "rotate"),
+            self._in_project(project, "webhooks", webhook_id, "rotate"),
             CreatedWebhook,
             body=members(secret=secret),
             idempotency_key=idempotency_key,
@@ -108,13 +105,12 @@ class Webhooks(Resource[S_co]):
     @route
     def delete(self, webhook_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/webhooks/{id}`: delete the webhook and its deliveries."""
-        return Call("DELETE", self._hooks(project, webhook_id), NoneType)
+        return Call("DELETE", self._in_project(project, "webhooks", webhook_id), NoneType)
 
     @route
     def test(self, webhook_id: str, *, project: str | None = None) -> Call[DeliveryAnswer]:
         """`POST /projects/{ref}/webhooks/{id}/test`: send it a `webhook.test`. 409 WEBHOOK_DISABLED."""
-        where = self._hooks(project, webhook_id, "test")
-        return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
+        return idempotent("POST", self._in_project(project, "webhooks", webhook_id, "test"), DeliveryAnswer)
 
     @route
     def list_deliveries(
@@ -128,7 +124,9 @@ class Webhooks(Resource[S_co]):
     ) -> Call[DeliveryPage]:
         """`GET /projects/{ref}/webhooks/{id}/deliveries`: newest first; `page_info.next` is the next page's cursor."""
         parameters = query(status=status, cursor=cursor, limit=limit)
-        return Call("GET", self._hooks(project, webhook_id, "deliveries"), DeliveryPage, parameters)
+        return Call(
+            "GET", self._in_project(project, "webhooks", webhook_id, "deliveries"), DeliveryPage, parameters
+        )
 
     iter_deliveries = every(list_deliveries, Delivery)
 
@@ -140,15 +138,12 @@ class Webhooks(Resource[S_co]):
 
         409 WEBHOOK_DISABLED.
         """
-        where = self._hooks(project, webhook_id, "deliveries", delivery_id, "redeliver")
-        return Call("POST", where, DeliveryAnswer, idempotency_key=new_key())
+        where = self._in_project(project, "webhooks", webhook_id, "deliveries", delivery_id, "redeliver")
+        return idempotent("POST", where, DeliveryAnswer)
 
 
 class Triggers(Resource[S_co]):
     """404 for a trigger that is unknown or not visible to the caller."""
-
-    def _triggers(self, project: str | None, *more: str) -> str:
-        return path("projects", self._project(project), "triggers", *more)
 
     @route
     def create(
@@ -176,7 +171,7 @@ class Triggers(Resource[S_co]):
         """
         return Call(
             "POST",
-            self._triggers(project),
+            self._in_project(project, "triggers"),
             CreatedTrigger,
             body=members(
                 target=target,
@@ -196,12 +191,14 @@ class Triggers(Resource[S_co]):
     @route
     def list(self, *, cursor: str | None = None, project: str | None = None) -> Call[TriggerList]:
         """`GET /projects/{ref}/triggers`, oldest first. `page_info.next` is the next page's cursor."""
-        return Call("GET", self._triggers(project), TriggerList, query(cursor=cursor))
+        return Call("GET", self._in_project(project, "triggers"), TriggerList, query(cursor=cursor))
+
+    iter = every(list, Trigger)
 
     @route
     def get(self, trigger_id: str, *, project: str | None = None) -> Call[Trigger]:
         """`GET /projects/{ref}/triggers/{id}`"""
-        return Call("GET", self._triggers(project, trigger_id), Trigger)
+        return Call("GET", self._in_project(project, "triggers", trigger_id), Trigger)
 
     @route
     def update(
@@ -215,18 +212,18 @@ class Triggers(Resource[S_co]):
     ) -> Call[TriggerAnswer]:
         """`PATCH /projects/{ref}/triggers/{id}`: change the members that are given."""
         body = members(name=name, enabled=enabled, event=_event(event))
-        where = self._triggers(project, trigger_id)
-        return Call("PATCH", where, TriggerAnswer, body=body, idempotency_key=new_key())
+        where = self._in_project(project, "triggers", trigger_id)
+        return idempotent("PATCH", where, TriggerAnswer, body=body)
 
     @route
     def rotate(self, trigger_id: str, *, project: str | None = None) -> Call[CreatedTrigger]:
         """`POST /projects/{ref}/triggers/{id}/rotate`: set a new token. The old one is no longer valid."""
-        return Call("POST", self._triggers(project, trigger_id, "rotate"), CreatedTrigger)
+        return Call("POST", self._in_project(project, "triggers", trigger_id, "rotate"), CreatedTrigger)
 
     @route
     def delete(self, trigger_id: str, *, project: str | None = None) -> Call[None]:
         """`DELETE /projects/{ref}/triggers/{id}`: delete the trigger. Its runs stay."""
-        return Call("DELETE", self._triggers(project, trigger_id), NoneType)
+        return Call("DELETE", self._in_project(project, "triggers", trigger_id), NoneType)
 
     @route
     def fire(
@@ -236,8 +233,7 @@ class Triggers(Resource[S_co]):
 
         The same key always returns the same run. Without a key every call starts a run.
         """
-        where = path("triggers", token)
-        return Call("POST", where, TriggerRun, body=payload, idempotency_key=idempotency_key or new_key())
+        return idempotent("POST", path("triggers", token), TriggerRun, body=payload, key=idempotency_key)
 
 
 def _event(event: str | TriggerEvent | None) -> TriggerEvent | None:

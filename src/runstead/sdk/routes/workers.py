@@ -19,7 +19,7 @@ from runstead.sdk.models.lease import (
     WorkerVersion,
 )
 from runstead.sdk.models.run import Kind
-from runstead.sdk.routes.call import Call, fence, members, new_key, path, query
+from runstead.sdk.routes.call import Call, fence, idempotent, members, path, query
 from runstead.sdk.routes.route import Resource, S_co, every, route, stream
 from runstead.sdk.transport.channel_follower import ChannelFollower
 from runstead.sdk.transport.stream_follower import StreamFollower
@@ -83,7 +83,7 @@ class Workers(Resource[S_co]):
         self, *, project: str | None = None, cursor: str | None = None, limit: int | None = None
     ) -> Call[TargetPage]:
         """`GET /projects/{ref}/targets`: one page of the targets that a project's workers have registered, by name."""
-        where = path("projects", self._project(project), "targets")
+        where = self._in_project(project, "targets")
         return Call("GET", where, TargetPage, query(cursor=cursor, limit=limit))
 
     iter_targets = every(targets, RegisteredTarget)
@@ -194,4 +194,4 @@ class Workers(Resource[S_co]):
         body = members(error=error, retry_after_seconds=retry_after_seconds, attempt=attempt)
         where = path("agent-workers", "workers", worker_id, "runs", run_id, "release")
         headers = fence(lease_token)
-        return Call("POST", where, Released, body=body, headers=headers, idempotency_key=new_key())
+        return idempotent("POST", where, Released, body=body, headers=headers)

@@ -1,13 +1,12 @@
 """Follows the progress of a batch across broken connections, without I/O."""
 
 from collections.abc import Iterator
-from types import NoneType
 
 import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.batch import BatchProgress
-from runstead.sdk.routes.call import Call, path
+from runstead.sdk.routes.call import Call, event_stream, path
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -22,10 +21,7 @@ class BatchFollower(StreamFollower[BatchProgress]):
 
     def call(self) -> Call[None]:
         self._parser = Parser()
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if self._last:
-            headers["Last-Event-ID"] = self._last
-        return Call("GET", self._path, NoneType, headers=headers)
+        return event_stream(self._path, after=self._last)
 
     def feed(self, chunk: bytes) -> Iterator[BatchProgress]:
         self._backoff.reset()

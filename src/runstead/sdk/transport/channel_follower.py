@@ -1,13 +1,12 @@
 """Follows the channel of a worker across broken connections, without I/O."""
 
 from collections.abc import Iterator, Sequence
-from types import NoneType
 
 import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.lease import WorkerHint
-from runstead.sdk.routes.call import Call, path, query
+from runstead.sdk.routes.call import Call, event_stream, path, query
 from runstead.sdk.transport.sse import Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -25,8 +24,7 @@ class ChannelFollower(StreamFollower[WorkerHint]):
         self._parser = Parser()
         self._is_new = True
         where = path("agent-workers", "workers", self._worker_id, "channel")
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        return Call("GET", where, NoneType, query(event=self._events), headers=headers)
+        return event_stream(where, query(event=self._events))
 
     def feed(self, chunk: bytes) -> Iterator[WorkerHint]:
         self._backoff.reset()

@@ -1,13 +1,12 @@
 """Follows the notifications of a project across broken connections, without I/O."""
 
 from collections.abc import Iterator
-from types import NoneType
 
 import msgspec
 
 from runstead.sdk.errors import UnexpectedAnswerError
 from runstead.sdk.models.notification import Notification
-from runstead.sdk.routes.call import Call, path, query
+from runstead.sdk.routes.call import Call, event_stream, path, query
 from runstead.sdk.transport.sse import Frame, Parser
 from runstead.sdk.transport.stream_follower import StreamFollower
 
@@ -24,14 +23,12 @@ class NotificationFollower(StreamFollower[Notification]):
 
     def call(self) -> Call[None]:
         self._parser = Parser()
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if self.last or self._connected_before:
-            # A connection that broke before its first cursor may have missed something too. The server does not know
-            # the cursor "none", and sends a resync.
-            headers["Last-Event-ID"] = self.last or "none"
+        # A connection that broke before its first cursor may have missed something too. The server does not know
+        # the cursor "none", and sends a resync.
+        after = self.last or ("none" if self._connected_before else None)
         self._connected_before = True
         where = path("projects", self._project, "notifications")
-        return Call("GET", where, NoneType, query(status=self._status), headers=headers)
+        return event_stream(where, query(status=self._status), after=after)
 
     def feed(self, chunk: bytes) -> Iterator[Notification]:
         self._backoff.reset()

@@ -83,4 +83,6 @@ class Parser:
     def _dispatch(self) -> Frame | None:
         data, event, source, self._last_id = self._data, self._event, self._source, self._id
         self._data, self._event, self._source = [], "", None
-        return Frame(self._id, event or "message", "\n".join(data), source) if data else None
+        if not data:
+            return None
+        return Frame(id=self._id, event=event or "message", data="\n".join(data), source=source)

@@ -14,6 +14,7 @@ from runstead.sdk.durable.step_results import error_code, exit_as_error, without
 from runstead.sdk.durable.thread_context import ThreadContext
 from runstead.sdk.models.lease import ClaimedRun
 from runstead.sdk.models.run import Completed
+from runstead.sdk.models.user_types import NOT_JSON
 from runstead.sdk.resources import Calls
 from runstead.sdk.routes.call import Call
 from runstead.sdk.routes.values import hidden_error
@@ -62,7 +63,7 @@ def success(run: ClaimedRun, attempt: Attempt, calls: Calls, output: Any) -> Cal
     )
     try:
         call.content()
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+    except NOT_JSON as error:
         return failure(run, attempt, calls, RunFailed(f"The result is not JSON: {error}", "RESULT_NOT_JSON"))
     return call
 

@@ -1,9 +1,10 @@
 """Descriptions of targets: JSON Schemas from the type hints of handlers, and texts from their docstrings."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import docstring_parser
 import msgspec
 
 from runstead.sdk.models.user_types import encode
@@ -31,17 +32,31 @@ def definition(
     wanted = return_type(function)
     # The SDK's own functions, such as that of a command, describe no target.
     own = (getattr(function, "__module__", None) or "").startswith("runstead.sdk.")
-    text = inspect.getdoc(function) if inspect.isroutine(function) and not own else None
+    text, of_parameters = _documentation(function) if inspect.isroutine(function) and not own else ("", {})
+    schema = {} if target.startswith("agent:") else _input_schema(list(parameters), of_parameters)
     return members(
         target=target,
-        description=text[:_DESCRIPTION_CHARS] if text else None,
-        input_schema=None if target.startswith("agent:") else _bounded(_input_schema(list(parameters))),
+        description=text[:_DESCRIPTION_CHARS] or None,
+        input_schema=_bounded(schema),
         output_schema=None if wanted is Any else _bounded(_schema_of(wanted)),
         validate_input=validate or None,
     )
 
 
-def _input_schema(parameters: list[tuple[inspect.Parameter, Any]]) -> dict[str, Any]:
+def _documentation(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return what a docstring in the style of Google, NumPy or Sphinx says of a function, and of its parameters."""
+    text = inspect.getdoc(function) or ""
+    try:
+        parsed = docstring_parser.parse(text)
+    except docstring_parser.ParseError:
+        return text, {}
+    of_parameters = {one.arg_name: one.description for one in parsed.params if one.description}
+    return (parsed.description or "").strip() if of_parameters else text, of_parameters
+
+
+def _input_schema(
+    parameters: list[tuple[inspect.Parameter, Any]], descriptions: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the schema of an input: an object with a member for each parameter, or the type of `input`."""
     for parameter, wanted in parameters:
         if parameter.name == "input":
@@ -57,6 +72,8 @@ def _input_schema(parameters: list[tuple[inspect.Parameter, Any]]) -> dict[str, 
             required.append(parameter.name)
         elif "$ref" not in schema:
             schema |= _default(parameter.default)
+        if parameter.name in descriptions:
+            schema["description"] = descriptions[parameter.name]
         properties[parameter.name] = schema
     if not properties:
         return {}

@@ -17,7 +17,6 @@ from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
 from runstead.http.audit import AuditFilter, audit_query, next_cursor
-from runstead.http.framework.problems import STATUS
 from runstead.web.framework.csv_cells import safe
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
@@ -65,12 +64,11 @@ async def index(request: PageRequest) -> Response:
             raise
         refused = error
     following = next_cursor(found, rows_shown)
-    return await request.page(
+    return await request.form_page(
         "access/audit.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         may_read=True,
-        refused=refused,
         rows=found[:rows_shown],
         actions=ACTIONS,
         values=values,

@@ -15,7 +15,7 @@ from runstead.http.framework.problems import STATUS
 from runstead.http.projects import CreateKey, CreateProject, PutMember
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
-from runstead.web.framework.idempotent_form import already_created, form_token_field, idempotent, show_secret
+from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -58,9 +58,10 @@ FIELD_ERRORS: Final = {
     "runs_per_minute": f"The number must be from 1 to {bounds.quota_max:,}",
     "max_running": f"The number must be from 0 to {bounds.running_max:,}",
     "max_running_per_key": f"The number must be from 0 to {bounds.running_max:,}",
-    "rate.limit": f"The number of runs of a rate must be from 1 to {bounds.rate_limit_max:,}",
+    "rate.limit": f"The number of runs or tokens of a rate must be from 1 to {bounds.rate_tokens_max:,}",
     "rate.period_seconds": f"The seconds of a rate must be from 1 to {bounds.rate_period_s_max:,}",
-    "rate": "A rate needs a number of runs and of seconds",
+    "rate.unit": "A rate counts runs or tokens",
+    "rate": "A rate needs a number of runs or tokens, and of seconds",
     "target": f"The target is longer than {bounds.target_chars_max} characters, or holds control characters",
     "slug": f"The short name has 1 to {bounds.slug_chars_max} lower-case letters, digits and inner hyphens",
 }
@@ -78,19 +79,19 @@ async def listing(
     admin = request.may("admin", project)
     members = await commands.members(app, principal, project.id)
     keys = await commands.keys(app, principal, project.id) if admin else []
-    return await request.page(
+    return await request.form_page(
         "access/page.html",
+        refused,
         quotas=await quotas.get(app, principal, project.id),
         quota_names=QUOTA_NAMES,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         admin=admin,
         members=members,
         keys=keys[::-1],
         last_admin=commands.last_admin(members, keys, now) if admin else None,
         limits=await concurrency.get(app, principal, project.id),
         running_max=bounds.running_max,
-        rate_max=bounds.rate_limit_max,
+        rate_max=bounds.rate_tokens_max,
         rate_period_max=bounds.rate_period_s_max,
         now=now,
         scopes=SCOPES,
@@ -98,10 +99,7 @@ async def listing(
         roles=ROLES,
         lifetimes=LIFETIMES,
         chosen=request.form.all("scopes") if about == "key" else DEFAULT_SCOPES,
-        refused=refused,
         about=about,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 
@@ -240,7 +238,8 @@ async def put_limit(request: PageRequest) -> Response:
         bounds_set.append(f"{limit.max_running_per_key:,} of each key")
     if limit.rate is not None:
         of_key = " of each key" if limit.rate.per_key else ""
-        bounds_set.append(f"{limit.rate.limit:,} starts in {limit.rate.period_seconds:,} seconds{of_key}")
+        what = "starts" if limit.rate.unit == "runs" else "tokens"
+        bounds_set.append(f"{limit.rate.limit:,} {what} in {limit.rate.period_seconds:,} seconds{of_key}")
     return request.redirect_with_flash(
         f"The limit of {owner} is {' and '.join(bounds_set)}.", _page_address(project, "limits")
     )
@@ -252,12 +251,12 @@ def _rate(form: Fields) -> dict[str, object] | None:
     if set(values.values()) == {None}:
         return None
     given: dict[str, object] = {name: one for name, one in values.items() if one is not None}
-    return given | {"per_key": form.one("rate_per_key") == "on"}
+    return given | {"per_key": form.one("rate_per_key") == "on", "unit": form.one("rate_unit") or "runs"}
 
 
 def _whole(number: str) -> int | str | None:
     """The number that was entered, None for nothing; text that is no number stays, to be refused."""
-    return int(number) if number.isascii() and number.isdigit() and len(number) < 10 else number or None
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 12 else number or None
 
 
 @pages.post("/projects/{project}/limits/remove")
@@ -292,14 +291,11 @@ async def new_project(request: PageRequest) -> Response:
 
 
 async def _new_project_form(request: PageRequest, refused: Error | None = None) -> Response:
-    return await request.page(
+    return await request.form_page(
         "access/new_project.html",
-        status=STATUS[refused.code] if refused else 200,
+        refused,
         may_create=commands.may_create(request.principal),
         by_key=request.principal.kind == "api_key",
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 

@@ -11,10 +11,9 @@ from runstead.core.clock import now_ms
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.http.alerts import CreateAlert, UpdateAlert, members
-from runstead.http.framework.problems import STATUS
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -60,14 +59,11 @@ async def _listing(request: PageRequest, project: Project, refused: Error | None
     }
     if request.by_htmx:
         return request.part("alerts/rows.html", project=project, **values)
-    return await request.page(
+    return await request.form_page(
         "alerts/listing.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         hooks=await _hooks(request, project),
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
         **values,
     )
 
@@ -115,18 +111,16 @@ async def show(request: PageRequest) -> Response:
 
 async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     alert = await commands.get(request.app, request.principal, project.id, request.path["alert_id"])
-    cursor = request.query.one("cursor")
-    if cursor and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise Error("INVALID_REQUEST", "The cursor is not valid: start at the first page")
+    cursor = request.query.seq("cursor")
     found = await commands.history(
-        request.app, request.principal, project.id, alert.id, rows_shown + 1, int(cursor) if cursor else None
+        request.app, request.principal, project.id, alert.id, rows_shown + 1, cursor
     )
     rows = found[:rows_shown]
     place = ("projects", project.slug, "alerts", alert.id)
-    return await request.page(
+    return await request.form_page(
         "alerts/page.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         alert=alert,
         rows=rows,
         following=to(*place, cursor=rows[-1].seq) if len(found) > rows_shown else None,
@@ -134,8 +128,6 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
         labels=LABELS,
         shown=format_value,
         mutes=MUTES,
-        refused=refused,
-        filled=request.form,
         now=now_ms(),
     )
 

@@ -17,7 +17,7 @@ from runstead.core.identity.project import Project
 from runstead.core.runs.run import OMITTABLE, Run
 from runstead.ports.store import ListPage, RunQuery
 from runstead.web.framework import live
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs.head import error_summary
@@ -132,7 +132,6 @@ async def show(request: PageRequest) -> Response:
         failed=failed.rows,
         more_failed=failed.more,
         follow_up=follow_up,
-        form_token_field=form_token_field(),
     )
 
 
@@ -161,7 +160,6 @@ async def _messages(
             "project": project,
             "one": batch_view(found),
             "left_ms": left_ms,
-            "form_token_field": form_token_field(),
         }
         yield live.Message("progress", request.fragment("batches/progress.html", **values))
         offers = "retry" if found.completed_at is not None else "nothing" if found.closed else "cancel"

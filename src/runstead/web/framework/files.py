@@ -11,7 +11,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 from starlette.types import Scope as AsgiScope
 
-from runstead.core.errors import not_found
+from runstead.core.errors import existing
 from runstead.http.framework.compression import accepts_gzip, with_suffix
 
 _COMPRESSED_TYPES = ("text/", "application/javascript", "application/json", "image/svg+xml")
@@ -39,9 +39,7 @@ class Files:
 
     async def response(self, name: str, scope: AsgiScope, cache_control: str) -> Response:
         """Return the file, or 304 if the browser has it. NOT_FOUND."""
-        path = self.paths.get(name)
-        if path is None:
-            raise not_found("File")
+        path = existing(self.paths.get(name), "File")
         if name not in self._loaded:
             self._loaded[name] = await asyncio.to_thread(_load, path)
         file, headers = self._loaded[name], dict(scope["headers"])

@@ -1,5 +1,6 @@
 """Fields of a form or of a query string."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
@@ -22,6 +23,13 @@ class Fields:
     def all(self, name: str) -> list[str]:
         """All values of this name that are not empty."""
         return [value.strip() for key, value in self.pairs if key == name and value.strip()]
+
+    def seq(self, name: str) -> int | None:
+        """The number of the row after which a list goes on, None at its start. INVALID_REQUEST."""
+        text = self.one(name)
+        if text and not re.fullmatch("[1-9][0-9]{0,17}", text):
+            raise Error("INVALID_REQUEST", "The cursor is not valid: start at the first page")
+        return int(text) if text else None
 
     def required(self, name: str, what: str) -> str:
         """The last value of this name. INVALID_REQUEST if empty; `what` is the field's label."""

@@ -6,12 +6,10 @@ only and is stored nowhere.
 """
 
 import hashlib
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from markupsafe import Markup
 from starlette.responses import Response
 
 from runstead.core.errors import Error
@@ -20,11 +18,6 @@ from runstead.core.identity.project import Project
 from runstead.web.framework.request import PageRequest
 
 T = TypeVar("T")
-
-
-def form_token_field() -> Markup:
-    """The hidden field of a form that creates something."""
-    return Markup('<input type="hidden" name="form_token" value="{}">').format(secrets.token_hex(16))
 
 
 def record_of(

@@ -1,5 +1,6 @@
 """Renders templates; filters format times, durations, sizes and states."""
 
+import secrets
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -93,6 +94,11 @@ def copy(what: str, element_id: str = "") -> Markup:
     ).format(element_id, what)
 
 
+def form_token_field() -> Markup:
+    """The hidden field of a form that creates something: see `idempotent_form`."""
+    return Markup('<input type="hidden" name="form_token" value="{}">').format(secrets.token_hex(16))
+
+
 def short(text: str | None, chars_max: int = 40) -> Markup:
     """A name. A long one is cut in the middle and shown whole on hover."""
     text = harmless(text or "")
@@ -128,7 +134,12 @@ ENVIRONMENT.filters |= {
     "reference": reference,
     "result_reference": result_reference,
 }
-ENVIRONMENT.globals |= {"static": address, "version": __version__, "copy": copy}
+ENVIRONMENT.globals |= {
+    "static": address,
+    "version": __version__,
+    "copy": copy,
+    "form_token_field": form_token_field,
+}
 
 
 def render(template: str, **values: Any) -> str:

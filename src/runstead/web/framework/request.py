@@ -12,9 +12,11 @@ from starlette.types import Scope as AsgiScope
 
 from runstead.commands import locate, projects
 from runstead.commands.app import App
+from runstead.core.errors import Error
 from runstead.core.identity.browser_session import BrowserSession
 from runstead.core.identity.principal import Principal, Scope, can
 from runstead.core.identity.project import Project
+from runstead.http.framework.problems import STATUS
 from runstead.web.framework.cookie import encrypted
 from runstead.web.framework.form import Fields, header
 from runstead.web.framework.render import render
@@ -113,6 +115,11 @@ class PageRequest:
         if flash:
             response.delete_cookie(FLASH_COOKIE, path="/ui")
         return response
+
+    async def form_page(self, template: str, refused: Error | None, **values: Any) -> Response:
+        """A whole page with a form. After a refusal, it has the status of the error, and the form keeps its fields."""
+        status = STATUS[refused.code] if refused else 200
+        return await self.page(template, status=status, refused=refused, filled=self.form, **values)
 
     def part(self, template: str, **values: Any) -> Response:
         """A response with a part of a page, for htmx."""

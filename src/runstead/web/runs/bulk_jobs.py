@@ -12,22 +12,22 @@ from runstead.core.clock import iso
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Scope
 from runstead.core.identity.project import Project
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
-from runstead.web.runs.filters import Filters, filters_of
+from runstead.web.runs.filters import Filters, exact_filters_of
 
 pages = Pages()
 
 _PATH: Final = "/projects/{project}/list/bulk"
-_DONE: Final[dict[BulkAction, str]] = {"cancel": "Cancelling", "retry": "Retrying", "delete": "Deleting"}
+_TITLES: Final[dict[BulkAction, str]] = {"cancel": "Cancel", "retry": "Retry", "delete": "Delete"}
 
 
 @pages.get(_PATH)
 async def ask(request: PageRequest) -> Response:
     """Show how many runs match, and what can be done with all of them."""
     project = await request.project(Scope.RUNS_WRITE)
-    filters = filters_of(request.query)
+    filters = exact_filters_of(request.query)
     most = limits.bulk_runs_max
     count = await commands.count(request.app, request.principal, project.id, filters.query())
     return await request.page(
@@ -38,7 +38,6 @@ async def ask(request: PageRequest) -> Response:
         count=min(count, most),
         too_many=count > most,
         list_address=filters.address(project.slug),
-        form_token=form_token_field(),
     )
 
 
@@ -46,7 +45,7 @@ async def ask(request: PageRequest) -> Response:
 async def begin(request: PageRequest) -> Response:
     """Begin the job, once for each form, and redirect to its page."""
     project = await request.project(Scope.RUNS_WRITE)
-    filters, action, _, from_step = filters_of(request.query), *request.form.one("do").partition(":")
+    filters, action, _, from_step = exact_filters_of(request.query), *request.form.one("do").partition(":")
     if action not in get_args(BulkAction):
         raise Error("INVALID_REQUEST", "Choose an action: cancel, retry or delete")
     new = commands.NewBulkJob(
@@ -74,7 +73,7 @@ async def show(request: PageRequest) -> Response:
         "runs/bulk_job.html",
         project=project,
         job=job,
-        doing=_DONE[job.action],
+        title=_TITLES[job.action],
         shown=msgspec.json.decode(job.filter),
         errors=refusals_of(job),
         address=_address(project, job.id),

@@ -112,6 +112,20 @@ def filters_of(fields: Fields) -> Filters:
     )
 
 
+def exact_filters_of(fields: Fields) -> Filters:
+    """The filters in these fields. INVALID_REQUEST for one that would be ignored: then more runs would match."""
+    found = filters_of(fields)
+    for name in _FILTERS:
+        values = getattr(found, name)
+        known = {values} if isinstance(values, str) else set(values)
+        if name not in ("since", "until") and (ignored := set(fields.all(name)) - known):
+            raise Error(
+                "INVALID_REQUEST",
+                f"{min(ignored)[:80]!r} is no filter by {name}: choose the runs in the list",
+            )
+    return found
+
+
 def _text(value: str) -> str:
     """The value without NUL characters, which no database can store."""
     return value.replace("\x00", "")[: limits.name_chars_max]

@@ -84,7 +84,7 @@ def _resolved(schema: Any, definitions: Any) -> dict[str, Any]:
 def _member(number: int, name: str, schema: dict[str, Any], required: bool, given: dict[str, Any]) -> Member:
     control, options = _control(schema)
     value = given.get(name, schema.get("default"))
-    if control in ("text", "select") and value is not None and not isinstance(value, str):
+    if value is not None and not _fits(value, control, options):
         control, options = "json", ()
     shown = value if isinstance(value, str) and control in ("text", "select") else _json(value)
     hint = str(schema.get("description") or "")
@@ -100,6 +100,13 @@ def _member(number: int, name: str, schema: dict[str, Any], required: bool, give
         options=options,
         value="" if value is None else shown,
     )
+
+
+def _fits(value: Any, control: Control, options: tuple[str, ...]) -> bool:
+    """Whether a field shows a value as it is: a browser drops line breaks from a text of one line."""
+    if control == "select":
+        return value in options
+    return control != "text" or (isinstance(value, str) and "\n" not in value and "\r" not in value)
 
 
 def _control(schema: dict[str, Any]) -> tuple[Control, tuple[str, ...]]:

@@ -27,7 +27,7 @@ from runstead.core.queue.target import RegisteredTarget
 from runstead.core.runs.run import Run
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery, Written
-from runstead.web.framework.idempotent_form import form_token_field, idempotent, record_of
+from runstead.web.framework.idempotent_form import idempotent, record_of
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs import new_run, schema_form
@@ -76,10 +76,9 @@ async def blank(request: PageRequest) -> Response:
     values = new_run.BLANK | {"target": request.query.one("target")}
     if like is not None:
         values = new_run.values_of(like)
-    given = msgspec.json.decode(values["input"]) if values["input"] else None
-    form = (
-        None if request.query.one("json") else await _schema_form(request, project, values["target"], given)
-    )
+    form = None
+    if not request.query.one("json"):
+        form = await _schema_form(request, project, values["target"], _input_of(values))
     return await _form(request, project, values, form=form)
 
 
@@ -89,14 +88,17 @@ async def start(request: PageRequest) -> Response:
     values = new_run.submitted(request.form)
     form = None
     try:
+        like = await _like(request, project, values["like"])
         if digest := request.form.one("schema"):
-            form = await _schema_form(request, project, values["target"])
+            given = (
+                None if like is None else _input_of(new_run.values_of(like))
+            )  # it chose the kinds of fields
+            form = await _schema_form(request, project, values["target"], given)
             if form is None or form.digest != digest:
                 form = None
                 raise Error("INVALID_REQUEST", "The target expects another input now: fill it in again")
             form = schema_form.entered(form, request.form)
             values["input"] = schema_form.input_of(form)
-        like = await _like(request, project, values["like"])
         new, talks = new_run.new(values, project.id, like)
         if talks:
             new = replace(new, owner_id=await _conversation(request, project))
@@ -129,6 +131,10 @@ async def _like(request: PageRequest, project: Project, run_id: str) -> Run | No
     return await runs.get(request.app, request.principal, RunRef(run_id, project=project.id))
 
 
+def _input_of(values: new_run.Values) -> Any:
+    return msgspec.json.decode(values["input"]) if values["input"] else None
+
+
 async def _schema_form(
     request: PageRequest, project: Project, target: str, given: Any = None
 ) -> schema_form.SchemaForm | None:
@@ -157,6 +163,5 @@ async def _form(
         targets=await targets(request, project),
         registered=await registered(request, project),
         form=form,
-        form_token_field=form_token_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

@@ -17,7 +17,7 @@ from runstead.core.schedules.edits import APP_PATH, Edit
 from runstead.core.schedules.schedule import UNPLANNED, Schedule
 from runstead.http.framework.problems import STATUS
 from runstead.ports.store import RunQuery
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 from runstead.web.runs.head import error_summary
@@ -250,6 +250,5 @@ async def _form(
         values=values,
         errors={} if refusal is None else form.by_field(refusal),
         zones=cron.zones(),
-        form_token_field=form_token_field(),
         status=200 if refusal is None else STATUS[refusal.code],
     )

@@ -7,11 +7,10 @@ from starlette.responses import Response
 from runstead.commands import budgets as commands
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
-from runstead.http.budgets import CreateBudget, UpdateBudget, members, view
-from runstead.http.framework.problems import STATUS
+from runstead.http.budgets import CreateBudget, UpdateBudget, create_of, members, view
 from runstead.web.framework.command_body import body_of
 from runstead.web.framework.form import Fields
-from runstead.web.framework.idempotent_form import form_token_field, idempotent
+from runstead.web.framework.idempotent_form import idempotent
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -64,17 +63,14 @@ async def index(request: PageRequest) -> Response:
 
 async def _listing(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     found = await commands.page(request.app, request.principal, project.id)
-    return await request.page(
+    return await request.form_page(
         "usage/budgets.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         budgets=[view(state) for state in found],
         scopes=SCOPES,
         periods=PERIODS,
         reactions=REACHED,
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 
@@ -93,17 +89,7 @@ async def create(request: PageRequest) -> Response:
         )
         await idempotent(
             request,
-            lambda idempotency: commands.create(
-                request.app,
-                request.principal,
-                project.id,
-                scope_kind=body.scope.kind,
-                scope_value=body.scope.value,
-                period=body.period,
-                on_reached=body.on_reached,
-                members=members(body),
-                idempotency=idempotency,
-            ),
+            lambda idempotency: create_of(request.app, request.principal, project.id, body, idempotency),
         )
     except Error as refused:
         if not request.may("admin", project):

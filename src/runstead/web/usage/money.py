@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import invalid_at
 
 _MILLION: Final = 1_000_000
 
@@ -35,7 +35,7 @@ def parsed(field: str, text: str) -> int:
     if micros < 0 or micros != micros.to_integral_value() or micros > limits.price_max:
         most = limits.price_max // _MILLION
         sentence = f"A price is a number such as 2.50, from 0 to {most:,}, with at most six decimal places"
-        raise Error("INVALID_REQUEST", sentence, errors=((f"$.{field}", sentence),))
+        raise invalid_at(f"$.{field}", sentence)
     return int(micros)
 
 

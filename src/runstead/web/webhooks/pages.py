@@ -1,6 +1,5 @@
 """Webhooks and their deliveries. The list also shows the project's triggers."""
 
-import re
 from typing import Any, Final, get_args
 
 from starlette.responses import Response
@@ -12,10 +11,9 @@ from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.webhooks.body import BodyFormat
 from runstead.core.webhooks.webhook import DeliveryStatus
-from runstead.http.framework.problems import STATUS
 from runstead.http.webhooks import CreateWebhook, UpdateWebhook, WebhookEvent
 from runstead.web.framework.command_body import body_of
-from runstead.web.framework.idempotent_form import already_created, form_token_field, idempotent, show_secret
+from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
 from runstead.web.framework.pages import Pages
 from runstead.web.framework.request import PageRequest, to
 
@@ -43,18 +41,15 @@ async def listing(
     request: PageRequest, project: Project, refused: Error | None = None, about: str = ""
 ) -> Response:
     """The list. `about` names the form that was sent; it keeps its fields and shows the error `refused`."""
-    return await request.page(
+    return await request.form_page(
         "webhooks/listing.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         webhooks=await commands.page(request.app, request.principal, project.id),
         triggers=await triggers.with_short_config(request.app, request.principal, project.id),
         events=EVENTS,
         formats=get_args(BodyFormat),
-        refused=refused,
         about=about,
-        filled=request.form,
-        form_token_field=form_token_field(),
     )
 
 
@@ -116,9 +111,7 @@ async def show(request: PageRequest) -> Response:
 
 async def _show(request: PageRequest, project: Project, refused: Error | None = None) -> Response:
     webhook = await commands.get(request.app, request.principal, project.id, request.path["webhook_id"])
-    state, cursor = request.query.one("status"), request.query.one("cursor")
-    if cursor and not re.fullmatch("[1-9][0-9]{0,17}", cursor):
-        raise Error("INVALID_REQUEST", "The cursor is not valid: start at the first page")
+    state, cursor = request.query.one("status"), request.query.seq("cursor")
     status = next((one for one in STATES if one == state), None)
     found = await commands.deliveries(
         request.app,
@@ -126,7 +119,7 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
         project.id,
         webhook.id,
         rows_shown + 1,
-        int(cursor) if cursor else None,
+        cursor,
         status,
     )
     rows = found[:rows_shown]
@@ -136,16 +129,13 @@ async def _show(request: PageRequest, project: Project, refused: Error | None = 
     values["chosen_state"] = status
     if request.by_htmx:
         return request.part("webhooks/deliveries.html", project=project, **values)
-    return await request.page(
+    return await request.form_page(
         "webhooks/page.html",
+        refused,
         project=project,
-        status=STATUS[refused.code] if refused else 200,
         address=to(*place, status=status, cursor=cursor),
         states=STATES,
         events=EVENTS,
-        refused=refused,
-        filled=request.form,
-        form_token_field=form_token_field(),
         now=now_ms(),
         **values,
     )
@@ -195,18 +185,16 @@ async def _change(
 async def enable(request: PageRequest) -> Response:
     project = await request.project()
     await _change(request, project, enabled=True)
-    return request.redirect_with_flash(
-        "The webhook was enabled. Pending deliveries continue.", _page_address(request, project)
-    )
+    flash = "The webhook was enabled. Pending deliveries continue."
+    return request.redirect_with_flash(flash, _page_address(request, project))
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/disable")
 async def disable(request: PageRequest) -> Response:
     project = await request.project()
     await _change(request, project, enabled=False)
-    return request.redirect_with_flash(
-        "The webhook was disabled. It sends nothing.", _page_address(request, project)
-    )
+    flash = "The webhook was disabled. It sends nothing."
+    return request.redirect_with_flash(flash, _page_address(request, project))
 
 
 @pages.post("/projects/{project}/webhooks/{webhook_id}/delete")

@@ -5,12 +5,10 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from runstead.commands import triggers as commands
-from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.project import Project
 from runstead.core.schedules.trigger import new_token
-from runstead.http.framework.values import bounded, json_object
-from runstead.http.triggers import CreateTrigger
+from runstead.http.triggers import CreateTrigger, new_trigger
 from runstead.web.framework.command_body import body_of, json_object_of
 from runstead.web.framework.form import Fields
 from runstead.web.framework.idempotent_form import already_created, idempotent, show_secret
@@ -67,15 +65,7 @@ async def create(request: PageRequest) -> Response:
             conversation_id=form.one("conversation_id"),
             event=_event_in(form),
         )
-        new = commands.NewTrigger(
-            target=body.target,
-            token=token,
-            name=body.name,
-            config=bounded("config", json_object(body.config), limits.trigger_config_bytes_max),
-            secret=body.secret,
-            conversation_id=body.conversation_id,
-            event=body.event,
-        )
+        new = new_trigger(body, token)
         made = await idempotent(
             request,
             lambda idempotency: commands.create(request.app, request.principal, project.id, new, idempotency),

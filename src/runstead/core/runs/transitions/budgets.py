@@ -18,7 +18,6 @@ from runstead.core.budgets.budget import (
     key_of,
     parse_micros,
     reached,
-    refused,
 )
 from runstead.core.budgets.counting import (
     BudgetEvent,
@@ -29,7 +28,7 @@ from runstead.core.budgets.counting import (
     flagged,
     spend,
 )
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs import event
 from runstead.core.runs.run import Run, RunError
 from runstead.core.runs.transition import EndedAttempt, Transition
@@ -164,20 +163,23 @@ def answer_of(result: Any) -> Answer:
     if isinstance(result, bool):
         return Answer(result)
     if not isinstance(result, dict) or not isinstance(result.get("approved"), bool):
-        raise refused("result", "The answer to a budget is true, false or {approved: true, raise_by}")
+        raise invalid_at("$.result", "The answer to a budget is true, false or {approved: true, raise_by}")
     raised = result.get("raise_by")
     if raised is None:
         return Answer(result["approved"])
     if not result["approved"] or not isinstance(raised, dict) or not raised.keys() <= {"cost", "tokens"}:
-        raise refused("result.raise_by", "raise_by has cost, tokens or both, and comes with approved: true")
+        raise invalid_at(
+            "$.result.raise_by", "raise_by has cost, tokens or both, and comes with approved: true"
+        )
     tokens, cost = raised.get("tokens", 0), raised.get("cost", "0")
     if type(tokens) is not int or not 0 <= tokens <= limits.budget_tokens_max:
-        raise refused("result.raise_by.tokens", "raise_by.tokens is a whole number that is not negative")
+        most = limits.budget_tokens_max
+        raise invalid_at("$.result.raise_by.tokens", f"raise_by.tokens is a whole number from 0 to {most:,}")
     if not isinstance(cost, str):
-        raise refused("result.raise_by.cost", "raise_by.cost is a decimal as text, such as 2.50")
+        raise invalid_at("$.result.raise_by.cost", "raise_by.cost is a decimal as text, such as 2.50")
     answer = Answer(approved=True, raise_tokens=tokens, raise_micros=parse_micros(cost, "raise_by.cost"))
     if not answer.raises:
-        raise refused("result.raise_by", "raise_by is over 0")
+        raise invalid_at("$.result.raise_by", "raise_by is over 0")
     return answer
 
 
@@ -245,16 +247,18 @@ def _raised(
     tokens, cost = bounds_of(budget, spent)
     for member, bound, more in (("tokens", tokens, answer.raise_tokens), ("cost", cost, answer.raise_micros)):
         if more and bound is None:
-            raise refused(f"result.raise_by.{member}", f"The budget has no limit of {member} to raise")
+            raise invalid_at(f"$.result.raise_by.{member}", f"The budget has no limit of {member} to raise")
         if more and bound is not None and bound + more > limits.budget_sum_max:
-            raise refused(f"result.raise_by.{member}", f"The raised limit of {member} is too large")
+            raise invalid_at(f"$.result.raise_by.{member}", f"The raised limit of {member} is too large")
     raised = replace(
         spent,
         raised_tokens=spent.raised_tokens + answer.raise_tokens,
         raised_micros=spent.raised_micros + answer.raise_micros,
     )
     if reached(budget, raised):
-        raise refused("result.raise_by", f"The raised limit is still reached. {describe(budget, raised)}")
+        raise invalid_at(
+            "$.result.raise_by", f"The raised limit is still reached. {describe(budget, raised)}"
+        )
     return flagged(budget, raised, now)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from runstead.core import limits
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs.compensation import compensation_path
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import NewMessage, Transition
@@ -89,9 +89,9 @@ def start(
 def refuse_delay(available_at: int | None) -> None:
     """INVALID_REQUEST for a delay of a run that the server hands to no worker and to no service."""
     if available_at is not None:
-        raise Error(
-            "INVALID_REQUEST",
+        raise invalid_at(
+            "$.available_at",
+            "the caller drives this run",
             "available_at delays a run that a worker claims or that is pushed to a service. The caller drives this run"
             " and can start it later",
-            errors=(("$.available_at", "the caller drives this run"),),
         )

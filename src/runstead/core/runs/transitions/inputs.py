@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from runstead.core import limits
 from runstead.core.conversations.input_request import InputRequest, InputResponse, InputStatus
-from runstead.core.errors import Error
+from runstead.core.errors import Error, invalid_at
 from runstead.core.runs import event
 from runstead.core.runs.run import Run
 from runstead.core.runs.transition import Receipt, Transition
@@ -47,7 +47,7 @@ def ask_input(
             "This tool call was answered before: use a new tool_call_id for a new request",
         )
     if request.expires_at is not None and request.expires_at <= now:
-        raise Error("INVALID_REQUEST", "expires_at has passed", errors=(("$.expires_at", "has passed"),))
+        raise invalid_at("$.expires_at", "has passed", "expires_at has passed")
     held = wait(
         run,
         now=now,

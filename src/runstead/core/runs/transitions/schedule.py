@@ -6,7 +6,7 @@ import msgspec
 from msgspec.structs import replace
 
 from runstead.core.conversations.conversation import Conversation
-from runstead.core.errors import Error, not_found
+from runstead.core.errors import Error, existing
 from runstead.core.runs.flow import Flow, keyed
 from runstead.core.runs.run import Run, RunStatus, TriggerKind
 from runstead.core.runs.transition import Loaded, NewMessage, Transition
@@ -38,9 +38,7 @@ def fire(loaded: Loaded, firing: Firing) -> Transition:
     If the schedule already has a run with this id, that run is the result. NOT_FOUND, SCHEDULE_COMPLETED,
     SCHEDULE_DELETING; RUN_ID_CONFLICT if the id belongs to a run that is not of this schedule.
     """
-    schedule = loaded.schedule
-    if schedule is None:
-        raise not_found("Schedule")
+    schedule = existing(loaded.schedule, "Schedule")
     if loaded.run is not None:
         if loaded.run.schedule_id != schedule.id:
             raise Error(

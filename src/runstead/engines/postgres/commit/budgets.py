@@ -1,7 +1,7 @@
 """The budgets of one transaction: locked and loaded before its commands are decided, written after."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from runstead.core.budgets.counting import Ledger, Spending
 from runstead.core.runs.run import Run
@@ -20,18 +20,21 @@ async def lock_budgets(connection: Connection, project_ids: Iterable[str]) -> No
 
 
 class Ledgers:
-    """The budgets of the runs of a transaction, by project. Empty in projects without budgets."""
+    """The budgets and rates of tokens of the runs of a transaction, by project. Empty in projects without any."""
 
     def __init__(self) -> None:
         self._ledgers: dict[str, Ledger] = {}
 
-    async def load(self, connection: Connection, runs: Iterable[Run], now: int) -> None:
+    async def load(
+        self, connection: Connection, runs: Iterable[Run], now: int, rated: Collection[str] = ()
+    ) -> None:
+        """`rated`: the projects whose rates of tokens are loaded too."""
         by_project: dict[str, dict[int, Run]] = defaultdict(dict)
         for run in runs:
             by_project[run.project_id][run.seq] = run
         for project_id, found in by_project.items():
             self._ledgers[project_id] = await DRIVER.run(
-                connection, load_ledger(project_id, list(found.values()), now)
+                connection, load_ledger(project_id, list(found.values()), now, rated=project_id in rated)
             )
 
     def of(self, run: Run) -> Spending | None:
@@ -49,7 +52,7 @@ class Ledgers:
 
 
 async def write_budgets(connection: Connection, writes: Sequence[WriteSet]) -> None:
-    """Store what the write sets change in budgets, in their order."""
+    """Store what the write sets change in budgets and rates of tokens, in their order."""
     new = [fields(write.budget) for write in writes if write.budget is not None]
     if new:
         await DRIVER.run(connection, execute_many("add_budget", new))

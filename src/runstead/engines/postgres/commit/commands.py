@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 import asyncpg
@@ -182,25 +182,25 @@ class _CommitGroup:
             self._transaction.see(row[0], row[1])
         self._seqs.extend(rows[0][2])
         self.draft.unhooked = projects.difference(rows[0]["hooked"])
-        locked = self.draft.lock(row[7:] for row in rows) if rows[0]["seq"] is not None else []
+        locked = self.draft.lock(row[8:] for row in rows) if rows[0]["seq"] is not None else []
         if len(locked) < rows[0]["named"] and not self._waits:
             await self._note_locked()
         await self._queues.lock_slots(rows[0]["limited"])
-        budgeted = set(rows[0]["budgeted"])
+        budgeted, rated = set(rows[0]["budgeted"]), frozenset(rows[0]["rated"])
         spending = [
             each.key
             for each in commands
-            if isinstance(each, Apply) and each.want.spends and each.project_id in budgeted
+            if isinstance(each, Apply) and each.want.spends and each.project_id in budgeted | rated
         ]
         if spending:
             await lock_budgets(self._connection, {key.project_id for key in spending})
         await self._queues.lock(wanted)
-        if budgeted:
+        if budgeted or spending:
             found = [run for key in spending if (run := self.draft.find(key)) is not None]
-            await self._load_budgets([*found, *self._queues.queued(budgeted)])
+            await self._load_budgets([*found, *self._queues.queued(budgeted)], rated)
 
-    async def _load_budgets(self, runs: Sequence[Run]) -> None:
-        await self._ledgers.load(self._connection, runs, self._transaction.now)
+    async def _load_budgets(self, runs: Sequence[Run], rated: Collection[str] = ()) -> None:
+        await self._ledgers.load(self._connection, runs, self._transaction.now, rated)
 
     async def _note_locked(self) -> None:
         """Note the runs that exist and were not locked: other transactions have locked them, or just changed them."""

@@ -2,7 +2,7 @@
 -- The limits of projects, and how many runs count for each, up to `:most`; 0 where `max_running` is at least `:uncounted`.
 -- postgres
 SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, l.rate_limit,
-  l.rate_period_seconds, l.rate_per_key, CASE
+  l.rate_period_seconds, l.rate_per_key, l.rate_unit, CASE
     WHEN l.max_running >= :uncounted::bigint THEN 0
     WHEN l.target = '' THEN (
       SELECT count(*) FROM (
@@ -21,7 +21,7 @@ SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_
 FROM concurrency_limits AS l WHERE l.project_id = ANY (:project_ids::text[]) ORDER BY l.project_id, l.target
 -- sqlite
 SELECT {clock} AS now, l.project_id, l.target, l.max_running, l.max_running_per_key, l.rate_limit,
-  l.rate_period_seconds, l.rate_per_key, CASE
+  l.rate_period_seconds, l.rate_per_key, l.rate_unit, CASE
   WHEN l.max_running >= :uncounted THEN 0
   WHEN l.target = '' THEN (
     SELECT count(*) FROM (
@@ -43,26 +43,50 @@ WHERE l.project_id IN (SELECT value FROM json_each(:project_ids)) ORDER BY l.pro
 
 -- name: drop_concurrency_limits
 DELETE FROM concurrency_limits WHERE project_id = :project_id 
-RETURNING project_id, target, max_running, max_running_per_key, rate_limit, rate_period_seconds, rate_per_key, 0 AS running
+RETURNING project_id, target, max_running, max_running_per_key, rate_limit, rate_period_seconds, rate_per_key, rate_unit,
+  0 AS running
 
 -- name: add_concurrency_limit
 INSERT INTO concurrency_limits
-  (project_id, target, max_running, max_running_per_key, rate_limit, rate_period_seconds, rate_per_key)
-VALUES (:project_id, :target, :max_running, :max_running_per_key, :rate_limit, :rate_period_seconds, :rate_per_key)
+  (project_id, target, max_running, max_running_per_key, rate_limit, rate_period_seconds, rate_per_key, rate_unit)
+VALUES (
+  :project_id, :target, :max_running, :max_running_per_key, :rate_limit, :rate_period_seconds, :rate_per_key, :rate_unit
+)
+
+-- name: token_rates
+SELECT target, rate_limit, rate_period_seconds, rate_per_key FROM concurrency_limits
+WHERE project_id = ANY (ARRAY[:project_id::text]) AND rate_unit = 'tokens' ORDER BY project_id
+
+-- name: any_token_rate
+SELECT 1 FROM concurrency_limits WHERE project_id = ANY (ARRAY[:project_id::text]) AND rate_unit = 'tokens'
+ORDER BY project_id LIMIT 1
 
 -- name: rate_buckets
+-- Of rates of runs and of tokens: a target has one rate.
 -- postgres
 SELECT b.project_id, b.target, b.key, b.missing, b.at
 FROM unnest(:project_ids::text[], :targets::text[], :keys::text[]) AS wanted (project_id, target, key)
 CROSS JOIN LATERAL (
-  SELECT * FROM rate_buckets
-  WHERE project_id = wanted.project_id AND target = wanted.target AND key = wanted.key LIMIT 1
+  (
+    SELECT * FROM rate_buckets
+    WHERE project_id = wanted.project_id AND target = wanted.target AND key = wanted.key LIMIT 1
+  )
+  UNION ALL
+  (
+    SELECT * FROM token_buckets
+    WHERE project_id = wanted.project_id AND target = wanted.target AND key = wanted.key LIMIT 1
+  )
 ) AS b
 -- sqlite
 SELECT b.project_id, b.target, b.key, b.missing, b.at
 FROM json_each(:project_ids) AS p
 CROSS JOIN json_each(:targets) AS t ON t.key = p.key CROSS JOIN json_each(:keys) AS k ON k.key = p.key
 CROSS JOIN rate_buckets AS b ON b.project_id = p.value AND b.target = t.value AND b.key = k.value
+UNION ALL
+SELECT b.project_id, b.target, b.key, b.missing, b.at
+FROM json_each(:project_ids) AS p
+CROSS JOIN json_each(:targets) AS t ON t.key = p.key CROSS JOIN json_each(:keys) AS k ON k.key = p.key
+CROSS JOIN token_buckets AS b ON b.project_id = p.value AND b.target = t.value AND b.key = k.value
 
 -- name: put_rate_bucket
 INSERT INTO rate_buckets (project_id, target, key, missing, at, empty_until, full_at)
@@ -70,7 +94,13 @@ VALUES (:project_id, :target, :key, :missing, :at, :empty_until, :full_at)
 ON CONFLICT (project_id, target, key) DO UPDATE SET
   missing = excluded.missing, at = excluded.at, empty_until = excluded.empty_until, full_at = excluded.full_at
 
--- name: drop_full_buckets
+-- name: put_token_bucket
+INSERT INTO token_buckets (project_id, target, key, missing, at, empty_until, full_at)
+VALUES (:project_id, :target, :key, :missing, :at, :empty_until, :full_at)
+ON CONFLICT (project_id, target, key) DO UPDATE SET
+  missing = excluded.missing, at = excluded.at, empty_until = excluded.empty_until, full_at = excluded.full_at
+
+-- name: drop_full_rate_buckets
 -- postgres
 DELETE FROM rate_buckets WHERE ctid = ANY (ARRAY(
   SELECT ctid FROM rate_buckets
@@ -81,21 +111,49 @@ DELETE FROM rate_buckets WHERE rowid IN (
   SELECT rowid FROM rate_buckets WHERE project_id = :project_id AND full_at <= :now ORDER BY full_at LIMIT :limit
 )
 
+-- name: drop_full_token_buckets
+-- postgres
+DELETE FROM token_buckets WHERE ctid = ANY (ARRAY(
+  SELECT ctid FROM token_buckets
+  WHERE project_id = :project_id AND full_at <= :now::bigint ORDER BY full_at LIMIT :limit
+))
+-- sqlite
+DELETE FROM token_buckets WHERE rowid IN (
+  SELECT rowid FROM token_buckets WHERE project_id = :project_id AND full_at <= :now ORDER BY full_at LIMIT :limit
+)
+
 -- name: drop_rate_buckets
 DELETE FROM rate_buckets WHERE project_id = :project_id AND target = :target
 
+-- name: drop_token_buckets
+DELETE FROM token_buckets WHERE project_id = :project_id AND target = :target
+
 -- name: next_token
--- The soonest time after `:since` at which an empty bucket of these targets has a token. Each target costs one index probe.
+-- The soonest time after `:since` at which an empty bucket of these targets has a token. Each target costs two index probes.
 -- postgres
 SELECT min(soonest.empty_until) FROM unnest(:targets::text[]) AS targets (name) CROSS JOIN LATERAL (
-  SELECT empty_until FROM rate_buckets
-  WHERE project_id = :project_id AND target = name AND empty_until > :since::bigint ORDER BY empty_until LIMIT 1
+  (
+    SELECT empty_until FROM rate_buckets
+    WHERE project_id = :project_id AND target = name AND empty_until > :since::bigint ORDER BY empty_until LIMIT 1
+  )
+  UNION ALL
+  (
+    SELECT empty_until FROM token_buckets
+    WHERE project_id = :project_id AND target = name AND empty_until > :since::bigint ORDER BY empty_until LIMIT 1
+  )
 ) AS soonest
 -- sqlite
-SELECT min((
-  SELECT min(empty_until) FROM rate_buckets
-  WHERE project_id = :project_id AND target = value AND empty_until > :since
-)) FROM json_each(:targets)
+SELECT min(soonest) FROM (
+  SELECT (
+    SELECT min(empty_until) FROM rate_buckets
+    WHERE project_id = :project_id AND target = value AND empty_until > :since
+  ) AS soonest FROM json_each(:targets)
+  UNION ALL
+  SELECT (
+    SELECT min(empty_until) FROM token_buckets
+    WHERE project_id = :project_id AND target = value AND empty_until > :since
+  ) FROM json_each(:targets)
+)
 
 -- name: add_keyed_target
 INSERT INTO keyed_targets (project_id, target) VALUES (:project_id, :target) ON CONFLICT DO NOTHING
@@ -125,7 +183,8 @@ SELECT count(*) FROM (
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`
 -- running runs, if it is set, and with a token, if `:rated`. Each key that is passed costs a few index probes. After
--- `:visited` keys the last one is returned too.
+-- `:visited` keys the last one is returned too. `:implementation`, `:worker_keys`: of an agent, whose runs are those that
+-- the worker may claim.
 -- postgres
 WITH RECURSIVE steps (key, number) AS (
   SELECT (
@@ -159,10 +218,17 @@ WHERE number = :visited OR (
     SELECT true FROM rate_buckets AS b
     WHERE b.project_id = :project_id AND b.target = :target AND b.key = visited.key AND b.empty_until > :now::bigint
     LIMIT 1
+  ) IS NOT TRUE AND (
+    SELECT true FROM token_buckets AS b
+    WHERE b.project_id = :project_id AND b.target = :target AND b.key = visited.key AND b.empty_until > :now::bigint
+    LIMIT 1
   ) IS NOT TRUE ELSE true END AND (
     SELECT true FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key = key AND available_at <= :now::bigint
-      AND seq >= 0
+      AND seq >= 0 AND (
+        :implementation::text IS NULL
+        OR implementation_kind = :implementation AND coalesce(worker_key, '') = ANY (:worker_keys::text[])
+      )
     LIMIT 1
   )
 )
@@ -195,9 +261,17 @@ WHERE number = :visited OR (
   (:per_key IS NULL OR running < :per_key) AND CASE WHEN :rated THEN NOT EXISTS (
     SELECT 1 FROM rate_buckets AS b
     WHERE b.project_id = :project_id AND b.target = :target AND b.key = visited.key AND b.empty_until > :now
+  ) AND NOT EXISTS (
+    SELECT 1 FROM token_buckets AS b
+    WHERE b.project_id = :project_id AND b.target = :target AND b.key = visited.key AND b.empty_until > :now
   ) ELSE true END AND EXISTS (
     SELECT 1 FROM runs INDEXED BY runs_due_key
     WHERE project_id = :project_id AND target = :target AND concurrency_key = visited.key AND available_at <= :now
+      AND (
+        :implementation IS NULL
+        OR implementation_kind = :implementation
+          AND coalesce(worker_key, '') IN (SELECT value FROM json_each(:worker_keys))
+      )
   )
 )
 LIMIT :most

@@ -1,0 +1,146 @@
+"""Checks of inputs against the schemas of workers, which must not take the server's time.
+
+A check that may take long is executed by a helper process. The system ends that process when the check has used its
+time: neither a pattern nor a definition that contains itself twice can be interrupted from within.
+"""
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from runstead.core import limits
+from runstead.security.input_schemas import Fault, compiled, faults, is_short, size_of
+
+_PROGRAM: Final = (sys.executable, "-P", "-m", __name__)
+_READY: Final = b"+"
+_LENGTH_BYTES: Final = 4
+
+
+class TooLongError(Exception):
+    """A check took more than `limits.input_check_s_max` of CPU time, or `limits.input_check_bytes_max` of memory."""
+
+
+class _Question(msgspec.Struct):
+    """`value` None: only compile the schema."""
+
+    schema: str
+    value: str | None
+    cpu_s: float
+
+
+class _Answer(msgspec.Struct):
+    """`invalid`: why the schema is not valid."""
+
+    faults: list[Fault] = []
+    invalid: str | None = None
+
+
+class InputChecks:
+    """The checks of one server. Its helper process begins with the first long check."""
+
+    def __init__(self) -> None:
+        self._helper: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def schema(self, schema: bytes) -> None:
+        """ValueError with the reason for a schema that cannot validate. TooLongError."""
+        if size_of(schema) is not None:
+            await asyncio.to_thread(compiled, schema)
+        else:
+            await self._ask(schema, None)
+
+    async def faults(self, schema: bytes, value: bytes | None) -> Sequence[Fault]:
+        """Return what of a value (JSON text, None for null) does not fit a valid schema. TooLongError."""
+        if is_short(schema, value):
+            return faults(schema, value)
+        return await self._ask(schema, value or b"null")
+
+    def stop(self) -> None:
+        """End the helper process."""
+        if self._helper is not None and self._helper.returncode is None:
+            self._helper.kill()
+        self._helper = None
+
+    async def _ask(self, schema: bytes, value: bytes | None) -> Sequence[Fault]:
+        question = _Question(
+            schema.decode(), None if value is None else value.decode(), limits.input_check_s_max
+        )
+        async with self._turn:
+            answer = await self._answer(msgspec.json.encode(question))
+        if answer.invalid is not None:
+            raise ValueError(answer.invalid)
+        return answer.faults
+
+    async def _answer(self, question: bytes) -> _Answer:
+        while True:
+            new = self._helper is None or self._helper.returncode is not None
+            helper = self._helper = await _started() if new or self._helper is None else self._helper
+            try:
+                return msgspec.json.decode(await _exchange(helper, question), type=_Answer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                code = await helper.wait()
+                if new or code == -signal.SIGPROF:
+                    raise TooLongError from None
+                # Earlier schemas had filled its memory: asked again, of a new one.
+            except BaseException:  # its next answer would be that to this question
+                self.stop()
+                raise
+
+
+async def _started() -> Process:
+    # It gets no settings, such as the encryption key: it handles what others wrote.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNSTEAD_")}
+    helper = await asyncio.create_subprocess_exec(*_PROGRAM, stdin=PIPE, stdout=PIPE, env=environment)
+    assert helper.stdout is not None
+    if await helper.stdout.read(1) != _READY:
+        raise TooLongError
+    return helper
+
+
+async def _exchange(helper: Process, question: bytes) -> bytes:
+    assert helper.stdin is not None
+    assert helper.stdout is not None
+    helper.stdin.write(len(question).to_bytes(_LENGTH_BYTES) + question)
+    await helper.stdin.drain()
+    length = int.from_bytes(await helper.stdout.readexactly(_LENGTH_BYTES))
+    return await helper.stdout.readexactly(length)
+
+
+def answer_to(question: _Question) -> _Answer:
+    """Answer in the helper process."""
+    try:
+        if question.value is None:
+            compiled(question.schema.encode())
+            return _Answer()
+        return _Answer(faults(question.schema.encode(), question.value.encode()))
+    except ValueError as error:
+        return _Answer(invalid=str(error))
+
+
+def main() -> None:
+    """Answer questions until the server closes the pipe. The system ends the process at its bounds of time and memory."""
+    resource.setrlimit(resource.RLIMIT_AS, (limits.input_check_bytes_max, limits.input_check_bytes_max))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server ends it
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    questions, answers = sys.stdin.buffer, sys.stdout.buffer
+    answers.write(_READY)
+    answers.flush()
+    while length := questions.read(_LENGTH_BYTES):
+        question = msgspec.json.decode(questions.read(int.from_bytes(length)), type=_Question)
+        signal.setitimer(signal.ITIMER_PROF, question.cpu_s)
+        answer = msgspec.json.encode(answer_to(question))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        answers.write(len(answer).to_bytes(_LENGTH_BYTES) + answer)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Which checks of an input are certainly short: by the size of the schema, with its definitions in place."""
+
+import json
+
+import pytest
+
+from runstead.security.input_schemas import is_short, size_of
+
+TEXT = {"type": "string"}
+
+
+def size(schema):
+    return size_of(json.dumps(schema).encode())
+
+
+def test_a_definition_counts_wherever_a_reference_names_it():
+    once = size({"allOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": TEXT}})
+    twice = size({"allOf": [{"$ref": "#/$defs/a"}] * 2, "$defs": {"a": TEXT}})
+    assert twice - once == size(TEXT) + len("$ref") + 1
+    doubled = {f"a{n}": {"anyOf": [{"$ref": f"#/$defs/a{n - 1}"}] * 2} for n in range(1, 40)}
+    schema = {"$ref": "#/$defs/a39", "$defs": {"a0": TEXT, **doubled}}
+    assert size(schema) > 2**39
+    assert not is_short(json.dumps(schema).encode(), b"5")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$ref": "#"},
+        {"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}},
+        {"$ref": "#/$defs/a0", "$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(3_000)}},
+        {"$dynamicRef": "#a"},
+        {"allOf": [{"unevaluatedProperties": False}]},
+        {"properties": {"a": {"pattern": "[01]{5000}"}}},
+        {"patternProperties": {"a{5000}": {}}},
+    ],
+    ids=["itself", "items", "chain", "dynamic", "unevaluated", "pattern", "names"],
+)
+def test_a_schema_without_a_bound_is_never_short(schema):
+    assert size(schema) is None
+    assert not is_short(json.dumps(schema).encode(), None)
+
+
+def test_a_usual_schema_is_short_for_a_usual_input():
+    line = {"type": "object", "properties": {"sku": TEXT, "count": {"type": "integer"}}}
+    schema = {
+        "properties": {"lines": {"type": "array", "items": {"$ref": "#/$defs/l"}}},
+        "$defs": {"l": line},
+    }
+    text = json.dumps(schema).encode()
+    assert is_short(text, b"x" * 10_000)
+    assert not is_short(text, b"x" * 1_000_000)
