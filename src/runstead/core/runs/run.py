@@ -83,7 +83,7 @@ class AgentDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     input_anchor_message_id: str | None = None
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,

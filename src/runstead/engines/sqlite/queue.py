@@ -95,13 +95,15 @@ def claimable_runs(
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
             writer.cache.without_limits.add(project)
+    limited = project not in writer.cache.without_limits
     slots = ConcurrencySlots.from_occupancies(project, occupied)
-    DRIVER.run(connection, load_tokens(slots, now))
+    if limited:
+        DRIVER.run(connection, load_tokens(slots, now))
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     keyed = Turns([], [])
-    if project not in writer.cache.without_limits:
+    if limited:
         keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
     heads, beside = HEADS, tuple[str, ...]()
     if cancelled := cancelling(connection, writer.cache):
@@ -125,13 +127,14 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    if project in writer.cache.without_limits:
-        fitting = sorted(found.values(), key=in_queue)[:limit]
-    else:
+    if limited:
         fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit, now))
+    else:
+        fitting = sorted(found.values(), key=in_queue)[:limit]
     if size > limits.claim_bytes_max:
         fitting = _within_bytes(connection, writer, fitting, without_values)
-    DRIVER.run(connection, take_tokens(slots, fitting, now))
+    if limited:
+        DRIVER.run(connection, take_tokens(slots, fitting, now))
     return fitting
 
 
