@@ -71,7 +71,7 @@ async def rounds(
     rates = []
     for number in range(count):
         if refill or blocked:
-            more = batch(ROUND, f"key-{number}") if blocked else batch(keys)
+            more = batch(ROUND, f"key-{worker.id}-{number}") if blocked else batch(keys)
             status, body = await first.request("POST", batches, more, headers)
             assert status == 202, body
         left = ROUND

@@ -317,13 +317,16 @@ def test_an_event_is_published_to_runs_that_wait_and_to_triggers(cli, project_cl
 def test_compensations_are_listed_and_marked_in_the_family(cli, project_client):
     run_id = create(project_client)
     project_client.runs.compensate(run_id, "task:refund", title="Refund it")
-    assert "compensations  1 registered" in cli("runs", "get", run_id).out
+    project_client.runs.compensate(run_id, "task:release")
+    assert "compensations  2 registered" in cli("runs", "get", run_id).out
     project_client.runs.cancel(run_id)
-    [row] = json.loads(cli("runs", "compensations", run_id, "--json").out)
+    [row, _] = json.loads(cli("runs", "compensations", run_id, "--json").out)
     assert (row["target"], row["title"]) == ("task:refund", "Refund it")
     assert cli("runs", "compensations", run_id).out.splitlines()[1].split()[1] == "task:refund"
     assert "pending  (compensation)" in cli("runs", "tree", run_id).out
-    assert f"compensates    {run_id}" in cli("runs", "get", row["run_id"]).out
+    shown = cli("runs", "get", row["run_id"]).out
+    assert f"compensates    {run_id}" in shown
+    assert "waits for      the end of the compensation before it" in shown
 
 
 def test_a_token_of_a_run_reads_that_run_only(cli, project_client):

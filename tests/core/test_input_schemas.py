@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from runstead.security.input_checks import InputChecks
 from runstead.security.input_schemas import is_short, size_of
 
 TEXT = {"type": "string"}
@@ -50,3 +51,15 @@ def test_a_usual_schema_is_short_for_a_usual_input():
     text = json.dumps(schema).encode()
     assert is_short(text, b"x" * 10_000)
     assert not is_short(text, b"x" * 1_000_000)
+
+
+async def test_a_helper_process_that_was_ended_is_replaced():
+    """The memory of earlier schemas may have ended it: that is no fault of the next input."""
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+    schema = json.dumps({"$ref": "#/$defs/node", "$defs": {"node": node}}).encode()
+    checks = InputChecks()
+    for _ in range(2):
+        ((place, message),) = await checks.faults(schema, b'{"next": {"next": 7}}')
+        assert (place, message) == (".next.next", 'the value is not of type "object"')
+        checks._helper.kill()
+    checks.stop()

@@ -168,6 +168,64 @@ async def test_a_credential_that_is_revoked_during_its_read_is_not_cached(setup)
     await setup.refusal(f"Bearer {key}")
 
 
+class SlowLookUps:
+    """The look-ups of keys, which end when `go` is set. `count`: how many have begun."""
+
+    def __init__(self, setup):
+        self.count, self.begun, self.go = 0, asyncio.Event(), asyncio.Event()
+        self._look_up = setup.store.identity.key_by_hash
+        setup.store.identity.key_by_hash = self
+
+    async def __call__(self, digest):
+        self.count += 1
+        found = await self._look_up(digest)
+        self.begun.set()
+        await self.go.wait()
+        return found
+
+
+async def test_requests_that_wait_for_one_credential_share_a_look_up(setup):
+    key, key_id = await setup.key()
+    look_ups = SlowLookUps(setup)
+    callers = [asyncio.create_task(setup.bearer(key)) for _ in range(10)]
+    await look_ups.begun.wait()
+    look_ups.go.set()
+    assert [(await each).id for each in callers] == [key_id] * 10
+    assert look_ups.count == 1
+
+
+async def test_a_refused_credential_is_looked_up_for_each_request(setup):
+    look_ups, unknown = SlowLookUps(setup), new_key()
+    callers = [asyncio.create_task(setup.refusal(f"Bearer {unknown}")) for _ in range(3)]
+    await look_ups.begun.wait()
+    look_ups.go.set()
+    await asyncio.gather(*callers)
+    assert look_ups.count == 3
+
+
+async def test_a_caller_that_leaves_during_its_look_up_does_not_stop_the_others(setup):
+    key, key_id = await setup.key()
+    look_ups = SlowLookUps(setup)
+    first, second = (asyncio.create_task(setup.bearer(key)) for _ in range(2))
+    await look_ups.begun.wait()
+    first.cancel()
+    look_ups.go.set()
+    assert (await second).id == key_id
+
+
+async def test_a_request_after_a_revocation_does_not_wait_for_an_earlier_look_up(setup):
+    key, key_id = await setup.key()
+    look_ups = SlowLookUps(setup)
+    earlier = asyncio.create_task(setup.bearer(key))
+    await look_ups.begun.wait()
+    await setup.store.identity.revoke_key("p1", key_id, NOW)
+    setup.auth.forget()
+    later = asyncio.create_task(setup.refusal(f"Bearer {key}"))
+    look_ups.go.set()
+    await asyncio.gather(earlier, later)
+    assert look_ups.count == 2
+
+
 async def test_the_cache_is_bounded_and_costs_microseconds(setup):
     key, _ = await setup.key()
     await setup.bearer(key)

@@ -156,6 +156,11 @@ async def test_a_job_waits_while_the_store_is_busy_and_lets_other_jobs_advance(a
     assert counts(await done(api, job)) == ("completed", 3, 3, 0)
 
 
+@pytest.mark.parametrize("empty", [{"status": []}, {"kind": []}, {"target": []}, {"label": []}, {"q": ""}])
+async def test_an_empty_filter_is_refused_because_it_would_match_every_run(api, empty):
+    await api.refused(400, "INVALID_REQUEST", "POST", PLACE, {"action": "cancel", "filter": empty})
+
+
 async def test_refusals_and_bounds(api, monkeypatch):
     unknown = await api.refused(
         400, "INVALID_REQUEST", "POST", PLACE, {"action": "cancel", "filter": {"staus": ["failed"]}}

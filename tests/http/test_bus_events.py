@@ -8,7 +8,9 @@ from runstead.commands import bus_events
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import DEFAULT_SCOPES, Principal
+from runstead.core.identity.tenant import SERVER, tenant
 from runstead.core.runs import bus_event
+from runstead.core.runs.bus_event import BusEvent
 
 pytestmark = pytest.mark.postgres
 
@@ -92,6 +94,45 @@ async def test_a_repeated_id_publishes_nothing_for_a_day(api):
     made = await api.post(PATH, {"name": "paid"}, status=202, headers=key)
     again = await api.post(PATH, {"name": "paid"}, status=202, headers=key)
     assert again == {**made, "duplicate": True}
+
+
+async def test_a_delivery_that_the_loop_continues_is_the_work_of_its_project(api, monkeypatch):
+    """Otherwise its runs would be resumed as the server's own work, and hold up its loops."""
+    await waiting(api)
+    await api.store.bus_events.add(
+        BusEvent(
+            project_id=api.project.id,
+            event_id="e-1",
+            name="paid",
+            data=b"null",
+            digest=b"",
+            occurred_at=None,
+            created_at=api.clock(),
+            kept_until=api.clock(),
+        ),
+        0,
+    )
+    tenants, real = [], bus_events._resume_one
+
+    async def recorded(*arguments):
+        tenants.append(tenant.get())
+        return await real(*arguments)
+
+    monkeypatch.setattr(bus_events, "_resume_one", recorded)
+    assert await bus_events.deliver_due(api.app) == 1
+    assert (tenants, tenant.get()) == ([api.project.id], SERVER)
+
+
+async def test_an_idempotency_key_belongs_to_its_caller(api):
+    key = {"Idempotency-Key": "payment-77"}
+    await waiting(api)
+    first = await api.post(PATH, {"name": "paid"}, status=202, headers=key)
+    await waiting(api)
+    other = await api.post(PATH, {"name": "paid"}, status=202, headers=key, by="admin")
+    assert (other["event_id"] != first["event_id"], other["resumed"]) == (True, 1)
+    for wrong in ("", "k" * (limits.idempotency_key_chars_max + 1)):
+        headers = {"Idempotency-Key": wrong}
+        await api.refused(400, "INVALID_REQUEST", "POST", PATH, {"name": "paid"}, headers=headers)
 
 
 async def test_an_event_starts_a_run_of_each_matching_trigger_with_its_data_as_input(api):

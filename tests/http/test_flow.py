@@ -146,20 +146,6 @@ def of_worker(api, conversation, name, **members):
     return api.agent(conversation, request={"implementation_kind": "py"}, public_id=name, **members)
 
 
-async def test_runs_of_an_agent_have_all_keys_where_a_worker_claims_them(api):
-    first, second = await api.conversation(), await api.conversation()
-    limit = {"max_running_per_key": 1}
-    await api.send("PUT", f"/projects/{api.project.slug}/limits/agent:scribe", limit, by="admin")
-    for name, conversation in (("a-1", first), ("a-2", first), ("b-1", second)):
-        run = await api.create(of_worker(api, conversation, name, concurrency_key=conversation))
-        assert run["concurrency_key"] == conversation
-    worker, _ = await api.worker(implementation_kind="py")
-    claimed = [await api.claim(worker, kinds=["agent"]) for _ in range(3)]
-    assert sorted(one["run"]["run_id"] for one in claimed if one["run"]) == ["a-1", "b-1"]
-    await api.complete("a-1")
-    assert (await api.claim(worker, kinds=["agent"]))["run"]["run_id"] == "a-2"
-
-
 async def test_an_agent_run_that_exists_takes_the_place_of_a_new_one_and_of_its_message(api):
     conversation = await api.conversation()
     for flow, name in ({"unique": UNIQUE}, "u-1"), ({"debounce": DEBOUNCE}, "d-1"):

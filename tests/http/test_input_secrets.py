@@ -2,6 +2,7 @@
 
 import pytest
 
+from runstead.core.conversations.form import fill
 from runstead.security.stored_secrets import StoredSecrets, new_key
 
 from .test_secrets import FIELDS, NUMBER, SECRET, VALUES
@@ -66,6 +67,16 @@ async def test_the_lease_holder_reads_the_values_as_often_as_it_needs(asked):
     assert asked.request["keeps_secrets"] is True
     assert await asked.values() == KEPT
     assert await asked.values() == KEPT
+
+
+async def test_a_reader_of_the_database_cannot_find_a_short_secret_by_trying(api, asked):
+    """The digest stays when the secrets are deleted, and there are only ten thousand PINs of four digits."""
+    stored = await api.store.inputs.get(asked.request["id"])
+    assert stored.response.digest != fill(stored.fields, VALUES).digest(stored.salt)
+    await api.post(asked.responses, {"values": VALUES}, 201)  # and a repeat is still found
+    await api.refused(
+        409, "INPUT_REQUEST_NOT_OPEN", "POST", asked.responses, {"values": VALUES | {"pin": NUMBER + 1}}
+    )
 
 
 async def test_no_other_caller_reads_them(api, asked):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from runstead.commands import retry
 from runstead.core import limits
 from runstead.engines.artifacts.files import FilesystemArtifacts
 from runstead.loops.artifact_gc import collect_artifacts
@@ -90,6 +91,14 @@ async def test_steps_that_a_retry_of_the_handler_reset_are_not_copied(api):
     await api.refused(400, "STEP_NOT_FOUND", "POST", f"/runs/{run['run_id']}/retry", {"from_step": "3"})
 
 
+async def test_a_step_id_that_is_no_number_of_a_handler_is_not_read(api):
+    """Python refuses to read a number of so many digits."""
+    run = await ended(api, *THREE[:2], step("FINISHED", "9" * 5_000), step("FINISHED", "٣"), *THREE[2:3])
+    for from_step in ("2", "failed"):
+        new = (await api.post(f"/runs/{run['run_id']}/retry", {"from_step": from_step}, 202))["run"]
+        assert (new["retry_from"]["step_id"], len(await log_of(api, new))) == ("2", 3)
+
+
 async def test_a_copy_is_bounded(api, monkeypatch):
     run = await ended(api, *THREE)
     path = f"/runs/{run['run_id']}/retry"
@@ -106,6 +115,22 @@ async def test_a_long_log_is_copied_whole(api):
     run = await ended(api, *steps)
     new = (await api.post(f"/runs/{run['run_id']}/retry", {"from_step": "failed"}, 202))["run"]
     assert (new["latest_event_id"], new["retry_from"]["step_id"]) == (1_201, "1201")
+
+
+async def test_a_run_that_was_deleted_while_its_log_was_read_is_not_retried_as_another_of_its_id(
+    api, monkeypatch
+):
+    run = await ended(api, *THREE)
+    path, real = f"/runs/{run['run_id']}", retry._log_before
+
+    async def read_and_replaced(*arguments):
+        log = await real(*arguments)
+        assert (await api.send("DELETE", path, by="admin")).status_code == 200
+        await api.create(api.task(public_id=run["run_id"]))
+        return log
+
+    monkeypatch.setattr(retry, "_log_before", read_and_replaced)
+    await api.refused(404, "NOT_FOUND", "POST", f"{path}/retry", {"from_step": "2"})
 
 
 async def test_a_repeat_with_the_same_key_creates_no_second_run(api):

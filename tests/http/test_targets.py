@@ -175,3 +175,16 @@ async def test_a_run_that_no_online_worker_serves_names_since_when(api):
     assert (await api.send("GET", path, headers=tag)).json()["unserved_since"] is None
     later = await api.create(api.task("task:none", request={}, available_at="2099-01-01T00:00:00Z"))
     assert (await api.run(later["run_id"]))["unserved_since"] is None
+
+
+async def test_a_pinned_run_that_no_online_worker_serves_names_since_when(api):
+    body = {"implementation_kind": "python", "worker_key": "a", "version": "1", "targets": [COUNT]}
+    made = await api.post(f"/agent-workers/projects/{api.project.slug}/workers", body, 201)
+    worker = f"/agent-workers/workers/{made['worker']['id']}"
+    run = await api.create(api.task("task:count", pinned=True))
+    await api.claim(worker)
+    await api.post(f"{worker}/runs/{run['run_id']}/release", {"retry_after_seconds": 0})
+    assert (await api.run(run["run_id"]))["unserved_since"] is None
+    assert (await api.send("DELETE", worker)).status_code == 200
+    api.clock.advance_ms(limits.unserved_ms)
+    assert (await api.run(run["run_id"]))["unserved_since"] is not None

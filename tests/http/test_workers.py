@@ -171,6 +171,18 @@ async def test_a_waiting_claim_ends_with_the_server(api):
         assert await waiting == {"run": None, "runs": []}
 
 
+async def test_a_worker_that_is_removed_while_its_claim_waits_gets_no_run(api):
+    worker, token = await api.worker()
+    claim = {"lease_duration_seconds": 60, "kinds": ["task"], "wait_seconds": 30}
+    waiting = asyncio.create_task(api.send("POST", f"{worker}/claim", claim, by=token))
+    await api.subscribed()
+    assert (await api.send("DELETE", worker)).status_code == 200
+    run = await api.create()
+    async with asyncio.timeout(30):
+        api.problem(await waiting, 404, "NOT_FOUND")
+    assert (await api.run(run["run_id"]))["status"] == "pending"
+
+
 async def test_an_empty_claim_answers_at_the_end_of_its_wait(driver):
     worker, _ = await driver.worker()
     loop = asyncio.get_running_loop()

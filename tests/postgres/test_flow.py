@@ -1,12 +1,17 @@
 """Keys of runs hold among replicas: of many requests at once, one creates a run."""
 
 import asyncio
+import re
 from collections import Counter
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.rate import Rate
 from runstead.core.runs.flow import Debounce, Flow, Unique
+from runstead.engines.postgres.connection import connect
+from runstead.engines.postgres.sql import DIALECT
 from tests.support.store_driver import PROJECT
+
+from .test_plans import EXPLAIN
 
 
 async def test_two_replicas_create_one_run_of_a_unique_key(replicas):
@@ -138,3 +143,25 @@ async def test_two_claims_at_the_last_slot_of_a_key_get_one_run(replicas):
         await drivers[0].created(name, target="task:t", flow=Flow(concurrency_key="a"))
     claimed = await asyncio.gather(*(driver.claim(f"w-{n}") for n, driver in enumerate(drivers * 2)))
     assert [run.run_id for found in claimed for run in found] == ["a-1"]
+
+
+async def test_a_claim_finds_the_next_key_by_its_index_though_one_key_had_all_runs(
+    driver, databases, database
+):
+    """The statistics are those of a backlog of one key: any index seems to find a due run of the next key at once."""
+    key = Flow(concurrency_key="a")
+    await asyncio.gather(*(driver.created(f"a-{n}", target="task:t", flow=key) for n in range(300)))
+    statement = DIALECT.statement("turns").text
+    connection = await connect(databases.server.url(database))
+    try:
+        await connection.execute("VACUUM ANALYZE runs")
+        await connection.execute(EXPLAIN)
+        for visible in ("relpages", "0"):  # of visible pages, an index alone may be read
+            await connection.execute(
+                f"UPDATE pg_class SET relallvisible = {visible} WHERE oid = 'runs'::regclass"
+            )
+            plan = await connection.fetchval("SELECT pg_temp.plan($1)", statement)
+            used = set(re.findall(r'"Index Name": "(runs\w*)"', plan))
+            assert used == {"runs_due_of_key", "runs_running_key"}
+    finally:
+        await connection.close()

@@ -173,19 +173,22 @@ async def test_one_that_ends_before_its_turn_is_skipped(driver):
     assert [await undone(driver), await undone(driver)] == ["task:undo-3", "task:undo-1"]
 
 
-async def test_a_paused_one_keeps_its_turn(driver):
+async def test_one_that_waits_for_its_turn_can_neither_be_paused_nor_wait_for_something_else(driver):
+    """A resume would queue it before its turn, or let it count for a limit without ever running."""
     await driver.create("run-1")
     await registered(driver, count=2)
     await driver.cancel("run-1")
-    last = next(run for run in await driver.rows() if run.target == "task:undo-1")
-    await driver.pause(last.run_id)
-    await driver.resume(last.run_id, "unpause", call=None)
-    assert (await driver.row(last.run_id)).available_at is None
-    await driver.pause(last.run_id)
-    assert await undone(driver) == "task:undo-2"
+    first, last = sorted(
+        (run for run in await driver.rows() if run.compensates), key=lambda run: run.target, reverse=True
+    )
+    for call in (driver.pause(last.run_id), driver.wait(last.run_id, "event")):
+        with pytest.raises(Error) as refused:
+            await call
+        assert refused.value.code == "RUN_ALREADY_WAITING"
+    await driver.pause(first.run_id)
     assert await driver.claim(kinds=("task",)) == []
-    await driver.resume(last.run_id, "unpause", call=None)
-    assert await undone(driver) == "task:undo-1"
+    await driver.resume(first.run_id, "unpause", call=None)
+    assert [await undone(driver), await undone(driver)] == ["task:undo-2", "task:undo-1"]
 
 
 async def test_the_deadline_of_one_queues_the_next(driver, clock):

@@ -186,36 +186,3 @@ async def test_a_claim_passes_more_keys_than_it_may_visit_in_the_next_claims(dri
         await driver.created(key, target="task:t", flow=of(key), available_at=at)
     claimed = [await driver.claim_ids() for _ in range(4)]
     assert [found for found in claimed if found] == [["h"]]
-
-
-async def agents(driver, *names, implementation="py", worker_key=None):
-    """Runs of an agent that workers claim; the first letter of a name is the key, such as a conversation."""
-    for name in names:
-        members = {"implementation_kind": implementation, "worker_key": worker_key}
-        await driver.created(name, kind="agent", target="agent:scribe", flow=of(name[0]), **members)
-
-
-def as_agent(implementation="py", **others):
-    return {"kinds": ("agent",), "implementation_kind": implementation, **others}
-
-
-async def test_runs_of_agents_take_turns_and_one_run_of_a_key_works_at_a_time(driver):
-    await driver.store.concurrency.put(PROJECT, [ConcurrencyLimit("agent:scribe", None, 1)])
-    await agents(driver, "a1", "a2", "a3", "b1", "c1")
-    assert await driver.claim_ids(limit=9, **as_agent()) == ["a1", "b1", "c1"]
-    assert await driver.claim_ids(limit=9, **as_agent()) == []
-    await driver.complete("a1")
-    assert await driver.claim_ids(limit=9, **as_agent(targets=("agent:other",))) == []
-    assert await driver.claim_ids(limit=9, **as_agent(targets=("agent:scribe",))) == ["a2"]
-    assert await driver.claim_ids(kinds=("task",)) == []
-
-
-async def test_a_worker_gets_only_the_keyed_runs_of_its_implementation_and_key(driver):
-    await agents(driver, "a1", implementation="js")
-    await agents(driver, "b1", worker_key="w-1")
-    await agents(driver, "c1")
-    assert await driver.claim_ids(limit=9, **as_agent("go")) == []
-    assert await driver.claim_ids(limit=9, kinds=("agent",)) == []
-    assert await driver.claim_ids(limit=9, **as_agent(worker_key="w-2")) == ["c1"]
-    assert await driver.claim_ids(limit=9, **as_agent(worker_key="w-1")) == ["b1"]
-    assert await driver.claim_ids(limit=9, **as_agent("js")) == ["a1"]

@@ -23,8 +23,6 @@ TURNS = {
     "visited": limits.keys_visited_max,
     "now": NOW,
     "rated": False,
-    "implementation": None,
-    "worker_keys": [],
 }
 
 

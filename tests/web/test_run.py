@@ -165,7 +165,9 @@ def test_a_run_shows_its_compensations_and_its_family_marks_them(web_client, api
     assert "in this order" not in page_text(web_client.get(run.page))
     assert page_text(web_client.get(f"{run.page}?view=tree")).count("compensation") == 2
     [last, _] = api.get(f"/runs/{run.id}/compensations")["data"]
-    assert f"Compensates {run.id}" in page_text(web_client.get(f"{RUNS}/{last['run_id']}"))
+    text = page_text(web_client.get(f"{RUNS}/{last['run_id']}"))
+    assert f"Compensates {run.id}" in text
+    assert "Waiting for the end of the compensation before it." in text
 
 
 def test_a_waiting_run_shows_what_it_waits_for(web_client, api):

@@ -17,6 +17,7 @@ from runstead.core import limits
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, invalid_at, not_found
 from runstead.core.identity.principal import Principal, Scope
+from runstead.core.identity.tenant import tenant
 from runstead.core.runs import transitions
 from runstead.core.runs.bus_event import (
     BusEvent,
@@ -77,7 +78,7 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
     now, digest = now_ms(), event_digest(new.name, new.data)
     event = BusEvent(
         project_id=project_id,
-        event_id=new.id or _event_id(project_id, new.key),
+        event_id=new.id or _event_id(principal, project_id, new.key),
         name=new.name,
         data=new.data,
         digest=digest,
@@ -87,7 +88,11 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
     )
     stored, is_new = await app.store.bus_events.add(event, _deliver_ms)
     if stored.digest != digest:
-        raise Error("IDEMPOTENCY_KEY_REUSED", f"The event {event.event_id} had another name or other data")
+        used = "Idempotency-Key" if new.id is None else f"id {new.id}"
+        raise Error(
+            "IDEMPOTENCY_KEY_REUSED",
+            f"The {used} was used for an event with another name or other data: use a new one for another event",
+        )
     if stored.due_at is None:
         return Published(stored.event_id, stored.resumed, stored.started, duplicate=not is_new)
     done = await deliver(app, stored)
@@ -95,15 +100,25 @@ async def publish(app: App, principal: Principal, ref: str, new: NewEvent) -> Pu
     return Published(stored.event_id, resumed, started, duplicate=not is_new, pending=done.pending)
 
 
-def _event_id(project_id: str, key: str | None) -> str:
-    return f"evt_{uuid.uuid4() if key is None else uuid.uuid5(uuid.UUID(project_id), key)}"
+def _event_id(principal: Principal, project_id: str, key: str | None) -> str:
+    """Return a new id, or the one that belongs to a key of this caller."""
+    if key is None:
+        return f"evt_{uuid.uuid4()}"
+    name = f"{principal.identity}\n{key}"
+    return f"evt_{uuid.uuid5(uuid.UUID(project_id), name)}"
 
 
 async def deliver_due(app: App) -> int:
-    """Continue a bounded number of deliveries that are not finished. Returns their number."""
+    """Continue a bounded number of deliveries that are not finished, each as the work of its project. Returns their
+    number.
+    """
     now, due = await app.store.bus_events.due(limits.bus_events_per_tick_max, _deliver_ms)
     for event in due:
-        await deliver(app, event, gives_up=event.created_at + limits.bus_event_kept_s * 1000 <= now)
+        token = tenant.set(event.project_id)
+        try:
+            await deliver(app, event, gives_up=event.created_at + limits.bus_event_kept_s * 1000 <= now)
+        finally:
+            tenant.reset(token)
     return len(due)
 
 

@@ -100,7 +100,8 @@ async def store(
             new = replace(new, budget=budget)
         if log is None:
             return new
-        if loaded.source is None:  # its artifacts may be removed already
+        # It was deleted, perhaps with its artifacts. Another run may have its id.
+        if loaded.source is None or loaded.source.uid != first.uid:
             raise not_found("Run")
         return log.begin(new, first, loaded.now)
 

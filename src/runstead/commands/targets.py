@@ -66,9 +66,9 @@ async def unserved_since(app: App, run: Run, *, after_ms: int = 0) -> int | None
 
     None: one serves it, or the run is not in the queue, or this is so for less than `after_ms`.
     """
-    if run.status is not RunStatus.PENDING or run.available_at is None or run.push_service_id is not None:
+    if run.status is not RunStatus.PENDING or run.claimable_at is None or run.push_service_id is not None:
         return None
-    waits_since = max(run.available_at, run.created_at)
+    waits_since = max(run.claimable_at, run.created_at)
     if run.target is None or waits_since > now_ms():
         return None
     targets = await app.targets.of(run.project_id)

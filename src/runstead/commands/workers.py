@@ -119,7 +119,7 @@ async def remove(app: App, principal: Principal, worker_id: str) -> int:
     """Delete a worker, so that its tokens end. Returns the number of attempts that ended.
 
     Its attempts end as with a release. Those that cannot be ended now, or that another replica lets the worker
-    claim within the next two seconds, end with their leases. Raises FORBIDDEN, NOT_FOUND.
+    claim within the next `limits.worker_cached_s`, end with their leases. Raises FORBIDDEN, NOT_FOUND.
     """
     worker = await acting(app, principal, worker_id)
     require(principal, Scope.WORKERS, worker.project_id, "Worker")
@@ -198,7 +198,7 @@ async def claim(
 
     Without kinds and targets, agent runs are claimed, as published clients expect. If `disconnected` returns
     true, no run is leased. `version` is that of the code that asks, None: the worker's. Runs of `pinned_targets` are
-    pinned to it. Raises INVALID_REQUEST if they have no version.
+    pinned to it. Raises INVALID_REQUEST if they have no version; NOT_FOUND, also when the worker is removed meanwhile.
     """
     worker = await acting(app, principal, worker_id)
     version = version or worker.version
@@ -244,11 +244,14 @@ async def claim(
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
     project, limits_read = worker.project_id, False
+    keys = queue_key(project), worker_key(worker.id)
     rated: list[str | None] = []
     with ExitStack() as subscriptions:
-        change = subscriptions.enter_context(app.notifier.subscribe(queue_key(project)))
+        change = subscriptions.enter_context(app.notifier.subscribe(*keys))
         while True:
             change.clear()
+            if await app.worker(worker.id) is None:  # it was removed while the claim waited
+                raise not_found("Worker")
             left = until - loop.time()
             found = await app.store.runs.claim(request, decide, record(last=left <= 0))
             runs = _leased(found)
@@ -269,8 +272,7 @@ async def claim(
                 # waits pays for this read.
                 if limited := await app.store.concurrency.of(project):
                     rated = rated_targets((one.limit for one in limited), request.kinds, targets)
-                    both = app.notifier.subscribe(queue_key(project), slot_key(project))
-                    change = subscriptions.enter_context(both)
+                    change = subscriptions.enter_context(app.notifier.subscribe(*keys, slot_key(project)))
                     continue
             delay = await app.store.runs.next_available(project, request.kinds, limits.claim_read_age_ms_max)
             if rated:

@@ -1,25 +1,40 @@
 """Bulk jobs: `/projects/{project}/bulk…`."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from runstead.commands import bulk_jobs as commands
 from runstead.core.batches.bulk_job import BulkAction, BulkJob, BulkStatus, refusals_of
+from runstead.core.runs.run import Kind, RunStatus
 from runstead.http.framework.endpoint import Call, Nothing, Reply, Routes
 from runstead.http.framework.problems import CHANGE
+from runstead.http.framework.values import Text
 from runstead.http.framework.views import Json, Timestamp, view_of
 from runstead.http.retries import FromStep
-from runstead.http.run_pages import RunFilters, run_query
+from runstead.http.run_pages import LabelFilters, RunFilters, run_query
 
 routes = Routes("Bulk jobs")
 
-_MANY = Meta(max_length=100)
+_SOME = Meta(min_length=1, max_length=100)
+
+
+def _no_values() -> list[Any]:
+    """Return the value of a filter that is left out. As a function, it is no default in the schema, which refuses it."""
+    return []
 
 
 class BulkFilter(RunFilters, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The filters of the list of runs, with the same meaning. An unknown member is refused: it would match every run."""
+    """The filters of the list of runs, with the same meaning. An unknown member, an empty array and an empty text are
+    refused: they would match every run.
+    """
+
+    status: Annotated[list[RunStatus], _SOME] = msgspec.field(default_factory=_no_values)
+    kind: Annotated[list[Kind], _SOME] = msgspec.field(default_factory=_no_values)
+    target: Annotated[list[str], _SOME] = msgspec.field(default_factory=_no_values)
+    label: Annotated[LabelFilters, Meta(min_length=1)] = msgspec.field(default_factory=_no_values)
+    q: Annotated[Text, Meta(min_length=1)] | None = None
 
 
 class CreateBulkJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,11 +94,11 @@ def _answer(status: int, job: BulkJob) -> Reply:
 async def create(call: Call[CreateBulkJob, Nothing]) -> Reply:
     """Cancel, retry or delete exactly the runs that match a filter now. The server does it in the background."""
     body = call.body
-    shown = msgspec.json.encode(body.filter)
+    given = {name: value for name, value in msgspec.structs.asdict(body.filter).items() if value}
     new = commands.NewBulkJob(
         action=body.action,
         filter=run_query(body.filter, "$.filter"),
-        shown_filter=shown,
+        shown_filter=msgspec.json.encode(given),
         from_step=body.from_step,
     )
     return await call.idempotent(

@@ -53,7 +53,7 @@ async def publish(call: Call[PublishEvent, Nothing]) -> Reply:
         name=body.name,
         data=msgspec.json.encode(body.data),
         id=body.id,
-        key=call.header(b"idempotency-key"),
+        key=call.idempotency_key(),
         occurred_at=moment_ms("occurred_at", body.occurred_at),
     )
     published = await commands.publish(call.app, call.principal, call.path["project"], new)

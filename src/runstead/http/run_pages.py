@@ -22,6 +22,10 @@ routes = Routes("Lists")
 
 
 _MANY = Meta(max_length=100)
+LabelFilters = Annotated[
+    list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
+    Meta(max_length=limits.labels_max, description="key:value"),
+]
 
 
 class RunFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,10 +34,7 @@ class RunFilters(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Annotated[list[RunStatus], _MANY] = []
     kind: Annotated[list[Kind], _MANY] = []
     target: Annotated[list[str], _MANY] = []
-    label: Annotated[
-        list[Annotated[str, Meta(extra_json_schema={"pattern": r"^[^\x00]*:[^\x00]*$"})]],
-        Meta(max_length=limits.labels_max, description="key:value"),
-    ] = []
+    label: LabelFilters = []
     batch_id: str | None = None
     schedule_id: str | None = None
     parent_run_id: str | None = None

@@ -20,7 +20,7 @@ _OPENING: Final = b"retry: %d\n: channel of a worker\n\n" % limits.channel_retry
 
 
 class WhichHints(msgspec.Struct, frozen=True, kw_only=True):
-    """Without `event`, hints of every type."""
+    """Without `event`, hints of every type. `worker_draining` and `resync` are always sent."""
 
     event: Annotated[list[HintType], Meta(max_length=len(HINT_TYPES))] = msgspec.field(default_factory=list)
 

@@ -47,7 +47,8 @@ def count(written: Written) -> None:
     _counts.events += len(transition.events)
     if before is None:
         _counts.created += 1
-    _counts.created += sum(each.version == 1 for each in written.compensations)
+    if written.compensations:
+        _counts.created += sum(each.version == 1 for each in written.compensations)
     ended = run.terminal and (before is None or not before.terminal)
     if ended:
         _counts.ended[run.status] += 1

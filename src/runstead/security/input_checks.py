@@ -11,6 +11,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -126,7 +127,8 @@ def answer_to(question: _Question) -> _Answer:
 
 def main() -> None:
     """Answer questions until the server closes the pipe. The system ends the process at its bounds of time and memory."""
-    resource.setrlimit(resource.RLIMIT_AS, (limits.input_check_bytes_max, limits.input_check_bytes_max))
+    with suppress(ValueError, OSError):  # macOS has no bound of memory
+        resource.setrlimit(resource.RLIMIT_AS, (limits.input_check_bytes_max, limits.input_check_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server ends it
     signal.signal(signal.SIGPROF, signal.SIG_DFL)

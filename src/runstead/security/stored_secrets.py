@@ -4,6 +4,7 @@ An encrypted value is the text `encrypted:1:<key id>:<base64url of nonce, cipher
 table, column and row, so a value that is moved to another row cannot be decrypted.
 """
 
+import hmac
 import os
 import re
 import secrets
@@ -26,6 +27,7 @@ _KEY: Final = re.compile(
     rf"[A-Za-z0-9+/_=-]{{{limits.encryption_key_chars_min},{limits.encryption_key_chars_max}}}"
 )
 _PURPOSE: Final = "stored secrets"
+_SALTS: Final = "salts of digests"
 _log = structlog.get_logger(__name__)
 
 
@@ -141,6 +143,13 @@ class StoredSecrets:
         """Return the encrypted value. None without a key: the value must never be stored in plain text."""
         self._reload()
         return None if self.current is None else self.encrypt(place, row, value)
+
+    def keyed(self, salt: bytes) -> bytes:
+        """Return a salt that cannot be computed without the first key. Without keys, it is the same salt."""
+        self._reload()
+        if self.current is None:
+            return salt
+        return hmac.digest(derive(self._keys[self.current], _SALTS), salt, "sha256")
 
     def encrypt(self, place: str, row: str, value: str) -> str:
         """Return the value as the store may hold it. Raises ENCRYPTION_KEY_MISSING, INVALID_REQUEST."""

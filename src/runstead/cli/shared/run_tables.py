@@ -141,6 +141,8 @@ def _situation(
         yield "next", BLOCKED_HELP.format(run=safe(shlex.quote(run.run_id)))
     elif run.unserved_since is not None:
         yield "unserved", f"no online worker serves {run.target} (since {_at(run.unserved_since, screen)})"
+    elif run.status == "pending" and run.compensates is not None and run.available_at is None:
+        yield "waits for", "the end of the compensation before it"
     elif run.status == "waiting" and not run.paused:
         yield "waits for", describe_wait(run, screen, wait_ends_at).removeprefix("waits for ")
 

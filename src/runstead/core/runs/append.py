@@ -9,7 +9,7 @@ import msgspec
 from runstead.core import limits
 from runstead.core.errors import Error
 from runstead.core.identity.principal import Principal
-from runstead.core.runs.event import RUN_STARTED, TERMINAL_TYPES, Event, NewEvent, Source
+from runstead.core.runs.event import EXTERNAL_SOURCES, RUN_STARTED, TERMINAL_TYPES, Event, NewEvent, Source
 from runstead.core.runs.run import Run, RunStatus
 from runstead.core.runs.transition import Transition
 from runstead.core.runs.transitions import Fence, lease_renewal, rewrite
@@ -124,7 +124,8 @@ def _counted(events: Sequence[NewEvent]) -> tuple[int, bool]:
     """Return how many events the external sequence counts, and whether one sets progress or a value."""
     count, sets = 0, False
     for event in events:
-        count += event.counted
+        if event.source in EXTERNAL_SOURCES and not event.private:  # `counted`, without a call for each event
+            count += 1
         sets = sets or event.sets is not None
     return count, sets
 

@@ -101,13 +101,11 @@ def delayed_until(debounce: Debounce, until: int | None, now: int) -> int:
 
 
 def keyed(run: Run, flow: Flow) -> Run:
-    """Return a drafted run with the keys of its flow. INVALID_REQUEST for a concurrency key of an agent's run that no
-    worker claims.
-    """
+    """Return a drafted run with the keys of its flow. INVALID_REQUEST for a concurrency key of an agent's run."""
     if flow is NO_FLOW:
         return run
     if flow.concurrency_key is not None:
-        if run.kind == "agent" and (run.implementation_kind is None or run.target is None):
+        if run.kind == "agent":
             raise no_key_for_agents()
         run = msgspec.structs.replace(
             run, concurrency_key=flow.concurrency_key, priority=run.priority - KEYED
@@ -120,9 +118,9 @@ def keyed(run: Run, flow: Flow) -> Run:
 
 
 def no_key_for_agents() -> Error:
-    """The refusal of a concurrency key of an agent's run that no worker claims."""
+    """The refusal of a concurrency key of an agent's run."""
     return invalid_at(
         "$.concurrency_key",
-        "not for this run",
-        "A run of kind agent takes a concurrency_key if it has an agent_id and an implementation_kind: if workers claim it",
+        "not for this kind",
+        "A run of kind agent takes no concurrency_key: tasks, workflows and evals do",
     )

@@ -46,9 +46,9 @@ _FAILED_STEP: Final = "run.failed_step"
 #: The start of the call id of a form.
 _FORM: Final = "form:"
 
-_STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
+_STEP_ID: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}\.[0-9]{1,9})*")
 #: A call id ends with the id of its step. A step that a retry of the handler reset has the number of that retry too.
-_CALL: Final = re.compile(r"(?P<call>.+:(?P<step>\d+(?:\.\d+\.\d+)*))(?:~\d+)?", re.DOTALL)
+_CALL: Final = re.compile(rf"(?P<call>.+:(?P<step>{_STEP_ID.pattern}))(?:~[0-9]+)?", re.DOTALL)
 #: The sources of answers to waits.
 _OF_SERVER: Final = ("server", "retry")
 #: The call ids of waits that belong to no step begin with these.

@@ -83,7 +83,7 @@ class AgentDetails(msgspec.Struct, frozen=True, omit_defaults=True):
     input_anchor_message_id: str | None = None
 
 
-class Run(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, gc=False):
     """One run as a row of the store. Members with the names of the public run object have the same meaning.
 
     JSON values (`metadata`, `input`, `config`, `output`, `error`, `artifacts`, `labels`, `agent`,
@@ -237,14 +237,7 @@ class Run(msgspec.Struct, frozen=True):
     @property
     def held(self) -> bool:
         """Whether it is a compensation that waits for the end of the one before it."""
-        return (
-            self.path.endswith("~/")
-            and not self.terminal
-            and self.attempt == 0
-            and self.available_at is None
-            and self.paused_available_at is None
-            and self.waiting_reason in (None, "pause")
-        )
+        return self.path.endswith("~/") and self.status is RunStatus.PENDING and self.available_at is None
 
     @property
     def queued(self) -> bool:

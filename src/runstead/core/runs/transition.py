@@ -183,6 +183,8 @@ Decide = Callable[[Loaded], Transition]
 
 NOTHING_ELSE = Want()
 SPENDING = Want(spends=True)
+#: These need no other rows, but perhaps the budgets.
+ROW_ALONE = (NOTHING_ELSE, SPENDING, Want(fresh=True))
 
 
 def audited(decide: Decide, audit: Audit) -> Decide:

@@ -21,7 +21,7 @@ from runstead.core.conversations.conversation import Conversation, StoredMessage
 from runstead.core.conversations.input_request import ClosedInput, InputRequest
 from runstead.core.runs import transitions
 from runstead.core.runs.compensation import Compensation, compensation_runs
-from runstead.core.runs.event import Event, NewEvent
+from runstead.core.runs.event import EXTERNAL_SOURCES, Event, NewEvent
 from runstead.core.runs.run import FIELDS, Run, RunStatus
 from runstead.core.runs.signal import Signal
 from runstead.core.runs.transition import EndedAttempt, Receipt, Transition
@@ -352,7 +352,7 @@ def _numbered(new: Sequence[NewEvent], latest: int, sequence: int, now: int) -> 
     events = []
     for event in new:
         latest += 1
-        if event.counted:
+        if event.source in EXTERNAL_SOURCES and not event.private:  # `counted`, without a call for each event
             sequence += 1
         events.append(
             Event(

@@ -144,7 +144,7 @@ def check(schedule: Schedule, now: int) -> None:
             "$.target", f"Only an agent target takes a conversation, a {schedule.target_kind} does not"
         )
     if schedule.target_kind == "agent" and schedule.concurrency_key is not None:
-        raise invalid_at("$.concurrency_key", "A schedule of an agent takes no concurrency_key")
+        raise invalid_at("$.concurrency_key", "A run of kind agent takes no concurrency_key")
     if (mode == "existing") != named:
         raise invalid_at(
             "$.target.conversation_id",

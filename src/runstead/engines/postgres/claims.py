@@ -30,12 +30,6 @@ _MEMBERS: Final[dict[PartitionKind, tuple[str, ...]]] = {
     "agent": ("partition_implementation", "partition_key"),
     "agent_target": ("partition_implementation", "partition_key", "partition_target"),
     "key": ("partition_target", "partition_concurrency_key"),
-    "agent_key": (
-        "partition_implementation",
-        "partition_key",
-        "partition_target",
-        "partition_concurrency_key",
-    ),
 }
 _AGENT: Final = (
     "implementation_kind = partition_implementation AND coalesce(worker_key, '') = partition_key"
@@ -49,10 +43,7 @@ _EQUAL: Final[dict[PartitionKind, str]] = {
     "agent": f"{_AGENT} AND {_WIDE}",
     "agent_target": f"{_AGENT} AND coalesce(target, '') = partition_target",
     "key": "target = partition_target AND concurrency_key = partition_concurrency_key",
-    "agent_key": f"{_AGENT} AND target = partition_target AND concurrency_key = partition_concurrency_key",
 }
-#: Of runs with a concurrency key.
-_KEYED: Final = ("key", "agent_key")
 
 
 class _Form(NamedTuple):
@@ -175,7 +166,7 @@ def _steps(form: _Form, first: int) -> str:
     arrays = [f"${first + place}::text[]" for place in range(len(members))]
     names = ", ".join((*members, "partition_most"))
     top = f"SELECT priority FROM runs WHERE {form.queue} AND {form.at} IS NOT NULL"  # noqa: S608 - generated from our own names
-    if form.kind not in _KEYED and not form.pinned:  # runs with a concurrency key have lower priorities
+    if form.kind != "key" and not form.pinned:  # runs with a concurrency key have lower priorities
         top += f" AND priority >= {limits.priority_min}"
     last = "ORDER BY priority DESC LIMIT 1"
     return (

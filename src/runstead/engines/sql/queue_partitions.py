@@ -10,14 +10,13 @@ from typing import Literal, NamedTuple
 from runstead.core.queue.concurrency import ConcurrencySlots
 from runstead.ports.store.runs import ClaimRequest
 
-PartitionKind = Literal["kind", "target", "agent", "agent_target", "key", "agent_key"]
+PartitionKind = Literal["kind", "target", "agent", "agent_target", "key"]
 
 
 class QueuePartition(NamedTuple):
     """One partition. `equal` holds the values of its index columns: kind: (kind); target: (target, kind);
     agent: (implementation_kind, worker_key); agent_target: those two and the target; key:
-    (target, concurrency_key); agent_key: (implementation_kind, worker_key, target, concurrency_key). '' stands for no target
-    and for no worker_key. The runs with a concurrency key are in no other partition.
+    (target, concurrency_key). '' stands for no target and for no worker_key. The runs of `key` are in no other partition.
     `most` is how many of its runs the claim may take. `pinned`: of the runs that are pinned to a
     version, which is the first value of `equal`.
     """
@@ -52,14 +51,6 @@ def partitions(
             yield QueuePartition(found.kind, (query.version, *found.equal), found.most, pinned=True)
 
 
-def agents(query: ClaimRequest) -> list[tuple[str, str]]:
-    """The (implementation_kind, worker_key) of the agent runs that the worker may claim."""
-    implementation = query.implementation_kind
-    if implementation is None:
-        return []
-    return [(implementation, key) for key in sorted({"", query.worker_key or ""})]
-
-
 def _partitions(
     query: ClaimRequest,
     limit: int,
@@ -76,14 +67,16 @@ def _partitions(
     open_targets = [(target, most if n is None else min(most, n)) for target, n in remaining if n != 0]
     for kind in dict.fromkeys(query.kinds):
         if kind == "agent":
-            for agent in agents(query):
+            implementation = query.implementation_kind
+            for key in sorted({"", query.worker_key or ""}) if implementation is not None else ():
+                assert implementation is not None
                 if targets:
                     yield from (
-                        QueuePartition("agent_target", (*agent, target), target_most)
+                        QueuePartition("agent_target", (implementation, key, target), target_most)
                         for target, target_most in open_targets
                     )
                 else:
-                    yield QueuePartition("agent", agent, most)
+                    yield QueuePartition("agent", (implementation, key), most)
         elif targets:
             yield from (
                 QueuePartition("target", (target, kind), target_most) for target, target_most in open_targets

@@ -1,13 +1,13 @@
 """The turns of concurrency keys, in the transaction of a claim that no other claim of the project runs beside."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from runstead.core import limits
 from runstead.core.queue.concurrency import ConcurrencySlots, Turn
 from runstead.core.queue.turns import runs_per_key, served, take_in_turn
 from runstead.core.runs.run import Run
-from runstead.engines.sql.queue_partitions import QueuePartition, agents
+from runstead.engines.sql.queue_partitions import QueuePartition
 from runstead.engines.sql.rates import tokens_of_keys
 from runstead.engines.sql.steps import Steps, execute, select, value
 from runstead.ports.store.runs import ClaimRequest
@@ -41,20 +41,10 @@ def find_turns(query: ClaimRequest, limit: int, slots: ConcurrencySlots, now: in
         kind = target.partition(":")[0]
         free = slots.remaining(project, target)
         most = limit if free is None else min(free, limit)
-        claimers = agents(query) if kind == "agent" else []
-        if kind not in query.kinds or most == 0 or (kind == "agent" and not claimers):
+        if kind not in query.kinds or most == 0:
             continue
-        given = {
-            "project_id": project,
-            "target": target,
-            "per_key": slots.per_key(project, target),
-            "rated": slots.rate_per_key(project, target),
-            "implementation": claimers[0][0] if claimers else None,
-            "worker_keys": [key for _, key in claimers],
-            "visited": limits.keys_visited_max,
-            "now": now,
-        }
-        turns = yield from _turns(last, most, given)
+        per_key, rated = slots.per_key(project, target), slots.rate_per_key(project, target)
+        turns = yield from _turns(project, target, last, per_key, most, now, rated=rated)
         tokens = yield from tokens_of_keys(slots, project, target, (turn.key for turn in turns), now)
         share = runs_per_key(most, len(turns))
         found += turns
@@ -62,14 +52,21 @@ def find_turns(query: ClaimRequest, limit: int, slots: ConcurrencySlots, now: in
             left = slots.note_running(project, turn, tokens.get(turn.key))
             if left is None or left > 0:
                 one = share if left is None else min(share, left)
-                name = (target, turn.key)
-                if kind != "agent":
-                    partitions.append(QueuePartition("key", name, one))
-                partitions += [QueuePartition("agent_key", (*agent, *name), one) for agent in claimers]
+                partitions.append(QueuePartition("key", (target, turn.key), one))
     return Turns(found, partitions)
 
 
-def _turns(last: str, most: int, given: Mapping[str, Any]) -> Steps[list[Turn]]:
+def _turns(
+    project_id: str, target: str, last: str, per_key: int | None, most: int, now: int, *, rated: bool
+) -> Steps[list[Turn]]:
+    given = {
+        "project_id": project_id,
+        "target": target,
+        "per_key": per_key,
+        "rated": rated,
+        "visited": limits.keys_visited_max,
+        "now": now,
+    }
     turns = yield from select("turns", Turn, after=last, until=None, most=most, **given)
     if last and len(turns) < most:
         turns += yield from select("turns", Turn, after="", until=last, most=most - len(turns), **given)

@@ -15,7 +15,7 @@ from runstead.core.runs.event import Event
 from runstead.core.runs.flow import NO_KEYED_RUNS, KeyedRuns, WantedKeys
 from runstead.core.runs.run import Run
 from runstead.core.runs.signal import FoundSignals, SentSignals, Signal, WantedSignals
-from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Loaded, Receipt, Want
+from runstead.core.runs.transition import ROW_ALONE, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_below
 from runstead.engines.sqlite import families, related
 from runstead.engines.sqlite.compensations import registered_compensations
@@ -83,7 +83,7 @@ def load_run(connection: sqlite3.Connection, writer: Writer, key: RunKey, want: 
     spending = None
     if want.spends and run is not None:
         spending = _spending(connection, writer.cache, run, now)
-    if want is NOTHING_ELSE or want is SPENDING:
+    if want in ROW_ALONE:
         return Loaded(now, run, spending=spending)
     parent, family_cancelled, receipt, schedule = None, False, None, None
     tail: tuple[Event, ...] = ()

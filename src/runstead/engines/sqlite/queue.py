@@ -32,7 +32,6 @@ _PARTITIONS: Final[dict[PartitionKind, tuple[str, str]]] = {
     "agent": ("runs_queue_agent", _AGENT),
     "agent_target": ("runs_queue_agent_target", f"{_AGENT} AND coalesce(target, '') = ?4"),
     "key": ("runs_queue_key", "target = ?2 AND concurrency_key = ?3"),
-    "agent_key": ("runs_queue_key", f"{_AGENT} AND target = ?4 AND concurrency_key = ?5"),
 }
 _PARAMETER: Final = re.compile(r"\?(\d+)")
 #: Runs of a cancelled batch are not claimed.
@@ -40,16 +39,7 @@ _NOT_CANCELLED: Final = (
     "NOT EXISTS (SELECT 1 FROM batches AS b WHERE b.id = runs.batch_id AND b.project_id = runs.project_id"
     " AND b.cancel_requested_at IS NOT NULL)"
 )
-_EQUALS: Final[dict[PartitionKind, int]] = {
-    "kind": 1,
-    "target": 2,
-    "agent": 2,
-    "agent_target": 3,
-    "key": 2,
-    "agent_key": 4,
-}
-#: Of runs with a concurrency key.
-_KEYED: Final = ("key", "agent_key")
+_EQUALS: Final[dict[PartitionKind, int]] = {"kind": 1, "target": 2, "agent": 2, "agent_target": 3, "key": 2}
 
 
 def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
@@ -68,7 +58,7 @@ def _head_sql(partition: PartitionKind, *, cancels: bool, pinned: bool) -> str:
     top = f"SELECT max(priority) FROM runs INDEXED BY {index} WHERE project_id = ?1 AND {equal}"  # noqa: S608 - generated from our own names
     # Runs with a concurrency key have lower priorities.
     queued = f"AND {at} IS NOT NULL"
-    if partition not in _KEYED and not pinned:
+    if partition != "key" and not pinned:
         queued += f" AND priority >= {limits.priority_min}"
     parts = f"json_each(?{equals + 4})"
     reached = "instr(runs.path, value) > 0 AND instr(substr(runs.path, instr(runs.path, value)), '~') = 0"
@@ -87,7 +77,7 @@ HEADS: Final = {
     (kind, pinned): _head_sql(kind, cancels=False, pinned=pinned)
     for kind in _PARTITIONS
     for pinned in (False, True)
-    if kind not in _KEYED or not pinned
+    if kind != "key" or not pinned
 }
 HEADS_BESIDE_CANCELS: Final = {
     (kind, pinned): _head_sql(kind, cancels=True, pinned=pinned) for kind, pinned in HEADS
@@ -105,13 +95,15 @@ def claimable_runs(
         occupied = occupancies(connection, project, limits.running_max)
         if not occupied and not DRIVER.run(connection, has_keyed_targets(project)):
             writer.cache.without_limits.add(project)
+    limited = project not in writer.cache.without_limits
     slots = ConcurrencySlots.from_occupancies(project, occupied)
-    DRIVER.run(connection, load_tokens(slots, now))
+    if limited:
+        DRIVER.run(connection, load_tokens(slots, now))
     targets: Sequence[str] = query.targets
     if needs_target_partitions(query, slots):
         targets = [name for (name,) in connection.execute(Q["queued_targets"], (project,))]
     keyed = Turns([], [])
-    if project not in writer.cache.without_limits:
+    if limited:
         keyed = DRIVER.run(connection, find_turns(query, limit, slots, now))
     heads, beside = HEADS, tuple[str, ...]()
     if cancelled := cancelling(connection, writer.cache):
@@ -135,13 +127,14 @@ def claimable_runs(
                     without_values.add(seq)
             size += large_bytes(run)
             found[seq] = run
-    if project in writer.cache.without_limits:
-        fitting = sorted(found.values(), key=in_queue)[:limit]
-    else:
+    if limited:
         fitting = DRIVER.run(connection, take_next(project, found.values(), keyed.turns, slots, limit, now))
+    else:
+        fitting = sorted(found.values(), key=in_queue)[:limit]
     if size > limits.claim_bytes_max:
         fitting = _within_bytes(connection, writer, fitting, without_values)
-    DRIVER.run(connection, take_tokens(slots, fitting, now))
+    if limited:
+        DRIVER.run(connection, take_tokens(slots, fitting, now))
     return fitting
 
 

@@ -57,12 +57,11 @@ def stored_bytes(row: Sequence[Any]) -> int:
     return sum([len(row[place]) for place in PACKED if row[place] is not None])
 
 
-def changed_bytes(old: Run | None, new: Run) -> int:
-    """The size of the values that a write may compress."""
-    values = _packed(new)
-    if old is not None:
-        return sum([len(a) for a, b in zip(values, _packed(old), strict=True) if a is not b and a])
-    return sum(map(len, filter(None, values)))
+def _unchanged_bytes(old: Run | None, new: Run) -> int:
+    """The size of the values that a write does not compress again."""
+    if old is None:
+        return 0
+    return sum([len(a) for a, b in zip(_packed(new), _packed(old), strict=True) if a is b and a])
 
 
 def takes_long(old: Run | None, transition: Transition) -> bool:
@@ -71,6 +70,7 @@ def takes_long(old: Run | None, transition: Transition) -> bool:
     if run is old and not transition.deletes:
         return False
     size = sum([len(event.payload) for event in transition.events])
+    size += sum(map(len, filter(None, _packed(run))))
     return (
         transition.deletes
         or (
@@ -78,7 +78,7 @@ def takes_long(old: Run | None, transition: Transition) -> bool:
             and limits.loop_runs_max < run.descendants_active <= limits.family_cancel_rows_max
         )
         or (run.terminal and old is not None and (old.compensations or 0) > limits.loop_runs_max)
-        or size + changed_bytes(old, run) > limits.loop_bytes_max
+        or (size > limits.loop_bytes_max and size - _unchanged_bytes(old, run) > limits.loop_bytes_max)
     )
 
 
@@ -154,10 +154,9 @@ def add_events(connection: sqlite3.Connection, run_seq: int, events: Sequence[Ev
         part = events[start : start + most]
         values: list[Any] = []
         for event in part:
-            flags = flags_of(event)
-            payload = pack(event.payload)
-            if payload is not event.payload:
-                flags |= COMPRESSED
+            flags, payload = flags_of(event), event.payload
+            if len(payload) >= limits.compress_bytes_min and (packed := pack(payload)) is not payload:
+                flags, payload = flags | COMPRESSED, packed
             values += (first + event.event_id, event.type, payload, event.created_at, flags, event.sequence)
         connection.execute(insert_events(len(part)), values)
 

@@ -93,7 +93,7 @@ def store_beside(
     connection: sqlite3.Connection, cache: WriterCache, write: WriteSet, tally: Tally | None
 ) -> None:
     """Store what a write set has beside the run's row and the counters of its ancestors."""
-    run = write.run
+    run, transition = write.run, write.transition
     if (move := write.batch_move) is not None:
         _count_batch(connection, move, tally)
     if write.events:
@@ -101,17 +101,17 @@ def store_beside(
         families.note_events(connection, run, len(write.events))
         for name in write.event_keys:
             connection.execute(Q["add_event_key"], (run.seq, *name))
-    if write.ended_attempt is not None:
-        connection.execute(Q["add_attempt"], (run.seq, *astuple(write.ended_attempt)))
-    if write.receipt is not None:
-        connection.execute(Q["add_receipt"], (run.seq, *astuple(write.receipt)))
-    for value in write.values:
+    if transition.ended is not None:
+        connection.execute(Q["add_attempt"], (run.seq, *astuple(transition.ended)))
+    if transition.receipt is not None:
+        connection.execute(Q["add_receipt"], (run.seq, *astuple(transition.receipt)))
+    for value in transition.values:
         connection.execute(Q["set_value"], (run.seq, *astuple(value)))
-    for uid in write.held_contents:
+    for uid in transition.held_contents:
         connection.execute(Q["hold_content"], (run.seq, uid))
-    if write.signal is not None:
-        connection.execute(Q["store_signal"], (run.seq, *astuple(write.signal)))
-    if write.changes_budgets:
+    if transition.signal is not None:
+        connection.execute(Q["store_signal"], (run.seq, *astuple(transition.signal)))
+    if transition.spent is not None or transition.budget is not None:
         related.store_budgets(connection, cache, write)
     _store_conversation(connection, write)
     if write.ends_schedule_run:

@@ -205,12 +205,14 @@ class Writer:
             tracing.commit_span("sqlite", traces, group.began_ns)
         if left:
             (self._quick if left[0].quick else self._others).put_back(left)
+        quick_wait = bool(self._quick)
         if group.commands[0].quick:
-            self._wait.ended(len(outcomes), self._loop.time(), more=bool(self._quick))
+            self._wait.ended(len(outcomes), self._loop.time(), more=quick_wait)
         if no_begin is not None:
             # The store cannot begin a transaction. Each queued command would wait for the same lock in turn.
             for queue in (self._quick, self._others):
                 outcomes += [_failed(command, no_begin) for command in queue.take(len(queue))]
+            quick_wait = False
         self.waiting -= len(outcomes)
         for future, result, error in outcomes:
             if future.done():  # the caller was cancelled
@@ -219,7 +221,7 @@ class Writer:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        if self._quick or self._others or self._closed:
+        if quick_wait or self._others or self._closed:
             self._loop.call_soon(self._next)
         else:
             self._busy = self._quick_were_last = False

@@ -1,5 +1,6 @@
 """Turn the credential of a request into a Principal: API keys, worker tokens, JWTs (contract A1)."""
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable, Collection, Iterable
@@ -117,6 +118,7 @@ class Authenticator:
         self._clock = clock
         self._seen: Recent[Credential, Principal] = Recent()
         self._forgets = 0
+        self._looking: dict[Credential, asyncio.Event] = {}  # look-ups in progress
         self._used: dict[str, int] = {}
         self._flushed_at: int | None = None
 
@@ -129,7 +131,7 @@ class Authenticator:
         principal = self._seen.live(credential, now)
         if principal is None:
             tenant.set(AUTHENTICATION)
-            principal = await self._look_up(credential, now, address)
+            principal = await self._look_up_once(credential, now, address)
         if principal.kind == "api_key":
             self._used[principal.id] = now
         tenant.set(principal.tenant)
@@ -139,6 +141,7 @@ class Authenticator:
         """Clear the cache, after a revocation or a change of members."""
         self._forgets += 1
         self._seen.clear()
+        self._looking.clear()
 
     async def flush(self, *, force: bool = False) -> None:
         """Store the last use of keys: at most once a minute, unless forced, as on shutdown."""
@@ -172,6 +175,23 @@ class Authenticator:
                 return await self._worker(digest, now)
         with self.throttle.look_up("token", digest, address):
             return await self._user(token, digest, now)
+
+    async def _look_up_once(self, credential: Credential, now: int, address: str | None) -> Principal:
+        """Look the credential up for all requests that wait for it: many callers share one, and it expires for all at
+        once. If it is refused, each request looks it up itself, so that each counts as a failed attempt.
+        """
+        found = self._looking.get(credential)
+        if found is not None:
+            await found.wait()
+            principal = self._seen.live(credential, now)
+            return principal or await self._look_up(credential, now, address)
+        found = self._looking[credential] = asyncio.Event()
+        try:
+            return await self._look_up(credential, now, address)
+        finally:
+            if self._looking.get(credential) is found:
+                del self._looking[credential]
+            found.set()
 
     async def _look_up(self, credential: Credential, now: int, address: str | None) -> Principal:
         forgets = self._forgets

@@ -104,6 +104,16 @@ class Call(Generic[B, Q]):
         digest = hashlib.sha256(secret.encode()).digest()
         return self._server.authenticator.throttle.look_up(kind, digest, self.principal.origin.address)
 
+    def idempotency_key(self) -> str | None:
+        """Return the Idempotency-Key of the request. INVALID_REQUEST for one that is empty or too long."""
+        key = self.header(b"idempotency-key")
+        if key is not None and not 1 <= len(key) <= limits.idempotency_key_chars_max:
+            raise Error(
+                "INVALID_REQUEST",
+                f"Idempotency-Key must have 1 to {limits.idempotency_key_chars_max} characters",
+            )
+        return key
+
     async def idempotent(
         self,
         command: Callable[[IdempotencyRecord | None], Awaitable[R]],
@@ -116,14 +126,9 @@ class Call(Generic[B, Q]):
         transaction. A `secret` in the answer is not stored: a replay has null in its place.
         """
         self.has_secret = secret is not None
-        key = self.header(b"idempotency-key")
+        key = self.idempotency_key()
         if key is None:
             return answer(await command(None))
-        if not 1 <= len(key) <= limits.idempotency_key_chars_max:
-            raise Error(
-                "INVALID_REQUEST",
-                f"Idempotency-Key must have 1 to {limits.idempotency_key_chars_max} characters",
-            )
         in_use, name = self._server.in_use, (self.principal.identity, key)
         if name in in_use:
             raise Error("IDEMPOTENCY_KEY_IN_USE", "A request with this Idempotency-Key is still in progress")

@@ -54,7 +54,7 @@ GATHER: Final = "gather"
 _OF_SERVER: Final = (RESUMED, RETRY_FROM)
 
 #: A number, or the number of a gather, of a branch in it and of a step in the branch, and so on.
-_STEP_ID: Final = re.compile(r"\d+(\.\d+\.\d+)*")
+_STEP_ID: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}\.[0-9]{1,9})*")
 
 
 class StepFailure(msgspec.Struct, frozen=True, omit_defaults=True):

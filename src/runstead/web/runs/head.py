@@ -183,6 +183,8 @@ def situation(run: Run, now: int, *, unserved: bool = False) -> str:
 def _queue(run: Run, now: int) -> str:
     if not run.queued:
         return "Not started: its creator executes it without the queue."
+    if run.held:
+        return "Waiting for the end of the compensation before it."
     lost = f"Attempt {run.attempt} was lost. " if run.attempts_lost else ""
     if run.claimable_at is not None and run.claimable_at > now:
         return f"{lost}Delayed: not available to workers yet."

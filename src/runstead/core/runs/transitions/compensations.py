@@ -46,12 +46,7 @@ def register_compensation(
 
 
 def release_compensation(run: Run, *, now: int) -> Transition:
-    """Queue the next compensation: all before it have ended. Changes nothing if it is queued already.
-
-    A paused one is queued by its unpause.
-    """
+    """Queue the next compensation: all before it have ended. Changes nothing if it is queued already."""
     if not run.held:
         return Transition(run, accepted=False)
-    if run.paused:
-        return Transition(rewrite(run, now, paused_available_at=max(now, run.updated_at)))
     return Transition(rewrite(run, now, available_at=max(now, run.updated_at)))

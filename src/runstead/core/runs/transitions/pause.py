@@ -17,7 +17,7 @@ def pause(run: Run, *, now: int) -> Transition:
         raise not_active(run)
     if run.paused:
         return Transition(run, duplicate=True)
-    if run.status is WAITING:
+    if run.status is WAITING or run.held:
         raise already_waiting(run)
     ended = None
     if run.lease_token is not None:

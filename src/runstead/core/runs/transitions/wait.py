@@ -54,7 +54,8 @@ def wait(
 
     `earlier` is the receipt of an answer that an earlier attempt got for the same tool call: then the run
     does not wait, because the answer is not sent twice. `approvals` are the call ids of other approvals that can be
-    answered meanwhile; `events` are those of which a signal resumes the run. With `release` the attempt ends here and does not count as lost.
+    answered meanwhile. A signal of any of the `events` resumes the run. With `release` the attempt ends here and does
+    not count as lost. Raises RUN_NOT_ACTIVE, RUN_ALREADY_WAITING, ATTEMPT_SUPERSEDED, EVENT_LOG_FULL.
     """
     fence.check(run)
     if run.terminal:
@@ -66,6 +67,8 @@ def wait(
         if (run.waiting_reason, run.waiting_tool_call_id) != (reason, tool_call_id):
             raise already_waiting(run)
         return parked(run, now) if leaves else Transition(run, duplicate=True)
+    if run.held:
+        raise already_waiting(run)
     found = _oldest_awaited(events, signals)
     if found is not None:
         return take_signal(run, found[1], found[0], now=now)
@@ -234,6 +237,11 @@ def _refuse_other(run: Run, kind: str, tool_call_id: str | None) -> None:
 
 
 def already_waiting(run: Run) -> Error:
+    if run.held:
+        return Error(
+            "RUN_ALREADY_WAITING",
+            "The compensation waits for the end of the one before it: pause that one, or cancel this one",
+        )
     why = "is paused" if run.paused else f"already waits (reason {run.waiting_reason})"
     return Error("RUN_ALREADY_WAITING", f"The run {why}: resume it first")
 
@@ -247,7 +255,7 @@ def resumed(run: Run, now: int) -> Run:
         now,
         status=RUNNING,
         started_at=run.started_at if run.started_at is not None else now,
-        available_at=place if run.queued and not leased and not run.held else None,
+        available_at=place if run.queued and not leased else None,
         # A timeout limits the work and not the wait, so it starts again.
         attempt_started_at=now if leased else run.attempt_started_at,
         latest_event_id=run.latest_event_id + 1,

@@ -17,7 +17,7 @@ from runstead.core.runs.compensation import RegisteredCompensations
 from runstead.core.runs.event import Event
 from runstead.core.runs.run import Run, RunStatus, in_queue
 from runstead.core.runs.signal import FoundSignals
-from runstead.core.runs.transition import NOTHING_ELSE, SPENDING, Decide, Loaded, Receipt, Want
+from runstead.core.runs.transition import NOTHING_ELSE, ROW_ALONE, Decide, Loaded, Receipt, Want
 from runstead.core.runs.write_set import WriteSet, cancel_descendants, write_set
 from runstead.core.schedules.schedule import Schedule
 from runstead.engines.postgres import session_limits
@@ -342,7 +342,7 @@ class _CommitGroup:
         if run is not None and want.receipt_key is not None:
             receipt = await self._receipt(run.seq, want.receipt_key)
         spending = None if run is None or not want.spends else self._ledgers.of(run)
-        if want is NOTHING_ELSE or want is SPENDING:
+        if want in ROW_ALONE:
             return Loaded(now, run, spending=spending)
         asked = None if run is None else await load_input(self._connection, run.seq, want)
         schedule = await self._schedule(command)

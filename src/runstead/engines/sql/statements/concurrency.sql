@@ -183,21 +183,20 @@ SELECT count(*) FROM (
 -- name: turns
 -- The next keys of a target after `:after` (up to `:until`, if it is set) with a due run, and with less than `:per_key`
 -- running runs, if it is set, and with a token, if `:rated`. Each key that is passed costs a few index probes. After
--- `:visited` keys the last one is returned too. `:implementation`, `:worker_keys`: of an agent, whose runs are those that
--- the worker may claim.
+-- `:visited` keys the last one is returned too.
 -- postgres
 WITH RECURSIVE steps (key, number) AS (
   SELECT (
     SELECT concurrency_key FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key > :after AND available_at IS NOT NULL
-      AND seq >= 0
+      AND created_at >= 0
     ORDER BY concurrency_key LIMIT 1
   ), 1
   UNION ALL
   SELECT (
     SELECT concurrency_key FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key > steps.key AND available_at IS NOT NULL
-      AND seq >= 0
+      AND created_at >= 0
     ORDER BY concurrency_key LIMIT 1
   ), number + 1
   FROM steps WHERE key IS NOT NULL AND number < :visited::bigint
@@ -225,11 +224,8 @@ WHERE number = :visited OR (
   ) IS NOT TRUE ELSE true END AND (
     SELECT true FROM runs
     WHERE project_id = :project_id AND target = :target AND concurrency_key = key AND available_at <= :now::bigint
-      AND seq >= 0 AND (
-        :implementation::text IS NULL
-        OR implementation_kind = :implementation AND coalesce(worker_key, '') = ANY (:worker_keys::text[])
-      )
-    LIMIT 1
+      AND created_at >= 0
+    ORDER BY available_at LIMIT 1
   )
 )
 LIMIT :most::bigint
@@ -267,11 +263,6 @@ WHERE number = :visited OR (
   ) ELSE true END AND EXISTS (
     SELECT 1 FROM runs INDEXED BY runs_due_key
     WHERE project_id = :project_id AND target = :target AND concurrency_key = visited.key AND available_at <= :now
-      AND (
-        :implementation IS NULL
-        OR implementation_kind = :implementation
-          AND coalesce(worker_key, '') IN (SELECT value FROM json_each(:worker_keys))
-      )
   )
 )
 LIMIT :most
