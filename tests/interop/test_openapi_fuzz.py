@@ -262,6 +262,20 @@ def what_needs_a_lease(server):
     return made
 
 
+def what_needs_an_alert(server):
+    """Return the operations of one alert. Random bodies seldom are a rule that one can have."""
+    with apart(server) as (api, project):
+        walk = Walk(api.get("/openapi.json"), api)
+        walk.call(
+            "create_alert", {"kind": "pending_age", "target": "task:linked", "threshold": 1}, project=project
+        )
+        made = walk.links, walk.path, walk.answer
+        for name, body in (("mute_alert", {}), ("unmute_alert", None)):
+            walk.links, walk.path, walk.answer = made
+            walk.call(name, body)
+    return walk.made
+
+
 BODIES = {
     "register_compensation": {"target": "task:undo"},
     "append_events": {"events": [{"type": "CUSTOM"}]},
@@ -278,7 +292,8 @@ def test_every_operation_was_brought_to_success(schemathesis, server):
         for path, found in paths.items()
         for method, operation in found.items()
     }
-    ids = {name: ids[name] for name in ids.keys() - what_needs_a_lease(server) - LEFT_OUT.keys()}
+    done = what_needs_a_lease(server) | what_needs_an_alert(server) | LEFT_OUT.keys()
+    ids = {name: ids[name] for name in ids.keys() - done}
 
     def missing():
         succeeded = {name.rpartition(" ")[0] for name in schemathesis.tally if re.search(" 2..$", name)}

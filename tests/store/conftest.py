@@ -87,7 +87,11 @@ async def furnish(store):
     await store.triggers.create(trigger, lambda _count: None)
     await store.concurrency.put(
         PROJECT,
-        [ConcurrencyLimit("task:rare", 1, rate=Rate(9, 1)), ConcurrencyLimit(None, rate=Rate(999, 1))],
+        [
+            ConcurrencyLimit("task:rare", 1, rate=Rate(9, 1)),
+            ConcurrencyLimit("task:t", rate=Rate(10**6, 86_400, unit="tokens")),
+            ConcurrencyLimit(None, rate=Rate(999, 1)),
+        ],
     )
     published = BusEvent(
         project_id=PROJECT,
@@ -168,6 +172,8 @@ async def live(driver):
     await driver.compensate("leased")
     await driver.wait("leased", "event", events=(AwaitedEvent("paid"),))
     await driver.claim("ann", limit=1)
+    await driver.create("rated", target="task:t")
+    await driver.report("rated", 5)
     await driver.create("awaiting")
     await driver.wait("awaiting", "event", events=(AwaitedEvent("shipped", "call-1", {"order": 7}),))
     for run_id in ("gone-parent", "gone"):

@@ -6,7 +6,6 @@ time: neither a pattern nor a definition that contains itself twice can be inter
 
 import asyncio
 import os
-import resource
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -127,6 +126,8 @@ def answer_to(question: _Question) -> _Answer:
 
 def main() -> None:
     """Answer questions until the server closes the pipe. The system ends the process at its bounds of time and memory."""
+    import resource  # noqa: PLC0415 - Windows has none, and a testbed there imports this module
+
     with suppress(ValueError, OSError):  # macOS has no bound of memory
         resource.setrlimit(resource.RLIMIT_AS, (limits.input_check_bytes_max, limits.input_check_bytes_max))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
