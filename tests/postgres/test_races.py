@@ -193,39 +193,30 @@ async def test_compensations_that_end_at_once_at_two_replicas_queue_the_next_one
         assert (await first.row(three.run_id)).available_at is not None
 
 
+STOPPED = """
+WITH stopped AS (
+  UPDATE runs SET status = 'waiting', waiting_reason = 'approval', waiting_tool_call_id = 'budget:budget-1',
+    paused_available_at = available_at, available_at = NULL, version = version + 1
+  WHERE run_id = 'run-1' RETURNING seq
+)
+INSERT INTO run_spending (run_seq, tokens, cost_micros, cost_rest, approved, waits_for)
+SELECT seq, 0, 0, 0, '', 'budget-1' FROM stopped
+"""
+
+
 async def test_a_run_that_a_claim_stops_while_its_budget_is_deleted_continues(driver, other):
     """The claim has read the budget and has not committed when the loop looks at the runs that wait for it."""
-    await driver.store.budgets.create(
-        Budget(
-            id="budget-1",
-            project_id=PROJECT,
-            name="B",
-            scope_kind="project",
-            period="day",
-            limit_tokens=1,
-            on_reached="pause",
-        ),
-        lambda _count: None,
-    )
-    await driver.create("spender")
-    await driver.report("spender", 5)
-    run = await driver.create("run-1")
-    app = SimpleNamespace(store=driver.store, publish=lambda _written: None)
-    blocking = other.transaction()
-    await blocking.start()
-    await other.execute(
-        "INSERT INTO run_spending (run_seq, tokens, cost_micros, cost_rest, approved) VALUES ($1, 0, 0, 0, '')",
-        run.seq,
-    )
-    claim = asyncio.create_task(driver.claim())
-    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-    async with asyncio.timeout(60):
-        while await other.fetchval(waits) == 0:  # noqa: ASYNC110 - nothing reports it
-            await asyncio.sleep(0.01)
-    await driver.store.budgets.delete(PROJECT, "budget-1")
-    settling = asyncio.create_task(settle_some(app))
-    await asyncio.wait([settling], timeout=0.5)  # it is done where it waits for nothing
-    await blocking.rollback()
-    assert await claim == []
+    members = {"scope_kind": "project", "period": "day", "limit_tokens": 1, "on_reached": "pause"}
+    budget = Budget(id="budget-1", project_id=PROJECT, name="B", **members)
+    await driver.store.budgets.create(budget, lambda _count: None)
+    await driver.create("run-1")
+    await other.execute("SET application_name = 'runstead'")
+    async with other.transaction():
+        await other.execute(STOPPED)
+        await driver.store.budgets.delete(PROJECT, "budget-1")
+        app = SimpleNamespace(store=driver.store, publish=lambda _written: None)
+        settling = asyncio.create_task(settle_some(app))
+        await asyncio.wait([settling], timeout=0.5)  # it is done where it waits for nothing
     await settling
-    assert (await driver.row("run-1")).status == "running"
+    run = await driver.row("run-1")
+    assert (run.status, run.waiting_tool_call_id) == ("running", None)
