@@ -2,11 +2,14 @@
 
 import asyncio
 import re
+import uuid
 from collections import Counter
 
 from runstead.core.queue.concurrency import ConcurrencyLimit
 from runstead.core.queue.rate import Rate
 from runstead.core.runs.flow import Debounce, Flow, Unique
+from runstead.core.runs.transitions import fire_due
+from runstead.core.schedules.schedule import Schedule, stored_flow
 from runstead.engines.postgres.connection import connect
 from runstead.engines.postgres.sql import DIALECT
 from tests.support.store_driver import PROJECT
@@ -31,6 +34,38 @@ async def test_two_replicas_count_each_debounced_request_once(replicas):
     await asyncio.gather(*(drivers[n % 2].created(f"run-{n}", flow=flow) for n in range(12)))
     [run] = await drivers[0].rows()
     assert run.debounced == 11
+
+
+async def test_replicas_that_fire_and_create_at_the_same_time_make_one_run_of_a_key(replicas, sql):
+    drivers = await replicas(3)
+    target, flow = "task:t", Flow(unique=Unique("u"))
+    mine = Schedule(
+        id=str(uuid.uuid4()),
+        project_id=PROJECT,
+        name="n",
+        target_kind="task",
+        target_id="t",
+        schedule="0 0 1 1 *",
+        created_at=1,
+        updated_at=1,
+        concurrency_policy="Allow",
+        flow=stored_flow(flow.unique, None),
+    )
+    await drivers[0].store.schedules.create(PROJECT, lambda *_: mine)
+    for turn in range(8):
+        sql(
+            "UPDATE schedules SET next_fire_at = (extract(epoch FROM now()) * 1000)::bigint - 1,"
+            " version = version + 1"
+        )
+        work = [driver.runs.fire(9, fire_due) for driver in drivers for _ in range(2)]
+        work += [drivers[n % 3].created(f"run-{turn}-{n}", target=target, flow=flow) for n in range(6)]
+        await asyncio.gather(*work)
+        [run] = [run for run in await drivers[0].rows() if not run.terminal]
+        await drivers[turn % 3].complete(run.run_id)
+    while await drivers[0].runs.fire(9, fire_due):
+        pass
+    after = await drivers[0].store.schedules.get(PROJECT, mine.id)
+    assert 1 <= after.run_count + after.skipped_count <= 9
 
 
 async def test_creates_of_children_with_the_parents_key_do_not_wait_for_each_other(replicas):
