@@ -147,6 +147,24 @@ async def test_a_schedule_has_a_unique_key_or_a_debounce_until_null_removes_it(a
     assert "debounce" not in await api.get(path)
 
 
+async def test_a_manual_run_while_the_keys_change_is_refused_and_a_repeat_starts_it(api, monkeypatch):
+    place = f"/projects/{api.project.slug}/schedules"
+    body = {"name": "Nightly", "target": {"kind": "task", "id": "count"}, "schedule": "0 3 * * *"}
+    path = f"{place}/{(await api.post(place, body, 201))['schedule']['id']}"
+    read = api.store.schedules.get
+
+    async def read_then_change(project_id, schedule_id):
+        found = await read(project_id, schedule_id)
+        await api.send("PATCH", path, {"unique": UNIQUE})
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(api.store.schedules, "get", read_then_change)
+        await api.refused(503, "STORE_BUSY", "POST", f"{path}/runs", {"idempotency_key": "k"})
+    run_id = (await api.post(f"{path}/runs", {"idempotency_key": "k"}, 201))["run_id"]
+    assert (await api.run(run_id))["unique_key"] == UNIQUE["key"]
+
+
 @pytest.mark.parametrize(
     ("members", "path"),
     [
