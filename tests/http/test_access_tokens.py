@@ -83,6 +83,13 @@ async def test_no_other_route_accepts_it(api, family):
     assert opened == READ - {"/stream"}
 
 
+async def test_it_reads_no_project(api, family):
+    by = await token(api, family["child"], family=True)
+    for path in ("/projects", f"/projects/{api.project.slug}"):
+        refused = await api.refused(403, "FORBIDDEN", "GET", path, by=by)
+        assert "bound to the run" in refused["detail"]
+
+
 async def test_it_ends_with_its_time_and_with_the_key_that_made_it(api, family):
     key = await api.post(
         f"/projects/{api.project.slug}/api-keys", {"name": "k", "scopes": ["runs:read"]}, 201, by="admin"

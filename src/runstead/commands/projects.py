@@ -12,7 +12,7 @@ from runstead.core.audit import by
 from runstead.core.clock import now_ms
 from runstead.core.errors import Error, existing, not_found
 from runstead.core.idempotency import IdempotencyRecord
-from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, require_system
+from runstead.core.identity.principal import ALL_SCOPES, Principal, Role, Scope, refuse_reader, require_system
 from runstead.core.identity.project import ApiKey, Member, Project, user_uuid
 from runstead.ports.store import MemberCounts
 
@@ -63,7 +63,8 @@ def may_create(principal: Principal) -> bool:
 
 
 async def get(app: App, principal: Principal, ref: str) -> Project:
-    """Return a project by id or slug. Raises NOT_FOUND."""
+    """Return a project by id or slug. Raises NOT_FOUND; FORBIDDEN for an access token."""
+    refuse_reader(principal, "cannot read projects")
     found = await app.store.identity.project(ref)
     if found is None or found.id not in principal.grants:
         raise not_found("Project")
@@ -99,7 +100,8 @@ async def get_to_follow(app: App, principal: Principal, ref: str) -> Project:
 
 
 async def visible(app: App, principal: Principal) -> list[Project]:
-    """List the projects that the caller has access to."""
+    """List the projects that the caller has access to. Raises FORBIDDEN for an access token."""
+    refuse_reader(principal, "cannot list projects")
     return await app.store.identity.projects(tuple(principal.grants))
 
 

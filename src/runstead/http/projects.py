@@ -93,7 +93,7 @@ class ProjectList(msgspec.Struct, frozen=True):
     page_info: PageInfo | msgspec.UnsetType = msgspec.UNSET
 
 
-@routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList)
+@routes.route("GET", "/projects", query=CursorQuery, answer=ProjectList, errors=("FORBIDDEN",))
 async def page(call: Call[Nothing, CursorQuery]) -> Reply:
     """List the caller's projects, oldest first."""
     return _listed(call, await commands.visible(call.app, call.principal), view, _by_id)

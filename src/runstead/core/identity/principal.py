@@ -149,6 +149,12 @@ def refuse_bound(principal: Principal, what: str) -> None:
         raise Error("FORBIDDEN", f"The token is bound to {principal.bound_to} and {what}")
 
 
+def refuse_reader(principal: Principal, what: str) -> None:
+    """FORBIDDEN for an access token, which reads one run or conversation and nothing else."""
+    if principal.kind in ("run_reader", "conversation_reader"):
+        refuse_bound(principal, what)
+
+
 def projects_with(principal: Principal, scope: Scope) -> tuple[str, ...]:
     """Return the projects in which the caller has the scope. FORBIDDEN if there is none."""
     projects = tuple(project for project, scopes in principal.grants.items() if scope in scopes)
