@@ -248,7 +248,7 @@ def test_a_page_shows_the_next_ten_times_in_the_zone(web_client, api):
     [
         ({"unique": {"key": "eu-1"}}, ("Unique key", "eu-1", "(while active)")),
         ({"unique": {"key": "eu-1", "while": 3600}}, ("Unique key", "eu-1", "1 h")),
-        ({"debounce": {"key": "eu-1", "seconds": 30}}, ("Debounce key", "eu-1", "30 s")),
+        ({"debounce": {"key": "eu-1", "seconds": 30}}, ("Debounce key", "eu-1", "30.0 s")),
     ],
 )
 def test_a_page_shows_the_keys_of_the_runs(web_client, api, members, shown):
